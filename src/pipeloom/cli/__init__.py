@@ -1,0 +1,127 @@
+"""The command line: thin, and the only place where errors become exit codes.
+
+Each command is a module of its own, imported when it is called for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+import click
+
+from pipeloom import __version__
+
+__all__ = ["main"]
+
+EXIT_OK: Final = 0
+EXIT_TASKS_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_STORAGE: Final = 3
+EXIT_IN_USE: Final = 4
+EXIT_INTERRUPTED: Final = 130
+
+# command → (module, one line for the list)
+_COMMANDS: Final = {
+    "demo": ("demo", "Run pretended tasks, to see what a run looks like."),
+    "examples": ("examples", "Complete programs on real data, to start from."),
+    "init-db": ("init_db", "Create a database with an empty ledger."),
+    "run": ("run", "Call a function of yours: FILE_OR_MODULE[:FUNCTION]."),
+    "status": ("status", "Show the state of the tasks in a database."),
+}
+
+
+class _Commands(click.Group):
+    """Knows its commands by name, and imports one only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"pipeloom.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in sorted(_COMMANDS.items())])
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pipeloom")
+def cli() -> None:
+    """One function, many inputs, one SQLite file: concurrent, watched, resumable."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    try:
+        code = cli.main(prog_name="pipeloom", standalone_mode=False)
+        _exit(code if isinstance(code, int) else EXIT_OK)
+    except click.exceptions.Exit as stop:
+        _exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        _exit(EXIT_USAGE)
+    except (KeyboardInterrupt, click.Abort) as error:
+        _complain(error if type(error).__name__ == "RunInterruptedError" else "interrupted")
+        if type(error).__name__ != "RunInterruptedError":
+            _leave_at_once(EXIT_INTERRUPTED)
+        _exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        _exit(EXIT_OK)
+    except Exception as error:
+        _exit(_code_of(error))
+
+
+def _code_of(error: Exception) -> int:
+    """Say what went wrong in one sentence; return the exit code for it."""
+    from pipeloom import errors
+
+    if _wants_traceback():
+        traceback.print_exception(error)
+    if isinstance(error, errors.TasksFailedError):
+        _complain(error.report if error.report is not None else error)
+        return EXIT_TASKS_FAILED
+    _complain(error if isinstance(error, errors.PipeloomError) else f"{type(error).__name__}: {error}")
+    if isinstance(error, errors.DatabaseInUseError):
+        return EXIT_IN_USE
+    if isinstance(error, errors.StorageError | errors.WriterBrokenError):
+        return EXIT_STORAGE
+    if isinstance(error, ValueError | TypeError):
+        return EXIT_USAGE
+    return EXIT_TASKS_FAILED
+
+
+def _wants_traceback() -> bool:
+    return any(word == "--verbose" or (word[:2] == "-v" and set(word[1:]) == {"v"}) for word in sys.argv[1:])
+
+
+def _complain(what: Any) -> None:
+    from pipeloom.text import clean_block
+
+    try:
+        click.echo(f"pipeloom: {clean_block(str(what))}", err=True)
+    except OSError:
+        pass  # nobody listens; the exit code still tells
+
+
+def _exit(code: int) -> NoReturn:
+    """Leave; a reader that has closed our output must not turn a good run into a bad one."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """The third Ctrl-C: wait for nobody, the writer's thread included. The ledger is sound at every instant."""
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,16 @@
+"""The database file: its connection, its schema, and who may write it."""
+
+from pipeloom.db.connection import Durability, connect, connect_readonly, storage_error, wal_checkpoint
+from pipeloom.db.ownership import Ownership
+from pipeloom.db.schema import SCHEMA_VERSION, init_schema
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Durability",
+    "Ownership",
+    "connect",
+    "connect_readonly",
+    "init_schema",
+    "storage_error",
+    "wal_checkpoint",
+]

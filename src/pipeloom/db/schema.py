@@ -1,0 +1,198 @@
+"""The ledger's tables, and how a file gets them: numbered migrations, each one transaction.
+
+``task_runs`` is the latest state, one row per task; everything else is prefixed ``pipeloom_``, since the file
+may be the user's own. The version is kept in ``pipeloom_meta``, never in ``user_version``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from pipeloom.errors import SchemaError
+
+__all__ = ["SCHEMA_VERSION", "init_schema", "schema_version"]
+
+_CONTRACT_COLUMNS: Final = (
+    "id",
+    "name",
+    "status",
+    "progress",
+    "message",
+    "started_at",
+    "finished_at",
+    "result",
+)
+
+_TASK_RUNS: Final = """
+CREATE TABLE task_runs (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL,
+    status      TEXT NOT NULL,
+    progress    REAL NOT NULL DEFAULT 0.0,
+    message     TEXT,
+    started_at  TEXT,
+    finished_at TEXT,
+    result      TEXT
+)"""
+
+_OUR_COLUMNS: Final = (
+    "pipeline_id INTEGER",
+    "key",  # untyped, so that 1 and '1' stay two keys
+    "run_id INTEGER",
+    "attempt INTEGER NOT NULL DEFAULT 1",
+    "error TEXT",
+    "worker TEXT",
+    "rows_written INTEGER NOT NULL DEFAULT 0",
+    "elapsed_s REAL",
+)
+
+# Indexes are partial: rows without a key pay for none, and a finished task leaves the second one.
+_VERSION_1: Final = (
+    "CREATE TABLE pipeloom_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    "CREATE UNIQUE INDEX pipeloom_task_key ON task_runs (pipeline_id, key) WHERE key IS NOT NULL",
+    "CREATE INDEX pipeloom_task_open ON task_runs (status) WHERE status <> 'done'",
+    "CREATE TABLE pipeloom_pipelines (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE pipeloom_runs (
+        id          INTEGER PRIMARY KEY,
+        pipeline_id INTEGER REFERENCES pipeloom_pipelines (id),
+        status      TEXT NOT NULL,           -- running, done, error, cancelled or interrupted
+        started_at  TEXT NOT NULL,
+        finished_at TEXT,
+        elapsed_s   REAL,
+        expected    INTEGER,                 -- number of inputs, when it was known beforehand
+        done        INTEGER NOT NULL DEFAULT 0,
+        failed      INTEGER NOT NULL DEFAULT 0,
+        cancelled   INTEGER NOT NULL DEFAULT 0,
+        timed_out   INTEGER NOT NULL DEFAULT 0,
+        skipped     INTEGER NOT NULL DEFAULT 0,
+        workers     INTEGER,
+        executor    TEXT,
+        host        TEXT,
+        pid         INTEGER,
+        versions    TEXT                     -- JSON: pipeloom, python, sqlite
+    )""",
+    """CREATE TABLE pipeloom_attempts (       -- past tries only; the present one is in task_runs
+        task_id INTEGER NOT NULL, run_id INTEGER, attempt INTEGER NOT NULL, name TEXT, status TEXT NOT NULL,
+        progress REAL, message TEXT, started_at TEXT, finished_at TEXT, result TEXT, error TEXT, worker TEXT,
+        rows_written INTEGER, elapsed_s REAL
+    )""",
+    "CREATE INDEX pipeloom_attempts_task ON pipeloom_attempts (task_id)",
+    """CREATE TABLE pipeloom_logs (
+        id INTEGER PRIMARY KEY, task_id INTEGER, run_id INTEGER, attempt INTEGER, at TEXT NOT NULL,
+        level TEXT NOT NULL, logger TEXT, message TEXT NOT NULL
+    )""",
+    "CREATE INDEX pipeloom_logs_task ON pipeloom_logs (task_id)",
+    """CREATE TABLE pipeloom_state (          -- checkpoints: what a task's next attempt goes on from
+        task_id INTEGER PRIMARY KEY, run_id INTEGER, attempt INTEGER, at TEXT NOT NULL, state TEXT NOT NULL
+    )""",
+    """CREATE TABLE pipeloom_rejected (       -- messages that could not be applied, with why
+        id INTEGER PRIMARY KEY, run_id INTEGER, task_id INTEGER, at TEXT NOT NULL,
+        kind TEXT NOT NULL, content TEXT NOT NULL, error TEXT NOT NULL
+    )""",
+    """CREATE VIEW pipeloom_failures AS
+        SELECT t.id, p.name AS pipeline, t.key, t.name, t.status, t.message, t.started_at, t.finished_at,
+               t.attempt, t.error, t.run_id
+        FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id
+        WHERE t.status <> 'done' AND t.status IN ('error', 'cancelled', 'timed_out', 'interrupted')""",
+    """CREATE VIEW pipeloom_slowest AS
+        SELECT t.id, p.name AS pipeline, t.key, t.name, t.status, t.elapsed_s, t.rows_written, t.started_at
+        FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id
+        WHERE t.elapsed_s IS NOT NULL ORDER BY t.elapsed_s DESC""",
+    """CREATE VIEW pipeloom_summary AS
+        SELECT p.name AS pipeline, t.status, COUNT(*) AS tasks, SUM(t.rows_written) AS rows_written,
+               SUM(t.elapsed_s) AS elapsed_s, MIN(t.started_at) AS first_started,
+               MAX(t.finished_at) AS last_finished
+        FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id
+        GROUP BY t.pipeline_id, t.status""",
+    """CREATE VIEW pipeloom_history AS
+        SELECT task_id, run_id, attempt, name, status, progress, message, started_at, finished_at, result, error,
+               worker, rows_written, elapsed_s
+        FROM pipeloom_attempts
+        UNION ALL
+        SELECT id, run_id, attempt, name, status, progress, message, started_at, finished_at, result, error,
+               worker, rows_written, elapsed_s
+        FROM task_runs""",
+)
+
+
+def _migrate_1(conn: sqlite3.Connection) -> None:
+    existing = _columns(conn)
+    if not existing:
+        conn.execute(_TASK_RUNS)
+    for declaration in _OUR_COLUMNS:
+        if declaration.split()[0] not in existing:
+            conn.execute(f"ALTER TABLE task_runs ADD COLUMN {declaration}")
+    for statement in _VERSION_1:
+        conn.execute(statement)
+
+
+_MIGRATIONS: Final = (_migrate_1,)
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
+
+
+def schema_version(conn: sqlite3.Connection) -> int:
+    """Return the file's schema version; 0 when it has no ledger. Any connection, its own thread."""
+    known = conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pipeloom_meta'").fetchone()
+    if known is None:
+        return 0
+    row = conn.execute("SELECT value FROM pipeloom_meta WHERE key = 'schema_version'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
+    """Bring the ledger's tables to this version; a no-op when ``store_task_status`` is false.
+
+    Runs in the connection's thread and blocks on the disk. A ``task_runs`` that has the contract's eight
+    columns is adopted by adding ours.
+
+    Raises:
+        SchemaError: ``task_runs`` is another program's, or the schema is newer; the file is left as it was.
+    """
+    if not store_task_status:
+        return
+    version = schema_version(conn)
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            f"this file was written by a newer pipeloom (schema {version}, this version knows {SCHEMA_VERSION}): "
+            "upgrade pipeloom, or use another file"
+        )
+    if version == 0:
+        _check_adoptable(conn)
+    for number in range(version, SCHEMA_VERSION):
+        if conn.in_transaction:
+            conn.commit()
+        conn.execute("BEGIN IMMEDIATE")
+        try:
+            _MIGRATIONS[number](conn)
+            conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES ('schema_version', ?)", (number + 1,))
+        except BaseException:
+            conn.rollback()
+            raise
+        conn.execute("COMMIT")
+
+
+def _columns(conn: sqlite3.Connection) -> dict[str, tuple[str, int]]:
+    """Return the columns of ``task_runs`` as name → (declared type, place in the primary key)."""
+    return {row[1].lower(): (row[2].upper(), row[5]) for row in conn.execute("PRAGMA table_info(task_runs)")}
+
+
+def _check_adoptable(conn: sqlite3.Connection) -> None:
+    taken = conn.execute(
+        "SELECT type, name FROM sqlite_master WHERE name LIKE 'pipeloom!_%' ESCAPE '!' "
+        "OR (lower(name) = 'task_runs' AND type <> 'table') ORDER BY name"
+    ).fetchone()
+    if taken is not None:
+        raise SchemaError(
+            f"this database has a {taken[0]} of its own named {taken[1]}, which pipeloom needs: use another file"
+        )
+    columns = _columns(conn)
+    if not columns:
+        return
+    missing = [name for name in _CONTRACT_COLUMNS if name not in columns]
+    if missing or columns["id"] != ("INTEGER", 1):
+        what = f"lacks the column {missing[0]}" if missing else "has no id INTEGER PRIMARY KEY"
+        raise SchemaError(
+            f"this database has a task_runs table of another program (it {what}): use another file; "
+            "this one was left as it is"
+        )

@@ -1,0 +1,111 @@
+"""What an open file needs: checkpoints between batches, statistics at the end, a look whether it is still there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from pipeloom.db.connection import MEMORY, storage_error, wal_checkpoint
+from pipeloom.errors import StorageError
+from pipeloom.text import clean, quoted
+
+__all__ = ["Upkeep"]
+
+logger = logging.getLogger("pipeloom")
+
+_PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
+_LOOK_S: Final = 1.0
+_PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
+
+
+class Upkeep:
+    """Looks after one open file; the writer's thread, outside transactions.
+
+    SQLite does not say how long the log is, short of checkpointing it. So changes are counted, and each
+    checkpoint tells how many pages they made, from which the next one is planned.
+
+    Args:
+        conn: The writer's connection.
+        db_path: Its file.
+        wal: There is a log to checkpoint.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, db_path: Path, *, wal: bool) -> None:
+        self._conn = conn
+        self._path = None if str(db_path) == MEMORY else Path(db_path)
+        self._wal = wal
+        self._identity = self._look()
+        self._looked_at = monotonic()
+        self._changes = conn.total_changes
+        self._interval = 2000
+        self._warned_pages = _PINNED_PAGES
+        self._checkpoint_failed = False
+
+    def after_batch(self) -> None:
+        """Checkpoint when the log has grown by about 1,000 pages; notice a file that was replaced or removed.
+
+        Raises:
+            StorageError: The file is no longer the one that was opened.
+        """
+        now = monotonic()
+        if now - self._looked_at >= _LOOK_S:
+            self._looked_at = now
+            if self._path is not None and self._look() != self._identity:
+                raise StorageError(
+                    f"{clean(self._path)}: the file was replaced or removed while in use: put it back and run "
+                    "again; what was committed to it until then is in the file that was moved",
+                    path=self._path,
+                )
+        if self._wal and self._conn.total_changes - self._changes >= self._interval:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Move what can be moved; a failure here is reported and does not stop the commits."""
+        changes, self._changes = self._conn.total_changes - self._changes, self._conn.total_changes
+        try:
+            _, pages, moved = self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            if not self._checkpoint_failed:
+                logger.warning("a checkpoint failed, commits go on: %s", storage_error(error, self._path))
+                self._checkpoint_failed = True
+            return
+        self._checkpoint_failed = False
+        fresh = max(pages, 1)
+        planned = changes * _PAGES // fresh
+        self._interval = min(max(planned, self._interval // 4, 100), self._interval * 4, 1_000_000)
+        if moved < pages and pages > self._warned_pages:
+            self._warned_pages = pages * 2
+            logger.warning(
+                "%s-wal has grown to %s MiB because another program keeps reading an old state: close its "
+                "transaction, and the log shrinks",
+                clean(self._path),
+                f"{pages * 4096 / 2**20:,.0f}",
+            )
+
+    def at_close(self, tables: Iterable[str]) -> None:
+        """Refresh the planner's statistics for these tables, within bounds, and empty the log.
+
+        Source: https://www.sqlite.org/lang_analyze.html (analysis_limit)
+        """
+        self._conn.execute("PRAGMA analysis_limit = 1000")
+        for table in sorted(tables):
+            try:
+                self._conn.execute(f"ANALYZE {quoted(table)}")
+            except sqlite3.Error as error:
+                logger.debug("no statistics for %s: %s", clean(table), clean(error))
+        if self._wal:
+            wal_checkpoint(self._conn, "TRUNCATE")
+
+    def _look(self) -> tuple[int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino

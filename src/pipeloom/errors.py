@@ -1,0 +1,162 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    PipeloomError
+    ├── StorageError              the file cannot be opened, read or written (exit code 3)
+    │   └── SchemaError           it is a database, but not one that this version can work with
+    ├── DatabaseInUseError        another engine is running on this file (exit code 4)
+    ├── ChannelClosedError        you ended the conversation, and went on talking
+    ├── WriterBrokenError         the writer died; the reason is in ``__cause__``
+    ├── LedgerError               the ledger refuses what was asked of it
+    │   ├── DuplicateKeyError     one key came twice in one run
+    │   └── RowRefusedError       a value, a column or a statement that cannot be stored
+    ├── TaskCancelledError        raised inside a task by ``ctx.check()``
+    ├── AttemptOverError          a task spoke after its end
+    ├── TasksFailedError          some tasks failed (also an ExceptionGroup)
+    └── RunInterruptedError       a signal ended the run early (also a KeyboardInterrupt)
+
+Wrong arguments are plain ``ValueError`` and ``TypeError``. *Closed* means you ended it; *broken* means the
+other side died.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeloom.report import RunReport
+
+__all__ = [
+    "AttemptOverError",
+    "ChannelClosedError",
+    "DatabaseInUseError",
+    "DuplicateKeyError",
+    "LedgerError",
+    "PipeloomError",
+    "RowRefusedError",
+    "RunInterruptedError",
+    "SchemaError",
+    "StorageError",
+    "TaskCancelledError",
+    "TasksFailedError",
+    "WriterBrokenError",
+]
+
+
+def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class PipeloomError(Exception):
+    """The root of the tree; survives a pickle round trip with its attributes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class StorageError(PipeloomError):
+    """The database file cannot be opened, read or written.
+
+    Attributes:
+        path: The file, as text.
+    """
+
+    def __init__(self, message: str, *, path: object = None) -> None:
+        super().__init__(message)
+        self.path = None if path is None else str(path)
+
+
+class SchemaError(StorageError):
+    """The file is a database whose tables do not fit: foreign, newer, or contradicting a declaration."""
+
+
+class DatabaseInUseError(PipeloomError):
+    """Another engine, in this or another process, is running on this file.
+
+    Attributes:
+        path: The file, as text.
+        pid: The owner's process id, or ``None`` when it could not be read.
+    """
+
+    def __init__(self, message: str, *, path: object = None, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.path = None if path is None else str(path)
+        self.pid = pid
+
+
+class ChannelClosedError(PipeloomError):
+    """The channel was closed by its owner; nothing more can be put."""
+
+
+class WriterBrokenError(PipeloomError):
+    """The writer died, so nothing more can be stored; ``__cause__`` says why."""
+
+
+class LedgerError(PipeloomError):
+    """The ledger refuses what was asked of it; the rest of the run stands."""
+
+
+class DuplicateKeyError(LedgerError):
+    """One key came twice in one run.
+
+    Attributes:
+        key: The key as stored.
+    """
+
+    def __init__(self, message: str, *, key: str | int | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class RowRefusedError(LedgerError):
+    """A value, a column, a table or a statement that cannot be stored; the sentence names it."""
+
+
+class TaskCancelledError(PipeloomError):
+    """Raised inside a task by ``ctx.check()`` once the run is being cancelled."""
+
+
+class AttemptOverError(PipeloomError):
+    """A task's context was used after the task had ended; what it said is refused."""
+
+
+class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):
+    """Some tasks failed; holds the first 20 exceptions, without frames.
+
+    Attributes:
+        report: The whole outcome; ``report.failures`` has keys, messages and tracebacks.
+    """
+
+    report: RunReport | None
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception], report: RunReport | None = None) -> Self:
+        """Build the group; ``report`` may be missing in a derived part."""
+        self = super().__new__(cls, message, exceptions)
+        self.report = report
+        return self
+
+    def __init__(self, message: str, exceptions: Sequence[Exception], report: RunReport | None = None) -> None:
+        super().__init__(message, exceptions)
+        self.report = report
+
+    def derive(self, exceptions: Sequence[Exception], /) -> TasksFailedError:  # type: ignore[override]
+        """Return a part of this group that keeps the report (used by ``except*`` and ``split``)."""
+        return TasksFailedError(self.message, exceptions, self.report)
+
+
+class RunInterruptedError(PipeloomError, KeyboardInterrupt):
+    """A signal ended the run before all inputs were done; call again to do the rest.
+
+    Attributes:
+        report: What was done until then.
+    """
+
+    def __init__(self, message: str, report: RunReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report

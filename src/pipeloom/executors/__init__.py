@@ -1,0 +1,5 @@
+"""Where workers live."""
+
+from pipeloom.executors.threads import ThreadExecutor
+
+__all__ = ["ThreadExecutor"]

@@ -1,0 +1,45 @@
+"""Workers as threads of this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+__all__ = ["ThreadExecutor"]
+
+
+class ThreadExecutor:
+    """Runs one loop per worker until it returns.
+
+    The threads are daemons: a task that never ends cannot keep the interpreter from leaving. What was said is
+    safe all the same, since the writer is none.
+
+    Args:
+        workers: How many, at least 1.
+    """
+
+    name: Final = "threads"
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._threads: list[threading.Thread] = []
+
+    def start(self, loop: Callable[[int], None]) -> None:
+        """Call ``loop(place)`` in every worker, places 0 to n - 1."""
+        for place in range(self.workers):
+            thread = threading.Thread(target=loop, args=(place,), name=f"pipeloom-worker-{place + 1}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def join(self, timeout_s: float) -> int:
+        """Wait for loops that are about to return.
+
+        Returns:
+            How many have not, 0 to n; their threads are left to themselves.
+        """
+        deadline = monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        return sum(thread.is_alive() for thread in self._threads)

@@ -1,0 +1,119 @@
+"""Identity: what makes a task the same task in the next run, (pipeline name, key).
+
+A key is stored in a column without a type, so that ``1`` and ``"1"`` stay two keys. Text is stored as it is;
+other types carry a prefix (``path:a/b``, ``date:2026-01-31``), and text that happens to begin like one is
+stored as ``str:…``. Compound inputs become a digest of their canonical JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import PurePath
+from typing import Any, Final
+from uuid import UUID
+
+__all__ = ["key_of", "pipeline_name"]
+
+_LIMIT: Final = 512
+_INT64: Final = 1 << 63
+_PREFIXED: Final = re.compile(r"(?:str|int|path|uuid|date|datetime|json):")
+
+
+def key_of(item: object) -> str | int:
+    """Return the stored key of an input, or of what ``key=`` returned for it.
+
+    Raises:
+        ValueError: The type has no stable identity; the sentence says to pass ``key=``.
+    """
+    kind = type(item)
+    if kind is int:
+        return item if -_INT64 <= item < _INT64 else _fitted(f"int:{item}")  # type: ignore[operator, return-value]
+    if kind is str:
+        text: str = item  # type: ignore[assignment]
+        return _fitted("str:" + text if _PREFIXED.match(text) else text)
+    tagged = _tagged(item)
+    if tagged is not None:
+        return _fitted(tagged)
+    try:
+        canonical = json.dumps(_canonical(item), ensure_ascii=True, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("an input that contains itself has no key: pass key=") from None
+    return "json:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _tagged(item: object) -> str | None:
+    if isinstance(item, PurePath):
+        return f"path:{item}"
+    if isinstance(item, datetime):
+        return f"datetime:{item.isoformat()}"
+    if isinstance(item, date):
+        return f"date:{item.isoformat()}"
+    if isinstance(item, UUID):
+        return f"uuid:{item}"
+    return None
+
+
+def _fitted(text: str) -> str:
+    """Keep a key short and storable: prefix plus digest past 512 characters, or with lone surrogates."""
+    if len(text) <= _LIMIT and (text.isascii() or _encodable(text)):
+        return text
+    raw = text.encode("utf-8", "surrogatepass")
+    head = text.encode("utf-8", "backslashreplace").decode()[: _LIMIT - 72]
+    return f"{head}…sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _canonical(item: Any) -> Any:
+    """Turn a compound of known types into JSON in which no two types look alike."""
+    if item is None or isinstance(item, bool | int | float | str):
+        if type(item) in (bool, int, float, str, type(None)):
+            return item
+    elif (tagged := _tagged(item)) is not None:
+        return {"": tagged}
+    elif isinstance(item, tuple):
+        return {"": "tuple", "of": [_canonical(part) for part in item]}
+    elif isinstance(item, list):
+        return [_canonical(part) for part in item]
+    elif isinstance(item, dict):
+        pairs = [(json.dumps(_canonical(k), sort_keys=True), _canonical(v)) for k, v in item.items()]
+        return {"": "dict", "of": sorted(pairs, key=lambda pair: pair[0])}
+    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+        fields = [[f.name, _canonical(getattr(item, f.name))] for f in dataclasses.fields(item)]
+        return {"": f"dataclass {type(item).__qualname__}", "of": fields}
+    raise ValueError(
+        f"an input of type {type(item).__name__} has no key of its own: pass key=, "
+        "a function from input to str, int, Path, UUID or date"
+    )
+
+
+def pipeline_name(fn: Callable[..., Any]) -> str | None:
+    """Return ``module:qualname``, with the script's stem for ``__main__``; ``None`` when nothing is stable.
+
+    A lambda, a partial, a callable object and a function typed at a prompt have no stable name.
+    """
+    if isinstance(fn, functools.partial):
+        return None
+    qualname = getattr(fn, "__qualname__", None)
+    module = getattr(fn, "__module__", None)
+    if not isinstance(qualname, str) or not isinstance(module, str) or "<lambda>" in qualname:
+        return None
+    if module == "__main__":
+        script = getattr(sys.modules.get("__main__"), "__file__", None)
+        if not script:
+            return None
+        module = PurePath(script).stem
+    return f"{module}:{qualname}"

@@ -1,0 +1,94 @@
+"""What users' SQL may not do while it runs inside the writer's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pipeloom.text import clean, is_reserved
+
+__all__ = ["Guard"]
+
+# DDL writes to these on behalf of an allowed CREATE; SQLite itself refuses to have them written by hand.
+_CATALOGUES: Final = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_schema", "sqlite_sequence"})
+_HARMLESS_PRAGMAS: Final = frozenset(
+    {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+)
+
+# action code → which of the two arguments names the table or object it changes.
+# Source: https://www.sqlite.org/c3ref/c_alter_table.html
+_CHANGES: Final[dict[int, int]] = {
+    sqlite3.SQLITE_INSERT: 0,
+    sqlite3.SQLITE_UPDATE: 0,
+    sqlite3.SQLITE_DELETE: 0,
+    sqlite3.SQLITE_CREATE_TABLE: 0,
+    sqlite3.SQLITE_CREATE_TEMP_TABLE: 0,
+    sqlite3.SQLITE_CREATE_VIEW: 0,
+    sqlite3.SQLITE_CREATE_TEMP_VIEW: 0,
+    sqlite3.SQLITE_CREATE_VTABLE: 0,
+    sqlite3.SQLITE_CREATE_INDEX: 1,
+    sqlite3.SQLITE_CREATE_TRIGGER: 1,
+    sqlite3.SQLITE_CREATE_TEMP_TRIGGER: 1,
+    sqlite3.SQLITE_DROP_TABLE: 0,
+    sqlite3.SQLITE_DROP_VIEW: 0,
+    sqlite3.SQLITE_DROP_INDEX: 1,
+    sqlite3.SQLITE_DROP_TRIGGER: 1,
+    sqlite3.SQLITE_ALTER_TABLE: 1,
+}
+
+
+class Guard:
+    """An authorizer, installed once and switched by a flag: installing it anew would expire every statement.
+
+    SQLite asks when a statement is prepared, and Python caches prepared statements by their text. The ledger's
+    own statements therefore never have a text that a user would write (see ``OWN``).
+
+    Source: https://www.sqlite.org/c3ref/set_authorizer.html
+    """
+
+    OWN: Final = " /* pipeloom */"
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._on = False
+        self._reason: str | None = None
+        conn.set_authorizer(self._authorize)
+
+    @contextmanager
+    def users_sql(self) -> Iterator[None]:
+        """Run users' SQL or a handler in here.
+
+        Raises:
+            sqlite3.Error: As SQLite raised it, with a note that says what was denied.
+        """
+        self._on, self._reason = True, None
+        try:
+            yield
+        except Exception as error:
+            if self._reason is not None:
+                error.add_note(self._reason)
+            raise
+        finally:
+            self._on = False
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, _database: str | None, _inside: str | None
+    ) -> int:
+        if not self._on:
+            return sqlite3.SQLITE_OK
+        if action in (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT):
+            return self._deny(f"{first}: the transaction is the writer's, it commits the batch as a whole")
+        if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH):
+            return self._deny("ATTACH and DETACH: one run writes one file")
+        if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _HARMLESS_PRAGMAS:
+            return self._deny(f"PRAGMA {first}: the connection's settings are the writer's")
+        if action in _CHANGES:
+            target = ((first, second)[_CHANGES[action]] or "").lower()
+            if is_reserved(target) and target not in _CATALOGUES:
+                return self._deny(f"{clean(target, 60)} is the ledger's own: read it, but write to your own tables")
+        return sqlite3.SQLITE_OK
+
+    def _deny(self, reason: str) -> int:
+        self._reason = reason
+        return sqlite3.SQLITE_DENY

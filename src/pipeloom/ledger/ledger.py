@@ -1,0 +1,276 @@
+"""A batch of what came through the channel becomes a few SQL statements.
+
+Runs in the writer's thread, inside the writer's transaction; nothing here begins, commits or rolls back.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from pipeloom.attempt import Attempt, Glimpse
+from pipeloom.clock import utc_now
+from pipeloom.errors import LedgerError, RowRefusedError
+from pipeloom.ledger.guard import Guard
+from pipeloom.ledger.runs import RunLedger, RunSpec
+from pipeloom.ledger.tables import Tables, UserTables
+from pipeloom.ledger.tasks import Said, TaskTable, task_number
+from pipeloom.messages import (
+    Handler,
+    MsgExecute,
+    MsgTaskFinished,
+    MsgTaskProgress,
+    MsgTaskStarted,
+    MsgWriteRows,
+)
+from pipeloom.rows import Block, block_from
+from pipeloom.text import clean, describe, storable
+from pipeloom.values import adapt_params
+
+__all__ = ["REFUSALS", "Applied", "Ledger"]
+
+logger = logging.getLogger("pipeloom")
+
+REFUSALS: Final = (sqlite3.Error, OverflowError, UnicodeError, ValueError, TypeError, LedgerError)
+"""What one bad message may raise. Whether a ``sqlite3.Error`` is fatal is the writer's question."""
+
+_STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
+
+
+class Applied:
+    """What a batch did, to be told once it has committed."""
+
+    __slots__ = ("finished", "heard", "live")
+
+    def __init__(self) -> None:
+        self.finished: list[Attempt] = []
+        self.live: list[Glimpse] = []
+        self.heard: list[dict[int, Said]] = []
+
+
+class Ledger:
+    """All that is written, in one hand.
+
+    Args:
+        conn: The writer's connection.
+        store_task_status: Keep the ledger's own tables; otherwise only users' tables are written.
+        handlers: Message type → handler, for messages of the user's own.
+    """
+
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        *,
+        store_task_status: bool,
+        handlers: Mapping[type, Handler] | None = None,
+    ) -> None:
+        self.conn = conn
+        self.guard = Guard(conn)
+        self.tasks = TaskTable(conn) if store_task_status else None
+        self.tables = UserTables(conn, self.guard, has_ledger=store_task_status)
+        self.run: RunLedger | None = None
+        self._handlers = dict(handlers or {})
+        self._warned: set[type] = set()
+
+    def open_run(self, spec: RunSpec, tables: Tables) -> RunLedger:
+        """Create declared tables and begin a run."""
+        self.tables.declare(tables)
+        self.run = RunLedger(self.conn, self.tasks, spec)
+        return self.run
+
+    def apply(self, items: Iterable[Any], *, with_live: bool = True) -> Applied:
+        """Write a batch: states first, then users' rows, statements and handlers in their order.
+
+        Raises:
+            sqlite3.Error, LedgerError, ValueError, TypeError, OverflowError: See :data:`REFUSALS`; the caller
+                rolls back and finds the culprit.
+        """
+        applied = Applied()
+        said: dict[int, Said] = {}
+        actions: list[tuple[Any, Sequence[Any]]] = []
+        for item in items:
+            kind = type(item)
+            if kind is MsgTaskProgress or kind is MsgTaskStarted or kind is MsgTaskFinished:
+                said = self._hear(item, said, applied)
+            elif kind is Attempt:
+                if item.refused is not None and item.status == "done":
+                    item.fail(item.refused, describe(item.refused), describe(item.refused))
+                applied.finished.append(item)
+                if item.staged:
+                    actions.extend((action, item.staged) for action in item.staged)
+            elif kind is tuple:  # (attempt, message): said through a task's context
+                message = item[1]
+                if isinstance(message, _STATUS_MESSAGES):
+                    said = self._hear(message, said, applied)
+                else:
+                    actions.append((message, (message,)))
+            else:
+                actions.append((item, (item,)))
+        if self.run is not None and with_live:
+            applied.live = self.run.live()
+        self._write_said(said, applied)
+        self._write_attempts(applied)
+        self._act(actions)
+        return applied
+
+    def _hear(self, message: Any, said: dict[int, Said], applied: Applied) -> dict[int, Said]:
+        """Fold one status message; what goes backwards in the order start, progress, finish is written first."""
+        number = message.task_id
+        if type(number) is not int:
+            number = task_number(number)
+        words = said.get(number)
+        if words is None:
+            words = said[number] = Said()
+        kind = type(message)
+        if kind is MsgTaskProgress:
+            if words.finished is None:
+                words.progress = message
+        elif kind is MsgTaskFinished:
+            if words.finished is None:
+                words.finished = message
+        elif words.started or words.progress or words.finished:
+            self._write_said(said, applied)
+            said = {number: Said()}
+            said[number].started = message
+        else:
+            words.started = message
+        return said
+
+    def _write_said(self, said: dict[int, Said], applied: Applied) -> None:
+        if said:
+            applied.heard.append(said)
+            if self.tasks is not None:
+                self.tasks.put_said(said)
+
+    def _write_attempts(self, applied: Applied) -> None:
+        if self.tasks is not None and (applied.finished or applied.live):
+            own = [attempt for attempt in applied.finished if attempt.row != "none"]
+            self.tasks.put_attempts(own, applied.live)
+            for attempt in applied.finished:
+                if attempt.row == "none":
+                    self._keep_rejected(attempt.task_id, "input", attempt.name, attempt.message or "")
+        if self.run is not None:
+            self.run.store_counts(applied.finished)
+
+    # --- users' rows, statements and messages ---
+
+    def _act(self, actions: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+        """Do what users asked for, in order; messages of one type that follow each other go to one handler call."""
+        together: list[Any] = []
+        for action, unit in actions:
+            kind = type(action)
+            if together and kind is not type(together[0]):
+                self._handle(together)
+                together = []
+            if kind is Block:
+                self.tables.add(action, unit)
+            elif kind is tuple or kind is MsgExecute:
+                sql, params = action if kind is tuple else (action.sql, adapt_params(action.params))
+                self._execute(sql, params)
+            elif kind is MsgWriteRows:
+                block = block_from(action)
+                self.tables.add(block, (block,))
+            elif kind in self._handlers:
+                together.append(action)
+            else:
+                self._meet_stranger(action)
+        if together:
+            self._handle(together)
+        self.tables.flush()
+
+    def _execute(self, sql: str, params: Any) -> None:
+        self.tables.flush()
+        with self.guard.users_sql():
+            cursor = self.conn.execute(sql, params)
+            cursor.close()
+        self._check_transaction()
+        self.tables.forget()
+
+    def _handle(self, messages: list[Any]) -> None:
+        self.tables.flush()
+        handler = self._handlers[type(messages[0])]
+        try:
+            with self.guard.users_sql():
+                handler(self.conn, messages)
+        except Exception as error:
+            name = getattr(handler, "__qualname__", type(handler).__name__)
+            raise RowRefusedError(
+                f"handler {clean(name, 80)}: {type(error).__name__}: {reason_of(error)}"
+            ) from error
+        self._check_transaction()
+        self.tables.forget()
+
+    def _check_transaction(self) -> None:
+        if not self.conn.in_transaction:
+            raise RowRefusedError("the statement ended the writer's transaction (ON CONFLICT ROLLBACK?)")
+
+    def _meet_stranger(self, message: Any) -> None:
+        kind = type(message)
+        if kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning(
+                "a message of unknown type %s was left aside: pass handlers={%s: fn} to store such messages",
+                clean(kind.__name__, 80),
+                clean(kind.__name__, 80),
+            )
+        self._keep_rejected(None, kind.__name__, describe(message), "unknown message type")
+
+    def query(self, sql: str, params: Any) -> list[tuple[Any, ...]]:
+        """Answer a task's question from committed data; between transactions.
+
+        Source: https://www.sqlite.org/pragma.html#pragma_query_only
+        """
+        self.conn.execute("PRAGMA query_only = ON")
+        try:
+            with self.guard.users_sql():
+                return self.conn.execute(sql, params).fetchall()
+        finally:
+            self.conn.execute("PRAGMA query_only = OFF")
+
+    def show_live(self, glimpse: Glimpse) -> None:
+        """Write one running attempt's state; inside a transaction."""
+        if self.tasks is not None:
+            self.tasks.put_attempts((), (glimpse,))
+
+    # --- refusals ---
+
+    def refuse(self, item: Any, error: BaseException) -> Applied:
+        """Record an item that could not be applied, and let its own task bear it; inside a transaction."""
+        reason = reason_of(error)
+        if type(item) is Attempt:
+            item.fail(error, f"{type(error).__name__}: {reason}", f"{type(error).__name__}: {reason}")
+            try:
+                return self.apply([item], with_live=False)
+            except REFUSALS:  # not even its row may be written: its number is another's
+                item.row = "none"
+                return self.apply([item], with_live=False)
+        attempt, message = item if type(item) is tuple else (None, item)
+        if attempt is not None:
+            attempt.refused = error
+        number = attempt.task_id if attempt is not None else getattr(message, "task_id", None)
+        logger.warning("%s refused: %s", clean(type(message).__name__, 80), clean(reason, 500))
+        self._keep_rejected(number, type(message).__name__, describe(message, 2000), reason)
+        if attempt is None and type(message) is MsgTaskFinished:
+            spare = MsgTaskFinished(task_number(message.task_id), "error", utc_now(), None, clean(reason, 500))
+            return self.apply([spare], with_live=False)
+        return Applied()
+
+    def _keep_rejected(self, number: Any, kind: str, content: str, error: str) -> None:
+        if self.tasks is None:
+            return
+        task_id = number if type(number) is int and abs(number) < 1 << 63 else None
+        self.conn.execute(
+            "INSERT INTO pipeloom_rejected (run_id, task_id, at, kind, content, error) VALUES (?, ?, ?, ?, ?, ?)",
+            (self.tasks.run_id, task_id, utc_now(), storable(kind), storable(content), storable(error)),
+        )
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's text with the notes that say where it was, and what to do."""
+    return "; ".join([*getattr(error, "__notes__", ()), describe(error)])
+
+
+Ask = Callable[[Callable[[Ledger], Any]], Any]
+"""Runs a function on the ledger in the writer's thread, between two batches, and returns its answer."""

@@ -1,0 +1,260 @@
+"""One run in the ledger: its row, who is already done, and its counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+from pipeloom import __version__
+from pipeloom.attempt import Attempt, Glimpse
+from pipeloom.clock import utc_now
+from pipeloom.ledger.tasks import TaskTable, padded
+
+__all__ = ["Admission", "RunLedger", "RunSpec"]
+
+_KEPT_FAILURES: Final = 100
+_KEPT_EXCEPTIONS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a run is, as its row says.
+
+    Args:
+        pipeline: The stable name, ``None`` for a run without keys.
+        standalone: The name is only a label: give the run a pipeline of its own.
+        resume: Skip keys that are done.
+        workers: Number of workers.
+        executor: Where they live.
+        expected: Number of inputs when known.
+    """
+
+    pipeline: str | None
+    standalone: bool
+    resume: bool
+    workers: int
+    executor: str
+    expected: int | None
+
+
+class Admission(NamedTuple):
+    """The ledger's word on one input: its row's id, and what to do with it."""
+
+    task_id: int
+    verdict: Literal["new", "again", "skip", "duplicate", "taken"]
+
+
+class RunLedger:
+    """The writer's side of one run; changed only in the writer's thread, its counts read by anyone.
+
+    Counts, failures and the outcome come only from what was committed.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, tasks: TaskTable | None, spec: RunSpec) -> None:
+        self._conn = conn
+        self._tasks = tasks
+        self.spec = spec
+        self.run_id: int | None = None
+        self.pipeline_id: int | None = None
+        self.counts: Counter[str] = Counter()
+        self.skipped = 0
+        self._skipped_stored = 0
+        self._in_flight: set[str | int] = set()
+        self.failures: list[Attempt] = []
+        self.exceptions: list[Exception] = []
+        # One place per worker for the attempt it is working on; the worker writes, the writer and the screen read.
+        self.slots: list[Attempt | None] = [None] * spec.workers
+        if tasks is not None:
+            self._open(tasks)
+
+    def _open(self, tasks: TaskTable) -> None:
+        spec = self.spec
+        if spec.pipeline is not None and not spec.standalone:
+            self._conn.execute("INSERT OR IGNORE INTO pipeloom_pipelines (name) VALUES (?)", (spec.pipeline,))
+            found = self._conn.execute("SELECT id FROM pipeloom_pipelines WHERE name = ?", (spec.pipeline,))
+            self.pipeline_id = found.fetchone()[0]
+        versions = {
+            "pipeloom": __version__,
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+        }
+        self.run_id = self._conn.execute(
+            "INSERT INTO pipeloom_runs (pipeline_id, status, started_at, expected, workers, executor, host, pid, "
+            "versions) VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self.pipeline_id,
+                utc_now(),
+                spec.expected,
+                spec.workers,
+                spec.executor,
+                platform.node(),
+                os.getpid(),
+                json.dumps(versions),
+            ),
+        ).lastrowid
+        if spec.pipeline is not None and spec.standalone:
+            label = f"{spec.pipeline} (run {self.run_id})"
+            self.pipeline_id = self._conn.execute(
+                "INSERT INTO pipeloom_pipelines (name) VALUES (?)", (label,)
+            ).lastrowid
+            self._conn.execute(
+                "UPDATE pipeloom_runs SET pipeline_id = ? WHERE id = ?", (self.pipeline_id, self.run_id)
+            )
+        tasks.run_id, tasks.pipeline_id = self.run_id, self.pipeline_id
+
+    # --- admission ---
+
+    def admit_keys(self, keys: Sequence[str | int]) -> list[Admission]:
+        """Say for each key, in order, whether it is to be run, and as which row."""
+        tasks = self._tasks
+        assert tasks is not None
+        known: dict[Any, tuple[int, str, int | None]] = {}
+        for size, flat in padded([(key,) for key in keys], 1):
+            for key, *rest in self._conn.execute(_lookup_sql(size), (self.pipeline_id, *flat)):
+                known[key] = (rest[0], rest[1], rest[2])
+        admissions = []
+        for key in keys:
+            row = known.get(key)
+            if key in self._in_flight or (row is not None and row[2] == self.run_id):
+                admissions.append(Admission(0, "duplicate"))
+                continue
+            if row is None:
+                admissions.append(Admission(tasks.next_id, "new"))
+                tasks.next_id += 1
+            elif self.spec.resume and row[1] == "done":
+                admissions.append(Admission(row[0], "skip"))
+                self.skipped += 1
+                continue
+            else:
+                admissions.append(Admission(row[0], "again"))
+            self._in_flight.add(key)
+        return admissions
+
+    def admit_numbers(self, numbers: Sequence[int | None]) -> list[Admission]:
+        """Give an id to each task without a number; refuse numbers that belong to a keyed pipeline."""
+        tasks = self._tasks
+        if tasks is None:
+            return [Admission(number if number is not None else 0, "new") for number in numbers]
+        taken_numbers = tasks.keyed_among(number for number in numbers if number is not None)
+        admissions = []
+        for number in numbers:
+            if number is None:
+                admissions.append(Admission(tasks.next_id, "new"))
+                tasks.next_id += 1
+            else:
+                admissions.append(Admission(number, "taken" if number in taken_numbers else "again"))
+        return admissions
+
+    # --- what a batch does to the run ---
+
+    def live(self) -> list[Glimpse]:
+        """Return running attempts that the ledger does not show yet as they are."""
+        news = []
+        for attempt in self.slots:
+            if attempt is not None and attempt.status == "running" and attempt.refused is None:
+                glimpse = attempt.glimpse()
+                if (
+                    attempt.recorded is None
+                    or attempt.recorded[0] != glimpse.task_id
+                    or attempt.shown is not glimpse.cell
+                ):
+                    news.append(glimpse)
+        return news
+
+    def needs_writing(self) -> bool:
+        """Say whether there is news although nothing was said."""
+        return self.skipped != self._skipped_stored or bool(self.live())
+
+    def store_counts(self, finished: Sequence[Attempt]) -> None:
+        """Write the counts as they will be once this batch has committed; inside its transaction."""
+        if self._tasks is None or (not finished and self.skipped == self._skipped_stored):
+            return
+        counts = self.counts + Counter(attempt.status for attempt in finished)
+        self._conn.execute(
+            "UPDATE pipeloom_runs SET done = ?, failed = ?, cancelled = ?, timed_out = ?, skipped = ? WHERE id = ?",
+            (
+                counts["done"],
+                counts["error"],
+                counts["cancelled"],
+                counts["timed_out"],
+                self.skipped,
+                self.run_id,
+            ),
+        )
+        self._skipped_stored = self.skipped
+
+    def committed(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
+        """Take what was committed into the counts and the report."""
+        for attempt, number, started_at, cell in live:
+            attempt.recorded = (number, started_at)
+            attempt.shown = cell
+        for attempt in finished:
+            self.counts[attempt.status] += 1
+            if attempt.key is not None and attempt.row != "none":
+                self._in_flight.discard(attempt.key)
+            if attempt.status != "done":
+                self._keep(attempt)
+
+    def _keep(self, attempt: Attempt) -> None:
+        exception, attempt.exception = attempt.exception, None
+        if isinstance(exception, Exception) and attempt.status == "error":
+            attempt.result = type(exception).__name__
+            _drop_frames(exception)
+            if len(self.exceptions) < _KEPT_EXCEPTIONS:
+                self.exceptions.append(exception)
+        if len(self.failures) < _KEPT_FAILURES:
+            attempt.item = None
+            self.failures.append(attempt)
+
+    def close(self, status: str, elapsed_s: float) -> None:
+        """Write the run's end; inside a transaction."""
+        if self._tasks is None:
+            return
+        self.store_counts(())
+        self._conn.execute(
+            "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ?, skipped = ? WHERE id = ?",
+            (status, utc_now(), elapsed_s, self.skipped, self.run_id),
+        )
+
+
+def _drop_frames(exception: BaseException | None) -> None:
+    """Free what the frames of a kept exception hold; its traceback is in the ledger as text."""
+    seen: set[int] = set()
+    while exception is not None and id(exception) not in seen:
+        seen.add(id(exception))
+        exception.__traceback__ = None
+        if exception.__context__ is not None and exception.__context__ is not exception.__cause__:
+            _drop_frames(exception.__context__)
+        exception = exception.__cause__
+
+
+def _lookup_sql(count: int) -> str:
+    return (
+        f"SELECT key, id, status, run_id FROM task_runs WHERE pipeline_id = ? AND key IN ({', '.join('?' * count)})"
+    )
+
+
+def mark_interrupted(conn: sqlite3.Connection) -> int:
+    """Close the books of runs whose process died; the caller owns the file, so no run can be alive.
+
+    Returns:
+        How many task rows became ``interrupted``.
+    """
+    dead = "SELECT id FROM pipeloom_runs WHERE status = 'running'"
+    now = utc_now()
+    changed = conn.execute(
+        "UPDATE task_runs SET status = 'interrupted', finished_at = ?, "
+        "message = COALESCE(NULLIF(message, ''), 'its process ended before it did') "
+        f"WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id IN ({dead})",
+        (now,),
+    ).rowcount
+    conn.execute(
+        "UPDATE pipeloom_runs SET status = 'interrupted', finished_at = ? WHERE status = 'running'", (now,)
+    )
+    return changed

@@ -1,0 +1,295 @@
+"""``task_runs``: a batch of what was said about tasks becomes a few multi-row statements.
+
+SQLite gives up the interpreter lock around every step, and a thread that computes takes it for 5 ms each time.
+So a batch is few, big statements of fixed sizes, padded with rows whose id is NULL, which the statement cache
+then always knows. The folded batch leaves what one message per transaction would leave.
+"""
+
+from __future__ import annotations
+
+import operator
+import sqlite3
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Final
+
+from pipeloom.attempt import Attempt, Glimpse, fraction
+from pipeloom.errors import LedgerError
+from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
+from pipeloom.text import clean
+from pipeloom.values import as_json
+
+__all__ = ["Said", "TaskTable"]
+
+_COLUMNS: Final = (
+    "id, name, status, progress, message, started_at, finished_at, result, "
+    "pipeline_id, key, run_id, attempt, error, worker, rows_written, elapsed_s"
+)
+_WIDTH: Final = _COLUMNS.count(",") + 1
+_PAST: Final = (
+    "run_id, attempt, name, status, progress, message, started_at, finished_at, result, error, worker, "
+    "rows_written, elapsed_s"
+)
+_SIZES: Final = (8, 64, 512)
+_WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
+
+
+def _values(width: int, count: int) -> str:
+    row = "(" + ", ".join("?" * width) + ")"
+    return ", ".join([row] * count)
+
+
+def _put_sql(count: int) -> str:
+    """Insert whole rows, or replace the row's present state by them."""
+    updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[1:])
+    return (
+        f"INSERT INTO task_runs ({_COLUMNS}) SELECT * FROM (VALUES {_values(_WIDTH, count)}) "
+        f"WHERE column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET {updates}"
+    )
+
+
+def _progress_sql(count: int) -> str:
+    return (
+        f"WITH news (id, progress, message) AS (VALUES {_values(3, count)}) "
+        "UPDATE task_runs SET progress = news.progress, message = news.message FROM news "
+        "WHERE task_runs.id = news.id AND status = 'running' AND pipeline_id IS NULL"
+    )
+
+
+def _finish_sql(count: int) -> str:
+    """End a task whose start came in an earlier batch; the first finish wins. One without a start is kept too."""
+    return (
+        "INSERT INTO task_runs (id, name, status, progress, finished_at, result, message, run_id) "
+        f"SELECT * FROM (VALUES {_values(8, count)}) WHERE column1 IS NOT NULL "
+        "ON CONFLICT (id) DO UPDATE SET status = excluded.status, finished_at = excluded.finished_at, "
+        "result = excluded.result, message = excluded.message, "
+        "progress = CASE excluded.status WHEN 'done' THEN 1.0 ELSE progress END "
+        "WHERE task_runs.status IN ('queued', 'running')"
+    )
+
+
+def _archive_sql(count: int) -> str:
+    return (
+        f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) SELECT id, {_PAST} FROM task_runs "
+        f"WHERE status <> 'queued' AND id IN ({', '.join('?' * count)})"
+    )
+
+
+def _keyed_sql(count: int) -> str:
+    return f"SELECT id FROM task_runs WHERE pipeline_id IS NOT NULL AND id IN ({', '.join('?' * count)})"
+
+
+_PUT, _PROGRESS, _FINISH, _ARCHIVE, _KEYED = (
+    {size: build(size) for size in _SIZES}
+    for build in (_put_sql, _progress_sql, _finish_sql, _archive_sql, _keyed_sql)
+)
+
+
+def padded(rows: Sequence[Sequence[Any]], width: int) -> Iterable[tuple[int, list[Any]]]:
+    """Cut n rows into statements of a fixed size, padded with NULLs; yields (size, flat parameters)."""
+    largest = _SIZES[-1]
+    for begin in range(0, len(rows), largest):
+        part = rows[begin : begin + largest]
+        size = next(size for size in _SIZES if size >= len(part))
+        flat = list(chain.from_iterable(part))
+        flat.extend([None] * ((size - len(part)) * width))
+        yield size, flat
+
+
+class Said:
+    """What one task said in a batch, at most one of each kind, in the order start, progress, finish."""
+
+    __slots__ = ("finished", "progress", "started")
+
+    def __init__(self) -> None:
+        self.started: MsgTaskStarted | None = None
+        self.progress: MsgTaskProgress | None = None
+        self.finished: MsgTaskFinished | None = None
+
+
+class TaskTable:
+    """Writes ``task_runs`` and the archive of past attempts; the writer's thread, inside its transaction."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+        self.pipeline_id: int | None = None
+        self.run_id: int | None = None
+        # Ids above this have no row. Ids that are given out begin at first_given.
+        self._ceiling: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM task_runs").fetchone()[0]
+        self.first_given = self.next_id = self._ceiling + 1
+
+    # --- attempts of an engine: their whole row is known ---
+
+    def put_attempts(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
+        """Store the present state of attempts, finished or still running."""
+        seen = [attempt.glimpse() for attempt in finished]
+        rows = [self._row(glimpse, glimpse.attempt.status) for glimpse in seen]
+        rows += [self._row(glimpse, "running") for glimpse in live]
+        overwriting = []
+        for attempt, number, _, _ in chain(seen, live):
+            if attempt.recorded is None:
+                if attempt.row != "new":
+                    overwriting.append(number)
+            elif attempt.recorded[0] != number:
+                self._withdraw(*attempt.recorded)
+                overwriting.append(number)
+        if overwriting:
+            self._archive(overwriting, keyed_allowed=self.pipeline_id is not None)
+        for size, flat in padded(rows, _WIDTH):
+            self._conn.execute(_PUT[size], flat)
+        if rows:
+            self._ceiling = max(self._ceiling, *(row[0] for row in rows))
+
+    def _row(self, glimpse: Glimpse, status: str) -> tuple[Any, ...]:
+        attempt = glimpse.attempt
+        step, total, message = glimpse.cell
+        ended = status != "running"
+        return (
+            glimpse.task_id,
+            attempt.name,
+            status,
+            1.0 if status == "done" else fraction(step, total),
+            attempt.message if ended else message or None,
+            glimpse.started_at,
+            attempt.finished_at if ended else None,
+            attempt.result if ended else None,
+            self.pipeline_id,
+            attempt.key,
+            self.run_id,
+            attempt.attempt,
+            attempt.error if ended else None,
+            attempt.worker,
+            attempt.rows_written if ended else 0,
+            attempt.elapsed_s if ended else None,
+        )
+
+    def _withdraw(self, number: int, started_at: str | None) -> None:
+        """Remove the row made before the worker called the task by a number of its own."""
+        self._conn.execute(
+            "DELETE FROM task_runs WHERE id = ? AND run_id IS ? AND started_at IS ?",
+            (number, self.run_id, started_at),
+        )
+
+    # --- bare messages: what was said since the last commit is folded by id ---
+
+    def put_said(self, said: dict[int, Said]) -> None:
+        """Store what was said about numbered tasks; one ``Said`` per id."""
+        starts, progress, finishes = [], [], []
+        for number, words in said.items():
+            if words.started is not None:
+                starts.append(self._started_row(number, words))
+                continue
+            if words.progress is not None and (words.finished is None or words.finished.status != "done"):
+                share = fraction(words.progress.step, words.progress.total)
+                progress.append((number, share, words.progress.message))
+            if words.finished is not None:
+                finishes.append(self._finished_row(number, words.finished))
+        touched = [row[0] for row in starts]
+        if touched:
+            self._archive(touched, keyed_allowed=False)
+        if finishes:
+            self._refuse_keyed([row[0] for row in finishes])
+        for size, flat in padded(starts, _WIDTH):
+            self._conn.execute(_PUT[size], flat)
+        for size, flat in padded(progress, 3):
+            self._conn.execute(_PROGRESS[size], flat)
+        for size, flat in padded(finishes, 8):
+            self._conn.execute(_FINISH[size], flat)
+        if starts or finishes:
+            self._ceiling = max(self._ceiling, *touched, *(row[0] for row in finishes))
+            if self._ceiling >= self.next_id:
+                self.next_id = self._ceiling + 1
+
+    def _started_row(self, number: int, words: Said) -> tuple[Any, ...]:
+        started, progress, finished = words.started, words.progress, words.finished
+        assert started is not None
+        share = fraction(progress.step, progress.total) if progress else 0.0
+        if finished is None:
+            message = progress.message if progress else None
+            end: tuple[Any, ...] = (None, None)
+            status = "running"
+        else:
+            status, message = _status(finished), finished.message
+            share = 1.0 if status == "done" else share
+            end = (finished.finished_at, _result_text(finished.result))
+        return (
+            number, started.name, status, share, message, started.started_at, *end,
+            None, None, self.run_id, 1, None, None, 0, None,
+        )  # fmt: skip
+
+    def _finished_row(self, number: int, finished: MsgTaskFinished) -> tuple[Any, ...]:
+        status = _status(finished)
+        return (
+            number,
+            f"task {number}",
+            status,
+            1.0 if status == "done" else 0.0,
+            finished.finished_at,
+            _result_text(finished.result),
+            finished.message,
+            self.run_id,
+        )
+
+    # --- what was there before ---
+
+    def _archive(self, numbers: list[int], *, keyed_allowed: bool) -> None:
+        """Keep the past: rows about to be overwritten move to ``pipeloom_attempts``."""
+        if not keyed_allowed:
+            self._refuse_keyed(numbers)
+        old = [(number,) for number in numbers if number <= self._ceiling]
+        for size, flat in padded(old, 1):
+            self._conn.execute(_ARCHIVE[size], flat)
+
+    def _refuse_keyed(self, numbers: Iterable[int]) -> None:
+        for number in self.keyed_among(numbers):
+            raise LedgerError(taken(number))
+
+    def keyed_among(self, numbers: Iterable[int]) -> set[int]:
+        """Return those numbers whose rows belong to a keyed pipeline, on file or given out by this run."""
+        numbers = list(numbers)
+        given: set[int] = set()
+        if self.pipeline_id is not None:
+            given.update(number for number in numbers if self.first_given <= number < self.next_id)
+        old = [(number,) for number in numbers if number <= self._ceiling]
+        for size, flat in padded(old, 1):
+            given.update(row[0] for row in self._conn.execute(_KEYED[size], flat))
+        return given
+
+
+def taken(number: int) -> str:
+    """Say why a number is refused."""
+    return (
+        f"task number {number} belongs to a pipeline with keys in this file: use another file, or give this "
+        "run keys (key=)"
+    )
+
+
+def task_number(value: Any) -> int:
+    """Return a message's ``task_id`` as an int that SQLite can hold.
+
+    Raises:
+        LedgerError: It is none.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise LedgerError(f"task_id must be an int, not {type(value).__name__} {clean(value, 40)!r}") from None
+    if not -(1 << 63) <= number < 1 << 63:
+        raise LedgerError("task_id is over 64 bits")
+    return number
+
+
+def _status(finished: MsgTaskFinished) -> str:
+    if finished.status not in _WORKER_STATUSES:
+        raise LedgerError(f'a task finishes as "done", "error" or "cancelled", not {clean(finished.status, 40)!r}')
+    return finished.status
+
+
+def _result_text(result: Any) -> str | None:
+    """Return a worker's own result: text as it is, anything else as JSON."""
+    if result is None or type(result) is str:
+        return result
+    try:
+        return as_json(result)
+    except ValueError as error:
+        raise LedgerError(f"the result cannot be stored: {error}") from error

@@ -1,0 +1,108 @@
+"""Progress bars of Rich for people who drive a writer themselves; a run's own screen is in ``screen``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pipeloom.rlog import console
+from pipeloom.text import clean
+
+if TYPE_CHECKING:
+    from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
+
+    class _Said(Protocol):
+        """What one task said in a batch; ``ledger.Said``, which lives a layer above, has this shape."""
+
+        started: MsgTaskStarted | None
+        progress: MsgTaskProgress | None
+        finished: MsgTaskFinished | None
+
+
+__all__ = ["make_overall_progress", "make_task_progress", "preregister_task_bars"]
+
+
+def make_overall_progress() -> Progress:
+    """Return bars for whole runs on the shared console; they stay on screen when they end."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=False,
+    )
+
+
+def make_task_progress() -> Progress:
+    """Return bars for single tasks on the shared console; they are cleared when they end."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def preregister_task_bars(task_progress: Progress, num_tasks: int) -> dict[int, TaskID]:
+    """Add a bar for each of the tasks 1 to ``num_tasks``.
+
+    Rich draws every visible bar at every refresh: right for a few dozen tasks, slow for hundreds.
+
+    Args:
+        task_progress: Where to add them.
+        num_tasks: n, 0 or more.
+
+    Returns:
+        Task id → bar, n entries.
+    """
+    return {number: task_progress.add_task(f"Task {number}", total=None) for number in range(1, num_tasks + 1)}
+
+
+class TaskBars:
+    """Drives a writer's bars; the writer's thread, after the commit.
+
+    Args:
+        progress: The bars.
+        bars: Task id → bar; a task without one is no error. A bar may be number 0.
+    """
+
+    def __init__(self, progress: Progress, bars: dict[int, TaskID]) -> None:
+        self._progress = progress
+        self._bars = bars
+
+    def show(self, said: Mapping[int, _Said]) -> None:
+        """Bring the bars to what a batch said."""
+        for number, words in said.items():
+            bar = self._bars.get(number)
+            if bar is None:
+                continue
+            if words.started is not None:
+                self._progress.update(bar, description=clean(words.started.name, 60), completed=0)
+            if words.progress is not None:
+                self._progress.update(bar, completed=words.progress.step, total=words.progress.total)
+            if words.finished is not None:
+                self._finish(number, bar, words)
+
+    def _finish(self, number: int, bar: TaskID, words: _Said) -> None:
+        if words.finished is not None and words.finished.status == "done":
+            total = next((task.total for task in self._progress.tasks if task.id == bar), None)
+            self._progress.update(bar, total=total or 1, completed=total or 1)
+        self._progress.remove_task(bar)
+        del self._bars[number]

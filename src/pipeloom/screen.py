@@ -1,0 +1,263 @@
+"""What a run shows while it runs: one live region on a terminal, a plain line now and then elsewhere.
+
+Both are drawn by the thread that waits for the run, a few times a second, from the committed counts and the
+workers' slots: the cost depends on what fits on the screen, not on the number of tasks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import Final, Protocol
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.errors import LiveError
+from rich.live import Live
+from rich.text import Text
+
+from pipeloom.attempt import Attempt, fraction
+from pipeloom.text import clean
+
+__all__ = ["Screen", "Watched", "screen_for"]
+
+_REDRAW_S: Final = 0.25
+_LINE_S: Final = 5.0
+_RATE_WINDOW_S: Final = 10.0
+_MAX_RUNNING: Final = 16
+_MAX_FAILURES: Final = 3
+
+
+class Watched(Protocol):
+    """What there is to see of a run."""
+
+    counts: Counter[str]
+    skipped: int
+    slots: list[Attempt | None]
+    failures: list[Attempt]
+
+
+class Screen(Protocol):
+    """Shows a run; used in one thread."""
+
+    def start(self, run: Watched) -> None:
+        """Begin."""
+
+    def tick(self) -> None:
+        """Draw if it is time."""
+
+    def note(self, text: str) -> None:
+        """Say one line that stays."""
+
+    def stop(self) -> None:
+        """Draw the last state and let go of the terminal; stopping twice is fine."""
+
+
+def screen_for(title: str, expected: int | None, wanted: bool | None, console: Console) -> Screen | None:
+    """Choose a screen: live on a terminal, plain lines elsewhere, ``None`` when nothing is wanted."""
+    if wanted is False:
+        return None
+    figures = Figures(clean(title, 60), expected)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveScreen(figures, console)
+    return LineScreen(figures, console)
+
+
+class Figures:
+    """The numbers of a run as text."""
+
+    def __init__(self, title: str, expected: int | None) -> None:
+        self.title = title
+        self.expected = expected
+        self.run: Watched | None = None
+        self.began = monotonic()
+        self._samples: deque[tuple[float, int]] = deque([(self.began, 0)])
+
+    def begin(self, run: Watched) -> None:
+        self.run = run
+
+    @property
+    def ended(self) -> int:
+        """Tasks that ended in this run."""
+        return sum(self.run.counts.values()) if self.run else 0
+
+    @property
+    def seen(self) -> int:
+        """Inputs dealt with, skipped ones included."""
+        return self.ended + (self.run.skipped if self.run else 0)
+
+    def rate(self, now: float) -> float:
+        """Return tasks per second over about the last ten seconds."""
+        ended = self.ended
+        self._samples.append((now, ended))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_WINDOW_S:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        return (ended - before) / (now - since) if now > since else 0.0
+
+    def summary(self, now: float) -> str:
+        """Return counts, rate and time in one line."""
+        run = self.run
+        if run is None:
+            return "opening"
+        parts = [f"{run.counts.get('done', 0):,} done"]
+        for status, word in (("error", "failed"), ("timed_out", "timed out"), ("cancelled", "cancelled")):
+            if count := run.counts.get(status, 0):
+                parts.append(f"{count:,} {word}")
+        if run.skipped:
+            parts.append(f"{run.skipped:,} skipped")
+        rate = self.rate(now)
+        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+        parts.append(duration(now - self.began))
+        if self.expected is not None and rate > 0 and (left := self.expected - self.seen) > 0:
+            parts.append(f"{duration(left / rate)} left")
+        return " · ".join(parts)
+
+
+class LiveScreen:
+    """One region: the overall bar, the running tasks that fit, the last failures."""
+
+    def __init__(self, figures: Figures, console: Console) -> None:
+        self._figures = figures
+        self._console = console
+        self._live: Live | None = None
+        self._drawn_at = 0.0
+        self._over = False
+
+    def start(self, run: Watched) -> None:
+        self._figures.begin(run)
+        live = Live(self, console=self._console, auto_refresh=False, vertical_overflow="crop")
+        try:
+            live.start(refresh=True)
+        except LiveError:
+            return  # another live display has the terminal: this run stays silent rather than fight over it
+        self._live = live
+
+    def tick(self) -> None:
+        now = monotonic()
+        if self._live is not None and now - self._drawn_at >= _REDRAW_S:
+            self._drawn_at = now
+            self._live.refresh()
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(text, style="yellow"))
+
+    def stop(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            self._over = True
+            live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, height = options.max_width, options.height or console.height
+        for line in self._lines(width, height):
+            line.truncate(width, overflow="ellipsis")
+            line.no_wrap = True
+            yield line
+
+    def _lines(self, width: int, height: int) -> Iterator[Text]:
+        figures, now = self._figures, monotonic()
+        yield self._overall(width)
+        yield Text("  " + figures.summary(now), style="dim")
+        run = figures.run
+        if run is None:
+            return
+        if self._over:
+            room = height
+        else:
+            running = [attempt for attempt in run.slots if attempt is not None and attempt.status == "running"]
+            room = max(height - 4, 1)
+            shown = running[: min(room, _MAX_RUNNING)]
+            yield from (_running_line(attempt, now, width) for attempt in shown)
+            if len(running) > len(shown):
+                yield Text(f"  … and {len(running) - len(shown)} more running", style="dim")
+            room -= len(shown) + 1
+        yield from _failure_lines(run.failures, min(room, _MAX_FAILURES))
+
+    def _overall(self, width: int) -> Text:
+        figures = self._figures
+        seen, expected = figures.seen, figures.expected
+        line = Text(figures.title, style="bold")
+        if expected is None:
+            return line.append(f"  {seen:,}", style="bold cyan")
+        share = fraction(seen, expected) if expected else 1.0
+        tail = f" {seen:,}/{expected:,} {int(share * 100):3d} %"
+        room = max(min(width - line.cell_len - len(tail) - 3, 60), 0)
+        line.append("  ")
+        line.append_text(_bar(share, room))
+        return line.append(tail, style="bold")
+
+
+class LineScreen:
+    """A plain line every five seconds, for logs and pipes."""
+
+    def __init__(self, figures: Figures, console: Console) -> None:
+        self._figures = figures
+        self._console = console
+        self._said_at = monotonic()
+        self._said = False
+
+    def start(self, run: Watched) -> None:
+        self._figures.begin(run)
+
+    def tick(self) -> None:
+        if monotonic() - self._said_at >= _LINE_S:
+            self._say()
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def stop(self) -> None:
+        if self._said:
+            self._say()
+            self._said = False
+
+    def _say(self) -> None:
+        now = self._said_at = monotonic()
+        figures = self._figures
+        of = f"/{figures.expected:,}" if figures.expected is not None else ""
+        self._said = True
+        self._print(f"{figures.title}: {figures.seen:,}{of} · {figures.summary(now)}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+
+def _bar(share: float, width: int) -> Text:
+    filled = int(share * width)
+    return Text("━" * filled, style="green").append("━" * (width - filled), style="bright_black")
+
+
+def _running_line(attempt: Attempt, now: float, width: int) -> Text:
+    step, total, message = attempt.cell
+    line = Text("  ▸ ", style="cyan")
+    name_width = max(min(width // 3, 40), 8)
+    name = Text(clean(attempt.name, name_width * 2))
+    name.truncate(name_width, overflow="ellipsis", pad=True)
+    line.append_text(name).append(" ")
+    share = fraction(step, total)
+    if total:
+        line.append_text(_bar(share, max(min(width // 5, 24), 4))).append(f" {int(share * 100):3d} %")
+    elif step:
+        line.append(f"{step:,.0f}")
+    line.append(f"  {duration(now - attempt.t0)}", style="dim")
+    if message:
+        line.append("  " + clean(message, 80), style="dim")
+    return line
+
+
+def _failure_lines(failures: Sequence[Attempt], room: int) -> Iterator[Text]:
+    for attempt in failures[-room:] if room > 0 else ():
+        why = clean(attempt.message or attempt.status, 120)
+        yield Text("  ✗ ", style="red").append(clean(attempt.name, 40)).append(f"  {why}", style="red")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as ``3.2 s``, ``4:05`` or ``1:02:03``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

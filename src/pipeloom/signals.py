@@ -1,0 +1,59 @@
+"""The first Ctrl-C or SIGTERM drains, the second cancels, the third leaves at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final, Self
+
+__all__ = ["Signals"]
+
+_CAUGHT: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Signals:
+    """Catches signals while it is entered, in the main thread; elsewhere it does nothing.
+
+    A handler runs between two bytecodes of the main thread, which may hold any lock. So it takes none: it counts,
+    and calls ``notify``, which must be safe there (``queue.SimpleQueue.put`` is; an ``Event`` is not).
+
+    Args:
+        notify: Called with 1 for the first signal and 2 for the second. The third raises ``KeyboardInterrupt``.
+
+    Source: https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put
+    """
+
+    def __init__(self, notify: Callable[[int], None]) -> None:
+        self._notify = notify
+        self._previous: dict[signal.Signals, Any] = {}
+        self.count = 0
+        self.received: int | None = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _CAUGHT:
+                previous = signal.getsignal(number)
+                # An ignored signal stays ignored (nohup, background jobs); None was set outside Python.
+                if previous not in (signal.SIG_IGN, None):
+                    self._previous[number] = previous
+                    signal.signal(number, self._handle)
+        return self
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        self.received = self.received or number
+        if self.count >= 3:
+            raise KeyboardInterrupt
+        self._notify(self.count)
+
+    def __exit__(self, *_: object) -> None:
+        while self._previous:
+            number, previous = self._previous.popitem()
+            signal.signal(number, previous)
+
+    def pass_on(self) -> None:
+        """After the end: let a SIGTERM do what it would have done without us."""
+        if self.received == signal.SIGTERM:
+            signal.raise_signal(signal.SIGTERM)

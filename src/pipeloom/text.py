@@ -1,0 +1,82 @@
+"""Make foreign text safe to show, and quote foreign names for SQL.
+
+Task names, messages, errors and values come from anywhere. On a terminal they may hold escape sequences,
+line breaks, direction overrides or lone surrogates; every character that Python calls non-printable is
+shown as its escape instead. Show the result as ``rich.text.Text``, never as markup.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["clean", "clean_block", "describe", "is_reserved", "quoted", "shorten", "storable"]
+
+_NAME_LIMIT: Final = 200
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def clean(value: object, limit: int | None = None) -> str:
+    """Return one harmless line: every non-printable character as its escape.
+
+    Args:
+        value: Text, or anything with a ``str``.
+        limit: The longest result in characters; what is cut is replaced by ``…``.
+    """
+    text = value if isinstance(value, str) else describe(value)
+    if limit is not None:
+        text = shorten(text, limit)
+    if text.isprintable():
+        return text
+    text = "".join(char if char.isprintable() else _escape(char) for char in text)
+    return text if limit is None else shorten(text, limit)
+
+
+def clean_block(value: str) -> str:
+    """Return harmless text that keeps its line breaks, such as a traceback."""
+    return "\n".join(clean(line.expandtabs(4)) for line in value.split("\n"))
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut ``text`` to at most ``limit`` characters, the last of them ``…`` when something was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def describe(value: object, limit: int = 500) -> str:
+    """Return ``str(value)``, shortened, also for objects whose ``str`` raises."""
+    try:
+        return shorten(str(value), limit)
+    except Exception as error:  # foreign code: anything may come out of it
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def storable(text: str) -> str:
+    """Return text that SQLite can hold: a lone surrogate becomes its escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def quoted(name: str, what: str = "table") -> str:
+    """Return ``name`` as a quoted SQL identifier.
+
+    Raises:
+        ValueError: It is empty, too long, or holds a character that no identifier should.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"a {what} name must be text, not {type(name).__name__}")
+    if not name or len(name) > _NAME_LIMIT or not name.isprintable():
+        raise ValueError(
+            f"{clean(name, 60)!r} cannot be a {what} name: use 1 to {_NAME_LIMIT} printable characters"
+        )
+    return '"' + name.replace('"', '""') + '"'
+
+
+def is_reserved(table: str) -> bool:
+    """Say whether a table name belongs to the ledger or to SQLite itself."""
+    return re.match(r"(?i)(task_runs$|pipeloom_|sqlite_)", table) is not None

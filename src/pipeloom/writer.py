@@ -1,0 +1,447 @@
+"""The thread that owns the only read-write connection.
+
+::
+
+    channel ──take all──▶ batch ──▶ BEGIN ▸ ledger.apply ▸ COMMIT ──▶ counts, bars, observer
+                            │            │
+                            │            └─ refused: once more, one by one; the culprit bears it
+                            └─ Request: answered on the ledger, between two batches
+
+Disk full, I/O errors and a file that is replaced or gone end the writer: it records the cause and breaks the
+channel, so that nobody waits for it. Everything here runs in the writer's thread unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeloom.channel import Channel, give_back, settle, take
+from pipeloom.db import Durability, connect, init_schema, storage_error
+from pipeloom.db.connection import MEMORY, is_busy, is_fatal
+from pipeloom.db.upkeep import Upkeep
+from pipeloom.errors import WriterBrokenError
+from pipeloom.ledger import REFUSALS, Applied, Ledger, mark_interrupted
+from pipeloom.messages import SENTINEL, Handler, Msg, MsgTaskProgress
+from pipeloom.text import clean
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from pipeloom.progress import TaskBars
+
+__all__ = ["Request", "SQLiteWriter"]
+
+logger = logging.getLogger("pipeloom")
+
+_TICK_S: Final = 0.1
+_IDLE_S: Final = 0.5
+_BUSY_WARNING_S: Final = 2.0
+_ONLY_PROGRESS: Final = {MsgTaskProgress}
+_OWN: Final = " /* pipeloom */"  # see Guard
+_HELD: Final = 8192
+
+
+class Request:
+    """A question to the ledger, answered between two batches."""
+
+    __slots__ = ("_answered", "_error", "_function", "_value")
+
+    def __init__(self, function: Callable[[Ledger], Any]) -> None:
+        self._function = function
+        self._answered = threading.Event()
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def answer(self, ledger: Ledger) -> None:
+        """Run it and hand the outcome to whoever waits."""
+        try:
+            self._value = self._function(ledger)
+        except BaseException as error:
+            self._error = error
+            if is_fatal(error):
+                raise
+        finally:
+            self._answered.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Wake whoever still waits with an error."""
+        if not self._answered.is_set():
+            self._error = error
+            self._answered.set()
+
+    def result(self) -> Any:
+        """Block until it is answered; any other thread."""
+        self._answered.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class SQLiteWriter(threading.Thread):
+    """Take messages from a queue until ``SENTINEL`` and persist them in group commits.
+
+    Works on a plain ``queue.Queue`` and on a :class:`~pipeloom.channel.Channel`. On a plain queue a writer that
+    broke goes on taking and dropping, so that no producer hangs; ``failure`` says why.
+
+    Args:
+        db_path: The database file, or ``:memory:``.
+        msg_q: Where messages come from; ``task_done`` is called once per item, after its commit.
+        wal: Write-ahead log rather than a rollback journal.
+        store_task_status: Keep ``task_runs`` and the rest of the ledger.
+        task_progress: Bars to drive.
+        task_bar_map: Task id → bar.
+        durability: What a commit waits for, see :data:`pipeloom.db.Durability`.
+        handlers: Message type → ``fn(conn, messages)``, called inside the transaction.
+        owned: The caller holds the file's :class:`~pipeloom.db.Ownership`, so runs that are still open are dead.
+        observer: Called after every commit that ended tasks; must not block.
+    """
+
+    def __init__(
+        self,
+        db_path: Path,
+        msg_q: queue.Queue[Msg] | Channel[Any],
+        *,
+        wal: bool = True,
+        store_task_status: bool = True,
+        task_progress: Progress | None = None,
+        task_bar_map: dict[int, TaskID] | None = None,
+        durability: Durability = "full",
+        handlers: Mapping[type, Handler] | None = None,
+        owned: bool = False,
+        observer: Callable[[], None] | None = None,
+    ) -> None:
+        # Not a daemon: whatever was said before the main thread ended is still stored.
+        super().__init__(name="pipeloom-writer", daemon=False)
+        self.db_path = db_path
+        self.failure: BaseException | None = None
+        self._source = msg_q
+        self._wal = wal
+        self._store_task_status = store_task_status
+        self._durability: Durability = durability
+        self._handlers = handlers
+        self._owned = owned
+        self._observer = observer
+        self._bars: TaskBars | None = None
+        if task_progress is not None:
+            from pipeloom.progress import TaskBars  # Rich is imported only when bars are wanted
+
+            self._bars = TaskBars(task_progress, task_bar_map if task_bar_map is not None else {})
+        self._ready = threading.Event()
+        self._stopping = False
+        self._unsettled = 0
+        self._in_hand: list[Any] = []
+        self._committed_at = monotonic()
+
+    # --- any thread ---
+
+    def start(self) -> None:
+        """Start the thread; return once the file is open and its schema ready, or raise why not.
+
+        Raises:
+            StorageError: The file cannot be opened or used.
+        """
+        super().start()
+        self._ready.wait()
+        if self.failure is not None and not hasattr(self, "_ledger"):
+            self.join()
+            raise self.failure
+
+    def ask(self, function: Callable[[Ledger], Any]) -> Any:
+        """Run a function on the ledger in the writer's thread; blocks until everything said before is committed.
+
+        Raises:
+            WriterBrokenError: The writer died before it could answer.
+        """
+        return self.request(function).result()
+
+    def request(self, function: Callable[[Ledger], Any]) -> Request:
+        """Like ``ask``, without waiting for the answer: call ``result()`` on what this returns."""
+        request = Request(function)
+        self._source.put(request)  # type: ignore[arg-type]
+        return request
+
+    def transact(self, function: Callable[[Ledger], Any]) -> Any:
+        """Like ``ask``, for a function that writes: in a transaction of its own."""
+
+        def in_transaction(ledger: Ledger) -> Any:
+            self._begin()
+            try:
+                value = function(ledger)
+                self._commit()
+            except BaseException:
+                self._roll_back()
+                raise
+            return value
+
+        return self.ask(in_transaction)
+
+    def flush(self) -> None:
+        """Block until everything put so far has committed; only with a :class:`Channel`."""
+        self.ask(lambda _: None)
+
+    # --- the writer's thread ---
+
+    def run(self) -> None:
+        """Serve until ``SENTINEL``; see the class."""
+        try:
+            self._open()
+        except BaseException as error:
+            self._break(error)
+            self._ready.set()
+            return
+        self._ready.set()
+        try:
+            while not self._stopping:
+                self._serve()
+        except BaseException as error:
+            self._break(error)
+        finally:
+            self._close()
+        if self.failure is not None:
+            self._drop_the_rest()
+
+    def _open(self) -> None:
+        conn = connect(self.db_path, wal=self._wal, durability=self._durability)
+        try:
+            init_schema(conn, store_task_status=self._store_task_status)
+            if self._owned and self._store_task_status:
+                conn.execute("BEGIN IMMEDIATE" + _OWN)
+                mark_interrupted(conn)
+                conn.execute("COMMIT" + _OWN)
+            self._conn = conn
+            self._ledger = Ledger(conn, store_task_status=self._store_task_status, handlers=self._handlers)
+            self._upkeep = Upkeep(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
+        except BaseException as error:
+            conn.close()
+            if isinstance(error, sqlite3.Error):
+                raise storage_error(error, self.db_path) from error
+            raise
+
+    def _serve(self) -> None:
+        """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
+        items = take(self._source, _TICK_S if self._ledger.run is not None else _IDLE_S)
+        self._unsettled += len(items)
+        while items and set(map(type, items)) == _ONLY_PROGRESS and len(items) < _HELD:
+            left = self._committed_at + _TICK_S - monotonic()
+            more = take(self._source, left) if left > 0 else []
+            if not more:
+                break
+            self._unsettled += len(more)
+            items += more
+        self._in_hand = items
+        batch: list[Any] = []
+        for place, item in enumerate(items):
+            if item is SENTINEL:
+                self._stopping = True
+                self._unsettled -= give_back(self._source, items[place + 1 :])
+                break
+            if type(item) is Request:
+                self._write(batch)
+                batch = []
+                item.answer(self._ledger)
+            else:
+                batch.append(item)
+        self._write(batch)
+        settle(self._source, self._unsettled)
+        self._unsettled = 0
+        self._in_hand = []
+        self._upkeep.after_batch()
+        if not items and _main_is_gone():
+            self._stopping = True
+
+    def _write(self, batch: list[Any]) -> None:
+        """Commit one batch, as a whole if that goes, else one by one."""
+        run = self._ledger.run
+        if not batch and (run is None or not run.needs_writing()):
+            return
+        self._begin()
+        try:
+            applied = [self._ledger.apply(batch)]
+            self._commit()
+        except REFUSALS as error:
+            if is_fatal(error):
+                raise
+            self._roll_back()
+            applied = self._write_singly(batch)
+        self._committed_at = monotonic()
+        for done in applied:
+            self._tell(done)
+
+    def _write_singly(self, batch: list[Any]) -> list[Applied]:
+        """Find the culprits: each item under a savepoint of one transaction.
+
+        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
+        """
+        self._begin()
+        applied = []
+        try:
+            for item in batch:
+                self._conn.execute("SAVEPOINT pipeloom_item" + _OWN)
+                try:
+                    applied.append(self._ledger.apply([item], with_live=False))
+                except REFUSALS as error:
+                    if is_fatal(error) or not self._conn.in_transaction:
+                        raise
+                    self._conn.execute("ROLLBACK TO pipeloom_item" + _OWN)
+                    self._ledger.tables.forget()
+                    applied.append(self._ledger.refuse(item, error))
+                self._conn.execute("RELEASE pipeloom_item" + _OWN)
+            self._commit()
+        except REFUSALS as error:
+            if is_fatal(error):
+                raise
+            self._roll_back()
+            applied = [self._write_alone(item) for item in batch]
+        self._show_live_singly()
+        return applied
+
+    def _write_alone(self, item: Any) -> Applied:
+        self._begin()
+        try:
+            applied = self._ledger.apply([item], with_live=False)
+            self._commit()
+        except REFUSALS as error:
+            if is_fatal(error):
+                raise
+            self._roll_back()
+            self._begin()
+            applied = self._ledger.refuse(item, error)
+            self._commit()
+        return applied
+
+    def _show_live_singly(self) -> None:
+        """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
+        run = self._ledger.run
+        for glimpse in run.live() if run is not None else ():
+            self._begin()
+            try:
+                self._ledger.show_live(glimpse)
+                self._commit()
+            except REFUSALS as error:
+                if is_fatal(error):
+                    raise
+                self._roll_back()
+                glimpse.attempt.refused = error
+
+    # --- transactions ---
+
+    def _begin(self) -> None:
+        """Begin; wait visibly for another process's lock."""
+        waiting_since: float | None = None
+        while True:
+            try:
+                self._conn.execute("BEGIN IMMEDIATE" + _OWN)
+                return
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                waiting_since = self._note_waiting(waiting_since)
+
+    def _commit(self) -> None:
+        """Commit; with a rollback journal a reader may be in the way, which is waited for as well."""
+        waiting_since: float | None = None
+        while True:
+            try:
+                self._conn.execute("COMMIT" + _OWN)
+                return
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or not self._conn.in_transaction:
+                    raise
+                waiting_since = self._note_waiting(waiting_since)
+
+    def _note_waiting(self, since: float | None) -> float:
+        now = monotonic()
+        if since is None or now - since >= _BUSY_WARNING_S * 5:
+            logger.warning(
+                "%s is locked by another process: waiting until it lets go; nothing is lost",
+                clean(self.db_path),
+            )
+            return now
+        return since
+
+    def _roll_back(self) -> None:
+        if self._conn.in_transaction:
+            self._conn.execute("ROLLBACK" + _OWN)
+        self._ledger.tables.forget()
+
+    # --- after the commit ---
+
+    def _tell(self, applied: Applied) -> None:
+        """Commit before telling anyone; a failing bar or observer is logged once and dropped."""
+        run = self._ledger.run
+        if run is not None:
+            run.committed(applied.finished, applied.live)
+        if self._observer is not None and applied.finished:
+            try:
+                self._observer()
+            except Exception:
+                logger.exception("the observer of the writer failed and is dropped; the run goes on")
+                self._observer = None
+        if self._bars is not None:
+            try:
+                for said in applied.heard:
+                    self._bars.show(said)
+            except Exception:
+                logger.exception("the progress bars failed and are dropped; the run goes on")
+                self._bars = None
+
+    # --- the end ---
+
+    def _close(self) -> None:
+        """Refresh statistics, checkpoint, close, whatever happened before."""
+        tables = set(self._ledger.tables.written)
+        if self._store_task_status:
+            tables.add("task_runs")
+        try:
+            if self._conn.in_transaction:
+                self._conn.rollback()
+            if self.failure is None:
+                self._upkeep.at_close(tables)
+        except sqlite3.Error as error:
+            logger.warning("%s: at closing: %s; what was committed is safe", clean(self.db_path), clean(error))
+        finally:
+            self._conn.close()
+
+    def _break(self, error: BaseException) -> None:
+        """Record the cause, once, and wake everybody who waits."""
+        if isinstance(error, sqlite3.Error):
+            cause: BaseException = storage_error(error, self.db_path)
+            cause.__cause__ = error
+        else:
+            cause = error
+        self.failure = cause
+        if self._ready.is_set():
+            logger.error("the writer stopped: %s", clean(cause))
+        if isinstance(self._source, Channel):
+            broken = WriterBrokenError(f"the writer died: {cause}")
+            broken.__cause__ = cause
+            for item in [*self._in_hand, *self._source.abort(cause)]:
+                if type(item) is Request:
+                    item.fail(broken)
+
+    def _drop_the_rest(self) -> None:
+        """Keep a user's plain queue moving, so that no producer hangs on a full one."""
+        if isinstance(self._source, Channel):
+            return
+        settle(self._source, self._unsettled)
+        while not self._stopping and not _main_is_gone():
+            items = take(self._source, _IDLE_S)
+            self._stopping = any(item is SENTINEL for item in items)
+            settle(self._source, len(items))
+
+
+def _main_is_gone() -> bool:
+    """Say whether the main thread has ended and nobody is left who could still put anything."""
+    main = threading.main_thread()
+    return not main.is_alive() and not any(
+        thread is not threading.current_thread() and not thread.daemon
+        for thread in threading.enumerate()
+        if thread is not main
+    )
