@@ -40,7 +40,7 @@ clean: ## remove everything that make has made
 .venv/bin/python:
 	$(PYTHON) -m venv --without-pip .venv
 
-.venv/ready: .venv/bin/python pyproject.toml constraints.txt
+.venv/ready: .venv/demo-ready
 	$(PIP) --editable '.[dev]'
 	@touch $@
 

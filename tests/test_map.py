@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 
 import pipeloom
@@ -10,6 +17,10 @@ import pipeloom
 def square(number, ctx):
     ctx.write("squares", {"n": number, "square": number * number})
     return {"n": number}
+
+
+def nothing(_item):
+    return None
 
 
 def test_rows_and_done_marks_come_together(db, read):
@@ -39,3 +50,274 @@ def test_second_call_does_only_the_rest(db, read):
 
     assert (report.done, report.skipped) == (4, 4)
     assert read(db, "SELECT n FROM rows ORDER BY n") == [(n,) for n in range(8)]
+
+
+def test_resume_false_runs_all_again_and_keeps_the_past(db, read):
+    """Rows are added again; the former attempts move to the archive."""
+    pipeloom.map(square, range(3), db=db)
+    report = pipeloom.map(square, range(3), db=db, resume=False)
+
+    assert (report.done, report.skipped) == (3, 0)
+    assert read(db, "SELECT COUNT(*) FROM squares") == [(6,)]
+    assert read(db, "SELECT COUNT(*) FROM task_runs") == [(3,)]
+    assert read(db, "SELECT run_id, status, COUNT(*) FROM pipeloom_attempts GROUP BY 1, 2") == [(1, "done", 3)]
+    assert read(db, "SELECT COUNT(*) FROM pipeloom_history") == [(6,)]
+
+
+def test_other_inputs_join_the_same_pipeline(db):
+    """results() covers the pipeline, not only the last run."""
+    pipeloom.map(square, [1, 2], db=db)
+    report = pipeloom.map(square, [3], db=db)
+
+    assert dict(report.results()) == {1: {"n": 1}, 2: {"n": 2}, 3: {"n": 3}}
+
+
+def test_two_pipelines_share_a_file(db):
+    """The same keys under another name are other tasks."""
+    pipeloom.map(nothing, [1, 2], db=db, name="a")
+
+    assert pipeloom.map(nothing, [1, 2], db=db, name="b").done == 2
+    assert pipeloom.map(nothing, [1, 2], db=db, name="a").skipped == 2
+
+
+@pytest.mark.parametrize("fn", [lambda _: None, functools.partial(nothing)], ids=["lambda", "partial"])
+def test_a_function_without_a_stable_name_stands_alone(db, fn):
+    """Nothing is skipped, nothing is mixed up."""
+    pipeloom.map(fn, [1, 2], db=db)
+    report = pipeloom.map(fn, [1, 2], db=db)
+
+    assert (report.done, report.skipped) == (2, 0)
+    assert len(list(report.results())) == 2
+
+
+def test_inputs_are_pulled_lazily_and_none_is_kept(db):
+    """An endless generator starts at once; "stop" ends it after the first failure."""
+    pulled = itertools.count()
+
+    def endless():
+        yield from pulled
+
+    def task(number):
+        if number == 100:
+            raise RuntimeError("enough")
+
+    with pytest.raises(pipeloom.TasksFailedError, match="enough") as stopped:
+        pipeloom.map(task, endless(), db=db, on_error="stop", workers=2)
+
+    assert stopped.value.report.failed == 1
+    assert next(pulled) < 100_000
+
+
+def test_slow_inputs_start_as_they_come(db):
+    """The first input runs although the second has not come yet."""
+    first_ran = threading.Event()
+
+    def inputs():
+        yield 1
+        assert first_ran.wait(10)
+        yield 2
+
+    assert pipeloom.map(lambda _: first_ran.set(), inputs(), db=db, workers=4).done == 2
+
+
+def test_inputs_that_raise_end_the_run_after_what_came_before(db):
+    """What was yielded is done and stored; the exception reaches the caller with a note."""
+
+    def inputs():
+        yield from range(5)
+        raise OSError("the disk with the list")
+
+    with pytest.raises(OSError, match="the disk") as raised:
+        pipeloom.map(nothing, inputs(), db=db, name="x")
+
+    assert "run again" in raised.value.__notes__[0]
+    assert pipeloom.map(nothing, range(5), db=db, name="x").skipped == 5
+
+
+def test_a_key_that_comes_twice_fails_that_task(db, read):
+    """The first one stands, its rows come once, the second is refused and recorded."""
+    with pytest.raises(pipeloom.TasksFailedError) as failed:
+        pipeloom.map(square, [*range(700), 3, 699], db=db, workers=2)
+
+    report = failed.value.report
+    assert (report.done, report.failed) == (700, 2)
+    assert {f.exception for f in report.failures} == {"DuplicateKeyError"}
+    assert read(db, "SELECT COUNT(*), COUNT(DISTINCT n) FROM squares") == [(700, 700)]
+    assert read(db, "SELECT COUNT(*) FROM pipeloom_rejected") == [(2,)]
+
+
+@dataclass(frozen=True)
+class Part:
+    month: int
+    place: str
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[Path("a"), Path("b")], [(1, "a"), (1, "b")], [{"a": 1}, {"a": 2}], [Part(1, "x"), Part(2, "x")], ["1", 1]],
+    ids=["paths", "tuples", "dicts", "dataclasses", "str-and-int"],
+)
+def test_inputs_are_their_own_keys(db, items):
+    """Each kind of input is told apart, and known again."""
+    assert pipeloom.map(nothing, items, db=db).done == 2
+    assert pipeloom.map(nothing, items, db=db).skipped == 2
+
+
+def test_an_input_without_identity_asks_for_a_key(db):
+    """The sentence says what to pass; key= then does."""
+    items = [threading.Event(), threading.Event()]
+    with pytest.raises(ValueError, match="pass key="):
+        pipeloom.map(nothing, items, db=db)
+
+    assert pipeloom.map(nothing, items, db=db, key=items.index).done == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (2**70, "64 bits"),
+        (object(), "type object"),
+        ({1, 2}, "type set"),
+        ("\ud800", "surrogate"),
+        (b"x" * 4, None),
+    ],
+    ids=["big", "object", "set", "surrogate", "bytes"],
+)
+def test_one_bad_value_fails_only_its_own_task(db, read, value, named):
+    """The failure names table, column and type; the neighbours in the batch stand."""
+
+    def task(number, ctx):
+        ctx.write("t", {"n": number, "v": value if number == 5 else None})
+
+    report = pipeloom.map(task, range(10), db=db, on_error="collect")
+
+    stored = [n for (n,) in read(db, "SELECT n FROM t ORDER BY n")]
+    if named is None:
+        assert stored == list(range(10))
+        return
+    assert stored == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert (report.done, report.failed) == (9, 1)
+    assert named in report.failures[0].message
+    assert "table t, column v" in report.failures[0].message
+
+
+def test_results_must_be_json(db):
+    """What is not fails its task, and says what to do instead."""
+    report = pipeloom.map(lambda n: {1, 2} if n else threading, [0, 1], db=db, on_error="collect")
+
+    assert (report.done, report.failed) == (1, 1)
+    assert "ctx.write" in report.failures[0].message
+
+
+def test_system_exit_is_the_tasks_own_error(db):
+    """A task that calls sys.exit does not end the program."""
+    with pytest.raises(pipeloom.TasksFailedError):
+        pipeloom.map(sys.exit, ["bye"], db=db)
+
+
+def test_kept_exceptions_hold_no_frames(db):
+    """What a failed task had in its variables is not kept alive by the report."""
+
+    def task(_):
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise ValueError("outer") from error
+
+    with pytest.raises(pipeloom.TasksFailedError) as failed:
+        pipeloom.map(task, [1], db=db)
+
+    (kept,) = failed.value.exceptions
+    assert kept.__traceback__ is None
+    assert kept.__cause__.__traceback__ is None
+    assert "inner" in failed.value.report.failures[0].traceback
+
+
+def test_a_run_on_a_file_in_use_is_refused_at_once(db):
+    """A nested map on the same file gets a clear error; the outer run goes on."""
+
+    def task(_):
+        with pytest.raises(pipeloom.DatabaseInUseError, match="already going on"):
+            pipeloom.map(nothing, [1], db=db)
+        return "refused"
+
+    assert dict(pipeloom.map(task, [1], db=db).results()) == {1: "refused"}
+
+
+def test_memory_keeps_nothing(db):
+    """Counts and failures are there; results() says to give a file."""
+    report = pipeloom.map(nothing, range(3), db=":memory:")
+
+    assert report.done == 3
+    with pytest.raises(pipeloom.StorageError, match="give a file"):
+        report.results()
+
+
+def test_works_outside_the_main_thread(db):
+    """Without signal handlers, with the same outcome."""
+    reports = []
+    thread = threading.Thread(target=lambda: reports.append(pipeloom.map(nothing, range(3), db=db)))
+    thread.start()
+    thread.join(30)
+
+    assert reports[0].done == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"fn": 3}, TypeError, "must be a function"),
+        ({"items": "abc"}, TypeError, r"one str.*\[items\]"),
+        ({"items": 5}, TypeError, "iterable"),
+        ({"db": 5}, TypeError, "out.db"),
+        ({"db": ""}, ValueError, "empty"),
+        ({"workers": 0}, ValueError, "at least 1"),
+        ({"workers": 2.5}, TypeError, "int"),
+        ({"on_error": "ignore"}, ValueError, "collect"),
+        ({"durability": "maybe"}, ValueError, "normal"),
+        ({"key": "name"}, TypeError, "function"),
+        ({"name": ""}, ValueError, "name"),
+        ({"tables": {"t": {"a": complex}}}, ValueError, "t.a.*no column type"),
+        ({"tables": {"task_runs": {"a": int}}}, ValueError, "ledger"),
+        ({"tables": {"": {"a": int}}}, ValueError, "table name"),
+        ({"handlers": {"x": print}}, TypeError, "no type"),
+        ({"handlers": {pipeloom.MsgTaskStarted: print}}, ValueError, "of your own"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_wrong_arguments_are_refused_before_anything_happens(db, change, error, words):
+    """One sentence that says what to pass; no file is made."""
+    arguments = {"fn": nothing, "items": [1], "db": db, **change}
+    with pytest.raises(error, match=words):
+        pipeloom.map(arguments.pop("fn"), arguments.pop("items"), **arguments)
+
+    assert not db.exists()
+
+
+def test_an_async_function_is_refused(db):
+    """It says what to do instead."""
+
+    async def task(_):
+        return None
+
+    with pytest.raises(TypeError, match="to_thread"):
+        pipeloom.map(task, [1], db=db)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: p / "no" / "out.db", "does not exist"),
+        (lambda p: p, "directory"),
+        (lambda p: p / "text.db", "not a SQLite database"),
+    ],
+    ids=["missing-directory", "directory", "text-file"],
+)
+def test_unusable_places_are_clear_errors(tmp_path, make, words):
+    """The sentence says what and what to do; the file is left as it was."""
+    text = tmp_path / "text.db"
+    text.write_text("this is no database\n" * 100)
+    with pytest.raises(pipeloom.StorageError, match=words):
+        pipeloom.map(nothing, [1], db=make(tmp_path))
+
+    assert text.read_text() == "this is no database\n" * 100

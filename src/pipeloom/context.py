@@ -192,7 +192,8 @@ class TaskContext:
             n rows. What this task has staged is not in them.
 
         Raises:
-            sqlite3.Error: The statement is wrong, or would write.
+            RowRefusedError: A parameter cannot be stored, or the statement would write.
+            sqlite3.Error: The statement is wrong.
             WriterBrokenError: The writer died.
         """
         adapted = adapt_params(params)

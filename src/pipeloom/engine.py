@@ -73,7 +73,7 @@ def map(  # noqa: A001 - the field's own word
     Args:
         fn: A plain function of one input; gets a :class:`TaskContext` too when a parameter is named ``ctx`` or
             annotated so. What it returns is stored as JSON. Runs in worker threads.
-        items: The inputs; any iterable, also endless. It is advanced lazily, in worker threads, one at a time.
+        items: The inputs; any iterable, also endless. It is advanced lazily, in a thread of its own.
         db: The file, created when missing; ``":memory:"`` keeps nothing.
         name: The pipeline's name. Default: the function's module and name. A lambda, a partial or a function
             typed at a prompt has none: its run stands alone.
@@ -144,7 +144,7 @@ def run_pipeline(
     ``key=``, a task's number is its ``task_id`` if it has one, else the first number its worker says.
 
     Args:
-        tasks: Any objects, any iterable; advanced lazily, in worker threads.
+        tasks: Any objects, any iterable; advanced lazily, in a thread of its own.
         db_path: The file, created when missing; ``":memory:"`` keeps nothing.
         workers: Number of threads, at least 1. Default: cores + 4, at most 32.
         wal: Write-ahead log rather than a rollback journal.
@@ -315,14 +315,15 @@ class _Run:
             ended=lambda place: self.events.put(("ended", place)),
         )
         executor = ThreadExecutor(job.workers)
+        self.feed.start()
         executor.start(work.loop)
         self._wait(set(range(job.workers)))
-        # Their loops have returned, or wait in a feed that is closed: one that waits for a slow input is left.
-        if not any(self.feed.waiting):
-            executor.join(_LEAVE_S)
+        self.feed.close()
+        executor.join(_LEAVE_S)
+        self.feed.join(0.0 if self.signals.count else _TICK_S)
 
     def _wait(self, at_work: set[int]) -> None:
-        """Wait until no worker can begin or end a task any more; draw meanwhile."""
+        """Wait until every worker's loop has returned; draw meanwhile."""
         deadline: float | None = None
         while at_work:
             try:
@@ -341,8 +342,6 @@ class _Run:
                 deadline = deadline or monotonic() + _LEAVE_S
                 if monotonic() > deadline:
                     return
-            if self.feed.closed and all(self.feed.waiting[place] for place in at_work):
-                return
             if self.screen is not None:
                 self.screen.tick()
 

@@ -1,8 +1,12 @@
-"""The run's inputs: pulled lazily, in chunks, by whichever worker finds nothing ready.
+"""The run's inputs: read ahead a little by one thread, admitted by the ledger, handed to the workers.
 
-No list and no future per task: at most a few hundred inputs are ahead of the workers, and their number adapts
-to how fast they are used up, so a slow or a heavy input is not read ahead. The iterator is advanced in worker
-threads, one at a time.
+::
+
+    iterator ──reading thread──▶ pulled ──a worker asks the writer──▶ ready ──▶ workers
+
+No list and no future per task: at most about a thousand inputs are ahead of the workers, fewer when they are used
+up slowly. Only the reading thread ever waits for the iterator, so an input that is slow to come holds up nobody,
+not even the input before it.
 """
 
 from __future__ import annotations
@@ -23,13 +27,12 @@ from pipeloom.writer import Request
 __all__ = ["Feed"]
 
 _LARGEST: Final = 512
-_PULL_S: Final = 0.005  # a chunk is cut short rather than make its first input wait
 _QUICK_S: Final = 0.05
 _SLOW_S: Final = 0.5
 _NAME_LIMIT: Final = 200
 
 Identity = str | int | None
-Chunk = list[tuple[Any, Identity, str]]
+Pulled = tuple[Any, Identity, str]
 
 
 class Feed:
@@ -52,63 +55,124 @@ class Feed:
         admit: Callable[[list[Any]], Request],
         workers: int,
     ) -> None:
-        self._items: Iterator[Any] = iter(items)
+        self._items = items
         self._keyed = keyed
         self._key = key
         self._admit = admit
-        self._lock = threading.Lock()
+        self._pulled: deque[Pulled] = deque()
+        self._asked: tuple[list[Pulled], Request] | None = None
         self._ready: deque[Attempt] = deque()
-        self._asked: tuple[Chunk, Request] | None = None
+        # A chunk of inputs is asked about at once. It grows while chunks are used up fast, and shrinks again.
         self._size = self._smallest = workers
         self._refilled_at = 0.0
+        self._refilling = threading.Lock()
+        # Guards the hand-over from the reading thread: "something was pulled", "there is room again".
+        self._moved = threading.Condition()
+        self._reader_waits = False
+        self._workers_wait = 0
         self._exhausted = False
         self._closed = False
         self.error: BaseException | None = None
-        # Per worker: it waits in here, and will not begin a task once the feed is closed.
-        self.waiting = [False] * workers
+        # A daemon: an input that never comes must not keep the interpreter from leaving.
+        self._reader = threading.Thread(target=self._read, name="pipeloom-feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read ahead."""
+        self._reader.start()
 
     def close(self) -> None:
-        """Admit nothing more; whoever waits in ``next`` will get nothing. Closing twice is fine."""
+        """Admit nothing more; whoever waits in ``next`` gets ``None``. Closing twice is fine; any thread."""
         self._closed = True
+        with self._moved:
+            self._moved.notify_all()
 
-    @property
-    def closed(self) -> bool:
-        """Whether nothing more is admitted."""
-        return self._closed
+    def join(self, timeout_s: float) -> None:
+        """Wait for the reading thread, unless it is stuck in an input that does not come."""
+        self._reader.join(timeout_s)
 
-    def next(self, place: int) -> Attempt | None:
-        """Return the next attempt, or ``None`` at the end; worker threads. Blocks while inputs are awaited.
+    # --- the reading thread ---
+
+    def _read(self) -> None:
+        try:
+            for item in self._items:
+                self._pulled.append((item, self._identity(item), _name_of(item)))
+                if self._workers_wait or len(self._pulled) >= self._size:
+                    self._hand_over()
+                if self._closed:
+                    return
+        except BaseException as error:  # raised by the caller's iterator or key=: it ends the run, not a worker
+            self.error = error
+        finally:
+            self._exhausted = True
+            with self._moved:
+                self._moved.notify_all()
+
+    def _hand_over(self) -> None:
+        """Wake a worker that waits; stop reading while a chunk is pulled and not asked about."""
+        with self._moved:
+            self._moved.notify()
+            while len(self._pulled) >= self._size and not self._closed:
+                self._reader_waits = True
+                self._moved.wait()
+            self._reader_waits = False
+
+    # --- worker threads ---
+
+    def next(self) -> Attempt | None:
+        """Return the next attempt, or ``None`` at the end. Blocks while inputs are awaited.
 
         An attempt may come finished: refused at the door, it is only to be passed on to the writer.
+
+        Raises:
+            WriterBrokenError: The writer died.
         """
-        self.waiting[place] = True
-        try:
-            while True:
-                if self._ready and not self._closed:
-                    try:
-                        return self._ready.popleft()
-                    except IndexError:  # another worker was faster
-                        continue
-                with self._lock:
-                    if self._closed or (not self._ready and not self._refill()):
-                        return None
-        finally:
-            # The engine closes, then looks at waiting: a worker it sees here finds the feed closed afterwards.
-            self.waiting[place] = False
+        while not self._closed:
+            try:
+                attempt = self._ready.popleft()
+            except IndexError:
+                if not self._refill():
+                    return None
+                continue
+            if self._asked is None and self._pulled and self._refilling.acquire(blocking=False):
+                try:
+                    self._ask()
+                finally:
+                    self._refilling.release()
+            return attempt
+        return None
 
     def _refill(self) -> bool:
-        """Get admissions for a chunk, and ask for the next one when they are used up fast; holds the lock."""
-        while not self._ready:
-            if self._asked is None:
-                self._asked = self._ask()
-            if self._asked is None:
+        """Turn what was pulled into attempts; false at the end of the inputs."""
+        with self._refilling:
+            if self._ready:
+                return True
+            if self._asked is None and not self._await_pulled():
                 return False
-            (chunk, request), self._asked = self._asked, None
-            self._adapt()
-            if self._size >= _LARGEST:
-                self._asked = self._ask()
-            self._ready.extend(self._admitted(chunk, request.result()))
-        return True
+            self._ask()
+            if self._asked is not None:
+                (chunk, request), self._asked = self._asked, None
+                self._adapt()
+                self._ask()
+                self._ready.extend(self._admitted(chunk, request.result()))
+            return True
+
+    def _await_pulled(self) -> bool:
+        if not self._pulled:
+            with self._moved:
+                self._workers_wait += 1
+                while not (self._pulled or self._exhausted or self._closed):
+                    self._moved.wait()
+                self._workers_wait -= 1
+        return bool(self._pulled) and not self._closed
+
+    def _ask(self) -> None:
+        """Ask the writer about what was pulled, unless an answer is outstanding; does not wait for it."""
+        if self._asked is None and self._pulled:
+            chunk = [self._pulled.popleft() for _ in range(min(len(self._pulled), self._size))]
+            self._asked = chunk, self._admit([identity for _, identity, _ in chunk])
+            if self._reader_waits:
+                with self._moved:
+                    self._moved.notify_all()
 
     def _adapt(self) -> None:
         now = monotonic()
@@ -118,37 +182,13 @@ class Feed:
         elif since > _SLOW_S:
             self._size = max(self._size // 2, self._smallest)
 
-    def _ask(self) -> tuple[Chunk, Request] | None:
-        chunk = self._pull()
-        if not chunk:
-            return None
-        return chunk, self._admit([identity for _, identity, _ in chunk])
-
-    def _pull(self) -> Chunk:
-        chunk: Chunk = []
-        enough = monotonic() + _PULL_S
-        try:
-            while not self._exhausted and not self._closed and len(chunk) < self._size:
-                try:
-                    item = next(self._items)
-                except StopIteration:
-                    self._exhausted = True
-                    break
-                chunk.append((item, self._identity(item), _name_of(item)))
-                if monotonic() > enough:
-                    break
-        except BaseException as error:  # raised by the caller's iterator or key=: it ends the run, not a worker
-            self.error = error
-            self._exhausted = True
-        return chunk
-
     def _identity(self, item: Any) -> Identity:
         if self._keyed:
             return key_of(item if self._key is None else self._key(item))
         number = getattr(item, "task_id", None)
         return number if type(number) is int and abs(number) < 1 << 63 else None
 
-    def _admitted(self, chunk: Chunk, admissions: list[Admission]) -> Iterator[Attempt]:
+    def _admitted(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
         for (item, identity, name), (number, verdict) in zip(chunk, admissions, strict=True):
             key = identity if self._keyed else None
             if verdict == "new":

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Final, Protocol
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.errors import LiveError
 from rich.live import Live
@@ -165,10 +166,13 @@ class LiveScreen:
         if self._over:
             room = height
         else:
-            running = [attempt for attempt in run.slots if attempt is not None and attempt.status == "running"]
+            running = [attempt for attempt in run.slots if attempt is not None and attempt.status != "queued"]
             room = max(height - 4, 1)
             shown = running[: min(room, _MAX_RUNNING)]
-            yield from (_running_line(attempt, now, width) for attempt in shown)
+            names = [clean(attempt.name, 80) for attempt in shown]
+            name_width = min(max(map(cell_len, names), default=0), max(width // 3, 8), 40)
+            for attempt, name in zip(shown, names, strict=True):
+                yield _running_line(attempt, name, name_width, now, width)
             if len(running) > len(shown):
                 yield Text(f"  … and {len(running) - len(shown)} more running", style="dim")
             room -= len(shown) + 1
@@ -177,7 +181,7 @@ class LiveScreen:
     def _overall(self, width: int) -> Text:
         figures = self._figures
         seen, expected = figures.seen, figures.expected
-        line = Text(figures.title, style="bold")
+        line = Text().append(figures.title, style="bold")
         if expected is None:
             return line.append(f"  {seen:,}", style="bold cyan")
         share = fraction(seen, expected) if expected else 1.0
@@ -228,20 +232,21 @@ def _bar(share: float, width: int) -> Text:
     return Text("━" * filled, style="green").append("━" * (width - filled), style="bright_black")
 
 
-def _running_line(attempt: Attempt, now: float, width: int) -> Text:
+def _running_line(attempt: Attempt, shown_name: str, name_width: int, now: float, width: int) -> Text:
     step, total, message = attempt.cell
-    line = Text("  ▸ ", style="cyan")
-    name_width = max(min(width // 3, 40), 8)
-    name = Text(clean(attempt.name, name_width * 2))
+    line = Text().append("  ▸ ", style="cyan")
+    name = Text(shown_name)
     name.truncate(name_width, overflow="ellipsis", pad=True)
-    line.append_text(name).append(" ")
+    line.append_text(name).append("  ")
     share = fraction(step, total)
     if total:
         line.append_text(_bar(share, max(min(width // 5, 24), 4))).append(f" {int(share * 100):3d} %")
     elif step:
         line.append(f"{step:,.0f}")
     line.append(f"  {duration(now - attempt.t0)}", style="dim")
-    if message:
+    if attempt.status != "running":
+        line.append("  waits to be stored", style="dim")
+    elif message:
         line.append("  " + clean(message, 80), style="dim")
     return line
 
@@ -249,7 +254,7 @@ def _running_line(attempt: Attempt, now: float, width: int) -> Text:
 def _failure_lines(failures: Sequence[Attempt], room: int) -> Iterator[Text]:
     for attempt in failures[-room:] if room > 0 else ():
         why = clean(attempt.message or attempt.status, 120)
-        yield Text("  ✗ ", style="red").append(clean(attempt.name, 40)).append(f"  {why}", style="red")
+        yield Text().append("  ✗ ", style="red").append(clean(attempt.name, 40)).append(f"  {why}", style="red")
 
 
 def duration(seconds: float) -> str:

@@ -79,13 +79,13 @@ class Work:
         worker = f"thread-{place + 1}"
         put = self._port.channel.put
         try:
-            while (attempt := self._feed.next(place)) is not None:
+            while (attempt := self._feed.next()) is not None:
                 if attempt.status == "queued":
                     attempt.worker = worker
                     self._slots[place] = attempt
                     self._perform(attempt)
-                    self._slots[place] = None
                 put(attempt, weight=attempt.weight)
+                self._slots[place] = None
         except (WriterBrokenError, ChannelClosedError):
             pass  # the engine knows, and says why
         except BaseException as error:  # our own fault: the run must not go on as if nothing were

@@ -226,6 +226,10 @@ class Ledger:
         try:
             with self.guard.users_sql():
                 return self.conn.execute(sql, params).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                raise RowRefusedError("query() only reads: use execute() or write() to change something") from error
+            raise
         finally:
             self.conn.execute("PRAGMA query_only = OFF")
 
