@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import sys
 import termios
@@ -62,7 +63,9 @@ def as_text(screen: pyte.Screen) -> Text:
             colour = _NAMES.get(cell.fg, cell.fg)
             if len(colour) == 6 and all(c in "0123456789abcdef" for c in colour):
                 colour = "#" + colour
-            style = ("bold " if cell.bold else "") + (colour.replace("bright", "bright_") if "_" not in colour else colour)
+            style = ("bold " if cell.bold else "") + (
+                colour.replace("bright", "bright_") if "_" not in colour else colour
+            )
             text.append(cell.data, style=style.strip())
         text.append("\n")
     return text
@@ -76,7 +79,9 @@ def main() -> None:
     until = pieces[: max(1, round(len(pieces) * float(share)))]
     console = Console(record=True, width=columns, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     console.print(as_text(screen_after(until, columns, rows)), end="")
-    Path(output).write_text(console.export_svg(title=" ".join(Path(w).name if "/" in w else w for w in command)))
+    picture = console.export_svg(title=" ".join(Path(w).name if "/" in w else w for w in command))
+    # No font is fetched from anywhere: the viewer's own monospace will do.
+    Path(output).write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""What the documents say is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeloom import cli
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_readmes_program_runs(tmp_path):
+    """As it is printed, on two small files; a second call skips them."""
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "load.py").write_text(program)
+    (tmp_path / "flights").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "flights" / f"{name}.csv").write_text("carrier,dep_delay,distance\nUA,2,1400\nAA,NA,1089\n")
+
+    def call():
+        return subprocess.run(
+            [sys.executable, "load.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    assert "2 done" in call()
+    assert "0 done, 2 skipped" in call()
+
+
+@pytest.mark.parametrize("command", sorted(cli._COMMANDS))
+def test_every_command_is_in_the_guide(command):
+    """Nothing that can be typed is undocumented."""
+    assert f"pipeloom {command}" in (ROOT / "docs" / "guide.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/guide.md", "docs/ledger.md", "docs/explanation/architecture.md"]
+)
+def test_links_between_pages_lead_somewhere(page):
+    """Relative links name files that exist."""
+    path = ROOT / page
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
