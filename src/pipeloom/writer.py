@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.channel import Channel, give_back, settle, take
 from pipeloom.db import Durability, connect, init_schema, storage_error
-from pipeloom.db.connection import MEMORY, is_busy, is_fatal
+from pipeloom.db.connection import MEMORY, is_fatal
+from pipeloom.db.transaction import Transaction
 from pipeloom.db.upkeep import Upkeep
 from pipeloom.errors import WriterBrokenError
 from pipeloom.ledger import REFUSALS, Applied, Ledger, mark_interrupted
@@ -42,9 +43,7 @@ logger = logging.getLogger("pipeloom")
 
 _TICK_S: Final = 0.1
 _IDLE_S: Final = 0.5
-_BUSY_WARNING_S: Final = 2.0
 _ONLY_PROGRESS: Final = {MsgTaskProgress}
-_OWN: Final = " /* pipeloom */"  # see Guard
 _HELD: Final = 8192
 
 
@@ -171,10 +170,10 @@ class SQLiteWriter(threading.Thread):
         """Like ``ask``, for a function that writes: in a transaction of its own."""
 
         def in_transaction(ledger: Ledger) -> Any:
-            self._begin()
+            self._transaction.begin()
             try:
                 value = function(ledger)
-                self._commit()
+                self._transaction.commit()
             except BaseException:
                 self._roll_back()
                 raise
@@ -212,10 +211,12 @@ class SQLiteWriter(threading.Thread):
         try:
             init_schema(conn, store_task_status=self._store_task_status)
             if self._owned and self._store_task_status:
-                conn.execute("BEGIN IMMEDIATE" + _OWN)
+                opening = Transaction(conn, self.db_path)
+                opening.begin()
                 mark_interrupted(conn)
-                conn.execute("COMMIT" + _OWN)
+                opening.commit()
             self._conn = conn
+            self._transaction = Transaction(conn, self.db_path)
             self._ledger = Ledger(conn, store_task_status=self._store_task_status, handlers=self._handlers)
             self._upkeep = Upkeep(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
         except BaseException as error:
@@ -261,10 +262,10 @@ class SQLiteWriter(threading.Thread):
         run = self._ledger.run
         if not batch and (run is None or not run.needs_writing()):
             return
-        self._begin()
+        self._transaction.begin()
         try:
             applied = [self._ledger.apply(batch)]
-            self._commit()
+            self._transaction.commit()
         except REFUSALS as error:
             if is_fatal(error):
                 raise
@@ -279,21 +280,21 @@ class SQLiteWriter(threading.Thread):
 
         When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
         """
-        self._begin()
+        self._transaction.begin()
         applied = []
         try:
             for item in batch:
-                self._conn.execute("SAVEPOINT pipeloom_item" + _OWN)
+                self._transaction.mark()
                 try:
                     applied.append(self._ledger.apply([item], with_live=False))
                 except REFUSALS as error:
                     if is_fatal(error) or not self._conn.in_transaction:
                         raise
-                    self._conn.execute("ROLLBACK TO pipeloom_item" + _OWN)
+                    self._transaction.back_to_mark()
                     self._ledger.tables.forget()
                     applied.append(self._ledger.refuse(item, error))
-                self._conn.execute("RELEASE pipeloom_item" + _OWN)
-            self._commit()
+                self._transaction.release_mark()
+            self._transaction.commit()
         except REFUSALS as error:
             if is_fatal(error):
                 raise
@@ -303,72 +304,35 @@ class SQLiteWriter(threading.Thread):
         return applied
 
     def _write_alone(self, item: Any) -> Applied:
-        self._begin()
+        self._transaction.begin()
         try:
             applied = self._ledger.apply([item], with_live=False)
-            self._commit()
+            self._transaction.commit()
         except REFUSALS as error:
             if is_fatal(error):
                 raise
             self._roll_back()
-            self._begin()
+            self._transaction.begin()
             applied = self._ledger.refuse(item, error)
-            self._commit()
+            self._transaction.commit()
         return applied
 
     def _show_live_singly(self) -> None:
         """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
         run = self._ledger.run
         for glimpse in run.live() if run is not None else ():
-            self._begin()
+            self._transaction.begin()
             try:
                 self._ledger.show_live(glimpse)
-                self._commit()
+                self._transaction.commit()
             except REFUSALS as error:
                 if is_fatal(error):
                     raise
                 self._roll_back()
                 glimpse.attempt.refused = error
 
-    # --- transactions ---
-
-    def _begin(self) -> None:
-        """Begin; wait visibly for another process's lock."""
-        waiting_since: float | None = None
-        while True:
-            try:
-                self._conn.execute("BEGIN IMMEDIATE" + _OWN)
-                return
-            except sqlite3.OperationalError as error:
-                if not is_busy(error):
-                    raise
-                waiting_since = self._note_waiting(waiting_since)
-
-    def _commit(self) -> None:
-        """Commit; with a rollback journal a reader may be in the way, which is waited for as well."""
-        waiting_since: float | None = None
-        while True:
-            try:
-                self._conn.execute("COMMIT" + _OWN)
-                return
-            except sqlite3.OperationalError as error:
-                if not is_busy(error) or not self._conn.in_transaction:
-                    raise
-                waiting_since = self._note_waiting(waiting_since)
-
-    def _note_waiting(self, since: float | None) -> float:
-        now = monotonic()
-        if since is None or now - since >= _BUSY_WARNING_S * 5:
-            logger.warning(
-                "%s is locked by another process: waiting until it lets go; nothing is lost",
-                clean(self.db_path),
-            )
-            return now
-        return since
-
     def _roll_back(self) -> None:
-        if self._conn.in_transaction:
-            self._conn.execute("ROLLBACK" + _OWN)
+        self._transaction.roll_back()
         self._ledger.tables.forget()
 
     # --- after the commit ---

@@ -1,0 +1,71 @@
+"""How typed programs use pipeloom; only type-checked, never run."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pipeloom
+from pipeloom import Msg, MsgTaskFinished, MsgTaskStarted, TaskContext
+
+
+@dataclass(frozen=True)
+class Reading:
+    value: float
+
+
+def with_context(path: Path, ctx: TaskContext) -> dict[str, int]:
+    for row in ctx.track([{"a": 1}], total=1):
+        ctx.write("t", row, null=("",), on_conflict="ignore")
+    rows: list[tuple[object, ...]] = ctx.query("SELECT 1 WHERE ? = 1", (1,))
+    ctx.put(Reading(1.0))
+    return {"rows": len(rows), "length": len(path.name)}
+
+
+def store(conn: sqlite3.Connection, readings: list[Reading]) -> None:
+    conn.executemany("INSERT INTO readings VALUES (?)", [(reading.value,) for reading in readings])
+
+
+def inputs() -> Iterator[Path]:
+    yield Path("a")
+
+
+report = pipeloom.map(
+    with_context,
+    inputs(),
+    db="out.db",
+    workers=2,
+    on_error="collect",
+    durability="normal",
+    tables={"t": {"a": int}},
+    handlers={Reading: store},
+    progress=False,
+)
+done: int = report.done
+for key, result in report.results():
+    print(key, result)
+failed_keys: list[str | int] = [failure.key for failure in report.failures]
+
+
+def old_worker(task: int, msg_q: queue.Queue[Msg]) -> None:
+    msg_q.put(MsgTaskStarted(task, "name", "2026-01-01T00:00:00+00:00"))
+    msg_q.put(MsgTaskFinished(task, "done", "2026-01-01T00:00:00+00:00"))
+
+
+def new_worker(task: int, ctx: TaskContext) -> None:
+    ctx.progress(task, 10)
+
+
+pipeloom.run_pipeline([1, 2], Path("out.db"), worker_fn=old_worker)
+pipeloom.run_pipeline([1, 2], worker_fn=new_worker, key=str, resume=True)
+
+try:
+    report.raise_for_failures()
+except pipeloom.TasksFailedError as error:
+    first: Exception = error.exceptions[0]
+
+source: queue.Queue[Msg] = queue.Queue()
+writer = pipeloom.SQLiteWriter(Path(":memory:"), source, wal=False)

@@ -42,13 +42,11 @@ _CHANGES: Final[dict[int, int]] = {
 class Guard:
     """An authorizer, installed once and switched by a flag: installing it anew would expire every statement.
 
-    SQLite asks when a statement is prepared, and Python caches prepared statements by their text. The ledger's
-    own statements therefore never have a text that a user would write (see ``OWN``).
+    SQLite asks when a statement is prepared, and Python caches prepared statements by their text. So the writer's
+    own BEGIN and COMMIT have a text that no user would write (see ``db.transaction``).
 
     Source: https://www.sqlite.org/c3ref/set_authorizer.html
     """
-
-    OWN: Final = " /* pipeloom */"
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self._on = False

@@ -1,0 +1,264 @@
+"""The life of one run, in the calling thread.
+
+::
+
+    open: ownership ▸ writer ▸ schema ▸ run row
+    feed: inputs ─▶ Feed ─▶ workers (Work.loop) ─▶ channel ─▶ writer
+    drain: nothing more is admitted; what runs ends, or is cancelled
+    close: run row ▸ SENTINEL ▸ last commit, statistics, checkpoint ▸ join ▸ screen ▸ ownership ▸ report
+
+The calling thread opens, waits, draws the screen and closes; it runs no task and no SQL.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pipeloom import arguments
+from pipeloom.channel import Channel
+from pipeloom.context import Port
+from pipeloom.db import Durability, Ownership
+from pipeloom.db.connection import MEMORY, check_place
+from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
+from pipeloom.executors import ThreadExecutor
+from pipeloom.feed import Feed
+from pipeloom.ledger import RunLedger, RunSpec, Tables
+from pipeloom.messages import SENTINEL, Handler
+from pipeloom.report import RunReport, RunStatus, report_of
+from pipeloom.signals import Signals
+from pipeloom.text import clean
+from pipeloom.work import Call, Work
+from pipeloom.writer import SQLiteWriter
+
+if TYPE_CHECKING:
+    from pipeloom.screen import Screen
+
+__all__ = ["Job", "OnError", "Run"]
+
+OnError = Literal["raise", "collect", "stop"]
+
+_TICK_S: Final = 0.1
+_LEAVE_S: Final = 1.0  # how long workers get to notice that the writer is dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run as asked for, every argument checked."""
+
+    call: Call
+    items: Iterable[Any]
+    db: Path
+    pipeline: str | None
+    standalone: bool
+    keyed: bool
+    key: Callable[[Any], Any] | None
+    workers: int
+    wal: bool = True
+    store_task_status: bool = True
+    resume: bool
+    on_error: OnError
+    durability: Durability
+    tables: Tables = field(default_factory=dict)
+    handlers: Mapping[type, Handler] = field(default_factory=dict)
+    progress: bool | None
+    keeps_results: bool = False
+
+
+class Run:
+    """The life of one job, in the calling thread."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.expected = arguments.length_of(job.items)
+        # SimpleQueue, since a signal handler puts into it: its put takes no lock that the main thread may hold.
+        self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self.began = monotonic()
+        self.cancelled = False
+
+    def execute(self) -> RunReport:
+        """Open, run, close; raise or return what came of it."""
+        job = self.job
+        with Signals(lambda count: self.events.put(("signal", count))) as self.signals:
+            with ExitStack() as stack:
+                if str(job.db) != MEMORY:
+                    check_place(job.db)
+                    stack.callback(Ownership(job.db).release)
+                self.writer = self._open_writer()
+                stack.callback(self._stop_writer)
+                run = self._open_run()
+                self.screen = self._open_screen()
+                if self.screen is not None:
+                    stack.callback(self.screen.stop)
+                    self.screen.start(run)
+                self._feed_and_drain(run)
+                status = self._status(run)
+                elapsed_s = monotonic() - self.began
+                self._close(run, status, elapsed_s)
+            report = report_of(run, status, elapsed_s, job.pipeline, str(job.db))
+        return self._conclude(report)
+
+    # --- open ---
+
+    def _open_writer(self) -> SQLiteWriter:
+        job = self.job
+        self.channel: Channel[Any] = Channel()
+        writer = SQLiteWriter(
+            job.db,
+            self.channel,
+            wal=job.wal,
+            store_task_status=job.store_task_status,
+            durability=job.durability,
+            handlers=job.handlers,
+            owned=True,
+            observer=self._on_commit if job.on_error == "stop" else None,
+        )
+        writer.start()
+        return writer
+
+    def _open_run(self) -> RunLedger:
+        job = self.job
+        spec = RunSpec(
+            pipeline=job.pipeline,
+            standalone=job.standalone,
+            resume=job.resume,
+            workers=job.workers,
+            executor=ThreadExecutor.name,
+            expected=self.expected,
+        )
+        run: RunLedger = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables))
+        self.run = run
+        return run
+
+    def _open_screen(self) -> Screen | None:
+        if self.job.progress is False:
+            return None
+        from pipeloom.rlog import console
+        from pipeloom.screen import screen_for
+
+        title = str(self.job.pipeline or getattr(self.job.call, "__name__", "run"))
+        return screen_for(title.rpartition(":")[2], self.expected, self.job.progress, console)
+
+    # --- feed and drain ---
+
+    def _feed_and_drain(self, run: RunLedger) -> None:
+        job = self.job
+        self.port = Port(self.channel, self.writer.ask, run.run_id, keyed=job.keyed)
+        admit = run.admit_keys if job.keyed else run.admit_numbers
+        self.feed = Feed(
+            job.items,
+            keyed=job.keyed,
+            key=job.key,
+            admit=lambda names: self.writer.request(lambda _: admit(names)),
+            workers=job.workers,
+        )
+        work = Work(
+            job.call,
+            self.feed,
+            self.port,
+            run.slots,
+            keeps_results=job.keeps_results,
+            ended=lambda place: self.events.put(("ended", place)),
+        )
+        executor = ThreadExecutor(job.workers)
+        self.feed.start()
+        executor.start(work.loop)
+        self._wait(set(range(job.workers)))
+        self.feed.close()
+        executor.join(_LEAVE_S)
+        self.feed.join(0.0 if self.signals.count else _TICK_S)
+
+    def _wait(self, at_work: set[int]) -> None:
+        """Wait until every worker's loop has returned; draw meanwhile."""
+        deadline: float | None = None
+        while at_work:
+            try:
+                event, value = self.events.get(timeout=_TICK_S)
+            except queue.Empty:
+                event, value = "tick", 0
+            if event == "ended":
+                at_work.discard(value)
+            elif event == "signal":
+                self._on_signal(value)
+            elif event == "stop":
+                self.feed.close()
+            if self.writer.failure is not None:
+                self.feed.close()
+                self.port.cancelling = True
+                deadline = deadline or monotonic() + _LEAVE_S
+                if monotonic() > deadline:
+                    return
+            if self.screen is not None:
+                self.screen.tick()
+
+    def _on_signal(self, count: int) -> None:
+        self.feed.close()
+        if count == 1:
+            self._note("stopping: running tasks finish; press Ctrl-C again to cancel them")
+        else:
+            self.cancelled = True
+            self.port.cancelling = True
+            self._note("cancelling: tasks that look at ctx end now; press Ctrl-C again to leave at once")
+
+    def _note(self, text: str) -> None:
+        if self.screen is not None:
+            self.screen.note(text)
+
+    def _on_commit(self) -> None:
+        """With on_error="stop"; the writer's thread, after a commit."""
+        if self.run.counts["error"] or self.run.counts["timed_out"]:
+            self.events.put(("stop", 0))
+
+    # --- close ---
+
+    def _status(self, run: RunLedger) -> RunStatus:
+        if self.signals.count:
+            return "cancelled" if self.cancelled else "interrupted"
+        bad = run.counts["error"] or run.counts["timed_out"] or run.counts["cancelled"]
+        return "error" if bad or self.feed.error is not None else "done"
+
+    def _close(self, run: RunLedger, status: RunStatus, elapsed_s: float) -> None:
+        if self.writer.failure is None:
+            try:
+                self.writer.transact(lambda _: run.close(status, elapsed_s))
+            except WriterBrokenError:
+                pass  # _stop_writer raises the cause
+        self._stop_writer()
+
+    def _stop_writer(self) -> None:
+        """Say the last word, wait for the last commit, and raise what went wrong; calling twice is fine."""
+        writer = self.writer
+        if not self.channel.end:
+            try:
+                self.channel.put(SENTINEL)
+            except WriterBrokenError:
+                pass
+            self.channel.close()
+        writer.join()
+        failure, writer.failure = writer.failure, None
+        if failure is not None:
+            if isinstance(failure, StorageError):
+                raise failure
+            raise WriterBrokenError(f"the writer died: {clean(failure)}") from failure
+
+    def _conclude(self, report: RunReport) -> RunReport:
+        self.signals.pass_on()
+        if self.signals.count:
+            raise RunInterruptedError(
+                f"interrupted after {report.done:,} done: run it again to do the rest ({clean(report.db)})",
+                report,
+            )
+        if self.feed.error is not None:
+            self.feed.error.add_note(
+                f"pipeloom: raised by the inputs after {report.total:,} of them; those are stored, run again "
+                "to do the rest"
+            )
+            raise self.feed.error
+        if self.job.on_error != "collect" and (self.job.keeps_results or report.has_exceptions):
+            report.raise_for_failures()
+        return report
