@@ -163,7 +163,10 @@ class SQLiteWriter(threading.Thread):
     def request(self, function: Callable[[Ledger], Any]) -> Request:
         """Like ``ask``, without waiting for the answer: call ``result()`` on what this returns."""
         request = Request(function)
-        self._source.put(request)  # type: ignore[arg-type]
+        if isinstance(self._source, Channel):
+            self._source.put_surely(request)
+        else:
+            self._source.put(request)  # type: ignore[arg-type]
         return request
 
     def transact(self, function: Callable[[Ledger], Any]) -> Any:
@@ -228,15 +231,29 @@ class SQLiteWriter(threading.Thread):
     def _serve(self) -> None:
         """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
         items = take(self._source, _TICK_S if self._ledger.run is not None else _IDLE_S)
-        self._unsettled += len(items)
-        while items and set(map(type, items)) == _ONLY_PROGRESS and len(items) < _HELD:
+        kinds = set(map(type, items))
+        while kinds == _ONLY_PROGRESS and len(items) < _HELD:
             left = self._committed_at + _TICK_S - monotonic()
             more = take(self._source, left) if left > 0 else []
             if not more:
                 break
-            self._unsettled += len(more)
+            kinds.update(map(type, more))
             items += more
         self._in_hand = items
+        self._unsettled = len(items)
+        if Request in kinds or type(SENTINEL) in kinds:
+            self._deal(items)
+        else:
+            self._write(items)
+        settle(self._source, self._unsettled)
+        self._unsettled = 0
+        self._in_hand = []
+        self._upkeep.after_batch()
+        if not items and _main_is_gone():
+            self._stopping = True
+
+    def _deal(self, items: list[Any]) -> None:
+        """Write what comes before each request, then answer it; stop at the end of the conversation."""
         batch: list[Any] = []
         for place, item in enumerate(items):
             if item is SENTINEL:
@@ -250,12 +267,6 @@ class SQLiteWriter(threading.Thread):
             else:
                 batch.append(item)
         self._write(batch)
-        settle(self._source, self._unsettled)
-        self._unsettled = 0
-        self._in_hand = []
-        self._upkeep.after_batch()
-        if not items and _main_is_gone():
-            self._stopping = True
 
     def _write(self, batch: list[Any]) -> None:
         """Commit one batch, as a whole if that goes, else one by one."""

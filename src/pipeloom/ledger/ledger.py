@@ -92,7 +92,14 @@ class Ledger:
         actions: list[tuple[Any, Sequence[Any]]] = []
         for item in items:
             kind = type(item)
-            if kind is MsgTaskProgress or kind is MsgTaskStarted or kind is MsgTaskFinished:
+            if kind is MsgTaskProgress:  # by far the most frequent, and only the last one counts
+                number = item.task_id
+                words = said.get(number) if type(number) is int else None
+                if words is None:
+                    said = self._hear(item, said, applied)
+                elif words.finished is None:
+                    words.progress = item
+            elif kind is MsgTaskStarted or kind is MsgTaskFinished:
                 said = self._hear(item, said, applied)
             elif kind is Attempt:
                 if item.refused is not None and item.status == "done":
