@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pipeloom.db.connection import Durability
+from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.messages import Handler
-from pipeloom.text import clean, is_reserved, quoted
+from pipeloom.text import ascii_lower, clean, is_reserved, quoted
 from pipeloom.values import sql_type
 
 __all__: list[str] = []
@@ -33,9 +33,12 @@ def checked_items(items: Any, what: str = "items") -> Iterable[Any]:
     """Refuse what is not a collection of inputs."""
     if isinstance(items, str | bytes):
         raise TypeError(f"{what} is one {type(items).__name__}: pass a list of inputs, such as [{what}]")
-    if not isinstance(items, Iterable):
-        raise TypeError(f"{what} must be an iterable of inputs, not {type(items).__name__}")
-    return items
+    try:
+        iter(items)
+    except TypeError:
+        raise TypeError(f"{what} must be an iterable of inputs, not {type(items).__name__}") from None
+    found: Iterable[Any] = items
+    return found
 
 
 def checked_db(db: Any) -> Path:
@@ -46,7 +49,8 @@ def checked_db(db: Any) -> Path:
         raise ValueError('the database path is empty: pass one such as "out.db"')
     if "\0" in os.fspath(db):
         raise ValueError("the database path holds a NUL character")
-    return Path(db)
+    # Absolute: a task may change the directory under the run.
+    return Path(db) if os.fspath(db) == MEMORY else Path(os.path.abspath(db))
 
 
 def checked_workers(workers: Any) -> int:
@@ -74,8 +78,12 @@ def checked_tables(tables: Any) -> Mapping[str, Mapping[str, Any]]:
             raise TypeError(
                 f"tables: {clean(table, 60)} needs a mapping of column to type, with at least one column"
             )
+        folded: set[str] = set()
         for column, kind in columns.items():
             quoted(column, "column")
+            if ascii_lower(column) in folded:
+                raise ValueError(f"tables: {clean(table, 60)}.{clean(column, 60)} comes twice (SQL ignores case)")
+            folded.add(ascii_lower(column))
             try:
                 sql_type(kind)
             except ValueError as error:

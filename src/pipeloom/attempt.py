@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from pipeloom.clock import utc_now
+
 if TYPE_CHECKING:
     from pipeloom.messages import MsgTaskFinished
-    from pipeloom.rows import Block
+    from pipeloom.rows import Block, Statement
 
-__all__ = ["FINAL_STATUSES", "Attempt", "Glimpse", "fraction"]
+__all__ = ["FINAL_STATUSES", "Attempt", "Glimpse", "Spoken", "fraction"]
 
 FINAL_STATUSES: Final = frozenset({"done", "error", "cancelled", "timed_out", "interrupted"})
 
-Row = Literal["new", "old", "none"]
-"""Whether its id was given out for it, so that no row can have it yet; may have a row already; or it has no
-row of its own, since its key's row belongs to another task."""
+Row = Literal["new", "old", "provisional", "none"]
+"""What is known of its row: "new", its id was given out for it, so none can be there yet; "old", one may be there;
+"provisional", its id is a negative stand-in until its worker says a number or it ends; "none", it has no row of its
+own, since its key's or number's row belongs to another task."""
 
 Cell = tuple[float, float | None, str]
 """(step, total, message) as the task said it last."""
@@ -40,60 +43,40 @@ def fraction(step: float, total: float | None) -> float:
 
 
 class Attempt:
-    """What is known of one try. Attributes in the order in which they come to be."""
+    """What is known of one try.
 
-    __slots__ = (
-        "attempt",  # 1 for the first try of this run
-        "cell",
-        "elapsed_s",
-        "error",
-        "exception",
-        "finished_at",
-        "item",
-        "key",
-        "message",
-        "name",
-        "number_said",  # the task's id as the worker itself called it, once it did
-        "recorded",  # writer: the (id, start) under which a row is in the ledger; None before
-        "refused",  # writer: what it refused of this task, which then cannot be done
-        "result",
-        "row",  # see Row
-        "rows_written",
-        "said_finish",  # the worker's own MsgTaskFinished, held until the function returns
-        "shown",  # writer: the cell that the ledger has
-        "staged",
-        "started_at",
-        "status",
-        "t0",
-        "task_id",
-        "worker",
-    )
+    Most attributes are defaults of the class until they are set: a quick task sets few of them, and building an
+    attempt is on the hottest path there is.
+    """
+
+    attempt: int = 1  # the first try of this run
+    status: str = "queued"
+    cell: Cell = NO_PROGRESS
+    staged: list[Block | Statement] | None = None
+    number_said: int | None = None  # the task's id as the worker itself called it, once it did
+    said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
+    worker: str | None = None
+    started_at: str | None = None
+    t0: float = 0.0
+    finished_at: str | None = None
+    elapsed_s: float | None = None
+    message: str | None = None
+    result: str | None = None
+    error: str | None = None
+    exception: BaseException | None = None
+    exception_type: str | None = None  # kept when the exception itself is not
+    rows_written: int = 0
+    # The writer's notes:
+    recorded: tuple[int, str | None] | None = None  # the (id, start) under which a row is in the ledger
+    shown: Cell = NO_PROGRESS  # the cell that the ledger has
+    refused: BaseException | None = None  # what it refused of this task, which then cannot be done
 
     def __init__(self, item: Any, task_id: int, key: str | int | None, name: str, row: Row) -> None:
         self.item = item
-        self.row = row
         self.task_id = task_id
         self.key = key
         self.name = name
-        self.attempt = 1
-        self.status = "queued"
-        self.cell: Cell = NO_PROGRESS
-        self.shown: Cell = NO_PROGRESS
-        self.staged: list[Block | tuple[str, Any]] | None = None
-        self.number_said: int | None = None
-        self.said_finish: MsgTaskFinished | None = None
-        self.recorded: tuple[int, str | None] | None = None
-        self.refused: BaseException | None = None
-        self.exception: BaseException | None = None
-        self.worker: str | None = None
-        self.started_at: str | None = None
-        self.finished_at: str | None = None
-        self.elapsed_s: float | None = None
-        self.message: str | None = None
-        self.result: str | None = None
-        self.error: str | None = None
-        self.rows_written = 0
-        self.t0 = 0.0
+        self.row = row
 
     def fail(self, exception: BaseException, message: str, error: str) -> None:
         """Turn the outcome into an error: nothing that was staged will be stored."""
@@ -104,6 +87,8 @@ class Attempt:
         self.result = None
         self.staged = None
         self.rows_written = 0
+        if self.finished_at is None:
+            self.started_at = self.finished_at = utc_now()
 
     def glimpse(self) -> Glimpse:
         """Return what it looks like now; any thread."""
@@ -113,6 +98,13 @@ class Attempt:
     def weight(self) -> int:
         """How much of the channel it takes: a message, and one more per 64 staged rows."""
         return 1 if self.staged is None else 1 + self.rows_written // 64
+
+
+class Spoken(NamedTuple):
+    """A message that a task sent through its context."""
+
+    attempt: Attempt
+    message: Any
 
 
 class Glimpse(NamedTuple):

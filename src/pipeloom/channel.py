@@ -26,6 +26,16 @@ CAPACITY: Final = 1024
 _PLAIN_BULK: Final = 8192
 
 
+class _Heavy(Generic[T]):
+    """An item that weighs more than one."""
+
+    __slots__ = ("item", "weight")
+
+    def __init__(self, item: T, weight: int) -> None:
+        self.item = item
+        self.weight = weight
+
+
 class Channel(Generic[T]):
     """A bounded queue with one consumer, which takes everything that waits under one lock.
 
@@ -40,7 +50,7 @@ class Channel(Generic[T]):
         if maxsize < 1:
             raise ValueError(f"maxsize must be at least 1, not {maxsize}")
         self.maxsize = maxsize
-        self._items: deque[T] = deque()
+        self._items: deque[T | _Heavy[T]] = deque()
         # What waiting items weigh beyond 1 each, and how many taken ones are not dealt with.
         self._extra = 0
         self._in_hand = 0
@@ -84,7 +94,7 @@ class Channel(Generic[T]):
         """Append an item under the lock: it either raises, or whoever ends the channel finds the item."""
         with self._lock:
             self._wait_for_room(weight, block, timeout)
-            self._items.append(item)
+            self._items.append(item if weight == 1 else _Heavy(item, weight))
             self._extra += weight - 1
             self._wake()
 
@@ -109,34 +119,40 @@ class Channel(Generic[T]):
                 raise queue.Full
             self._room.wait(left)
 
-    def take(self, timeout: float | None = None) -> list[T]:
+    def take(self, timeout: float | None = None, *, at_most: int | None = None) -> list[T]:
         """Take everything that waits, in order; the consumer's thread. Blocks while there is nothing.
 
         Args:
             timeout: How long to wait for a first item; ``None`` is for ever, 0 not at all.
+            at_most: The largest n; ``None`` takes everything.
 
         Returns:
             n items; 0 when the time is up or the channel has ended and is empty.
         """
-        with self._lock:
-            self._sleeping = True  # before looking: a producer appends first and looks at this second
-            if self._items or timeout == 0 or self._end is not None:
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            with self._lock:
+                self._sleeping = True  # before looking: a producer appends first and looks at this second
+                left = None if deadline is None else deadline - monotonic()
+                if self._items or self._end is not None or (left is not None and left <= 0):
+                    self._sleeping = False
+                    return self._take(at_most)
+            self._bell.acquire(timeout=-1 if left is None else left)
+            with self._lock:
+                if not self._sleeping:
+                    # Rung. When the wait timed out just before, the bell is still released: take it back.
+                    self._bell.acquire(blocking=False)
                 self._sleeping = False
-                return self._take_all()
-        self._bell.acquire(timeout=-1 if timeout is None else timeout)
-        with self._lock:
-            if not self._sleeping:
-                # Rung. When the wait timed out just before, the bell is still released: take it back.
-                self._bell.acquire(blocking=False)
-            self._sleeping = False
-            return self._take_all()
 
-    def _take_all(self) -> list[T]:
+    def _take(self, at_most: int | None = None) -> list[T]:
         # Replacing the deque would lose what a producer appends to the old one at this instant.
         waiting = self._items
-        items = [waiting.popleft() for _ in range(len(waiting))]
+        count = len(waiting) if at_most is None else min(at_most, len(waiting))
+        items: list[Any] = [waiting.popleft() for _ in range(count)]
+        if self._extra:
+            self._extra -= sum(item.weight - 1 for item in items if type(item) is _Heavy)
+            items = [item.item if type(item) is _Heavy else item for item in items]
         if items:
-            self._extra = 0
             self._in_hand += len(items)
             self._room.notify_all()
         return items
@@ -147,12 +163,9 @@ class Channel(Generic[T]):
         Raises:
             queue.Empty: Nothing came in time, or the channel has ended and is empty.
         """
-        items = self.take(timeout if block else 0)
+        items = self.take(timeout if block else 0, at_most=1)
         if not items:
             raise queue.Empty
-        with self._lock:
-            self._items.extendleft(reversed(items[1:]))
-            self._in_hand -= len(items) - 1
         return items[0]
 
     def get_nowait(self) -> T:
@@ -205,7 +218,7 @@ class Channel(Generic[T]):
         broken.__cause__ = cause
         self._finish(broken)
         with self._lock:
-            return self._take_all()
+            return self._take()
 
     def _finish(self, end: Exception) -> None:
         with self._lock:
@@ -246,7 +259,7 @@ def take(source: Channel[Any] | queue.Queue[Any], timeout: float | None) -> list
                 items.extend(waiting)
                 waiting.clear()
             else:
-                items.extend(waiting.popleft() for _ in range(_PLAIN_BULK))
+                items.extend(waiting.popleft() for _ in range(_PLAIN_BULK - 1))
             source.not_full.notify_all()
         return items
     try:

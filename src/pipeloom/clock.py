@@ -7,18 +7,17 @@ from time import time
 
 __all__ = ["utc_now"]
 
-# (second, its text): formatting a whole timestamp takes 2 µs, six digits of one a fifth of that. The pair is
-# replaced as one object, so threads that race here only format the same second twice.
-_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
+# (millisecond, its text). Formatting takes 2 µs, finding the last one again 0.1 µs, and quick tasks share their
+# milliseconds. The pair is replaced as one object, so threads that race here only format the same one twice.
+_last: tuple[int, str] = (0, "1970-01-01T00:00:00.000+00:00")
 
 
 def utc_now() -> str:
-    """Return the present instant as ISO-8601 UTC with microseconds; any thread, never blocks."""
-    global _second  # noqa: PLW0603 - a cache of one value
-    now = time()
-    second = int(now)
-    cached, text = _second
-    if second != cached:
-        text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        _second = (second, text)
-    return f"{text}.{int((now - second) * 1_000_000):06d}+00:00"
+    """Return the present instant as ISO-8601 UTC with milliseconds; any thread, never blocks."""
+    global _last  # noqa: PLW0603 - a cache of one value
+    now = int(time() * 1000)
+    cached, text = _last
+    if now != cached:
+        text = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
+        _last = (now, text)
+    return text

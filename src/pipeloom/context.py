@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from pipeloom.attempt import NO_PROGRESS, Attempt, fraction
+from pipeloom.attempt import NO_PROGRESS, Attempt, Cell, Spoken
 from pipeloom.channel import Channel
 from pipeloom.errors import AttemptOverError, RowRefusedError, TaskCancelledError
 from pipeloom.ledger import Ledger
@@ -18,15 +18,16 @@ from pipeloom.messages import (
     MsgWriteRows,
     OnConflict,
 )
-from pipeloom.rows import Block, block_from, block_of
-from pipeloom.text import storable
+from pipeloom.rows import Block, Statement, block_from, block_of
+from pipeloom.text import describe, storable
 from pipeloom.values import adapt_params
 
 __all__ = ["Port", "TaskContext", "current_task"]
 
 T = TypeVar("T")
 
-_current: ContextVar[TaskContext | None] = ContextVar("pipeloom_task", default=None)
+_current: ContextVar[Attempt | None] = ContextVar("pipeloom_task", default=None)
+_port: ContextVar[Port] = ContextVar("pipeloom_port")
 
 
 class Port:
@@ -108,8 +109,11 @@ class TaskContext:
             step: How much is done, in any unit.
             total: How much there is in all; ``None`` when unknown.
             message: What people should read.
+
+        Raises:
+            TypeError, ValueError: ``step`` or ``total`` is no number.
         """
-        self._attempt.cell = (step, total, message)
+        self._attempt.cell = _cell(step, total, message)
 
     def track(self, iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
         """Yield from ``iterable``, with progress and cancellation per element.
@@ -123,6 +127,7 @@ class TaskContext:
         """
         if total is None:
             total = operator.length_hint(iterable) or None
+        total = None if total is None else float(total)
         attempt, port = self._attempt, self._port
         for step, element in enumerate(iterable):
             attempt.cell = (step, total, "")
@@ -168,7 +173,6 @@ class TaskContext:
                 last.rows.extend(block.rows)
             else:
                 staged.append(block)
-        attempt.rows_written += len(block.rows)
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Stage one SQL statement; it runs in order with ``write``, and commits with the task's "done".
@@ -179,7 +183,7 @@ class TaskContext:
         """
         if not isinstance(sql, str):
             raise RowRefusedError(f"sql must be text, not {type(sql).__name__}")
-        statement = (sql, adapt_params(params))
+        statement = Statement(sql, adapt_params(params))
         self._must_be_running()
         if self._attempt.staged is None:
             self._attempt.staged = []
@@ -221,13 +225,12 @@ class TaskContext:
             AttemptOverError: The task has ended.
         """
         self._must_be_running()
-        kind = type(item)
-        if kind in (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished) and self._is_own(item.task_id):
+        if isinstance(item, MsgTaskStarted | MsgTaskProgress | MsgTaskFinished) and self._is_own(item.task_id):
             self._hear(item)
             return
-        if kind is MsgWriteRows:
+        if type(item) is MsgWriteRows:
             item = block_from(item)
-        self._port.channel.put((self._attempt, item), block, timeout)
+        self._port.channel.put(Spoken(self._attempt, item), block, timeout)
 
     def put_nowait(self, item: Any) -> None:
         """Like ``put``, but raises ``queue.Full`` rather than wait."""
@@ -259,8 +262,7 @@ class TaskContext:
     def _hear(self, message: MsgTaskStarted | MsgTaskProgress | MsgTaskFinished) -> None:
         attempt = self._attempt
         if isinstance(message, MsgTaskProgress):
-            fraction(message.step, message.total)  # raises here rather than in the writer
-            attempt.cell = (message.step, message.total, message.message)
+            attempt.cell = _cell(message.step, message.total, message.message)
         elif isinstance(message, MsgTaskStarted):
             attempt.name = storable(str(message.name))
             attempt.started_at = storable(str(message.started_at))
@@ -273,18 +275,29 @@ class TaskContext:
             raise AttemptOverError(f"task {self._attempt.task_id} has ended: what it says now is not stored")
 
 
+def _cell(step: float, total: float | None, message: str) -> Cell:
+    """Check what a task says of its progress here, where it can hear of it."""
+    if type(message) is not str:
+        message = describe(message)
+    return float(step), None if total is None else float(total), message
+
+
 def current_task() -> TaskContext:
     """Return the context of the task that is running here, anywhere below its function.
 
     Raises:
         RuntimeError: No task is running in this thread or context.
     """
-    context = _current.get()
-    if context is None:
+    attempt = _current.get()
+    if attempt is None:
         raise RuntimeError("current_task() was called where no pipeloom task is running")
-    return context
+    return TaskContext(attempt, _port.get())
 
 
-def enter(context: TaskContext | None) -> None:
-    """Make this the current task of the calling worker thread."""
-    _current.set(context)
+def enter_run(port: Port) -> None:
+    """Make this the run of the calling worker thread."""
+    _port.set(port)
+
+
+enter: Final = _current.set
+"""Make an attempt, or ``None``, the current task of the calling worker thread."""

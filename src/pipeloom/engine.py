@@ -16,7 +16,7 @@ from pipeloom.ledger import Tables
 from pipeloom.messages import Handler, Msg
 from pipeloom.report import RunReport
 from pipeloom.run import Job, OnError, Run
-from pipeloom.work import Call, calling
+from pipeloom.work import calling, calling_with_queue
 
 __all__ = ["map", "run_pipeline"]
 
@@ -148,7 +148,7 @@ def run_pipeline(
     stable = name if name is not None else pipeline_name(worker_fn)
     keyed = key is not None and store_task_status
     job = Job(
-        call=cast("Call", worker_fn),
+        call=calling_with_queue(cast("Callable[[Any, Any], Any]", worker_fn)),
         items=arguments.checked_items(tasks, "tasks"),
         db=arguments.checked_db(db_path),
         pipeline=(stable or getattr(worker_fn, "__name__", "worker_fn")) if keyed else None,

@@ -21,7 +21,7 @@ from pipeloom.attempt import Attempt
 from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.keys import key_of
 from pipeloom.ledger import Admission, taken
-from pipeloom.text import clean, describe, shorten, storable
+from pipeloom.text import attribute, clean, describe, shorten, storable
 from pipeloom.writer import Request
 
 __all__ = ["Feed"]
@@ -111,8 +111,8 @@ class Feed:
         """Wake a worker that waits; stop reading while a chunk is pulled and not asked about."""
         with self._moved:
             self._moved.notify()
+            self._reader_waits = True  # before looking: a worker empties first and looks at this second
             while len(self._pulled) >= self._size and not self._closed:
-                self._reader_waits = True
                 self._moved.wait()
             self._reader_waits = False
 
@@ -130,6 +130,8 @@ class Feed:
             try:
                 attempt = self._ready.popleft()
             except IndexError:
+                attempt = None
+            if attempt is None:
                 if not self._refill():
                     return None
                 continue
@@ -185,7 +187,7 @@ class Feed:
     def _identity(self, item: Any) -> Identity:
         if self._keyed:
             return key_of(item if self._key is None else self._key(item))
-        number = getattr(item, "task_id", None)
+        number = attribute(item, "task_id")
         return number if type(number) is int and abs(number) < 1 << 63 else None
 
     def _admitted(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
@@ -193,6 +195,8 @@ class Feed:
             key = identity if self._keyed else None
             if verdict == "new":
                 yield Attempt(item, number, key, name, "new")
+            elif verdict == "provisional":
+                yield Attempt(item, number, key, name, "provisional")
             elif verdict == "again":
                 yield Attempt(item, number, key, name, "old")
             elif verdict == "duplicate":
@@ -211,12 +215,7 @@ def _refused(attempt: Attempt, error: LedgerError) -> Attempt:
 def _name_of(item: Any) -> str:
     if type(item) is int:
         return str(item)
-    name = None
-    if type(item) is not str:
-        try:
-            name = item.name
-        except Exception:  # foreign attribute: absent, or a property that fails
-            name = None
+    name = None if type(item) is str else attribute(item, "name")
     if not isinstance(name, str):
         name = describe(item, _NAME_LIMIT)
     return storable(shorten(name, _NAME_LIMIT))

@@ -23,6 +23,7 @@ __all__ = ["key_of", "pipeline_name"]
 
 _LIMIT: Final = 512
 _INT64: Final = 1 << 63
+_SHORTENED: Final = re.compile(r"…sha256:[0-9a-f]{64}\Z")
 _PREFIXED: Final = re.compile(r"(?:str|int|path|uuid|date|datetime|json):")
 
 
@@ -62,7 +63,7 @@ def _tagged(item: object) -> str | None:
 
 def _fitted(text: str) -> str:
     """Keep a key short and storable: prefix plus digest past 512 characters, or with lone surrogates."""
-    if len(text) <= _LIMIT and (text.isascii() or _encodable(text)):
+    if len(text) <= _LIMIT and (text.isascii() or (_encodable(text) and not _SHORTENED.search(text))):
         return text
     raw = text.encode("utf-8", "surrogatepass")
     head = text.encode("utf-8", "backslashreplace").decode()[: _LIMIT - 72]
@@ -113,7 +114,7 @@ def pipeline_name(fn: Callable[..., Any]) -> str | None:
         return None
     if module == "__main__":
         script = getattr(sys.modules.get("__main__"), "__file__", None)
-        if not script:
+        if not script or script.startswith("<"):
             return None
         module = PurePath(script).stem
     return f"{module}:{qualname}"

@@ -7,7 +7,7 @@ the hundred thousand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -103,7 +103,8 @@ class MsgWriteRows:
     Args:
         table: The user's table; created when missing.
         rows: One mapping, or an iterable of mappings, dataclasses, or sequences together with ``columns``.
-            A list is stored as it stands when the writer takes it: do not change it after putting it.
+            A list is stored as it stands when the writer takes it: do not change it after putting it. An
+            iterator is read at once.
         columns: Names for rows that are sequences.
         null: Values to store as NULL.
         on_conflict: See :data:`OnConflict`.
@@ -116,6 +117,11 @@ class MsgWriteRows:
     null: Sequence[Any] = ()
     on_conflict: OnConflict = "error"
     conflict_on: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Hold rows that can be read again, and sent to another process: an iterator can be neither."""
+        if isinstance(self.rows, Iterator):
+            object.__setattr__(self, "rows", tuple(self.rows))
 
 
 @dataclass(frozen=True)

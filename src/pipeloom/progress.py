@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
         progress: MsgTaskProgress | None
         finished: MsgTaskFinished | None
 
+
+_MOST_SHOWN: Final = 16
 
 __all__ = ["make_overall_progress", "make_task_progress", "preregister_task_bars"]
 
@@ -63,7 +66,8 @@ def make_task_progress() -> Progress:
 def preregister_task_bars(task_progress: Progress, num_tasks: int) -> dict[int, TaskID]:
     """Add a bar for each of the tasks 1 to ``num_tasks``.
 
-    Rich draws every visible bar at every refresh: right for a few dozen tasks, slow for hundreds.
+    Rich draws every visible bar at every refresh. So bars are hidden until their task starts, and a writer shows
+    sixteen at most at a time.
 
     Args:
         task_progress: Where to add them.
@@ -72,7 +76,10 @@ def preregister_task_bars(task_progress: Progress, num_tasks: int) -> dict[int, 
     Returns:
         Task id → bar, n entries.
     """
-    return {number: task_progress.add_task(f"Task {number}", total=None) for number in range(1, num_tasks + 1)}
+    return {
+        number: task_progress.add_task(f"Task {number}", total=None, visible=False)
+        for number in range(1, num_tasks + 1)
+    }
 
 
 class TaskBars:
@@ -86,6 +93,12 @@ class TaskBars:
     def __init__(self, progress: Progress, bars: dict[int, TaskID]) -> None:
         self._progress = progress
         self._bars = bars
+        self._shown: set[int] = set()
+        # A user's own columns may read markup, which a task's name must not be.
+        self._markup = any(
+            isinstance(column, TextColumn) and column.markup and "description" in column.text_format
+            for column in progress.columns
+        )
 
     def show(self, said: Mapping[int, _Said]) -> None:
         """Bring the bars to what a batch said."""
@@ -93,16 +106,27 @@ class TaskBars:
             bar = self._bars.get(number)
             if bar is None:
                 continue
-            if words.started is not None:
-                self._progress.update(bar, description=clean(words.started.name, 60), completed=0)
-            if words.progress is not None:
-                self._progress.update(bar, completed=words.progress.step, total=words.progress.total)
             if words.finished is not None:
                 self._finish(number, bar, words)
+                continue
+            if words.started is not None:
+                if len(self._shown) < _MOST_SHOWN:
+                    self._shown.add(number)
+                name = clean(words.started.name, 60)
+                self._progress.update(
+                    bar,
+                    description=escape(name) if self._markup else name,
+                    completed=0,
+                    visible=number in self._shown,
+                )
+            if words.progress is not None:
+                self._progress.update(bar, completed=words.progress.step, total=words.progress.total)
 
     def _finish(self, number: int, bar: TaskID, words: _Said) -> None:
         if words.finished is not None and words.finished.status == "done":
-            total = next((task.total for task in self._progress.tasks if task.id == bar), None)
-            self._progress.update(bar, total=total or 1, completed=total or 1)
+            known = next((task.total for task in self._progress.tasks if task.id == bar), None)
+            total = words.progress.total if words.progress is not None else known or 1
+            self._progress.update(bar, total=total, completed=total)
         self._progress.remove_task(bar)
+        self._shown.discard(number)
         del self._bars[number]

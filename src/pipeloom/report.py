@@ -113,7 +113,7 @@ class RunReport:
             finally:
                 conn.close()
             for last, key, result in page:  # noqa: B007 - `last` is where the next page begins
-                yield key, msgspec.json.decode(result) if keyed and result is not None else result
+                yield key, _decoded(result) if keyed and result is not None else result
             if len(page) < _PAGE:
                 return
 
@@ -169,6 +169,14 @@ class RunReport:
         return text
 
 
+def _decoded(result: str) -> Any:
+    """Return a result as it was; what a worker sent as text of its own need not be JSON."""
+    try:
+        return msgspec.json.decode(result)
+    except msgspec.DecodeError:
+        return result
+
+
 def report_of(run: RunLedger, status: RunStatus, elapsed_s: float, pipeline: str | None, db: str) -> RunReport:
     """Build the report from what the writer committed."""
     counts = run.counts
@@ -186,7 +194,7 @@ def report_of(run: RunLedger, status: RunStatus, elapsed_s: float, pipeline: str
             Failure(
                 key=attempt.key if attempt.key is not None else attempt.task_id,
                 attempt=attempt.attempt,
-                exception=attempt.result if attempt.status == "error" else None,
+                exception=attempt.exception_type,
                 message=attempt.message or "",
                 traceback=attempt.error,
                 status=attempt.status,

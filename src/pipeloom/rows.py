@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, cast
 
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows, OnConflict
-from pipeloom.text import clean, is_reserved, quoted
+from pipeloom.text import ascii_lower, clean, is_reserved, quoted
 from pipeloom.values import adapt_rows
 
-__all__ = ["Block", "Shape", "block_from", "block_of"]
+__all__ = ["Block", "Shape", "Statement", "block_from", "block_of"]
 
 
 class Shape(NamedTuple):
@@ -21,6 +21,13 @@ class Shape(NamedTuple):
     columns: tuple[str, ...]
     on_conflict: OnConflict
     conflict_on: tuple[str, ...]
+
+
+class Statement(NamedTuple):
+    """One SQL statement with storable parameters."""
+
+    sql: str
+    params: tuple[Any, ...] | dict[str, Any]
 
 
 class Block(NamedTuple):
@@ -54,7 +61,7 @@ def block_of(
         RowRefusedError: Something about it cannot be stored; nothing is staged.
     """
     _check_target(table, on_conflict, conflict_on)
-    absent = frozenset(null) if null else None
+    absent = _checked_null(null) if null or isinstance(null, str) else None
     if columns is not None:
         names = _checked_names(columns)
         copied = _sequences(table, rows, names)
@@ -63,9 +70,10 @@ def block_of(
         _check_names(names)
     else:
         names, copied = _mappings(table, rows)
-        _check_names(names)
+        if copied:
+            _check_names(names)
     shape = Shape(table, names, on_conflict, tuple(conflict_on))
-    if missing := set(shape.conflict_on) - set(names):
+    if copied and (missing := set(shape.conflict_on) - set(names)):
         raise RowRefusedError(f"table {clean(table, 60)}: conflict_on names {clean(min(missing), 60)}, not written")
     return Block(shape, adapt_rows(copied, table, names, absent))
 
@@ -85,6 +93,15 @@ def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str]) -> N
         raise RowRefusedError('on_conflict="update" needs conflict_on=, the columns of a UNIQUE constraint')
     if conflict_on and on_conflict == "error":
         raise RowRefusedError('conflict_on= goes with on_conflict="ignore" or "update"')
+
+
+def _checked_null(null: Sequence[Any]) -> frozenset[Any]:
+    if isinstance(null, str | bytes):
+        raise RowRefusedError('null must be a sequence of values, such as ("", "NA"), not one string')
+    try:
+        return frozenset(null)
+    except TypeError as error:
+        raise RowRefusedError(f"null must be a sequence of plain values: {error}") from None
 
 
 def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
@@ -107,9 +124,9 @@ def _check_names(names: tuple[str, ...]) -> None:
             quoted(name, "column")
     except (ValueError, TypeError) as error:
         raise RowRefusedError(str(error)) from None
-    folded = [name.casefold() for name in names]
+    folded = [ascii_lower(name) for name in names]
     if len(set(folded)) != len(folded):
-        twice = next(name for name in names if folded.count(name.casefold()) > 1)
+        twice = next(name for name in names if folded.count(ascii_lower(name)) > 1)
         raise RowRefusedError(f"column {clean(twice, 60)} comes twice in one row (SQL ignores case)")
     if not names:
         raise RowRefusedError("a row needs at least one column")
@@ -160,7 +177,7 @@ def _mappings(table: str, rows: Any) -> tuple[tuple[str, ...], list[tuple[Any, .
             positions.update((name, len(positions)) for name in fresh)
             names = tuple(positions)
         copied.append(tuple(map(record.get, names)))
-    return names or ("",), copied
+    return names, copied
 
 
 def _is_record(row: object) -> bool:

@@ -89,14 +89,14 @@ class Run:
                 if str(job.db) != MEMORY:
                     check_place(job.db)
                     stack.callback(Ownership(job.db).release)
-                self.writer = self._open_writer()
-                stack.callback(self._stop_writer)
+                self._open_writer(stack)
                 run = self._open_run()
                 self.screen = self._open_screen()
                 if self.screen is not None:
                     stack.callback(self.screen.stop)
                     self.screen.start(run)
                 self._feed_and_drain(run)
+                self._settle()
                 status = self._status(run)
                 elapsed_s = monotonic() - self.began
                 self._close(run, status, elapsed_s)
@@ -105,10 +105,10 @@ class Run:
 
     # --- open ---
 
-    def _open_writer(self) -> SQLiteWriter:
+    def _open_writer(self, stack: ExitStack) -> None:
         job = self.job
         self.channel: Channel[Any] = Channel()
-        writer = SQLiteWriter(
+        self.writer = SQLiteWriter(
             job.db,
             self.channel,
             wal=job.wal,
@@ -118,8 +118,8 @@ class Run:
             owned=True,
             observer=self._on_commit if job.on_error == "stop" else None,
         )
-        writer.start()
-        return writer
+        stack.push(self._leave)
+        self.writer.start()
 
     def _open_run(self) -> RunLedger:
         job = self.job
@@ -142,7 +142,7 @@ class Run:
         from pipeloom.screen import screen_for
 
         title = str(self.job.pipeline or getattr(self.job.call, "__name__", "run"))
-        return screen_for(title.rpartition(":")[2], self.expected, self.job.progress, console)
+        return screen_for(title.rpartition(":")[2], self.expected, console)
 
     # --- feed and drain ---
 
@@ -157,7 +157,7 @@ class Run:
             admit=lambda names: self.writer.request(lambda _: admit(names)),
             workers=job.workers,
         )
-        work = Work(
+        self.work = work = Work(
             job.call,
             self.feed,
             self.port,
@@ -167,8 +167,9 @@ class Run:
         )
         executor = ThreadExecutor(job.workers)
         self.feed.start()
-        executor.start(work.loop)
-        self._wait(set(range(job.workers)))
+        if self.signals.count:
+            self.feed.close()  # while the file was being opened
+        self._wait(set(range(executor.start(work.loop))))
         self.feed.close()
         executor.join(_LEAVE_S)
         self.feed.join(0.0 if self.signals.count else _TICK_S)
@@ -216,11 +217,18 @@ class Run:
 
     # --- close ---
 
+    def _settle(self) -> None:
+        """Wait until what the workers said is committed: the outcome is what the writer says it is."""
+        try:
+            self.writer.flush()
+        except WriterBrokenError:
+            pass  # _stop_writer raises the cause
+
     def _status(self, run: RunLedger) -> RunStatus:
         if self.signals.count:
             return "cancelled" if self.cancelled else "interrupted"
         bad = run.counts["error"] or run.counts["timed_out"] or run.counts["cancelled"]
-        return "error" if bad or self.feed.error is not None else "done"
+        return "error" if bad or self.feed.error or self.work.fault else "done"
 
     def _close(self, run: RunLedger, status: RunStatus, elapsed_s: float) -> None:
         if self.writer.failure is None:
@@ -229,6 +237,16 @@ class Run:
             except WriterBrokenError:
                 pass  # _stop_writer raises the cause
         self._stop_writer()
+
+    def _leave(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """On the way out: wait for the writer, unless the third Ctrl-C, or the like, says to leave at once."""
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.channel.close()
+            self.writer.abandon()
+            if self.writer.ident is not None:
+                self.writer.join(_LEAVE_S)
+        elif self.writer.ident is not None:
+            self._stop_writer()
 
     def _stop_writer(self) -> None:
         """Say the last word, wait for the last commit, and raise what went wrong; calling twice is fine."""
@@ -248,11 +266,13 @@ class Run:
 
     def _conclude(self, report: RunReport) -> RunReport:
         self.signals.pass_on()
-        if self.signals.count:
+        if report.status in ("interrupted", "cancelled"):
             raise RunInterruptedError(
                 f"interrupted after {report.done:,} done: run it again to do the rest ({clean(report.db)})",
                 report,
             )
+        if self.work.fault is not None:
+            raise self.work.fault
         if self.feed.error is not None:
             self.feed.error.add_note(
                 f"pipeloom: raised by the inputs after {report.total:,} of them; those are stored, run again "

@@ -6,8 +6,9 @@ workers' slots: the cost depends on what fits on the screen, not on the number o
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Final, Protocol
 
@@ -18,9 +19,11 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeloom.attempt import Attempt, fraction
-from pipeloom.text import clean
+from pipeloom.text import clean, describe
 
 __all__ = ["Screen", "Watched", "screen_for"]
+
+logger = logging.getLogger("pipeloom")
 
 _REDRAW_S: Final = 0.25
 _LINE_S: Final = 5.0
@@ -54,14 +57,42 @@ class Screen(Protocol):
         """Draw the last state and let go of the terminal; stopping twice is fine."""
 
 
-def screen_for(title: str, expected: int | None, wanted: bool | None, console: Console) -> Screen | None:
-    """Choose a screen: live on a terminal, plain lines elsewhere, ``None`` when nothing is wanted."""
-    if wanted is False:
-        return None
+def screen_for(title: str, expected: int | None, console: Console) -> Screen:
+    """Choose a screen: live on a terminal, plain lines elsewhere."""
     figures = Figures(clean(title, 60), expected)
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveScreen(figures, console)
-    return LineScreen(figures, console)
+        return GuardedScreen(LiveScreen(figures, console))
+    return GuardedScreen(LineScreen(figures, console))
+
+
+class GuardedScreen:
+    """A screen that never fails a run: what goes wrong is logged once, and the screen dropped.
+
+    Rich turns a broken pipe into ``SystemExit``; a terminal that went away raises ``OSError``.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen: Screen | None = screen
+
+    def start(self, run: Watched) -> None:
+        self._guarded(lambda screen: screen.start(run))
+
+    def tick(self) -> None:
+        self._guarded(lambda screen: screen.tick())
+
+    def note(self, text: str) -> None:
+        self._guarded(lambda screen: screen.note(text))
+
+    def stop(self) -> None:
+        self._guarded(lambda screen: screen.stop())
+
+    def _guarded(self, draw: Callable[[Screen], None]) -> None:
+        if self._screen is not None:
+            try:
+                draw(self._screen)
+            except (Exception, SystemExit) as error:
+                self._screen = None
+                logger.warning("the screen failed and is dropped, the run goes on: %s", describe(error))
 
 
 class Figures:

@@ -8,9 +8,19 @@ shown as its escape instead. Show the result as ``rich.text.Text``, never as mar
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["clean", "clean_block", "describe", "is_reserved", "quoted", "shorten", "storable"]
+__all__ = [
+    "ascii_lower",
+    "attribute",
+    "clean",
+    "clean_block",
+    "describe",
+    "is_reserved",
+    "quoted",
+    "shorten",
+    "storable",
+]
 
 _NAME_LIMIT: Final = 200
 
@@ -40,6 +50,14 @@ def clean_block(value: str) -> str:
     return "\n".join(clean(line.expandtabs(4)) for line in value.split("\n"))
 
 
+_ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def ascii_lower(name: str) -> str:
+    """Fold a name as SQL does: A to Z only."""
+    return name.translate(_ASCII_LOWER)
+
+
 def shorten(text: str, limit: int) -> str:
     """Cut ``text`` to at most ``limit`` characters, the last of them ``…`` when something was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -51,6 +69,14 @@ def describe(value: object, limit: int = 500) -> str:
         return shorten(str(value), limit)
     except Exception as error:  # foreign code: anything may come out of it
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def attribute(value: object, name: str) -> Any:
+    """Return an attribute of a foreign object; ``None`` when it has none, or raises whatever it likes."""
+    try:
+        return getattr(value, name)
+    except Exception:
+        return None
 
 
 def storable(text: str) -> str:

@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 
 from pipeloom.errors import RowRefusedError
-from pipeloom.text import clean
+from pipeloom.text import attribute, clean, describe
 
 __all__ = ["Storable", "adapt", "adapt_rows", "as_json", "sql_type"]
 
@@ -70,9 +70,17 @@ def adapt(value: Any) -> Storable:
     Raises:
         ValueError: It cannot be stored; the sentence names the type.
     """
-    kind = type(value)
-    if kind in _PLAIN:
+    if type(value) in _PLAIN:
         return value  # type: ignore[no-any-return]
+    try:
+        return _adapt_odd(value)
+    except ValueError:
+        raise
+    except Exception as error:  # a foreign class may answer isinstance() as it likes
+        raise ValueError(f"a value of type {type(value).__name__} cannot be stored: {describe(error)}") from error
+
+
+def _adapt_odd(value: Any) -> Storable:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, Enum):
@@ -97,10 +105,17 @@ def adapt(value: Any) -> Storable:
         return bytes(value)
     if isinstance(value, dict | list):
         return as_json(value)
-    # numpy scalars have item() and no dimensions; an array, a series or a frame is not one value
-    if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
-        return adapt(value.item())
-    raise ValueError(f"a value of type {kind.__name__} cannot be stored in a column")
+    if (scalar := _scalar(value)) is not None:
+        return adapt(scalar)
+    raise ValueError(f"a value of type {type(value).__name__} cannot be stored in a column")
+
+
+def _scalar(value: Any) -> Any:
+    """Return what a numpy scalar holds: it has item() and no dimensions. An array or a frame is not one value."""
+    if attribute(value, "ndim") != 0 or not callable(item := attribute(value, "item")):
+        return None
+    held = item()
+    return None if type(held) is type(value) else held  # numpy.longdouble holds itself: Python has no type for it
 
 
 def adapt_rows(
@@ -139,7 +154,14 @@ def _disjoint(null: frozenset[Any], row: tuple[Any, ...]) -> bool:
 
 
 def _with_nulls(row: tuple[Any, ...], null: frozenset[Any]) -> tuple[Any, ...]:
-    return tuple(None if value.__hash__ is not None and value in null else value for value in row)
+    return tuple(None if _is_in(value, null) else value for value in row)
+
+
+def _is_in(value: Any, null: frozenset[Any]) -> bool:
+    try:
+        return value in null
+    except TypeError:  # unhashable, such as a list
+        return False
 
 
 def _adapt_row(row: tuple[Any, ...], table: str, columns: Sequence[str]) -> tuple[Storable, ...]:
@@ -196,8 +218,8 @@ def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...] |
 def _encode_foreign(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
-    if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
-        return value.item()
+    if (scalar := _scalar(value)) is not None:
+        return scalar
     raise TypeError(f"a value of type {type(value).__name__} is not JSON")
 
 
@@ -216,5 +238,5 @@ def as_json(value: Any) -> str:
         raise ValueError(f"a {type(value).__name__} that contains itself is not JSON") from None
     except UnicodeEncodeError:
         raise ValueError("text with a lone surrogate is not JSON") from None
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise ValueError(str(error)) from error
+    except Exception as error:  # msgspec's own, or whatever a foreign class raises
+        raise ValueError(describe(error)) from error

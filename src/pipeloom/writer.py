@@ -23,12 +23,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.channel import Channel, give_back, settle, take
-from pipeloom.db import Durability, connect, init_schema, storage_error
+from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
 from pipeloom.db.connection import MEMORY, is_fatal
 from pipeloom.db.transaction import Transaction
 from pipeloom.db.upkeep import Upkeep
-from pipeloom.errors import WriterBrokenError
-from pipeloom.ledger import REFUSALS, Applied, Ledger, mark_interrupted
+from pipeloom.errors import StorageError, WriterBrokenError
+from pipeloom.ledger import Applied, Ledger, mark_interrupted
 from pipeloom.messages import SENTINEL, Handler, Msg, MsgTaskProgress
 from pipeloom.text import clean
 
@@ -184,6 +184,16 @@ class SQLiteWriter(threading.Thread):
 
         return self.ask(in_transaction)
 
+    def abandon(self) -> None:
+        """Make the writer stop at once, whatever it waits for; what is committed stays."""
+        self._stopping = True
+        if hasattr(self, "_transaction"):
+            self._transaction.abandoned = True
+            try:
+                self._conn.interrupt()
+            except sqlite3.ProgrammingError:
+                pass  # it has just closed
+
     def flush(self) -> None:
         """Block until everything put so far has committed; only with a :class:`Channel`."""
         self.ask(lambda _: None)
@@ -210,7 +220,8 @@ class SQLiteWriter(threading.Thread):
             self._drop_the_rest()
 
     def _open(self) -> None:
-        conn = connect(self.db_path, wal=self._wal, durability=self._durability)
+        inspect = check_schema if self._store_task_status else None
+        conn = connect(self.db_path, wal=self._wal, durability=self._durability, inspect=inspect)
         try:
             init_schema(conn, store_task_status=self._store_task_status)
             if self._owned and self._store_task_status:
@@ -277,7 +288,7 @@ class SQLiteWriter(threading.Thread):
         try:
             applied = [self._ledger.apply(batch)]
             self._transaction.commit()
-        except REFUSALS as error:
+        except Exception as error:
             if is_fatal(error):
                 raise
             self._roll_back()
@@ -292,41 +303,51 @@ class SQLiteWriter(threading.Thread):
         When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
         """
         self._transaction.begin()
-        applied = []
+        applied: list[Applied] = []
         try:
             for item in batch:
                 self._transaction.mark()
                 try:
-                    applied.append(self._ledger.apply([item], with_live=False))
-                except REFUSALS as error:
+                    done = self._ledger.apply([item], with_live=False)
+                except Exception as error:
                     if is_fatal(error) or not self._conn.in_transaction:
                         raise
                     self._transaction.back_to_mark()
                     self._ledger.tables.forget()
-                    applied.append(self._ledger.refuse(item, error))
+                    done = self._ledger.refuse(item, error)
                 self._transaction.release_mark()
+                applied.append(done)
+            self._store_counts(applied)
             self._transaction.commit()
-        except REFUSALS as error:
+        except Exception as error:
             if is_fatal(error):
                 raise
             self._roll_back()
-            applied = [self._write_alone(item) for item in batch]
+            applied = []
+            for item in batch:
+                applied.append(self._write_alone(item, applied))
         self._show_live_singly()
         return applied
 
-    def _write_alone(self, item: Any) -> Applied:
+    def _write_alone(self, item: Any, before: list[Applied]) -> Applied:
         self._transaction.begin()
         try:
             applied = self._ledger.apply([item], with_live=False)
+            self._store_counts([*before, applied])
             self._transaction.commit()
-        except REFUSALS as error:
+        except Exception as error:
             if is_fatal(error):
                 raise
             self._roll_back()
             self._transaction.begin()
             applied = self._ledger.refuse(item, error)
+            self._store_counts([*before, applied])
             self._transaction.commit()
         return applied
+
+    def _store_counts(self, applied: list[Applied]) -> None:
+        if self._ledger.run is not None:
+            self._ledger.run.store_counts([attempt for done in applied for attempt in done.finished])
 
     def _show_live_singly(self) -> None:
         """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
@@ -336,7 +357,7 @@ class SQLiteWriter(threading.Thread):
             try:
                 self._ledger.show_live(glimpse)
                 self._transaction.commit()
-            except REFUSALS as error:
+            except Exception as error:
                 if is_fatal(error):
                     raise
                 self._roll_back()
@@ -371,14 +392,11 @@ class SQLiteWriter(threading.Thread):
 
     def _close(self) -> None:
         """Refresh statistics, checkpoint, close, whatever happened before."""
-        tables = set(self._ledger.tables.written)
-        if self._store_task_status:
-            tables.add("task_runs")
         try:
             if self._conn.in_transaction:
                 self._conn.rollback()
-            if self.failure is None:
-                self._upkeep.at_close(tables)
+            if not isinstance(self.failure, StorageError):  # a disk that failed is not asked again
+                self._upkeep.at_close(self._ledger.written_tables())
         except sqlite3.Error as error:
             logger.warning("%s: at closing: %s; what was committed is safe", clean(self.db_path), clean(error))
         finally:

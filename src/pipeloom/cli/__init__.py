@@ -115,7 +115,8 @@ def _exit(code: int) -> NoReturn:
     """Leave; a reader that has closed our output must not turn a good run into a bad one."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except (OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)

@@ -43,5 +43,5 @@ def say(what: Any) -> None:
     try:
         Console(file=sys.stdout).print(what, soft_wrap=isinstance(what, str), markup=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # Rich turns the one into the other
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,12 +2,13 @@
 
 from pipeloom.db.connection import Durability, connect, connect_readonly, storage_error, wal_checkpoint
 from pipeloom.db.ownership import Ownership
-from pipeloom.db.schema import SCHEMA_VERSION, init_schema
+from pipeloom.db.schema import SCHEMA_VERSION, check_schema, init_schema
 
 __all__ = [
     "SCHEMA_VERSION",
     "Durability",
     "Ownership",
+    "check_schema",
     "connect",
     "connect_readonly",
     "init_schema",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -38,13 +39,21 @@ _FATAL: Final = frozenset(
 )
 
 
-def connect(db_path: Path, *, wal: bool = True, durability: Durability = "full") -> sqlite3.Connection:
+def connect(
+    db_path: Path,
+    *,
+    wal: bool = True,
+    durability: Durability = "full",
+    inspect: Callable[[sqlite3.Connection], object] | None = None,
+) -> sqlite3.Connection:
     """Open the read-write connection; usable only in the calling thread; blocks on the disk.
 
     Args:
         db_path: A file, created when missing (its directory is not), or ``:memory:``.
         wal: Write-ahead log; a rollback journal (``DELETE``) otherwise.
         durability: See :data:`Durability`.
+        inspect: Called with the connection before a byte is changed (switching to WAL writes the header); what it
+            raises closes the connection and leaves the file as it was.
 
     Raises:
         StorageError: It cannot be opened, is no database, or the journal mode was refused.
@@ -62,6 +71,8 @@ def connect(db_path: Path, *, wal: bool = True, durability: Durability = "full")
         conn = sqlite3.connect(db_path, timeout=_BUSY_S, isolation_level=None, cached_statements=_STATEMENTS)
         conn.execute("PRAGMA foreign_keys = ON")
         conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if inspect is not None:
+            inspect(conn)
         if in_memory:
             conn.execute("PRAGMA synchronous = NORMAL")
             return conn
@@ -97,7 +108,7 @@ def connect_readonly(db_path: Path) -> sqlite3.Connection:
     """
     path = Path(db_path)
     if not path.is_file():
-        raise StorageError(f"{clean(path)}: no such file", path=path)
+        raise StorageError(f"{clean(path)}: {'is a directory' if path.is_dir() else 'no such file'}", path=path)
     try:
         conn = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, isolation_level=None)
         try:
@@ -135,7 +146,13 @@ def wal_checkpoint(
 def check_place(path: Path) -> None:
     """Say in words what SQLite would call "unable to open database file"."""
     directory = path.parent
-    if path.is_dir():
+    try:
+        is_directory = path.is_dir()
+    except OSError as error:
+        raise StorageError(
+            f"{clean(path, 200)}: no file can have this name ({error.strerror})", path=path
+        ) from None
+    if is_directory:
         raise StorageError(
             f"{clean(path)}: is a directory: name a file in it, such as {clean(path / 'out.db')}", path=path
         )

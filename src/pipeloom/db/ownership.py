@@ -24,8 +24,10 @@ except ImportError:  # Windows; written for it, never tested there
 __all__ = ["Ownership"]
 
 _guard = threading.Lock()
-_descriptors: Final[dict[tuple[int, int], int]] = {}
-_held: Final[set[tuple[int, int]]] = set()
+Identity = tuple[int, int]
+
+_descriptors: Final[dict[Identity, int]] = {}  # lock file → its one descriptor
+_held: Final[dict[Identity, int]] = {}  # database → the descriptor that locks it
 
 
 def _forget_after_fork() -> None:
@@ -51,18 +53,19 @@ class Ownership:
     """
 
     def __init__(self, db_path: Path) -> None:
+        self._identity: Identity | None = None
         real = Path(os.path.realpath(db_path))
         lock_path = real.with_name(real.name + "-lock")
         with _guard:
-            identity, descriptor = _opened(lock_path, db_path)
-            if identity in _held:
+            descriptor = _opened(lock_path, db_path)
+            if _identity(real) in _held:
                 raise DatabaseInUseError(
                     f"{clean(db_path)}: a run on this file is already going on in this process: "
                     "wait for it, or use another file",
                     path=db_path,
                     pid=os.getpid(),
                 )
-            if not _lock(descriptor):
+            if descriptor in _held.values() or not _lock(descriptor):
                 pid = _owner(descriptor)
                 raise DatabaseInUseError(
                     f"{clean(db_path)}: another pipeloom run{f' (process {pid})' if pid else ''} is using this "
@@ -72,16 +75,14 @@ class Ownership:
                 )
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            _held.add(identity)
-        self._identity: tuple[int, int] | None = identity
-        self._descriptor = descriptor
+            self._identity = _made(real)
+            _held[self._identity] = descriptor
 
     def release(self) -> None:
         """Give the file back."""
         with _guard:
-            if self._identity is not None and self._identity in _held:
-                _held.discard(self._identity)
-                _unlock(self._descriptor)
+            if self._identity is not None and (descriptor := _held.pop(self._identity, None)) is not None:
+                _unlock(descriptor)
             self._identity = None
 
     def __enter__(self) -> Self:
@@ -91,14 +92,32 @@ class Ownership:
         self.release()
 
 
-def _opened(lock_path: Path, db_path: Path) -> tuple[tuple[int, int], int]:
+def _identity(path: Path) -> Identity | None:
     try:
-        try:
-            known = os.stat(lock_path)
-            if (descriptor := _descriptors.get((known.st_dev, known.st_ino))) is not None:
-                return (known.st_dev, known.st_ino), descriptor
-        except FileNotFoundError:
-            pass
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _made(real: Path) -> Identity:
+    """Return the database's identity; make an empty file when there is none.
+
+    Nothing but SQLite may open a database, since closing it would drop SQLite's locks in this process. A file that
+    did not exist has none.
+    """
+    try:
+        os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except OSError:
+        pass  # it exists, or SQLite will say in a moment why it cannot
+    return _identity(real) or (-1, hash(real))
+
+
+def _opened(lock_path: Path, db_path: Path) -> int:
+    try:
+        known = _identity(lock_path)
+        if known is not None and known in _descriptors:
+            return _descriptors[known]
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
     except OSError as error:
         raise StorageError(
@@ -107,9 +126,8 @@ def _opened(lock_path: Path, db_path: Path) -> tuple[tuple[int, int], int]:
             path=db_path,
         ) from error
     made = os.fstat(descriptor)
-    identity = (made.st_dev, made.st_ino)
-    _descriptors[identity] = descriptor
-    return identity, descriptor
+    _descriptors[made.st_dev, made.st_ino] = descriptor
+    return descriptor
 
 
 def _lock(descriptor: int) -> bool:

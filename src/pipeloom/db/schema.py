@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeloom.errors import SchemaError
 
-__all__ = ["SCHEMA_VERSION", "init_schema", "schema_version"]
+__all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "schema_version"]
 
 _CONTRACT_COLUMNS: Final = (
     "id",
@@ -117,7 +117,7 @@ _VERSION_1: Final = (
 
 
 def _migrate_1(conn: sqlite3.Connection) -> None:
-    existing = _columns(conn)
+    existing = {row[1].lower() for row in conn.execute("PRAGMA table_info(task_runs)")}
     if not existing:
         conn.execute(_TASK_RUNS)
     for declaration in _OUR_COLUMNS:
@@ -132,12 +132,41 @@ SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 
 def schema_version(conn: sqlite3.Connection) -> int:
-    """Return the file's schema version; 0 when it has no ledger. Any connection, its own thread."""
-    known = conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pipeloom_meta'").fetchone()
+    """Return the file's schema version; 0 when it has no ledger. Any connection, its own thread.
+
+    Raises:
+        SchemaError: ``pipeloom_meta`` is another program's.
+    """
+    known = conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'pipeloom_meta'").fetchone()
     if known is None:
         return 0
-    row = conn.execute("SELECT value FROM pipeloom_meta WHERE key = 'schema_version'").fetchone()
-    return int(row[0]) if row else 0
+    try:
+        row = conn.execute("SELECT value FROM pipeloom_meta WHERE key = 'schema_version'").fetchone()
+        return int(row[0])
+    except (sqlite3.OperationalError, TypeError, ValueError):
+        raise SchemaError(
+            "this database has a pipeloom_meta of another program: use another file; this one was left as it is"
+        ) from None
+
+
+def check_schema(conn: sqlite3.Connection) -> int:
+    """Refuse a file that cannot hold our ledger, without changing a byte; reads only.
+
+    Returns:
+        Its schema version; 0 when it has no ledger yet.
+
+    Raises:
+        SchemaError: ``task_runs`` is another program's, or the schema is newer.
+    """
+    version = schema_version(conn)
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            f"this file was written by a newer pipeloom (schema {version}, this version knows {SCHEMA_VERSION}): "
+            "upgrade pipeloom, or use another file"
+        )
+    if version == 0:
+        _check_adoptable(conn)
+    return version
 
 
 def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
@@ -151,30 +180,19 @@ def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
     """
     if not store_task_status:
         return
-    version = schema_version(conn)
-    if version > SCHEMA_VERSION:
-        raise SchemaError(
-            f"this file was written by a newer pipeloom (schema {version}, this version knows {SCHEMA_VERSION}): "
-            "upgrade pipeloom, or use another file"
-        )
-    if version == 0:
-        _check_adoptable(conn)
-    for number in range(version, SCHEMA_VERSION):
-        if conn.in_transaction:
-            conn.commit()
+    if conn.in_transaction:
+        conn.commit()
+    while check_schema(conn) < SCHEMA_VERSION:
         conn.execute("BEGIN IMMEDIATE")
         try:
-            _MIGRATIONS[number](conn)
-            conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES ('schema_version', ?)", (number + 1,))
+            number = check_schema(conn)  # again: another connection may have been faster
+            if number < SCHEMA_VERSION:
+                _MIGRATIONS[number](conn)
+                conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES ('schema_version', ?)", (number + 1,))
         except BaseException:
             conn.rollback()
             raise
         conn.execute("COMMIT")
-
-
-def _columns(conn: sqlite3.Connection) -> dict[str, tuple[str, int]]:
-    """Return the columns of ``task_runs`` as name → (declared type, place in the primary key)."""
-    return {row[1].lower(): (row[2].upper(), row[5]) for row in conn.execute("PRAGMA table_info(task_runs)")}
 
 
 def _check_adoptable(conn: sqlite3.Connection) -> None:
@@ -186,13 +204,26 @@ def _check_adoptable(conn: sqlite3.Connection) -> None:
         raise SchemaError(
             f"this database has a {taken[0]} of its own named {taken[1]}, which pipeloom needs: use another file"
         )
-    columns = _columns(conn)
-    if not columns:
-        return
-    missing = [name for name in _CONTRACT_COLUMNS if name not in columns]
-    if missing or columns["id"] != ("INTEGER", 1):
-        what = f"lacks the column {missing[0]}" if missing else "has no id INTEGER PRIMARY KEY"
+    if problem := _misfit(conn):
         raise SchemaError(
-            f"this database has a task_runs table of another program (it {what}): use another file; "
+            f"this database has a task_runs table of another program (it {problem}): use another file; "
             "this one was left as it is"
         )
+
+
+def _misfit(conn: sqlite3.Connection) -> str | None:
+    """Say why an existing ``task_runs`` cannot be adopted; ``None`` when it can, or there is none."""
+    columns = {row[1].lower(): row for row in conn.execute("PRAGMA table_info(task_runs)")}
+    if not columns:
+        return None
+    for name in _CONTRACT_COLUMNS:
+        if name not in columns:
+            return f"lacks the column {name}"
+    keys = [name for name, row in columns.items() if row[5]]
+    if keys != ["id"] or columns["id"][2].upper() != "INTEGER":
+        return "has no id INTEGER PRIMARY KEY"
+    ours = {*_CONTRACT_COLUMNS, *(declaration.split()[0] for declaration in _OUR_COLUMNS)}
+    for name, (_, _, _, not_null, default, _) in columns.items():
+        if name not in ours and not_null and default is None:
+            return f"needs a value for the column {name}"
+    return None

@@ -33,6 +33,7 @@ class Transaction:
     def __init__(self, conn: sqlite3.Connection, db_path: Path) -> None:
         self._conn = conn
         self._path = db_path
+        self.abandoned = False  # set by another thread, to end a wait
 
     def begin(self) -> None:
         """Begin, with the write lock; waits, visibly, while another program holds it."""
@@ -66,7 +67,11 @@ class Transaction:
                 self._conn.execute(sql)
                 return
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or (sql.startswith("COMMIT") and not self._conn.in_transaction):
+                if (
+                    self.abandoned
+                    or not is_busy(error)
+                    or (sql.startswith("COMMIT") and not self._conn.in_transaction)
+                ):
                     raise
             now = monotonic()
             if reminded_at is None or now - reminded_at >= _REMIND_S:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
 __all__ = ["ThreadExecutor"]
+
+logger = logging.getLogger("pipeloom")
 
 
 class ThreadExecutor:
@@ -26,12 +29,27 @@ class ThreadExecutor:
         self.workers = workers
         self._threads: list[threading.Thread] = []
 
-    def start(self, loop: Callable[[int], None]) -> None:
-        """Call ``loop(place)`` in every worker, places 0 to n - 1."""
+    def start(self, loop: Callable[[int], None]) -> int:
+        """Call ``loop(place)`` in every worker, places 0 to n - 1.
+
+        Returns:
+            How many could be started, 1 to n: the system may not grant as many threads.
+
+        Raises:
+            RuntimeError: Not even one could.
+        """
         for place in range(self.workers):
-            thread = threading.Thread(target=loop, args=(place,), name=f"pipeloom-worker-{place + 1}", daemon=True)
+            name = f"pipeloom-worker-{place + 1}"
+            thread = threading.Thread(target=loop, args=(place,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                logger.warning("only %d of %d workers could be started", place, self.workers)
+                break
             self._threads.append(thread)
-            thread.start()
+        return len(self._threads)
 
     def join(self, timeout_s: float) -> int:
         """Wait for loops that are about to return.

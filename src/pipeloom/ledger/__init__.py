@@ -1,12 +1,11 @@
 """What is written: runs, tasks and users' rows."""
 
-from pipeloom.ledger.ledger import REFUSALS, Applied, Ask, Ledger, reason_of
+from pipeloom.ledger.ledger import Applied, Ask, Ledger, reason_of
 from pipeloom.ledger.runs import Admission, RunLedger, RunSpec, mark_interrupted
 from pipeloom.ledger.tables import Tables
 from pipeloom.ledger.tasks import Said, taken
 
 __all__ = [
-    "REFUSALS",
     "Admission",
     "Applied",
     "Ask",

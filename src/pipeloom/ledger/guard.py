@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pipeloom.errors import RowRefusedError
 from pipeloom.text import clean, is_reserved
 
 __all__ = ["Guard"]
@@ -15,7 +16,9 @@ __all__ = ["Guard"]
 _CATALOGUES: Final = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_schema", "sqlite_sequence"})
 _HARMLESS_PRAGMAS: Final = frozenset(
     {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+    | {"data_version"}  # full-text search asks for it
 )
+_ROWS: Final = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
 # action code → which of the two arguments names the table or object it changes.
 # Source: https://www.sqlite.org/c3ref/c_alter_table.html
@@ -49,9 +52,14 @@ class Guard:
     """
 
     def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+        self._schema: tuple[int] | None = None
+        self._reserved: list[str] | None = None
+        self.changed: set[str] = set()  # users' tables that statements wrote to
         self._on = False
         self._reason: str | None = None
         conn.set_authorizer(self._authorize)
+        self.check_names()
 
     @contextmanager
     def users_sql(self) -> Iterator[None]:
@@ -70,6 +78,21 @@ class Guard:
         finally:
             self._on = False
 
+    def check_names(self) -> None:
+        """Notice a table that took one of the ledger's names, or lost it: renaming shows no new name beforehand.
+
+        Raises:
+            RowRefusedError: It did; the caller rolls back.
+        """
+        schema = self._conn.execute("PRAGMA schema_version").fetchone()
+        if schema == self._schema:
+            return
+        names = [row[0] for row in self._conn.execute("SELECT name FROM sqlite_master ORDER BY name")]
+        reserved = [name for name in names if is_reserved(name) and not name.lower().startswith("sqlite_")]
+        if self._reserved is not None and reserved != self._reserved:
+            raise RowRefusedError("task_runs and names that begin with pipeloom_ are the ledger's own")
+        self._schema, self._reserved = schema, reserved
+
     def _authorize(
         self, action: int, first: str | None, second: str | None, _database: str | None, _inside: str | None
     ) -> int:
@@ -85,6 +108,8 @@ class Guard:
             target = ((first, second)[_CHANGES[action]] or "").lower()
             if is_reserved(target) and target not in _CATALOGUES:
                 return self._deny(f"{clean(target, 60)} is the ledger's own: read it, but write to your own tables")
+            if action in _ROWS and first is not None and not is_reserved(first):
+                self.changed.add(first)
         return sqlite3.SQLITE_OK
 
     def _deny(self, reason: str) -> int:

@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pipeloom.attempt import Attempt, Glimpse
+from pipeloom.attempt import Attempt, Glimpse, Spoken
 from pipeloom.clock import utc_now
+from pipeloom.db.connection import is_fatal
 from pipeloom.errors import LedgerError, RowRefusedError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.runs import RunLedger, RunSpec
@@ -25,16 +26,13 @@ from pipeloom.messages import (
     MsgTaskStarted,
     MsgWriteRows,
 )
-from pipeloom.rows import Block, block_from
-from pipeloom.text import clean, describe, storable
+from pipeloom.rows import Block, Statement, block_from
+from pipeloom.text import attribute, clean, describe, storable
 from pipeloom.values import adapt_params
 
-__all__ = ["REFUSALS", "Applied", "Ledger"]
+__all__ = ["Applied", "Ledger"]
 
 logger = logging.getLogger("pipeloom")
-
-REFUSALS: Final = (sqlite3.Error, OverflowError, UnicodeError, ValueError, TypeError, LedgerError)
-"""What one bad message may raise. Whether a ``sqlite3.Error`` is fatal is the writer's question."""
 
 _STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
 
@@ -83,9 +81,13 @@ class Ledger:
     def apply(self, items: Iterable[Any], *, with_live: bool = True) -> Applied:
         """Write a batch: states first, then users' rows, statements and handlers in their order.
 
+        Args:
+            items: What was said.
+            with_live: It is the batch as a whole: running attempts and the run's counts go with it.
+
         Raises:
-            sqlite3.Error, LedgerError, ValueError, TypeError, OverflowError: See :data:`REFUSALS`; the caller
-                rolls back and finds the culprit.
+            Exception: Whatever a foreign value, statement or handler raises: the caller rolls back, finds the
+                culprit, and asks whether it is fatal.
         """
         applied = Applied()
         said: dict[int, Said] = {}
@@ -107,18 +109,16 @@ class Ledger:
                 applied.finished.append(item)
                 if item.staged:
                     actions.extend((action, item.staged) for action in item.staged)
-            elif kind is tuple:  # (attempt, message): said through a task's context
-                message = item[1]
-                if isinstance(message, _STATUS_MESSAGES):
+            else:
+                message = item.message if kind is Spoken else item
+                if isinstance(message, _STATUS_MESSAGES) and type(message) not in self._handlers:
                     said = self._hear(message, said, applied)
                 else:
                     actions.append((message, (message,)))
-            else:
-                actions.append((item, (item,)))
         if self.run is not None and with_live:
             applied.live = self.run.live()
         self._write_said(said, applied)
-        self._write_attempts(applied)
+        self._write_attempts(applied, with_counts=with_live)
         self._act(actions)
         return applied
 
@@ -130,11 +130,10 @@ class Ledger:
         words = said.get(number)
         if words is None:
             words = said[number] = Said()
-        kind = type(message)
-        if kind is MsgTaskProgress:
+        if isinstance(message, MsgTaskProgress):
             if words.finished is None:
                 words.progress = message
-        elif kind is MsgTaskFinished:
+        elif isinstance(message, MsgTaskFinished):
             if words.finished is None:
                 words.finished = message
         elif words.started or words.progress or words.finished:
@@ -151,14 +150,14 @@ class Ledger:
             if self.tasks is not None:
                 self.tasks.put_said(said)
 
-    def _write_attempts(self, applied: Applied) -> None:
+    def _write_attempts(self, applied: Applied, *, with_counts: bool) -> None:
         if self.tasks is not None and (applied.finished or applied.live):
             own = [attempt for attempt in applied.finished if attempt.row != "none"]
             self.tasks.put_attempts(own, applied.live)
             for attempt in applied.finished:
                 if attempt.row == "none":
                     self._keep_rejected(attempt.task_id, "input", attempt.name, attempt.message or "")
-        if self.run is not None:
+        if self.run is not None and with_counts:
             self.run.store_counts(applied.finished)
 
     # --- users' rows, statements and messages ---
@@ -173,9 +172,10 @@ class Ledger:
                 together = []
             if kind is Block:
                 self.tables.add(action, unit)
-            elif kind is tuple or kind is MsgExecute:
-                sql, params = action if kind is tuple else (action.sql, adapt_params(action.params))
-                self._execute(sql, params)
+            elif kind is Statement:
+                self._execute(action)
+            elif kind is MsgExecute:
+                self._execute(Statement(action.sql, adapt_params(action.params)))
             elif kind is MsgWriteRows:
                 block = block_from(action)
                 self.tables.add(block, (block,))
@@ -187,13 +187,11 @@ class Ledger:
             self._handle(together)
         self.tables.flush()
 
-    def _execute(self, sql: str, params: Any) -> None:
+    def _execute(self, statement: Statement) -> None:
         self.tables.flush()
         with self.guard.users_sql():
-            cursor = self.conn.execute(sql, params)
-            cursor.close()
-        self._check_transaction()
-        self.tables.forget()
+            self.conn.execute(*statement).close()
+        self._after_users_sql()
 
     def _handle(self, messages: list[Any]) -> None:
         self.tables.flush()
@@ -201,17 +199,23 @@ class Ledger:
         try:
             with self.guard.users_sql():
                 handler(self.conn, messages)
-        except Exception as error:
+        except BaseException as error:  # sys.exit() in a handler must not end the writer
+            if is_fatal(error):
+                raise
             name = getattr(handler, "__qualname__", type(handler).__name__)
             raise RowRefusedError(
                 f"handler {clean(name, 80)}: {type(error).__name__}: {reason_of(error)}"
             ) from error
-        self._check_transaction()
-        self.tables.forget()
+        finally:
+            self.conn.row_factory, self.conn.text_factory = None, str  # a handler may like others
+        self._after_users_sql()
 
-    def _check_transaction(self) -> None:
+    def _after_users_sql(self) -> None:
+        """Check what an authorizer cannot see: a lost transaction, and a table renamed to one of our names."""
         if not self.conn.in_transaction:
             raise RowRefusedError("the statement ended the writer's transaction (ON CONFLICT ROLLBACK?)")
+        self.tables.forget()
+        self.guard.check_names()
 
     def _meet_stranger(self, message: Any) -> None:
         kind = type(message)
@@ -240,6 +244,11 @@ class Ledger:
         finally:
             self.conn.execute("PRAGMA query_only = OFF")
 
+    def written_tables(self) -> set[str]:
+        """Return the tables that were written to."""
+        own = {"task_runs"} if self.tasks is not None and self.tasks.written else set()
+        return own | self.guard.changed
+
     def show_live(self, glimpse: Glimpse) -> None:
         """Write one running attempt's state; inside a transaction."""
         if self.tasks is not None:
@@ -251,21 +260,27 @@ class Ledger:
         """Record an item that could not be applied, and let its own task bear it; inside a transaction."""
         reason = reason_of(error)
         if type(item) is Attempt:
-            item.fail(error, f"{type(error).__name__}: {reason}", f"{type(error).__name__}: {reason}")
+            item.fail(error, reason, f"{type(error).__name__}: {reason}")
             try:
                 return self.apply([item], with_live=False)
-            except REFUSALS:  # not even its row may be written: its number is another's
+            except Exception as again:  # not even its row may be written: its number is another's
+                if is_fatal(again):
+                    raise
                 item.row = "none"
                 return self.apply([item], with_live=False)
-        attempt, message = item if type(item) is tuple else (None, item)
+        attempt, message = item if type(item) is Spoken else (None, item)
         if attempt is not None:
             attempt.refused = error
-        number = attempt.task_id if attempt is not None else getattr(message, "task_id", None)
+        number = attempt.task_id if attempt is not None else attribute(message, "task_id")
         logger.warning("%s refused: %s", clean(type(message).__name__, 80), clean(reason, 500))
         self._keep_rejected(number, type(message).__name__, describe(message, 2000), reason)
-        if attempt is None and type(message) is MsgTaskFinished:
-            spare = MsgTaskFinished(task_number(message.task_id), "error", utc_now(), None, clean(reason, 500))
-            return self.apply([spare], with_live=False)
+        if attempt is None and isinstance(message, MsgTaskFinished):
+            try:
+                number = task_number(message.task_id)
+                spare = MsgTaskFinished(number, "error", utc_now(), None, clean(reason, 500))
+                return self.apply([spare], with_live=False)
+            except LedgerError:  # it is nobody's number, or another's: there is no row to tell
+                pass
         return Applied()
 
     def _keep_rejected(self, number: Any, kind: str, content: str, error: str) -> None:

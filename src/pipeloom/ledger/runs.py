@@ -9,12 +9,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from pipeloom import __version__
 from pipeloom.attempt import Attempt, Glimpse
 from pipeloom.clock import utc_now
-from pipeloom.ledger.tasks import TaskTable, padded
+from pipeloom.ledger.tasks import SIZES, TaskTable, padded
 
 __all__ = ["Admission", "RunLedger", "RunSpec"]
 
@@ -43,11 +43,8 @@ class RunSpec:
     expected: int | None
 
 
-class Admission(NamedTuple):
-    """The ledger's word on one input: its row's id, and what to do with it."""
-
-    task_id: int
-    verdict: Literal["new", "again", "skip", "duplicate", "taken"]
+Admission = tuple[int, Literal["new", "again", "provisional", "skip", "duplicate", "taken"]]
+"""The ledger's word on one input: its row's id, and what to do with it."""
 
 
 class RunLedger:
@@ -70,6 +67,9 @@ class RunLedger:
         self.exceptions: list[Exception] = []
         # One place per worker for the attempt it is working on; the worker writes, the writer and the screen read.
         self.slots: list[Attempt | None] = [None] * spec.workers
+        # While keys only ascend in a pipeline that began with this run, none needs to be looked up.
+        self._frontier: Any = None
+        self._frontier_known = False
         if tasks is not None:
             self._open(tasks)
 
@@ -106,6 +106,8 @@ class RunLedger:
             self._conn.execute(
                 "UPDATE pipeloom_runs SET pipeline_id = ? WHERE id = ?", (self.pipeline_id, self.run_id)
             )
+        has_tasks = self._conn.execute("SELECT 1 FROM task_runs WHERE pipeline_id = ? LIMIT 1", (self.pipeline_id,))
+        self._frontier_known = has_tasks.fetchone() is None
         tasks.run_id, tasks.pipeline_id = self.run_id, self.pipeline_id
 
     # --- admission ---
@@ -114,41 +116,69 @@ class RunLedger:
         """Say for each key, in order, whether it is to be run, and as which row."""
         tasks = self._tasks
         assert tasks is not None
-        known: dict[Any, tuple[int, str, int | None]] = {}
-        for size, flat in padded([(key,) for key in keys], 1):
-            for key, *rest in self._conn.execute(_lookup_sql(size), (self.pipeline_id, *flat)):
-                known[key] = (rest[0], rest[1], rest[2])
-        admissions = []
+        in_flight = self._in_flight
+        if self._are_beyond(keys):
+            first = tasks.next_id
+            tasks.next_id += len(keys)
+            in_flight.update(keys)
+            return [(number, "new") for number in range(first, tasks.next_id)]
+        known = self._look_up(keys)
+        admissions: list[Admission] = []
         for key in keys:
             row = known.get(key)
-            if key in self._in_flight or (row is not None and row[2] == self.run_id):
-                admissions.append(Admission(0, "duplicate"))
+            if key in in_flight or (row is not None and row[2] == self.run_id):
+                admissions.append((0, "duplicate"))
                 continue
             if row is None:
-                admissions.append(Admission(tasks.next_id, "new"))
+                admissions.append((tasks.next_id, "new"))
                 tasks.next_id += 1
             elif self.spec.resume and row[1] == "done":
-                admissions.append(Admission(row[0], "skip"))
+                admissions.append((row[0], "skip"))
                 self.skipped += 1
                 continue
             else:
-                admissions.append(Admission(row[0], "again"))
-            self._in_flight.add(key)
+                admissions.append((row[0], "again"))
+            in_flight.add(key)
         return admissions
 
+    def _are_beyond(self, keys: Sequence[Any]) -> bool:
+        """Say whether keys ascend from beyond all keys of a pipeline that began with this run: all are new then."""
+        if not self._frontier_known:
+            return False
+        last = self._frontier
+        try:
+            for key in keys:
+                if last is not None and not key > last:
+                    break
+                last = key
+            else:
+                self._frontier = last
+                return True
+        except TypeError:  # text beside numbers
+            pass
+        self._frontier_known = False
+        return False
+
+    def _look_up(self, keys: Sequence[str | int]) -> dict[Any, tuple[int, str, int | None]]:
+        known = {}
+        for size, flat in padded([(key,) for key in keys], 1):
+            for key, number, status, run_id in self._conn.execute(_LOOK_UP[size], (self.pipeline_id, *flat)):
+                known[key] = (number, status, run_id)
+        return known
+
     def admit_numbers(self, numbers: Sequence[int | None]) -> list[Admission]:
-        """Give an id to each task without a number; refuse numbers that belong to a keyed pipeline."""
+        """Give a stand-in to each task without a number; refuse numbers that belong to a keyed pipeline."""
         tasks = self._tasks
         if tasks is None:
-            return [Admission(number if number is not None else 0, "new") for number in numbers]
+            return [(number if number is not None else 0, "new") for number in numbers]
         taken_numbers = tasks.keyed_among(number for number in numbers if number is not None)
-        admissions = []
+        admissions: list[Admission] = []
         for number in numbers:
             if number is None:
-                admissions.append(Admission(tasks.next_id, "new"))
-                tasks.next_id += 1
+                admissions.append((tasks.next_provisional, "provisional"))
+                tasks.next_provisional -= 1
             else:
-                admissions.append(Admission(number, "taken" if number in taken_numbers else "again"))
+                admissions.append((number, "taken" if number in taken_numbers else "again"))
         return admissions
 
     # --- what a batch does to the run ---
@@ -203,9 +233,11 @@ class RunLedger:
 
     def _keep(self, attempt: Attempt) -> None:
         exception, attempt.exception = attempt.exception, None
-        if isinstance(exception, Exception) and attempt.status == "error":
-            attempt.result = type(exception).__name__
+        if exception is not None and attempt.status == "error":
+            attempt.exception_type = type(exception).__name__
             _drop_frames(exception)
+            if not isinstance(exception, Exception):  # SystemExit: it must not end the caller's program
+                exception = RuntimeError(f"{type(exception).__name__}: {attempt.message}")
             if len(self.exceptions) < _KEPT_EXCEPTIONS:
                 self.exceptions.append(exception)
         if len(self.failures) < _KEPT_FAILURES:
@@ -226,18 +258,20 @@ class RunLedger:
 def _drop_frames(exception: BaseException | None) -> None:
     """Free what the frames of a kept exception hold; its traceback is in the ledger as text."""
     seen: set[int] = set()
-    while exception is not None and id(exception) not in seen:
-        seen.add(id(exception))
-        exception.__traceback__ = None
-        if exception.__context__ is not None and exception.__context__ is not exception.__cause__:
-            _drop_frames(exception.__context__)
-        exception = exception.__cause__
+    waiting = [exception]
+    while waiting:
+        exception = waiting.pop()
+        if exception is not None and id(exception) not in seen:
+            seen.add(id(exception))
+            exception.__traceback__ = None
+            waiting += (exception.__cause__, exception.__context__)
 
 
-def _lookup_sql(count: int) -> str:
-    return (
-        f"SELECT key, id, status, run_id FROM task_runs WHERE pipeline_id = ? AND key IN ({', '.join('?' * count)})"
-    )
+_LOOK_UP: Final = {
+    size: "SELECT key, id, status, run_id FROM task_runs WHERE pipeline_id = ? AND key IN "
+    f"({', '.join('?' * size)})"
+    for size in SIZES
+}
 
 
 def mark_interrupted(conn: sqlite3.Connection) -> int:

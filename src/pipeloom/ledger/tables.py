@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
 
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
 from pipeloom.rows import Block, Shape
-from pipeloom.text import clean, quoted
+from pipeloom.text import ascii_lower, clean, quoted
 from pipeloom.values import explain_unbindable, sql_type
 
 __all__ = ["Tables", "UserTables"]
@@ -33,7 +34,6 @@ class UserTables:
         self._declared: dict[str, dict[str, str]] = {}
         self._ready: set[Shape] = set()
         self._made: set[str] = set()
-        self.written: set[str] = set()
         self._pending: dict[Shape, list[list[tuple[Any, ...]]]] = {}
         self._strict_order: bool | None = None
 
@@ -44,13 +44,13 @@ class UserTables:
             SchemaError: An existing table contradicts its declaration.
         """
         for table, columns in tables.items():
-            self._declared[table.casefold()] = {name: sql_type(kind) for name, kind in columns.items()}
+            self._declared[ascii_lower(table)] = {name: sql_type(kind) for name, kind in columns.items()}
             existing = self._columns(table)
             if existing is None:
-                self._create(table, self._declared[table.casefold()])
+                self._create(table, self._declared[ascii_lower(table)])
                 continue
             for name in columns:
-                if name.casefold() not in existing:
+                if ascii_lower(name) not in existing:
                     raise SchemaError(
                         f"table {clean(table, 60)} exists without the declared column {clean(name, 60)}: add it "
                         f"(ALTER TABLE), or take it out of tables="
@@ -74,7 +74,9 @@ class UserTables:
         shape = block.shape
         if shape not in self._ready:
             self.flush()
-            self._prepare(shape, [b for b in unit if isinstance(b, Block) and b.shape.table == shape.table])
+            self._prepare(
+                shape, [b for b in unit if isinstance(b, Block) and b.rows and b.shape.table == shape.table]
+            )
             self._ready.add(shape)
         if shape not in self._pending and self._pending and not self._may_overtake(shape):
             self.flush()
@@ -101,11 +103,10 @@ class UserTables:
                     if reason is not None:
                         raise RowRefusedError(reason) from error
                     raise
-            self.written.add(shape.table)
 
     def _may_overtake(self, shape: Shape) -> bool:
         """Rows of another table may be inserted first, unless a trigger could see it; never of the same one."""
-        if any(other.table.casefold() == shape.table.casefold() for other in self._pending):
+        if any(ascii_lower(other.table) == ascii_lower(shape.table) for other in self._pending):
             return False
         if self._strict_order is None:
             found = self._conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' LIMIT 1").fetchone()
@@ -128,19 +129,19 @@ class UserTables:
     def _columns(self, table: str) -> dict[str, int] | None:
         """Return the columns as casefolded name → place in the primary key; ``None`` when there is no table."""
         found = self._conn.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
-        return {row[1].casefold(): row[5] for row in found} or None
+        return {ascii_lower(row[1]): row[5] for row in found} or None
 
     def _prepare(self, shape: Shape, unit: Sequence[Block]) -> None:
         table = shape.table
         existing = self._columns(table)
         if existing is None:
-            declared = self._declared.get(table.casefold(), {})
+            declared = self._declared.get(ascii_lower(table), {})
             self._create(table, {**_inferred(unit), **declared})
             existing = self._columns(table) or {}
-        missing = [name for name in shape.columns if name.casefold() not in existing]
+        missing = [name for name in shape.columns if ascii_lower(name) not in existing]
         if missing and self._is_open(table):
             for name, kind in _inferred(unit).items():
-                if name.casefold() not in existing:
+                if ascii_lower(name) not in existing:
                     self._conn.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(name, 'column')} {kind}")
         elif missing:
             raise RowRefusedError(
@@ -154,19 +155,19 @@ class UserTables:
                     "conflict_on= needs: create a unique index on those columns"
                 )
             names = ", ".join(quoted(name, "column") for name in shape.conflict_on)
-            index = quoted(f"{table}_unique_{'_'.join(shape.conflict_on)}"[:200], "index")
+            index = quoted(_index_name(table, shape.conflict_on), "index")
             self._conn.execute(f"CREATE UNIQUE INDEX {index} ON {quoted(table)} ({names})")
 
     def _create(self, table: str, columns: Mapping[str, str]) -> None:
         body = ", ".join(f"{quoted(name, 'column')} {kind}".rstrip() for name, kind in columns.items())
         self._conn.execute(f"CREATE TABLE {quoted(table)} ({body})")
-        self._made.add(table.casefold())
+        self._made.add(ascii_lower(table))
         if self._has_ledger:
             self._conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES (?, 1)", (_made_key(table),))
 
     def _is_open(self, table: str) -> bool:
         """Say whether the table's shape may still follow the output: we made it, and it has no row yet."""
-        made = table.casefold() in self._made
+        made = ascii_lower(table) in self._made
         if not made and self._has_ledger:
             known = self._conn.execute("SELECT 1 FROM pipeloom_meta WHERE key = ?", (_made_key(table),))
             made = known.fetchone() is not None
@@ -175,20 +176,25 @@ class UserTables:
         return self._conn.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1").fetchone() is None
 
     def _has_unique(self, table: str, columns: Sequence[str]) -> bool:
-        wanted = sorted(name.casefold() for name in columns)
+        wanted = sorted(ascii_lower(name) for name in columns)
         existing = self._columns(table) or {}
         if sorted(name for name, place in existing.items() if place) == wanted:
             return True
         for _, index, unique, _, partial in self._conn.execute(f"PRAGMA index_list({quoted(table)})").fetchall():
             if unique and not partial:
                 found = self._conn.execute(f"PRAGMA index_info({quoted(index, 'index')})").fetchall()
-                if sorted((row[2] or "").casefold() for row in found) == wanted:
+                if sorted(ascii_lower(row[2] or "") for row in found) == wanted:
                     return True
         return False
 
 
+def _index_name(table: str, columns: Sequence[str]) -> str:
+    name = f"{table}_unique_{'_'.join(columns)}"
+    return name if len(name) <= 200 else f"{name[:180]}_{sha256(name.encode()).hexdigest()[:16]}"
+
+
 def _made_key(table: str) -> str:
-    return f"made table {table.casefold()}"
+    return f"made table {ascii_lower(table)}"
 
 
 @lru_cache(maxsize=256)

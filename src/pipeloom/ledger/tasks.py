@@ -30,7 +30,7 @@ _PAST: Final = (
     "run_id, attempt, name, status, progress, message, started_at, finished_at, result, error, worker, "
     "rows_written, elapsed_s"
 )
-_SIZES: Final = (8, 64, 512)
+SIZES: Final = (8, 64, 512)
 _WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
 
 
@@ -80,17 +80,17 @@ def _keyed_sql(count: int) -> str:
 
 
 _PUT, _PROGRESS, _FINISH, _ARCHIVE, _KEYED = (
-    {size: build(size) for size in _SIZES}
+    {size: build(size) for size in SIZES}
     for build in (_put_sql, _progress_sql, _finish_sql, _archive_sql, _keyed_sql)
 )
 
 
 def padded(rows: Sequence[Sequence[Any]], width: int) -> Iterable[tuple[int, list[Any]]]:
     """Cut n rows into statements of a fixed size, padded with NULLs; yields (size, flat parameters)."""
-    largest = _SIZES[-1]
+    largest = SIZES[-1]
     for begin in range(0, len(rows), largest):
         part = rows[begin : begin + largest]
-        size = next(size for size in _SIZES if size >= len(part))
+        size = next(size for size in SIZES if size >= len(part))
         flat = list(chain.from_iterable(part))
         flat.extend([None] * ((size - len(part)) * width))
         yield size, flat
@@ -117,11 +117,17 @@ class TaskTable:
         # Ids above this have no row. Ids that are given out begin at first_given.
         self._ceiling: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM task_runs").fetchone()[0]
         self.first_given = self.next_id = self._ceiling + 1
+        self.next_provisional: int = conn.execute(
+            "SELECT MIN(0, COALESCE(MIN(id), 0)) - 1 FROM task_runs"
+        ).fetchone()[0]
+
+        self.written = False
 
     # --- attempts of an engine: their whole row is known ---
 
     def put_attempts(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
         """Store the present state of attempts, finished or still running."""
+        self._number(finished)
         seen = [attempt.glimpse() for attempt in finished]
         rows = [self._row(glimpse, glimpse.attempt.status) for glimpse in seen]
         rows += [self._row(glimpse, "running") for glimpse in live]
@@ -131,14 +137,17 @@ class TaskTable:
                 if attempt.row != "new":
                     overwriting.append(number)
             elif attempt.recorded[0] != number:
-                self._withdraw(*attempt.recorded)
-                overwriting.append(number)
+                self._withdraw(attempt.recorded[0])
+                if attempt.row != "new":
+                    overwriting.append(number)
         if overwriting:
             self._archive(overwriting, keyed_allowed=self.pipeline_id is not None)
         for size, flat in padded(rows, _WIDTH):
             self._conn.execute(_PUT[size], flat)
         if rows:
+            self.written = True
             self._ceiling = max(self._ceiling, *(row[0] for row in rows))
+            self.next_id = max(self.next_id, self._ceiling + 1)
 
     def _row(self, glimpse: Glimpse, status: str) -> tuple[Any, ...]:
         attempt = glimpse.attempt
@@ -163,12 +172,19 @@ class TaskTable:
             attempt.elapsed_s if ended else None,
         )
 
-    def _withdraw(self, number: int, started_at: str | None) -> None:
-        """Remove the row made before the worker called the task by a number of its own."""
-        self._conn.execute(
-            "DELETE FROM task_runs WHERE id = ? AND run_id IS ? AND started_at IS ?",
-            (number, self.run_id, started_at),
-        )
+    def _number(self, finished: Sequence[Attempt]) -> None:
+        """Give numbers to tasks that ended without one, beyond all that are known."""
+        nameless = [attempt for attempt in finished if attempt.row == "provisional"]
+        if nameless:
+            said = [attempt.task_id for attempt in finished if attempt.row == "old"]
+            self.next_id = max(self.next_id, self._ceiling + 1, *(number + 1 for number in said))
+            for attempt in nameless:
+                attempt.task_id, attempt.row = self.next_id, "new"
+                self.next_id += 1
+
+    def _withdraw(self, provisional: int) -> None:
+        """Remove the row that stood in until the task had a number."""
+        self._conn.execute("DELETE FROM task_runs WHERE id = ? AND run_id IS ?", (provisional, self.run_id))
 
     # --- bare messages: what was said since the last commit is folded by id ---
 
@@ -195,6 +211,7 @@ class TaskTable:
             self._conn.execute(_PROGRESS[size], flat)
         for size, flat in padded(finishes, 8):
             self._conn.execute(_FINISH[size], flat)
+        self.written = True
         if starts or finishes:
             self._ceiling = max(self._ceiling, *touched, *(row[0] for row in finishes))
             if self._ceiling >= self.next_id:

@@ -1,0 +1,134 @@
+"""Run the workloads, interleaved, each variant in a fresh process, and print what came out.
+
+python bench                    all of them, 5 rounds
+python bench --only B3 --rounds 9
+python bench --tiny             does every script run and verify? (no figures worth reading)
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from common import Target, Workload, scratch  # noqa: E402
+
+SCRIPTS = sorted(path.stem for path in HERE.glob("b[0-9]*.py"))
+
+Figures = dict[str, list[dict[str, float]]]
+
+
+def once(script: str, variant: str, size: int) -> dict[str, float]:
+    """Run one variant once, in a process of its own."""
+    command = [sys.executable, str(HERE / f"{script}.py"), "--variant", variant, "--size", str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise SystemExit(f"{script}, {variant}: {(done.stderr or done.stdout).strip()}")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measure(script: str, workload: Workload, size: int, rounds: int) -> Figures:
+    """Run all variants in turn, so that a drift of the machine meets them all."""
+    figures: Figures = {variant: [] for variant in workload.variants}
+    for number in range(rounds):
+        for variant in workload.variants:
+            print(f"\r{workload.name} round {number + 1}/{rounds}: {variant:50.50}", end="", file=sys.stderr)
+            figures[variant].append(once(script, variant, size))
+    print("\r" + " " * 80 + "\r", end="", file=sys.stderr)
+    return figures
+
+
+def table(workload: Workload, figures: Figures) -> list[str]:
+    """Return the figures as lines of a Markdown table."""
+    lines = ["", f"### {workload.name}: {workload.what}", ""]
+    lines += ["| variant | median/s | min/s | max/s | median s | also |", "|---|---:|---:|---:|---:|---|"]
+    for variant, runs in figures.items():
+        rates = [run["rate"] for run in runs]
+        also = ", ".join(
+            f"{name} {median(run[name] for run in runs):,.1f}"
+            for name in runs[0]
+            if name not in ("items", "seconds", "rate")
+        )
+        seconds = median(run["seconds"] for run in runs)
+        lines.append(
+            f"| {variant} | {median(rates):,.0f} | {min(rates):,.0f} | {max(rates):,.0f} | {seconds:,.3f} | {also} |"
+        )
+    return lines
+
+
+def judged(target: Target, figures: Figures) -> dict[str, Any]:
+    """Return how a target was met: the ratio is taken round by round, and its median counts."""
+    runs = [run[target.figure] for run in figures[target.variant]]
+    if target.against is not None:
+        others = [run[target.figure] for run in figures[target.against]]
+        pairs = zip(runs, others, strict=True)
+        runs = [a - b for a, b in pairs] if target.difference else [a / b for a, b in pairs]
+    value = median(runs)
+    return {
+        "variant": target.variant,
+        "against": target.against,
+        "figure": target.figure,
+        "value": value,
+        "bound": target.bound,
+        "at_least": target.at_least,
+        "met": value >= target.bound if target.at_least else value <= target.bound,
+    }
+
+
+def sentence(verdict: dict[str, Any]) -> str:
+    """Return a verdict as one line."""
+    against = f" against {verdict['against']}" if verdict["against"] else ""
+    word = "at least" if verdict["at_least"] else "at most"
+    return (
+        f"- {'met' if verdict['met'] else 'NOT MET'}: {verdict['variant']}{against}, {verdict['figure']}: "
+        f"{verdict['value']:,.3f}, wanted {word} {verdict['bound']:,.3f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the benchmark workloads.")
+    parser.add_argument("--only", help="workloads by name, such as B3 or B1,B3")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tiny", action="store_true", help="run everything once at a tiny size")
+    parser.add_argument("--json", type=Path, default=scratch() / "results.json", help="where to write the figures")
+    options = parser.parse_args()
+    only = {name.strip().upper() for name in options.only.split(",")} if options.only else None
+
+    machine = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    results: dict[str, Any] = {"machine": machine, "workloads": {}}
+    for script in SCRIPTS:
+        workload: Workload = importlib.import_module(script).WORKLOAD
+        if only is not None and workload.name not in only:
+            continue
+        size, rounds = (workload.tiny, 1) if options.tiny else (workload.size, options.rounds)
+        figures = measure(script, workload, size, rounds)
+        verdicts = [judged(target, figures) for target in workload.targets]
+        if options.tiny:
+            print(f"{workload.name}: {len(figures)} variants ran and verified")
+        else:
+            print("\n".join([*table(workload, figures), "", *map(sentence, verdicts)]), flush=True)
+        results["workloads"][workload.name] = {"what": workload.what, "figures": figures, "targets": verdicts}
+    options.json.write_text(json.dumps(results, indent=1))
+    print(f"\nfigures: {options.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""One engine per file: here, in another process, after its death, and after a fork."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeloom.db import Ownership
+from pipeloom.errors import DatabaseInUseError, StorageError
+
+HOLD = """
+import sys
+from pathlib import Path
+from pipeloom.db import Ownership
+with Ownership(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+print("released", flush=True)
+sys.stdin.read()
+"""
+
+TRY = """
+import sys
+from pathlib import Path
+from pipeloom.db import Ownership
+from pipeloom.errors import DatabaseInUseError
+try:
+    Ownership(Path(sys.argv[1])).release()
+    print("free")
+except DatabaseInUseError as error:
+    print(error.pid)
+"""
+
+
+@contextmanager
+def owner_elsewhere(db):
+    """Run another process that owns the file; it lets go when its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def seen_elsewhere(db):
+    """Let another process try; return ``"free"``, or the owner's process id as it sees it."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRY, str(db)], capture_output=True, text=True, timeout=30, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_same_process_is_refused(db):
+    """A nested or parallel run on one file; the sentence and the attributes say who has it."""
+    with Ownership(db):
+        with pytest.raises(DatabaseInUseError, match="already going on in this process") as refused:
+            Ownership(db)
+        assert refused.value.pid == os.getpid()
+        assert refused.value.path == str(db)
+    Ownership(db).release()
+
+
+def test_another_process_is_refused(db):
+    """It learns whose the file is; afterwards it may have it."""
+    with Ownership(db):
+        assert seen_elsewhere(db) == str(os.getpid())
+
+    assert seen_elsewhere(db) == "free"
+
+
+def test_the_owner_elsewhere_is_named(db):
+    """By its process id, for whoever wants to look at it; when it lets go, the file is free at once."""
+    with owner_elsewhere(db) as owner:
+        with pytest.raises(DatabaseInUseError, match=f"process {owner.pid}") as refused:
+            Ownership(db)
+        assert refused.value.pid == owner.pid
+        owner.stdin.close()
+        assert owner.stdout.readline() == "released\n"
+
+
+def test_a_killed_owner_is_no_owner(db):
+    """The lock dies with its process, without a clock; the file it leaves is no lock."""
+    with owner_elsewhere(db) as owner:
+        owner.send_signal(signal.SIGKILL)
+        owner.wait(10)
+        with Ownership(db):
+            assert seen_elsewhere(db) == str(os.getpid())
+
+
+def test_a_stopped_owner_is_still_one(db):
+    """It may go on at any moment."""
+    with owner_elsewhere(db) as owner:
+        owner.send_signal(signal.SIGSTOP)
+        with pytest.raises(DatabaseInUseError):
+            Ownership(db)
+
+
+def test_releasing_twice_is_fine(db):
+    """And takes nothing from whoever came after."""
+    first = Ownership(db)
+    first.release()
+    with Ownership(db):
+        first.release()
+        assert seen_elsewhere(db) == str(os.getpid())
+        with pytest.raises(DatabaseInUseError):
+            Ownership(db)
+
+
+def test_an_error_in_the_run_gives_the_file_back(db):
+    """As a context manager does."""
+    with pytest.raises(KeyError), Ownership(db):
+        raise KeyError
+
+    assert seen_elsewhere(db) == "free"
+
+
+def test_a_refused_attempt_does_not_take_the_lock_with_it(db):
+    """Closing any descriptor of the lock file would drop the owner's lock: none may be closed."""
+    with Ownership(db):
+        for _ in range(3):
+            with pytest.raises(DatabaseInUseError):
+                Ownership(db)
+        assert seen_elsewhere(db) == str(os.getpid())
+
+
+def test_the_lock_file_is_opened_once(db):
+    """However many runs: one descriptor for one file."""
+
+    def descriptors():
+        return len(os.listdir("/dev/fd"))
+
+    Ownership(db).release()
+    before = descriptors()
+    for _ in range(10):
+        Ownership(db).release()
+
+    assert descriptors() == before
+
+
+def test_files_do_not_disturb_each_other(tmp_path):
+    """Two databases in one directory are two owners' business."""
+    with Ownership(tmp_path / "a.db"), Ownership(tmp_path / "b.db"):
+        assert seen_elsewhere(tmp_path / "c.db") == "free"
+
+
+def links(db):
+    """Return other ways to say the same file."""
+    db.touch()
+    (db.parent / "elsewhere").symlink_to(db.parent)
+    symbolic, hard = db.parent / "symbolic.db", db.parent / "hard.db"
+    symbolic.symlink_to(db)
+    os.link(db, hard)
+    return {
+        "relative": Path(os.path.relpath(db)),
+        "dotted": db.parent / "." / "elsewhere" / ".." / db.parent.name / db.name,
+        "through a directory": db.parent / "elsewhere" / db.name,
+        "symbolic link": symbolic,
+        "hard link": hard,
+    }
+
+
+@pytest.mark.parametrize("way", ["relative", "dotted", "through a directory", "symbolic link", "hard link"])
+def test_one_file_has_one_owner_by_whatever_name(db, way):
+    """The registry knows the file itself, not how it was called."""
+    other = links(db)[way]
+
+    with Ownership(db), pytest.raises(DatabaseInUseError):
+        Ownership(other)
+
+
+def test_removing_the_lock_file_frees_nothing(db):
+    """A tidy user deletes it while the run goes on: in this process the file itself is known to be in use."""
+    db.touch()
+    with Ownership(db):
+        db.with_name(db.name + "-lock").unlink()
+        with pytest.raises(DatabaseInUseError):
+            Ownership(db)
+
+
+def test_a_place_that_cannot_have_a_lock_is_said_in_words(tmp_path):
+    """The lock lies beside the database."""
+    with pytest.raises(StorageError, match=r"cannot create out\.db-lock beside it"):
+        Ownership(tmp_path / "no" / "out.db")
+
+
+def test_of_many_that_try_at_once_one_wins(db):
+    """Threads that race for the file: one has it, the others are told."""
+    go, won, refused = threading.Barrier(16), [], []
+
+    def run():
+        go.wait(10)
+        try:
+            won.append(Ownership(db))
+        except DatabaseInUseError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert (len(won), len(refused)) == (1, 15)
+    won[0].release()
+
+
+FORK = """
+import os, sys
+from pathlib import Path
+from pipeloom.db import Ownership
+from pipeloom.errors import DatabaseInUseError
+
+db = Path(sys.argv[1])
+ours = Ownership(db)
+
+def in_child(what):
+    child = os.fork()
+    if child == 0:
+        try:
+            what()
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    os.waitpid(child, 0)
+
+def take():
+    try:
+        Ownership(db).release()
+        print("child took it")
+    except DatabaseInUseError as error:
+        print("child refused, owner is", "the parent" if error.pid == os.getppid() else error.pid)
+
+def release():
+    ours.release()
+    ours.release()
+
+sys.stdout.flush()
+in_child(take)
+in_child(release)
+in_child(take)
+ours.release()
+in_child(take)
+"""
+
+
+def test_a_forked_child_neither_owns_nor_frees_the_file(db):
+    """It inherits descriptors and objects, not the right: the parent's lasts until the parent gives it back."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, str(db)], capture_output=True, text=True, timeout=30, check=True
+    )
+
+    assert done.stdout.splitlines() == [
+        "child refused, owner is the parent",
+        "child refused, owner is the parent",
+        "child took it",
+    ]
+    assert seen_elsewhere(db) == "free"
+
+
+ORPHAN = """
+import os, sys, time
+from pathlib import Path
+from pipeloom.db import Ownership
+ours = Ownership(Path(sys.argv[1]))
+if os.fork() == 0:
+    os.close(1)
+    sys.stdin.read()
+    os._exit(0)
+print("forked", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_surviving_child_does_not_keep_a_dead_owners_file(db):
+    """The reason for a record lock: ``flock`` would live on in the child."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, str(db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout.readline() == "forked\n"
+        owner.wait(10)
+        assert seen_elsewhere(db) == "free"
+        Ownership(db).release()

@@ -1,0 +1,219 @@
+"""The rooms of the house: imports point one way only, and what is heavy is imported late."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pipeloom
+
+PACKAGE = Path(pipeloom.__file__).parent
+
+# DESIGN.md, section 2. A package stands for all of its modules. The package root is free: it holds only names.
+LAYERS = {
+    0: {"messages", "errors", "text", "clock"},
+    1: {"attempt", "keys", "values", "rows", "channel", "db", "rlog", "progress", "screen"},
+    2: {"ledger", "context"},
+    3: {"writer"},
+    4: {"executors"},
+    5: {"arguments", "feed", "work", "signals", "report", "run", "engine"},
+    6: {"history"},
+    7: {"cli", "examples", "demo", "__main__"},
+}
+LAYER_OF = {room: number for number, rooms in LAYERS.items() for room in rooms}
+ROOT = "pipeloom"
+MAY_LOAD_RICH = {"cli", "screen", "progress", "rlog"}
+NOT_AT_IMPORT = ("rich", "click", "msgspec", "sqlite3")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: who names whom, where, and whether it runs when the module is loaded."""
+
+    importer: str
+    imported: str
+    line: int
+    at_load: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.imported}"
+
+
+def name_of(path: Path, package: Path) -> str:
+    """Return a file's dotted module name."""
+    parts = [ROOT, *path.relative_to(package).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_for_types_only(node: ast.AST) -> bool:
+    """Say whether this is ``if TYPE_CHECKING:``."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def statements(node: ast.AST, at_load: bool = True) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Walk all imports that can run, functions' included; the ``else`` of ``if TYPE_CHECKING`` runs too."""
+    for child in node.orelse if is_for_types_only(node) else ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, at_load
+        else:
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from statements(child, at_load and not inside)
+
+
+def imports_of(package: Path) -> tuple[set[str], list[Import]]:
+    """Read a package with ``ast``: the names of its modules, and every import that is not for types only."""
+    files = {name_of(path, package): path for path in sorted(package.rglob("*.py"))}
+    found = []
+    for importer, path in files.items():
+        # What `from .` means: the package that the module is in, or that it is.
+        home = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
+        for node, at_load in statements(ast.parse(path.read_text(encoding="utf-8"))):
+            for target in targets(node, home, set(files)):
+                found.append(Import(importer, target, node.lineno, at_load))
+    return set(files), found
+
+
+def targets(node: ast.Import | ast.ImportFrom, home: str, modules: set[str]) -> Iterator[str]:
+    """Yield the modules that one statement names; ``from pipeloom import arguments`` names a module too."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    base = node.module or ""
+    if node.level:
+        parts = home.split(".")
+        base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
+    for alias in node.names:
+        inner = f"{base}.{alias.name}"
+        yield inner if inner in modules else base
+
+
+def room_of(module: str) -> str:
+    """Return the module or package right below the root: ``pipeloom.db.schema`` is in ``db``."""
+    return module.split(".")[1] if "." in module else ROOT
+
+
+def arrows_up(imports: list[Import]) -> list[str]:
+    """Name the imports that point to a higher layer."""
+    return [
+        str(found)
+        for found in imports
+        if room_of(found.importer) in LAYER_OF
+        and LAYER_OF.get(room_of(found.imported), -1) > LAYER_OF[room_of(found.importer)]
+    ]
+
+
+def cycle(modules: set[str], imports: list[Import]) -> list[str] | None:
+    """Return modules that import each other in a ring; the root, which resolves names late, is none of them."""
+    graph: dict[str, set[str]] = {module: set() for module in modules - {ROOT}}
+    for found in imports:
+        if found.importer in graph and found.imported in graph:
+            graph[found.importer].add(found.imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+@pytest.fixture(scope="module")
+def house():
+    """The modules of pipeloom, and its imports."""
+    return imports_of(PACKAGE)
+
+
+def test_every_module_has_a_layer(house):
+    """A new module is put into the table before it imports anything; nothing in the table is gone."""
+    modules, _ = house
+    rooms = {room_of(module) for module in modules} - {ROOT}
+
+    assert rooms == set(LAYER_OF)
+
+
+def test_imports_point_down(house):
+    """No module knows of a layer above its own, not even inside a function."""
+    _, imports = house
+
+    assert len(imports) > 100  # it did read something
+    assert not arrows_up(imports)
+
+
+def test_no_cycle(house):
+    """Within a layer, too, imports go one way."""
+    assert cycle(*house) is None
+
+
+def test_only_what_draws_loads_rich(house):
+    """Rich alone costs 80 ms: whoever does not draw imports it late or not at all."""
+    _, imports = house
+    loads_rich = {room_of(i.importer) for i in imports if i.at_load and i.imported.split(".")[0] == "rich"}
+
+    assert loads_rich <= MAY_LOAD_RICH
+
+
+def test_import_pipeloom_is_light():
+    """It happens in every worker and at every prompt."""
+    code = f"import sys, pipeloom; print([name for name in {NOT_AT_IMPORT} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_resolves_late():
+    """Each name has a home, ``dir`` shows it, and an unknown one is an AttributeError."""
+    for name in pipeloom.__all__:
+        assert getattr(pipeloom, name) is not None
+    assert set(pipeloom.__all__) <= set(dir(pipeloom))
+    with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
+        _ = pipeloom.nonesuch
+
+
+# --- the reader itself: a test that cannot fail would hold nothing ---
+
+UP = [
+    ("channel.py", "from pipeloom.writer import Request"),
+    ("channel.py", "import pipeloom.writer"),
+    ("channel.py", "from pipeloom import writer"),
+    ("channel.py", "from . import writer"),
+    ("channel.py", "from .writer import Request"),
+    ("db/schema.py", "from ..writer import Request"),
+    ("channel.py", "def late():\n    from pipeloom.writer import Request"),
+    ("channel.py", "try:\n    import pipeloom.writer\nexcept ImportError:\n    pass"),
+    ("channel.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import pipeloom.writer"),
+    ("text.py", "from pipeloom.db import connect"),
+]
+NOT_UP = [
+    ("channel.py", "if TYPE_CHECKING:\n    from pipeloom.writer import Request"),
+    ("channel.py", "import typing\nif typing.TYPE_CHECKING:\n    from pipeloom.writer import Request"),
+    ("channel.py", "from pipeloom.text import clean"),
+    ("channel.py", "from pipeloom.db import connect"),
+    ("channel.py", "import queue"),
+    ("channel.py", "from pipeloom import __version__"),
+]
+
+
+def test_the_reader_sees_every_arrow_up_and_no_other(tmp_path):
+    """In every way in which Python can write one; what is for types only, or points down or sideways, is none."""
+    seen = {}
+    for importer, line in UP + NOT_UP:
+        for name in ("__init__.py", "channel.py", "writer.py", "text.py", "db/__init__.py", "db/schema.py"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(line if name == importer else "")
+        seen[importer, line] = len(arrows_up(imports_of(tmp_path)[1]))
+
+    assert seen == {**dict.fromkeys(UP, 1), **dict.fromkeys(NOT_UP, 0)}
+
+
+def test_the_reader_sees_a_cycle(tmp_path):
+    """Two modules of one layer that need each other, also when one of them hides it in a function."""
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "keys.py").write_text("import pipeloom.rows")
+    (tmp_path / "rows.py").write_text("def late():\n    import pipeloom.keys")
+
+    assert set(cycle(*imports_of(tmp_path)) or ()) == {"pipeloom.keys", "pipeloom.rows"}
