@@ -13,6 +13,9 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+set_hypothesis_home_dir(Path(__file__).parent.parent / ".cache" / "hypothesis")
 
 
 def _open_connections() -> list[sqlite3.Connection]:

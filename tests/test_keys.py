@@ -96,7 +96,7 @@ def same(one, other):
     return one == other
 
 
-@given(inputs, inputs)
+@given(inputs.map(lambda item: [item]), inputs.map(lambda item: [item]))
 @property_test
 def test_two_inputs_share_a_key_only_when_they_are_one(one, other):
     """Neither types nor values collide, at any depth."""
@@ -271,3 +271,10 @@ def test_a_script_is_called_by_its_stem(tmp_path):
     assert said(str(script)) == "nightly.load:load"
     assert said("-c", SCRIPT) == "None"
     assert said("-", stdin=SCRIPT) == "None"
+
+
+@pytest.mark.parametrize("item", [None, True, 1.5, b"x", {1}, object()], ids=lambda item: type(item).__name__)
+def test_other_inputs_have_no_key_of_their_own(item):
+    """It is for the caller to say what identifies them."""
+    with pytest.raises(ValueError, match="pass key="):
+        key_of(item)

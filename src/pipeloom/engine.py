@@ -75,9 +75,10 @@ def map(  # noqa: A001 - the field's own word
     stable = name if name is not None else pipeline_name(fn)
     job = Job(
         call=calling(fn),
+        title=name or _called(fn),
         items=arguments.checked_items(items),
         db=arguments.checked_db(db),
-        pipeline=stable if stable is not None else getattr(fn, "__name__", type(fn).__name__),
+        pipeline=stable if stable is not None else _called(fn),
         standalone=stable is None,
         keyed=True,
         key=key,
@@ -149,9 +150,10 @@ def run_pipeline(
     keyed = key is not None and store_task_status
     job = Job(
         call=calling_with_queue(cast("Callable[[Any, Any], Any]", worker_fn)),
+        title=name or _called(worker_fn),
         items=arguments.checked_items(tasks, "tasks"),
         db=arguments.checked_db(db_path),
-        pipeline=(stable or getattr(worker_fn, "__name__", "worker_fn")) if keyed else None,
+        pipeline=(stable or _called(worker_fn)) if keyed else None,
         standalone=stable is None,
         keyed=keyed,
         key=key,
@@ -166,3 +168,8 @@ def run_pipeline(
         progress=progress,
     )
     return Run(job).execute()
+
+
+def _called(fn: Callable[..., Any]) -> str:
+    """Return what people call a function."""
+    return str(getattr(fn, "__name__", type(fn).__name__))

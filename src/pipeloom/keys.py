@@ -42,6 +42,8 @@ def key_of(item: object) -> str | int:
     tagged = _tagged(item)
     if tagged is not None:
         return _fitted(tagged)
+    if not isinstance(item, tuple | list | dict) and not dataclasses.is_dataclass(item):
+        raise _no_key(item)
     try:
         canonical = json.dumps(_canonical(item), ensure_ascii=True, separators=(",", ":"))
     except RecursionError:
@@ -95,7 +97,11 @@ def _canonical(item: Any) -> Any:
     elif dataclasses.is_dataclass(item) and not isinstance(item, type):
         fields = [[f.name, _canonical(getattr(item, f.name))] for f in dataclasses.fields(item)]
         return {"": f"dataclass {type(item).__qualname__}", "of": fields}
-    raise ValueError(
+    raise _no_key(item)
+
+
+def _no_key(item: object) -> ValueError:
+    return ValueError(
         f"an input of type {type(item).__name__} has no key of its own: pass key=, "
         "a function from input to str, int, Path, UUID or date"
     )

@@ -7,8 +7,9 @@ would fight over the cursor.
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -17,9 +18,32 @@ from rich.text import Text
 from pipeloom.errors import StorageError
 from pipeloom.text import clean, clean_block
 
+if TYPE_CHECKING:
+    from rich.live import Live
+
 __all__ = ["console", "logger", "setup_logging"]
 
-console: Final = Console(stderr=True)
+
+class SharedConsole(Console):
+    """A console on which threads take turns while a live region is up.
+
+    To print above the region, Rich notes its height, draws, and then writes, and holds the region's lock only for
+    the first of these. Two threads that do so at once erase each other's lines when the height has changed.
+    """
+
+    _turn: AbstractContextManager[Any] = nullcontext()
+
+    def take_turns(self, live: Live | None) -> None:
+        """Print under this region's lock from now on, the one its own refresh takes first; ``None`` ends it."""
+        self._turn = getattr(live, "_lock", nullcontext())
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does; any thread."""
+        with self._turn:
+            super().print(*objects, **options)
+
+
+console: Final = SharedConsole(stderr=True)
 logger: Final = logging.getLogger("pipeloom")
 
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)

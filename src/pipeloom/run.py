@@ -52,6 +52,7 @@ class Job:
     """One run as asked for, every argument checked."""
 
     call: Call
+    title: str
     items: Iterable[Any]
     db: Path
     pipeline: str | None
@@ -141,8 +142,7 @@ class Run:
         from pipeloom.rlog import console
         from pipeloom.screen import screen_for
 
-        title = str(self.job.pipeline or getattr(self.job.call, "__name__", "run"))
-        return screen_for(title.rpartition(":")[2], self.expected, console)
+        return screen_for(self.job.title, self.expected, console)
 
     # --- feed and drain ---
 

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeloom.attempt import Attempt, fraction
+from pipeloom.rlog import SharedConsole
 from pipeloom.text import clean, describe
 
 __all__ = ["Screen", "Watched", "screen_for"]
@@ -147,7 +148,10 @@ class Figures:
 
 
 class LiveScreen:
-    """One region: the overall bar, the running tasks that fit, the last failures."""
+    """One region: the overall bar, the running tasks that fit, the last failures.
+
+    Other threads print above it (log records, prints of tasks), which draws the last frame again.
+    """
 
     def __init__(self, figures: Figures, console: Console) -> None:
         self._figures = figures
@@ -155,20 +159,25 @@ class LiveScreen:
         self._live: Live | None = None
         self._drawn_at = 0.0
         self._over = False
+        self._frame: list[Text] = []
 
     def start(self, run: Watched) -> None:
         self._figures.begin(run)
+        self._make_frame()
         live = Live(self, console=self._console, auto_refresh=False, vertical_overflow="crop")
         try:
             live.start(refresh=True)
         except LiveError:
             return  # another live display has the terminal: this run stays silent rather than fight over it
         self._live = live
+        if isinstance(self._console, SharedConsole):
+            self._console.take_turns(live)
 
     def tick(self) -> None:
         now = monotonic()
         if self._live is not None and now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
+            self._make_frame()
             self._live.refresh()
 
     def note(self, text: str) -> None:
@@ -178,14 +187,21 @@ class LiveScreen:
         live, self._live = self._live, None
         if live is not None:
             self._over = True
+            self._make_frame()
             live.stop()
+            if isinstance(self._console, SharedConsole):
+                self._console.take_turns(None)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, height = options.max_width, options.height or console.height
-        for line in self._lines(width, height):
+    def _make_frame(self) -> None:
+        width, height = self._console.size
+        frame = list(self._lines(width, height))
+        for line in frame:
             line.truncate(width, overflow="ellipsis")
             line.no_wrap = True
-            yield line
+        self._frame = frame
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
+        yield from self._frame
 
     def _lines(self, width: int, height: int) -> Iterator[Text]:
         figures, now = self._figures, monotonic()

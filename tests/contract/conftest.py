@@ -110,7 +110,7 @@ def opened(monkeypatch):
 
 @pytest.fixture
 def heard():
-    """Let children hear SIGINT and SIGTERM although this process may have been told to ignore them (nohup, ``&``)."""
+    """Let children hear SIGINT and SIGTERM although this process may ignore them (nohup, ``&``)."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
         if handler is signal.SIG_IGN:

@@ -188,6 +188,17 @@ def test_what_is_the_users_is_allowed(db, read, statements):
     assert report.failures == ()
 
 
+def test_a_temporary_table_cannot_stand_before_the_ledger(db, read, one_batch):
+    """One that is renamed to ``task_runs`` would take every later row of it, and take them to its grave."""
+
+    def culprit(ctx):
+        ctx.execute("CREATE TEMP TABLE shadow AS SELECT * FROM task_runs")
+        ctx.execute("CREATE UNIQUE INDEX temp.shadow_id ON shadow (id)")
+        ctx.execute("ALTER TABLE shadow RENAME TO task_runs")
+
+    assert "ledger's own" in assert_only_culprit_failed(spoil(one_batch, db, culprit), db, read)
+
+
 def test_a_trigger_of_the_users_cannot_write_to_the_ledger(db, read, one_batch):
     """The way round: the table is theirs, and what its trigger does is not."""
     prepared(
@@ -199,6 +210,20 @@ def test_a_trigger_of_the_users_cannot_write_to_the_ledger(db, read, one_batch):
 
     assert "ledger's own" in assert_only_culprit_failed(report, db, read)
     assert read(db, "SELECT * FROM trap") == []
+
+
+def test_a_search_index_that_is_out_of_step_is_no_damaged_disk(db, read, one_batch):
+    """SQLite calls it malformed (SQLITE_CORRUPT_VTAB), and means a table of the user's, not the file."""
+    prepared(
+        db,
+        "CREATE TABLE docs (id INTEGER PRIMARY KEY, text)",
+        "CREATE VIRTUAL TABLE search USING fts5 (text, content='docs', content_rowid='id')",
+        "INSERT INTO docs VALUES (1, 'never indexed')",
+    )
+    check = "INSERT INTO search (search, rank) VALUES ('integrity-check', 1)"
+    report = spoil(one_batch, db, lambda ctx: ctx.execute(check))
+
+    assert "malformed" in assert_only_culprit_failed(report, db, read)
 
 
 @pytest.mark.parametrize(

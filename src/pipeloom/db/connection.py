@@ -177,7 +177,10 @@ def primary_code(error: sqlite3.Error) -> int | None:
 
 def is_fatal(error: BaseException) -> bool:
     """Say whether an error is about the file or the machine, rather than about one statement."""
-    return isinstance(error, sqlite3.Error) and primary_code(error) in _FATAL
+    if not isinstance(error, sqlite3.Error) or primary_code(error) not in _FATAL:
+        return False
+    # A search index out of step with its table is that table's trouble, not the file's.
+    return error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT_VTAB
 
 
 def is_busy(error: BaseException) -> bool:

@@ -84,6 +84,9 @@ class Guard:
         Raises:
             RowRefusedError: It did; the caller rolls back.
         """
+        hiding = self._conn.execute("SELECT name FROM sqlite_temp_master").fetchall()
+        if any(is_reserved(name) for (name,) in hiding):
+            raise RowRefusedError("task_runs and names that begin with pipeloom_ are the ledger's own")
         schema = self._conn.execute("PRAGMA schema_version").fetchone()
         if schema == self._schema:
             return

@@ -1,0 +1,204 @@
+"""A run's life where it goes wrong: numbers, values, directories, outputs, forks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import pipeloom
+from pipeloom import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted, run_pipeline
+
+AT = "2026-01-01T00:00:00+00:00"
+
+
+def old_worker(numbers):
+    """Return a worker that calls its tasks by numbers of its own, after a while in which it says nothing."""
+
+    def worker(task, msg_q):
+        msg_q.query("SELECT 1")  # the writer has seen it run meanwhile
+        number = numbers(task)
+        msg_q.put(MsgTaskStarted(number, f"t{number}", AT))
+        msg_q.put(MsgTaskFinished(number, "done", AT, f"r{task}"))
+
+    return worker
+
+
+@pytest.mark.parametrize(
+    "numbers", [lambda n: n, lambda n: 39 - n, lambda n: n * 7 % 40], ids=["0-based", "reversed", "shuffled"]
+)
+@pytest.mark.parametrize("workers", [1, 8])
+def test_workers_may_number_their_tasks_as_they_like(db, read, numbers, workers):
+    """One row each, whatever stood in for it before; a second run resets them and archives the first."""
+    for count in (1, 2):
+        report = run_pipeline(range(40), db, worker_fn=old_worker(numbers), workers=workers)
+        assert report.done == 40
+        assert read(db, "SELECT id, name, result FROM task_runs ORDER BY id") == [
+            (n, f"t{n}", f"r{next(t for t in range(40) if numbers(t) == n)}") for n in range(40)
+        ]
+        assert read(db, "SELECT COUNT(*) FROM pipeloom_attempts") == [((count - 1) * 40,)]
+
+
+class Numbered:
+    def __init__(self, task_id):
+        self.task_id = task_id
+
+
+def test_given_numbers_keep_clear_of_explicit_ones(db, read):
+    """Tasks with and without a number in one run: nobody loses a row."""
+    run_pipeline([Numbered(3), "a", "b", Numbered(9), "c"], db, worker_fn=lambda *_: None, workers=1)
+
+    assert read(db, "SELECT COUNT(*), COUNT(DISTINCT id), MIN(id) > 0 FROM task_runs") == [(5, 5, 1)]
+    assert read(db, "SELECT id FROM task_runs WHERE id IN (3, 9) ORDER BY id") == [(3,), (9,)]
+
+
+def test_a_silent_task_is_seen_running(db):
+    """It has a row with a stand-in number until it ends."""
+    seen = []
+
+    def worker(_task, ctx):
+        while not seen:
+            seen.extend(ctx.query("SELECT id < 0, status FROM task_runs"))
+
+    run_pipeline(["x"], db, worker_fn=worker)
+    assert seen == [(1, "running")]
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda ctx: ctx.progress("a", 10),
+        lambda ctx: ctx.progress(1, "b"),
+        lambda ctx: ctx.progress("a"),
+        lambda ctx: ctx.put(MsgTaskProgress(ctx.task_id, "a", 1)),
+    ],
+)
+def test_progress_that_is_no_number_fails_its_task_only(db, read, say):
+    """It has its row all the same."""
+    report = pipeloom.map(lambda n, ctx: say(ctx) if n else None, [0, 1], db=db, on_error="collect")
+
+    assert (report.done, report.failed) == (1, 1)
+    assert read(db, "SELECT status FROM task_runs ORDER BY id") == [("done",), ("error",)]
+
+
+def test_a_progress_message_may_be_anything(db, read):
+    """It is shown as text."""
+    pipeloom.map(lambda _, ctx: ctx.progress(1, 2, 5), [1], db=db)
+
+    assert read(db, "SELECT message FROM task_runs") == [("5",)]
+
+
+def test_the_outcome_counts_what_the_writer_refused_last(db, read):
+    """The status is taken after the last commit, every time."""
+    for _ in range(20):
+        report = pipeloom.map(lambda _: object(), [1, 2], db=db, on_error="collect", name="x")
+        assert report.status == "error"
+    assert read(db, "SELECT DISTINCT status FROM pipeloom_runs") == [("error",)]
+
+
+def test_an_error_that_a_worker_reports_has_no_exception(db):
+    """Its result stays its own."""
+
+    def worker(_task, msg_q):
+        msg_q.put(MsgTaskFinished(1, "error", AT, "partial", "no luck"))
+
+    report = run_pipeline([1], db, worker_fn=worker)
+    assert [(f.exception, f.message) for f in report.failures] == [(None, "no luck")]
+
+
+def test_results_that_a_worker_said_as_text_come_back_as_text(db):
+    """Also from a keyed run, where results are JSON otherwise."""
+
+    def worker(_task, msg_q):
+        msg_q.put(MsgTaskFinished(1, "done", AT, "ok:x"))
+
+    assert dict(run_pipeline(["k"], db, worker_fn=worker, key=str).results()) == {"k": "ok:x"}
+
+
+def test_a_task_may_change_the_directory(tmp_path, monkeypatch):
+    """A relative path means the directory in which the run began."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    report = pipeloom.map(lambda n: os.chdir(tmp_path / "elsewhere"), range(5), db="out.db", workers=1)
+
+    assert (tmp_path / "out.db").exists()
+    assert len(list(report.results())) == 5
+
+
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [(lambda: None, "one input"), (lambda a, b: None, "one input"), (lambda ctx, item: None, "one input")],
+    ids=["none", "two", "ctx-first"],
+)
+def test_a_function_that_does_not_take_one_input_is_refused(db, fn, words):
+    """Before anything happens, rather than ten thousand times."""
+    with pytest.raises(TypeError, match=words):
+        pipeloom.map(fn, [1], db=db)
+    assert not db.exists()
+
+
+def run(code, tmp_path, **options):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        **options,
+    )
+
+
+def test_a_closed_output_does_not_fail_the_run(tmp_path, read):
+    """Nobody reads the lines that it says now and then."""
+    code = """
+        import os, sys, pipeloom, pipeloom.screen
+        pipeloom.screen._LINE_S = 0.0
+        reading, writing = os.pipe()
+        os.close(reading)
+        os.dup2(writing, 2)
+        pipeloom.map(str, range(300), db="out.db", name="x")
+    """
+    assert run(code, tmp_path).returncode == 0
+    assert read(tmp_path / "out.db", "SELECT status, done FROM pipeloom_runs") == [("done", 300)]
+
+
+def test_a_child_that_a_task_forks_leaves_the_run_to_its_parent(tmp_path, read):
+    """It ends where its task ends, and the parent goes on."""
+    code = """
+        import os, pipeloom
+        def task(n):
+            child = os.fork()
+            if child == 0:
+                return None
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        report = pipeloom.map(task, range(6), db="out.db", name="x", workers=2)
+        print(sorted(report.results()))
+    """
+    done = run(code, tmp_path)
+    assert done.stdout.strip() == str([(n, 0) for n in range(6)])
+    assert read(tmp_path / "out.db", "SELECT COUNT(*) FROM task_runs") == [(6,)]
+
+
+def test_the_third_interrupt_leaves_although_another_program_holds_the_lock(tmp_path):
+    """At once, and the file is sound."""
+    code = """
+        import os, signal, sqlite3, threading, pipeloom
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # this process may ignore it (nohup, &)
+        def task(n, ctx):
+            if n == 0:
+                other = sqlite3.connect("out.db", isolation_level=None, check_same_thread=False)
+                other.execute("BEGIN IMMEDIATE")
+                for _ in range(3):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    threading.Event().wait(0.2)
+        try:
+            pipeloom.map(task, range(100), db="out.db", name="x", workers=2)
+        except KeyboardInterrupt as error:
+            print(type(error).__name__, flush=True)
+            os._exit(130)
+    """
+    done = run(code, tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (130, "KeyboardInterrupt")
