@@ -63,7 +63,8 @@ def table(workload: Workload, figures: Figures) -> list[str]:
         )
         seconds = median(run["seconds"] for run in runs)
         lines.append(
-            f"| {variant} | {median(rates):,.0f} | {min(rates):,.0f} | {max(rates):,.0f} | {seconds:,.3f} | {also} |"
+            f"| {variant} | {median(rates):,.0f} | {min(rates):,.0f} | {max(rates):,.0f} "
+            f"| {seconds:,.3f} | {also} |"
         )
     return lines
 

@@ -112,8 +112,8 @@ def common_design(size: int, db: Path) -> Outcome:
 
 
 TABLE = (
-    "CREATE TABLE task_runs (id INTEGER PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL, progress REAL NOT NULL "
-    "DEFAULT 0.0, message TEXT, started_at TEXT, finished_at TEXT, result TEXT)"
+    "CREATE TABLE task_runs (id INTEGER PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL, "
+    "progress REAL NOT NULL DEFAULT 0.0, message TEXT, started_at TEXT, finished_at TEXT, result TEXT)"
 )
 STARTED = "INSERT INTO task_runs (id, name, status, progress, started_at) VALUES (?, ?, 'running', 0, ?)"
 PROGRESS = "UPDATE task_runs SET progress = ?, message = ? WHERE id = ?"

@@ -1,4 +1,4 @@
-"""B7: from a worker's finish to its visibility in another process: idle, under a flood, beside computing threads."""
+"""B7: from a worker's finish to its visibility in another process: idle, flooded, beside computing threads."""
 
 from __future__ import annotations
 

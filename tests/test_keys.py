@@ -103,7 +103,7 @@ def test_two_inputs_share_a_key_only_when_they_are_one(one, other):
     assert (key_of(one) == key_of(other) and type(key_of(one)) is type(key_of(other))) == same(one, other)
 
 
-@given(inputs)
+@given(inputs.map(lambda item: [item]) | inputs.filter(lambda item: type(item) in (str, int)))
 @property_test
 def test_a_key_is_stable_short_and_storable(value):
     """The same from any equal input; an int or at most 512 characters; SQLite gives it back as it was."""
