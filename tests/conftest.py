@@ -13,8 +13,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+# The same examples every time: a test that fails for one commit must not pass for the next by luck.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
 set_hypothesis_home_dir(Path(__file__).parent.parent / ".cache" / "hypothesis")
 
 
