@@ -202,3 +202,23 @@ def test_the_third_interrupt_leaves_although_another_program_holds_the_lock(tmp_
     """
     done = run(code, tmp_path)
     assert (done.returncode, done.stdout.strip()) == (130, "KeyboardInterrupt")
+
+
+def test_an_interrupted_command_says_what_is_done_and_how_to_go_on(tmp_path):
+    """One sentence, exit code 130."""
+    (tmp_path / "job.py").write_text(
+        textwrap.dedent("""
+        import os, signal, pipeloom
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        def task(n):
+            if n == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+        def main():
+            return pipeloom.map(task, range(100_000), db="out.db", workers=1)
+        """)
+    )
+    command = [sys.executable, "-m", "pipeloom", "run", "job.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+
+    assert done.returncode == 130
+    assert "done: run it again to do the rest" in done.stderr

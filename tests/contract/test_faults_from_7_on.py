@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import queue
 import re
+import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,31 +116,44 @@ class Slow:
     number: int
 
 
-def test_8_a_run_waits_for_its_writer_however_long_it_takes(db, read, monkeypatch):
-    """Any limit it may set is over at once here; still nothing is lost."""
-    join = threading.Thread.join
-    monkeypatch.setattr(SQLiteWriter, "join", lambda self, timeout=None: join(self, timeout and 0.001))
+@pytest.mark.parametrize("where", ["handler", "close"])
+def test_8_a_run_waits_for_its_writer_however_long_it_takes(db, read, monkeypatch, where):
+    """Any limit it may set is over at once here; still nothing is lost and it does not leave before the end."""
+    join, connect = threading.Thread.join, sqlite3.connect
     entered, go_on = threading.Event(), threading.Event()
 
+    class SlowToClose(sqlite3.Connection):
+        def close(self):
+            entered.set()
+            assert go_on.wait(30)
+            super().close()
+
     def handle(conn, messages):
-        entered.set()
-        assert go_on.wait(30)
+        if where == "handler":
+            entered.set()
+            assert go_on.wait(30)
         conn.execute("CREATE TABLE mine (n)")
         conn.executemany("INSERT INTO mine VALUES (?)", [(message.number,) for message in messages])
 
-    run = threading.Thread(
-        target=run_pipeline,
-        args=([1], db),
-        kwargs={"worker_fn": lambda n, q: q.put(Slow(n)), "handlers": {Slow: handle}},
-    )
-    run.start()
-    try:
-        assert entered.wait(20)
-        run.join(0.3)
-        assert run.is_alive(), "the run did not wait for its writer"
-    finally:
-        go_on.set()
-        run.join(20)
+    with monkeypatch.context() as patch:
+        patch.setattr(SQLiteWriter, "join", lambda self, timeout=None: join(self, timeout and 0.001))
+        if where == "close":
+            patch.setattr(
+                sqlite3, "connect", lambda *args, **options: connect(*args, factory=SlowToClose, **options)
+            )
+        run = threading.Thread(
+            target=run_pipeline,
+            args=([1], db),
+            kwargs={"worker_fn": lambda n, q: q.put(Slow(n)), "handlers": {Slow: handle}},
+        )
+        run.start()
+        try:
+            assert entered.wait(20)
+            run.join(0.3)
+            assert run.is_alive(), "the run did not wait for its writer"
+        finally:
+            go_on.set()
+            run.join(20)
 
     assert read(db, "SELECT n FROM mine") == [(1,)]
     assert read(db, STATUSES) == [("done", 1)]

@@ -250,14 +250,15 @@ def test_finished_stores_status_time_result_and_message(db, read, store, source,
     assert read(db, ROW) == [("load", status, share, "m", AT, LATER, "r")]
 
 
-def test_each_message_in_its_own_batch_comes_to_the_same(db, read, serve):
+@pytest.mark.parametrize(("status", "share"), [("done", 1.0), ("error", 0.25), ("cancelled", 0.25)])
+def test_each_message_in_its_own_batch_comes_to_the_same(db, read, serve, status, share):
     """However the queue is emptied."""
     with serve() as (_, source):
-        for message in LIFE:
+        for message in (*LIFE[:2], MsgTaskFinished(1, status, LATER, "r", "m")):
             source.put(message)
             source.join()
 
-    assert read(db, ROW) == [("load", "done", 1.0, "completed", AT, LATER, "ok:load")]
+    assert read(db, ROW) == [("load", status, share, "m", AT, LATER, "r")]
 
 
 STRANGERS = {

@@ -69,14 +69,21 @@ def main() -> NoReturn:
         error.show()
         _exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
-        _complain(error if type(error).__name__ == "RunInterruptedError" else "interrupted")
-        if type(error).__name__ != "RunInterruptedError":
-            _leave_at_once(EXIT_INTERRUPTED)
-        _exit(EXIT_INTERRUPTED)
+        _interrupted(error.__cause__ if isinstance(error, click.Abort) else error)
     except BrokenPipeError:
         _exit(EXIT_OK)
     except Exception as error:
         _exit(_code_of(error))
+
+
+def _interrupted(error: BaseException | None) -> NoReturn:
+    from pipeloom.errors import RunInterruptedError
+
+    if isinstance(error, RunInterruptedError):
+        _complain(error)
+        _exit(EXIT_INTERRUPTED)
+    _complain("interrupted")
+    _leave_at_once(EXIT_INTERRUPTED)
 
 
 def _code_of(error: Exception) -> int:
