@@ -96,8 +96,8 @@ class Attempt:
 
     @property
     def weight(self) -> int:
-        """How much of the channel it takes: a message, and one more per 64 staged rows."""
-        return 1 if self.staged is None else 1 + self.rows_written // 64
+        """How much of the channel it takes: a message, and one more per 8 staged rows."""
+        return 1 if self.staged is None else 1 + self.rows_written // 8
 
 
 class Spoken(NamedTuple):

@@ -44,6 +44,7 @@ __all__ = ["Job", "OnError", "Run"]
 OnError = Literal["raise", "collect", "stop"]
 
 _TICK_S: Final = 0.1
+_CAPACITY: Final = 8192  # so that workers go on while a batch is gathered
 _LEAVE_S: Final = 1.0  # how long workers get to notice that the writer is dead
 
 
@@ -108,7 +109,7 @@ class Run:
 
     def _open_writer(self, stack: ExitStack) -> None:
         job = self.job
-        self.channel: Channel[Any] = Channel()
+        self.channel: Channel[Any] = Channel(_CAPACITY)
         self.writer = SQLiteWriter(
             job.db,
             self.channel,
@@ -154,7 +155,8 @@ class Run:
             job.items,
             keyed=job.keyed,
             key=job.key,
-            admit=lambda names: self.writer.request(lambda _: admit(names)),
+            # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
+            admit=lambda names: self.writer.request(lambda _: admit(names), early=True),
             workers=job.workers,
         )
         self.work = work = Work(

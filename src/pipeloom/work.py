@@ -161,6 +161,7 @@ class Work:
             attempt.rows_written = sum(len(part.rows) for part in attempt.staged if type(part) is Block)
         attempt.message = message if message is None else storable(message)
         attempt.elapsed_s = monotonic() - began
+        attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
         if attempt.finished_at is None:
             attempt.finished_at = utc_now()
         attempt.status = status
