@@ -18,9 +18,9 @@ from pipeloom.messages import (
     MsgWriteRows,
     OnConflict,
 )
-from pipeloom.rows import Block, Statement, block_from, block_of
+from pipeloom.rows import Block, Statement, block_from, block_of, checked_null, joins
 from pipeloom.text import describe, storable
-from pipeloom.values import adapt_params
+from pipeloom.values import adapt_params, adapt_rows
 
 __all__ = ["Port", "TaskContext", "current_task"]
 
@@ -162,6 +162,10 @@ class TaskContext:
             AttemptOverError: The task has ended.
         """
         attempt = self._attempt
+        if on_conflict == "error" and columns is None and attempt.staged and joins(attempt.staged[-1], table, rows):
+            self._must_be_running()
+            self._join(attempt.staged[-1], rows, null)
+            return
         block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
         self._must_be_running()
         staged = attempt.staged
@@ -173,6 +177,12 @@ class TaskContext:
                 last.rows.extend(block.rows)
             else:
                 staged.append(block)
+
+    def _join(self, block: Any, row: Any, null: Sequence[Any]) -> None:
+        """Add one row to the block before it: loops that write row by row come here."""
+        shape = block.shape
+        absent = checked_null(null) if null else None
+        block.rows.extend(adapt_rows([tuple(row.values())], shape.table, shape.columns, absent))
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Stage one SQL statement; it runs in order with ``write``, and commits with the task's "done".
