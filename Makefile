@@ -7,7 +7,7 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check insta
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix setup clean
+.PHONY: help demo test check bench fix setup clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check-static: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: .venv/ready ## measure against the limits: make bench ONLY=B3 ROUNDS=5
+	$(BIN)/python bench $(if $(ONLY),--only $(ONLY)) --rounds $(or $(ROUNDS),5)
 
 fix: .venv/ready ## format the code and apply safe lint fixes
 	$(BIN)/ruff format .

@@ -9,7 +9,7 @@ from typing import Any
 from common import Outcome, Target, Workload, main, rows, timed, verify
 
 WORKERS = 2
-ROUNDS = 1400  # about 100 µs
+ROUNDS = 5000  # about 100 µs
 
 
 def compute() -> int:
@@ -85,7 +85,7 @@ def alone(size: int, _db: Path) -> Outcome:
 WORKLOAD = Workload(
     name="B8",
     what="workers computing 100 µs of Python per message",
-    size=20_000,
+    size=40_000,
     tiny=200,
     variants={
         "run_pipeline": through_run_pipeline,

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
-from pipeloom.messages import SENTINEL
+from pipeloom.messages import SENTINEL, MsgTaskProgress
 
 __all__ = ["Channel", "give_back", "settle", "take"]
 
@@ -67,6 +67,9 @@ class Channel(Generic[T]):
     def put(self, item: T, block: bool = True, timeout: float | None = None, *, weight: int = 1) -> None:
         """Append an item; any thread. Blocks while the channel is full, unless told otherwise.
 
+        Progress alone wakes nobody until the channel is a quarter full: the writer looks for it ten times a second,
+        and at once when something else comes.
+
         With room to spare and nobody to wake this takes no lock, a third of the time: appending to a deque is
         atomic. Threads that put at the same instant may then exceed the bound by one item each, and an item put at
         the very instant of the writer's death is lost with it, as those before it are.
@@ -84,7 +87,7 @@ class Channel(Generic[T]):
         """
         if weight == 1 and self._end is None and len(self._items) + self._extra < self.maxsize:
             self._items.append(item)
-            if self._sleeping:
+            if self._sleeping and (type(item) is not MsgTaskProgress or len(self._items) > self.maxsize // 4):
                 with self._lock:
                     self._wake()
         else:
@@ -117,6 +120,7 @@ class Channel(Generic[T]):
             left = None if deadline is None else deadline - monotonic()
             if not block or (left is not None and left <= 0):
                 raise queue.Full
+            self._wake()
             self._room.wait(left)
 
     def take(self, timeout: float | None = None, *, at_most: int | None = None) -> list[T]:

@@ -256,7 +256,7 @@ class SQLiteWriter(threading.Thread):
     def _serve(self) -> None:
         """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
         run = self._ledger.run
-        items = self._answered(take(self._source, _TICK_S if run is not None else _IDLE_S))
+        items = self._answered(take(self._source, _TICK_S))
         if run is not None and len(items) >= _MANY:
             self._gather(items)
         kinds = set(map(type, items))
