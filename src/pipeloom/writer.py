@@ -187,7 +187,7 @@ class SQLiteWriter(threading.Thread):
         """Like ``ask``, for a function that writes: in a transaction of its own."""
 
         def in_transaction(ledger: Ledger) -> Any:
-            self._transaction.begin()
+            self._transaction.open()
             try:
                 value = function(ledger)
                 self._transaction.commit()
@@ -240,12 +240,14 @@ class SQLiteWriter(threading.Thread):
             init_schema(conn, store_task_status=self._store_task_status)
             if self._owned and self._store_task_status:
                 opening = Transaction(conn, self.db_path)
-                opening.begin()
+                opening.open()
                 mark_interrupted(conn)
                 opening.commit()
             self._conn = conn
             self._transaction = Transaction(conn, self.db_path)
-            self._ledger = Ledger(conn, store_task_status=self._store_task_status, handlers=self._handlers)
+            self._ledger = Ledger(
+                conn, self._transaction, store_task_status=self._store_task_status, handlers=self._handlers
+            )
             self._upkeep = Upkeep(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
         except BaseException as error:
             conn.close()

@@ -24,7 +24,7 @@ from pipeloom import (
 
 AT = "2026-01-31T12:00:00+00:00"
 LATER = "2026-01-31T12:00:09+00:00"
-COUNT = 40_000  # tasks, where their number matters
+COUNT = 20_000  # tasks, where their number matters
 STATUSES = "SELECT status, COUNT(*) FROM task_runs GROUP BY status"
 GOOD = (MsgTaskStarted(1, "good", AT), MsgTaskFinished(1, "done", LATER, "r", "m"))
 

@@ -21,7 +21,7 @@ def grown(db):
             conn.execute(f"CREATE TABLE {table} (n INTEGER)")
             conn.execute(f"CREATE INDEX {table}_n ON {table} (n)")
             # The first thousand values are distinct, the rest is all the same.
-            conn.executemany(f"INSERT INTO {table} VALUES (?)", ((min(number, 1000),) for number in range(40_000)))
+            conn.executemany(f"INSERT INTO {table} VALUES (?)", ((min(number, 1000),) for number in range(15_000)))
         conn.commit()
     return db
 

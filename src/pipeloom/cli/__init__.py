@@ -100,8 +100,6 @@ def _code_of(error: Exception) -> int:
         return EXIT_IN_USE
     if isinstance(error, errors.StorageError | errors.WriterBrokenError):
         return EXIT_STORAGE
-    if isinstance(error, ValueError | TypeError):
-        return EXIT_USAGE
     return EXIT_TASKS_FAILED
 
 

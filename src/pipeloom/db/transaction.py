@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from pipeloom.db.connection import is_busy
 from pipeloom.text import clean
@@ -25,6 +26,10 @@ _OWN: Final = " /* pipeloom */"
 class Transaction:
     """Begins and ends transactions on one connection; the writer's thread.
 
+    One statement is a transaction of its own, and most batches of quick tasks are one. SQLite gives up the
+    interpreter lock at every step, and beside two computing threads each time costs 5 to 10 ms: BEGIN and COMMIT
+    around a single statement would make three of one.
+
     Args:
         conn: In autocommit mode (``isolation_level=None``).
         db_path: For the words.
@@ -33,23 +38,48 @@ class Transaction:
     def __init__(self, conn: sqlite3.Connection, db_path: Path) -> None:
         self._conn = conn
         self._path = db_path
+        self._held: tuple[str, Sequence[Any]] | None = None
         self.abandoned = False  # set by another thread, to end a wait
 
     def begin(self) -> None:
-        """Begin, with the write lock; waits, visibly, while another program holds it."""
-        self._patiently("BEGIN IMMEDIATE" + _OWN)
+        """Begin a unit of work; SQLite hears of it when there is more to it than one statement."""
+        self._held = None
+
+    def write(self, sql: str, params: Sequence[Any]) -> None:
+        """Run a statement in order, at the latest at ``commit``."""
+        if self._conn.in_transaction:
+            self._conn.execute(sql, params)
+        elif self._held is None:
+            self._held = sql, params
+        else:
+            self.open()
+            self._conn.execute(sql, params)
+
+    def open(self) -> None:
+        """Begin for SQLite too, with the write lock; waits, visibly, while another program holds it."""
+        if not self._conn.in_transaction:
+            self._patiently("BEGIN IMMEDIATE" + _OWN)
+            held, self._held = self._held, None
+            if held is not None:
+                self._conn.execute(*held)
 
     def commit(self) -> None:
-        """Commit; with a rollback journal a reader may be in the way, which is waited for as well."""
-        self._patiently("COMMIT" + _OWN)
+        """Commit; waits for other programs, with a rollback journal for readers as well."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._patiently(*held)
+        elif self._conn.in_transaction:
+            self._patiently("COMMIT" + _OWN)
 
     def roll_back(self) -> None:
         """Roll back, unless SQLite already has."""
+        self._held = None
         if self._conn.in_transaction:
             self._conn.execute("ROLLBACK" + _OWN)
 
     def mark(self) -> None:
         """Set a point to come back to."""
+        self.open()
         self._conn.execute("SAVEPOINT pipeloom_item" + _OWN)
 
     def back_to_mark(self) -> None:
@@ -60,11 +90,11 @@ class Transaction:
         """Keep what was done since the mark, and forget it."""
         self._conn.execute("RELEASE pipeloom_item" + _OWN)
 
-    def _patiently(self, sql: str) -> None:
+    def _patiently(self, sql: str, params: Sequence[Any] = ()) -> None:
         reminded_at: float | None = None
         while True:
             try:
-                self._conn.execute(sql)
+                self._conn.execute(sql, params)
                 return
             except sqlite3.OperationalError as error:
                 if (

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pipeloom.attempt import Attempt, Glimpse, Spoken
 from pipeloom.clock import utc_now
 from pipeloom.db.connection import is_fatal
+from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError, RowRefusedError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.runs import RunLedger, RunSpec
@@ -53,6 +54,7 @@ class Ledger:
 
     Args:
         conn: The writer's connection.
+        transaction: Its transactions.
         store_task_status: Keep the ledger's own tables; otherwise only users' tables are written.
         handlers: Message type → handler, for messages of the user's own.
     """
@@ -60,13 +62,15 @@ class Ledger:
     def __init__(
         self,
         conn: sqlite3.Connection,
+        transaction: Transaction,
         *,
         store_task_status: bool,
         handlers: Mapping[type, Handler] | None = None,
     ) -> None:
         self.conn = conn
+        self._transaction = transaction
         self.guard = Guard(conn)
-        self.tasks = TaskTable(conn) if store_task_status else None
+        self.tasks = TaskTable(conn, transaction) if store_task_status else None
         self.tables = UserTables(conn, self.guard, has_ledger=store_task_status)
         self.run: RunLedger | None = None
         self._handlers = dict(handlers or {})
@@ -75,7 +79,7 @@ class Ledger:
     def open_run(self, spec: RunSpec, tables: Tables) -> RunLedger:
         """Create declared tables and begin a run."""
         self.tables.declare(tables)
-        self.run = RunLedger(self.conn, self.tasks, spec)
+        self.run = RunLedger(self.conn, self._transaction, self.tasks, spec)
         return self.run
 
     def apply(self, items: Iterable[Any], *, with_live: bool = True) -> Applied:
@@ -164,6 +168,9 @@ class Ledger:
 
     def _act(self, actions: Sequence[tuple[Any, Sequence[Any]]]) -> None:
         """Do what users asked for, in order; messages of one type that follow each other go to one handler call."""
+        if not actions:
+            return
+        self._transaction.open()
         together: list[Any] = []
         for action, unit in actions:
             kind = type(action)
@@ -287,7 +294,7 @@ class Ledger:
         if self.tasks is None:
             return
         task_id = number if type(number) is int and abs(number) < 1 << 63 else None
-        self.conn.execute(
+        self._transaction.write(
             "INSERT INTO pipeloom_rejected (run_id, task_id, at, kind, content, error) VALUES (?, ?, ?, ?, ?, ?)",
             (self.tasks.run_id, task_id, utc_now(), storable(kind), storable(content), storable(error)),
         )

@@ -9,15 +9,18 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, Literal
 
 from pipeloom import __version__
 from pipeloom.attempt import Attempt, Glimpse
 from pipeloom.clock import utc_now
+from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.tasks import SIZES, TaskTable, padded
 
 __all__ = ["Admission", "RunLedger", "RunSpec"]
 
+_COUNTS_S: Final = 0.1
 _KEPT_FAILURES: Final = 100
 _KEPT_EXCEPTIONS: Final = 20
 
@@ -53,15 +56,19 @@ class RunLedger:
     Counts, failures and the outcome come only from what was committed.
     """
 
-    def __init__(self, conn: sqlite3.Connection, tasks: TaskTable | None, spec: RunSpec) -> None:
+    def __init__(
+        self, conn: sqlite3.Connection, transaction: Transaction, tasks: TaskTable | None, spec: RunSpec
+    ) -> None:
         self._conn = conn
+        self._write = transaction.write
+        self._stored_at = 0.0
         self._tasks = tasks
         self.spec = spec
         self.run_id: int | None = None
         self.pipeline_id: int | None = None
         self.counts: Counter[str] = Counter()
         self.skipped = 0
-        self._skipped_stored = 0
+        self._stored = 0
         self._in_flight: set[str | int] = set()
         self.failures: list[Attempt] = []
         self.exceptions: list[Exception] = []
@@ -199,14 +206,20 @@ class RunLedger:
 
     def needs_writing(self) -> bool:
         """Say whether there is news although nothing was said."""
-        return self.skipped != self._skipped_stored or bool(self.live())
+        return self._stored != sum(self.counts.values()) + self.skipped or bool(self.live())
 
-    def store_counts(self, finished: Sequence[Attempt]) -> None:
-        """Write the counts as they will be once this batch has committed; inside its transaction."""
-        if self._tasks is None or (not finished and self.skipped == self._skipped_stored):
+    def store_counts(self, finished: Sequence[Attempt], *, now: bool = False) -> None:
+        """Write the counts as they will be once this batch has committed, ten times a second at most.
+
+        Args:
+            finished: Attempts that end in this batch.
+            now: Whatever the time.
+        """
+        if self._tasks is None or not (now or monotonic() - self._stored_at >= _COUNTS_S):
             return
+        self._stored_at = monotonic()
         counts = self.counts + Counter(attempt.status for attempt in finished)
-        self._conn.execute(
+        self._write(
             "UPDATE pipeloom_runs SET done = ?, failed = ?, cancelled = ?, timed_out = ?, skipped = ? WHERE id = ?",
             (
                 counts["done"],
@@ -217,7 +230,7 @@ class RunLedger:
                 self.run_id,
             ),
         )
-        self._skipped_stored = self.skipped
+        self._stored = sum(counts.values()) + self.skipped
 
     def committed(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
         """Take what was committed into the counts and the report."""
@@ -248,8 +261,8 @@ class RunLedger:
         """Write the run's end; inside a transaction."""
         if self._tasks is None:
             return
-        self.store_counts(())
-        self._conn.execute(
+        self.store_counts((), now=True)
+        self._write(
             "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ?, skipped = ? WHERE id = ?",
             (status, utc_now(), elapsed_s, self.skipped, self.run_id),
         )

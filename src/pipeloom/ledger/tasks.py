@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, Final
 
 from pipeloom.attempt import Attempt, Glimpse, fraction
+from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.text import clean
@@ -110,8 +111,9 @@ class Said:
 class TaskTable:
     """Writes ``task_runs`` and the archive of past attempts; the writer's thread, inside its transaction."""
 
-    def __init__(self, conn: sqlite3.Connection) -> None:
+    def __init__(self, conn: sqlite3.Connection, transaction: Transaction) -> None:
         self._conn = conn
+        self._write = transaction.write
         self.pipeline_id: int | None = None
         self.run_id: int | None = None
         # Ids above this have no row. Ids that are given out begin at first_given.
@@ -143,7 +145,7 @@ class TaskTable:
         if overwriting:
             self._archive(overwriting, keyed_allowed=self.pipeline_id is not None)
         for size, flat in padded(rows, _WIDTH):
-            self._conn.execute(_PUT[size], flat)
+            self._write(_PUT[size], flat)
         if rows:
             self.written = True
             self._ceiling = max(self._ceiling, *(row[0] for row in rows))
@@ -184,7 +186,7 @@ class TaskTable:
 
     def _withdraw(self, provisional: int) -> None:
         """Remove the row that stood in until the task had a number."""
-        self._conn.execute("DELETE FROM task_runs WHERE id = ? AND run_id IS ?", (provisional, self.run_id))
+        self._write("DELETE FROM task_runs WHERE id = ? AND run_id IS ?", (provisional, self.run_id))
 
     # --- bare messages: what was said since the last commit is folded by id ---
 
@@ -206,11 +208,11 @@ class TaskTable:
         if finishes:
             self._refuse_keyed([row[0] for row in finishes])
         for size, flat in padded(starts, _WIDTH):
-            self._conn.execute(_PUT[size], flat)
+            self._write(_PUT[size], flat)
         for size, flat in padded(progress, 3):
-            self._conn.execute(_PROGRESS[size], flat)
+            self._write(_PROGRESS[size], flat)
         for size, flat in padded(finishes, 8):
-            self._conn.execute(_FINISH[size], flat)
+            self._write(_FINISH[size], flat)
         self.written = True
         if starts or finishes:
             self._ceiling = max(self._ceiling, *touched, *(row[0] for row in finishes))
@@ -255,7 +257,7 @@ class TaskTable:
             self._refuse_keyed(numbers)
         old = [(number,) for number in numbers if number <= self._ceiling]
         for size, flat in padded(old, 1):
-            self._conn.execute(_ARCHIVE[size], flat)
+            self._write(_ARCHIVE[size], flat)
 
     def _refuse_keyed(self, numbers: Iterable[int]) -> None:
         for number in self.keyed_among(numbers):
