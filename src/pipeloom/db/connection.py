@@ -19,7 +19,7 @@ Durability = Literal["full", "normal", "off"]
 
 MEMORY: Final = ":memory:"
 _BUSY_S: Final = 2.0
-_CACHE_KIB: Final = 8192
+_CACHE_KIB: Final = 6144
 _STATEMENTS: Final = 256
 
 # Errors of the file or the machine: going on would lose data. Everything else is about one statement.
