@@ -60,14 +60,6 @@ WORKLOAD = Workload(
     },
     targets=(
         Target("import pipeloom", "python -c pass", 0.060, figure="seconds", at_least=False, difference=True),
-        Target(
-            "import pipeloom; pipeloom.map",
-            "python -c pass",
-            0.060,
-            figure="seconds",
-            at_least=False,
-            difference=True,
-        ),
         Target("pipeloom --version", None, 0.200, figure="seconds", at_least=False),
         Target("pipeloom status on 100,000 tasks", None, 0.300, figure="seconds", at_least=False),
     ),
