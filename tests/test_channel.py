@@ -529,7 +529,7 @@ def test_join_waits_for_what_was_said_before_the_end(crew):
 
 
 def test_breaking_wakes_24_blocked_producers_within_a_second(crew):
-    """FAULTS.md, "dead consumer with blocked producers": each hears the cause, none hangs."""
+    """A dead consumer with blocked producers: each hears the cause, none hangs."""
     channel = filled(Channel, 4)
     crew.start(lambda: channel.put(9), 12)
     crew.start(lambda: channel.put(9, timeout=60), 6)

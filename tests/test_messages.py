@@ -36,7 +36,7 @@ MESSAGES = [
     MsgExecute("SELECT ?", (1,)),
 ]
 
-# CONTRACT.md: names, order and defaults.
+# The contract: names, order and defaults.
 SHAPES = [
     (MsgTaskStarted, ("task_id", "name", "started_at"), {}),
     (MsgTaskProgress, ("task_id", "step", "total", "message"), {"message": ""}),

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from pipeloom.text import clean, clean_block, describe, is_reserved, quoted, shorten, storable
 
-# FAULTS.md, the row "terminal".
+# What must not reach a terminal.
 HOSTILE = {
     "markup": "[red]x[/red]",
     "closing": "[/]",
@@ -179,7 +179,7 @@ def test_a_quoted_name_comes_back_from_sqlite(name):
 
 
 def test_awkward_names_are_quoted():
-    """FAULTS.md, the row "SQL": quoted, so that they are names and nothing else."""
+    """Quoted, so that they are names and nothing else."""
     names = ['x"; drop table bystander; --', "a b", "é", "select", "[x]", "`x`", "'", "%s", "?", "x" * 200]
     with closing(sqlite3.connect(":memory:")) as conn:
         conn.execute("CREATE TABLE bystander (a)")

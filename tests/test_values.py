@@ -124,7 +124,7 @@ VALUES = [
 
 
 def test_a_value_becomes_what_the_table_says():
-    """DESIGN.md, "Values": exact types, as SQLite gives them back."""
+    """Exact types, as SQLite gives them back."""
     for value, expected in VALUES:
         got = stored(value)
         assert (value, got, type(got)) == (value, expected, type(expected))

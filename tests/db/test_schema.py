@@ -14,7 +14,7 @@ from pipeloom.db import SCHEMA_VERSION, connect, init_schema
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError
 
-# CONTRACT.md, "pipeloom.db": name → (declared type, NOT NULL, default, place in the primary key).
+# The contract of pipeloom.db: name → (declared type, NOT NULL, default, place in the primary key).
 CONTRACT = {
     "id": ("INTEGER", 0, None, 1),
     "name": ("TEXT", 1, None, 0),
@@ -231,7 +231,7 @@ def test_a_schema_that_does_not_fit_is_refused(db, statements):
 
 @refused
 def test_a_run_leaves_such_a_file_byte_for_byte(db, statements):
-    """DESIGN.md, "refused untouched": not even the journal mode in its header may change."""
+    """Refused untouched: not even the journal mode in its header may change."""
     made(db, "CREATE TABLE mine (n)", "INSERT INTO mine VALUES (1)", *statements)
     before = db.read_bytes()
     with pytest.raises(SchemaError):

@@ -453,7 +453,7 @@ def test_a_handler_that_changes_the_connection_disturbs_nobody(db, read, attribu
 
 
 def test_a_full_disk_in_a_handler_is_still_a_full_disk(db, read):
-    """DESIGN.md, section 5, rule 7: it stops the run with a StorageError, and is no bad message."""
+    """A rule of the writer: it stops the run with a StorageError, and is no bad message."""
 
     def handle(conn, messages):
         conn.executemany("INSERT INTO blobs VALUES (zeroblob(?))", [(message.n,) for message in messages])
