@@ -16,7 +16,7 @@ import pipeloom
 
 PACKAGE = Path(pipeloom.__file__).parent
 
-# Layers of the architecture. A package stands for all of its modules. The package root is free: it holds only names.
+# Layers of the architecture. A package stands for all of its modules. The package root is free: it only names.
 LAYERS = {
     0: {"messages", "errors", "text", "clock"},
     1: {"attempt", "keys", "values", "rows", "channel", "db", "rlog", "progress", "screen"},
