@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from pipeloom.messages import MsgTaskFinished
     from pipeloom.rows import Block, Statement
 
-__all__ = ["FINAL_STATUSES", "Attempt", "Glimpse", "Spoken", "fraction"]
-
-FINAL_STATUSES: Final = frozenset({"done", "error", "cancelled", "timed_out", "interrupted"})
+__all__ = ["Attempt", "Glimpse", "Spoken", "fraction"]
 
 Row = Literal["new", "old", "provisional", "none"]
 """What is known of its row: "new", its id was given out for it, so none can be there yet; "old", one may be there;

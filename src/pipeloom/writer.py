@@ -264,12 +264,11 @@ class SQLiteWriter(threading.Thread):
         kinds = set(map(type, items))
         while kinds == _ONLY_PROGRESS and len(items) < _HELD:
             left = self._committed_at + _TICK_S - monotonic()
-            more = take(self._source, left) if left > 0 else []
+            more = self._answered(take(self._source, left)) if left > 0 else []
             if not more:
                 break
             kinds.update(map(type, more))
             items += more
-        self._in_hand = items
         self._unsettled = len(items)
         if Request in kinds or type(SENTINEL) in kinds:
             self._deal(items)
@@ -284,12 +283,12 @@ class SQLiteWriter(threading.Thread):
 
     def _answered(self, items: list[Any]) -> list[Any]:
         """Answer questions that need not wait for what was said before them; return the rest."""
+        self._in_hand.extend(items)  # whoever asked must hear of it when one of these ends the writer
         if Question not in set(map(type, items)):
             return items
         rest = []
-        for place, item in enumerate(items):
+        for item in items:
             if type(item) is Question:
-                self._in_hand = items[place:]
                 item.answer(self._ledger)
             else:
                 rest.append(item)

@@ -1,6 +1,6 @@
 """What is written: runs, tasks and users' rows."""
 
-from pipeloom.ledger.ledger import Applied, Ask, Ledger, reason_of
+from pipeloom.ledger.ledger import Applied, Ledger, reason_of
 from pipeloom.ledger.runs import Admission, RunLedger, RunSpec, mark_interrupted
 from pipeloom.ledger.tables import Tables
 from pipeloom.ledger.tasks import Said, taken
@@ -8,7 +8,6 @@ from pipeloom.ledger.tasks import Said, taken
 __all__ = [
     "Admission",
     "Applied",
-    "Ask",
     "Ledger",
     "RunLedger",
     "RunSpec",

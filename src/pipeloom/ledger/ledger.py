@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pipeloom.attempt import Attempt, Glimpse, Spoken
@@ -303,7 +303,3 @@ class Ledger:
 def reason_of(error: BaseException) -> str:
     """Return an error's text with the notes that say where it was, and what to do."""
     return "; ".join([*getattr(error, "__notes__", ()), describe(error)])
-
-
-Ask = Callable[[Callable[[Ledger], Any]], Any]
-"""Runs a function on the ledger in the writer's thread, between two batches, and returns its answer."""

@@ -263,8 +263,8 @@ class RunLedger:
             return
         self.store_counts((), now=True)
         self._write(
-            "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ?, skipped = ? WHERE id = ?",
-            (status, utc_now(), elapsed_s, self.skipped, self.run_id),
+            "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ? WHERE id = ?",
+            (status, utc_now(), elapsed_s, self.run_id),
         )
 
 
