@@ -26,7 +26,7 @@ from pipeloom.writer import Request
 
 __all__ = ["Feed"]
 
-_LARGEST: Final = 512
+_LARGEST: Final = 1024
 _QUICK_S: Final = 0.05
 _SLOW_S: Final = 0.5
 _NAME_LIMIT: Final = 200
@@ -42,7 +42,7 @@ class Feed:
         items: The inputs; may be endless.
         keyed: Tasks are known by key, rather than by number.
         key: Input → key, for keyed runs; ``None`` takes the input itself.
-        admit: Asks the ledger about n keys or numbers; the answer is n admissions.
+        admit: Answers n keys or numbers with n admissions, at once or, when the ledger must be asked, by a request.
         workers: Number of workers, the size of the first chunk.
     """
 
@@ -52,7 +52,7 @@ class Feed:
         *,
         keyed: bool,
         key: Callable[[Any], Any] | None,
-        admit: Callable[[list[Any]], Request],
+        admit: Callable[[list[Any]], list[Admission] | Request],
         workers: int,
     ) -> None:
         self._items = items
@@ -135,7 +135,9 @@ class Feed:
                 if not self._refill():
                     return None
                 continue
-            if self._asked is None and self._pulled and self._refilling.acquire(blocking=False):
+            # Before they run out, so that workers go on while the writer has a statement to wait for.
+            few = len(self._ready) * 2 < self._size
+            if few and self._asked is None and self._pulled and self._refilling.acquire(blocking=False):
                 try:
                     self._ask()
                 finally:
@@ -153,7 +155,6 @@ class Feed:
             self._ask()
             if self._asked is not None:
                 (chunk, request), self._asked = self._asked, None
-                self._adapt()
                 self._ask()
                 self._ready.extend(self._admitted(chunk, request.result()))
             return True
@@ -168,13 +169,18 @@ class Feed:
         return bool(self._pulled) and not self._closed
 
     def _ask(self) -> None:
-        """Ask the writer about what was pulled, unless an answer is outstanding; does not wait for it."""
+        """Ask about what was pulled, unless an answer is outstanding; does not wait for one that takes its time."""
         if self._asked is None and self._pulled:
             chunk = [self._pulled.popleft() for _ in range(min(len(self._pulled), self._size))]
-            self._asked = chunk, self._admit([identity for _, identity, _ in chunk])
+            self._adapt()
             if self._reader_waits:
                 with self._moved:
                     self._moved.notify_all()
+            answer = self._admit([identity for _, identity, _ in chunk])
+            if isinstance(answer, Request):
+                self._asked = chunk, answer
+            else:
+                self._ready.extend(self._admitted(chunk, answer))
 
     def _adapt(self) -> None:
         now = monotonic()

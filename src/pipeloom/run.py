@@ -150,13 +150,15 @@ class Run:
     def _feed_and_drain(self, run: RunLedger) -> None:
         job = self.job
         self.port = Port(self.channel, self.writer.ask, run.run_id, keyed=job.keyed)
-        admit = run.admit_keys if job.keyed else run.admit_numbers
+        at_once, admit = (
+            (run.admit_new_keys, run.admit_keys) if job.keyed else (run.admit_new_numbers, run.admit_numbers)
+        )
         self.feed = Feed(
             job.items,
             keyed=job.keyed,
             key=job.key,
             # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
-            admit=lambda names: self.writer.request(lambda _: admit(names), early=True),
+            admit=lambda names: at_once(names) or self.writer.request(lambda _: admit(names), early=True),
             workers=job.workers,
         )
         self.work = work = Work(

@@ -69,7 +69,7 @@ class RunLedger:
         self.counts: Counter[str] = Counter()
         self.skipped = 0
         self._stored = 0
-        self._in_flight: set[str | int] = set()
+        self._in_flight: set[str | int | None] = set()
         self.failures: list[Attempt] = []
         self.exceptions: list[Exception] = []
         # One place per worker for the attempt it is working on; the worker writes, the writer and the screen read.
@@ -117,18 +117,21 @@ class RunLedger:
         self._frontier_known = has_tasks.fetchone() is None
         tasks.run_id, tasks.pipeline_id = self.run_id, self.pipeline_id
 
-    # --- admission ---
+    # --- admission: one chunk at a time ---
+
+    def admit_new_keys(self, keys: Sequence[str | int]) -> list[Admission] | None:
+        """Admit keys of which it is known without a look into the file that all are new; any thread."""
+        if not self._are_beyond(keys):
+            return None
+        assert self._tasks is not None
+        self._in_flight.update(keys)
+        return [(number, "new") for number in self._tasks.numbers.give(len(keys))]
 
     def admit_keys(self, keys: Sequence[str | int]) -> list[Admission]:
-        """Say for each key, in order, whether it is to be run, and as which row."""
+        """Say for each key, in order, whether it is to be run, and as which row; the writer's thread."""
         tasks = self._tasks
         assert tasks is not None
         in_flight = self._in_flight
-        if self._are_beyond(keys):
-            first = tasks.next_id
-            tasks.next_id += len(keys)
-            in_flight.update(keys)
-            return [(number, "new") for number in range(first, tasks.next_id)]
         known = self._look_up(keys)
         admissions: list[Admission] = []
         for key in keys:
@@ -137,8 +140,7 @@ class RunLedger:
                 admissions.append((0, "duplicate"))
                 continue
             if row is None:
-                admissions.append((tasks.next_id, "new"))
-                tasks.next_id += 1
+                admissions.append((tasks.numbers.give(1).start, "new"))
             elif self.spec.resume and row[1] == "done":
                 admissions.append((row[0], "skip"))
                 self.skipped += 1
@@ -173,20 +175,31 @@ class RunLedger:
                 known[key] = (number, status, run_id)
         return known
 
-    def admit_numbers(self, numbers: Sequence[int | None]) -> list[Admission]:
-        """Give a stand-in to each task without a number; refuse numbers that belong to a keyed pipeline."""
+    def admit_new_numbers(self, numbers: Sequence[int | None]) -> list[Admission] | None:
+        """Admit tasks whose numbers, if they have any, are beyond all rows of the file; any thread."""
         tasks = self._tasks
         if tasks is None:
             return [(number if number is not None else 0, "new") for number in numbers]
+        if any(number is not None and number <= tasks.ceiling for number in numbers):
+            return None
+        return [self._admit_number(number) for number in numbers]
+
+    def admit_numbers(self, numbers: Sequence[int | None]) -> list[Admission]:
+        """Give a stand-in to each task without a number; refuse numbers that belong to a keyed pipeline."""
+        tasks = self._tasks
+        assert tasks is not None
         taken_numbers = tasks.keyed_among(number for number in numbers if number is not None)
-        admissions: list[Admission] = []
-        for number in numbers:
-            if number is None:
-                admissions.append((tasks.next_provisional, "provisional"))
-                tasks.next_provisional -= 1
-            else:
-                admissions.append((number, "taken" if number in taken_numbers else "again"))
-        return admissions
+        return [
+            (number, "taken") if number is not None and number in taken_numbers else self._admit_number(number)
+            for number in numbers
+        ]
+
+    def _admit_number(self, number: int | None) -> Admission:
+        if number is not None:
+            return number, "again"
+        assert self._tasks is not None
+        stand_in, self._tasks.next_provisional = self._tasks.next_provisional, self._tasks.next_provisional - 1
+        return stand_in, "provisional"
 
     # --- what a batch does to the run ---
 
@@ -237,10 +250,9 @@ class RunLedger:
         for attempt, number, started_at, cell in live:
             attempt.recorded = (number, started_at)
             attempt.shown = cell
+        self.counts.update([attempt.status for attempt in finished])
+        self._in_flight.difference_update([attempt.key for attempt in finished if attempt.row != "none"])
         for attempt in finished:
-            self.counts[attempt.status] += 1
-            if attempt.key is not None and attempt.row != "none":
-                self._in_flight.discard(attempt.key)
             if attempt.status != "done":
                 self._keep(attempt)
 

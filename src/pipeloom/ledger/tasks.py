@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import sqlite3
+import threading
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -20,7 +21,7 @@ from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.text import clean
 from pipeloom.values import as_json
 
-__all__ = ["Said", "TaskTable"]
+__all__ = ["Numbers", "Said", "TaskTable"]
 
 _COLUMNS: Final = (
     "id, name, status, progress, message, started_at, finished_at, result, "
@@ -31,6 +32,9 @@ _PAST: Final = (
     "run_id, attempt, name, status, progress, message, started_at, finished_at, result, error, worker, "
     "rows_written, elapsed_s"
 )
+_NEW_COLUMNS: Final = "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s"
+_NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
+_new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
 SIZES: Final = (8, 64, 512)
 _WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
 
@@ -46,6 +50,16 @@ def _put_sql(count: int) -> str:
     return (
         f"INSERT INTO task_runs ({_COLUMNS}) SELECT * FROM (VALUES {_values(_WIDTH, count)}) "
         f"WHERE column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET {updates}"
+    )
+
+
+def _new_sql(count: int) -> str:
+    """Insert done tasks whose rows cannot be there yet: what is the same for all is said once, before the rows."""
+    columns = ", ".join(f"column{place}" for place in range(1, _NEW_WIDTH + 1))
+    return (
+        f"INSERT INTO task_runs (status, progress, attempt, pipeline_id, run_id, {_NEW_COLUMNS}) "
+        f"SELECT 'done', 1.0, 1, ?, ?, {columns} FROM (VALUES {_values(_NEW_WIDTH, count)}) "
+        "WHERE column1 IS NOT NULL"
     )
 
 
@@ -80,9 +94,9 @@ def _keyed_sql(count: int) -> str:
     return f"SELECT id FROM task_runs WHERE pipeline_id IS NOT NULL AND id IN ({', '.join('?' * count)})"
 
 
-_PUT, _PROGRESS, _FINISH, _ARCHIVE, _KEYED = (
+_PUT, _NEW, _PROGRESS, _FINISH, _ARCHIVE, _KEYED = (
     {size: build(size) for size in SIZES}
-    for build in (_put_sql, _progress_sql, _finish_sql, _archive_sql, _keyed_sql)
+    for build in (_put_sql, _new_sql, _progress_sql, _finish_sql, _archive_sql, _keyed_sql)
 )
 
 
@@ -108,6 +122,34 @@ class Said:
         self.finished: MsgTaskFinished | None = None
 
 
+class Numbers:
+    """The ids of new rows: given out in ascending order, beyond all that are on file; any thread.
+
+    Args:
+        highest: The highest id on file.
+    """
+
+    def __init__(self, highest: int) -> None:
+        self._lock = threading.Lock()
+        self._first = self._next = highest + 1
+
+    def give(self, count: int) -> range:
+        """Return ids that are nobody else's."""
+        with self._lock:
+            first, self._next = self._next, self._next + count
+            return range(first, self._next)
+
+    def claim(self, numbers: Iterable[int]) -> set[int]:
+        """Return those that were given out; the others, which somebody said by himself, never will be.
+
+        Both under one lock: a number that is free must not be given away before its row is written.
+        """
+        with self._lock:
+            given = {number for number in numbers if self._first <= number < self._next}
+            self._next = max(self._next, *(number + 1 for number in numbers), self._first)
+            return given
+
+
 class TaskTable:
     """Writes ``task_runs`` and the archive of past attempts; the writer's thread, inside its transaction."""
 
@@ -116,13 +158,12 @@ class TaskTable:
         self._write = transaction.write
         self.pipeline_id: int | None = None
         self.run_id: int | None = None
-        # Ids above this have no row. Ids that are given out begin at first_given.
-        self._ceiling: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM task_runs").fetchone()[0]
-        self.first_given = self.next_id = self._ceiling + 1
+        # Ids above this have no row.
+        self.ceiling: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM task_runs").fetchone()[0]
+        self.numbers = Numbers(self.ceiling)
         self.next_provisional: int = conn.execute(
             "SELECT MIN(0, COALESCE(MIN(id), 0)) - 1 FROM task_runs"
         ).fetchone()[0]
-
         self.written = False
 
     # --- attempts of an engine: their whole row is known ---
@@ -130,7 +171,21 @@ class TaskTable:
     def put_attempts(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
         """Store the present state of attempts, finished or still running."""
         self._number(finished)
-        seen = [attempt.glimpse() for attempt in finished]
+        new: list[Attempt] = []
+        seen: list[Glimpse] = []
+        for attempt in finished:
+            if (
+                attempt.row == "new"
+                and attempt.status == "done"
+                and attempt.recorded is None
+                and attempt.attempt == 1
+            ):
+                new.append(attempt)  # most are, and one insert is all they cost
+            else:
+                seen.append(attempt.glimpse())
+        new_rows = list(map(_new_row, new))
+        for size, flat in padded(new_rows, _NEW_WIDTH):
+            self._write(_NEW[size], [self.pipeline_id, self.run_id, *flat])
         rows = [self._row(glimpse, glimpse.attempt.status) for glimpse in seen]
         rows += [self._row(glimpse, "running") for glimpse in live]
         overwriting = []
@@ -146,10 +201,9 @@ class TaskTable:
             self._archive(overwriting, keyed_allowed=self.pipeline_id is not None)
         for size, flat in padded(rows, _WIDTH):
             self._write(_PUT[size], flat)
-        if rows:
+        if new or rows:
             self.written = True
-            self._ceiling = max(self._ceiling, *(row[0] for row in rows))
-            self.next_id = max(self.next_id, self._ceiling + 1)
+            self.ceiling = max(self.ceiling, *(row[0] for row in chain(new_rows, rows)))
 
     def _row(self, glimpse: Glimpse, status: str) -> tuple[Any, ...]:
         attempt = glimpse.attempt
@@ -179,10 +233,9 @@ class TaskTable:
         nameless = [attempt for attempt in finished if attempt.row == "provisional"]
         if nameless:
             said = [attempt.task_id for attempt in finished if attempt.row == "old"]
-            self.next_id = max(self.next_id, self._ceiling + 1, *(number + 1 for number in said))
-            for attempt in nameless:
-                attempt.task_id, attempt.row = self.next_id, "new"
-                self.next_id += 1
+            self.numbers.claim((self.ceiling, *said))
+            for attempt, number in zip(nameless, self.numbers.give(len(nameless)), strict=True):
+                attempt.task_id, attempt.row = number, "new"
 
     def _withdraw(self, provisional: int) -> None:
         """Remove the row that stood in until the task had a number."""
@@ -215,9 +268,7 @@ class TaskTable:
             self._write(_FINISH[size], flat)
         self.written = True
         if starts or finishes:
-            self._ceiling = max(self._ceiling, *touched, *(row[0] for row in finishes))
-            if self._ceiling >= self.next_id:
-                self.next_id = self._ceiling + 1
+            self.ceiling = max(self.ceiling, *touched, *(row[0] for row in finishes))
 
     def _started_row(self, number: int, words: Said) -> tuple[Any, ...]:
         started, progress, finished = words.started, words.progress, words.finished
@@ -255,7 +306,7 @@ class TaskTable:
         """Keep the past: rows about to be overwritten move to ``pipeloom_attempts``."""
         if not keyed_allowed:
             self._refuse_keyed(numbers)
-        old = [(number,) for number in numbers if number <= self._ceiling]
+        old = [(number,) for number in numbers if number <= self.ceiling]
         for size, flat in padded(old, 1):
             self._write(_ARCHIVE[size], flat)
 
@@ -266,10 +317,8 @@ class TaskTable:
     def keyed_among(self, numbers: Iterable[int]) -> set[int]:
         """Return those numbers whose rows belong to a keyed pipeline, on file or given out by this run."""
         numbers = list(numbers)
-        given: set[int] = set()
-        if self.pipeline_id is not None:
-            given.update(number for number in numbers if self.first_given <= number < self.next_id)
-        old = [(number,) for number in numbers if number <= self._ceiling]
+        given = self.numbers.claim(numbers) if self.pipeline_id is not None else set()
+        old = [(number,) for number in numbers if number <= self.ceiling]
         for size, flat in padded(old, 1):
             given.update(row[0] for row in self._conn.execute(_KEYED[size], flat))
         return given
