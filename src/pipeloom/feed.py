@@ -26,7 +26,7 @@ from pipeloom.writer import Request
 
 __all__ = ["Feed"]
 
-_LARGEST: Final = 1024
+_LARGEST: Final = 512
 _QUICK_S: Final = 0.05
 _SLOW_S: Final = 0.5
 _NAME_LIMIT: Final = 200

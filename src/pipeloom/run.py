@@ -44,7 +44,7 @@ __all__ = ["Job", "OnError", "Run"]
 OnError = Literal["raise", "collect", "stop"]
 
 _TICK_S: Final = 0.1
-_CAPACITY: Final = 8192  # so that workers go on while a batch is gathered
+_CAPACITY: Final = 4096  # so that workers go on while a batch is gathered
 _LEAVE_S: Final = 1.0  # how long workers get to notice that the writer is dead
 
 

@@ -35,6 +35,7 @@ _PAST: Final = (
 _NEW_COLUMNS: Final = "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s"
 _NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
 _new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
+_MANY_NEW: Final = 64
 SIZES: Final = (8, 64, 512)
 _WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
 
@@ -171,18 +172,20 @@ class TaskTable:
     def put_attempts(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
         """Store the present state of attempts, finished or still running."""
         self._number(finished)
-        new: list[Attempt] = []
-        seen: list[Glimpse] = []
-        for attempt in finished:
-            if (
-                attempt.row == "new"
-                and attempt.status == "done"
-                and attempt.recorded is None
-                and attempt.attempt == 1
-            ):
-                new.append(attempt)  # most are, and one insert is all they cost
-            else:
-                seen.append(attempt.glimpse())
+        # Most are done at their first try and cannot have a row yet: a leaner statement inserts them. Beside others
+        # a few of them join those, since each statement more is a wait for the interpreter lock.
+        new = [
+            a for a in finished if a.row == "new" and a.status == "done" and a.recorded is None and a.attempt == 1
+        ]
+        others: Sequence[Attempt] = finished
+        if len(new) == len(finished) and not live:
+            others = ()
+        elif len(new) < _MANY_NEW:
+            new = []
+        else:
+            fresh = set(map(id, new))
+            others = [attempt for attempt in finished if id(attempt) not in fresh]
+        seen = [attempt.glimpse() for attempt in others]
         new_rows = list(map(_new_row, new))
         for size, flat in padded(new_rows, _NEW_WIDTH):
             self._write(_NEW[size], [self.pipeline_id, self.run_id, *flat])
