@@ -127,7 +127,13 @@ def _migrate_1(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
-_MIGRATIONS: Final = (_migrate_1,)
+def _migrate_2(conn: sqlite3.Connection) -> None:
+    """Keep the traceback of a log record, and how a run was started."""
+    conn.execute("ALTER TABLE pipeloom_logs ADD COLUMN error TEXT")
+    conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN command TEXT")
+
+
+_MIGRATIONS: Final = (_migrate_1, _migrate_2)
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from time import monotonic
 from typing import Any, Final, Literal
 
@@ -17,6 +20,7 @@ from pipeloom.attempt import Attempt, Glimpse
 from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.tasks import SIZES, TaskTable, padded
+from pipeloom.text import storable
 
 __all__ = ["Admission", "RunLedger", "RunSpec"]
 
@@ -93,7 +97,7 @@ class RunLedger:
         }
         self.run_id = self._conn.execute(
             "INSERT INTO pipeloom_runs (pipeline_id, status, started_at, expected, workers, executor, host, pid, "
-            "versions) VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?)",
+            "versions, command) VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.pipeline_id,
                 utc_now(),
@@ -103,6 +107,7 @@ class RunLedger:
                 platform.node(),
                 os.getpid(),
                 json.dumps(versions),
+                storable(command_of(sys.orig_argv)),
             ),
         ).lastrowid
         if spec.pipeline is not None and spec.standalone:
@@ -278,6 +283,25 @@ class RunLedger:
             "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ? WHERE id = ?",
             (status, utc_now(), elapsed_s, self.run_id),
         )
+
+
+def command_of(words: Sequence[str]) -> str:
+    """Return how a program was started, up to its script or target: what follows may hold secrets.
+
+    Args:
+        words: As in ``sys.orig_argv``, n ≥ 1.
+    """
+    program, *rest = words
+    shown = [PurePath(program).name]
+    while rest:
+        word = rest.pop(0)
+        if word == "-c":
+            return f"{shown[0]} -c …"
+        name = PurePath(word).name
+        shown = ["pipeloom"] if name == "pipeloom" and "-m" not in shown else [*shown, word]
+        if not word.startswith("-") and name not in ("pipeloom", "run"):
+            break
+    return shlex.join(shown) + (" …" if rest else "")
 
 
 def _drop_frames(exception: BaseException | None) -> None:
