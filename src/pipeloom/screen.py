@@ -7,7 +7,7 @@ workers' slots: the cost depends on what fits on the screen, not on the number o
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Final, Protocol
@@ -19,16 +19,16 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeloom.attempt import Attempt, fraction
+from pipeloom.pace import Pace, duration, per_second, time_left
 from pipeloom.rlog import SharedConsole
 from pipeloom.text import clean, describe
 
-__all__ = ["Screen", "Watched", "screen_for"]
+__all__ = ["Screen", "Watched", "bar", "screen_for"]
 
 logger = logging.getLogger("pipeloom")
 
 _REDRAW_S: Final = 0.25
 _LINE_S: Final = 5.0
-_RATE_WINDOW_S: Final = 10.0
 _MAX_RUNNING: Final = 16
 _MAX_FAILURES: Final = 3
 
@@ -104,7 +104,7 @@ class Figures:
         self.expected = expected
         self.run: Watched | None = None
         self.began = monotonic()
-        self._samples: deque[tuple[float, int]] = deque([(self.began, 0)])
+        self._pace = Pace(self.began)
 
     def begin(self, run: Watched) -> None:
         self.run = run
@@ -119,15 +119,6 @@ class Figures:
         """Inputs dealt with, skipped ones included."""
         return self.ended + (self.run.skipped if self.run else 0)
 
-    def rate(self, now: float) -> float:
-        """Return tasks per second over about the last ten seconds."""
-        ended = self.ended
-        self._samples.append((now, ended))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_WINDOW_S:
-            self._samples.popleft()
-        since, before = self._samples[0]
-        return (ended - before) / (now - since) if now > since else 0.0
-
     def summary(self, now: float) -> str:
         """Return counts, rate and time in one line."""
         run = self.run
@@ -139,11 +130,10 @@ class Figures:
                 parts.append(f"{count:,} {word}")
         if run.skipped:
             parts.append(f"{run.skipped:,} skipped")
-        rate = self.rate(now)
-        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
-        parts.append(duration(now - self.began))
-        if self.expected is not None and rate > 0 and (left := self.expected - self.seen) > 0:
-            parts.append(f"{duration(left / rate)} left")
+        rate = self._pace.rate(now, self.ended)
+        parts += [per_second(rate), duration(now - self.began)]
+        if left := time_left(rate, self.expected, self.seen):
+            parts.append(left)
         return " · ".join(parts)
 
 
@@ -235,7 +225,7 @@ class LiveScreen:
         tail = f" {seen:,}/{expected:,} {int(share * 100):3d} %"
         room = max(min(width - line.cell_len - len(tail) - 3, 60), 0)
         line.append("  ")
-        line.append_text(_bar(share, room))
+        line.append_text(bar(share, room))
         return line.append(tail, style="bold")
 
 
@@ -274,7 +264,8 @@ class LineScreen:
         self._console.print(Text(text), soft_wrap=True)
 
 
-def _bar(share: float, width: int) -> Text:
+def bar(share: float, width: int) -> Text:
+    """Return a bar of ``width`` cells, filled by ``share`` (0..1)."""
     filled = int(share * width)
     return Text("━" * filled, style="green").append("━" * (width - filled), style="bright_black")
 
@@ -287,7 +278,7 @@ def _running_line(attempt: Attempt, shown_name: str, name_width: int, now: float
     line.append_text(name).append("  ")
     share = fraction(step, total)
     if total:
-        line.append_text(_bar(share, max(min(width // 5, 24), 4))).append(f" {int(share * 100):3d} %")
+        line.append_text(bar(share, max(min(width // 5, 24), 4))).append(f" {int(share * 100):3d} %")
     elif step:
         line.append(f"{step:,.0f}")
     line.append(f"  {duration(now - attempt.t0)}", style="dim")
@@ -302,14 +293,3 @@ def _failure_lines(failures: Sequence[Attempt], room: int) -> Iterator[Text]:
     for attempt in failures[-room:] if room > 0 else ():
         why = clean(attempt.message or attempt.status, 120)
         yield Text().append("  ✗ ", style="red").append(clean(attempt.name, 40)).append(f"  {why}", style="red")
-
-
-def duration(seconds: float) -> str:
-    """Return a time as ``3.2 s``, ``4:05`` or ``1:02:03``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,63 @@
+"""How fast, how long, how much longer: the figures of a run as people read them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+__all__ = ["Pace", "duration", "per_second", "time_left"]
+
+_WINDOW_S: Final = 10.0
+
+
+class Pace:
+    """Tasks per second over about the last ten seconds; since the beginning, while that is less.
+
+    Args:
+        began: When the run began, on the caller's clock, in seconds; may be long ago.
+    """
+
+    def __init__(self, began: float) -> None:
+        self._samples: deque[tuple[float, int]] = deque([(began, 0)])
+
+    def rate(self, now: float, ended: int) -> float:
+        """Return tasks per second.
+
+        Args:
+            now: On the same clock.
+            ended: How many tasks have ended since the beginning.
+        """
+        samples = self._samples
+        samples.append((now, ended))
+        while len(samples) > 2 and now - samples[1][0] >= _WINDOW_S:
+            samples.popleft()
+        since, before = samples[0]
+        return max(ended - before, 0) / (now - since) if now > since else 0.0
+
+
+def per_second(rate: float) -> str:
+    """Return a rate as ``812/s`` or ``3.2/s``."""
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+
+
+def time_left(rate: float, expected: int | None, seen: int) -> str | None:
+    """Return ``4:05 left``; ``None`` when it is not known, or nothing is left."""
+    if expected is None or rate <= 0 or expected <= seen:
+        return None
+    return f"{duration((expected - seen) / rate)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as ``3.2 s``, ``4:05``, ``1:02:03`` or ``3 d 4 h``."""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes_over = divmod(minutes, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    if hours < 48:
+        return f"{hours}:{minutes_over:02d}:{rest:02d}"
+    return f"{hours // 24:,} d {hours % 24} h"
