@@ -94,7 +94,7 @@ def _cells(task: TaskRow) -> tuple[Any, ...]:
     from pipeloom.text import clean
 
     return (
-        str(task.task_id),
+        str(task.id),
         Text(clean(task.name, 80)),
         Text(clean(task.status), style=_STYLES.get(task.status, "red")),
         f"{task.progress * 100:.0f} %",

@@ -1,7 +1,7 @@
 """The database file: its connection, its schema, and who may write it."""
 
 from pipeloom.db.connection import Durability, connect, connect_readonly, storage_error, wal_checkpoint
-from pipeloom.db.ownership import Ownership
+from pipeloom.db.ownership import Ownership, owner_of
 from pipeloom.db.schema import SCHEMA_VERSION, check_schema, init_schema
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "connect",
     "connect_readonly",
     "init_schema",
+    "owner_of",
     "storage_error",
     "wal_checkpoint",
 ]

@@ -8,6 +8,8 @@ file's identity answers for this process.
 from __future__ import annotations
 
 import os
+import struct
+import sys
 import threading
 from pathlib import Path
 from typing import Final, Self
@@ -21,7 +23,7 @@ except ImportError:  # Windows; written for it, never tested there
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
-__all__ = ["Ownership"]
+__all__ = ["Ownership", "owner_of"]
 
 _guard = threading.Lock()
 Identity = tuple[int, int]
@@ -92,6 +94,66 @@ class Ownership:
         self.release()
 
 
+def owner_of(db_path: Path) -> int | None:
+    """Return the process that runs an engine on this file, ``None`` when none does; any thread, never blocks.
+
+    Takes no lock and makes no file. The registry is asked first: closing a descriptor of a lock file that this
+    process holds would drop the lock.
+
+    Returns:
+        Its id as it calls itself, which in a container may be another than the one seen from outside; 0 when
+        there is an owner, or may be one, that cannot be told from here.
+
+    Source: https://www.man7.org/linux/man-pages/man2/fcntl_locking.2.html (F_GETLK)
+    """
+    real = Path(os.path.realpath(db_path))
+    lock_path = real.with_name(real.name + "-lock")
+    with _guard:
+        known = _identity(lock_path)
+        if known is None:
+            return None
+        own = _descriptors.get(known)
+        if _identity(real) in _held or (own is not None and own in _held.values()):
+            return os.getpid()
+        if own is not None:
+            return _locker(own)
+        try:
+            descriptor = os.open(lock_path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return 0
+        try:
+            return _locker(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# struct flock: type, whence, start, length, pid on Linux; start, length, pid, type, whence on macOS and the BSDs.
+_FLOCK: Final = struct.Struct("@hhqqi" if sys.platform == "linux" else "@qqihh")
+_TYPE, _PID = (0, 4) if sys.platform == "linux" else (3, 2)
+
+
+def _locker(descriptor: int) -> int | None:
+    """Return who has locked an open lock file, without taking the lock."""
+    if fcntl is None:
+        # Windows keeps everybody else from reading locked bytes.
+        try:
+            os.pread(descriptor, 1, 0)
+        except (AttributeError, OSError):
+            return 0
+        return None
+    question = [0] * 5
+    question[_TYPE] = fcntl.F_WRLCK
+    try:
+        answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _FLOCK.pack(*question)))
+    except OSError:
+        return 0
+    if answer[_TYPE] == fcntl.F_UNLCK:
+        return None
+    return _owner(descriptor) or max(answer[_PID], 0)
+
+
 def _identity(path: Path) -> Identity | None:
     try:
         found = os.stat(path)
@@ -149,6 +211,7 @@ def _unlock(descriptor: int) -> None:
 
 
 def _owner(descriptor: int) -> int | None:
+    """Return what the owner wrote into the file: its id as it calls itself."""
     try:
         return int(os.pread(descriptor, 20, 0))
     except (OSError, ValueError):

@@ -1,0 +1,408 @@
+"""Every question to a ledger that somebody who watches may have.
+
+Opens the file ``mode=ro``, reads briefly, leaves no cursor open: it never writes, checkpoints or holds up a run.
+A ``History`` is used in the thread that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pipeloom.clock import utc_now
+from pipeloom.db import owner_of
+from pipeloom.history import rows
+from pipeloom.history.failures import Group, Groups
+from pipeloom.history.reading import Reader
+from pipeloom.history.rows import (
+    AttemptRow,
+    ErrorGroup,
+    LogRow,
+    Overview,
+    RejectedRow,
+    RunRow,
+    TaskDetail,
+    TaskRow,
+)
+from pipeloom.history.tasks import FAILED, Order, Question, numbers, select
+from pipeloom.text import storable
+
+__all__ = ["History"]
+
+_PREFIXES: Final = ("path:", "date:", "datetime:", "uuid:", "str:", "int:", "json:")
+_RECENT_RUNS: Final = 100  # among which a run can be open: each run that opens the file closes those before it
+_MATCHES: Final = 20
+_PAGE: Final = 5000
+_TRIES: Final = 1000
+_LOWEST: Final = -(1 << 63)
+_TRACEBACK: Final = 8000  # characters of its end that are compared
+
+
+class History:
+    """Read-only access to one ledger; a context manager.
+
+    Args:
+        db_path: The file.
+        deadline_s: How long one question may take, in seconds.
+
+    Raises:
+        StorageError: No such file, or no database; later, from any method: it cannot be read, or does not answer
+            in time.
+        SchemaError: A database without a ledger, or with a newer one.
+    """
+
+    def __init__(self, db_path: Path, *, deadline_s: float = 5.0) -> None:
+        self._reader = Reader(db_path, deadline_s)
+        self.path = self._reader.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; closing twice is fine."""
+        self._reader.close()
+
+    def changed(self) -> bool:
+        """Say whether something was committed since the last call; true the first time. Costs microseconds."""
+        return self._reader.changed()
+
+    def is_same_file(self) -> bool:
+        """Say whether the path still names the file that was opened; if not, open it again."""
+        return self._reader.is_same_file()
+
+    # --- runs ---
+
+    def running_owner(self) -> int | None:
+        """Return the process that runs an engine on the file now; see :func:`pipeloom.db.owner_of`."""
+        return owner_of(self.path)
+
+    def is_alive(self, run: RunRow) -> bool:
+        """Say whether a run is going on now."""
+        return bool(self._open_runs(run.run_id)) and run.run_id not in self._dead()
+
+    def runs(self, limit: int, before: int | None = None) -> list[RunRow]:
+        """Return runs, the latest first; ``before`` is the number below which the list goes on."""
+        if before is not None:
+            return self._runs("WHERE r.id < ?", before, limit=limit)
+        return self._runs("", limit=limit)
+
+    def run(self, run_id: int) -> RunRow | None:
+        """Return one run."""
+        found = self._runs("WHERE r.id = ?", run_id, limit=1) if rows.fits(run_id) else []
+        return found[0] if found else None
+
+    def latest_run(self) -> RunRow | None:
+        """Return the run that began last."""
+        found = self.runs(1)
+        return found[0] if found else None
+
+    def _runs(self, where: str, *params: Any, limit: int) -> list[RunRow]:
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
+        dead = self._dead()
+        command = "r.command" if self._reader.has_column("pipeloom_runs", "command") else "NULL"
+        found = self._reader.rows(
+            "SELECT r.id, p.name, r.status, r.started_at, r.finished_at, r.elapsed_s, r.expected, r.done, "
+            f"r.failed, r.cancelled, r.timed_out, r.skipped, r.workers, r.pid, r.executor, r.host, {command}, "
+            "r.versions "
+            f"FROM pipeloom_runs r LEFT JOIN pipeloom_pipelines p ON p.id = r.pipeline_id {where} "
+            "ORDER BY r.id DESC LIMIT ?",
+            (*params, limit),
+        )
+        return [_as_of_now(rows.run_row(row), dead) for row in found]
+
+    def _open_runs(self, *only: int) -> list[tuple[Any, ...]]:
+        """Return (number, process) of the runs that say they are going on."""
+        return self._reader.rows(
+            "SELECT id, pid FROM (SELECT id, pid, status FROM pipeloom_runs "
+            f"{f'WHERE id IN {numbers(only)} ' if only else ''}ORDER BY id DESC LIMIT ?) WHERE status = 'running'",
+            (_RECENT_RUNS,),
+        )
+
+    def _dead(self) -> list[int]:
+        """Return the runs that say they are going on while their process is gone.
+
+        They are asked twice: a run that closes says so first and lets go of the file then. What is dead stays so.
+        """
+        if not (said := self._open_runs()):
+            return []
+        owner = owner_of(self.path)
+        gone = [number for number, pid in said if owner is None or (owner and pid is not None and pid != owner)]
+        return [number for number, _ in self._open_runs(*gone)] if gone else []
+
+    # --- tasks ---
+
+    def overview(self, limit: int) -> Overview:
+        """Return counts, the latest run, and up to ``limit`` tasks: running, bad, queued, then done ones."""
+        counts = self.counts()
+        bad = [status for status in counts if status not in ("running", "queued", "done")]
+        tasks: list[TaskRow] = []
+        for status in (["running"], bad, ["queued"], ["done"]):
+            tasks += self.tasks(limit=limit - len(tasks), status=status)
+        return Overview(counts, self.latest_run(), tasks)
+
+    def counts(self, run_id: int | None = None) -> dict[str, int]:
+        """Return status → number of tasks; of those last tried in one run, if given."""
+        dead = self._dead()
+        if run_id is not None:
+            found = self._reader.rows(
+                "SELECT status, COUNT(*) FROM task_runs WHERE run_id = ? GROUP BY status",
+                (run_id if rows.fits(run_id) else None,),
+            )
+        else:
+            # Counting all rows and those in the index is several times faster than grouping all rows.
+            (_, everything), *found = self._reader.rows(
+                "SELECT NULL, COUNT(*) FROM task_runs UNION ALL "
+                "SELECT * FROM (SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' GROUP BY status)"
+            )
+            found.append(("done", everything - sum(number for _, number in found)))
+        counts = {rows.words(status): number for status, number in found if number}
+        if dead and (run_id is None or run_id in dead):
+            for status, number in self._reader.rows(
+                "SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' AND status IN ('running', 'queued') "
+                f"AND run_id IN {numbers(dead if run_id is None else [run_id])} GROUP BY status"
+            ):
+                counts[status] = counts.get(status, 0) - number
+                counts["interrupted"] = counts.get("interrupted", 0) + number
+        return {status: number for status, number in counts.items() if number > 0}
+
+    def tasks(
+        self,
+        *,
+        limit: int,
+        after_id: int | None = None,
+        status: str | Iterable[str] | None = None,
+        name: str | None = None,
+        run_id: int | None = None,
+        slower_than_s: float | None = None,
+        order: Order = "recent",
+    ) -> list[TaskRow]:
+        """Return tasks.
+
+        Args:
+            limit: At most so many.
+            after_id: The number of the last task of the page before.
+            status: One or more.
+            name: Part of the name or the key, in any case.
+            run_id: Last tried in this run.
+            slower_than_s: Took longer, in seconds; a running one, until now.
+            order: ``recent`` and ``oldest`` go by number, ``slowest`` by time taken.
+
+        Raises:
+            ValueError: ``limit`` is negative, or ``order`` none of the three.
+        """
+        if not all(rows.fits(number) for number in (after_id, run_id, limit) if number is not None):
+            raise ValueError("limit, after_id and run_id must be within 64 bits")
+        dead, now = self._dead(), utc_now()
+        after = None
+        if after_id is not None:
+            took = self._reader.rows(f"{select(dead)} WHERE t.id = :id", {"id": after_id, "now": now})
+            after = (after_id, rows.task_row(took[0]).elapsed_s if took else None)
+        question = Question(
+            limit=limit,
+            statuses=(status,) if isinstance(status, str) else None if status is None else tuple(status),
+            word=name,
+            run_id=run_id,
+            slower_than_s=slower_than_s,
+            order=order,
+            after=after,
+            dead=dead,
+            now=now,
+        )
+        return [rows.task_row(row) for row in self._reader.rows(*question.sql())]
+
+    def running(self, limit: int) -> list[TaskRow]:
+        """Return the tasks that are running now, the lowest numbers first."""
+        return self.tasks(limit=limit, status="running", order="oldest")
+
+    def failures(self, limit: int, run_id: int | None = None) -> list[TaskRow]:
+        """Return tasks that ended otherwise than well, the one that ended last first."""
+        found: list[TaskRow] = []
+        for status in FAILED:  # numbers follow time closely: a few more of each are sure to hold the last ones
+            found += self.tasks(limit=limit + 200 if limit else 0, status=status, run_id=run_id)
+        return sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True)[:limit]
+
+    def find(self, word: str) -> list[TaskRow]:
+        """Return up to 20 tasks that a word means: a number, else a key, else a name, else a part of one."""
+        word = storable(word)
+        number = _number(word)
+        if number is not None and (found := self._matching("t.id = :word", number)):
+            return found
+        return (
+            self.with_key(word) or self._matching("t.name = :word", word) or self.tasks(limit=_MATCHES, name=word)
+        )
+
+    def with_key(self, word: str) -> list[TaskRow]:
+        """Return up to 20 tasks with this key: as stored, or as it was before it got its prefix."""
+        word = storable(word)
+        number = _number(word)
+        keys = {f"key{place}": f"{prefix}{word}" for place, prefix in enumerate(("", *_PREFIXES))}
+        values: dict[str, Any] = keys if number is None else {**keys, "number": number}
+        # The index is by pipeline, then key: one look per pipeline.
+        return self._matching(
+            "t.key IS NOT NULL AND t.pipeline_id IN (SELECT id FROM pipeloom_pipelines) "
+            f"AND t.key IN ({', '.join(f':{name}' for name in values)})",
+            **values,
+        )
+
+    def _matching(self, where: str, word: Any = None, **values: Any) -> list[TaskRow]:
+        found = self._reader.rows(
+            f"{select(self._dead())} WHERE {where} ORDER BY t.id LIMIT {_MATCHES}",
+            {"now": utc_now(), "word": word, **values},
+        )
+        return [rows.task_row(row) for row in found]
+
+    def task(self, task_id: int) -> TaskDetail | None:
+        """Return everything about one task."""
+        if not rows.fits(task_id):
+            return None
+        found = self._reader.rows(
+            f"{select(self._dead(), in_full=True)} WHERE t.id = :id", {"id": task_id, "now": utc_now()}
+        )
+        return rows.task_detail(found[0]) if found else None
+
+    def attempts(self, task_id: int) -> list[AttemptRow]:
+        """Return the tries of one task, the first one first, at most the last 1,000; the present one is last."""
+        if not rows.fits(task_id):
+            return []
+        columns = "attempt, {}, progress, message, started_at, finished_at, elapsed_s, rows_written, worker, error"
+        past = self._reader.rows(
+            f"SELECT * FROM (SELECT rowid, task_id, run_id, {columns.format('status')} FROM pipeloom_attempts "
+            f"WHERE task_id = ? ORDER BY rowid DESC LIMIT {_TRIES}) ORDER BY rowid",
+            (task_id,),
+        )
+        present = self.task(task_id)
+        tries = [rows.attempt_row(row[1:], is_present=False) for row in past]
+        return tries if present is None else [*tries, _present(present)]
+
+    # --- failures, by what is the same ---
+
+    def error_groups(self, run_id: int | None = None, limit: int = 50) -> list[ErrorGroup]:
+        """Return failures grouped by exception, place and what their messages share, the largest group first.
+
+        Reads all failures, page by page: seconds for a million, in bounded memory.
+        """
+        groups = Groups()
+        dead = self._dead()
+        for status in FAILED:
+            sources = [("t.status = ?", status)]
+            if status == "interrupted" and dead:
+                gone = f"t.run_id IN {numbers(dead)} AND t.status = ?"
+                sources += [(gone, "running"), (gone, "queued")]
+            for where, value in sources:
+                for page in self._failing(where, value, run_id):
+                    for row in page:
+                        groups.add(row[0], status, *row[1:])
+        found = []
+        for group in groups.largest(max(limit, 0)):
+            example, task = self._matching("t.id = :word", group.example), self.task(group.example)
+            if example and task is not None:  # nobody has deleted it meanwhile
+                found.append(_error_group(group, example[0], task.error))
+        return found
+
+    def _failing(self, where: str, value: str, run_id: int | None) -> Iterable[Sequence[tuple[Any, ...]]]:
+        last = _LOWEST
+        mine = "" if run_id is None else f"AND t.run_id = {int(run_id)} "
+        while True:
+            page = self._reader.rows(
+                f"SELECT t.id, substr(t.message, 1, 400), substr(t.error, -{_TRACEBACK}), t.finished_at, t.run_id "
+                f"FROM task_runs t WHERE t.status <> 'done' AND {where} {mine}AND t.id > ? "
+                f"ORDER BY t.id LIMIT {_PAGE}",
+                (value, last),
+            )
+            yield page
+            if len(page) < _PAGE:
+                return
+            last = page[-1][0]
+
+    # --- what was said along the way ---
+
+    def logs(self, task_id: int, after_id: int = 0, limit: int = 1000, *, newest: bool = False) -> list[LogRow]:
+        """Return a task's log records beyond number ``after_id``, in order.
+
+        Args:
+            task_id: The task.
+            after_id: Number of the last record that was seen.
+            limit: At most so many.
+            newest: The last ones, rather than the first ones.
+        """
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
+        error = "error" if self._reader.has_column("pipeloom_logs", "error") else "NULL"
+        found = self._reader.rows(
+            f"SELECT id, task_id, run_id, attempt, at, level, logger, message, {error} FROM pipeloom_logs "
+            f"WHERE task_id = ? AND id > ? ORDER BY id {'DESC' if newest else ''} LIMIT ?",
+            (task_id, after_id, limit),
+        )
+        return [rows.log_row(row) for row in (reversed(found) if newest else found)]
+
+    def rejected(self, limit: int, task_id: int | None = None) -> list[RejectedRow]:
+        """Return messages that could not be applied, the latest first; of one task, if given."""
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
+        found = self._reader.rows(
+            "SELECT id, run_id, task_id, at, kind, content, error FROM pipeloom_rejected "
+            f"{'' if task_id is None else 'WHERE task_id = ? '}ORDER BY id DESC LIMIT ?",
+            (limit,) if task_id is None else (task_id, limit),
+        )
+        return [rows.rejected_row(row) for row in found]
+
+
+def _as_of_now(run: RunRow, dead: Sequence[int]) -> RunRow:
+    """Return a run with its time until now, or as interrupted when its process is gone."""
+    if run.status != "running":
+        return run
+    if run.run_id in dead:
+        return rows.unclosed(run)
+    try:
+        elapsed = (datetime.fromisoformat(utc_now()) - datetime.fromisoformat(run.started_at)).total_seconds()
+    except (ValueError, TypeError):  # written by hand; one without a time zone
+        return run
+    return rows.lasting(run, max(elapsed, 0.0))
+
+
+def _error_group(group: Group, example: TaskRow, traceback: str | None) -> ErrorGroup:
+    return ErrorGroup(
+        exception=group.exception,
+        message=group.message,
+        status=group.status,
+        count=group.count,
+        first_at=group.first_at,
+        last_at=group.last_at,
+        example=example,
+        traceback=traceback,
+        where=group.where,
+        run_ids=tuple(sorted(group.run_ids, reverse=True)),
+    )
+
+
+def _present(task: TaskDetail) -> AttemptRow:
+    return AttemptRow(
+        task_id=task.id,
+        run_id=task.run_id,
+        attempt=task.attempt,
+        status=task.status,
+        progress=task.progress,
+        message=task.message,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
+        elapsed_s=task.elapsed_s,
+        rows_written=task.rows_written,
+        worker=task.worker,
+        error=task.error,
+        is_present=True,
+    )
+
+
+def _number(word: str) -> int | None:
+    """Return the number that a word is, if SQLite can hold it."""
+    try:
+        number = int(word)
+    except ValueError:
+        return None
+    return number if rows.fits(number) else None

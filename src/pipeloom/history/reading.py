@@ -1,0 +1,135 @@
+"""One read-only connection whose every question has an end: in time, and with no cursor left open.
+
+The file may be hostile. A view in place of a table can run for ever: SQLite asks every few thousand steps whether
+to go on, and past the deadline it does not. Text need not be UTF-8: what is not is shown as its escape.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from pipeloom.db import SCHEMA_VERSION, connect_readonly, storage_error
+from pipeloom.db.schema import schema_version
+from pipeloom.errors import SchemaError, StorageError
+from pipeloom.text import clean
+
+__all__ = ["Reader"]
+
+_STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock: well under a millisecond
+
+
+class Reader:
+    """Asks one ledger; used in the thread that made it.
+
+    Args:
+        db_path: The file.
+        deadline_s: How long one question may take.
+
+    Raises:
+        StorageError: No such file, or no database, or it does not answer in time.
+        SchemaError: A database without a ledger, or with a newer one.
+
+    Source: https://www.sqlite.org/c3ref/progress_handler.html, https://www.sqlite.org/pragma.html#pragma_query_only
+    """
+
+    def __init__(self, db_path: Path, deadline_s: float) -> None:
+        self.path = Path(db_path)
+        self._deadline_s = deadline_s
+        self._until = 0.0
+        self._seen_version: int | None = None
+        self._identity = _identity(self.path)
+        self._conn = connect_readonly(self.path)
+        try:
+            self._conn.execute("PRAGMA query_only = ON")
+            self._conn.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
+            self._conn.create_function("folded", 1, _folded, deterministic=True)
+            self._conn.set_progress_handler(self._is_late, _STEPS)
+            self._check()
+        except BaseException:
+            self._conn.close()
+            raise
+
+    def _check(self) -> None:
+        self._until = monotonic() + self._deadline_s
+        try:
+            version = schema_version(self._conn)
+        except SchemaError as error:
+            raise SchemaError(f"{clean(self.path)}: {error}", path=self.path) from error
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+        if version == 0:
+            raise SchemaError(
+                f"{clean(self.path)}: this database has no pipeloom ledger: name one that a run has written",
+                path=self.path,
+            )
+        if version > SCHEMA_VERSION:
+            raise SchemaError(
+                f"{clean(self.path)}: written by a newer pipeloom (schema {version}): upgrade to read it",
+                path=self.path,
+            )
+
+    def close(self) -> None:
+        """Let go of the file; closing twice is fine."""
+        self._conn.close()
+
+    def rows(self, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of one question; it must bound them itself.
+
+        Raises:
+            StorageError: The file cannot be read, or does not answer in time.
+        """
+        self._until = monotonic() + self._deadline_s
+        try:
+            with closing(self._conn.execute(sql, params)) as cursor:
+                return cursor.fetchall()
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+
+    def has_column(self, table: str, column: str) -> bool:
+        """Say whether a table has a column now: an older file gets them when a run opens it."""
+        return bool(self.rows("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column)))
+
+    def changed(self) -> bool:
+        """Say whether another connection has committed since the last call; true the first time.
+
+        Source: https://www.sqlite.org/pragma.html#pragma_data_version
+        """
+        before, self._seen_version = self._seen_version, self.rows("PRAGMA data_version")[0][0]
+        return before != self._seen_version
+
+    def is_same_file(self) -> bool:
+        """Say whether the path still names the file that was opened."""
+        return self._identity is not None and _identity(self.path) == self._identity
+
+    def _is_late(self) -> bool:
+        return monotonic() > self._until
+
+    def _named(self, error: sqlite3.Error) -> BaseException:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            if not self._is_late():  # Ctrl-C came while SQLite asked whether to go on
+                return KeyboardInterrupt()
+            return StorageError(
+                f"{clean(self.path)}: no answer within {self._deadline_s:g} s, so the question was given up: ask "
+                "for less (a run, a status), or check the file for views of another program",
+                path=self.path,
+            )
+        return storage_error(error, self.path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _folded(value: object) -> str:
+    """Fold the case of what may be more than ASCII; SQLite's ``lower`` knows A to Z only."""
+    return "" if value is None else str(value).casefold()

@@ -1,0 +1,159 @@
+"""Which tasks, and in what order: the SQL of a list, always bounded, by an index wherever there is one.
+
+A task that says ``running`` or ``queued`` while its run's process is gone counts as ``interrupted`` here, as it
+will in the file once a run opens it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from pipeloom.text import ascii_lower, storable
+
+__all__ = ["FAILED", "Order", "Question"]
+
+Order = Literal["recent", "oldest", "slowest"]
+"""By number, the last first; by number; by time taken, the longest first."""
+
+FAILED: Final = ("error", "timed_out", "interrupted", "cancelled")
+"""What is no good end; such tasks run again when the program is called again."""
+
+_OPEN: Final = ("running", "queued")
+_ALL_BUT_DONE: Final = "t.status <> 'done'"  # in these words, since the partial index is found by them
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a list of tasks is to show.
+
+    Attributes:
+        limit: At most so many.
+        statuses: Any of these; ``None`` for all.
+        word: Part of the name or the key, in any case.
+        run_id: Last tried in this run.
+        slower_than_s: Took longer than this; a running one, until now.
+        order: See :data:`Order`.
+        after: (number, time taken) of the task after which the list goes on.
+        dead: Runs whose process is gone though they say ``running``.
+        now: The present, ISO 8601.
+    """
+
+    limit: int
+    statuses: tuple[str, ...] | None
+    word: str | None
+    run_id: int | None
+    slower_than_s: float | None
+    order: Order
+    after: tuple[int, float | None] | None
+    dead: Sequence[int]
+    now: str
+
+    def __post_init__(self) -> None:
+        if self.limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {self.limit}")
+        if self.order not in get_args(Order):
+            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, not {self.order!r}")
+
+    def sql(self) -> tuple[str, dict[str, Any]]:
+        """Return one statement and its values.
+
+        Each status is a bounded look into the index of its own; the rows are built only for what is shown.
+        """
+        params: dict[str, Any] = {"limit": self.limit, "now": self.now}
+        filters = self._filters(params)
+        parts = [
+            f"SELECT id FROM (SELECT t.id FROM task_runs t WHERE {' AND '.join([*part, *filters]) or '1'} "
+            f"ORDER BY {self._by()} LIMIT :limit)"
+            for part in self._parts(params)
+        ]
+        return (
+            f"{select(self.dead)} WHERE t.id IN ({' UNION ALL '.join(parts)}) ORDER BY {self._by()} LIMIT :limit",
+            params,
+        )
+
+    def _by(self) -> str:
+        return {
+            "recent": "t.id DESC",
+            "oldest": "t.id",
+            "slowest": f"{elapsed(self.dead)} DESC, t.id DESC",
+        }[self.order]
+
+    def _parts(self, params: dict[str, Any]) -> list[list[str]]:
+        """Return one condition per status, or a single empty one."""
+        if self.statuses is None:
+            return [[]]
+        parts = []
+        gone = f"t.run_id IN {numbers(self.dead)}"
+        for place, status in enumerate(dict.fromkeys(self.statuses)):
+            params[f"status{place}"] = storable(status)
+            part = [f"t.status = :status{place}"]
+            if status != "done":
+                part.insert(0, _ALL_BUT_DONE)
+            if self.dead and status in _OPEN:
+                part.append(f"(t.run_id IS NULL OR NOT {gone})")
+            parts.append(part)
+            if self.dead and status == "interrupted":
+                parts += [[_ALL_BUT_DONE, f"t.status = '{open_one}'", gone] for open_one in _OPEN]
+        return parts or [["0"]]
+
+    def _filters(self, params: dict[str, Any]) -> list[str]:
+        filters = []
+        if self.run_id is not None:
+            params["run"] = self.run_id
+            filters.append("t.run_id = :run")
+        if self.slower_than_s is not None:
+            params["slower"] = self.slower_than_s
+            filters.append(f"{elapsed(self.dead)} > :slower")
+        if self.word:
+            params["word"] = ascii_lower(self.word) if self.word.isascii() else storable(self.word.casefold())
+            fold = "lower" if self.word.isascii() else "folded"
+            filters.append(f"(instr({fold}(t.name), :word) OR instr({fold}(t.key), :word))")
+        if self.after is not None:
+            filters.append(self._beyond(*self.after, params))
+        return filters
+
+    def _beyond(self, number: int, took_s: float | None, params: dict[str, Any]) -> str:
+        params["after"] = number
+        if self.order == "oldest":
+            return "t.id > :after"
+        if self.order == "recent":
+            return "t.id < :after"
+        time = elapsed(self.dead)
+        if took_s is None:
+            return f"({time} IS NULL AND t.id < :after)"
+        params["took"] = took_s
+        return f"({time} < :took OR {time} IS NULL OR ({time} = :took AND t.id < :after))"
+
+
+def select(dead: Iterable[int], *, in_full: bool = False) -> str:
+    """Return ``SELECT … FROM`` for tasks ``t``, in the order of the fields of ``TaskRow``; needs ``:now``."""
+    dead = list(dead)
+    name, message = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
+    status = (
+        f"CASE WHEN t.status IN {_OPEN} AND t.run_id IN {numbers(dead)} THEN 'interrupted' ELSE t.status END"
+        if dead
+        else "t.status"
+    )
+    more = ", t.result, t.error, EXISTS (SELECT 1 FROM pipeloom_state s WHERE s.task_id = t.id)"
+    return (
+        f"SELECT t.id, t.key, {name}, {status}, t.progress, {message}, t.started_at, t.finished_at, "
+        f"{elapsed(dead)}, t.rows_written, t.attempt, t.worker, t.run_id, p.name{more if in_full else ''} "
+        "FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
+    )
+
+
+def elapsed(dead: Iterable[int]) -> str:
+    """Return the expression for seconds taken, until ``:now`` while running."""
+    dead = list(dead)
+    alive = f" AND (t.run_id IS NULL OR t.run_id NOT IN {numbers(dead)})" if dead else ""
+    return (
+        f"COALESCE(t.elapsed_s, CASE WHEN t.status = 'running'{alive} THEN "
+        "MAX(0.0, (julianday(:now) - julianday(t.started_at)) * 86400.0) END)"
+    )
+
+
+def numbers(values: Iterable[int]) -> str:
+    """Return numbers, n ≥ 1, as a list in SQL."""
+    return f"({', '.join(str(int(value)) for value in values)})"
