@@ -31,8 +31,17 @@ def filled(path, rows=100, **options):
 # --- the read-write connection ---
 
 
-@pytest.mark.parametrize(("wal", "mode"), [(True, "wal"), (False, "delete")])
-@pytest.mark.parametrize(("durability", "synchronous"), [("off", 0), ("normal", 1), ("full", 2)])
+@pytest.mark.parametrize(
+    ("wal", "mode", "durability", "synchronous"),
+    [
+        (True, "wal", "off", 0),
+        (True, "wal", "normal", 1),
+        (True, "wal", "full", 2),
+        (False, "delete", "off", 0),
+        (False, "delete", "normal", 2),  # NORMAL could corrupt
+        (False, "delete", "full", 3),  # EXTRA: the commit is the journal's removal
+    ],
+)
 def test_a_file_is_opened_as_asked(db, wal, mode, durability, synchronous):
     """Journal mode and durability; checkpoints are the writer's; transactions are explicit."""
     with closing(connect(db, wal=wal, durability=durability)) as conn:

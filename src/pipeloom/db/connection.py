@@ -18,6 +18,11 @@ Durability = Literal["full", "normal", "off"]
 """What a commit waits for: ``full`` the disk, ``normal`` the disk only at checkpoints, ``off`` nothing."""
 
 MEMORY: Final = ":memory:"
+# A rollback journal commits by removing the journal, and only EXTRA makes that durable; NORMAL could even corrupt.
+# Source: https://www.sqlite.org/pragma.html#pragma_synchronous
+_SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
+_SYNCHRONOUS_JOURNAL: Final = {"full": "EXTRA", "normal": "FULL", "off": "OFF"}
+
 _BUSY_S: Final = 2.0
 _CACHE_KIB: Final = 6144
 _STATEMENTS: Final = 256
@@ -84,7 +89,7 @@ def connect(
                 f"{mode}): use a local disk" + (", or pass wal=False" if wal else ""),
                 path=db_path,
             )
-        conn.execute(f"PRAGMA synchronous = {durability.upper()}")
+        conn.execute(f"PRAGMA synchronous = {(_SYNCHRONOUS if wal else _SYNCHRONOUS_JOURNAL)[durability]}")
         if durability == "full" and sys.platform == "darwin":
             conn.execute("PRAGMA fullfsync = ON")
         # Auto-checkpoints hide their errors: the writer checkpoints between batches instead.
