@@ -7,7 +7,7 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check insta
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fix setup clean
+.PHONY: help demo test check faults bench fix setup clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: check-static ## format check, lint, types, and the whole test suite
 
 check: check-static ## the same with the fast tests only: under a minute, never rewrites a file
 	$(BIN)/pytest -m "not slow"
+
+faults: .venv/ready ## every fault at every instant (over an hour): make faults ONLY=test_kill.py
+	PIPELOOM_FAULTS=full $(BIN)/pytest -s tests/faults/$(ONLY)
 
 .PHONY: check-static
 check-static: .venv/ready

@@ -1,0 +1,168 @@
+"""How many of each, which tools this machine has, and child processes that never outlive their test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Final, NoReturn
+
+import pytest
+
+FULL: Final = os.environ.get("PIPELOOM_FAULTS") == "full"
+"""``make faults``: everything, rather than a sample that fits into ``make test``."""
+
+LIMIT_S: Final = 60 if FULL else 40  # for one child process
+GONE_S: Final = 10  # no process is left alive after this
+HERE: Final = Path(__file__).parent
+PROGRAMS: Final = HERE / "programs.py"
+WRONG: Final = HERE / "wrong.py"
+
+DONE, FAILED, USAGE, STORAGE, IN_USE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+KILLED: Final = -signal.SIGKILL
+
+
+def amount(quick: int, full: int) -> int:
+    """Return how many to try: a few in ``make test``, all of them in ``make faults``."""
+    return full if FULL else quick
+
+
+def sample(points: list[Any], quick: int) -> list[Any]:
+    """Return all points in a full run, else about ``quick`` of them, spread evenly, the first and last included."""
+    if FULL or len(points) <= quick:
+        return points
+    return [points[round(i * (len(points) - 1) / (quick - 1))] for i in range(quick)]
+
+
+def unable(reason: str) -> NoReturn:
+    """Skip with the reason, or fail where every tool must be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}: in CI this must be possible", pytrace=False)
+    pytest.skip(reason)
+
+
+def need(*tools: str) -> None:
+    """Skip, or fail in CI, unless these programs are installed."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        unable(f"not installed: {', '.join(missing)}")
+
+
+def need_root() -> None:
+    """Skip, or fail in CI, unless we may mount and change users."""
+    if os.geteuid() != 0:
+        unable("not root")
+
+
+def product(function: str, *, program: Path = PROGRAMS, **arguments: object) -> list[str]:
+    """Return the command that calls one of the programs as a user would."""
+    words = [f"--arg={name}={value}" for name, value in arguments.items()]
+    return [sys.executable, "-m", "pipeloom", "run", f"{program}:{function}", *words]
+
+
+def mistaken(function: str, **arguments: object) -> list[str]:
+    """Return the command that calls one of the wrong programs."""
+    return [sys.executable, str(WRONG), function, *(f"{name}={value}" for name, value in arguments.items())]
+
+
+def environment(**more: object) -> dict[str, str]:
+    """Return our environment with kept bytecode: hundreds of processes that each compile everything are slow."""
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    ours.setdefault("PYTHONPYCACHEPREFIX", str(HERE.parent.parent / ".cache" / "pycache"))
+    return ours | {name: str(value) for name, value in more.items()}
+
+
+class Child:
+    """A process with its descendants, in a group of its own."""
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        options.setdefault("env", environment())
+        self.process: subprocess.Popen[str] = subprocess.Popen(
+            command, text=True, start_new_session=True, preexec_fn=_hear_signals, **options
+        )
+
+    def wait(self, limit_s: float = LIMIT_S) -> tuple[int, str, str]:
+        """Return exit code, output and errors; fail when it, or anything it started, is still there in time."""
+        try:
+            out, err = self.process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            out, err = self.process.communicate()
+            raise AssertionError(f"still running after {limit_s} s:\n{out}\n{err}") from None
+        self.assert_gone()
+        return self.process.returncode, out or "", err or ""
+
+    def assert_gone(self) -> None:
+        """Fail when a descendant is still alive 10 s after its end."""
+        deadline = monotonic() + GONE_S
+        while _group_alive(self.process.pid):
+            if monotonic() > deadline:
+                self.kill()
+                raise AssertionError("a process outlived the run")
+            sleep(0.01)
+
+    def say(self, number: int) -> None:
+        """Send a signal to the process alone."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it with all its descendants."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """End it, whatever it does, and close its pipes."""
+        with self.process:
+            self.kill()
+
+
+def _hear_signals() -> None:
+    """Whoever started us with nohup or ``&`` may have made our children deaf."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+Start = Callable[..., Child]
+
+
+@contextmanager
+def children() -> Iterator[Start]:
+    """Start processes that do not outlive the block."""
+    started: list[Child] = []
+
+    def start(command: list[str], **options: Any) -> Child:
+        child = Child(command, **options)
+        started.append(child)
+        return child
+
+    try:
+        yield start
+    finally:
+        for child in started:
+            child.close()
+
+
+def until(question: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
+    """Ask again and again until the answer is true; fail when it never is."""
+    deadline = monotonic() + limit_s
+    while not (answer := question()):
+        assert monotonic() < deadline, f"not in {limit_s} s: {what}"
+        sleep(0.005)
+    return answer
