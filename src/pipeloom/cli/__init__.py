@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "demo": ("demo", "Run pretended tasks, to see what a run looks like."),
     "examples": ("examples", "Complete programs on real data, to start from."),
     "init-db": ("init_db", "Create a database with an empty ledger."),
+    "report": ("report", "Write everything about one run into one HTML file."),
     "run": ("run", "Call a function of yours: FILE_OR_MODULE[:FUNCTION]."),
     "status": ("status", "Show the state of the tasks in a database."),
 }

@@ -1,5 +1,6 @@
 """Every read-only look at a ledger, in one place, with typed results."""
 
+from pipeloom.history.figures import RunFigures
 from pipeloom.history.history import History
 from pipeloom.history.rows import (
     AttemptRow,
@@ -22,6 +23,7 @@ __all__ = [
     "Order",
     "Overview",
     "RejectedRow",
+    "RunFigures",
     "RunRow",
     "TaskDetail",
     "TaskRow",

@@ -15,6 +15,7 @@ from pipeloom.clock import utc_now
 from pipeloom.db import owner_of
 from pipeloom.history import rows
 from pipeloom.history.failures import Group, Groups
+from pipeloom.history.figures import RunFigures
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import (
     AttemptRow,
@@ -27,6 +28,7 @@ from pipeloom.history.rows import (
     TaskRow,
 )
 from pipeloom.history.tasks import FAILED, Order, Question, numbers, select
+from pipeloom.history.timeline import read_figures
 from pipeloom.text import storable
 
 __all__ = ["History"]
@@ -100,6 +102,10 @@ class History:
         """Return the run that began last."""
         found = self.runs(1)
         return found[0] if found else None
+
+    def figures(self, run: RunRow) -> RunFigures:
+        """Return what the attempts of a run add up to, past ones included; reads all of them, page by page."""
+        return read_figures(self._reader.rows, run, utc_now())
 
     def _runs(self, where: str, *params: Any, limit: int) -> list[RunRow]:
         if limit < 0:

@@ -1,0 +1,157 @@
+"""``pipeloom report``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pipeloom.cli.options import db_option, say, verbose_option
+
+if TYPE_CHECKING:
+    from pipeloom.history import ErrorGroup, History, RunFigures, RunRow
+
+_GROUPS: Final = 50
+_DEADLINE_S: Final = 60.0  # for one of the questions; nobody waits for their answers but who asked for the file
+_OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", "-lock", "-cancel")
+
+
+@click.command(name="report")
+@db_option
+@click.option("--run", "run_id", type=int, metavar="N", help="The run's number. Default: the latest.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Where to write it; - is standard output. Default: <database>-run-N.html, here.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the same figures as JSON instead.")
+@verbose_option
+def command(db: Path, run_id: int | None, output: Path | None, as_json: bool, verbose: int) -> None:  # noqa: ARG001
+    """Write everything about one run into one HTML file to pass on; reads only, also while the run is going on.
+
+    The file needs no network and runs no script. It tells the names of tasks, messages and tracebacks of failures,
+    and the machine's name.
+    """
+    from pipeloom.clock import utc_now
+    from pipeloom.history import History
+    from pipeloom.page import run_page
+
+    to_stdout = output is not None and str(output) == "-"
+    if as_json and output is not None and not to_stdout:
+        raise click.UsageError("--json goes to standard output: leave out -o, and redirect it")
+    if output is not None and not to_stdout:
+        _check_place(output, db)
+    with History(db, deadline_s=_DEADLINE_S) as history:
+        run = _run(history, run_id)
+        figures = history.figures(run)
+        groups = history.error_groups(run.run_id, limit=_GROUPS + 1)
+    if as_json:
+        click.echo(json.dumps(_as_json(run, figures, groups), indent=2))
+        return
+    page = run_page(
+        run,
+        figures,
+        groups[:_GROUPS],
+        db_name=db.name,
+        made_at=utc_now(),
+        more_groups=len(groups) > _GROUPS,
+    ).encode()
+    if to_stdout:
+        click.echo(page, nl=False)
+        return
+    if output is None:
+        output = Path(f"{db.stem}-run-{run.run_id}.html")
+        _check_place(output, db)
+    _write(output, page)
+    say(f"{_shown(output)}: run {run.run_id}, {len(page) / 1024:,.0f} KiB")
+
+
+def _run(history: History, run_id: int | None) -> RunRow:
+    run = history.latest_run() if run_id is None else history.run(run_id)
+    if run is not None:
+        return run
+    latest = history.latest_run()
+    if latest is None:
+        raise click.ClickException(f"{_shown(history.path)}: no run in it yet, so there is nothing to report on")
+    raise click.ClickException(f"{_shown(history.path)}: no run {run_id} in it: the latest is {latest.run_id}")
+
+
+def _as_json(run: RunRow, figures: RunFigures, groups: list[ErrorGroup]) -> dict[str, Any]:
+    return {
+        "run": dataclasses.asdict(run),
+        "figures": dataclasses.asdict(figures),
+        "failures": [dataclasses.asdict(group) for group in groups[:_GROUPS]],
+        "more_failures": len(groups) > _GROUPS,
+    }
+
+
+def _check_place(output: Path, db: Path) -> None:
+    """Refuse to overwrite the database, what lies beside it, or anything that is not a page."""
+    place, database = Path(os.path.realpath(output)), Path(os.path.realpath(db))
+    if place in [database.with_name(database.name + suffix) for suffix in _OF_THE_DATABASE] or _is_same(
+        place, database
+    ):
+        raise click.UsageError(f"{_shown(output)} is the database, or belongs to it: write the report elsewhere")
+    if place.is_dir():
+        raise click.UsageError(
+            f"{_shown(output)} is a directory: name a file in it, such as {_shown(output)}/run.html"
+        )
+    if not place.parent.is_dir():
+        raise click.UsageError(
+            f"{_shown(output)}: the directory {_shown(place.parent)} does not exist: create it first"
+        )
+    try:
+        if place.is_file() and place.stat().st_size and not _is_page(place):
+            raise click.UsageError(
+                f"{_shown(output)} exists and is no HTML page: choose another name, or remove it"
+            )
+    except OSError as error:
+        raise click.UsageError(f"{_shown(output)}: {error.strerror}: choose another name") from error
+
+
+def _is_same(place: Path, database: Path) -> bool:
+    try:
+        return place.samefile(database)
+    except OSError:
+        return False
+
+
+def _is_page(place: Path) -> bool:
+    with place.open("rb") as file:
+        return file.read(200).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _write(output: Path, page: bytes) -> None:
+    """Put the page in its place as a whole: whoever reads it meanwhile sees the former one, or this one."""
+    from pipeloom.errors import StorageError
+
+    place = Path(os.path.realpath(output))
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        if place.exists() and not place.is_file():  # a pipe or a device
+            place.write_bytes(page)
+            return
+        try:
+            with beside.open("xb") as file:
+                file.write(page)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{_shown(output)}: cannot be written ({error.strerror}): choose another place with -o", path=output
+        ) from error
+
+
+def _shown(path: Path) -> str:
+    from pipeloom.text import clean
+
+    return clean(path)
