@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeloom.db import connect, connect_readonly, storage_error, wal_checkpoint
-from pipeloom.db.connection import MEMORY, is_fatal
+from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_fatal
 from pipeloom.errors import StorageError
 
 
@@ -43,7 +43,7 @@ def filled(path, rows=100, **options):
     ],
 )
 def test_a_file_is_opened_as_asked(db, wal, mode, durability, synchronous):
-    """Journal mode and durability; checkpoints are the writer's; transactions are explicit."""
+    """Journal mode and durability (a rollback journal needs one step more); checkpoints are the writer's."""
     with closing(connect(db, wal=wal, durability=durability)) as conn:
         assert pragma(conn, "journal_mode") == mode
         assert pragma(conn, "synchronous") == synchronous
@@ -350,3 +350,36 @@ def test_a_hostile_path_is_shown_harmlessly(tmp_path):
         connect_readonly(tmp_path / "\x1b[2J\u202e.db")
 
     assert str(refused.value).isprintable()
+
+
+# --- after the disk has failed ---
+
+
+def test_closing_after_a_failure_leaves_the_log(db):
+    """Byte for byte, and the database too; the next open finds everything, and the open transaction is gone."""
+    conn = connect(db)
+    conn.execute("CREATE TABLE t (n)")
+    conn.execute("INSERT INTO t VALUES (7)")
+    conn.execute("BEGIN IMMEDIATE")
+    conn.execute("INSERT INTO t VALUES (8)")
+    log = db.with_name(db.name + "-wal")
+    before = db.read_bytes(), log.read_bytes()
+
+    close_without_checkpoint(conn, db)
+
+    assert (db.read_bytes(), log.read_bytes()) == before
+    with pytest.raises(sqlite3.ProgrammingError):
+        conn.execute("SELECT 1")
+    with closing(connect(db)) as again:
+        assert again.execute("SELECT n FROM t").fetchall() == [(7,)]
+    assert not log.exists()  # closed as usual
+
+
+def test_closing_after_a_failure_closes_in_any_case(db):
+    """The file may be gone, the connection in memory, or closed already."""
+    conn = connect(db)
+    db.unlink()
+    for one in (conn, conn, connect(Path(MEMORY))):
+        close_without_checkpoint(one, db)
+        with pytest.raises(sqlite3.ProgrammingError):
+            one.execute("SELECT 1")

@@ -18,7 +18,12 @@ __all__ = ["db_option", "say", "verbose_option", "workers_option"]
 def db_option(function: F) -> F:
     """``--db PATH``."""
     return click.option(
-        "--db", "db", required=True, type=click.Path(path_type=Path), metavar="PATH", help="The database file."
+        "--db",
+        "db",
+        required=True,
+        type=click.Path(path_type=Path, readable=False),  # db says it better, with the exit code for storage
+        metavar="PATH",
+        help="The database file.",
     )(function)
 
 

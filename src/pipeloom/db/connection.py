@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import sys
@@ -9,13 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from pipeloom.db.place import check_file, check_file_system, check_place, is_read_only
 from pipeloom.errors import StorageError
 from pipeloom.text import clean
 
-__all__ = ["Durability", "connect", "connect_readonly", "is_fatal", "storage_error", "wal_checkpoint"]
+__all__ = [
+    "Durability",
+    "check_place",
+    "close_without_checkpoint",
+    "connect",
+    "connect_readonly",
+    "is_fatal",
+    "storage_error",
+    "wal_checkpoint",
+]
 
 Durability = Literal["full", "normal", "off"]
-"""What a commit waits for: ``full`` the disk, ``normal`` the disk only at checkpoints, ``off`` nothing."""
+"""What a power cut may take: ``full`` nothing committed, ``normal`` the last commits, ``off`` the file."""
 
 MEMORY: Final = ":memory:"
 # A rollback journal commits by removing the journal, and only EXTRA makes that durable; NORMAL could even corrupt.
@@ -26,6 +37,8 @@ _SYNCHRONOUS_JOURNAL: Final = {"full": "EXTRA", "normal": "FULL", "off": "OFF"}
 _BUSY_S: Final = 2.0
 _CACHE_KIB: Final = 6144
 _STATEMENTS: Final = 256
+_FILES: Final = 4  # the database, its log, the log's index, and the directory for a moment
+
 
 # Errors of the file or the machine: going on would lose data. Everything else is about one statement.
 # Source: https://www.sqlite.org/rescode.html
@@ -71,6 +84,7 @@ def connect(
     in_memory = str(db_path) == MEMORY
     if not in_memory:
         check_place(Path(db_path))
+        check_file_system(Path(db_path), wal=wal)
     conn: sqlite3.Connection | None = None
     try:
         conn = sqlite3.connect(db_path, timeout=_BUSY_S, isolation_level=None, cached_statements=_STATEMENTS)
@@ -81,6 +95,7 @@ def connect(
         if in_memory:
             conn.execute("PRAGMA synchronous = NORMAL")
             return conn
+        _check_whole(conn, Path(db_path))
         wanted = "wal" if wal else "delete"
         mode = conn.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
         if mode != wanted:
@@ -112,10 +127,12 @@ def connect_readonly(db_path: Path) -> sqlite3.Connection:
     Source: https://www.sqlite.org/uri.html (mode=ro; ``query_only`` alone would still allow checkpoints)
     """
     path = Path(db_path)
-    if not path.is_file():
-        raise StorageError(f"{clean(path)}: {'is a directory' if path.is_dir() else 'no such file'}", path=path)
+    check_file(path)
+    options = "mode=ro"
+    if is_read_only(path.absolute().parent) and not _size(path, "-wal"):
+        options += "&immutable=1"  # there nobody writes, and SQLite cannot make the -shm that it wants for a log
     try:
-        conn = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, isolation_level=None)
+        conn = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
         try:
             conn.execute("PRAGMA trusted_schema = OFF")
             conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -123,8 +140,35 @@ def connect_readonly(db_path: Path) -> sqlite3.Connection:
             conn.close()
             raise
     except sqlite3.Error as error:
-        raise storage_error(error, path) from error
+        raise _unreadable(error, path) from error
     return conn
+
+
+def close_without_checkpoint(conn: sqlite3.Connection, db_path: Path) -> None:
+    """Close a connection after the disk has failed, and leave the write-ahead log as it is.
+
+    Closing the last connection moves the log into the database and deletes it. After a failed write or sync, what
+    the system's cache shows need not be on the disk: the log is left to the next open, which checks every frame.
+    Rolls back first; the connection's own thread. From Python 3.12 on SQLite can be told. Before, a second
+    connection keeps this one from being the last, and a read-only one leaves the log alone.
+
+    Source: https://www.sqlite.org/c3ref/c_dbconfig_defensive.html (SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+    """
+    other: sqlite3.Connection | None = None
+    try:
+        try:
+            if conn.in_transaction:
+                conn.rollback()
+            if hasattr(conn, "setconfig"):
+                conn.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)  # type: ignore[attr-defined, unused-ignore]
+            elif str(db_path) != MEMORY:
+                other = connect_readonly(db_path)
+        except (sqlite3.Error, StorageError):
+            pass  # a disk that is gone cannot be checkpointed to either
+        conn.close()
+    finally:
+        if other is not None:
+            other.close()
 
 
 def wal_checkpoint(
@@ -148,30 +192,33 @@ def wal_checkpoint(
     conn.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
 
 
-def check_place(path: Path) -> None:
-    """Say in words what SQLite would call "unable to open database file"."""
-    directory = path.parent
+def _check_whole(conn: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that was cut off in the middle of its last page, whose missing bytes SQLite takes for zeros.
+
+    A file that lacks whole pages SQLite refuses by itself. While there is a log, the last page may be in that.
+    """
+    conn.execute("BEGIN")
     try:
-        is_directory = path.is_dir()
-    except OSError as error:
+        if not conn.execute("PRAGMA page_count").fetchone()[0] or _size(path, "-wal"):
+            return
+        page_bytes = conn.execute("PRAGMA page_size").fetchone()[0]
+        whole = _size(path) % page_bytes == 0
+    finally:
+        conn.execute("ROLLBACK")
+    if not whole:
         raise StorageError(
-            f"{clean(path, 200)}: no file can have this name ({error.strerror})", path=path
-        ) from None
-    if is_directory:
-        raise StorageError(
-            f"{clean(path)}: is a directory: name a file in it, such as {clean(path / 'out.db')}", path=path
-        )
-    if not directory.is_dir():
-        raise StorageError(
-            f"{clean(path)}: the directory {clean(directory)} does not exist: create it first", path=path
-        )
-    place = path if path.exists() else directory
-    if not os.access(place, os.W_OK) or not os.access(directory, os.W_OK | os.X_OK):
-        what = "it or its directory" if place is path else "in its directory"
-        raise StorageError(
-            f"{clean(path)}: no permission to write {what}, SQLite needs both: choose another place",
+            f"{clean(path)}: the database is damaged: its last page is cut off, as by an unfinished copy: "
+            "copy it again, or try `sqlite3 FILE .recover`; this one was left as it is",
             path=path,
         )
+
+
+def _size(path: Path, suffix: str = "") -> int:
+    """Return a file's size in bytes; 0 when there is none. ``os.stat`` opens nothing."""
+    try:
+        return os.stat(os.path.realpath(path) + suffix).st_size
+    except OSError:
+        return 0
 
 
 def primary_code(error: sqlite3.Error) -> int | None:
@@ -204,8 +251,43 @@ def storage_error(error: sqlite3.Error, path: object) -> StorageError:
         sqlite3.SQLITE_FULL: "the disk is full: free some space and run again; what was committed is safe",
         sqlite3.SQLITE_READONLY: "the file or its directory cannot be written: check the permissions",
         sqlite3.SQLITE_IOERR: "the disk reported an error: check it, then run again; what was committed is safe",
-        sqlite3.SQLITE_CANTOPEN: "SQLite cannot open it: check the path, the permissions and the open-files limit",
+        sqlite3.SQLITE_CANTOPEN: "SQLite cannot open it: check the path and the permissions",
         sqlite3.SQLITE_BUSY: "another process holds its lock: close that program, or wait, and run again",
     }.get(primary_code(error) or 0, "SQLite failed")
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        advice = "the disk is full, there is no room for the -shm file beside it: free some space and run again"
+    elif primary_code(error) == sqlite3.SQLITE_CANTOPEN and _out_of_descriptors():
+        advice = "this process may open no more files: close some, or raise the limit (ulimit -n), and run again"
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return StorageError(f"{clean(path)}: {advice} ({name}: {clean(error)})", path=path)
+
+
+def _unreadable(error: sqlite3.Error, path: Path) -> StorageError:
+    """Like ``storage_error``, for a reader, which needs no permission to write unless there is a log."""
+    if primary_code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and not _out_of_descriptors():
+        if not os.access(path, os.R_OK):
+            advice = "no permission to read it: ask its owner"
+        elif not os.access(path.absolute().parent, os.W_OK):
+            advice = (
+                "to read it, SQLite must write -shm beside it, and may not: read it as a user who may, or copy it "
+                "(with its -wal, if there is one) and read the copy"
+            )
+        else:
+            return storage_error(error, path)
+        return StorageError(f"{clean(path)}: {advice} ({error.sqlite_errorname})", path=path)
+    return storage_error(error, path)
+
+
+def _out_of_descriptors() -> bool:
+    """Say whether this process is about to run out of files it may open; SQLite only says that it cannot."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _FILES:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return False

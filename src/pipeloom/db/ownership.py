@@ -7,6 +7,7 @@ file's identity answers for this process.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
@@ -27,6 +28,16 @@ __all__ = ["Ownership", "owner_of"]
 
 _guard = threading.Lock()
 Identity = tuple[int, int]
+
+_ADVICE: Final = {
+    errno.ENOSPC: "free some space, and run again",
+    errno.EDQUOT: "your quota is used up: free some space, and run again",
+    errno.EMFILE: "this process may open no more files: close some, or raise the limit (ulimit -n)",
+    errno.ENFILE: "this machine may open no more files: close some programs",
+    errno.EISDIR: "a directory has that name: rename it, or use another file",
+}
+_OTHER_USER: Final = "run as the user whose it is, or use another file"
+_OTHER_PLACE: Final = "choose a place that can be written"
 
 _descriptors: Final[dict[Identity, int]] = {}  # lock file → its one descriptor
 _held: Final[dict[Identity, int]] = {}  # database → the descriptor that locks it
@@ -75,8 +86,16 @@ class Ownership:
                     path=db_path,
                     pid=pid,
                 )
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            try:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            except OSError as error:
+                _unlock(descriptor)
+                raise StorageError(
+                    f"{clean(db_path)}: cannot write {clean(lock_path.name)} beside it ({error.strerror}): "
+                    "free some space, and run again",
+                    path=db_path,
+                ) from error
             self._identity = _made(real)
             _held[self._identity] = descriptor
 
@@ -182,9 +201,10 @@ def _opened(lock_path: Path, db_path: Path) -> int:
             return _descriptors[known]
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
     except OSError as error:
+        is_there = os.path.lexists(lock_path)
         raise StorageError(
-            f"{clean(db_path)}: cannot create {clean(lock_path.name)} beside it ({error.strerror}): "
-            "choose a place that can be written",
+            f"{clean(db_path)}: cannot {'open' if is_there else 'create'} {clean(lock_path.name)} beside it "
+            f"({error.strerror}): {_ADVICE.get(error.errno or 0, _OTHER_USER if is_there else _OTHER_PLACE)}",
             path=db_path,
         ) from error
     made = os.fstat(descriptor)

@@ -10,6 +10,7 @@ import sqlite3
 from typing import Final
 
 from pipeloom.errors import SchemaError
+from pipeloom.text import clean
 
 __all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "schema_version"]
 
@@ -150,8 +151,9 @@ def schema_version(conn: sqlite3.Connection) -> int:
         row = conn.execute("SELECT value FROM pipeloom_meta WHERE key = 'schema_version'").fetchone()
         return int(row[0])
     except (sqlite3.OperationalError, TypeError, ValueError):
-        raise SchemaError(
-            "this database has a pipeloom_meta of another program: use another file; this one was left as it is"
+        raise _refusal(
+            conn,
+            "this database has a pipeloom_meta of another program: use another file; this one was left as it is",
         ) from None
 
 
@@ -166,9 +168,10 @@ def check_schema(conn: sqlite3.Connection) -> int:
     """
     version = schema_version(conn)
     if version > SCHEMA_VERSION:
-        raise SchemaError(
+        raise _refusal(
+            conn,
             f"this file was written by a newer pipeloom (schema {version}, this version knows {SCHEMA_VERSION}): "
-            "upgrade pipeloom, or use another file"
+            "upgrade pipeloom, or use another file; this one was left as it is",
         )
     if version == 0:
         _check_adoptable(conn)
@@ -201,19 +204,27 @@ def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
         conn.execute("COMMIT")
 
 
+def _refusal(conn: sqlite3.Connection, why: str) -> SchemaError:
+    path = conn.execute("PRAGMA database_list").fetchone()[2]  # empty in memory
+    return SchemaError(f"{clean(path)}: {why}" if path else why, path=path or None)
+
+
 def _check_adoptable(conn: sqlite3.Connection) -> None:
     taken = conn.execute(
         "SELECT type, name FROM sqlite_master WHERE name LIKE 'pipeloom!_%' ESCAPE '!' "
         "OR (lower(name) = 'task_runs' AND type <> 'table') ORDER BY name"
     ).fetchone()
     if taken is not None:
-        raise SchemaError(
-            f"this database has a {taken[0]} of its own named {taken[1]}, which pipeloom needs: use another file"
+        raise _refusal(
+            conn,
+            f"this database has a {taken[0]} of its own named {clean(taken[1])}, which pipeloom needs: use another "
+            "file; this one was left as it is",
         )
     if problem := _misfit(conn):
-        raise SchemaError(
+        raise _refusal(
+            conn,
             f"this database has a task_runs table of another program (it {problem}): use another file; "
-            "this one was left as it is"
+            "this one was left as it is",
         )
 
 
@@ -231,5 +242,5 @@ def _misfit(conn: sqlite3.Connection) -> str | None:
     ours = {*_CONTRACT_COLUMNS, *(declaration.split()[0] for declaration in _OUR_COLUMNS)}
     for name, (_, _, _, not_null, default, _) in columns.items():
         if name not in ours and not_null and default is None:
-            return f"needs a value for the column {name}"
+            return f"needs a value for the column {clean(name)}"
     return None

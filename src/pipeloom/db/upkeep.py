@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from pipeloom.db.connection import MEMORY, storage_error, wal_checkpoint
@@ -19,7 +18,6 @@ __all__ = ["Upkeep"]
 logger = logging.getLogger("pipeloom")
 
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
-_LOOK_S: Final = 1.0
 _PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
 
 
@@ -39,8 +37,9 @@ class Upkeep:
         self._conn = conn
         self._path = None if str(db_path) == MEMORY else Path(db_path)
         self._wal = wal
-        self._identity = self._look()
-        self._looked_at = monotonic()
+        self._identity = _look(self._path)
+        self._log = Path(os.path.realpath(db_path) + "-wal")
+        self._log_identity = _look(self._log) if wal else None
         self._changes = conn.total_changes
         self._interval = 2000
         self._warned_pages = _PINNED_PAGES
@@ -52,17 +51,44 @@ class Upkeep:
         Raises:
             StorageError: The file is no longer the one that was opened.
         """
-        now = monotonic()
-        if now - self._looked_at >= _LOOK_S:
-            self._looked_at = now
-            if self._path is not None and self._look() != self._identity:
-                raise StorageError(
-                    f"{clean(self._path)}: the file was replaced or removed while in use: put it back and run "
-                    "again; what was committed to it until then is in the file that was moved",
-                    path=self._path,
-                )
+        if self._path is not None:
+            self._check_still_there(self._path)
         if self._wal and self._conn.total_changes - self._changes >= self._interval:
             self._checkpoint()
+
+    def _check_still_there(self, path: Path) -> None:
+        """Look with every batch, at 2 µs each, so that the run's last commit is looked after as well."""
+        if _look(path) != self._identity:
+            self._save()
+            raise StorageError(
+                f"{clean(path)}: the file was replaced or removed while in use: put it back and run "
+                "again; what was committed to it until then is in the file that was moved",
+                path=path,
+            )
+        if not self._wal:
+            return
+        log = _look(self._log)
+        if self._log_identity is None:
+            self._log_identity = log
+        elif log != self._log_identity:
+            self._save()
+            raise StorageError(
+                f"{clean(self._log)}: was replaced or removed while in use, which can lose commits: what was in it "
+                "has been moved into the database; leave SQLite's files alone and run again",
+                path=path,
+            )
+
+    def _save(self) -> None:
+        """Move the log into the database, both of which SQLite still has open under whatever names.
+
+        A log that stayed would be applied to the file that has taken the place, and destroy it; one that was
+        removed could be read by nobody else.
+        """
+        try:
+            if self._wal:
+                wal_checkpoint(self._conn, "TRUNCATE")
+        except sqlite3.Error as error:
+            logger.warning("%s: could not be emptied: %s", clean(self._log), clean(error))
 
     def _checkpoint(self) -> None:
         """Move what can be moved; a failure here is reported and does not stop the commits."""
@@ -101,11 +127,13 @@ class Upkeep:
         if self._wal:
             wal_checkpoint(self._conn, "TRUNCATE")
 
-    def _look(self) -> tuple[int, int] | None:
-        if self._path is None:
-            return None
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+
+def _look(path: Path | None) -> tuple[int, int] | None:
+    """Return a file's identity; ``os.stat`` opens nothing."""
+    if path is None:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,183 @@
+"""Where a database file is to be: can SQLite work there? Looks, and opens nothing."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pipeloom.errors import StorageError
+from pipeloom.text import clean
+
+__all__ = ["Mount", "check_file", "check_file_system", "check_place", "is_read_only", "mount_of", "mounted"]
+
+logger = logging.getLogger("pipeloom")
+
+# SQLite refuses a path of more than 512 bytes less "-journal", and makes that name itself.
+# Source: https://sqlite.org/src/file/src/os.h (MAX_PATHNAME), https://sqlite.org/src/file/src/pager.c
+_PATH_BYTES: Final = 504
+_NAME_BYTES: Final = 255 - len("-journal")
+
+# Several machines see these at once, so neither their locks nor their memory maps can be relied on.
+# Source: https://www.sqlite.org/useovernet.html, https://www.sqlite.org/wal.html ("does not work over a network")
+_NETWORK: Final = """
+    9p acfs afs beegfs ceph cifs coda davfs gfs gfs2 glusterfs gpfs lustre mfs ncpfs nfs nfs4 ocfs2 orangefs panfs
+    pvfs2 smb3 smbfs vboxsf wekafs fuse.afp fuse.ceph fuse.ceph-fuse fuse.curlftpfs fuse.davfs fuse.gcsfuse
+    fuse.glusterfs fuse.goofys fuse.juicefs fuse.mfs fuse.mount-s3 fuse.rclone fuse.s3fs fuse.seaweedfs
+    fuse.smbnetfs fuse.sshfs fuse.vmhgfs-fuse
+"""
+_MOUNTS: Final = "/proc/self/mountinfo"
+
+
+class Mount(NamedTuple):
+    """Where a file system is mounted, and what kind it is."""
+
+    point: str
+    kind: str
+
+    @property
+    def is_network(self) -> bool:
+        """Several machines may see it. A machine's own root is not counted: nobody else writes there."""
+        return self.kind in _NETWORK.split() and self.point != "/"
+
+
+def check_place(path: Path) -> None:
+    """Say in words what SQLite would call "unable to open database file".
+
+    Raises:
+        StorageError: No writable database can be at this path.
+    """
+    found = _look(path)
+    if found is None:
+        _check_directory(path)
+    else:
+        _check_kind(path, found)
+    real = Path(os.path.realpath(path))
+    if len(os.fsencode(real.name)) > _NAME_BYTES or len(os.fsencode(real)) > _PATH_BYTES:
+        raise StorageError(
+            f"{clean(path, 200)}: too long a name: SQLite takes {_PATH_BYTES} bytes for the whole path, and "
+            f"{_NAME_BYTES} for the file: choose a shorter one",
+            path=path,
+        )
+    place = real if found is not None else real.parent
+    if is_read_only(real.parent):
+        raise StorageError(
+            f"{clean(path)}: is on a file system that is mounted read-only: choose another place", path=path
+        )
+    if not os.access(place, os.W_OK) or not os.access(real.parent, os.W_OK | os.X_OK):
+        what = "it or its directory" if found is not None else "in its directory"
+        raise StorageError(
+            f"{clean(path)}: no permission to write {what}, SQLite needs both: choose another place", path=path
+        )
+
+
+def check_file(path: Path) -> None:
+    """Say in words why there is nothing to read at this path.
+
+    Raises:
+        StorageError: There is no such file, or it is no plain file.
+    """
+    found = _look(path)
+    if found is None:
+        raise StorageError(f"{clean(path)}: no such file", path=path)
+    _check_kind(path, found)
+
+
+def check_file_system(path: Path, *, wal: bool) -> None:
+    """Refuse a write-ahead log on a network file system; warn of a rollback journal there.
+
+    A log needs memory that all who have the file open share, which ends at the machine. A rollback journal needs
+    only locks: many servers keep them, some do not.
+
+    Raises:
+        StorageError: It is on a network file system, and ``wal`` is true.
+    """
+    mount = mount_of(path)
+    if mount is None or not mount.is_network:
+        return
+    where = f"{clean(path)}: is on a network file system ({clean(mount.kind)} at {clean(mount.point)})"
+    if wal:
+        raise StorageError(
+            f"{where}, where a write-ahead log is not safe: use a local disk, or run_pipeline(..., wal=False)",
+            path=path,
+        )
+    logger.warning("%s, whose locks may not hold: let nobody on another machine open it during the run", where)
+
+
+def is_read_only(directory: Path) -> bool:
+    """Say whether a file system is mounted read-only; blocks on the disk."""
+    try:
+        return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+    except (AttributeError, OSError):  # Windows has no statvfs
+        return False
+
+
+def mount_of(path: Path) -> Mount | None:
+    """Return the mount that a path is on; ``None`` where the system does not say (it does on Linux)."""
+    try:
+        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+            return mounted(file.read(), os.path.realpath(path))
+    except OSError:
+        return None
+
+
+def mounted(mountinfo: str, real_path: str) -> Mount | None:
+    """Return the mount that an absolute path without links is on: the longest mount point, the last one mounted.
+
+    Source: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+    """
+    best: Mount | None = None
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")[0]
+        if not separator or len(fields) < 5 or not kind:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
+        inside = point in ("/", real_path) or real_path.startswith(point + "/")
+        if inside and (best is None or len(point) >= len(best.point)):
+            best = Mount(point, kind)
+    return best
+
+
+def _look(path: Path) -> os.stat_result | None:
+    """Return what is at a path, links followed; ``None`` when nothing is."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise StorageError(f"{clean(path, 200)}: no file can have this name (it holds NUL)", path=path) from None
+    except OSError as error:
+        what = {
+            errno.EACCES: "no permission to look into its directory: choose another place, or ask its owner",
+            errno.ELOOP: "symbolic links lead in a circle: name the file itself",
+            errno.ENAMETOOLONG: "too long a name: choose a shorter one",
+            errno.ENOTDIR: "what should be its directory is a file: choose another place",
+        }.get(error.errno or 0, f"cannot be looked at ({error.strerror}): choose another place")
+        raise StorageError(f"{clean(path, 200)}: {what}", path=path) from None
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse a file that cannot be made."""
+    real = Path(os.path.realpath(path))
+    if not real.parent.is_dir():
+        via = ", to which this link leads," if os.path.islink(path) else ""
+        raise StorageError(
+            f"{clean(path)}: the directory {clean(real.parent if via else path.parent)}{via} does not exist: "
+            "create it first",
+            path=path,
+        )
+
+
+def _check_kind(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise StorageError(
+            f"{clean(path)}: is a directory: name a file in it, such as {clean(path / 'out.db')}", path=path
+        )
+    if not stat.S_ISREG(found.st_mode):
+        kind = "pipe" if stat.S_ISFIFO(found.st_mode) else "socket" if stat.S_ISSOCK(found.st_mode) else "device"
+        raise StorageError(f"{clean(path)}: is a {kind}, and a database is a plain file: name another", path=path)

@@ -1,0 +1,83 @@
+"""A file that changes under the run: noticed, what was committed saved, and nothing of others' touched."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from pipeloom.db import connect
+from pipeloom.db.upkeep import Upkeep
+from pipeloom.errors import StorageError
+
+
+@pytest.fixture(params=[True, False], ids=["wal", "journal"])
+def wal(request):
+    """Both journal modes."""
+    return request.param
+
+
+@pytest.fixture
+def opened(db, wal):
+    """A connection that has committed a row, and who looks after it."""
+    with closing(connect(db, wal=wal)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        upkeep = Upkeep(conn, db, wal=wal)
+        upkeep.after_batch()
+        conn.execute("INSERT INTO t VALUES (7)")
+        upkeep.after_batch()
+        yield conn, upkeep
+
+
+def rows(path):
+    """What another program finds in a file."""
+    with closing(sqlite3.connect(path)) as conn:
+        return conn.execute("SELECT * FROM t").fetchall()
+
+
+def test_a_file_that_was_moved_has_everything(db, opened):
+    """At the next batch, not a second later: it may be the last one."""
+    moved = db.with_name("moved.db")
+    os.rename(db, moved)
+
+    with pytest.raises(StorageError, match="replaced or removed while in use"):
+        opened[1].after_batch()
+    assert rows(moved) == [(7,)]
+
+
+def test_a_file_that_took_the_place_is_left_alone(db, opened):
+    """A log that stayed beside it would be applied to it at its next open."""
+    other = db.with_name("other.db")
+    with closing(sqlite3.connect(other)) as conn:
+        conn.execute("CREATE TABLE t (their)")
+        conn.execute("INSERT INTO t VALUES ('theirs')")
+        conn.commit()
+    content = other.read_bytes()
+    os.replace(other, db)
+
+    with pytest.raises(StorageError, match="replaced or removed while in use"):
+        opened[1].after_batch()
+    opened[0].close()
+    assert db.read_bytes() == content
+    assert rows(db) == [("theirs",)]
+
+
+def test_a_removed_file_is_noticed(db, opened):
+    """SQLite itself would go on writing into nothing."""
+    db.unlink()
+
+    with pytest.raises(StorageError, match="replaced or removed while in use"):
+        opened[1].after_batch()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_removed_log_is_saved(db, opened):
+    """Only this connection still has it."""
+    db.with_name(db.name + "-wal").unlink()
+
+    with pytest.raises(StorageError, match=r"out\.db-wal: was replaced or removed"):
+        opened[1].after_batch()
+    opened[0].close()
+    assert rows(db) == [(7,)]
