@@ -25,7 +25,7 @@ LAYERS = {
     4: {"executors"},
     5: {"arguments", "feed", "work", "signals", "report", "run", "engine"},
     6: {"history", "page", "pictures"},
-    7: {"cli", "examples", "demo", "__main__"},
+    7: {"cli", "web", "examples", "demo", "__main__"},
 }
 LAYER_OF = {room: number for number, rooms in LAYERS.items() for room in rooms}
 ROOT = "pipeloom"

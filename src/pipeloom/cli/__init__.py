@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "report": ("report", "Write everything about one run into one HTML file."),
     "run": ("run", "Call a function of yours: FILE_OR_MODULE[:FUNCTION]."),
     "status": ("status", "Show the state of the tasks in a database."),
+    "web": ("web", "Show a database in the browser, live."),
 }
 
 

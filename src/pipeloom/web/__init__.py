@@ -1,0 +1,8 @@
+"""A ledger in the browser, live: ``pipeloom web``. Reads only; needs the extra ``web`` (Starlette, uvicorn).
+
+::
+
+    requests ─▶ guard ─▶ app ─▶ a few reading threads (each request its own short look)
+                          │
+    EventSource ◀─ events ◀─ hub ◀── one reader thread: file changed? ▸ build each part once ▸ hand to all viewers
+"""

@@ -1,0 +1,244 @@
+"""The pages and their addresses: a Starlette application.
+
+Each request reads in one of a few threads, with a ``History`` of its own, under a deadline. The event loop never
+touches the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from pipeloom.history import History
+from pipeloom.text import clean
+from pipeloom.web import parts, views
+from pipeloom.web.events import Events
+from pipeloom.web.guard import Guard
+from pipeloom.web.html import Html, join, tag
+from pipeloom.web.hub import Hub, View, problem_of
+from pipeloom.web.layout import frame, message_page
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Scope
+
+__all__ = ["Pages", "make_app"]
+
+_READERS: Final = 4
+_WAITING: Final = 32
+_DEADLINE_S: Final = 5.0
+_MAX_WORD: Final = 200
+_STATIC: Final = {"web.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+# The places of a view's parts, in order; a nested tuple stands side by side where there is room.
+_PLACES: Final[dict[type, tuple[Any, ...]]] = {
+    views.OverviewView: ("run", "running", "failures", "groups", "runs"),
+    views.TasksView: ("filters", "tasks"),
+    views.TaskView: ("task", "error", "result", "attempts", "logs"),
+    views.RunsView: ("runs",),
+    views.RunView: ("run", "pictures", "groups", "failures"),
+}
+_TITLES: Final = {views.TasksView: "Tasks", views.RunsView: "Runs", views.OverviewView: "Overview"}
+
+
+class Pages:
+    """What the application needs: the file, the hub, the reading threads.
+
+    Args:
+        db_path: The ledger; need not exist yet.
+        abort: Cuts the connection of a client's address.
+        max_viewers: How many streams may be open at once.
+    """
+
+    def __init__(
+        self, db_path: Path, *, abort: Callable[[Any], None] = lambda _: None, max_viewers: int | None = None
+    ) -> None:
+        self.db_path = db_path
+        self.database = clean(db_path.name, 100)
+        self.hub = Hub(db_path) if max_viewers is None else Hub(db_path, max_viewers=max_viewers)
+        self.events = Events(self.hub, view_of, abort)
+        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="pipeloom-web")
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:  # noqa: ARG002 - Starlette's signature
+        """Run the hub while the server runs."""
+        self.hub.start()
+        try:
+            yield
+        finally:
+            await self.hub.stop()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def show(self, request: Request) -> Response:
+        """Answer for any page: read, and put the parts into their places."""
+        view = view_of(request.scope)
+        if view is None:
+            return self._message(404, "No such page", "Nothing is at this address. Begin at the overview.")
+        if self._waiting >= _WAITING:
+            return PlainTextResponse(
+                "Too many pages are being read: try again in a moment.\n", 503, {"retry-after": "2"}
+            )
+        self._waiting += 1
+        try:
+            content = await asyncio.get_running_loop().run_in_executor(self._pool, self._read, view)
+        except parts.Missing as missing:
+            return self._message(404, "Not there", str(missing))
+        finally:
+            self._waiting -= 1
+        return HTMLResponse(self._page(view, content))
+
+    def _read(self, view: View) -> Mapping[str, str]:
+        """Read a view; one of the reading threads."""
+        try:
+            with History(self.db_path, deadline_s=_DEADLINE_S) as history:
+                return view.build(history, {})
+        except parts.Missing:
+            raise
+        except Exception as error:  # a damaged or foreign file can raise anything: the page says so, and stays
+            return {"notice": parts.notice(problem_of(error))}
+
+    def _page(self, view: Any, content: Mapping[str, str]) -> Html:
+        kind = type(view)
+        places = [_place("notice", content)]
+        if kind in (views.TasksView, views.RunsView):
+            places.append(tag("h1", _heading(view)))
+        places += [_place(name, content) for name in _PLACES[kind]]
+        if "spoken" in content or kind in (views.OverviewView, views.RunView):
+            inside = Html(content.get("spoken", ""))
+            spoken = tag("div", inside, id="spoken", class_="hidden-text", data_part=True, role="status")
+            places.append(spoken)
+        query = view.query() if kind is views.TasksView else None
+        return frame(
+            _heading(view),
+            join(places),
+            database=self.database,
+            path=view.path,
+            query=query,
+            events=events_address(view),
+        )
+
+    def _message(self, status: int, title: str, text: str) -> Response:
+        return HTMLResponse(message_page(title, text, database=self.database), status)
+
+
+def _heading(view: Any) -> str:
+    if isinstance(view, views.TaskView):
+        return f"Task {view.task_id}"
+    if isinstance(view, views.RunView):
+        return f"Run {view.run_id}"
+    if isinstance(view, views.TasksView) and view.run_id is not None:
+        return f"Tasks of run {view.run_id}"
+    return _TITLES[type(view)]
+
+
+def _place(name: str, content: Mapping[str, str]) -> Html:
+    inside = Html(content.get(name, ""))
+    return tag("div", inside, id=name, data_part=True, tabindex=-1, role="alert" if name == "notice" else None)
+
+
+def events_address(view: Any) -> str:
+    """Return where the news of a view come from."""
+    query: dict[str, Any] = {}
+    if isinstance(view, views.TasksView):
+        query = view.query(after=view.after)
+    elif isinstance(view, views.RunsView) and view.before is not None:
+        query = {"before": view.before}
+    return f"/events{view.path}" + (f"?{urlencode(query)}" if query else "")
+
+
+def view_of(scope: Scope) -> Any:
+    """Return the view that an address means, with or without ``/events`` before it; ``None`` when there is none."""
+    path = scope["path"].removeprefix("/events")
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))
+    room, _, number = path.strip("/").partition("/")
+    found = _number(number)
+    try:
+        if path == "/":
+            return views.OverviewView()
+        if path == "/tasks":
+            return _tasks_view(query)
+        if path == "/runs":
+            return views.RunsView(_optional(query.get("before")))
+    except ValueError:
+        return None
+    if found is not None and room == "tasks":
+        return views.TaskView(found)
+    if found is not None and room == "runs":
+        return views.RunView(found)
+    return None
+
+
+def _tasks_view(query: Mapping[str, str]) -> views.TasksView:
+    return views.TasksView(
+        status=query.get("status", "")[:40] or None,
+        word=query.get("q", "").strip()[:_MAX_WORD] or None,
+        run_id=_optional(query.get("run")),
+        slowest=query.get("order") == "slowest",
+        after=_optional(query.get("after")),
+    )
+
+
+def _optional(text: str | None) -> int | None:
+    """Return a number that need not be there.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not text:
+        return None
+    number = _number(text)
+    if number is None:
+        raise ValueError(text)
+    return number
+
+
+def _number(text: str) -> int | None:
+    """Return a number that SQLite can hold."""
+    if not text.removeprefix("-").isdecimal() or not text.isascii() or len(text) > 20:
+        return None
+    number = int(text)
+    return number if -(1 << 63) <= number < 1 << 63 else None
+
+
+def _static_route(name: str, kind: str) -> Route:
+    content = files("pipeloom.web").joinpath("static", name).read_bytes()
+
+    async def answer(request: Request) -> Response:  # noqa: ARG001 - Starlette's signature
+        return Response(content, media_type=kind)
+
+    return Route(f"/static/{name}", answer)
+
+
+def make_app(pages: Pages, port: int) -> ASGIApp:
+    """Return the application with its guard.
+
+    Args:
+        pages: What it shows.
+        port: The port that ``Host`` must name.
+    """
+
+    async def lost(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        return PlainTextResponse("There is nothing at this address.\n", 404)
+
+    app = Starlette(
+        routes=[
+            *(_static_route(name, kind) for name, kind in _STATIC.items()),
+            Route("/events{rest:path}", pages.events),
+            Route("/{rest:path}", pages.show),
+        ],
+        lifespan=pages.lifespan,
+        exception_handlers={HTTPException: lost},
+    )
+    return Guard(app, port)

@@ -1,0 +1,301 @@
+"""One reader for all viewers: looks whether the file changed, builds each part once, hands it to everyone.
+
+The reader is a thread with a ``History`` of its own. While nobody watches it sleeps and holds no file open; while
+nothing changes it asks for ``PRAGMA data_version`` and no more. What it built is handed to the event loop, where
+each viewer keeps the newest version of each part and nothing older: a slow viewer costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, time
+from typing import Any, Final, Protocol
+
+from pipeloom.errors import PipeloomError
+from pipeloom.history import History
+from pipeloom.text import clean, describe
+from pipeloom.web.parts import Missing, not_there, notice
+
+__all__ = ["MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer"]
+
+MAX_VIEWERS: Final = 64
+_LOOK_S: Final = 0.3
+_ALIVE_S: Final = 2.0
+_DUTY: Final = 5  # a view that is dear to build rests this many times as long
+_DEADLINE_S: Final = 2.0
+_END_S: Final = 0.5
+
+
+class View(Protocol):
+    """What can be watched; hashable, so that all its viewers share one."""
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds between two builds, at least."""
+
+    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
+        """Return the parts as HTML by their element's id; the thread of ``history``.
+
+        Args:
+            history: What to read.
+            memo: What the last build for the same viewers left. A true ``again`` asks to be called once more even
+                if nothing changes.
+        """
+
+
+class TooManyViewersError(PipeloomError):
+    """The page has as many viewers as it takes."""
+
+
+@dataclass(eq=False)
+class Viewer:
+    """One open event stream; used in the event loop only."""
+
+    view: View
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    pending: dict[str, bytes] = field(default_factory=dict)
+    gone: bool = False
+
+    def offer(self, parts: Mapping[str, bytes]) -> None:
+        """Keep the newest version of each part."""
+        self.pending.update(parts)
+        self.ready.set()
+
+    def leave(self) -> None:
+        """End the stream as soon as its task looks."""
+        self.gone = True
+        self.ready.set()
+
+    def take(self) -> bytes:
+        """Return everything that waits, as it goes over the wire."""
+        data = b"".join(self.pending.values())
+        self.pending.clear()
+        self.ready.clear()
+        return data
+
+
+@dataclass(eq=False)
+class _Watched:
+    """A view with at least one viewer. The event loop owns the first line, the reader the second."""
+
+    viewers: set[Viewer] = field(default_factory=set)
+    latest: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+
+    html: dict[str, str] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict)
+    stale: bool = True
+    rests_until: float = 0.0
+
+
+class Hub:
+    """The reader and its viewers. Start and stop it in the event loop; it is used there.
+
+    Args:
+        db_path: The ledger; need not exist yet.
+        max_viewers: How many streams may be open at once.
+    """
+
+    def __init__(self, db_path: Path, *, max_viewers: int = MAX_VIEWERS) -> None:
+        self._path = db_path
+        self._max_viewers = max_viewers
+        self._views: dict[View, _Watched] = {}  # changed in the event loop, under the lock
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._boot = secrets.token_hex(4)
+        self._number = 0
+        self.looks = 0  # times that the reader looked at the file
+
+    # --- the event loop's side ---
+
+    def start(self) -> None:
+        """Begin to read, once there are viewers."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="pipeloom-web-reader", daemon=True)
+        self._thread.start()
+
+    def end_streams(self) -> None:
+        """Let every stream end, and accept no new ones; safe to call from a signal handler's callback."""
+        self._stopping = True
+        for watched in self._views.values():
+            for viewer in watched.viewers:
+                viewer.leave()
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """End the streams and the reader; stopping twice is fine."""
+        self.end_streams()
+        if self._thread is not None:
+            # It may be in the middle of a long look. It only reads, so the end does not wait for that.
+            until = monotonic() + _END_S
+            while self._thread.is_alive() and monotonic() < until:
+                await asyncio.sleep(0.01)
+            self._thread = None
+
+    def join(self, view: View, seen: str = "") -> Viewer:
+        """Return a new viewer of ``view``, who is offered the present state at once.
+
+        Args:
+            view: What to watch.
+            seen: The id of the last event that a viewer who comes back has got: what is no newer is left out.
+
+        Raises:
+            TooManyViewersError: There is no room, or the server is about to end.
+        """
+        if self._stopping or self.viewers >= self._max_viewers:
+            raise TooManyViewersError(
+                f"{self.viewers} pages are being watched, which is as many as this server takes: close one"
+            )
+        with self._lock:
+            watched = self._views.setdefault(view, _Watched())
+        viewer = Viewer(view)
+        watched.viewers.add(viewer)
+        boot, _, number = seen.partition("-")
+        last = int(number) if boot == self._boot and number.isdecimal() else 0
+        if news := {name: event for name, (number_of, event) in watched.latest.items() if number_of > last}:
+            viewer.offer(news)
+        self._wake.set()
+        return viewer
+
+    def part(self, viewer: Viewer) -> None:
+        """Forget a viewer; forgetting twice is fine."""
+        watched = self._views.get(viewer.view)
+        if watched is not None:
+            watched.viewers.discard(viewer)
+            if not watched.viewers:
+                with self._lock:
+                    del self._views[viewer.view]
+
+    @property
+    def viewers(self) -> int:
+        """How many streams are open."""
+        return sum(len(watched.viewers) for watched in self._views.values())
+
+    @staticmethod
+    def _deliver(watched: _Watched, parts: dict[str, tuple[int, bytes]]) -> None:
+        watched.latest.update(parts)
+        events = {name: event for name, (_, event) in parts.items()}
+        for viewer in watched.viewers:
+            viewer.offer(events)
+
+    # --- the reader's side ---
+
+    def _run(self) -> None:
+        eye = _Eye(self._path)
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                with self._lock:
+                    views = dict(self._views)
+                if not views:
+                    eye.close()
+                    self._wake.wait()
+                    continue
+                self._look(eye, views)
+                self._wake.wait(_LOOK_S)  # a new viewer ends the pause
+        finally:
+            eye.close()
+
+    def _look(self, eye: _Eye, views: Mapping[View, _Watched]) -> None:
+        self.looks += 1
+        if eye.look():
+            for watched in views.values():
+                watched.stale = True
+        for view, watched in views.items():
+            if self._stopping:
+                return
+            began = monotonic()
+            if watched.stale and began >= watched.rests_until:
+                parts, watched.stale = eye.build(view, watched.memo)
+                done = monotonic()
+                watched.rests_until = done + max(view.rest_s, (done - began) * _DUTY)
+                self._publish(watched, parts)
+
+    def _publish(self, watched: _Watched, parts: Mapping[str, str]) -> None:
+        news = {name: html for name, html in parts.items() if watched.html.get(name) != html}
+        if not news:
+            return
+        watched.html.update(news)
+        encoded = {}
+        for name, html in news.items():
+            self._number += 1
+            content = json.dumps({"part": name, "html": html, "now": round(time(), 1)})
+            event = f"id: {self._boot}-{self._number}\ndata: {content}\n\n".encode()
+            encoded[name] = (self._number, event)
+        loop = self._loop
+        assert loop is not None
+        try:
+            loop.call_soon_threadsafe(self._deliver, watched, encoded)
+        except RuntimeError:  # the loop has ended
+            self._stopping = True
+
+
+class _Eye:
+    """The reader's look at the file: opens it once it is there, sees when it changed, was replaced or is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.history: History | None = None
+        self._problem = ""
+        self._alive: tuple[int, bool] | None = None
+        self._alive_at = 0.0
+
+    def close(self) -> None:
+        if self.history is not None:
+            self.history.close()
+            self.history = None
+
+    def look(self) -> bool:
+        """Say whether there is something new to see."""
+        before = self._problem
+        try:
+            if self.history is not None and not self.history.is_same_file():
+                self.close()
+            if self.history is None:
+                self.history = History(self._path, deadline_s=_DEADLINE_S)
+                self.history.changed()  # from here on
+                self._problem, self._alive, self._alive_at = "", None, 0.0
+                return True
+            self._problem = ""
+            return self.history.changed() or self._life_changed(self.history) or bool(before)
+        except Exception as error:  # a damaged or foreign file can raise anything: said on the page, tried again
+            self.close()
+            self._problem = problem_of(error)
+            return self._problem != before
+
+    def _life_changed(self, history: History) -> bool:
+        """Ask now and then whether the run that says it is running still is: its death changes no byte."""
+        if monotonic() - self._alive_at < _ALIVE_S:
+            return False
+        self._alive_at = monotonic()
+        run = history.latest_run()
+        alive = None if run is None else (run.run_id, not run.is_unclosed)
+        changed, self._alive = alive != self._alive, alive
+        return changed
+
+    def build(self, view: View, memo: dict[str, Any]) -> tuple[Mapping[str, str], bool]:
+        """Return the view's parts, only the notice when they cannot be read; and whether to try again."""
+        if self.history is None:
+            return {"notice": notice(self._problem)}, False  # the next look that succeeds makes all stale
+        try:
+            parts = view.build(self.history, memo)
+            return {"notice": "", **parts}, memo.pop("again", False)
+        except Missing as missing:
+            return {"notice": not_there(str(missing))}, False
+        except Exception as error:
+            return {"notice": notice(problem_of(error))}, True
+
+
+def problem_of(error: Exception) -> str:
+    """Return one sentence for an error of reading."""
+    return clean(
+        describe(error) if isinstance(error, PipeloomError) else f"{type(error).__name__}: {describe(error)}"
+    )

@@ -1,0 +1,145 @@
+"""The HTTP server: a loopback socket, uvicorn, and an end that waits for nobody."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pipeloom.text import clean
+from pipeloom.web.app import Pages, make_app
+from pipeloom.web.guard import misdirected
+
+__all__ = ["AddressError", "PageServer", "bound_socket", "serve"]
+
+_MAX_CONNECTIONS: Final = 256
+_END_S: Final = 1
+
+
+class AddressError(ValueError):
+    """The address cannot be served; the sentence says why."""
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket on the loopback interface; blocks for no longer than a look-up of ``localhost``.
+
+    Raises:
+        AddressError: The host is not a loopback address, or the port cannot be had.
+    """
+    name = host.strip("[]")
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if name.lower() == "localhost" else name)
+    except ValueError:
+        address = None
+    # Only the names that a browser may use in Host: 127.0.0.2 would answer nobody.
+    if address is None or str(address) not in ("127.0.0.1", "::1"):
+        raise AddressError(
+            f"--host {clean(host, 80)}: the page has no password, so it is served to this machine only (127.0.0.1 "
+            f"or ::1); from another one, use a tunnel: ssh -L {port}:localhost:{port} MACHINE"
+        )
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    sock = None
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        if sys.platform != "win32":  # there it would let two servers share the port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((str(address), port))
+        sock.listen(128)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        if error.errno == errno.EADDRINUSE:
+            why = "another program uses this port, perhaps another pipeloom web: choose one with --port"
+        elif error.errno == errno.EACCES:
+            why = "this port needs more rights: choose one above 1023 with --port"
+        else:
+            why = f"cannot listen there ({error.strerror})"
+        raise AddressError(f"{address} port {port}: {why}") from None
+    return sock
+
+
+def serve(db_path: Path, sock: socket.socket, announce: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C; blocks. The main thread, unless somebody else ends it.
+
+    Args:
+        db_path: The ledger; need not exist yet.
+        sock: Listening; closed at the end.
+        announce: Called with the address once it is served.
+    """
+    try:
+        PageServer(db_path, sock, announce).run()
+    except KeyboardInterrupt:  # uvicorn raises the signal again once all is closed
+        pass
+    finally:
+        sock.close()
+
+
+class _Protocol(H11Protocol):
+    """Answers a missing or doubled ``Host`` as the guard answers a foreign one; h11 refuses it before the guard."""
+
+    def send_400_response(self, msg: str) -> None:
+        if "Host" not in str(sys.exc_info()[1]):
+            super().send_400_response(msg)
+            return
+        body = misdirected(self.server[1] if self.server and self.server[1] else 0).encode()
+        head = (
+            "HTTP/1.1 421 Misdirected Request\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+class PageServer(uvicorn.Server):
+    """uvicorn, quiet, on one socket; at the end it closes the streams instead of waiting for their readers."""
+
+    def __init__(
+        self, db_path: Path, sock: socket.socket, announce: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._sock = sock
+        self._announce = announce
+        port = sock.getsockname()[1]
+        self.url = f"http://localhost:{port}/" if sock.family == socket.AF_INET else f"http://[::1]:{port}/"
+        self.pages = Pages(db_path, abort=self._abort)
+        super().__init__(
+            uvicorn.Config(
+                make_app(self.pages, port),
+                http=_Protocol,
+                ws="none",
+                loop="asyncio",
+                lifespan="on",
+                log_config=None,
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                limit_concurrency=_MAX_CONNECTIONS,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=_END_S,
+            )
+        )
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to end; blocks."""
+        super().run(sockets=sockets or [self._sock])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, then say so."""
+        await super().startup(sockets=sockets)
+        self._announce(self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then the rest."""
+        self.pages.hub.end_streams()
+        await super().shutdown(sockets=sockets)
+
+    def _abort(self, client: Any) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, H11Protocol) and connection.client == client:
+                connection.transport.abort()

@@ -1,0 +1,306 @@
+"""What each page shows: which rows it asks for, and which parts they become.
+
+A view is what its address says, frozen, so that everybody who looks at the same address shares one. ``build`` runs
+in the thread of the ``History`` that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeloom.history import FAILED, History
+from pipeloom.pace import Pace
+from pipeloom.web import parts
+from pipeloom.web.html import Html, block, tag
+
+if TYPE_CHECKING:
+    from pipeloom.history import RunRow, TaskDetail
+
+__all__ = ["STATUSES", "OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
+
+FAILURES: Final = "failures"  # stands for every status that is no good end
+STATUSES: Final = ("running", "queued", "done", "error", "timed_out", "interrupted", "cancelled")
+_PAGE: Final = 100
+_LOGS: Final = 500
+_GROUPS_S: Final = 1.0
+_DUTY: Final = 10
+_MAX_GROUPED: Final = 200_000  # a second or two
+_GONE: Final = "This {} is not in the file."
+
+
+def _rate(run: RunRow, memo: dict[str, Any]) -> float:
+    """Return tasks per second: over the last ten seconds, or the whole run when it is over."""
+    ended = run.ended - run.skipped
+    if run.status != "running":
+        return ended / run.elapsed_s if run.elapsed_s else 0.0
+    began = parts.epoch(run.started_at)
+    if began is None:
+        return 0.0
+    if memo.get("paced") != run.run_id:
+        memo["paced"], memo["pace"] = run.run_id, Pace(began)
+    rate: float = memo["pace"].rate(time(), ended)
+    return rate
+
+
+def _failures(history: History, run: RunRow, limit: int, memo: dict[str, Any]) -> list[TaskDetail]:
+    """Return the last failures of a run with their tracebacks; read again only when there are others."""
+    key = (run.run_id, _failed(run))
+    if memo.get("failures_of") != key:
+        found = (history.task(task.id) for task in history.failures(limit, run.run_id)) if _failed(run) else ()
+        memo["failures_of"], memo["failures"] = key, [task for task in found if task is not None]
+    failures: list[TaskDetail] = memo["failures"]
+    return failures
+
+
+def _groups(history: History, run: RunRow, memo: dict[str, Any]) -> Html:
+    """Return the grouped errors; they cost a look at every failure, so not at each new one."""
+    run_id, failures = run.run_id, _failed(run)
+    if failures > _MAX_GROUPED:
+        text = f"{failures:,} failures are too many to group while you wait: pipeloom errors does it."
+        return parts.headed("Errors by kind", parts.empty(text), id_="groups-title")
+    before = memo.get("groups")
+    key = (run_id, failures)
+    now = monotonic()
+    if before is not None and before[0] == key:
+        found: Html = before[2]
+        return found
+    if before is not None and before[0][0] == run_id and now < before[1]:
+        memo["again"] = True
+        late: Html = before[2]
+        return late
+    groups = history.error_groups(run_id=run_id, limit=10) if failures else []
+    html = parts.headed("Errors by kind", parts.groups_table(groups), id_="groups-title") if groups else Html("")
+    spent = monotonic() - now
+    memo["groups"] = (key, now + max(_GROUPS_S, spent * _DUTY), html)
+    return html
+
+
+def _failed(run: RunRow) -> int:
+    """Return how many tasks did not end well; a run that died counts as one more, for those that it left behind."""
+    return run.failed + run.timed_out + run.cancelled + (run.status == "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewView:
+    """The first page: the present run, what it is doing, what went wrong, the runs before."""
+
+    path = "/"
+    rest_s = 0.0
+
+    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
+        """Return its parts."""
+        runs = history.runs(limit=6)
+        if not runs:
+            return {
+                "spoken": "",
+                "run": tag("section", tag("h1", "No runs yet"), tag("p", "The first run in this file appears here "
+                           "by itself.", class_="message"), class_="card"),
+                "running": "", "failures": "", "groups": "", "runs": "",
+            }  # fmt: skip
+        run = runs[0]
+        alive = run.status == "running"
+        running = history.running(limit=17) if alive else []
+        count = None if not alive else len(running) if len(running) < 17 else run.workers
+        failures = _failures(history, run, 8, memo)
+        more = parts.link_to_tasks("all running", status="running")
+        all_failures = parts.link_to_tasks("all failures", status=FAILURES, run=run.run_id)
+        return {
+            "spoken": parts.spoken(run),
+            "run": parts.run_card(run, _rate(run, memo), running=count),
+            "running": parts.headed("Running", parts.running_table(running[:16]), more=more, id_="running-title")
+            if alive
+            else "",
+            "failures": parts.headed(
+                "Last failures",
+                parts.failures_table(failures),
+                more=all_failures if failures else None,
+                id_="failures-title",
+            ),
+            "groups": _groups(history, run, memo),
+            "runs": parts.headed(
+                "Runs", parts.runs_table(runs[:5]), more=tag("a", "all runs", href="/runs"), id_="runs-title"
+            ),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TasksView:
+    """The list of tasks: filtered, searched, in pages."""
+
+    status: str | None = None
+    word: str | None = None
+    run_id: int | None = None
+    slowest: bool = False
+    after: int | None = None
+
+    path = "/tasks"
+    rest_s = 1.0
+
+    def query(self, **other: Any) -> dict[str, Any]:
+        """Return this view as the query of an address, with changes; from its first page on."""
+        told = {
+            "status": self.status,
+            "q": self.word,
+            "run": self.run_id,
+            "order": "slowest" if self.slowest else None,
+        }
+        return {key: value for key, value in {**told, **other}.items() if value is not None}
+
+    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
+        """Return its parts."""
+        tasks = history.tasks(
+            limit=_PAGE + 1,
+            after_id=self.after,
+            status=FAILED if self.status == FAILURES else self.status,
+            name=self.word,
+            run_id=self.run_id,
+            order="slowest" if self.slowest else "recent",
+        )
+        shown = tasks[:_PAGE]
+        pages = []
+        if self.after is not None:
+            pages.append(parts.link_to_tasks("First page", **self.query()))
+        if len(tasks) > _PAGE:
+            pages.append(parts.link_to_tasks("Next page", **self.query(after=shown[-1].id)))
+        return {
+            "filters": self._filters(history.counts(self.run_id)),
+            "tasks": tag(
+                "section",
+                parts.tasks_table(shown) if shown else parts.empty("No such tasks."),
+                tag("nav", *pages, class_="pages", aria_label="Pages") if pages else None,
+                class_="card",
+                aria_label="Tasks",
+            ),
+        }
+
+    def _filters(self, counts: Mapping[str, int]) -> Html:
+        items: list[tuple[str | None, str, int]] = [(None, "all", sum(counts.values()))]
+        known = [*STATUSES, *sorted(set(counts) - set(STATUSES))]
+        items += [(status, parts.word_for(status), counts[status]) for status in known if counts.get(status)]
+        failures = [counts[status] for status in FAILED if counts.get(status)]
+        if len(failures) > 1 or self.status == FAILURES:
+            items.append((FAILURES, parts.word_for(FAILURES), sum(failures)))
+        elif self.status is not None and self.status not in counts:
+            items.append((self.status, parts.word_for(self.status), 0))
+        links = []
+        for status, word, count in items:
+            link = parts.link_to_tasks((word, " ", tag("span", f"{count:,}")), **{**self.query(), "status": status})
+            if status == self.status:
+                link = Html(link.replace("<a ", '<a aria-current="page" ', 1))
+            links.append(tag("li", link, data_key=f"s{word}"))
+        return tag("nav", tag("ul", *links, class_="filters"), aria_label="Status")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """Everything about one task."""
+
+    task_id: int
+
+    rest_s = 0.0
+
+    @property
+    def path(self) -> str:
+        """Its address."""
+        return f"/tasks/{self.task_id}"
+
+    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
+        """Return its parts.
+
+        Raises:
+            parts.Missing: There is no such task.
+        """
+        task = history.task(self.task_id)
+        if task is None:
+            raise parts.Missing(_GONE.format("task"))
+        attempts = history.attempts(self.task_id)
+        logs = history.logs(self.task_id, limit=_LOGS, newest=True)
+        return {
+            "task": parts.task_card(task),
+            "error": parts.headed("Traceback", block(task.error, aria_label="Traceback"), id_="error-title")
+            if task.error
+            else "",
+            "result": parts.headed("Result", block(task.result, aria_label="Result"), id_="result-title")
+            if task.result
+            else "",
+            "attempts": parts.headed(
+                "Tries", parts.attempts_table(sorted(attempts, key=_by_age, reverse=True)), id_="attempts-title"
+            )
+            if len(attempts) > 1
+            else "",
+            "logs": parts.headed(
+                "Log" if len(logs) < _LOGS else f"Log: the last {_LOGS} records",
+                parts.logs_table(logs),
+                id_="logs-title",
+            )
+            if logs
+            else "",
+        }
+
+
+def _by_age(attempt: Any) -> tuple[bool, int, int]:
+    return attempt.is_present, attempt.run_id or 0, attempt.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class RunsView:
+    """The list of runs."""
+
+    before: int | None = None
+
+    path = "/runs"
+    rest_s = 0.0
+
+    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
+        """Return its parts."""
+        runs = history.runs(limit=_PAGE + 1, before=self.before)
+        pages = []
+        if self.before is not None:
+            pages.append(tag("a", "First page", href="/runs"))
+        if len(runs) > _PAGE:
+            pages.append(tag("a", "Next page", href=f"/runs?before={runs[_PAGE - 1].run_id}"))
+        return {
+            "runs": tag(
+                "section",
+                parts.runs_table(runs[:_PAGE]),
+                tag("nav", *pages, class_="pages", aria_label="Pages") if pages else None,
+                class_="card",
+                aria_label="Runs",
+            )
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run: its state, its pictures, what went wrong in it."""
+
+    run_id: int
+
+    rest_s = 2.0
+
+    @property
+    def path(self) -> str:
+        """Its address."""
+        return f"/runs/{self.run_id}"
+
+    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
+        """Return its parts.
+
+        Raises:
+            parts.Missing: There is no such run.
+        """
+        run = history.run(self.run_id)
+        if run is None:
+            raise parts.Missing(_GONE.format("run"))
+        failures = _failures(history, run, 20, memo)
+        more = parts.link_to_tasks("its tasks", run=self.run_id)
+        return {
+            "spoken": parts.spoken(run),
+            "run": parts.run_card(run, _rate(run, memo)),
+            "pictures": "",
+            "groups": _groups(history, run, memo),
+            "failures": parts.headed("Failures", parts.failures_table(failures), more=more, id_="failures-title"),
+        }
