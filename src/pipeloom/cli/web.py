@@ -24,7 +24,9 @@ def command(db: Path, host: str, port: int, opens: bool, verbose: int) -> int:  
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "h11", "anyio"):
             raise
-        raise click.ClickException(f"the page in the browser needs {error.name}: pip install 'pipeloom[web]'") from None
+        raise click.ClickException(
+            f"the page in the browser needs {error.name}: pip install 'pipeloom[web]'"
+        ) from None
     if db.is_dir():
         raise click.ClickException(f"--db {db}: is a directory: name a database file")
     try:
