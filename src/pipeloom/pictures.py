@@ -21,7 +21,7 @@ from pipeloom.text import clean
 __all__ = ["durations_picture", "span_text", "throughput_picture", "timeline_picture"]
 
 _LANE: Final = 20.0  # pixels, as all heights below
-_FLAT_LANE: Final = 12.0
+_FLAT_LANE: Final = 14.0
 _PLOT: Final = 140.0
 _AXIS: Final = 28.0
 _TOP: Final = 8.0
@@ -37,10 +37,12 @@ def span_text(seconds: float, digits: int = 3) -> str:
     """Return a length of time with so many digits: ``850 µs``, ``3.20 s``; from a minute on ``4:05``."""
     if seconds <= 0:
         return "0 s"
-    for below, factor, unit in ((9.995e-4, 1e6, "µs"), (0.9995, 1e3, "ms"), (59.95, 1.0, "s")):
+    if seconds < 60:
+        seconds = float(f"{seconds:.{digits}g}")
+    for below, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (60.0, 1.0, "s")):
         if seconds < below:
             value = seconds * factor
-            places = digits - (1 if value < 9.995 else 2 if value < 99.95 else 3)
+            places = digits - (1 if value < 9.9999 else 2 if value < 99.999 else 3)
             return f"{value:.{max(places, 0)}f} {unit}"
     return duration(seconds)
 
@@ -59,7 +61,7 @@ def timeline_picture(timeline: Timeline) -> str:
     parts = [_PATTERNS, _time_axis(span, bottom)]
     for place, lane in enumerate(lanes):
         y = _TOP + place * height
-        label = f'<text x="-8" y="{y + height / 2:g}" class="lane">{_shown(lane.label, 15)}</text>'
+        label = f'<text x="-8" y="{y + height / 2:g}" class="lane{" flat" if height == _FLAT_LANE else ""}">{_shown(lane.label, 15)}</text>'
         inside = _bars(lane.bars, span, y, height) if timeline.drawn == "bars" else _density(lane, y, height)
         parts.append(f"<g><title>{_shown(_lane_text(lane), 160)}</title>{label}{inside}</g>")
     attempts = sum(lane.attempts for lane in lanes)
@@ -178,9 +180,10 @@ def durations_picture(durations: Durations) -> str:
     marks = []
     for name, value in (("median", durations.median), ("95 %", durations.p95)):
         x = _percent(place_of(value))
+        line = f'x1="{x}%" x2="{x}%" y1="{_TOP:g}" y2="{bottom:g}"'
         marks.append(
             f'<g class="quantile"><title>{name}: about {span_text(value, 2)}</title>'
-            f'<line x1="{x}%" x2="{x}%" y1="{_TOP:g}" y2="{bottom:g}"/></g>'
+            f'<line class="halo" {line}/><line class="mark" {line}/></g>'
         )
     parts = [
         _PATTERNS_OF_COLUMNS.format(name="durations"),

@@ -1,15 +1,13 @@
 """One pass over the attempts of a run, past and present: its timeline, throughput, durations and slowest tasks.
 
 Reads page by page, so that no cursor stays open and a run that is going on is never held up; what it keeps does not
-grow with the number of tasks. Costs about 4 s for a million attempts.
+grow with the number of tasks.
 """
 
 from __future__ import annotations
 
 import heapq
-import math
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +15,9 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, Final, Literal
 
-from pipeloom.history.figures import ERRORS, STOPS, Bar, Durations, Lane, RunFigures, SlowTask, Throughput, Timeline
+from pipeloom.history.figures import ERRORS, STOPS, Bar, Lane, RunFigures, SlowTask, Timeline
 from pipeloom.history.rows import RunRow
+from pipeloom.history.tallies import Classes, Slices
 from pipeloom.text import clean
 
 __all__ = ["read_figures"]
@@ -31,12 +30,7 @@ _MOST_BARS: Final = 1200
 _MOST_LANES: Final = 40
 _MOST_WORKERS: Final = 5000
 _COLUMNS: Final = 400
-_SLICES: Final = 96
 _SLOWEST: Final = 10
-_SPREAD: Final = 30.0
-_SHORTEST_S: Final = 1e-6  # what is shorter counts as this, on a logarithmic scale
-_DECADES: Final = range(-6, 9)
-_PER_DECADE: Final = 48
 _NAME: Final = 80
 
 _COLUMNS_READ: Final = "name, status, attempt, started_at, finished_at, elapsed_s, worker, rows_written"
@@ -73,10 +67,11 @@ def read_figures(rows: Rows, run: RunRow, now: str) -> RunFigures:
         began=began,
         span=span,
         lanes=_Lanes([row[:2] for row in outline], span),
-        slices=_Slices(span),
-        durations=_Classes(
+        slices=Slices(span),
+        durations=Classes(
             min((low for *_, low, _ in outline if is_time(low)), default=0.0),
             max((high for *_, high in outline if is_time(high)), default=0.0),
+            sum(row[1] for row in outline),
         ),
     )
     for page in _pages(rows, run.run_id):
@@ -138,8 +133,8 @@ class _Sums:
     began: float
     span: float
     lanes: _Lanes
-    slices: _Slices
-    durations: _Classes
+    slices: Slices
+    durations: Classes
     statuses: Counter[str] = field(default_factory=Counter)
     undrawn: int = 0
     again: int = 0
@@ -204,91 +199,6 @@ class _Sums:
             heapq.heappush(slowest, (elapsed, -task_id, task))
         else:
             heapq.heapreplace(slowest, (elapsed, -task_id, task))
-
-
-class _Slices:
-    """Ends per slice of time."""
-
-    def __init__(self, span: float) -> None:
-        self._span = span
-        self._done = [0] * _SLICES
-        self._others = [0] * _SLICES
-
-    def add(self, at: float, done: bool) -> None:
-        if 0 <= at <= self._span * 1.001 + 0.01:  # the run's end is stamped within a millisecond of its last task's
-            counts = self._done if done else self._others
-            counts[min(_SLICES - 1, int(at * _SLICES / self._span))] += 1
-
-    def throughput(self) -> Throughput:
-        """Return few slices for few tasks: a slice with one task in it says nothing."""
-        count, total = _SLICES, sum(self._done) + sum(self._others)
-        while count > 12 and total < count * 4:
-            count //= 2
-        size = _SLICES // count
-        return Throughput(
-            slice_s=self._span / count, done=_merged(self._done, size), others=_merged(self._others, size)
-        )
-
-
-def _merged(counts: Sequence[int], size: int) -> tuple[int, ...]:
-    return tuple(sum(counts[begin : begin + size]) for begin in range(0, len(counts), size))
-
-
-class _Classes:
-    """Durations: classes for the picture, and fine ones of 5 % width for the median."""
-
-    def __init__(self, shortest: float, longest: float) -> None:
-        low = max(shortest, _SHORTEST_S)
-        self._scale: Literal["linear", "log"] = "log" if longest / low > _SPREAD else "linear"
-        self._edges = _log_edges(low, longest) if self._scale == "log" else _linear_edges(shortest, longest)
-        self._shortest, self._longest = math.inf, 0.0
-        self._done = [0] * (len(self._edges) - 1)
-        self._others = [0] * (len(self._edges) - 1)
-        self._fine = [0] * (len(_DECADES) * _PER_DECADE)
-
-    def add(self, elapsed: float, done: bool) -> None:
-        counts = self._done if done else self._others
-        place = bisect_right(self._edges, elapsed) - 1
-        counts[min(max(place, 0), len(counts) - 1)] += 1
-        self._shortest, self._longest = min(self._shortest, elapsed), max(self._longest, elapsed)
-        fine = int((math.log10(max(elapsed, _SHORTEST_S)) - _DECADES.start) * _PER_DECADE)
-        self._fine[min(max(fine, 0), len(self._fine) - 1)] += 1
-
-    def durations(self) -> Durations:
-        if not any(self._fine):
-            return Durations("linear", (), (), (), 0.0, 0.0, 0.0, 0.0)
-        return Durations(
-            scale=self._scale,
-            edges=tuple(self._edges),
-            done=tuple(self._done),
-            others=tuple(self._others),
-            shortest=float(self._shortest),
-            median=self._quantile(0.5),
-            p95=self._quantile(0.95),
-            longest=float(self._longest),
-        )
-
-    def _quantile(self, share: float) -> float:
-        wanted = share * sum(self._fine)
-        place = next(place for place, seen in enumerate(accumulate(self._fine)) if seen >= wanted)
-        middle = 10.0 ** (_DECADES.start + (place + 0.5) / _PER_DECADE)
-        return float(min(max(middle, self._shortest), self._longest))
-
-
-def _log_edges(low: float, high: float) -> list[float]:
-    """Return edges at even parts of decades, so that every power of ten is one of them."""
-    decades = math.log10(high / low)
-    parts = next((parts for parts in (10, 8, 5, 4) if parts * decades <= 36), 3)
-    first, last = math.floor(math.log10(low) * parts), math.floor(math.log10(high) * parts) + 1
-    return [10.0 ** (number / parts) for number in range(first, last + 1)]
-
-
-def _linear_edges(low: float, high: float) -> list[float]:
-    rough = max(high - low, high / 20, _SHORTEST_S) / 24
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
-    first, last = math.floor(low / step), math.floor(high / step) + 1
-    return [number * step for number in range(first, last + 1)]
 
 
 class _Lanes:

@@ -102,7 +102,8 @@ def failures(groups: Sequence[ErrorGroup]) -> str:
 
 def _failure(group: ErrorGroup) -> str:
     kind = escape(group.status if group.status in ("timed_out", "cancelled", "interrupted") else "error")
-    name = text(group.exception, 80) if group.exception else text(group.status.replace("_", " "), 40)
+    name = text(group.exception or group.status.replace("_", " "), 80)
+    message = text(group.message, 400)
     example = group.example
     tries = f", try {example.attempt:,}" if example.attempt > 1 else ""
     where = f"; raised at <code>{text(group.where, 160)}</code>" if group.where else ""
@@ -114,7 +115,7 @@ def _failure(group: ErrorGroup) -> str:
     evidence += f"<pre>{block(_trimmed(group.traceback))}</pre>" if group.traceback else ""
     return (
         f'<details><summary><span class="count">{group.count:,}&times;</span><span class="reason">'
-        f'<b class="{kind}">{name}</b> {text(group.message, 400)}</span></summary>'
+        f'<b class="{kind}">{name}</b> {message if message != name else ""}</span></summary>'
         f'<div class="evidence">{evidence}</div></details>'
     )
 
@@ -147,9 +148,8 @@ def slowest(tasks: Sequence[SlowTask]) -> str:
 def tries(figures: RunFigures) -> str:
     """Return what there is to say of retries and timeouts; "" when nothing was tried twice and nothing waits."""
     attempts = sum(figures.attempts.values())
-    statuses = ", ".join(
-        f"{count:,} {text(status.replace('_', ' '), 40)}" for status, count in figures.attempts.items()
-    )
+    ordered = sorted(figures.attempts.items(), key=lambda pair: (pair[0] != "done", -pair[1]))
+    statuses = ", ".join(f"{count:,} {text(status.replace('_', ' '), 40)}" for status, count in ordered)
     if not (figures.again or figures.waiting or figures.attempts.get("timed_out")):
         return ""
     return facts(

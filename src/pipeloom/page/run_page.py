@@ -39,9 +39,11 @@ def run_page(
         made_at: The present instant.
         more_groups: Whether there are more failures than ``groups`` shows.
     """
-    title = run.pipeline or "Run without a name"
+    number = f"run {run.run_id}"
+    title = run.pipeline or number.capitalize()
+    kicker = ["pipeloom", *([number] if run.pipeline else []), fragments.when(run.started_at)]
     parts = [
-        f'<header><p class="kicker">pipeloom · run {run.run_id} · {fragments.when(run.started_at)}</p>'
+        f'<header><p class="kicker">{" · ".join(kicker)}</p>'
         f"<h1>{text(title, 200)}</h1>{fragments.verdict(run)}</header>",
         fragments.totals(run, figures),
         _timeline(figures.timeline),
@@ -55,7 +57,10 @@ def run_page(
         f'<footer class="page-foot">Made by pipeloom {text(__version__)} from {text(db_name, 120)}, '
         f"{fragments.when(made_at)}. Times are UTC.</footer>"
     )
-    return document(f"{title}, run {run.run_id}", f"<main>\n{chr(10).join(filter(None, parts))}\n</main>\n{foot}")
+    return document(
+        f"{title}, {number}" if run.pipeline else title,
+        f"<main>\n{chr(10).join(filter(None, parts))}\n</main>\n{foot}",
+    )
 
 
 def _section(title: str, inside: str, note: str = "") -> str:
@@ -69,7 +74,7 @@ def _timeline(timeline: Timeline) -> str:
     if not timeline.lanes:
         return ""
     attempts = sum(lane.attempts for lane in timeline.lanes)
-    shared = any(lane.workers > 1 for lane in timeline.lanes)
+    share = max(lane.workers for lane in timeline.lanes)
     undrawn = (
         f" {timeline.undrawn:,} attempts are not drawn: their times are missing, or outside the run's."
         if timeline.undrawn
@@ -80,7 +85,7 @@ def _timeline(timeline: Timeline) -> str:
         present = {bar.status for lane in timeline.lanes for bar in lane.bars}
         legend = _legend((kind, words) for kind, words in _LEGEND.items() if kind in present)
     else:
-        lane = "several workers" if shared else "one worker"
+        lane = f"{share} workers" if share > 1 else "one worker"
         note = f"{attempts:,} attempts, too many to draw each. A lane is {lane}: the higher, the busier."
         marks = [("done", "share of the time spent in attempts")]
         marks += [("failures", "something failed here")] if any(lane.failed for lane in timeline.lanes) else []
@@ -114,12 +119,12 @@ def _durations(durations: Durations) -> str:
     if not durations.total:
         return ""
     note = (
-        f"Half of the attempts took less than about {span_text(durations.median, 2)}, 95 % less than about "
-        f"{span_text(durations.p95, 2)}; the longest took {span_text(durations.longest)}."
-        + (" The scale is logarithmic." if durations.scale == "log" else "")
+        f"Attempts by the time they took: median about {span_text(durations.median, 2)}, 95 % under about "
+        f"{span_text(durations.p95, 2)}, longest {span_text(durations.longest)}."
+        + (" Logarithmic scale." if durations.scale == "log" else "")
     )
     picture = f'<figure><div class="plot">{durations_picture(durations)}</div></figure>'
-    marks = [("quantile", "half, and 95 %")]
+    marks = [("quantile", "median and 95 %")]
     return _section("Durations", _outcomes(durations.others, marks) + picture, note)
 
 

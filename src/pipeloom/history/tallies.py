@@ -1,0 +1,120 @@
+"""Counts that attempts are put into one by one: per slice of a run's time, and per class of duration."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final, Literal
+
+from pipeloom.history.figures import Durations, Throughput
+
+__all__ = ["Classes", "Slices"]
+
+_SLICES: Final = 96
+_SPREAD: Final = 30.0
+_SHORTEST_S: Final = 1e-6  # what is shorter counts as this, on a logarithmic scale
+_DECADES: Final = range(-6, 9)
+_PER_DECADE: Final = 48
+
+
+class Slices:
+    """How many attempts ended in each slice of the time.
+
+    Args:
+        span: The whole time in seconds, more than 0.
+    """
+
+    def __init__(self, span: float) -> None:
+        self._span = span
+        self._done = [0] * _SLICES
+        self._others = [0] * _SLICES
+
+    def add(self, at: float, done: bool) -> None:
+        """Count an end, at so many seconds from the beginning."""
+        if 0 <= at <= self._span * 1.001 + 0.01:  # the run's end is stamped within a millisecond of its last task's
+            counts = self._done if done else self._others
+            counts[min(_SLICES - 1, int(at * _SLICES / self._span))] += 1
+
+    def throughput(self) -> Throughput:
+        """Return few slices for few tasks: a slice with one task in it says nothing."""
+        count, total = _SLICES, sum(self._done) + sum(self._others)
+        while count > 12 and total < count * 4:
+            count //= 2
+        size = _SLICES // count
+        return Throughput(
+            slice_s=self._span / count, done=_merged(self._done, size), others=_merged(self._others, size)
+        )
+
+
+def _merged(counts: Sequence[int], size: int) -> tuple[int, ...]:
+    return tuple(sum(counts[begin : begin + size]) for begin in range(0, len(counts), size))
+
+
+class Classes:
+    """Durations: classes for the picture, few for few attempts, and fine ones of 5 % width for the median.
+
+    Args:
+        shortest: In seconds.
+        longest: In seconds.
+        count: About how many attempts there will be.
+    """
+
+    def __init__(self, shortest: float, longest: float, count: int) -> None:
+        most = min(max(2 * math.isqrt(count), 6), 32)
+        low = max(shortest, _SHORTEST_S)
+        self._scale: Literal["linear", "log"] = "log" if longest / low > _SPREAD else "linear"
+        self._edges = (
+            _log_edges(low, longest, most) if self._scale == "log" else _linear_edges(shortest, longest, most)
+        )
+        self._shortest, self._longest = math.inf, 0.0
+        self._done = [0] * (len(self._edges) - 1)
+        self._others = [0] * (len(self._edges) - 1)
+        self._fine = [0] * (len(_DECADES) * _PER_DECADE)
+
+    def add(self, elapsed: float, done: bool) -> None:
+        """Count an attempt that took so many seconds."""
+        counts = self._done if done else self._others
+        place = bisect_right(self._edges, elapsed) - 1
+        counts[min(max(place, 0), len(counts) - 1)] += 1
+        self._shortest, self._longest = min(self._shortest, elapsed), max(self._longest, elapsed)
+        fine = int((math.log10(max(elapsed, _SHORTEST_S)) - _DECADES.start) * _PER_DECADE)
+        self._fine[min(max(fine, 0), len(self._fine) - 1)] += 1
+
+    def durations(self) -> Durations:
+        """Return all that was counted."""
+        if not any(self._fine):
+            return Durations("linear", (), (), (), 0.0, 0.0, 0.0, 0.0)
+        return Durations(
+            scale=self._scale,
+            edges=tuple(self._edges),
+            done=tuple(self._done),
+            others=tuple(self._others),
+            shortest=float(self._shortest),
+            median=self._quantile(0.5),
+            p95=self._quantile(0.95),
+            longest=float(self._longest),
+        )
+
+    def _quantile(self, share: float) -> float:
+        wanted = share * sum(self._fine)
+        place = next(place for place, seen in enumerate(accumulate(self._fine)) if seen >= wanted)
+        middle = 10.0 ** (_DECADES.start + (place + 0.5) / _PER_DECADE)
+        return float(min(max(middle, self._shortest), self._longest))
+
+
+def _log_edges(low: float, high: float, most: int) -> list[float]:
+    """Return edges at even parts of decades, so that every power of ten is one of them."""
+    decades = math.log10(high / low)
+    parts = next((parts for parts in (10, 8, 5, 4, 3, 2) if parts * decades <= most), 1)
+    first, last = math.floor(math.log10(low) * parts), math.floor(math.log10(high) * parts) + 1
+    return [10.0 ** (number / parts) for number in range(first, last + 1)]
+
+
+def _linear_edges(low: float, high: float, most: int) -> list[float]:
+    rough = max(high - low, high / 20, _SHORTEST_S) / most
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
+    first, last = math.floor(low / step), math.floor(high / step) + 1
+    return [number * step for number in range(first, last + 1)]
