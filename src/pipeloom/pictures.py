@@ -57,11 +57,12 @@ def timeline_picture(timeline: Timeline) -> str:
     """Draw one lane per worker: a bar per attempt, or how busy it was and where something failed."""
     lanes, span = timeline.lanes, timeline.span_s
     height = _LANE if len(lanes) <= 24 else _FLAT_LANE
+    kind = "lane" if height == _LANE else "lane flat"
     bottom = _TOP + max(1, len(lanes)) * height
     parts = [_PATTERNS, _time_axis(span, bottom)]
     for place, lane in enumerate(lanes):
         y = _TOP + place * height
-        label = f'<text x="-8" y="{y + height / 2:g}" class="lane{" flat" if height == _FLAT_LANE else ""}">{_shown(lane.label, 15)}</text>'
+        label = f'<text x="-8" y="{y + height / 2:g}" class="{kind}">{_shown(lane.label, 15)}</text>'
         inside = _bars(lane.bars, span, y, height) if timeline.drawn == "bars" else _density(lane, y, height)
         parts.append(f"<g><title>{_shown(_lane_text(lane), 160)}</title>{label}{inside}</g>")
     attempts = sum(lane.attempts for lane in lanes)

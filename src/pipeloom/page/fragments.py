@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeloom.page.html import block, facts, table, text
 from pipeloom.pictures import span_text
+from pipeloom.text import shorten
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["circumstances", "failures", "slowest", "totals", "tries", "verdict", "when"]
 
-_TRACEBACK_LINES = 60
+_TRACEBACK_LINES = 40
+_LINE = 200
 _SIGNS = {"done": "✓", "error": "✗", "running": "▶"}
 
 
@@ -122,7 +124,7 @@ def _failure(group: ErrorGroup) -> str:
 
 def _trimmed(traceback: str) -> str:
     """Leave out the middle of a long traceback: the ends say where it came from and what it was."""
-    lines = [line if len(line) <= 400 else line[:399] + "…" for line in traceback.rstrip().split("\n")]
+    lines = [shorten(line, _LINE) for line in traceback.rstrip().split("\n")]
     if len(lines) <= _TRACEBACK_LINES:
         return "\n".join(lines)
     half = _TRACEBACK_LINES // 2
