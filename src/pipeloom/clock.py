@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from time import time
 
-__all__ = ["utc_now"]
+__all__ = ["instant", "seconds_since", "utc_now"]
 
 # (millisecond, its text). Formatting takes 2 µs, finding the last one again 0.1 µs, and quick tasks share their
 # milliseconds. The pair is replaced as one object, so threads that race here only format the same one twice.
@@ -21,3 +21,18 @@ def utc_now() -> str:
         text = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
         _last = (now, text)
     return text
+
+
+def instant(text: str | None) -> datetime | None:
+    """Return the instant that a text of the ledger names; ``None`` for none, or what somebody made up."""
+    try:
+        found = datetime.fromisoformat(text or "")
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def seconds_since(text: str | None) -> float | None:
+    """Return how long ago that was, in seconds, never negative; ``None`` if it is no instant."""
+    found = instant(text)
+    return None if found is None else max(time() - found.timestamp(), 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["Pace", "duration", "per_second", "time_left"]
+__all__ = ["Pace", "ago", "duration", "per_second", "time_left"]
 
 _WINDOW_S: Final = 10.0
 
@@ -61,3 +61,13 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours}:{minutes_over:02d}:{rest:02d}"
     return f"{hours // 24:,} d {hours % 24} h"
+
+
+def ago(seconds: float) -> str:
+    """Return an age as ``just now``, ``12 s ago``, ``5 min ago``, ``3 h ago`` or ``4 d ago``."""
+    if seconds < 2:
+        return "just now"
+    for unit, size, limit in (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48)):
+        if seconds < size * limit:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{seconds // 86400:,.0f} d ago"

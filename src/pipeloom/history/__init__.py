@@ -1,6 +1,7 @@
 """Every read-only look at a ledger, in one place, with typed results."""
 
 from pipeloom.history.figures import RunFigures
+from pipeloom.history.grouping import essence
 from pipeloom.history.history import History
 from pipeloom.history.rows import (
     AttemptRow,
@@ -27,4 +28,5 @@ __all__ = [
     "RunRow",
     "TaskDetail",
     "TaskRow",
+    "essence",
 ]

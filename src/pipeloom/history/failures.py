@@ -1,135 +1,96 @@
-"""What failed in the same way: failures are grouped by exception, place, and what their messages have in common.
-
-Works on one failure at a time and keeps one record per group: a million failures take no more memory than the
-groups they fall into, and those are bounded too.
-"""
+"""All failures of a file, or of one run, page by page into groups."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pipeloom.history.rows import text
+from pipeloom.clock import utc_now
+from pipeloom.history import rows
+from pipeloom.history.grouping import Group, Groups
+from pipeloom.history.reading import Reader
+from pipeloom.history.rows import ErrorGroup
+from pipeloom.history.tasks import FAILED, PAST, PAST_FAILURES, numbers, select
 
-__all__ = ["Group", "Groups", "folded", "origin"]
+__all__ = ["error_groups"]
 
-_GROUPS: Final = 2000  # distinct ones; past that, what differs only in its message is one
-_ORIGINS: Final = 1000
-_RUNS: Final = 20
-_MESSAGE: Final = 300  # characters that are compared
-
-_FRAME: Final = re.compile(
-    r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?:, in (?P<function>.+))?$', re.MULTILINE
-)
-_TYPE: Final = re.compile(r"(?:[^\W\d]\w*\.|<locals>\.)*[^\W\d]\w*")
-_NOT_THEIRS: Final = re.compile(
-    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|[\\/]pipeloom[\\/][a-z_]+\.py|^<frozen"
-)
-# What tells one failure from its like: quoted parts, addresses, paths, hexadecimal and decimal numbers.
-_PARTICULAR: Final = re.compile(
-    r"""(?<!\w)'.*?'(?!\w)|"[^"]*"|`[^`]*`|“[^”]*”
-    |\b[a-z][a-z0-9+.-]{1,9}://[^\s'"<>]+
-    |(?<!\w)(?:[A-Za-z]:)?[\\/][^\s'":,;()]+
-    |\b0[xX][0-9a-fA-F]+\b
-    |\b(?=[0-9a-fA-F-]*\d)[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]+)*\b
-    |\d+(?:[.,:]\d+)*""",
-    re.VERBOSE,
-)
+_PAGE: Final = 5000
+_LOWEST: Final = -(1 << 63)
+_COMPARED: Final = "substr({0}.message, 1, 400), substr({0}.error, -8000), {0}.finished_at, {0}.run_id"
 
 
-def folded(message: str) -> str:
-    """Return what a message shares with its like: each particular part is ``…``."""
-    return _PARTICULAR.sub("…", message[:_MESSAGE].partition("\n")[0])
-
-
-def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
-    """Return (exception type, ``file:line in function``) of a traceback.
-
-    The place is the last one in the user's own code; the last one of all where none is.
+def error_groups(reader: Reader, run_id: int | None, dead: Sequence[int], limit: int) -> list[ErrorGroup]:
+    """Group what failed; reads all of it, so it takes seconds for a million.
 
     Args:
-        traceback: As Python prints it.
-        cut: It ends right before the colon and the message.
+        reader: Who asks the file.
+        run_id: Only what failed in this run, also when a later one has done it.
+        dead: Runs whose process is gone though they say ``running``.
+        limit: At most so many groups, the largest ones.
     """
-    frames = list(_FRAME.finditer(traceback))
-    theirs = [frame for frame in frames if not _NOT_THEIRS.search(frame["file"])] or frames
-    where = None
-    if theirs:
-        frame = theirs[-1]
-        where = f"{frame['file']}:{frame['line']}" + (f" in {frame['function']}" if frame["function"] else "")
-    lines = traceback[frames[-1].end() if frames else 0 :].split("\n")
-    # Lines of source are indented, the last line is not; in an exception group all lines begin with a bar.
-    for line in [lines[-1].strip(" |")] if cut else lines:
-        name = line.partition(":")[0]
-        if _TYPE.fullmatch(name):
-            return name, where
-    return None, where
+    groups = Groups()
+    for status in FAILED:
+        for row in _present(reader, [status], run_id, ""):
+            groups.add(row[0], status, *row[1:])
+    if dead:
+        for row in _present(reader, ["running", "queued"], run_id, f"AND t.run_id IN {numbers(dead)} "):
+            groups.add(row[0], "interrupted", *row[1:])
+    if run_id is not None:
+        for row in _past(reader, run_id):
+            groups.add(*row)
+    found = (_shown(reader, group, dead) for group in groups.largest(limit))
+    return [group for group in found if group is not None]
 
 
-@dataclass(slots=True)
-class Group:
-    """What is known of failures that are the same one."""
+def _present(reader: Reader, statuses: Sequence[str], run_id: int | None, more: str) -> Iterator[tuple[Any, ...]]:
+    for status in statuses:
+        last = _LOWEST
+        while True:
+            page = reader.rows(
+                f"SELECT t.id, {_COMPARED.format('t')} FROM task_runs t WHERE t.status <> 'done' "
+                f"AND t.status = :status {more}{'' if run_id is None else 'AND t.run_id = :run '}"
+                f"AND t.id > :last ORDER BY t.id LIMIT {_PAGE}",
+                {"status": status, "run": run_id, "last": last},
+            )
+            yield from page
+            if len(page) < _PAGE:
+                break
+            last = page[-1][0]
 
-    exception: str | None
-    message: str
-    status: str
-    where: str | None
-    example: int
-    count: int = 0
-    first_at: str | None = None
-    last_at: str | None = None
-    run_ids: set[int] = field(default_factory=set)
+
+def _past(reader: Reader, run_id: int) -> Iterator[tuple[Any, ...]]:
+    last = _LOWEST
+    while True:
+        page = reader.rows(
+            f"SELECT a.task_id, a.status, {_COMPARED.format('a')}, a.rowid FROM pipeloom_attempts a "
+            f"WHERE {PAST_FAILURES} AND a.rowid > :last ORDER BY a.rowid LIMIT {_PAGE}",
+            {"run": run_id, "last": last},
+        )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        last = page[-1][-1]
 
 
-class Groups:
-    """Takes failures one by one."""
-
-    def __init__(self) -> None:
-        self._groups: dict[tuple[Any, ...], Group] = {}
-        self._origins: dict[str, tuple[str | None, str | None]] = {}
-
-    def add(self, number: int, status: str, message: Any, error: Any, at: Any, run_id: Any) -> None:
-        """Take one failure: columns of its row, of whatever type."""
-        said = text(message) or ""
-        exception, where = self._origin(text(error) or "", said)
-        if status == "interrupted" and exception is None:
-            said = "its process ended before it did"
-        common = folded(said)
-        key = (status, exception, where, common)
-        group = self._groups.get(key)
-        if group is None:
-            if len(self._groups) >= _GROUPS:
-                common = "…"
-                key = (status, exception, where, common)
-            group = self._groups.setdefault(key, Group(exception, common, status, where, number))
-        group.count += 1
-        group.example = min(group.example, number)
-        when = text(at)
-        if when is not None:
-            if group.first_at is None or when < group.first_at:
-                group.first_at = when
-            if group.last_at is None or when > group.last_at:
-                group.last_at = when
-        if type(run_id) is int and run_id not in group.run_ids:
-            group.run_ids.add(run_id)
-            if len(group.run_ids) > _RUNS:
-                group.run_ids.remove(min(group.run_ids))
-
-    def _origin(self, traceback: str, message: str) -> tuple[str | None, str | None]:
-        """Read a traceback; those of one kind are the same up to the message, and are read once."""
-        if not traceback:
-            return None, None
-        place = traceback.rfind(": " + message) if message else -1
-        head = traceback[:place] if place >= 0 else traceback
-        found = self._origins.get(head)
-        if found is None:
-            if len(self._origins) >= _ORIGINS:
-                self._origins.clear()
-            found = self._origins[head] = origin(head, cut=place >= 0)
-        return found
-
-    def largest(self, limit: int) -> Iterable[Group]:
-        """Return the groups with the most failures."""
-        return sorted(self._groups.values(), key=lambda group: (-group.count, group.example))[:limit]
+def _shown(reader: Reader, group: Group, dead: Sequence[int]) -> ErrorGroup | None:
+    """Look its example up; ``None`` when somebody has deleted that meanwhile."""
+    if group.past is not None:
+        found = reader.rows(f"{PAST} WHERE a.rowid = :place", {"place": group.past})
+    else:
+        sql = f"SELECT s.*, t.error FROM ({select(dead)} WHERE t.id = :id) s JOIN task_runs t ON t.id = :id"
+        found = reader.rows(sql, {"id": group.example, "now": utc_now()})
+    if not found:
+        return None
+    *task, error = found[0]
+    return ErrorGroup(
+        exception=group.exception,
+        message=group.message,
+        status=group.status,
+        count=group.count,
+        first_at=group.first_at,
+        last_at=group.last_at,
+        example=rows.task_row(task),
+        traceback=rows.text(error),
+        where=group.where,
+        run_ids=tuple(sorted(group.run_ids, reverse=True)),
+    )

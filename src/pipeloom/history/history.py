@@ -7,14 +7,13 @@ A ``History`` is used in the thread that made it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pipeloom.clock import utc_now
+from pipeloom.clock import seconds_since, utc_now
 from pipeloom.db import owner_of
 from pipeloom.history import rows
-from pipeloom.history.failures import Group, Groups
+from pipeloom.history.failures import error_groups
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import (
@@ -27,7 +26,7 @@ from pipeloom.history.rows import (
     TaskDetail,
     TaskRow,
 )
-from pipeloom.history.tasks import FAILED, Order, Question, numbers, select
+from pipeloom.history.tasks import FAILED, PAST, PAST_FAILURES, Order, Question, numbers, select
 from pipeloom.history.timeline import read_figures
 from pipeloom.text import storable
 
@@ -36,10 +35,7 @@ __all__ = ["History"]
 _PREFIXES: Final = ("path:", "date:", "datetime:", "uuid:", "str:", "int:", "json:")
 _RECENT_RUNS: Final = 100  # among which a run can be open: each run that opens the file closes those before it
 _MATCHES: Final = 20
-_PAGE: Final = 5000
 _TRIES: Final = 1000
-_LOWEST: Final = -(1 << 63)
-_TRACEBACK: Final = 8000  # characters of its end that are compared
 
 
 class History:
@@ -108,8 +104,6 @@ class History:
         return read_figures(self._reader.rows, run, utc_now())
 
     def _runs(self, where: str, *params: Any, limit: int) -> list[RunRow]:
-        if limit < 0:
-            raise ValueError(f"limit must be 0 or more, not {limit}")
         dead = self._dead()
         command = "r.command" if self._reader.has_column("pipeloom_runs", "command") else "NULL"
         found = self._reader.rows(
@@ -118,7 +112,7 @@ class History:
             "r.versions "
             f"FROM pipeloom_runs r LEFT JOIN pipeloom_pipelines p ON p.id = r.pipeline_id {where} "
             "ORDER BY r.id DESC LIMIT ?",
-            (*params, limit),
+            (*params, _bounded(limit)),
         )
         return [_as_of_now(rows.run_row(row), dead) for row in found]
 
@@ -227,10 +221,21 @@ class History:
         return self.tasks(limit=limit, status="running", order="oldest")
 
     def failures(self, limit: int, run_id: int | None = None) -> list[TaskRow]:
-        """Return tasks that ended otherwise than well, the one that ended last first."""
+        """Return tasks that did not end well, the one that ended last first.
+
+        Args:
+            limit: At most so many.
+            run_id: Only what failed in this run, also when a later run has done it since.
+        """
         found: list[TaskRow] = []
-        for status in FAILED:  # numbers follow time closely: a few more of each are sure to hold the last ones
-            found += self.tasks(limit=limit + 200 if limit else 0, status=status, run_id=run_id)
+        many = _bounded(limit) + 200 if limit else 0  # numbers follow time closely, not exactly
+        for status in FAILED:
+            found += self.tasks(limit=many, status=status, run_id=run_id)
+        if run_id is not None and rows.fits(run_id):
+            past = self._reader.rows(
+                f"{PAST} WHERE {PAST_FAILURES} ORDER BY a.rowid DESC LIMIT :limit", {"run": run_id, "limit": many}
+            )
+            found += [rows.task_row(row[:-1]) for row in past]
         return sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True)[:limit]
 
     def find(self, word: str) -> list[TaskRow]:
@@ -286,45 +291,18 @@ class History:
         tries = [rows.attempt_row(row[1:], is_present=False) for row in past]
         return tries if present is None else [*tries, _present(present)]
 
-    # --- failures, by what is the same ---
-
     def error_groups(self, run_id: int | None = None, limit: int = 50) -> list[ErrorGroup]:
         """Return failures grouped by exception, place and what their messages share, the largest group first.
 
         Reads all failures, page by page: seconds for a million, in bounded memory.
-        """
-        groups = Groups()
-        dead = self._dead()
-        for status in FAILED:
-            sources = [("t.status = ?", status)]
-            if status == "interrupted" and dead:
-                gone = f"t.run_id IN {numbers(dead)} AND t.status = ?"
-                sources += [(gone, "running"), (gone, "queued")]
-            for where, value in sources:
-                for page in self._failing(where, value, run_id):
-                    for row in page:
-                        groups.add(row[0], status, *row[1:])
-        found = []
-        for group in groups.largest(max(limit, 0)):
-            example, task = self._matching("t.id = :word", group.example), self.task(group.example)
-            if example and task is not None:  # nobody has deleted it meanwhile
-                found.append(_error_group(group, example[0], task.error))
-        return found
 
-    def _failing(self, where: str, value: str, run_id: int | None) -> Iterable[Sequence[tuple[Any, ...]]]:
-        last = _LOWEST
-        mine = "" if run_id is None else f"AND t.run_id = {int(run_id)} "
-        while True:
-            page = self._reader.rows(
-                f"SELECT t.id, substr(t.message, 1, 400), substr(t.error, -{_TRACEBACK}), t.finished_at, t.run_id "
-                f"FROM task_runs t WHERE t.status <> 'done' AND {where} {mine}AND t.id > ? "
-                f"ORDER BY t.id LIMIT {_PAGE}",
-                (value, last),
-            )
-            yield page
-            if len(page) < _PAGE:
-                return
-            last = page[-1][0]
+        Args:
+            run_id: Only what failed in this run, also when a later run has done it since.
+            limit: At most so many groups.
+        """
+        if run_id is not None and not rows.fits(run_id):
+            return []
+        return error_groups(self._reader, run_id, self._dead(), _bounded(limit))
 
     # --- what was said along the way ---
 
@@ -337,24 +315,20 @@ class History:
             limit: At most so many.
             newest: The last ones, rather than the first ones.
         """
-        if limit < 0:
-            raise ValueError(f"limit must be 0 or more, not {limit}")
         error = "error" if self._reader.has_column("pipeloom_logs", "error") else "NULL"
         found = self._reader.rows(
             f"SELECT id, task_id, run_id, attempt, at, level, logger, message, {error} FROM pipeloom_logs "
             f"WHERE task_id = ? AND id > ? ORDER BY id {'DESC' if newest else ''} LIMIT ?",
-            (task_id, after_id, limit),
+            (task_id, after_id, _bounded(limit)),
         )
         return [rows.log_row(row) for row in (reversed(found) if newest else found)]
 
     def rejected(self, limit: int, task_id: int | None = None) -> list[RejectedRow]:
         """Return messages that could not be applied, the latest first; of one task, if given."""
-        if limit < 0:
-            raise ValueError(f"limit must be 0 or more, not {limit}")
         found = self._reader.rows(
             "SELECT id, run_id, task_id, at, kind, content, error FROM pipeloom_rejected "
             f"{'' if task_id is None else 'WHERE task_id = ? '}ORDER BY id DESC LIMIT ?",
-            (limit,) if task_id is None else (task_id, limit),
+            (_bounded(limit),) if task_id is None else (task_id, _bounded(limit)),
         )
         return [rows.rejected_row(row) for row in found]
 
@@ -365,26 +339,7 @@ def _as_of_now(run: RunRow, dead: Sequence[int]) -> RunRow:
         return run
     if run.run_id in dead:
         return rows.unclosed(run)
-    try:
-        elapsed = (datetime.fromisoformat(utc_now()) - datetime.fromisoformat(run.started_at)).total_seconds()
-    except (ValueError, TypeError):  # written by hand; one without a time zone
-        return run
-    return rows.lasting(run, max(elapsed, 0.0))
-
-
-def _error_group(group: Group, example: TaskRow, traceback: str | None) -> ErrorGroup:
-    return ErrorGroup(
-        exception=group.exception,
-        message=group.message,
-        status=group.status,
-        count=group.count,
-        first_at=group.first_at,
-        last_at=group.last_at,
-        example=example,
-        traceback=traceback,
-        where=group.where,
-        run_ids=tuple(sorted(group.run_ids, reverse=True)),
-    )
+    return rows.lasting(run, seconds_since(run.started_at))
 
 
 def _present(task: TaskDetail) -> AttemptRow:
@@ -403,6 +358,13 @@ def _present(task: TaskDetail) -> AttemptRow:
         error=task.error,
         is_present=True,
     )
+
+
+def _bounded(limit: int) -> int:
+    """Return a limit; SQLite would take a negative one for none."""
+    if not 0 <= limit < 1 << 63:
+        raise ValueError(f"limit must be 0 or more, not {limit}")
+    return limit
 
 
 def _number(word: str) -> int | None:

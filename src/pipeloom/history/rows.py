@@ -313,7 +313,7 @@ def unclosed(run: RunRow) -> RunRow:
     return replace(run, status="interrupted", is_unclosed=True)
 
 
-def lasting(run: RunRow, elapsed_s: float) -> RunRow:
+def lasting(run: RunRow, elapsed_s: float | None) -> RunRow:
     """Return a running run with its time until now."""
     return replace(run, elapsed_s=elapsed_s)
 

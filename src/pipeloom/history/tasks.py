@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 from pipeloom.text import ascii_lower, storable
 
-__all__ = ["FAILED", "Order", "Question"]
+__all__ = ["FAILED", "PAST", "PAST_FAILURES", "Order", "Question", "numbers", "select"]
 
 Order = Literal["recent", "oldest", "slowest"]
 """By number, the last first; by number; by time taken, the longest first."""
@@ -142,6 +142,21 @@ def select(dead: Iterable[int], *, in_full: bool = False) -> str:
         f"{elapsed(dead)}, t.rows_written, t.attempt, t.worker, t.run_id, p.name{more if in_full else ''} "
         "FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
     )
+
+
+# A run's failed tries that were tried again by a later run; those it tried again itself are no failures of it.
+PAST_FAILURES: Final = (
+    f"a.run_id = :run AND a.status IN {FAILED} "
+    "AND NOT EXISTS (SELECT 1 FROM pipeloom_attempts b WHERE b.task_id = a.task_id AND b.run_id = :run "
+    "AND b.rowid > a.rowid) AND NOT EXISTS (SELECT 1 FROM task_runs t WHERE t.id = a.task_id AND t.run_id = :run)"
+)
+PAST: Final = (
+    "SELECT a.task_id, t.key, substr(a.name, 1, 500), a.status, a.progress, substr(a.message, 1, 2000), "
+    "a.started_at, a.finished_at, a.elapsed_s, a.rows_written, a.attempt, a.worker, a.run_id, p.name, a.error "
+    "FROM pipeloom_attempts a LEFT JOIN task_runs t ON t.id = a.task_id "
+    "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
+)
+"""Past tries ``a`` as tasks, with the traceback at the end."""
 
 
 def elapsed(dead: Iterable[int]) -> str:

@@ -1,0 +1,173 @@
+"""What failed in the same way: failures are grouped by exception, place, and what their messages have in common.
+
+Works on one failure at a time and keeps one record per group: a million failures take no more memory than the
+groups they fall into, and those are bounded too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeloom.history.rows import text
+
+__all__ = ["Group", "Groups", "essence", "folded", "origin"]
+
+_DIGITS: Final = str.maketrans("123456789", "0" * 9)
+_GROUPS: Final = 2000  # distinct ones; past that, what differs only in its message is one
+_ORIGINS: Final = 1000
+_MESSAGES: Final = 10_000
+_RUNS: Final = 20
+_MESSAGE: Final = 300  # characters that are compared
+
+_FRAME: Final = re.compile(
+    r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?:, in (?P<function>.+))?$', re.MULTILINE
+)
+_TYPE: Final = re.compile(r"(?:[^\W\d]\w*\.|<locals>\.)*[^\W\d]\w*")
+_NOT_THEIRS: Final = re.compile(
+    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|[\\/]pipeloom[\\/][a-z_]+\.py|^<frozen"
+)
+# What tells one failure from its like: quoted parts, addresses, paths, hexadecimal and decimal numbers.
+_PARTICULAR: Final = re.compile(
+    r"""(?<!\w)'.*?'(?!\w)|"[^"]*"|`[^`]*`|“[^”]*”
+    |\b[a-z][a-z0-9+.-]{1,9}://[^\s'"<>]+
+    |(?<!\w)(?:[A-Za-z]:)?[\\/][^\s'":,;()]+
+    |\b0[xX][0-9a-fA-F]+\b
+    |\b(?=[0-9a-fA-F-]*\d)[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]+)*\b
+    |\d+(?:[.,:]\d+)*""",
+    re.VERBOSE,
+)
+
+
+def essence(traceback: str, limit: int = 6) -> list[str]:
+    """Return the lines of a traceback that say most: the last place in the user's own code, and the end.
+
+    Args:
+        traceback: As Python prints it.
+        limit: At most about so many lines; what is left out is ``…``.
+    """
+    lines = traceback.rstrip().split("\n")
+    frames = [place for place, line in enumerate(lines) if _FRAME.match(line)]
+    theirs = [place for place in frames if not _NOT_THEIRS.search(lines[place])] or frames
+    if not theirs:
+        return lines if len(lines) <= limit else [*lines[: limit - 1], "…"]
+    begin = theirs[-1]
+    end = next((place for place in range(begin + 1, len(lines)) if not lines[place][:4].isspace()), len(lines))
+    after = next((place for place in range(frames[-1] + 1, len(lines)) if not lines[place][:1].isspace()), end)
+    said = lines[after:]
+    if len(said) > limit - 2:
+        said = [*said[: limit - 3], "…"]
+    return [*lines[begin:end], *(["  …"] if frames[-1] > begin else []), *said]
+
+
+def folded(message: str) -> str:
+    """Return what a message shares with its like: each particular part is ``…``."""
+    return _PARTICULAR.sub("…", message[:_MESSAGE].partition("\n")[0])
+
+
+def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
+    """Return (exception type, ``file:line in function``) of a traceback.
+
+    The place is the last one in the user's own code; the last one of all where none is.
+
+    Args:
+        traceback: As Python prints it.
+        cut: It ends right before the colon and the message.
+    """
+    frames = list(_FRAME.finditer(traceback))
+    theirs = [frame for frame in frames if not _NOT_THEIRS.search(frame["file"])] or frames
+    where = None
+    if theirs:
+        frame = theirs[-1]
+        where = f"{frame['file']}:{frame['line']}" + (f" in {frame['function']}" if frame["function"] else "")
+    lines = traceback[frames[-1].end() if frames else 0 :].split("\n")
+    # Lines of source are indented, the last line is not; in an exception group all lines begin with a bar.
+    for line in [lines[-1].strip(" |")] if cut else lines:
+        name = line.partition(":")[0]
+        if _TYPE.fullmatch(name):
+            return name, where
+    return None, where
+
+
+@dataclass(slots=True)
+class Group:
+    """What is known of failures that are the same one."""
+
+    exception: str | None
+    message: str
+    status: str
+    where: str | None
+    example: int  # the task's number
+    past: int | None  # the row in pipeloom_attempts, when that try is not the task's latest
+    count: int = 0
+    first_at: str | None = None
+    last_at: str | None = None
+    run_ids: set[int] = field(default_factory=set)
+
+
+class Groups:
+    """Takes failures one by one."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[Any, ...], Group] = {}
+        self._origins: dict[str, tuple[str | None, str | None]] = {}
+        self._folded: dict[str, str] = {}
+
+    def add(
+        self, number: int, status: str, message: Any, error: Any, at: Any, run_id: Any, past: int | None = None
+    ) -> None:
+        """Take one failure: columns of its row, of whatever type; ``past`` is its row among the past tries."""
+        said = text(message) or ""
+        exception, where = self._origin(text(error) or "", said)
+        if status == "interrupted" and exception is None:
+            said = "its process ended before it did"
+        common = self._common(said)
+        key = (status, exception, where, common)
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) >= _GROUPS:
+                common = "…"
+                key = (status, exception, where, common)
+            group = self._groups.setdefault(key, Group(exception, common, status, where, number, past))
+        group.count += 1
+        if number < group.example:
+            group.example, group.past = number, past
+        when = text(at)
+        if when is not None:
+            if group.first_at is None or when < group.first_at:
+                group.first_at = when
+            if group.last_at is None or when > group.last_at:
+                group.last_at = when
+        if type(run_id) is int and run_id not in group.run_ids:
+            group.run_ids.add(run_id)
+            if len(group.run_ids) > _RUNS:
+                group.run_ids.remove(min(group.run_ids))
+
+    def _origin(self, traceback: str, message: str) -> tuple[str | None, str | None]:
+        """Read a traceback; those of one kind are the same up to the message, and are read once."""
+        if not traceback:
+            return None, None
+        place = traceback.rfind(": " + message) if message else -1
+        head = traceback[:place] if place >= 0 else traceback
+        found = self._origins.get(head)
+        if found is None:
+            if len(self._origins) >= _ORIGINS:
+                self._origins.clear()
+            found = self._origins[head] = origin(head, cut=place >= 0)
+        return found
+
+    def _common(self, message: str) -> str:
+        """Fold a message; those that differ in digits alone are alike, and are folded once."""
+        alike = message[:_MESSAGE].translate(_DIGITS)
+        found = self._folded.get(alike)
+        if found is None:
+            if len(self._folded) >= _MESSAGES:
+                self._folded.clear()
+            found = self._folded[alike] = folded(alike)
+        return found
+
+    def largest(self, limit: int) -> Iterable[Group]:
+        """Return the groups with the most failures."""
+        return sorted(self._groups.values(), key=lambda group: (-group.count, group.example))[:limit]
