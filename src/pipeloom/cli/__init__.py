@@ -27,11 +27,16 @@ EXIT_INTERRUPTED: Final = 130
 # command → (module, one line for the list)
 _COMMANDS: Final = {
     "demo": ("demo", "Run pretended tasks, to see what a run looks like."),
+    "errors": ("errors", "Show what failed, grouped by what is the same."),
     "examples": ("examples", "Complete programs on real data, to start from."),
     "init-db": ("init_db", "Create a database with an empty ledger."),
+    "logs": ("logs", "Show what one task logged, or follow it."),
     "report": ("report", "Write everything about one run into one HTML file."),
     "run": ("run", "Call a function of yours: FILE_OR_MODULE[:FUNCTION]."),
+    "runs": ("runs", "List the runs of a database."),
+    "show": ("show", "Show everything about one task."),
     "status": ("status", "Show the state of the tasks in a database."),
+    "tasks": ("tasks", "List tasks, by status, name, run or time taken."),
     "web": ("web", "Show a database in the browser, live."),
 }
 

@@ -6,13 +6,30 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["db_option", "say", "verbose_option", "workers_option"]
+__all__ = [
+    "MOST",
+    "at_most",
+    "db_option",
+    "json_option",
+    "limit_option",
+    "run_option",
+    "say",
+    "verbose_option",
+    "workers_option",
+]
+
+MOST: Final = (1 << 63) - 1  # the largest number that SQLite knows
+
+
+def at_most(_context: click.Context, _option: click.Parameter, value: int | None) -> int | None:
+    """Keep a number within what SQLite knows: no file has more rows."""
+    return None if value is None else min(value, MOST - 1)
 
 
 def db_option(function: F) -> F:
@@ -25,6 +42,29 @@ def db_option(function: F) -> F:
         metavar="PATH",
         help="The database file.",
     )(function)
+
+
+def json_option(function: F) -> F:
+    """``--json``: one document for machines."""
+    return click.option("--json", "as_document", is_flag=True, help="Print one JSON document instead.")(function)
+
+
+def limit_option(default: int, what: str) -> Callable[[F], F]:
+    """``-n/--limit N``."""
+    return click.option(
+        "-n",
+        "--limit",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        callback=at_most,
+        help=f"How many {what}.",
+    )
+
+
+def run_option(what: str) -> Callable[[F], F]:
+    """``--run N``."""
+    return click.option("--run", "run_id", type=click.IntRange(min=0), metavar="N", callback=at_most, help=what)
 
 
 def workers_option(function: F) -> F:

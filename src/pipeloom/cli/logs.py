@@ -1,0 +1,97 @@
+"""``pipeloom logs``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeloom.cli import shown
+from pipeloom.cli.options import at_most, db_option, json_option, verbose_option
+from pipeloom.errors import StorageError
+from pipeloom.text import clean
+
+if TYPE_CHECKING:
+    from pipeloom.history import History, LogRow, TaskRow
+
+_LOOK_S = 0.2
+_QUIET_S = 1.0
+_PAGE = 1000
+
+
+@click.command(name="logs")
+@click.argument("task")
+@db_option
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    callback=at_most,
+    help="The last N records.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended, or Ctrl-C.")
+@json_option
+@verbose_option
+def command(
+    task: str,
+    db: Path,
+    lines: int,
+    follow: bool,
+    as_document: bool,
+    verbose: int,  # noqa: ARG001 - read by main()
+) -> None:
+    """Show what one task logged, all tries together.
+
+    TASK is its number, its key or its name. With --follow, --json prints a document per record, one a line.
+    """
+    from pipeloom.history import History
+
+    with History(db) as history:
+        found = shown.one_task(history, task, as_document=as_document)
+        records = history.logs(found.id, limit=lines, newest=True)
+        if follow:
+            _follow(history, found, records, as_lines=as_document)
+        elif as_document:
+            shown.tell({"logs": [shown.as_json(record) for record in records]})
+        elif records:
+            shown.draw(*map(shown.log_line, records))
+        else:
+            shown.draw(f"task {found.id} ({clean(found.name, 80)}) has logged nothing")
+
+
+def _follow(history: History, task: TaskRow, records: Sequence[LogRow], *, as_lines: bool) -> None:
+    """Print records as they are committed, until the task has ended and nothing has come for a moment."""
+    last = history.logs(task.id, limit=1, newest=True)
+    seen = last[0].id if last else 0
+    try:
+        _print(records, as_lines=as_lines)
+        heard_at = monotonic()
+        while True:
+            if not history.is_same_file():
+                raise StorageError(f"{clean(history.path)}: the file was replaced: ask again", path=history.path)
+            now = history.task(task.id)
+            records = history.logs(task.id, seen, _PAGE)
+            if records:
+                seen, heard_at = records[-1].id, monotonic()
+                _print(records, as_lines=as_lines)
+            elif now is None or now.status not in ("running", "queued"):  # a retry that waits is queued
+                quiet_s = monotonic() - heard_at
+                if quiet_s >= _QUIET_S:
+                    return
+            sleep(0 if len(records) == _PAGE else _LOOK_S)
+    except KeyboardInterrupt:
+        return
+
+
+def _print(records: Sequence[LogRow], *, as_lines: bool) -> None:
+    if as_lines:
+        for record in records:
+            click.echo(json.dumps(shown.as_json(record)))
+    elif records:
+        shown.draw(*map(shown.log_line, records))

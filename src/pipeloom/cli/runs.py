@@ -1,0 +1,69 @@
+"""``pipeloom runs``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeloom.cli import shown
+from pipeloom.cli.options import db_option, json_option, limit_option, verbose_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pipeloom.history import RunRow
+
+
+@click.command(name="runs")
+@db_option
+@limit_option(20, "runs")
+@json_option
+@verbose_option
+def command(db: Path, limit: int, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - verbose: main()
+    """List the runs of a database, the latest first: how each ended, and what it did."""
+    from pipeloom.history import History
+
+    with History(db) as history:
+        runs = history.runs(limit)
+        more = bool(runs) and bool(history.runs(1, before=runs[-1].run_id))
+    if as_document:
+        shown.tell({"runs": [shown.as_json(run) for run in runs]})
+        return
+    if not runs:
+        shown.draw("no runs yet" if limit else "")
+        return
+    lines = [shown.gone(run) for run in runs if run.is_unclosed]
+    if more:
+        lines.append(f"the latest {len(runs):,}; for more: {shown.typed('runs', db, '-n', len(runs) * 10)}")
+    shown.draw(_table(runs), "\n".join(lines) or None)
+
+
+def _table(runs: Sequence[RunRow]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from pipeloom.text import clean
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column("run", justify="right", no_wrap=True)
+    table.add_column("pipeline", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("status", no_wrap=True)
+    for name in ("done", "failed", "skipped", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    for run in runs:
+        failed = run.failed + run.timed_out + run.cancelled
+        table.add_row(
+            str(run.run_id),
+            Text(clean(run.pipeline or "", 60)),
+            Text(clean(run.status, 20), style=shown.style_of(run.status)),
+            f"{run.done:,}",
+            Text(f"{failed:,}", style="red" if failed else "dim"),
+            Text(f"{run.skipped:,}", style="" if run.skipped else "dim"),
+            shown.took(run.elapsed_s),
+            shown.when(run.started_at),
+        )
+    return table

@@ -1,0 +1,169 @@
+"""``pipeloom show``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeloom.cli import shown
+from pipeloom.cli.options import db_option, json_option, verbose_option
+from pipeloom.text import clean, clean_block
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from pipeloom.history import AttemptRow, LogRow, RejectedRow, RunRow, TaskDetail
+
+_LINES = 100  # of a result or a traceback
+_LOGS = 20
+_TRIES = 20
+
+
+@click.command(name="show")
+@click.argument("task")
+@db_option
+@json_option
+@verbose_option
+def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - read by main()
+    """Show everything about one task: how it stands, its tries, result, traceback, and what it logged.
+
+    TASK is its number, its key or its name, or a part of these if only one task has it.
+    """
+    from pipeloom.history import History
+
+    with History(db) as history:
+        number = shown.one_task(history, task, as_document=as_document).id
+        detail = history.task(number)
+        if detail is None:
+            raise shown.NotThereError(f"{clean(db)}: task {number} has just been removed")
+        attempts = history.attempts(number)
+        logs = history.logs(number, limit=1000 if as_document else _LOGS + 1, newest=True)
+        rejected = history.rejected(100, number)
+        run = history.run(detail.run_id) if detail.run_id is not None else None
+        namesakes = [other for other in history.with_key(task) if other.id != number] if task == str(number) else []
+    if as_document:
+        shown.tell(
+            {
+                "task": shown.as_json(detail),
+                "attempts": [shown.as_json(row) for row in attempts],
+                "logs": [shown.as_json(row) for row in logs],
+                "rejected": [shown.as_json(row) for row in rejected],
+            }
+        )
+        return
+    shown.draw(*_page(detail, run, attempts, logs, rejected, db))
+    if namesakes:
+        also = ", ".join(f"task {other.id} has the key {clean(other.key, 80)}" for other in namesakes[:3])
+        shown.draw(f"\n{number} was taken as a number; {also}: {shown.typed('show', db, namesakes[0].id)}")
+
+
+def _page(
+    task: TaskDetail,
+    run: RunRow | None,
+    attempts: Sequence[AttemptRow],
+    logs: Sequence[LogRow],
+    rejected: Sequence[RejectedRow],
+    db: Path,
+) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    def part(title: str, lines: Sequence[str], style: str = "") -> Text:
+        text = Text(f"\n{title}\n", style="bold")
+        return text.append("\n".join("  " + line for line in lines), style=style or "not bold")
+
+    yield Text(f"task {task.id}", style="bold").append(f"  {clean(task.name, 200)}")
+    yield _facts(task, run)
+    if task.result is not None:
+        yield part("result", _cut(_pretty(task.result)))
+    if task.error:
+        yield part("traceback", _cut(clean_block(task.error.rstrip()).split("\n"), from_end=True))
+    if len(attempts) > 1:
+        yield part(f"{len(attempts):,} tries", [])
+        yield _tries(attempts[-_TRIES:])
+    if logs:
+        hint = f"  (the last {_LOGS}; all: {shown.typed('logs', db, task.id)})" if len(logs) > _LOGS else ""
+        yield Text(f"\nlogs{hint}", style="bold")
+        for record in logs[-_LOGS:]:
+            yield shown.log_line(record)
+    if rejected:
+        lines = [f"{clean(row.kind, 80)}: {clean(row.error, 300)}" for row in rejected]
+        yield part("messages that could not be stored", lines, "red")
+
+
+def _facts(task: TaskDetail, run: RunRow | None) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    facts: list[tuple[str, Text]] = [("status", shown.state(task))]
+    if task.started_at:
+        words = f"{shown.moment(task.started_at)}, {shown.when(task.started_at)}"
+        facts.append(("started", Text(words)))
+    if task.finished_at:
+        facts.append(("ended", Text(f"{shown.moment(task.finished_at)}, {shown.when(task.finished_at)}")))
+    if task.elapsed_s is not None:
+        facts.append(("time", Text(shown.took(task.elapsed_s))))
+    if task.message:
+        facts.append(("message", Text(clean(task.message, 2000))))
+    if task.key is not None:
+        facts.append(("key", Text(clean(task.key))))
+    if task.pipeline:
+        facts.append(("pipeline", Text(clean(task.pipeline, 200))))
+    if task.run_id is not None:
+        worker = f", by {clean(task.worker, 60)}" if task.worker else ""
+        facts.append(("run", Text(f"{task.run_id}, try {task.attempt}{worker}")))
+    if run is not None and run.is_unclosed:
+        facts.append(("", Text(shown.gone(run), style="yellow")))
+    if task.rows_written:
+        facts.append(("rows", Text(f"{task.rows_written:,}")))
+    if task.has_state:
+        facts.append(("checkpoint", Text("kept: its next try goes on from there")))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(f"  {name}", value)
+    return table
+
+
+def _tries(attempts: Sequence[AttemptRow]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("run", "try"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("message", overflow="ellipsis", no_wrap=True, ratio=1)
+    for row in attempts:
+        table.add_row(
+            "" if row.run_id is None else str(row.run_id),
+            str(row.attempt),
+            Text(clean(row.status, 40), style=shown.style_of(row.status)),
+            shown.moment(row.started_at),
+            shown.took(row.elapsed_s),
+            Text(clean(row.message or "", 200)),
+        )
+    return table
+
+
+def _pretty(result: str) -> list[str]:
+    """Return JSON laid out, other text as it is."""
+    try:
+        result = json.dumps(json.loads(result), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        pass
+    return clean_block(result).split("\n")
+
+
+def _cut(lines: list[str], *, from_end: bool = False) -> list[str]:
+    if len(lines) <= _LINES:
+        return lines
+    note = f"… ({len(lines) - _LINES:,} more lines: --json has them all)"
+    return [note, *lines[-_LINES:]] if from_end else [*lines[:_LINES], note]
