@@ -24,6 +24,8 @@ from pipeloom.errors import (
     StorageError,
     TaskCancelledError,
     TasksFailedError,
+    TaskTimeoutError,
+    TaskTooLargeError,
     WriterBrokenError,
 )
 from pipeloom.report import Failure, RunReport
@@ -57,6 +59,8 @@ def instances():
         DuplicateKeyError("a sentence", key="path:a"),
         RowRefusedError("a sentence"),
         TaskCancelledError("a sentence"),
+        TaskTimeoutError("a sentence"),
+        TaskTooLargeError("a sentence"),
         AttemptOverError("a sentence"),
         TasksFailedError("a sentence", [ValueError("one"), KeyError("two")], REPORT),
         RunInterruptedError("a sentence", REPORT),

@@ -18,12 +18,12 @@ PACKAGE = Path(pipeloom.__file__).parent
 
 # Layers of the architecture. A package stands for all of its modules. The package root is free: it only names.
 LAYERS = {
-    0: {"messages", "errors", "text", "clock", "pace"},
+    0: {"messages", "errors", "text", "clock", "pace", "retry"},
     1: {"attempt", "keys", "values", "rows", "channel", "db", "rlog", "progress", "screen"},
     2: {"ledger", "context"},
     3: {"writer"},
     4: {"executors"},
-    5: {"arguments", "feed", "work", "signals", "report", "run", "engine"},
+    5: {"arguments", "feed", "waiting", "work", "signals", "report", "run", "engine"},
     6: {"history", "page", "pictures"},
     7: {"cli", "web", "examples", "demo", "__main__"},
 }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         StorageError,
         TaskCancelledError,
         TasksFailedError,
+        TaskTimeoutError,
+        TaskTooLargeError,
         WriterBrokenError,
     )
     from pipeloom.messages import (
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     )
     from pipeloom.progress import make_overall_progress, make_task_progress, preregister_task_bars
     from pipeloom.report import Failure, RunReport
+    from pipeloom.retry import Retry
     from pipeloom.rlog import console, logger, setup_logging
     from pipeloom.writer import SQLiteWriter
 
@@ -58,6 +61,7 @@ __all__ = [
     "MsgTaskStarted",
     "MsgWriteRows",
     "PipeloomError",
+    "Retry",
     "RowRefusedError",
     "RunInterruptedError",
     "RunReport",
@@ -67,6 +71,8 @@ __all__ = [
     "TaskCancelledError",
     "TaskContext",
     "TaskDef",
+    "TaskTimeoutError",
+    "TaskTooLargeError",
     "TasksFailedError",
     "WriterBrokenError",
     "console",
@@ -91,6 +97,7 @@ _HOME = {
     "messages": ("SENTINEL", *(name for name in __all__ if name.startswith("Msg"))),
     "progress": ("make_overall_progress", "make_task_progress", "preregister_task_bars"),
     "report": ("Failure", "RunReport"),
+    "retry": ("Retry",),
     "rlog": ("console", "logger", "setup_logging"),
     "writer": ("SQLiteWriter",),
 }

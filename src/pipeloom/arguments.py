@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, get_args
 
 from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.messages import Handler
+from pipeloom.retry import Retry
 from pipeloom.text import ascii_lower, clean, is_reserved, quoted
 from pipeloom.values import sql_type
 
@@ -119,6 +121,37 @@ def check_choices(*, name: Any, key: Any, on_error: Any, resume: Any, durability
         raise TypeError(f"resume must be True or False, not {clean(resume, 40)!r}")
     if durability not in get_args(Durability):
         raise ValueError(f'durability must be "full", "normal" or "off", not {clean(durability, 40)!r}')
+
+
+def checked_retry(retries: Any) -> Retry | None:
+    """Return when to try again; ``None`` for never."""
+    if isinstance(retries, Retry):
+        return retries if retries.attempts > 1 else None
+    if isinstance(retries, bool) or not isinstance(retries, int):
+        raise TypeError(f"retries must be an int or a pipeloom.Retry, not {type(retries).__name__}")
+    if retries < 0:
+        raise ValueError(f"retries must be 0 or more, not {retries}")
+    return Retry(attempts=retries + 1) if retries else None
+
+
+def checked_timeout(timeout: Any) -> float | None:
+    """Return a time limit in seconds; ``None`` for none."""
+    if timeout is None:
+        return None
+    return _positive(timeout, "timeout", "a number of seconds")
+
+
+def checked_max_task_bytes(max_task_mb: Any) -> float:
+    """Return how many bytes a task may stage."""
+    return _positive(max_task_mb, "max_task_mb", "a number of MiB") * 2**20
+
+
+def _positive(value: Any, name: str, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be {what} above 0, not {value}")
+    return float(value)
 
 
 def length_of(items: Iterable[Any]) -> int | None:

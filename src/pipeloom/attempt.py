@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from pipeloom.channel import Answer
 from pipeloom.clock import utc_now
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from pipeloom.messages import MsgTaskFinished
     from pipeloom.rows import Block, Statement
 
-__all__ = ["Attempt", "Glimpse", "Spoken", "fraction"]
+__all__ = ["Attempt", "Checkpoint", "Glimpse", "LogLine", "Spoken", "fraction"]
 
 Row = Literal["new", "old", "provisional", "none"]
 """What is known of its row: "new", its id was given out for it, so none can be there yet; "old", one may be there;
@@ -26,6 +29,8 @@ Cell = tuple[float, float | None, str]
 """(step, total, message) as the task said it last."""
 
 NO_PROGRESS: Final[Cell] = (0, None, "")
+
+_BYTES_PER_WEIGHT: Final = 64 * 1024
 
 
 def fraction(step: float, total: float | None) -> float:
@@ -51,6 +56,13 @@ class Attempt:
     status: str = "queued"
     cell: Cell = NO_PROGRESS
     staged: list[Block | Statement] | None = None
+    staged_bytes: int = 0  # an estimate, from one row in so many
+    unweighed: int = 0
+    weigh_every: int = 1
+    deadline: float | None = None  # by the monotonic clock
+    state: str | None = None  # its last checkpoint of this run, JSON
+    logs: deque[LogLine] | None = None  # what it logged and the ledger does not have yet
+    logged: int = 0  # how many records were kept
     number_said: int | None = None  # the task's id as the worker itself called it, once it did
     said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
     worker: str | None = None
@@ -63,8 +75,14 @@ class Attempt:
     error: str | None = None
     exception: BaseException | None = None
     exception_type: str | None = None  # kept when the exception itself is not
-    rows_written: int = 0
+    rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept
+    # Another try follows after so many seconds, once this one is committed; its item is kept for it.
+    retry_in: float | None = None
+    given_up: bool = False  # its time was over, and its call had not returned
+    returned: bool = False  # that call has returned since
+    waited: bool = False  # was to be tried again, and the run ended first: this is its last word
     # The writer's notes:
+    rows_kept: int = 0  # stored by its checkpoints
     recorded: tuple[int, str | None] | None = None  # the (id, start) under which a row is in the ledger
     shown: Cell = NO_PROGRESS  # the cell that the ledger has
     refused: BaseException | None = None  # what it refused of this task, which then cannot be done
@@ -85,6 +103,7 @@ class Attempt:
         self.result = None
         self.staged = None
         self.rows_written = 0
+        self.retry_in = None
         if self.finished_at is None:
             self.started_at = self.finished_at = utc_now()
 
@@ -92,10 +111,53 @@ class Attempt:
         """Return what it looks like now; any thread."""
         return Glimpse(self, self.task_id, self.started_at, self.cell)
 
+    def next_try(self) -> Attempt:
+        """Return the try that follows this one, for the same row."""
+        following = Attempt(self.item, self.task_id, self.key, self.name, "old" if self.row == "new" else self.row)
+        following.attempt = self.attempt + 1
+        following.state = self.state
+        following.recorded = (self.task_id, None)
+        return following
+
     @property
     def weight(self) -> int:
-        """How much of the channel it takes: a message, and one more per 8 staged rows."""
-        return 1 if self.staged is None else 1 + self.rows_written // 8
+        """How much of the channel it takes: a message, and one more per 8 staged rows or 64 KiB of them."""
+        return 1 if self.staged is None else weight_of(self.rows_written, self.staged_bytes)
+
+
+def weight_of(rows: int, size: int) -> int:
+    """Return how much of the channel n staged rows of so many bytes take."""
+    return 1 + max(rows // 8, size // _BYTES_PER_WEIGHT)
+
+
+class LogLine(NamedTuple):
+    """One log record of a task."""
+
+    at: str
+    level: str
+    logger: str
+    message: str
+    error: str | None
+
+
+class Checkpoint(Answer):
+    """What a task has staged so far, with the state to go on from: to be committed together, now.
+
+    Args:
+        attempt: Whose it is.
+        staged: n blocks and statements, 0 or more; this object owns them.
+        state: JSON.
+        rows: How many rows are in ``staged``.
+    """
+
+    __slots__ = ("attempt", "rows", "staged", "state")
+
+    def __init__(self, attempt: Attempt, staged: list[Block | Statement], state: str, rows: int) -> None:
+        super().__init__()
+        self.attempt = attempt
+        self.staged = staged
+        self.state = state
+        self.rows = rows
 
 
 class Spoken(NamedTuple):

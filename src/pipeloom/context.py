@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import operator
+import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from sys import getsizeof
+from time import monotonic
 from typing import Any, Final, TypeVar
 
-from pipeloom.attempt import NO_PROGRESS, Attempt, Cell, Spoken
-from pipeloom.channel import Channel
-from pipeloom.errors import AttemptOverError, RowRefusedError, TaskCancelledError
+import msgspec
+
+from pipeloom.attempt import NO_PROGRESS, Attempt, Cell, Checkpoint, Spoken, weight_of
+from pipeloom.channel import Answer, Channel
+from pipeloom.errors import (
+    AttemptOverError,
+    LedgerError,
+    RowRefusedError,
+    TaskCancelledError,
+    TaskTimeoutError,
+    TaskTooLargeError,
+)
 from pipeloom.ledger import Ledger
 from pipeloom.messages import (
     MsgTaskFinished,
@@ -18,9 +30,9 @@ from pipeloom.messages import (
     MsgWriteRows,
     OnConflict,
 )
-from pipeloom.rows import Block, Statement, block_from, block_of, checked_null, joins
-from pipeloom.text import describe, storable
-from pipeloom.values import adapt_params, adapt_rows
+from pipeloom.rows import Block, Shape, Statement, block_from, block_of, checked_null, joins
+from pipeloom.text import clean, describe, storable
+from pipeloom.values import adapt_params, adapt_rows, as_json, explain_unbindable
 
 __all__ = ["Port", "TaskContext", "current_task"]
 
@@ -29,38 +41,46 @@ T = TypeVar("T")
 _current: ContextVar[Attempt | None] = ContextVar("pipeloom_task", default=None)
 _port: ContextVar[Port] = ContextVar("pipeloom_port")
 
+_LOOK_S: Final = 0.25
+_WEIGHED_ROWS: Final = 64
+_HEAVY_ROW: Final = 16 * 1024
+_STATEMENT: Final = Shape("a statement", (), "error", ())
+
 
 class Port:
     """Where a run's tasks speak to; one per run, shared by all its workers.
 
     Args:
         channel: To the writer.
-        ask: Runs a function on the ledger in the writer's thread and returns its answer.
+        ask: Has a function run on the ledger in the writer's thread.
         keyed: The run gives out the row numbers.
+        max_task_bytes: How much one task may stage.
     """
 
-    __slots__ = ("ask", "cancelling", "channel", "keyed", "run_id")
+    __slots__ = ("ask", "cancelling", "channel", "keyed", "max_task_bytes", "run_id")
 
     def __init__(
         self,
         channel: Channel[Any],
-        ask: Callable[[Callable[[Ledger], Any]], Any],
+        ask: Callable[[Callable[[Ledger], Any]], Answer],
         run_id: int | None,
         *,
         keyed: bool,
+        max_task_bytes: float,
     ) -> None:
         self.channel = channel
         self.ask = ask
         self.run_id = run_id
         self.keyed = keyed
+        self.max_task_bytes = max_task_bytes
         self.cancelling = False
 
 
 class TaskContext:
     """One attempt's view of its run: report progress, write rows, look things up.
 
-    ``write`` and ``execute`` are staged: they commit together with the task's "done", or not at all. ``put`` is
-    at once, and survives the task's failure. May be used from any thread until the task ends.
+    ``write`` and ``execute`` are staged: they commit together with the task's "done", or with its next checkpoint,
+    or not at all. ``put`` is at once, and survives the task's failure. Any thread may use it until the task ends.
     """
 
     __slots__ = ("_attempt", "_port")
@@ -94,13 +114,27 @@ class TaskContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is being cancelled, so that the task should end soon."""
-        return self._port.cancelling
+        """Whether the run is being cancelled, or the task's time is over, so that it should end soon."""
+        return self._port.cancelling or self.remaining_s == 0
+
+    @property
+    def remaining_s(self) -> float | None:
+        """How many seconds of the task's ``timeout`` are left, 0 past its end; ``None`` without one."""
+        deadline = self._attempt.deadline
+        return None if deadline is None else max(0.0, deadline - monotonic())
 
     def check(self) -> None:
-        """Raise ``TaskCancelledError`` once the run is being cancelled; call it in long loops."""
+        """Raise when the task should end; call it in long loops.
+
+        Raises:
+            TaskCancelledError: The run is being cancelled.
+            TaskTimeoutError: The task's ``timeout`` is over.
+        """
         if self._port.cancelling:
             raise TaskCancelledError("the run is being cancelled")
+        deadline = self._attempt.deadline
+        if deadline is not None and monotonic() > deadline:
+            raise TaskTimeoutError(f"not done after {deadline - self._attempt.t0:g} s")
 
     def progress(self, step: float, total: float | None = None, message: str = "") -> None:
         """Say how far the task is; costs an attribute store, never blocks, seen within about 0.1 s.
@@ -124,6 +158,7 @@ class TaskContext:
 
         Raises:
             TaskCancelledError: The run is being cancelled.
+            TaskTimeoutError: The task's ``timeout`` is over.
         """
         if total is None:
             total = operator.length_hint(iterable) or None
@@ -131,8 +166,8 @@ class TaskContext:
         attempt, port = self._attempt, self._port
         for step, element in enumerate(iterable):
             attempt.cell = (step, total, "")
-            if port.cancelling:
-                raise TaskCancelledError("the run is being cancelled")
+            if port.cancelling or attempt.deadline is not None:
+                self.check()
             yield element
         if total is not None:
             attempt.cell = (total, total, "")
@@ -159,6 +194,7 @@ class TaskContext:
 
         Raises:
             RowRefusedError: Something cannot be stored (names table, column and type); nothing is staged.
+            TaskTooLargeError: More than ``max_task_mb`` would be staged; nothing of this call is.
             AttemptOverError: The task has ended.
         """
         attempt = self._attempt
@@ -168,6 +204,7 @@ class TaskContext:
             return
         block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
         self._must_be_running()
+        self._weigh(block.shape, block.rows, len(block.rows))
         staged = attempt.staged
         if staged is None:
             attempt.staged = [block]
@@ -182,19 +219,48 @@ class TaskContext:
         """Add one row to the block before it: loops that write row by row come here."""
         shape = block.shape
         absent = checked_null(null) if null else None
-        block.rows.extend(adapt_rows([tuple(row.values())], shape.table, shape.columns, absent))
+        rows = adapt_rows([tuple(row.values())], shape.table, shape.columns, absent)
+        attempt = self._attempt
+        attempt.unweighed += 1
+        if attempt.unweighed >= attempt.weigh_every:
+            # Light rows are weighed ever more seldom: it takes a fifth of the time of writing one.
+            heavy = self._weigh(shape, rows, attempt.unweighed) > _HEAVY_ROW
+            attempt.weigh_every = 1 if heavy else min(attempt.weigh_every * 2, _WEIGHED_ROWS)
+            attempt.unweighed = 0
+        block.rows.extend(rows)
+
+    def _weigh(self, shape: Shape, rows: Sequence[Sequence[Any]], count: int) -> float:
+        """Add ``count`` rows to what the task has staged, judged by up to 64 of them; returns bytes per row."""
+        if not rows:
+            return 0.0
+        sample = rows[:: max(len(rows) // _WEIGHED_ROWS, 1)]
+        per_row = sum(map(_size_of, sample)) / len(sample)
+        size = self._attempt.staged_bytes + int(per_row * count)
+        if size > self._port.max_task_bytes:
+            if (reason := explain_unbindable(sample, shape.table, shape.columns)) is not None:
+                raise RowRefusedError(reason)
+            raise TaskTooLargeError(
+                f"the task has staged about {size / 2**20:,.1f} MiB (the last for {clean(shape.table, 60)}), more "
+                f"than max_task_mb={self._port.max_task_bytes / 2**20:g}: call ctx.checkpoint(state) now and then, "
+                "which stores what is staged, or pass a larger max_task_mb="
+            )
+        self._attempt.staged_bytes = size
+        return per_row
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Stage one SQL statement; it runs in order with ``write``, and commits with the task's "done".
 
         Raises:
             RowRefusedError: A parameter cannot be stored.
+            TaskTooLargeError: More than ``max_task_mb`` would be staged.
             AttemptOverError: The task has ended.
         """
         if not isinstance(sql, str):
             raise RowRefusedError(f"sql must be text, not {type(sql).__name__}")
         statement = Statement(sql, adapt_params(params))
         self._must_be_running()
+        values = statement.params.values() if isinstance(statement.params, dict) else statement.params
+        self._weigh(_STATEMENT, [(sql, *values)], 1)
         if self._attempt.staged is None:
             self._attempt.staged = []
         self._attempt.staged.append(statement)
@@ -212,8 +278,57 @@ class TaskContext:
         """
         adapted = adapt_params(params)
         self._must_be_running()
-        rows: list[tuple[Any, ...]] = self._port.ask(lambda ledger: ledger.query(sql, adapted))
+        rows: list[tuple[Any, ...]] = self._ask(lambda ledger: ledger.query(sql, adapted))
         return rows
+
+    # --- going on after a failure ---
+
+    @property
+    def state(self) -> Any:
+        """What the task's last checkpoint said, in this try or an earlier one, in this run or an earlier one.
+
+        ``None`` when there is none. Decoded anew at each use; may block until the writer answers.
+        """
+        attempt = self._attempt
+        if attempt.state is None and attempt.row == "old" and self._port.keyed:
+            number = attempt.task_id
+            attempt.state = self._ask(lambda ledger: ledger.state_of(number))
+        return None if attempt.state is None else msgspec.json.decode(attempt.state)
+
+    def checkpoint(self, state: Any) -> None:
+        """Commit what is staged together with ``state``; blocks until it is on file.
+
+        Whatever happens to the task later, those rows stay, and its next try, in this run or the next, finds
+        ``state`` in ``ctx.state``. What is staged later goes with the try. Done clears the state.
+
+        Args:
+            state: JSON: what the next try needs to go on behind these rows.
+
+        Raises:
+            RowRefusedError: Something staged, or the state, cannot be stored; the task cannot be done any more.
+            TaskCancelledError, TaskTimeoutError: As ``check``, but only once it is on file.
+            LedgerError: The run has no keys, so that no later try would find it.
+            AttemptOverError: The task has ended.
+            WriterBrokenError: The writer died.
+        """
+        attempt, port = self._attempt, self._port
+        if not port.keyed:
+            raise LedgerError(
+                "ctx.checkpoint needs tasks with keys: use pipeloom.map, or pass key= to run_pipeline"
+            )
+        try:
+            text = as_json(state)
+        except ValueError as error:
+            raise RowRefusedError(f"the state of a checkpoint must be JSON: {error}") from error
+        self._must_be_running()
+        staged, size = attempt.staged or [], attempt.staged_bytes
+        attempt.staged, attempt.staged_bytes = None, 0
+        rows = sum(len(part.rows) for part in staged if type(part) is Block)
+        item = Checkpoint(attempt, staged, text, rows)
+        self._say(port.channel.put_surely, item, weight=weight_of(rows, size))
+        item.result(self._look)
+        attempt.state = text
+        self.check()
 
     # --- the queue that an old worker expects ---
 
@@ -240,7 +355,7 @@ class TaskContext:
             return
         if type(item) is MsgWriteRows:
             item = block_from(item)
-        self._port.channel.put(Spoken(self._attempt, item), block, timeout)
+        self._say(self._port.channel.put, Spoken(self._attempt, item), block, timeout)
 
     def put_nowait(self, item: Any) -> None:
         """Like ``put``, but raises ``queue.Full`` rather than wait."""
@@ -280,9 +395,49 @@ class TaskContext:
         elif attempt.said_finish is None:
             attempt.said_finish = message
 
+    def _ask(self, function: Callable[[Ledger], Any]) -> Any:
+        return self._port.ask(function).result(self._look)
+
+    def _say(
+        self,
+        put: Callable[..., None],
+        item: Any,
+        block: bool = True,
+        timeout: float | None = None,
+        *,
+        weight: int = 1,
+    ) -> None:
+        """Put an item; wait for room only as long as the task goes on."""
+        try:
+            put(item, block=False, weight=weight)
+            return
+        except queue.Full:
+            if not block:
+                raise
+        until = None if timeout is None else monotonic() + timeout
+        while True:
+            left = _LOOK_S if until is None else min(_LOOK_S, max(0.0, until - monotonic()))
+            try:
+                put(item, timeout=left, weight=weight)
+                return
+            except queue.Full:
+                if until is not None and monotonic() >= until:
+                    raise
+            self._must_be_running()
+
+    def _look(self) -> None:
+        """Give up waiting for an answer when the task should end."""
+        self._must_be_running()
+        self.check()
+
     def _must_be_running(self) -> None:
         if self._attempt.status != "running":
             raise AttemptOverError(f"task {self._attempt.task_id} has ended: what it says now is not stored")
+
+
+def _size_of(row: Sequence[Any]) -> int:
+    """Return about how many bytes of memory a row takes."""
+    return 56 + 8 * len(row) + sum(map(getsizeof, row))
 
 
 def _cell(step: float, total: float | None, message: str) -> Cell:

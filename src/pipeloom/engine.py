@@ -15,6 +15,7 @@ from pipeloom.keys import pipeline_name
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler, Msg
 from pipeloom.report import RunReport
+from pipeloom.retry import Retry
 from pipeloom.run import Job, OnError, Run
 from pipeloom.work import calling, calling_with_queue
 
@@ -31,11 +32,14 @@ def map(  # noqa: A001 - the field's own word
     name: str | None = None,
     key: Callable[[Any], Any] | None = None,
     workers: int | None = None,
+    retries: int | Retry = 0,
+    timeout: float | None = None,
     resume: bool = True,
     on_error: OnError = "raise",
     durability: Durability = "full",
     tables: Tables | None = None,
     handlers: Mapping[type, Handler] | None = None,
+    max_task_mb: float = 256,
     progress: bool | None = None,
 ) -> RunReport:
     """Call ``fn`` on every input, concurrently, and keep everything that comes out in one SQLite file.
@@ -51,6 +55,9 @@ def map(  # noqa: A001 - the field's own word
             typed at a prompt has none: its run stands alone.
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
         workers: Number of threads, at least 1. Default: cores + 4, at most 32.
+        retries: How many more tries a failed task gets, with growing waits in between; or a :class:`Retry`.
+        timeout: Seconds that one try may take. ``ctx.check()`` raises then; a call that does not look is recorded
+            as timed out and left to itself, since a thread cannot be ended.
         resume: Skip inputs that are done under this name.
         on_error: ``"raise"``: finish everything, then raise; ``"collect"``: only report; ``"stop"``: admit nothing
             more, finish what runs, raise.
@@ -58,6 +65,7 @@ def map(  # noqa: A001 - the field's own word
             after one. ``"off"``: a power cut may destroy the file.
         tables: Table → column → type, for tables to be created: ``{"flights": {"distance": int}}``.
         handlers: Message type → ``fn(conn, messages)``, for messages of your own sent with ``ctx.put``.
+        max_task_mb: How much one task may stage before its end or a checkpoint, in MiB of memory (estimated).
         progress: Show what happens. Default: live on a terminal, a line every few seconds elsewhere.
 
     Returns:
@@ -86,6 +94,9 @@ def map(  # noqa: A001 - the field's own word
         resume=resume,
         on_error=on_error,
         durability=durability,
+        retry=arguments.checked_retry(retries),
+        timeout_s=arguments.checked_timeout(timeout),
+        max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
         tables=arguments.checked_tables(tables),
         handlers=arguments.checked_handlers(handlers),
         progress=progress,
@@ -104,11 +115,14 @@ def run_pipeline(
     worker_fn: Callable[[T, queue.Queue[Msg]], None] | Callable[[T, TaskContext], None],
     name: str | None = None,
     key: Callable[[T], Any] | None = None,
+    retries: int | Retry = 0,
+    timeout: float | None = None,
     resume: bool = False,
     on_error: OnError = "raise",
     durability: Durability = "full",
     tables: Tables | None = None,
     handlers: Mapping[type, Handler] | None = None,
+    max_task_mb: float = 256,
     progress: bool | None = None,
 ) -> RunReport:
     """Call ``worker_fn(task, queue)`` on every task, concurrently; the same engine as :func:`map`.
@@ -126,11 +140,14 @@ def run_pipeline(
             an ``error`` that the worker reports by message is recorded.
         name: See :func:`map`; used with ``key``.
         key: Task → key, as in :func:`map`; tasks then resume by key.
+        retries: See :func:`map`; an ``error`` that the worker reports by message is not tried again.
+        timeout: See :func:`map`.
         resume: Skip tasks whose key is done; needs ``key``.
         on_error: See :func:`map`.
         durability: See :func:`map`.
         tables: See :func:`map`.
         handlers: See :func:`map`.
+        max_task_mb: See :func:`map`.
         progress: See :func:`map`.
 
     Returns:
@@ -163,6 +180,9 @@ def run_pipeline(
         resume=resume,
         on_error=on_error,
         durability=durability,
+        retry=arguments.checked_retry(retries),
+        timeout_s=arguments.checked_timeout(timeout),
+        max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
         tables=arguments.checked_tables(tables),
         handlers=arguments.checked_handlers(handlers),
         progress=progress,

@@ -10,8 +10,10 @@
     ├── WriterBrokenError         the writer died; the reason is in ``__cause__``
     ├── LedgerError               the ledger refuses what was asked of it
     │   ├── DuplicateKeyError     one key came twice in one run
-    │   └── RowRefusedError       a value, a column or a statement that cannot be stored
+    │   ├── RowRefusedError       a value, a column or a statement that cannot be stored
+    │   └── TaskTooLargeError     a task staged more than ``max_task_mb``
     ├── TaskCancelledError        raised inside a task by ``ctx.check()``
+    ├── TaskTimeoutError          the same, past the task's deadline (also a TimeoutError)
     ├── AttemptOverError          a task spoke after its end
     ├── TasksFailedError          some tasks failed (also an ExceptionGroup)
     └── RunInterruptedError       a signal ended the run early (also a KeyboardInterrupt)
@@ -41,6 +43,8 @@ __all__ = [
     "SchemaError",
     "StorageError",
     "TaskCancelledError",
+    "TaskTimeoutError",
+    "TaskTooLargeError",
     "TasksFailedError",
     "WriterBrokenError",
 ]
@@ -118,8 +122,16 @@ class RowRefusedError(LedgerError):
     """A value, a column, a table or a statement that cannot be stored; the sentence names it."""
 
 
+class TaskTooLargeError(LedgerError):
+    """A task staged more than ``max_task_mb``: let it store what it has with ``ctx.checkpoint`` now and then."""
+
+
 class TaskCancelledError(PipeloomError):
     """Raised inside a task by ``ctx.check()`` once the run is being cancelled."""
+
+
+class TaskTimeoutError(PipeloomError, TimeoutError):
+    """Raised inside a task by ``ctx.check()`` once its ``timeout`` is over."""
 
 
 class AttemptOverError(PipeloomError):

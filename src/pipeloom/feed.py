@@ -3,6 +3,7 @@
 ::
 
     iterator ──reading thread──▶ pulled ──a worker asks the writer──▶ ready ──▶ workers
+                                                    failed tries ──▶ waiting ──▶
 
 No list and no future per task: at most about a thousand inputs are ahead of the workers, fewer when they are used
 up slowly. Only the reading thread ever waits for the iterator, so an input that is slow to come holds up nobody,
@@ -22,6 +23,7 @@ from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.keys import key_of
 from pipeloom.ledger import Admission, taken
 from pipeloom.text import attribute, clean, describe, shorten, storable
+from pipeloom.waiting import Waiting
 from pipeloom.writer import Request
 
 __all__ = ["Feed"]
@@ -44,6 +46,8 @@ class Feed:
         key: Input → key, for keyed runs; ``None`` takes the input itself.
         admit: Answers n keys or numbers with n admissions, at once or, when the ledger must be asked, by a request.
         workers: Number of workers, the size of the first chunk.
+        patience_s: Failed tries may come back; how long a call that was given up on gets to return. ``None`` when
+            none comes back.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Feed:
         key: Callable[[Any], Any] | None,
         admit: Callable[[list[Any]], list[Admission] | Request],
         workers: int,
+        patience_s: float | None = None,
     ) -> None:
         self._items = items
         self._keyed = keyed
@@ -68,6 +73,7 @@ class Feed:
         self._refilling = threading.Lock()
         # Guards the hand-over from the reading thread: "something was pulled", "there is room again".
         self._moved = threading.Condition()
+        self.waiting = None if patience_s is None else Waiting(self._moved, patience_s)
         self._reader_waits = False
         self._workers_wait = 0
         self._exhausted = False
@@ -79,6 +85,11 @@ class Feed:
     def start(self) -> None:
         """Begin to read ahead."""
         self._reader.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is admitted."""
+        return self._closed
 
     def close(self) -> None:
         """Admit nothing more; whoever waits in ``next`` gets ``None``. Closing twice is fine; any thread."""
@@ -127,8 +138,10 @@ class Feed:
             WriterBrokenError: The writer died.
         """
         while not self._closed:
+            if self.waiting is not None and (attempt := self.waiting.take()) is not None:
+                return attempt
             try:
-                attempt = self._ready.popleft()
+                attempt = None if self._is_held_up() else self._ready.popleft()
             except IndexError:
                 attempt = None
             if attempt is None:
@@ -146,27 +159,44 @@ class Feed:
         return None
 
     def _refill(self) -> bool:
-        """Turn what was pulled into attempts; false at the end of the inputs."""
+        """Turn what was pulled into attempts, or wait until a try is due; false at the end of both."""
         with self._refilling:
-            if self._ready:
+            if self._ready and not self._is_held_up():
                 return True
-            if self._asked is None and not self._await_pulled():
-                return False
+            if self._asked is None or self._is_held_up():
+                if not self._await_work():
+                    return False
+                if self._ready or self._is_held_up():
+                    return True
             self._ask()
             if self._asked is not None:
                 (chunk, request), self._asked = self._asked, None
                 self._ask()
-                self._ready.extend(self._admitted(chunk, request.result()))
+                self._make_ready(chunk, request.result())
             return True
 
-    def _await_pulled(self) -> bool:
-        if not self._pulled:
-            with self._moved:
-                self._workers_wait += 1
-                while not (self._pulled or self._exhausted or self._closed):
-                    self._moved.wait()
+    def _is_held_up(self) -> bool:
+        """Say whether so many tries wait that new inputs must."""
+        return self.waiting is not None and self.waiting.is_full
+
+    def _await_work(self) -> bool:
+        """Wait until something was pulled, or a try is due; false at the end of both."""
+        waiting = self.waiting
+        with self._moved:
+            self._workers_wait += 1
+            try:
+                while not self._closed:
+                    if not self._is_held_up():
+                        if self._pulled or self._ready or self._asked is not None:
+                            return True
+                        if self._exhausted and (waiting is None or waiting.is_over):
+                            return False
+                    if waiting is not None and waiting.is_due():
+                        return True
+                    self._moved.wait(None if waiting is None else waiting.until_due_s())
+                return False
+            finally:
                 self._workers_wait -= 1
-        return bool(self._pulled) and not self._closed
 
     def _ask(self) -> None:
         """Ask about what was pulled, unless an answer is outstanding; does not wait for one that takes its time."""
@@ -180,7 +210,13 @@ class Feed:
             if isinstance(answer, Request):
                 self._asked = chunk, answer
             else:
-                self._ready.extend(self._admitted(chunk, answer))
+                self._make_ready(chunk, answer)
+
+    def _make_ready(self, chunk: list[Pulled], admissions: list[Admission]) -> None:
+        attempts = list(self._admitted(chunk, admissions))
+        if self.waiting is not None:
+            self.waiting.went_out(len(attempts))
+        self._ready.extend(attempts)
 
     def _adapt(self) -> None:
         now = monotonic()
@@ -209,6 +245,13 @@ class Feed:
                 shown = clean(identity, 80)
                 reason = f"the key {shown!r} came twice in this run: make keys unique, or pass key="
                 yield _refused(Attempt(item, 0, key, name, "none"), DuplicateKeyError(reason, key=key))
+            elif verdict == "stateful":
+                shown = clean(identity, 80)
+                reason = (
+                    f"the key {shown!r} has a checkpoint, whose rows resume=False would store twice: use "
+                    f"resume=True, or delete those rows and its row in pipeloom_state (task_id {number}) first"
+                )
+                yield _refused(Attempt(item, 0, key, name, "none"), LedgerError(reason))
             elif verdict == "taken":
                 yield _refused(Attempt(item, number, key, name, "none"), LedgerError(taken(number)))
 

@@ -4,6 +4,7 @@
 
     open: ownership ▸ writer ▸ schema ▸ run row
     feed: inputs ─▶ Feed ─▶ workers (Work.loop) ─▶ channel ─▶ writer
+    meanwhile: signals, requests to cancel, tries whose time is over, the screen
     drain: nothing more is admitted; what runs ends, or is cancelled
     close: run row ▸ SENTINEL ▸ last commit, statistics, checkpoint ▸ join ▸ screen ▸ ownership ▸ report
 
@@ -12,8 +13,10 @@ The calling thread opens, waits, draws the screen and closes; it runs no task an
 
 from __future__ import annotations
 
+import logging
 import queue
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +24,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeloom import arguments
+from pipeloom.attempt import Attempt
 from pipeloom.channel import Channel
 from pipeloom.context import Port
-from pipeloom.db import Durability, Ownership
+from pipeloom.db import Durability, Ownership, cancel
 from pipeloom.db.connection import MEMORY, check_place
 from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import ThreadExecutor
@@ -31,6 +35,7 @@ from pipeloom.feed import Feed
 from pipeloom.ledger import RunLedger, RunSpec, Tables
 from pipeloom.messages import SENTINEL, Handler
 from pipeloom.report import RunReport, RunStatus, report_of
+from pipeloom.retry import Retry
 from pipeloom.signals import Signals
 from pipeloom.text import clean
 from pipeloom.work import Call, Work
@@ -41,11 +46,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "OnError", "Run"]
 
+logger = logging.getLogger("pipeloom")
+
 OnError = Literal["raise", "collect", "stop"]
 
 _TICK_S: Final = 0.1
 _CAPACITY: Final = 4096  # so that workers go on while a batch is gathered
 _LEAVE_S: Final = 1.0  # how long workers get to notice that the writer is dead
+_LOOK_S: Final = 0.5  # how often to look for a request to cancel
+_PATIENCE_S: Final = 0.1  # so that tasks which look at ctx end by themselves when their time is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +75,9 @@ class Job:
     resume: bool
     on_error: OnError
     durability: Durability
+    retry: Retry | None = None
+    timeout_s: float | None = None
+    max_task_bytes: float
     tables: Tables = field(default_factory=dict)
     handlers: Mapping[type, Handler] = field(default_factory=dict)
     progress: bool | None
@@ -81,7 +93,10 @@ class Run:
         # SimpleQueue, since a signal handler puts into it: its put takes no lock that the main thread may hold.
         self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self.began = monotonic()
-        self.cancelled = False
+        self.stopping: Literal[0, 1, 2] = 0  # nothing more is admitted; and what runs is cancelled
+        self._looked_at = self.began
+        self._stuck = 0  # calls that go on although they were given up on
+        self._outbox: deque[Attempt] = deque()  # what this thread has for the writer: it must not wait for room
 
     def execute(self) -> RunReport:
         """Open, run, close; raise or return what came of it."""
@@ -91,6 +106,7 @@ class Run:
                 if str(job.db) != MEMORY:
                     check_place(job.db)
                     stack.callback(Ownership(job.db).release)
+                    cancel.clear(job.db)  # meant for a run that has ended
                 self._open_writer(stack)
                 run = self._open_run()
                 self.screen = self._open_screen()
@@ -118,7 +134,7 @@ class Run:
             durability=job.durability,
             handlers=job.handlers,
             owned=True,
-            observer=self._on_commit if job.on_error == "stop" else None,
+            observer=self._on_commit if job.on_error == "stop" or job.retry is not None else None,
         )
         stack.push(self._leave)
         self.writer.start()
@@ -132,6 +148,7 @@ class Run:
             workers=job.workers,
             executor=ThreadExecutor.name,
             expected=self.expected,
+            retrying=job.retry is not None,
         )
         run: RunLedger = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables))
         self.run = run
@@ -149,7 +166,9 @@ class Run:
 
     def _feed_and_drain(self, run: RunLedger) -> None:
         job = self.job
-        self.port = Port(self.channel, self.writer.ask, run.run_id, keyed=job.keyed)
+        self.port = Port(
+            self.channel, self.writer.request, run.run_id, keyed=job.keyed, max_task_bytes=job.max_task_bytes
+        )
         at_once, admit = (
             (run.admit_new_keys, run.admit_keys) if job.keyed else (run.admit_new_numbers, run.admit_numbers)
         )
@@ -160,6 +179,7 @@ class Run:
             # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
             admit=lambda names: at_once(names) or self.writer.request(lambda _: admit(names), early=True),
             workers=job.workers,
+            patience_s=None if job.retry is None else max(job.timeout_s or 0.0, _LEAVE_S),
         )
         self.work = work = Work(
             job.call,
@@ -167,9 +187,12 @@ class Run:
             self.port,
             run.slots,
             keeps_results=job.keeps_results,
+            retry=job.retry,
+            timeout_s=job.timeout_s,
             ended=lambda place: self.events.put(("ended", place)),
+            returned=lambda: self.events.put(("returned", 0)),
         )
-        executor = ThreadExecutor(job.workers)
+        self.executor = executor = ThreadExecutor(job.workers)
         self.feed.start()
         if self.signals.count:
             self.feed.close()  # while the file was being opened
@@ -188,10 +211,15 @@ class Run:
                 event, value = "tick", 0
             if event == "ended":
                 at_work.discard(value)
+            elif event == "returned":
+                self._stuck -= 1
             elif event == "signal":
-                self._on_signal(value)
+                self._stop(1 if value == 1 else 2, "press Ctrl-C again")
             elif event == "stop":
                 self.feed.close()
+            self._look_for_request()
+            self._look_for_overdue(at_work)
+            self._send()
             if self.writer.failure is not None:
                 self.feed.close()
                 self.port.cancelling = True
@@ -201,22 +229,79 @@ class Run:
             if self.screen is not None:
                 self.screen.tick()
 
-    def _on_signal(self, count: int) -> None:
+    def _stop(self, stage: Literal[1, 2], how: str) -> None:
+        """Admit nothing more; at the second stage, ask what runs to end."""
         self.feed.close()
-        if count == 1:
-            self._note("stopping: running tasks finish; press Ctrl-C again to cancel them")
+        if stage <= self.stopping:
+            return
+        self.stopping = stage
+        if stage == 1:
+            self._note(f"stopping: running tasks finish; {how} to cancel them")
         else:
-            self.cancelled = True
             self.port.cancelling = True
             self._note("cancelling: tasks that look at ctx end now; press Ctrl-C again to leave at once")
+
+    def _look_for_request(self) -> None:
+        """See whether another process asked this run to stop."""
+        now = monotonic()
+        if now - self._looked_at < _LOOK_S or str(self.job.db) == MEMORY:
+            return
+        self._looked_at = now
+        request = cancel.requested(self.job.db)
+        if request is not None:
+            cancel.clear(self.job.db)
+            if request[0] == self.run.run_id:
+                self._stop(1 if request[1] == "drain" else 2, "pipeloom cancel, or press Ctrl-C,")
+
+    def _look_for_overdue(self, at_work: set[int]) -> None:
+        """Give up on calls whose time is over; another thread takes the place of each."""
+        if self.job.timeout_s is None:
+            return
+        now = monotonic()
+        for place, attempt in enumerate(self.run.slots):
+            if attempt is None or attempt.status != "running" or attempt.deadline is None:
+                continue
+            if now > attempt.deadline + _PATIENCE_S and self.work.give_up(place, attempt):
+                self.run.slots[place] = None
+                self._outbox.append(attempt)
+                self._stuck += 1
+                if self._stuck > self.job.workers or not self.executor.replace(self.work.loop, place):
+                    at_work.discard(place)
+                    self._too_many_stuck()
+        if self.feed.waiting is not None:
+            self._outbox.extend(self.feed.waiting.overdue())
+
+    def _too_many_stuck(self) -> None:
+        if not self.feed.closed:
+            logger.warning(
+                "%d calls go on past timeout=%g s, as many as there are workers: nothing more is admitted; "
+                "give the function time limits of its own, since a thread cannot be ended, and run it again",
+                self._stuck,
+                self.job.timeout_s,
+            )
+            self.feed.close()
+
+    def _send(self, *, block: bool = False) -> None:
+        """Put what this thread has for the writer."""
+        try:
+            while self._outbox:
+                attempt = self._outbox[0]
+                self.channel.put(attempt, block=block, weight=attempt.weight)
+                self._outbox.popleft()
+        except queue.Full:
+            pass  # at the next tick
+        except WriterBrokenError:
+            self._outbox.clear()  # _stop_writer raises the cause
 
     def _note(self, text: str) -> None:
         if self.screen is not None:
             self.screen.note(text)
 
-    def _on_commit(self) -> None:
-        """With on_error="stop"; the writer's thread, after a commit."""
-        if self.run.counts["error"] or self.run.counts["timed_out"]:
+    def _on_commit(self, finished: Sequence[Attempt]) -> None:
+        """Take note of what ended; the writer's thread, after a commit."""
+        if self.feed.waiting is not None:
+            self.feed.waiting.settle(finished)
+        if self.job.on_error == "stop" and (self.run.counts["error"] or self.run.counts["timed_out"]):
             self.events.put(("stop", 0))
 
     # --- close ---
@@ -224,13 +309,18 @@ class Run:
     def _settle(self) -> None:
         """Wait until what the workers said is committed: the outcome is what the writer says it is."""
         try:
+            self._send(block=True)
             self.writer.flush()
+            if self.feed.waiting is not None and (left := self.feed.waiting.take_all()):
+                self._outbox.extend(left)  # the run ends before their turn
+                self._send(block=True)
+                self.writer.flush()
         except WriterBrokenError:
             pass  # _stop_writer raises the cause
 
     def _status(self, run: RunLedger) -> RunStatus:
-        if self.signals.count:
-            return "cancelled" if self.cancelled else "interrupted"
+        if self.stopping or self.signals.count:
+            return "cancelled" if self.stopping == 2 else "interrupted"
         bad = run.counts["error"] or run.counts["timed_out"] or run.counts["cancelled"]
         return "error" if bad or self.feed.error or self.work.fault else "done"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
+import threading
 import traceback
 from collections.abc import Callable
 from os import getpid
@@ -14,8 +16,10 @@ from typing import Any, Final, NoReturn, get_args
 from pipeloom.attempt import Attempt
 from pipeloom.clock import utc_now
 from pipeloom.context import Port, TaskContext, enter, enter_run
-from pipeloom.errors import ChannelClosedError, TaskCancelledError, WriterBrokenError
+from pipeloom.errors import ChannelClosedError, TaskCancelledError, TaskTimeoutError, WriterBrokenError
 from pipeloom.feed import Feed
+from pipeloom.messages import MsgTaskFinished
+from pipeloom.retry import Retry
 from pipeloom.rows import Block
 from pipeloom.text import clean, describe, shorten, storable
 from pipeloom.values import as_json
@@ -92,7 +96,10 @@ class Work:
         port: Where outcomes go.
         slots: One place per worker for its present attempt, for the writer and the screen to read.
         keeps_results: What the function returns is the task's result, as JSON.
+        retry: When a failed try is followed by another.
+        timeout_s: How long a try may take, in seconds.
         ended: Called with the worker's place when its loop ends.
+        returned: Called when a call that was given up on has returned after all.
     """
 
     def __init__(
@@ -103,15 +110,24 @@ class Work:
         slots: list[Attempt | None],
         *,
         keeps_results: bool,
+        retry: Retry | None,
+        timeout_s: float | None,
         ended: Callable[[int], None],
+        returned: Callable[[], None],
     ) -> None:
         self._call = call
         self._feed = feed
         self._port = port
         self._slots = slots
         self._keeps_results = keeps_results
+        self._retry = retry
+        self._timeout_s = timeout_s
         self._ended = ended
+        self._returned = returned
         self._pid = getpid()
+        # Guards "this try has ended": with a timeout two threads may say so, and the first one is believed.
+        self._ending = threading.Lock()
+        self._threads: list[int | None] = [None] * len(slots)
         self.fault: BaseException | None = None
 
     def loop(self, place: int) -> None:
@@ -119,14 +135,20 @@ class Work:
         worker = f"thread-{place + 1}"
         put = self._port.channel.put
         enter_run(self._port)
+        self._threads[place] = threading.get_ident()
+        has_place = True
         try:
             while (attempt := self._feed.next()) is not None:
                 if attempt.status == "queued":
                     attempt.worker = worker
                     self._slots[place] = attempt
-                    self._perform(attempt)
+                    has_place = self._perform(attempt)
                     if getpid() != self._pid:
                         _end_of_fork(attempt)
+                    if not has_place:  # another thread has it by now, and the try's outcome is on file
+                        if self._feed.waiting is not None:
+                            self._feed.waiting.returned(attempt)
+                        return
                 put(attempt, weight=attempt.weight)
                 self._slots[place] = None
         except (WriterBrokenError, ChannelClosedError):
@@ -135,49 +157,114 @@ class Work:
             self.fault = error
             self._feed.close()
         finally:
-            self._slots[place] = None
             enter(None)
-            self._ended(place)
+            if has_place:
+                self._slots[place] = None
+                self._ended(place)
+            else:
+                self._returned()
 
-    def _perform(self, attempt: Attempt) -> None:
+    def _perform(self, attempt: Attempt) -> bool:
+        """Call the function; returns false when the attempt was given up on meanwhile."""
         enter(attempt)
         attempt.started_at = utc_now()
         attempt.t0 = began = monotonic()
+        if self._timeout_s is not None:
+            attempt.deadline = began + self._timeout_s
         attempt.status = "running"
+        # Nothing is noted on the attempt before the last line: with a timeout another thread may have ended it, and
+        # what this call says late must not reach the ledger.
+        message: str | None
+        failure: BaseException | None = None
+        result = finished_at = trace = None
         try:
             value = self._call(attempt, self._port)
             status, message = "done", attempt.cell[2] or None
             if attempt.said_finish is not None:
-                status, message = self._believe(attempt)
+                status, message, result, finished_at = _believed(attempt.said_finish)
             elif self._keeps_results and value is not None:
-                attempt.result = _result(value)
+                result = _result(value)
         except TaskCancelledError as error:
             status, message = "cancelled", str(error)
+        except TaskTimeoutError as error:
+            status, failure = "timed_out", error
         except BaseException as error:  # SystemExit too: it is the task's, not the program's
-            status, message = "error", _failed(attempt, error)
+            status, failure = "error", error
+        if failure is not None:
+            result = finished_at = None
+            message, trace = _described(failure)
+        if self._timeout_s is None:
+            self._end(attempt, status, message, result, finished_at, failure, trace)
+            return True
+        with self._ending:
+            if attempt.status != "running":
+                return False
+            self._end(attempt, status, message, result, finished_at, failure, trace)
+        return True
+
+    def give_up(self, place: int, attempt: Attempt) -> bool:
+        """End an attempt whose time is over from outside; the engine's thread.
+
+        Its call goes on, since a thread cannot be ended; what it says from now on is refused.
+
+        Returns:
+            False when it has just ended by itself.
+        """
+        with self._ending:
+            if attempt.status != "running":
+                return False
+            error = TaskTimeoutError(
+                f"not done after {self._timeout_s:g} s; its call goes on, since a thread cannot be ended"
+            )
+            attempt.given_up = True
+            self._end(
+                attempt, "timed_out", str(error), None, None, error, _whereabouts(self._threads[place], error)
+            )
+        return True
+
+    def _end(
+        self,
+        attempt: Attempt,
+        status: str,
+        message: str | None,
+        result: str | None,
+        finished_at: str | None,
+        failure: BaseException | None,
+        trace: str | None,
+    ) -> None:
+        """Note the outcome; the status last, since it says that the attempt is over."""
         if status != "done":
             attempt.staged = None
+            attempt.exception, attempt.error = failure, trace
+            attempt.retry_in = self._next_try_in(attempt, status)
         elif attempt.staged is not None:
             attempt.rows_written = sum(len(part.rows) for part in attempt.staged if type(part) is Block)
         attempt.message = message if message is None else storable(message)
-        attempt.elapsed_s = monotonic() - began
-        attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
-        if attempt.finished_at is None:
-            attempt.finished_at = utc_now()
+        attempt.result = result
+        attempt.elapsed_s = monotonic() - attempt.t0
+        if attempt.retry_in is None:
+            attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
+        attempt.finished_at = finished_at or utc_now()
         attempt.status = status
 
-    def _believe(self, attempt: Attempt) -> tuple[str, str]:
-        """Take the worker's own word on how it ended."""
-        said = attempt.said_finish
-        assert said is not None
-        if said.status not in _WORKER_STATUSES:
-            raise ValueError(f'a task finishes as "done", "error" or "cancelled", not {clean(said.status, 40)!r}')
-        if said.result is None or type(said.result) is str:
-            attempt.result = said.result if said.result is None else storable(said.result)
-        else:
-            attempt.result = _result(said.result)
-        attempt.finished_at = storable(str(said.finished_at))
-        return said.status, said.message if type(said.message) is str else describe(said.message)
+    def _next_try_in(self, attempt: Attempt, status: str) -> float | None:
+        """Return when a failed attempt is tried again, in seconds; ``None`` when it is not."""
+        policy = self._retry
+        if policy is None or status == "cancelled" or self._feed.closed or self._port.cancelling:
+            return None
+        return policy.delay_after(attempt.attempt) if policy.wants(attempt.exception, attempt.attempt) else None
+
+
+def _believed(said: MsgTaskFinished) -> tuple[str, str, str | None, str]:
+    """Take a worker's own word on how it ended: status, message, result and time."""
+    if said.status not in _WORKER_STATUSES:
+        raise ValueError(f'a task finishes as "done", "error" or "cancelled", not {clean(said.status, 40)!r}')
+    if said.result is None or type(said.result) is str:
+        result = said.result if said.result is None else storable(said.result)
+    else:
+        result = _result(said.result)
+    message = said.message if type(said.message) is str else describe(said.message)
+    return said.status, message, result, storable(str(said.finished_at))
 
 
 def _end_of_fork(attempt: Attempt) -> NoReturn:
@@ -195,10 +282,8 @@ def _result(value: Any) -> str:
         ) from error
 
 
-def _failed(attempt: Attempt, error: BaseException) -> str:
-    """Note an exception on its attempt; returns the message."""
-    attempt.result = None
-    attempt.exception = error
+def _described(error: BaseException) -> tuple[str, str]:
+    """Return an exception's message and its traceback."""
     try:
         frame = error.__traceback__
         while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
@@ -206,7 +291,17 @@ def _failed(attempt: Attempt, error: BaseException) -> str:
         text = "".join(traceback.format_exception(type(error), error, frame))
     except Exception as broken:  # a foreign __str__ or __cause__ may do anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
-    if len(text) > _TRACEBACK_LIMIT:
-        text = "…" + text[-_TRACEBACK_LIMIT:]
-    attempt.error = storable(text)
-    return shorten(describe(error, 2000) or type(error).__name__, 2000)
+    return shorten(describe(error, 2000) or type(error).__name__, 2000), _fitted(text)
+
+
+def _whereabouts(ident: int | None, error: TaskTimeoutError) -> str:
+    """Return where a thread is now, as a traceback ends."""
+    frame = None if ident is None else sys._current_frames().get(ident)
+    places = traceback.extract_stack(frame) if frame is not None else []
+    ours = [place for place, entry in enumerate(places) if entry.filename == __file__]
+    stack = "".join(traceback.format_list(places[ours[-1] + 1 :] if ours else places))
+    return _fitted(f"Its call was here when its time was over:\n{stack}{type(error).__name__}: {error}\n")
+
+
+def _fitted(text: str) -> str:
+    return storable(text if len(text) <= _TRACEBACK_LIMIT else "…" + text[-_TRACEBACK_LIMIT:])

@@ -17,12 +17,13 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeloom.channel import Channel, give_back, settle, take
+from pipeloom.attempt import Attempt, Checkpoint
+from pipeloom.channel import Answer, Channel, give_back, settle, take
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
 from pipeloom.db.connection import MEMORY, is_fatal
 from pipeloom.db.transaction import Transaction
@@ -50,40 +51,23 @@ _GATHER_S: Final = 0.010
 _GLANCE_S: Final = 0.001
 
 
-class Request:
+class Request(Answer):
     """A question to the ledger, answered between two batches."""
 
-    __slots__ = ("_answered", "_error", "_function", "_value")
+    __slots__ = ("_function",)
 
     def __init__(self, function: Callable[[Ledger], Any]) -> None:
+        super().__init__()
         self._function = function
-        self._answered = threading.Event()
-        self._value: Any = None
-        self._error: BaseException | None = None
 
     def answer(self, ledger: Ledger) -> None:
         """Run it and hand the outcome to whoever waits."""
         try:
-            self._value = self._function(ledger)
+            self.give(self._function(ledger))
         except BaseException as error:
-            self._error = error
+            self.fail(error)
             if is_fatal(error):
                 raise
-        finally:
-            self._answered.set()
-
-    def fail(self, error: BaseException) -> None:
-        """Wake whoever still waits with an error."""
-        if not self._answered.is_set():
-            self._error = error
-            self._answered.set()
-
-    def result(self) -> Any:
-        """Block until it is answered; any other thread."""
-        self._answered.wait()
-        if self._error is not None:
-            raise self._error
-        return self._value
 
 
 class Question(Request):
@@ -108,7 +92,7 @@ class SQLiteWriter(threading.Thread):
         durability: What a commit waits for, see :data:`pipeloom.db.Durability`.
         handlers: Message type → ``fn(conn, messages)``, called inside the transaction.
         owned: The caller holds the file's :class:`~pipeloom.db.Ownership`, so runs that are still open are dead.
-        observer: Called after every commit that ended tasks; must not block.
+        observer: Called with the attempts that a commit ended, n ≥ 1, after it; must not block.
     """
 
     def __init__(
@@ -123,7 +107,7 @@ class SQLiteWriter(threading.Thread):
         durability: Durability = "full",
         handlers: Mapping[type, Handler] | None = None,
         owned: bool = False,
-        observer: Callable[[], None] | None = None,
+        observer: Callable[[Sequence[Attempt]], None] | None = None,
     ) -> None:
         # Not a daemon: whatever was said before the main thread ended is still stored.
         super().__init__(name="pipeloom-writer", daemon=False)
@@ -302,7 +286,7 @@ class SQLiteWriter(threading.Thread):
         """
         until = monotonic() + _GATHER_S
         while len(items) < _HELD and (left := until - monotonic()) > 0:
-            if type(items[-1]) in (Request, type(SENTINEL)):
+            if type(items[-1]) in (Request, Checkpoint, type(SENTINEL)):
                 return  # somebody waits
             sleep(min(left, _GLANCE_S))
             items += self._answered(take(self._source, 0))
@@ -417,10 +401,11 @@ class SQLiteWriter(threading.Thread):
         """Commit before telling anyone; a failing bar or observer is logged once and dropped."""
         run = self._ledger.run
         if run is not None:
-            run.committed(applied.finished, applied.live)
+            run.committed(applied)
+        applied.answer()
         if self._observer is not None and applied.finished:
             try:
-                self._observer()
+                self._observer(applied.finished)
             except Exception:
                 logger.exception("the observer of the writer failed and is dropped; the run goes on")
                 self._observer = None
@@ -460,7 +445,7 @@ class SQLiteWriter(threading.Thread):
             broken = WriterBrokenError(f"the writer died: {cause}")
             broken.__cause__ = cause
             for item in [*self._in_hand, *self._source.abort(cause)]:
-                if isinstance(item, Request):
+                if isinstance(item, Answer):
                     item.fail(broken)
 
     def _drop_the_rest(self) -> None:

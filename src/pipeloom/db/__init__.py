@@ -1,4 +1,4 @@
-"""The database file: its connection, its schema, and who may write it."""
+"""The database file: its connection, its schema, who may write it, and who asked that to stop."""
 
 from pipeloom.db.connection import Durability, connect, connect_readonly, storage_error, wal_checkpoint
 from pipeloom.db.ownership import Ownership, owner_of

@@ -51,6 +51,16 @@ class ThreadExecutor:
             self._threads.append(thread)
         return len(self._threads)
 
+    def replace(self, loop: Callable[[int], None], place: int) -> bool:
+        """Start another worker in the place of one whose call does not return; false when the system refuses."""
+        thread = threading.Thread(target=loop, args=(place,), name=f"pipeloom-worker-{place + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._threads[place] = thread  # the other is left to itself
+        return True
+
     def join(self, timeout_s: float) -> int:
         """Wait for loops that are about to return.
 

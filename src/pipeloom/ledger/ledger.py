@@ -10,11 +10,11 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pipeloom.attempt import Attempt, Glimpse, Spoken
+from pipeloom.attempt import Attempt, Checkpoint, Glimpse, Spoken
 from pipeloom.clock import utc_now
 from pipeloom.db.connection import is_fatal
 from pipeloom.db.transaction import Transaction
-from pipeloom.errors import LedgerError, RowRefusedError
+from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.runs import RunLedger, RunSpec
 from pipeloom.ledger.tables import Tables, UserTables
@@ -41,12 +41,22 @@ _STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
 class Applied:
     """What a batch did, to be told once it has committed."""
 
-    __slots__ = ("finished", "heard", "live")
+    __slots__ = ("checkpoints", "finished", "heard", "kept", "live", "refused")
 
     def __init__(self) -> None:
         self.finished: list[Attempt] = []
         self.live: list[Glimpse] = []
         self.heard: list[dict[int, Said]] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.refused: list[tuple[Checkpoint, BaseException]] = []
+        self.kept: dict[Attempt, int] = {}  # rows stored by an attempt's checkpoints, these included
+
+    def answer(self) -> None:
+        """Tell those who wait for a checkpoint."""
+        for checkpoint in self.checkpoints:
+            checkpoint.give()
+        for checkpoint, error in self.refused:
+            checkpoint.fail(error)
 
 
 class Ledger:
@@ -108,11 +118,17 @@ class Ledger:
             elif kind is MsgTaskStarted or kind is MsgTaskFinished:
                 said = self._hear(item, said, applied)
             elif kind is Attempt:
-                if item.refused is not None and item.status == "done":
+                if item.refused is not None and (item.status == "done" or item.retry_in is not None):
                     item.fail(item.refused, describe(item.refused), describe(item.refused))
                 applied.finished.append(item)
-                if item.staged:
+                if item.staged and item.status == "done":
                     actions.extend((action, item.staged) for action in item.staged)
+            elif kind is Checkpoint:
+                if item.attempt.status != "running":  # given up on: what it says late is refused
+                    applied.refused.append((item, AttemptOverError("the task has ended: this is not stored")))
+                    continue
+                applied.checkpoints.append(item)
+                actions.extend((action, item.staged) for action in item.staged)
             else:
                 message = item.message if kind is Spoken else item
                 if isinstance(message, _STATUS_MESSAGES) and type(message) not in self._handlers:
@@ -121,6 +137,8 @@ class Ledger:
                     actions.append((message, (message,)))
         if self.run is not None and with_live:
             applied.live = self.run.live()
+        if applied.checkpoints:
+            self._show_checkpoints(applied)
         self._write_said(said, applied)
         self._write_attempts(applied, with_counts=with_live)
         self._act(actions)
@@ -154,10 +172,20 @@ class Ledger:
             if self.tasks is not None:
                 self.tasks.put_said(said)
 
+    def _show_checkpoints(self, applied: Applied) -> None:
+        """Have the rows of tasks that come to a checkpoint say so: without them their states would be nobody's."""
+        for checkpoint in applied.checkpoints:
+            attempt = checkpoint.attempt
+            applied.kept[attempt] = applied.kept.get(attempt, attempt.rows_kept) + checkpoint.rows
+        shown = {glimpse.attempt for glimpse in applied.live}
+        applied.live += [attempt.glimpse() for attempt in applied.kept if attempt not in shown]
+
     def _write_attempts(self, applied: Applied, *, with_counts: bool) -> None:
         if self.tasks is not None and (applied.finished or applied.live):
             own = [attempt for attempt in applied.finished if attempt.row != "none"]
-            self.tasks.put_attempts(own, applied.live)
+            self.tasks.put_attempts(own, applied.live, applied.kept)
+            if applied.checkpoints:
+                self.tasks.put_states(applied.checkpoints)
             for attempt in applied.finished:
                 if attempt.row == "none":
                     self._keep_rejected(attempt.task_id, "input", attempt.name, attempt.message or "")
@@ -256,10 +284,14 @@ class Ledger:
         own = {"task_runs"} if self.tasks is not None and self.tasks.written else set()
         return own | self.guard.changed
 
+    def state_of(self, number: int) -> str | None:
+        """Return what a task's last checkpoint said, JSON; ``None`` when it has none."""
+        return None if self.tasks is None else self.tasks.state_of(number)
+
     def show_live(self, glimpse: Glimpse) -> None:
         """Write one running attempt's state; inside a transaction."""
         if self.tasks is not None:
-            self.tasks.put_attempts((), (glimpse,))
+            self.tasks.put_attempts((), (glimpse,), {})
 
     # --- refusals ---
 
@@ -275,6 +307,11 @@ class Ledger:
                     raise
                 item.row = "none"
                 return self.apply([item], with_live=False)
+        if type(item) is Checkpoint:
+            item.attempt.refused = error
+            applied = Applied()
+            applied.refused.append((item, error))
+            return applied
         attempt, message = item if type(item) is Spoken else (None, item)
         if attempt is not None:
             attempt.refused = error

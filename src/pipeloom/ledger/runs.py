@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeloom import __version__
 from pipeloom.attempt import Attempt, Glimpse
@@ -21,6 +21,9 @@ from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.tasks import SIZES, TaskTable, padded
 from pipeloom.text import storable
+
+if TYPE_CHECKING:
+    from pipeloom.ledger.ledger import Applied
 
 __all__ = ["Admission", "RunLedger", "RunSpec"]
 
@@ -40,6 +43,7 @@ class RunSpec:
         workers: Number of workers.
         executor: Where they live.
         expected: Number of inputs when known.
+        retrying: Failed tries may be followed by others.
     """
 
     pipeline: str | None
@@ -48,9 +52,10 @@ class RunSpec:
     workers: int
     executor: str
     expected: int | None
+    retrying: bool = False
 
 
-Admission = tuple[int, Literal["new", "again", "provisional", "skip", "duplicate", "taken"]]
+Admission = tuple[int, Literal["new", "again", "provisional", "skip", "duplicate", "taken", "stateful"]]
 """The ledger's word on one input: its row's id, and what to do with it."""
 
 
@@ -138,6 +143,8 @@ class RunLedger:
         assert tasks is not None
         in_flight = self._in_flight
         known = self._look_up(keys)
+        # Rows of a checkpoint cannot be taken back: running such a task from its beginning would double them.
+        stateful = set() if self.spec.resume else tasks.with_state(row[0] for row in known.values())
         admissions: list[Admission] = []
         for key in keys:
             row = known.get(key)
@@ -146,6 +153,9 @@ class RunLedger:
                 continue
             if row is None:
                 admissions.append((tasks.numbers.give(1).start, "new"))
+            elif row[0] in stateful:
+                admissions.append((row[0], "stateful"))
+                continue
             elif self.spec.resume and row[1] == "done":
                 admissions.append((row[0], "skip"))
                 self.skipped += 1
@@ -236,7 +246,7 @@ class RunLedger:
         if self._tasks is None or not (now or monotonic() - self._stored_at >= _COUNTS_S):
             return
         self._stored_at = monotonic()
-        counts = self.counts + Counter(attempt.status for attempt in finished)
+        counts = self.counts + Counter(attempt.status for attempt in finished if attempt.retry_in is None)
         self._write(
             "UPDATE pipeloom_runs SET done = ?, failed = ?, cancelled = ?, timed_out = ?, skipped = ? WHERE id = ?",
             (
@@ -250,20 +260,25 @@ class RunLedger:
         )
         self._stored = sum(counts.values()) + self.skipped
 
-    def committed(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
+    def committed(self, applied: Applied) -> None:
         """Take what was committed into the counts and the report."""
-        for attempt, number, started_at, cell in live:
+        for attempt, number, started_at, cell in applied.live:
             attempt.recorded = (number, started_at)
             attempt.shown = cell
-        self.counts.update([attempt.status for attempt in finished])
-        self._in_flight.difference_update([attempt.key for attempt in finished if attempt.row != "none"])
-        for attempt in finished:
+        for attempt, rows in applied.kept.items():
+            attempt.rows_kept = rows
+        ended: Sequence[Attempt] = applied.finished
+        if self.spec.retrying:
+            ended = [attempt for attempt in ended if attempt.retry_in is None]
+        self.counts.update([attempt.status for attempt in ended])
+        self._in_flight.difference_update([attempt.key for attempt in ended if attempt.row != "none"])
+        for attempt in ended:
             if attempt.status != "done":
                 self._keep(attempt)
 
     def _keep(self, attempt: Attempt) -> None:
         exception, attempt.exception = attempt.exception, None
-        if exception is not None and attempt.status == "error":
+        if exception is not None and attempt.status in ("error", "timed_out"):
             attempt.exception_type = type(exception).__name__
             _drop_frames(exception)
             if not isinstance(exception, Exception):  # SystemExit: it must not end the caller's program

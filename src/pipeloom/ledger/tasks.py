@@ -10,11 +10,12 @@ from __future__ import annotations
 import operator
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from pipeloom.attempt import Attempt, Glimpse, fraction
+from pipeloom.attempt import Attempt, Checkpoint, Glimpse, fraction
+from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
@@ -95,9 +96,32 @@ def _keyed_sql(count: int) -> str:
     return f"SELECT id FROM task_runs WHERE pipeline_id IS NOT NULL AND id IN ({', '.join('?' * count)})"
 
 
-_PUT, _NEW, _PROGRESS, _FINISH, _ARCHIVE, _KEYED = (
+def _forget_states_sql(count: int) -> str:
+    return f"DELETE FROM pipeloom_state WHERE task_id IN ({', '.join('?' * count)})"
+
+
+def _with_state_sql(count: int) -> str:
+    return f"SELECT task_id FROM pipeloom_state WHERE task_id IN ({', '.join('?' * count)})"
+
+
+_PUT, _NEW, _PROGRESS, _FINISH, _ARCHIVE, _KEYED, _FORGET_STATES, _WITH_STATE = (
     {size: build(size) for size in SIZES}
-    for build in (_put_sql, _new_sql, _progress_sql, _finish_sql, _archive_sql, _keyed_sql)
+    for build in (
+        _put_sql,
+        _new_sql,
+        _progress_sql,
+        _finish_sql,
+        _archive_sql,
+        _keyed_sql,
+        _forget_states_sql,
+        _with_state_sql,
+    )
+)
+_KEEP_TRY: Final = f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) VALUES ({', '.join('?' * 14)})"
+_FORGET_TRY: Final = "DELETE FROM pipeloom_attempts WHERE task_id = ? AND run_id IS ? AND attempt = ?"
+_PUT_STATE: Final = (
+    "INSERT INTO pipeloom_state (task_id, run_id, attempt, at, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (task_id) "
+    "DO UPDATE SET run_id = excluded.run_id, attempt = excluded.attempt, at = excluded.at, state = excluded.state"
 )
 
 
@@ -165,12 +189,21 @@ class TaskTable:
         self.next_provisional: int = conn.execute(
             "SELECT MIN(0, COALESCE(MIN(id), 0)) - 1 FROM task_runs"
         ).fetchone()[0]
+        self.has_states = conn.execute("SELECT 1 FROM pipeloom_state LIMIT 1").fetchone() is not None
         self.written = False
 
     # --- attempts of an engine: their whole row is known ---
 
-    def put_attempts(self, finished: Sequence[Attempt], live: Sequence[Glimpse]) -> None:
-        """Store the present state of attempts, finished or still running."""
+    def put_attempts(
+        self, finished: Sequence[Attempt], live: Sequence[Glimpse], kept: Mapping[Attempt, int]
+    ) -> None:
+        """Store the present state of attempts, finished or still running.
+
+        Args:
+            finished: n attempts that ended; those that are tried again become past tries, and their rows wait.
+            live: Running ones.
+            kept: Rows stored by the checkpoints of running ones, where this batch changes that.
+        """
         self._number(finished)
         # Most are done at their first try and cannot have a row yet: a leaner statement inserts them. Beside others
         # a few of them join those, since each statement more is a wait for the interpreter lock.
@@ -190,7 +223,9 @@ class TaskTable:
         for size, flat in padded(new_rows, _NEW_WIDTH):
             self._write(_NEW[size], [self.pipeline_id, self.run_id, *flat])
         rows = [self._row(glimpse, glimpse.attempt.status) for glimpse in seen]
-        rows += [self._row(glimpse, "running") for glimpse in live]
+        rows += [
+            self._row(glimpse, "running", kept.get(glimpse.attempt, glimpse.attempt.rows_kept)) for glimpse in live
+        ]
         overwriting = []
         for attempt, number, _, _ in chain(seen, live):
             if attempt.recorded is None:
@@ -202,14 +237,24 @@ class TaskTable:
                     overwriting.append(number)
         if overwriting:
             self._archive(overwriting, keyed_allowed=self.pipeline_id is not None)
+        for attempt in others:
+            if attempt.retry_in is not None:
+                self._keep_try(attempt)
+            elif attempt.waited:
+                self._write(_FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
+        if self.has_states:
+            done = (attempt for attempt in finished if attempt.status == "done")
+            self._forget_states([a.task_id for a in done if a.state is not None or a.row != "new"])
         for size, flat in padded(rows, _WIDTH):
             self._write(_PUT[size], flat)
         if new or rows:
             self.written = True
             self.ceiling = max(self.ceiling, *(row[0] for row in chain(new_rows, rows)))
 
-    def _row(self, glimpse: Glimpse, status: str) -> tuple[Any, ...]:
+    def _row(self, glimpse: Glimpse, status: str, kept: int | None = None) -> tuple[Any, ...]:
         attempt = glimpse.attempt
+        if attempt.retry_in is not None:
+            return self._waiting_row(attempt)
         step, total, message = glimpse.cell
         ended = status != "running"
         return (
@@ -227,9 +272,55 @@ class TaskTable:
             attempt.attempt,
             attempt.error if ended else None,
             attempt.worker,
-            attempt.rows_written if ended else 0,
+            attempt.rows_kept + attempt.rows_written if kept is None else kept,
             attempt.elapsed_s if ended else None,
         )
+
+    def _waiting_row(self, attempt: Attempt) -> tuple[Any, ...]:
+        """The row of a task that is to be tried again: queued, with why and when."""
+        why = f"waits {attempt.retry_in:.1f} s for try {attempt.attempt + 1}: {attempt.message or attempt.status}"
+        return (
+            attempt.task_id, attempt.name, "queued", 0.0, why, None, None, None,
+            self.pipeline_id, attempt.key, self.run_id, attempt.attempt + 1, None, None, 0, None,
+        )  # fmt: skip
+
+    def _keep_try(self, attempt: Attempt) -> None:
+        """Make a failed try one of the past, whose row the next one will have."""
+        self._write(
+            _KEEP_TRY,
+            (
+                attempt.task_id, self.run_id, attempt.attempt, attempt.name, attempt.status,
+                fraction(*attempt.cell[:2]), attempt.message, attempt.started_at, attempt.finished_at, None,
+                attempt.error, attempt.worker, attempt.rows_kept, attempt.elapsed_s,
+            ),
+        )  # fmt: skip
+
+    # --- checkpoints ---
+
+    def put_states(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Store what tasks need to go on from here; of several of one task the last one counts."""
+        self.has_states = True
+        last = {checkpoint.attempt: checkpoint.state for checkpoint in checkpoints}
+        now = utc_now()
+        for attempt, state in last.items():
+            self._write(_PUT_STATE, (attempt.task_id, self.run_id, attempt.attempt, now, state))
+
+    def state_of(self, number: int) -> str | None:
+        """Return the JSON of a task's last checkpoint."""
+        found = self._conn.execute("SELECT state FROM pipeloom_state WHERE task_id = ?", (number,)).fetchone()
+        return None if found is None else found[0]
+
+    def with_state(self, numbers: Iterable[int]) -> set[int]:
+        """Return those tasks that have a checkpoint."""
+        found: set[int] = set()
+        if self.has_states:
+            for size, flat in padded([(number,) for number in numbers], 1):
+                found.update(row[0] for row in self._conn.execute(_WITH_STATE[size], flat))
+        return found
+
+    def _forget_states(self, numbers: Sequence[int]) -> None:
+        for size, flat in padded([(number,) for number in numbers], 1):
+            self._write(_FORGET_STATES[size], flat)
 
     def _number(self, finished: Sequence[Attempt]) -> None:
         """Give numbers to tasks that ended without one, beyond all that are known."""
