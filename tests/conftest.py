@@ -6,8 +6,9 @@ import gc
 import multiprocessing
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+
+from pipeloom.db import connect, init_schema
 
 # The same examples every time: a test that fails for one commit must not pass for the next by luck.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -67,3 +70,62 @@ def read() -> Callable[..., list[tuple[Any, ...]]]:
             return conn.execute(sql, params).fetchall()
 
     return rows
+
+
+RUN_BEGAN = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def instant(at_s: float | None) -> str | None:
+    """Return the instant so many seconds after a recorded run began, as the ledger writes it."""
+    return None if at_s is None else (RUN_BEGAN + timedelta(seconds=at_s)).isoformat(timespec="milliseconds")
+
+
+@pytest.fixture
+def record(db: Path) -> Callable[..., int]:
+    """Write a run and its attempts with plain SQL, as if it had taken place; returns the run's number.
+
+    An attempt is a mapping of columns; ``start`` and ``took`` are seconds, and ``past`` says that a later try took
+    its place. Other columns have defaults.
+    """
+
+    def recording(attempts: Iterable[dict[str, Any]], *, took: float = 10.0, path: Path = db, **run: Any) -> int:
+        with closing(connect(path)) as conn:
+            init_schema(conn, store_task_status=True)
+            conn.execute("BEGIN")
+            began = {"status": "done", "started_at": instant(0), "finished_at": instant(took), "elapsed_s": took}
+            values = {**began, "workers": 2, "executor": "threads", **run}
+            number = conn.execute(
+                f"INSERT INTO pipeloom_runs ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+                tuple(values.values()),
+            ).lastrowid
+            assert number is not None
+            for place, attempt in enumerate(attempts, 1):
+                _record_attempt(conn, number, place, dict(attempt))
+            conn.execute("COMMIT")
+        return number
+
+    return recording
+
+
+def _record_attempt(conn: sqlite3.Connection, run_id: int, place: int, said: dict[str, Any]) -> None:
+    start, took, past = said.pop("start", 0.0), said.pop("took", 1.0), said.pop("past", False)
+    status = said.get("status", "done")
+    ended = status not in ("running", "queued") and start is not None and took is not None
+    values = {
+        "id": place,
+        "name": f"task-{said.get('id', place)}",
+        "status": status,
+        "started_at": instant(start),
+        "finished_at": instant(start + took) if ended else None,
+        "elapsed_s": took if ended else None,
+        "worker": "thread-1",
+        "run_id": run_id,
+        "attempt": 1,
+        **said,
+    }
+    if past:
+        values["task_id"] = values.pop("id")
+    table = "pipeloom_attempts" if past else "task_runs"
+    conn.execute(
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", tuple(values.values())
+    )

@@ -78,8 +78,8 @@ def _run(history: History, run_id: int | None) -> RunRow:
         return run
     latest = history.latest_run()
     if latest is None:
-        raise click.ClickException(f"{_shown(history.path)}: no run in it yet, so there is nothing to report on")
-    raise click.ClickException(f"{_shown(history.path)}: no run {run_id} in it: the latest is {latest.run_id}")
+        raise click.UsageError(f"{_shown(history.path)}: no run in it yet, so there is nothing to report on")
+    raise click.UsageError(f"{_shown(history.path)}: no run {run_id} in it: the latest is {latest.run_id}")
 
 
 def _as_json(run: RunRow, figures: RunFigures, groups: list[ErrorGroup]) -> dict[str, Any]:

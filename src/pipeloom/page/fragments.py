@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeloom.page.html import block, facts, table, text
 from pipeloom.pictures import span_text
-from pipeloom.text import shorten
+from pipeloom.text import clean, shorten
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow
@@ -53,7 +53,7 @@ def sentence(run: RunRow) -> str:
         return f"Interrupted: {how}, with {run.ended:,}{of} tasks dealt with. Run it again to do the rest."
     if run.status == "cancelled":
         return f"Cancelled, with {run.ended:,}{of} tasks dealt with. Run it again to do the rest."
-    return f"Its status is {text(run.status, 40)}."
+    return f"Its status is {clean(run.status, 40)}."
 
 
 def _counted(count: int) -> str:
