@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +28,30 @@ def start() -> Iterator[tools.Start]:
     """Start a process in a group of its own; what is left of it at the end is killed."""
     with tools.children() as starting:
         yield starting
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of a given size (``"1m"``) in memory; called again, it changes the size."""
+    tools.need_root()
+    tools.need("mount", "umount")
+    place = tmp_path / "small"
+    with ExitStack() as stack:
+
+        def mount(size: str) -> Path:
+            again = place.is_dir()
+            place.mkdir(exist_ok=True)
+            options = f"remount,size={size}" if again else f"size={size}"
+            outcome = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if outcome.returncode:
+                pytest.skip(f"cannot mount: {outcome.stderr.strip()}")
+            if not again:
+                stack.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
+            return place
+
+        yield mount

@@ -112,8 +112,7 @@ class Observer:
 
 def killed_after(child: Child, seconds: float, observer: Observer) -> None:
     """Watch a program, and kill it after a while."""
-    assert child.process.stdout is not None
-    child.process.stdout.readline()  # "begun"
+    child.begun()
     until = monotonic() + seconds
     while (left := until - monotonic()) > 0 and child.process.poll() is None:
         observer.look()
