@@ -20,7 +20,7 @@ PACKAGE = Path(pipeloom.__file__).parent
 LAYERS = {
     0: {"messages", "errors", "text", "clock", "pace", "retry"},
     1: {"attempt", "keys", "values", "rows", "channel", "db", "rlog", "progress", "screen"},
-    2: {"ledger", "context"},
+    2: {"ledger", "context", "logs"},
     3: {"writer"},
     4: {"executors"},
     5: {"arguments", "feed", "waiting", "work", "signals", "report", "run", "engine"},

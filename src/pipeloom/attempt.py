@@ -62,7 +62,8 @@ class Attempt:
     deadline: float | None = None  # by the monotonic clock
     state: str | None = None  # its last checkpoint of this run, JSON
     logs: deque[LogLine] | None = None  # what it logged and the ledger does not have yet
-    logged: int = 0  # how many records were kept
+    logged: int = 0  # how many records were kept,
+    unkept: int = 0  # and how many since were not
     number_said: int | None = None  # the task's id as the worker itself called it, once it did
     said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
     worker: str | None = None

@@ -459,6 +459,11 @@ def current_task() -> TaskContext:
     return TaskContext(attempt, _port.get())
 
 
+def running_attempt() -> Attempt | None:
+    """Return the attempt that is running here, anywhere below its function; ``None`` elsewhere."""
+    return _current.get()
+
+
 def enter_run(port: Port) -> None:
     """Make this the run of the calling worker thread."""
     _port.set(port)

@@ -33,6 +33,7 @@ from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import ThreadExecutor
 from pipeloom.feed import Feed
 from pipeloom.ledger import RunLedger, RunSpec, Tables
+from pipeloom.logs import keeping_logs
 from pipeloom.messages import SENTINEL, Handler
 from pipeloom.report import RunReport, RunStatus, report_of
 from pipeloom.retry import Retry
@@ -109,6 +110,8 @@ class Run:
                     cancel.clear(job.db)  # meant for a run that has ended
                 self._open_writer(stack)
                 run = self._open_run()
+                if job.store_task_status:
+                    stack.enter_context(keeping_logs())
                 self.screen = self._open_screen()
                 if self.screen is not None:
                     stack.callback(self.screen.stop)

@@ -18,6 +18,7 @@ from pipeloom.clock import utc_now
 from pipeloom.context import Port, TaskContext, enter, enter_run
 from pipeloom.errors import ChannelClosedError, TaskCancelledError, TaskTimeoutError, WriterBrokenError
 from pipeloom.feed import Feed
+from pipeloom.logs import note_gap
 from pipeloom.messages import MsgTaskFinished
 from pipeloom.retry import Retry
 from pipeloom.rows import Block
@@ -239,6 +240,8 @@ class Work:
             attempt.retry_in = self._next_try_in(attempt, status)
         elif attempt.staged is not None:
             attempt.rows_written = sum(len(part.rows) for part in attempt.staged if type(part) is Block)
+        if attempt.unkept:
+            note_gap(attempt)
         attempt.message = message if message is None else storable(message)
         attempt.result = result
         attempt.elapsed_s = monotonic() - attempt.t0

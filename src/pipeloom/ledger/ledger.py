@@ -41,12 +41,13 @@ _STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
 class Applied:
     """What a batch did, to be told once it has committed."""
 
-    __slots__ = ("checkpoints", "finished", "heard", "kept", "live", "refused")
+    __slots__ = ("checkpoints", "finished", "heard", "kept", "live", "logged", "refused")
 
     def __init__(self) -> None:
         self.finished: list[Attempt] = []
         self.live: list[Glimpse] = []
         self.heard: list[dict[int, Said]] = []
+        self.logged: list[tuple[Attempt, int]] = []
         self.checkpoints: list[Checkpoint] = []
         self.refused: list[tuple[Checkpoint, BaseException]] = []
         self.kept: dict[Attempt, int] = {}  # rows stored by an attempt's checkpoints, these included
@@ -186,6 +187,10 @@ class Ledger:
             self.tasks.put_attempts(own, applied.live, applied.kept)
             if applied.checkpoints:
                 self.tasks.put_states(applied.checkpoints)
+            logging_ones = [attempt for attempt in own if attempt.logs]
+            logging_ones += [glimpse.attempt for glimpse in applied.live if glimpse.attempt.logs]
+            if logging_ones:
+                applied.logged = self.tasks.put_logs(logging_ones)
             for attempt in applied.finished:
                 if attempt.row == "none":
                     self._keep_rejected(attempt.task_id, "input", attempt.name, attempt.message or "")

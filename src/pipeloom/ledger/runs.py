@@ -228,6 +228,7 @@ class RunLedger:
                     attempt.recorded is None
                     or attempt.recorded[0] != glimpse.task_id
                     or attempt.shown is not glimpse.cell
+                    or attempt.logs
                 ):
                     news.append(glimpse)
         return news
@@ -267,6 +268,10 @@ class RunLedger:
             attempt.shown = cell
         for attempt, rows in applied.kept.items():
             attempt.rows_kept = rows
+        for attempt, lines in applied.logged:
+            assert attempt.logs is not None
+            for _ in range(lines):
+                attempt.logs.popleft()
         ended: Sequence[Attempt] = applied.finished
         if self.spec.retrying:
             ended = [attempt for attempt in ended if attempt.retry_in is None]

@@ -36,6 +36,8 @@ _PAST: Final = (
 _NEW_COLUMNS: Final = "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s"
 _NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
 _new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
+_LOG_COLUMNS: Final = "at, task_id, run_id, attempt, level, logger, message, error"
+_LOG_WIDTH: Final = _LOG_COLUMNS.count(",") + 1
 _MANY_NEW: Final = 64
 SIZES: Final = (8, 64, 512)
 _WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
@@ -104,7 +106,14 @@ def _with_state_sql(count: int) -> str:
     return f"SELECT task_id FROM pipeloom_state WHERE task_id IN ({', '.join('?' * count)})"
 
 
-_PUT, _NEW, _PROGRESS, _FINISH, _ARCHIVE, _KEYED, _FORGET_STATES, _WITH_STATE = (
+def _log_sql(count: int) -> str:
+    return (
+        f"INSERT INTO pipeloom_logs ({_LOG_COLUMNS}) SELECT * FROM (VALUES {_values(_LOG_WIDTH, count)}) "
+        "WHERE column1 IS NOT NULL"
+    )
+
+
+_PUT, _NEW, _PROGRESS, _FINISH, _ARCHIVE, _KEYED, _FORGET_STATES, _WITH_STATE, _LOG = (
     {size: build(size) for size in SIZES}
     for build in (
         _put_sql,
@@ -115,6 +124,7 @@ _PUT, _NEW, _PROGRESS, _FINISH, _ARCHIVE, _KEYED, _FORGET_STATES, _WITH_STATE = 
         _keyed_sql,
         _forget_states_sql,
         _with_state_sql,
+        _log_sql,
     )
 )
 _KEEP_TRY: Final = f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) VALUES ({', '.join('?' * 14)})"
@@ -294,6 +304,26 @@ class TaskTable:
                 attempt.error, attempt.worker, attempt.rows_kept, attempt.elapsed_s,
             ),
         )  # fmt: skip
+
+    # --- logs ---
+
+    def put_logs(self, attempts: Iterable[Attempt]) -> list[tuple[Attempt, int]]:
+        """Store what these logged since the last time.
+
+        Returns:
+            How many records of each: they are done with once this batch has committed.
+        """
+        taken: list[tuple[Attempt, int]] = []
+        rows: list[tuple[Any, ...]] = []
+        for attempt in attempts:
+            if not attempt.logs or attempt.row == "none" or attempt.task_id < 0:  # no number of its own yet
+                continue
+            lines = list(attempt.logs)
+            taken.append((attempt, len(lines)))
+            rows += [(line.at, attempt.task_id, self.run_id, attempt.attempt, *line[1:]) for line in lines]
+        for size, flat in padded(rows, _LOG_WIDTH):
+            self._write(_LOG[size], flat)
+        return taken
 
     # --- checkpoints ---
 
