@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,14 +19,23 @@ log = logging.getLogger("mine.loader")
 
 @pytest.fixture(autouse=True)
 def root_level():
-    """The root logger lets all pass; pytest's own handlers, which raise where others complain, are away."""
+    """The root logger lets all pass."""
     root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
+    before = root.level
     root.setLevel(logging.DEBUG)
-    root.handlers[:] = []
     yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    root.setLevel(before)
+
+
+@contextmanager
+def without_handlers():
+    """Take pytest's own handlers away, which raise where others complain."""
+    root = logging.getLogger()
+    before, root.handlers[:] = root.handlers[:], []
+    try:
+        yield root.handlers
+    finally:
+        root.handlers[:] = before
 
 
 def test_records_are_stored_with_their_task(db, read):
@@ -158,7 +168,8 @@ def test_a_record_that_cannot_be_formatted_harms_nobody(db, read, capfd):
         log.info("%d", "text")
         log.info("\ud800 \x1b[2J")
 
-    assert pipeloom.map(fn, ["a"], db=db, name="n").done == 1
+    with without_handlers():
+        assert pipeloom.map(fn, ["a"], db=db, name="n").done == 1
     (first, second) = read(db, "SELECT message FROM pipeloom_logs ORDER BY id")
     assert "2 log records were not kept" in first[0]
     assert second == ("\\ud800 \x1b[2J",)
@@ -170,9 +181,9 @@ def test_the_handler_leaves_with_the_run(db):
     def fn(item):
         assert len(logging.getLogger().handlers) == 1
 
-    pipeloom.map(fn, ["a"], db=db, name="n")
-
-    assert logging.getLogger().handlers == []
+    with without_handlers() as handlers:
+        pipeloom.map(fn, ["a"], db=db, name="n")
+        assert handlers == []
 
 
 def test_warnings_still_reach_stderr(tmp_path):
