@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "show": ("show", "Show everything about one task."),
     "status": ("status", "Show the state of the tasks in a database."),
     "tasks": ("tasks", "List tasks, by status, name, run or time taken."),
+    "watch": ("watch", "Watch runs live, from any terminal."),
     "web": ("web", "Show a database in the browser, live."),
 }
 

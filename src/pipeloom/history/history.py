@@ -171,6 +171,16 @@ class History:
                 counts["interrupted"] = counts.get("interrupted", 0) + number
         return {status: number for status, number in counts.items() if number > 0}
 
+    def open_counts(self) -> dict[str, int]:
+        """Return how many tasks are ``running`` and ``queued`` (waiting for a retry) now; looks at those alone."""
+        dead = self._dead()
+        alive = f"AND (run_id IS NULL OR run_id NOT IN {numbers(dead)}) " if dead else ""
+        found = self._reader.rows(
+            "SELECT status, COUNT(*) FROM task_runs "
+            f"WHERE status <> 'done' AND status IN ('running', 'queued') {alive}GROUP BY status"
+        )
+        return {rows.words(status): number for status, number in found}
+
     def tasks(
         self,
         *,

@@ -1,0 +1,55 @@
+"""Lines of text that fit a width in cells, which is what a character takes on the screen: 0, 1 or 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rich.cells import chop_cells
+from rich.text import Text
+
+__all__ = ["fit", "folded", "joined", "wrapped"]
+
+_DOT: Final = Text(" · ", style="dim")
+
+
+def fit(line: Text, width: int) -> Text:
+    """Cut a line to a width; what is cut is replaced by ``…``. Changes the line, and returns it."""
+    line.truncate(max(width, 0), overflow="ellipsis")
+    return line
+
+
+def joined(parts: Sequence[Text], width: int, between: Text = _DOT) -> Text:
+    """Return as many parts as fit into one line, at least the first."""
+    return next(_filled(parts, width, between), Text())
+
+
+def wrapped(parts: Sequence[Text], width: int, most: int, between: Text = _DOT) -> list[Text]:
+    """Return parts on as many lines as they need, but no more than ``most``; the last one is then cut."""
+    lines = list(_filled(parts, width, between))
+    if len(lines) > most:
+        lines = [*lines[: most - 1], fit(Text(between.plain).join(lines[most - 1 :]), width)]
+    return lines
+
+
+def _filled(parts: Sequence[Text], width: int, between: Text) -> Iterator[Text]:
+    line = Text()
+    for part in parts:
+        if line.cell_len and line.cell_len + between.cell_len + part.cell_len > width:
+            yield line
+            line = Text()
+        if line.cell_len:
+            line.append_text(between)
+        line.append_text(fit(part.copy(), width))
+    if line.cell_len:
+        yield line
+
+
+def folded(text: str, width: int, style: str = "", indent: str = "") -> list[Text]:
+    """Return harmless text that may have line breaks as lines of at most this width; nothing is cut."""
+    room = max(width - len(indent), 1)
+    lines = []
+    for line in text.split("\n"):
+        for piece in chop_cells(line, room) or [""]:
+            lines.append(Text(indent).append(piece, style=style))
+    return lines

@@ -1,0 +1,96 @@
+"""The live screen: one thread reads the file, the main thread draws and hears keys.
+
+So neither a lock nor a slow disk holds up a key.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from pipeloom.cli.watching.drawing import draw
+from pipeloom.cli.watching.snapshot import Snapshot
+from pipeloom.cli.watching.source import Source, Want
+from pipeloom.cli.watching.terminal import Terminal
+from pipeloom.cli.watching.view import Frame, View, press
+
+__all__ = ["watch_live"]
+
+_TICK_S: Final = 0.25
+_SOON_S: Final = 0.02  # until what was just asked for has been read
+
+
+class Reading:
+    """Looks at the file in a thread of its own, four times a second and whenever something else is wanted.
+
+    The thread is a daemon: what it waits for (a lock, a disk) must not keep the program from ending, and it only
+    ever reads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wanted = threading.Event()
+        self._over = False
+        self._want = Want()
+        self.latest: tuple[Want | None, Snapshot] = (None, Snapshot(str(path)))
+        self.failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="pipeloom-watch", daemon=True)
+        self._thread.start()
+
+    def want(self, want: Want) -> None:
+        """Say what is to be read; returns at once."""
+        if want != self._want:
+            self._want = want
+            self._wanted.set()
+
+    def close(self) -> None:
+        """End; waits for the thread a moment, no longer."""
+        self._over = True
+        self._wanted.set()
+        self._thread.join(_TICK_S)
+
+    def _run(self) -> None:
+        try:
+            with Source(self._path) as source:
+                while not self._over:
+                    want = self._want
+                    self.latest = (want, source.look(want))
+                    self._wanted.wait(_TICK_S)
+                    self._wanted.clear()
+        except BaseException as error:  # shown by the thread that draws
+            self.failed = error
+
+
+def watch_live(path: Path) -> None:
+    """Watch a file on this process's terminal until the viewer quits; the main thread.
+
+    Raises:
+        Ended: A signal asked to end.
+        OSError: The terminal has gone.
+    """
+    reading = Reading(path)
+    try:
+        with Terminal() as terminal:
+            _watch(reading, terminal)
+    finally:
+        reading.close()
+
+
+def _watch(reading: Reading, terminal: Terminal) -> None:
+    view, frame = View(), Frame(())
+    while not view.over:
+        width, height = terminal.size()
+        want = Want(view.page, view.opened, max(height, 10))
+        reading.want(want)
+        if reading.failed is not None:
+            raise reading.failed
+        answered, snapshot = reading.latest
+        frame = draw(snapshot, view, width, height, monotonic(), has_keys=terminal.has_keys)
+        terminal.show(frame.lines)
+        for key in terminal.keys(_TICK_S if answered == want else _SOON_S):
+            if key == "redraw":
+                terminal.redraw()
+            else:
+                view = press(view, key, frame)

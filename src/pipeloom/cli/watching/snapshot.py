@@ -1,0 +1,69 @@
+"""What there was to see at one moment; plain values, so that drawing and JSON need neither file nor terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeloom.history import AttemptRow, ErrorGroup, LogRow, RunRow, TaskDetail, TaskRow
+
+__all__ = ["Opened", "Snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One task in full: the tries before this one, oldest first, and its last log records."""
+
+    task: TaskDetail
+    attempts: tuple[AttemptRow, ...]
+    logs: tuple[LogRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there was to see.
+
+    Attributes:
+        path: The file, as it was named.
+        at: When it was read, on the monotonic clock, in seconds.
+        trouble: Why nothing can be read right now, as a sentence; everything else is then what was known before.
+        note: What happened to the file last (replaced, removed), as a sentence.
+        run: The latest run; ``None`` when there is none.
+        counts: Status → number of tasks, for the statuses other than ``done``; all statuses when there is no run.
+        rate: Tasks per second over the last ten seconds.
+        running: Running tasks.
+        failures: Tasks of this run that failed, the latest first.
+        errors: Failures of this run, grouped.
+        runs: Runs, the latest first.
+        opened: The task that the viewer opened; ``None`` when none is, or it has gone.
+    """
+
+    path: str
+    at: float = 0.0
+    trouble: str | None = None
+    note: str | None = None
+    run: RunRow | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    rate: float = 0.0
+    running: tuple[TaskRow, ...] = ()
+    failures: tuple[TaskRow, ...] = ()
+    errors: tuple[ErrorGroup, ...] = ()
+    runs: tuple[RunRow, ...] = ()
+    opened: Opened | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is going on."""
+        return self.run is not None and self.run.status == "running"
+
+    @property
+    def waiting_retries(self) -> int:
+        """Tasks that wait for their next try."""
+        return self.counts.get("queued", 0)
+
+    @property
+    def failed(self) -> int:
+        """Tasks of this run that ended in error or ran out of time."""
+        return self.run.failed + self.run.timed_out if self.run is not None else 0

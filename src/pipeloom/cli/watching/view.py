@@ -1,0 +1,141 @@
+"""What the viewer chose to see, and what a key changes about it; plain values, no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["PAGES", "Choice", "Frame", "View", "press"]
+
+PAGES: Final = ("running", "failures", "errors", "runs")
+
+
+class Choice(NamedTuple):
+    """Something that can be selected and opened: a ``task``, or a ``run``, with its number."""
+
+    kind: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One screenful.
+
+    Attributes:
+        lines: From the top; none is wider than the screen.
+        choices: What can be selected, in the order in which it stands there.
+        page: How many lines the part that moves has.
+        scroll_end: How far an opened text can be scrolled.
+    """
+
+    lines: Sequence[Text]
+    choices: Sequence[Choice] = ()
+    page: int = 1
+    scroll_end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the viewer chose.
+
+    Attributes:
+        page: One of :data:`PAGES`.
+        selected: The chosen line.
+        at: Its place when it was chosen: whoever stands there now is selected when it has gone.
+        opened: What is shown in full instead of the page.
+        scroll: First line of the opened text.
+        helping: Whether the list of keys is shown.
+        over: Whether to leave.
+    """
+
+    page: str = PAGES[0]
+    selected: Choice | None = None
+    at: int = 0
+    opened: Choice | None = None
+    scroll: int = 0
+    helping: bool = field(default=False)
+    over: bool = False
+
+    def place(self, choices: Sequence[Choice]) -> int | None:
+        """Return which of these is selected now; ``None`` when nothing is."""
+        if self.selected is None or not choices:
+            return None
+        if self.selected in choices:
+            return choices.index(self.selected)
+        return min(self.at, len(choices) - 1)
+
+
+_MOVES: Final = {"up": -1, "k": -1, "down": 1, "j": 1}
+
+
+def press(view: View, key: str, frame: Frame) -> View:
+    """Return the view after a key; ``frame`` is what the viewer saw when pressing it."""
+    if view.helping:
+        return replace(view, helping=False)
+    if key in ("?", "h"):
+        return replace(view, helping=True)
+    if view.opened is not None:
+        return _press_in_text(view, key, frame)
+    if key in ("q", "Q"):
+        return replace(view, over=True)
+    if key == "escape":
+        return replace(view, selected=None, at=0)
+    if key in ("tab", "right", "l"):
+        return _turned(view, 1)
+    if key in ("backtab", "left"):
+        return _turned(view, -1)
+    if key.isdecimal() and key.isascii() and 1 <= int(key) <= len(PAGES):
+        return View(page=PAGES[int(key) - 1])
+    if key == "enter":
+        place = view.place(frame.choices)
+        if frame.choices:
+            chosen = frame.choices[place or 0]
+            return replace(view, opened=chosen, selected=chosen, at=place or 0, scroll=0)
+        return view
+    return _moved(view, key, frame)
+
+
+def _turned(view: View, by: int) -> View:
+    return View(page=PAGES[(PAGES.index(view.page) + by) % len(PAGES)])
+
+
+def _moved(view: View, key: str, frame: Frame) -> View:
+    choices = frame.choices
+    last = len(choices) - 1
+    if last < 0:
+        return view
+    place = view.place(choices)
+    if key in _MOVES:
+        # Nothing is selected yet: the first line, from whichever side the viewer comes.
+        target = (0 if _MOVES[key] > 0 else last) if place is None else place + _MOVES[key]
+    elif key in ("pageup", "pagedown"):
+        target = (place or 0) + (frame.page if key == "pagedown" else -frame.page)
+    elif key in ("home", "g"):
+        target = 0
+    elif key in ("end", "G"):
+        target = last
+    else:
+        return view
+    target = min(max(target, 0), last)
+    return replace(view, selected=choices[target], at=target)
+
+
+def _press_in_text(view: View, key: str, frame: Frame) -> View:
+    if key in ("escape", "q", "Q", "left", "enter"):
+        return replace(view, opened=None, scroll=0)
+    at = min(view.scroll, frame.scroll_end)
+    if key in _MOVES:
+        at += _MOVES[key]
+    elif key in ("pagedown", " "):
+        at += frame.page
+    elif key == "pageup":
+        at -= frame.page
+    elif key in ("home", "g"):
+        at = 0
+    elif key in ("end", "G"):
+        at = frame.scroll_end
+    return replace(view, scroll=min(max(at, 0), frame.scroll_end))

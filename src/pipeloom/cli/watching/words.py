@@ -1,0 +1,55 @@
+"""A run in a few words, with the colours they may have; shared by the screen and the plain lines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeloom.cli.watching.snapshot import Snapshot
+from pipeloom.pace import duration, per_second, time_left
+
+__all__ = ["STYLES", "summary"]
+
+STYLES: Final = {
+    "done": "green",
+    "running": "cyan",
+    "queued": "yellow",
+    "interrupted": "yellow",
+    "cancelled": "yellow",
+    "error": "red",
+    "timed_out": "red",
+}
+
+
+def summary(snapshot: Snapshot, now: float) -> list[tuple[str, str]]:
+    """Return counts, rate and times as (words, style).
+
+    Args:
+        snapshot: What there is; without a run, the counts of tasks.
+        now: The monotonic clock, in seconds.
+    """
+    run = snapshot.run
+    if run is None:
+        return [(f"{count:,} {status}", STYLES.get(status, "red")) for status, count in snapshot.counts.items()]
+    parts = [(f"{run.done:,} done", "green")]
+    for count, word, style in (
+        (run.failed, "failed", "red"),
+        (run.timed_out, "timed out", "red"),
+        (run.cancelled, "cancelled", "yellow"),
+        (run.skipped, "skipped", ""),
+        (snapshot.waiting_retries, "waiting for a retry", "yellow"),
+    ):
+        if count:
+            parts.append((f"{count:,} {word}", style))
+    if run.status == "running":
+        parts.append((per_second(snapshot.rate), ""))
+        if run.elapsed_s is not None:
+            parts.append((duration(run.elapsed_s + max(now - snapshot.at, 0.0)), ""))
+        if left := time_left(snapshot.rate, run.expected, run.ended):
+            parts.append((left, ""))
+        return parts
+    if run.elapsed_s is not None:
+        parts.append((f"took {duration(run.elapsed_s)}", ""))
+    if run.is_unclosed:
+        parts.append(("its process is gone", "yellow"))
+    parts.append(("waiting for the next run", "dim"))
+    return parts
