@@ -114,6 +114,18 @@ def test_an_open_end_is_said():
     assert "b (2): interrupted, from 1.00 s<" in picture
 
 
+def test_the_shortest_bar_is_seen():
+    """However long the run: at least a line, and within the picture; one that failed is the longer one."""
+    bars = [Bar(1, "a", 1, "done", 0.0, 0.001, False), Bar(2, "b", 1, "error", 3600.0, 3600.0, False)]
+    root = read(timeline_picture(Timeline(3600.0, "bars", (lane_of(bars),))))
+    done, error = (rect for rect in root.iter(SVG + "rect") if rect.find(SVG + "title") is not None)
+
+    assert (done.get("class"), error.get("class")) == ("done thin", "error thin")
+    assert done.get("width") == error.get("width") == "0.15%"
+    assert error.get("x") == "99.85%"
+    assert float(error.get("height")) > float(done.get("height"))
+
+
 def test_density_is_few_shapes():
     """One area a lane, one path for all of its failures, one for what was stopped."""
     lane = lane_of(columns=(0.0, 1.0, 0.5, 0.5), failures_in=(1, 3), stops_in=(2,))

@@ -25,6 +25,8 @@ _FLAT_LANE: Final = 14.0
 _PLOT: Final = 140.0
 _AXIS: Final = 28.0
 _TOP: Final = 8.0
+_THIN: Final = 0.004  # as shares of the width: about 4 pixels, and 1.5
+_NARROWEST: Final = 0.0015
 _TICKS: Final = 7
 _ROUND_SECONDS: Final = (
     *(60.0 * n for n in (1, 2, 5, 10, 15, 30)),
@@ -49,6 +51,8 @@ def span_text(seconds: float, digits: int = 3) -> str:
 
 def _tick_text(seconds: float) -> str:
     """Return a round length of time without zeros that say nothing."""
+    if seconds >= 60 and math.log10(seconds).is_integer():  # on a logarithmic scale: 1:40 is no round number
+        return f"{seconds:,.0f} s"
     number, _, unit = span_text(seconds).partition(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
 
@@ -81,14 +85,19 @@ def _bars(bars: Sequence[Bar], span: float, y: float, height: float) -> str:
     found = []
     gap = 3 if height == _LANE else 2
     for bar in bars:
-        left, width = _percent(bar.start_s / span), _percent((bar.end_s - bar.start_s) / span)
+        left, width = bar.start_s / span, (bar.end_s - bar.start_s) / span
+        kind, inset = _kind(bar.status), gap
+        if width < _THIN:  # too narrow for an outline or a hatch: what did not end well is longer instead
+            left, width = min(left, 1 - _NARROWEST), max(width, _NARROWEST)
+            inset = gap if kind == "done" else 0
+            kind += " thin"
         took = f"{span_text(bar.end_s - bar.start_s)}{' so far' if bar.status == 'running' else ''}"
         text = f"{bar.name} ({bar.task_id}): {bar.status.replace('_', ' ')}"
         text += f", try {bar.attempt}" if bar.attempt > 1 else ""
         text += f", from {span_text(bar.start_s)}" + (f", {took}" if bar.status != "interrupted" else "")
         found.append(
-            f'<rect class="{_kind(bar.status)}" x="{left}%" y="{y + gap:g}" width="{width}%" '
-            f'height="{height - 2 * gap:g}"><title>{_shown(text, 160)}</title></rect>'
+            f'<rect class="{kind}" x="{_percent(left)}%" y="{y + inset:g}" width="{_percent(width)}%" '
+            f'height="{height - 2 * inset:g}"><title>{_shown(text, 160)}</title></rect>'
         )
     return "".join(found)
 
@@ -99,13 +108,13 @@ def _kind(status: str) -> str:
 
 
 def _density(lane: Lane, y: float, height: float) -> str:
-    """Return an area as high as the lane was busy, and under it a stroke wherever something failed."""
+    """Return an area as high as the lane was busy, and a stroke wherever something failed."""
     columns, room = lane.columns, height - 4
     base = y + height - 2
     found = [f'<line class="base" x1="0" x2="100%" y1="{base:g}" y2="{base:g}"/>']
     steps, before = [f"M0 {room:g}"], 0.0
     for place, share in enumerate(columns):
-        level = round(share * room, 1)
+        level = max(round(share * room, 1), 1.0) if share > 0 else 0.0
         if level != before:
             steps.append(f"H{place}V{room - level:g}")
             before = level

@@ -63,6 +63,10 @@ def run_page(
     )
 
 
+def _length(seconds: float, digits: int = 3) -> str:
+    return span_text(seconds, digits).replace(" ", "&#160;")
+
+
 def _section(title: str, inside: str, note: str = "") -> str:
     if not inside:
         return ""
@@ -81,7 +85,7 @@ def _timeline(timeline: Timeline) -> str:
         else ""
     )
     if timeline.drawn == "bars":
-        note = "One lane per worker, one bar per attempt, from the start of the run to its end."
+        note = "One lane per worker, one bar per attempt; time runs from the start of the run."
         present = {bar.status for lane in timeline.lanes for bar in lane.bars}
         legend = _legend((kind, words) for kind, words in _LEGEND.items() if kind in present)
     else:
@@ -110,7 +114,7 @@ def _two(figures: RunFigures) -> str:
 def _throughput(throughput: Throughput, span_s: float) -> str:
     if not throughput.total:
         return ""
-    note = f"Attempts that ended per {rate_unit(throughput)}; a column is {span_text(throughput.slice_s)}."
+    note = f"Attempts that ended per {rate_unit(throughput)}; a column is {_length(throughput.slice_s)}."
     picture = f'<figure><div class="plot">{throughput_picture(throughput, span_s)}</div></figure>'
     return _section("Throughput", _outcomes(throughput.others) + picture, note)
 
@@ -119,8 +123,8 @@ def _durations(durations: Durations) -> str:
     if not durations.total:
         return ""
     note = (
-        f"Attempts by the time they took: median about {span_text(durations.median, 2)}, 95 % under about "
-        f"{span_text(durations.p95, 2)}, longest {span_text(durations.longest)}."
+        f"Attempts by the time they took: median about {_length(durations.median, 2)}, 95&#160;% under about "
+        f"{_length(durations.p95, 2)}, longest {_length(durations.longest)}."
         + (" Logarithmic scale." if durations.scale == "log" else "")
     )
     picture = f'<figure><div class="plot">{durations_picture(durations)}</div></figure>'
