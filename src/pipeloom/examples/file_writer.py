@@ -1,0 +1,219 @@
+"""A folder of files becomes a folder of other files, one for one: here each is compressed; change ``produce``.
+
+Each output is written under another name, brought to the disk, and then renamed: under its final name it is whole,
+whatever happens. The ledger keeps its path, size and SHA-256 as the task's result. A second call writes only what
+is missing: outputs that are not there or have another size, and those of inputs that are new or have changed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import pipeloom
+from pipeloom import TaskContext
+from pipeloom.db import connect_readonly
+
+__all__ = ["main"]
+
+_NAME: Final = "file-writer"
+_CHUNK: Final = 1 << 20  # bytes
+_HALF: Final = ".half"  # how the names of unfinished files end
+
+
+def produce(source: BinaryIO, output: BinaryIO, tell: Callable[[int], None]) -> None:
+    """Write one output from one input; change this.
+
+    Args:
+        source: The input, open for reading.
+        output: Where to write.
+        tell: Call it with the number of bytes read, now and then: it shows progress, and ends a cancelled task.
+    """
+    with gzip.GzipFile(filename="", mode="wb", fileobj=output, mtime=0) as packed:  # equal inputs, equal outputs
+        while chunk := source.read(_CHUNK):
+            packed.write(chunk)
+            tell(source.tell())
+
+
+_SUFFIX: Final = ".gz"
+
+
+def main(
+    folder: Path | None = None,
+    db: Path = Path("file-writer.db"),
+    *,
+    to: Path = Path("file-writer-output"),
+    files: Path = Path("file-writer-files"),
+    verify: bool = False,
+    workers: int | None = None,
+) -> pipeloom.RunReport:
+    """Write one output for every file below a folder.
+
+    Args:
+        folder: Where the inputs are. None: three small files to try it with, written to ``files``.
+        db: The database.
+        to: Where the outputs go, under the inputs' names and one more suffix.
+        files: Used only without ``folder``.
+        verify: Read the outputs that are there and write those again whose SHA-256 is not the recorded one.
+        workers: Number of threads.
+
+    Raises:
+        ValueError: There is nothing to read, or an argument is wrong; nothing has been written.
+        TasksFailedError: Some files could not be written; each says why.
+    """
+    if folder is None:
+        from pipeloom.examples.practice import write_files
+
+        folder = write_files(files)[0].parent
+    names = find(folder, to, db)
+    make_folder(to)
+    written = written_before(db)
+    jobs = [job_for(folder, to, name, written.get(name), verify=verify) for name in names]
+    return pipeloom.map(write, jobs, db=db, name=_NAME, key=lambda job: job.key, workers=workers)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One output to be written; ``version`` is 1, and one more each time it has to be written anew."""
+
+    name: str
+    source: Path
+    target: Path
+    size: int
+    modified_ns: int
+    version: int = 1
+
+    @property
+    def key(self) -> str:
+        """What the ledger calls it."""
+        return self.name if self.version == 1 else f"{self.name}, version {self.version}"
+
+
+def write(job: Job, ctx: TaskContext) -> dict[str, Any]:
+    """Write one output; what a worker calls."""
+
+    def tell(read: int) -> None:
+        ctx.progress(read, job.size)
+        ctx.check()
+
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    with job.source.open("rb") as source, whole_or_not_at_all(job.target) as output:
+        produce(source, output, tell)
+    return {
+        "name": job.name,
+        "version": job.version,
+        "source_size": job.size,
+        "source_modified_ns": job.modified_ns,
+        "path": storable(str(job.target)),
+        "bytes": job.target.stat().st_size,
+        "sha256": sha256_of(job.target),
+    }
+
+
+@contextmanager
+def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that gets its name only once it is whole and on the disk.
+
+    Whatever happens before, the target stays as it was. A half file left by a killed process is overwritten by
+    the next try.
+    """
+    half = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}{_HALF}")
+    try:
+        with half.open("wb") as output:
+            yield output
+            output.flush()
+            os.fsync(output.fileno())
+        half.replace(target)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name, too, must reach the disk
+        directory = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def find(folder: Path, to: Path, db: Path) -> list[str]:
+    """Return the names of the files below a folder, relative to it.
+
+    Hidden ones are left out, and what this program writes: the outputs, the database and the files beside it.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}: name a folder of files"
+        )
+    outputs, database = to.resolve(), str(db.resolve())
+    found = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not path.name.startswith(".")
+        and outputs not in path.resolve().parents
+        and str(path.resolve())
+        not in (database, *(f"{database}-{end}" for end in ("wal", "shm", "lock", "cancel")))
+    ]
+    if not found:
+        raise ValueError(f"{folder}: holds no file")
+    return found
+
+
+def make_folder(to: Path) -> None:
+    """Make the folder for the outputs."""
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{to}: cannot be a folder for the outputs: {error.strerror}") from error
+
+
+def written_before(db: Path) -> dict[str, dict[str, Any]]:
+    """Return name → result of the latest version, from the ledger."""
+    if not db.is_file():
+        return {}
+    with closing(connect_readonly(db)) as conn:
+        if not conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'pipeloom_pipelines'").fetchone():
+            return {}
+        sql = (
+            "SELECT t.result FROM task_runs t JOIN pipeloom_pipelines p ON p.id = t.pipeline_id "
+            "WHERE p.name = ? AND t.status = 'done' ORDER BY t.id"
+        )
+        results = [json.loads(result) for (result,) in conn.execute(sql, (_NAME,)).fetchall()]
+    return {result["name"]: result for result in sorted(results, key=lambda result: result["version"])}
+
+
+def job_for(folder: Path, to: Path, name: str, before: dict[str, Any] | None, *, verify: bool) -> Job:
+    """Describe one output; it gets a new version, and so is written again, if the recorded one does not stand."""
+    seen = (folder / name).stat()
+    job = Job(storable(name), folder / name, to / f"{name}{_SUFFIX}", seen.st_size, seen.st_mtime_ns)
+    if before is None:
+        return job
+    stands = (
+        [before["source_size"], before["source_modified_ns"]] == [job.size, job.modified_ns]
+        and job.target.is_file()
+        and job.target.stat().st_size == before["bytes"]
+        and (not verify or sha256_of(job.target) == before["sha256"])
+    )
+    return Job(job.name, job.source, job.target, job.size, job.modified_ns, before["version"] + (not stands))
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def storable(name: str) -> str:
+    """Return a file's name as text that can be stored, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+if __name__ == "__main__":
+    pipeloom.console.print(main())

