@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from time import monotonic
 
 import pytest
 
+from pipeloom.cli import main
 from pipeloom.examples import practice
 
 LIMIT_S = 30
@@ -23,18 +25,27 @@ def plain(monkeypatch):
 
 
 @pytest.fixture
-def typed(tmp_path):
-    """Type ``pipeloom …`` in ``tmp_path``; returns exit code, standard output and standard error."""
+def package_log():
+    """The package's logger, given back as it was."""
+    logger = logging.getLogger("pipeloom")
+    before = logger.level, logger.propagate, logger.handlers[:]
+    yield
+    for handler in set(logger.handlers) - set(before[2]):
+        handler.close()
+    logger.level, logger.propagate, logger.handlers = before
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch, capsys, package_log):
+    """Type ``pipeloom …`` in ``tmp_path``, in this process; returns exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
 
     def run(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeloom", *map(str, words)],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            cwd=tmp_path,
-        )
-        return done.returncode, done.stdout, done.stderr
+        monkeypatch.setattr(sys, "argv", ["pipeloom", *map(str, words)])
+        monkeypatch.setattr(sys, "path", sys.path[:])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return (left.value.code, *capsys.readouterr())
 
     return run
 

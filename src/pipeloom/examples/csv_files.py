@@ -292,13 +292,6 @@ def with_versions(sources: Sequence[Source], load: Load, db: Path) -> list[Sourc
     return numbered
 
 
-def rows_by_table(db: Path) -> list[tuple[str, int]]:
-    """Return the tables and how many rows have been loaded into each."""
-    with closing(connect_readonly(db)) as conn:
-        sql = "SELECT loaded_into, SUM(rows) FROM csv_files GROUP BY loaded_into ORDER BY loaded_into"
-        return conn.execute(sql).fetchall()
-
-
 def _existing_tables(db: Path) -> set[str]:
     if not db.is_file():
         return set()

@@ -267,7 +267,7 @@ def jobs_for(urls: list[str], db: Path, to: Path, *, verify: bool, base: str = "
 
 def safe(name: str) -> str:
     """Return a name that is one plain visible file in its folder, on any system, whatever comes in."""
-    name = re.sub(r"[^\w.+@=-]", "_", name).strip("._") or "index"
+    name = re.sub(r"[^\w.+@=-]", "_", name).lstrip("._-").rstrip("._") or "index"
     while len(name.encode()) > _LONGEST_NAME:
         stem, dot, suffix = name.rpartition(".")
         name = f"{stem[:-1]}{dot}{suffix}" if stem and len(suffix) < 16 else name[:-1]

@@ -9,7 +9,8 @@ all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -20,6 +21,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 
 import pipeloom
 from pipeloom import TaskContext
+from pipeloom.db import connect_readonly
 
 __all__ = ["main"]
 
@@ -30,6 +32,9 @@ _PRACTICE_KEYS: Final = {
     "airlines": ("carrier",), "airports": ("faa",), "planes": ("tailnum",), "weather": ("origin", "time_hour"),
     "stations": ("station",), "readings": ("station", "hour"), "notes": ("station",),
 }  # fmt: skip
+
+
+_TYPES: Final[Mapping[str, type]] = {"int": int, "float": float, "text": str}
 
 
 class TryAgainError(Exception):
@@ -102,7 +107,7 @@ class Page:
 def load_all(resources: list[Resource], db: Path, *, refresh: bool, workers: int | None) -> pipeloom.RunReport:
     """Ask how many pages there are, and load them."""
     counted = pipeloom.map(
-        count_pages,
+        look,
         resources,
         db=db,
         name="etl: pages",
@@ -110,8 +115,8 @@ def load_all(resources: list[Resource], db: Path, *, refresh: bool, workers: int
         workers=workers,
         resume=False,  # there may be more of them than last time
     )
-    counts = dict(counted.results())
-    pages = [Page(resource, n) for resource in resources for n in range(1, counts[resource.name] + 1)]
+    found = dict(counted.results())
+    pages = [Page(resource, n) for resource in resources for n in range(1, found[resource.name]["pages"] + 1)]
     return pipeloom.map(
         load_page,
         pages,
@@ -120,30 +125,58 @@ def load_all(resources: list[Resource], db: Path, *, refresh: bool, workers: int
         key=lambda page: f"{page.resource.name} page {page.number}",
         workers=workers,
         resume=not refresh,
+        tables=tables_for(resources, found, db),
     )
 
 
-def count_pages(resource: Resource, ctx: TaskContext) -> int:
-    """Return how many pages a resource has now."""
-    ctx.progress(0, 1, "counting pages")
-    pages = ask(resource.url, 1).get("pages", 1)
+def look(resource: Resource) -> dict[str, Any]:
+    """Return how many pages a resource has now, and the columns of the first one."""
+    answer = ask(resource.url, 1)
+    pages = answer.get("pages", 1)
     if type(pages) is not int or not 0 <= pages <= 1_000_000:
         raise ValueError(f"the answer's pages is {pages!r}, no sensible number")
-    return pages
+    columns: dict[str, set[type]] = {}
+    for row in checked(answer["items"], resource.key):
+        for name, value in row.items():
+            columns.setdefault(name, set()).add(type(value))
+    return {"pages": pages, "columns": {name: _kind(types) for name, types in columns.items()}}
+
+
+def _kind(types: set[type]) -> str:
+    """Return what a column is declared as, by the types of its values."""
+    types = types - {type(None)}
+    return "int" if types and types <= {int, bool} else "float" if types and types <= {int, float} else "text"
+
+
+def tables_for(resources: list[Resource], found: dict[str | int, Any], db: Path) -> dict[str, dict[str, type]]:
+    """Return the tables that are missing, with the columns of first pages: no matter which page comes first."""
+    with closing(connect_readonly(db)) as conn:
+        existing = {name.lower() for (name,) in conn.execute("SELECT name FROM sqlite_master").fetchall()}
+    tables: dict[str, dict[str, type]] = {}
+    for resource in resources:
+        columns = tables.setdefault(resource.table, {})
+        for name, kind in found[resource.name]["columns"].items():
+            columns.setdefault(name, _TYPES[kind])
+    return {name: columns for name, columns in tables.items() if columns and name.lower() not in existing}
 
 
 def load_page(page: Page, ctx: TaskContext) -> dict[str, int]:
     """Load one page: insert its rows, or update those that are there; what a worker calls."""
     resource = page.resource
-    rows = ask(resource.url, page.number)["items"]
+    rows = checked(ask(resource.url, page.number)["items"], resource.key)
+    ctx.write(resource.table, rows, on_conflict="update", conflict_on=resource.key)
+    return {"rows": len(rows)}
+
+
+def checked(rows: list[Any], key: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return items that can be told apart, as they are."""
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise ValueError(f"item {number} is no object: {row!r:.100}")
-        for column in resource.key:
+        for column in key:
             if row.get(column) is None:  # SQL takes no NULL for equal to another: the row would come twice
                 raise ValueError(f"item {number} has no {column}, which says which row is which (key)")
-    ctx.write(resource.table, rows, on_conflict="update", conflict_on=resource.key)
-    return {"rows": len(rows)}
+    return rows
 
 
 def ask(url: str, page: int) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""``pipeloom examples …``, as typed, with and without arguments, and with wrong ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+EXAMPLES = {
+    "csv": {"csv.db", "csv-files"},
+    "etl": {"etl.db", "etl-files"},
+    "download": {"download.db", "downloads", "download-files"},
+    "file-writer": {"file-writer.db", "file-writer-files", "file-writer-output"},
+}
+MODULES = {"csv": "csv_files", "etl": "etl", "download": "download", "file-writer": "file_writer"}
+
+PLAIN = """
+import sys
+from importlib.abc import MetaPathFinder
+
+CORE = {"pipeloom", "rich", "click", "msgspec", "pygments", "markdown_it", "mdurl"} | set(sys.stdlib_module_names)
+
+class Plain(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in CORE and not name.startswith("_"):
+            raise ModuleNotFoundError(f"{name} is not part of a plain install", name=name)
+
+from pipeloom.examples import practice
+practice.find_spec = lambda _: None
+sys.meta_path.insert(0, Plain())
+from pipeloom.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_each_works_with_nothing_given(name, tmp_path):
+    """On a plain install; it writes under the names that it shows, and nothing else; a second call skips."""
+
+    def call():
+        words = [sys.executable, "-c", PLAIN, "examples", name]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    first = call()
+    assert (first.returncode, first.stderr) == (0, "")
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written - {f"{name}.db-lock"} == EXAMPLES[name]
+    second = call()
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "skipped (done before)" in second.stdout
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_the_program_can_be_copied_and_run(name, typed, tmp_path):
+    """As ``--source`` prints it: by ``pipeloom run``."""
+    code, program, err = typed("examples", name, "--source")
+    assert (code, err) == (0, "")
+    assert program == (files("pipeloom.examples") / f"{MODULES[name]}.py").read_text()
+
+    (tmp_path / "mine.py").write_text(program)
+    code, out, err = typed("run", "mine.py", "--arg", "db=mine.db")
+    assert (code, err) == (0, "")
+    assert "done in" in out
+    assert (tmp_path / "mine.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["csv", "nowhere"], 2, "nowhere: no such folder"),
+        (["csv", "empty"], 2, "empty: holds no file that ends in .csv or .tsv"),
+        (["csv", "full", "--type", "n=number"], 2, "write COLUMN=int"),
+        (["csv", "full", "--type", "n"], 2, "write COLUMN=int"),
+        (["csv", "full", "--db", "no/such.db"], 3, "the directory"),
+        (["csv", "full", "--db", "full/t.csv"], 3, "not a SQLite database"),
+        (["etl", "ftp://x"], 2, "begin with http://"),
+        (["etl", "http://127.0.0.1:1/x"], 1, "Connection refused"),
+        (["download", "file:///etc/passwd"], 2, "only http:// and https://"),
+        (["download", "--from", "nowhere"], 2, "nowhere: cannot be read: No such file"),
+        (["download", "http://127.0.0.1:1/x"], 1, "Connection refused"),
+        (["file-writer", "nowhere"], 2, "nowhere: no such folder"),
+        (["file-writer", "full", "--to", "full/t.csv"], 2, "full/t.csv"),
+        (["file-writer", "full", "-w", "0"], 2, "workers"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(typed, tmp_path, words, code, said):
+    """With the right exit code, and no traceback."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "t.csv").write_text("n\n1\n")
+    found, out, err = typed("examples", *words)
+
+    assert (found, out) == (code, "")
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_options_reach_the_programs(typed, tmp_path):
+    """Those that the other tests do not type."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_bytes("n;w\n1;é\n".encode("latin-1"))
+    words = ["--table", "x", "--type", "n=int", "--delimiter", ";", "--encoding", "latin-1", "--db", "x.db"]
+    code, out, _ = typed("examples", "csv", "in", *words)
+
+    assert code == 0
+    assert "1 done" in out
+    assert "1 done" in typed("examples", "csv", "in", *words, "--again")[1]
+    code, out, _ = typed("examples", "file-writer", "in", "--to", "out", "--db", "y.db", "-w", "2")
+    assert code == 0
+    assert (tmp_path / "out" / "t.csv.gz").is_file()
+    (tmp_path / "out" / "t.csv.gz").unlink()
+    assert "1 done" in typed("examples", "file-writer", "in", "--to", "out", "--db", "y.db", "--verify")[1]

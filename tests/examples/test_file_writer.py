@@ -1,0 +1,151 @@
+"""The file-writer example: whole files or none, and a second call writes what is missing."""
+
+from __future__ import annotations
+
+import gzip
+import os
+
+import pytest
+
+from pipeloom import TasksFailedError
+from pipeloom.examples import file_writer
+
+STOPS_HALF_WAY = """
+import threading
+from pathlib import Path
+from pipeloom.examples import file_writer
+
+def produce(source, output, tell, whole=file_writer.produce):
+    if source.name.endswith("b.bin"):
+        output.write(b"half of it")
+        output.flush()
+        Path("ready").touch()
+        threading.Event().wait()
+    whole(source, output, tell)
+
+file_writer.produce = produce
+file_writer.main(Path("in"), Path("out.db"), to=Path("to"), workers=1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three files, one of them below."""
+    path = tmp_path / "in"
+    (path / "sub").mkdir(parents=True)
+    for name, content in (("a.bin", b"a" * 10), ("b.bin", os.urandom(2_500_000)), ("sub/c.bin", b"")):
+        (path / name).write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def write(folder, db, tmp_path):
+    """Run the example, quietly."""
+
+    def run(**options):
+        return file_writer.main(folder, db, to=tmp_path / "to", **options)
+
+    return run
+
+
+def outputs_of(tmp_path) -> dict[str, bytes]:
+    """Return what is in the outputs, and that there is nothing else."""
+    found = {path.relative_to(tmp_path / "to").as_posix(): path for path in (tmp_path / "to").rglob("*")}
+    return {name: gzip.decompress(path.read_bytes()) for name, path in found.items() if path.is_file()}
+
+
+def inputs_of(folder) -> dict[str, bytes]:
+    """Return what the outputs should be."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {f"{name}.gz": path.read_bytes() for name, path in found.items()}
+
+
+def test_each_input_has_its_output_and_the_ledger_its_digest(folder, tmp_path, write):
+    """Path, size and SHA-256 are the results."""
+    report = write()
+    results = dict(report.results())
+
+    assert outputs_of(tmp_path) == inputs_of(folder)
+    assert sorted(results) == ["a.bin", "b.bin", "sub/c.bin"]
+    for name, result in results.items():
+        path = tmp_path / "to" / f"{name}.gz"
+        assert (result["path"], result["bytes"]) == (str(path), path.stat().st_size)
+        assert result["sha256"] == file_writer.sha256_of(path)
+
+
+def test_a_second_call_writes_what_is_missing(folder, tmp_path, write):
+    """An output that is gone, one that is cut, one of an input that has changed; the rest is skipped."""
+    write()
+    assert write().skipped == 3
+    (tmp_path / "to" / "a.bin.gz").unlink()
+    assert (write().done, write().skipped) == (1, 3)
+    os.truncate(tmp_path / "to" / "b.bin.gz", 100)
+    (folder / "sub" / "c.bin").write_bytes(b"more")
+    assert (write().done, write().skipped) == (2, 3)
+    assert outputs_of(tmp_path) == inputs_of(folder)
+
+
+def test_verify_reads_the_outputs(tmp_path, folder, write):
+    """One byte has changed, the size has not."""
+    write()
+    path = tmp_path / "to" / "b.bin.gz"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+
+    assert write().skipped == 3
+    assert write(verify=True).done == 1
+    assert outputs_of(tmp_path) == inputs_of(folder)
+
+
+def test_killed_in_the_middle_of_a_file(tmp_path, folder, write, killed):
+    """SIGKILL: nothing under its name; a rerun writes what is missing, and leaves no half file."""
+    killed(STOPS_HALF_WAY, lambda: (tmp_path / "ready").exists())
+    names = sorted(path.name for path in (tmp_path / "to").iterdir())
+    halves = [name for name in names if name.endswith(".half")]
+
+    assert names == [*halves, "a.bin.gz"]
+    assert len(halves) == 1
+    report = write()
+    assert (report.done, report.skipped) == (2, 1)
+    assert outputs_of(tmp_path) == inputs_of(folder)
+
+
+def test_a_failing_producer_leaves_nothing(tmp_path, folder, write, monkeypatch):
+    """Its task fails, the half file goes; what was there before stays."""
+    write()
+    before = outputs_of(tmp_path)
+
+    def produce(source, output, tell):
+        output.write(b"half")
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(file_writer, "produce", produce)
+    (folder / "a.bin").write_bytes(b"changed")
+    with pytest.raises(TasksFailedError, match="no more"):
+        write()
+    assert outputs_of(tmp_path) == before
+
+
+def test_its_own_files_are_no_inputs(tmp_path):
+    """In the present folder, with the database and the outputs in it."""
+    (tmp_path / "a.txt").write_text("a")
+    for expected in (1, 0):
+        report = file_writer.main(tmp_path, tmp_path / "x.db", to=tmp_path / "to")
+        assert (report.done, report.total) == (expected, 1)
+
+
+def test_wrong_arguments_are_sentences(tmp_path, db):
+    """No folder, nothing in it, outputs where a file is."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").write_text("a")
+    for place, to, said in (
+        ("nowhere", "to", "no such folder"),
+        ("full/a", "to", "is a file"),
+        ("empty", "to", "holds no file"),
+        ("full", "full/a", "cannot be a folder"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            file_writer.main(tmp_path / place, db, to=tmp_path / to)
+    assert not db.exists()
