@@ -141,7 +141,7 @@ def test_tasks_known_by_number_have_them_too(db, read, numbered):
 
 
 def test_a_flood_is_bounded_and_says_so(db, read):
-    """The first ones are kept; a line stands for the others, at the end too."""
+    """The first ones are kept; lines stand for the others, and say how many."""
 
     def fn(item):
         for n in range(30_000):
@@ -152,7 +152,6 @@ def test_a_flood_is_bounded_and_says_so(db, read):
     kept = [text for (text,) in read(db, "SELECT message FROM pipeloom_logs ORDER BY id")]
     gaps = [text for text in kept if "were not kept here" in text]
     assert 1000 <= len(kept) - len(gaps) <= 10_000
-    assert "were not kept here" in kept[-1]
     assert len(kept) - len(gaps) + sum(int(text.split()[0].replace(",", "")) for text in gaps) == 30_000
 
 

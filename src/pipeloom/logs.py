@@ -72,15 +72,16 @@ def _keep(attempt: Attempt, record: logging.LogRecord) -> None:
     if len(lines) >= _PENDING or attempt.logged >= _MOST:
         attempt.unkept += 1
         return
-    if attempt.unkept:
-        note_gap(attempt)
     error = None
     if record.exc_info and record.exc_info[1] is not None:
         error = "".join(traceback.format_exception(record.exc_info[1]))
         error = storable(error if len(error) <= _ERROR_LIMIT else "…" + error[-_ERROR_LIMIT:])
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     message = storable(shorten(record.getMessage(), _MESSAGE_LIMIT))
-    lines.append(LogLine(at, describe(record.levelname, 40), storable(describe(record.name, 200)), message, error))
+    line = LogLine(at, describe(record.levelname, 40), storable(describe(record.name, 200)), message, error)
+    if attempt.unkept:
+        note_gap(attempt)
+    lines.append(line)
     attempt.logged += 1
 
 

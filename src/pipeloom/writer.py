@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeloom.attempt import Attempt, Checkpoint
 from pipeloom.channel import Answer, Channel, give_back, settle, take
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
-from pipeloom.db.connection import MEMORY, is_fatal
+from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_fatal
 from pipeloom.db.transaction import Transaction
 from pipeloom.db.upkeep import Upkeep
 from pipeloom.errors import StorageError, WriterBrokenError
@@ -429,7 +429,10 @@ class SQLiteWriter(threading.Thread):
         except sqlite3.Error as error:
             logger.warning("%s: at closing: %s; what was committed is safe", clean(self.db_path), clean(error))
         finally:
-            self._conn.close()
+            if isinstance(self.failure, StorageError):
+                close_without_checkpoint(self._conn, self.db_path)
+            else:
+                self._conn.close()
 
     def _break(self, error: BaseException) -> None:
         """Record the cause, once, and wake everybody who waits."""
