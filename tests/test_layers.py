@@ -24,7 +24,7 @@ LAYERS = {
     3: {"writer"},
     4: {"executors"},
     5: {"arguments", "feed", "waiting", "work", "signals", "report", "run", "engine"},
-    6: {"history", "page", "pictures"},
+    6: {"doctor", "history", "page", "pictures"},
     7: {"cli", "web", "examples", "demo", "__main__"},
 }
 LAYER_OF = {room: number for number, rooms in LAYERS.items() for room in rooms}

@@ -26,7 +26,9 @@ EXIT_INTERRUPTED: Final = 130
 
 # command → (module, one line for the list)
 _COMMANDS: Final = {
+    "cancel": ("cancel", "Ask the run that is going on to stop."),
     "demo": ("demo", "Run pretended tasks, to see what a run looks like."),
+    "doctor": ("doctor", "Look whether a database is well."),
     "errors": ("errors", "Show what failed, grouped by what is the same."),
     "examples": ("examples", "Complete programs on real data, to start from."),
     "init-db": ("init_db", "Create a database with an empty ledger."),

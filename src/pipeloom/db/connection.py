@@ -118,8 +118,13 @@ def connect(
     return conn
 
 
-def connect_readonly(db_path: Path) -> sqlite3.Connection:
+def connect_readonly(db_path: Path, *, untouched: bool = False) -> sqlite3.Connection:
     """Open a connection that never writes, checkpoints or creates; usable only in the calling thread.
+
+    Args:
+        db_path: The file.
+        untouched: Do not even make or write SQLite's ``-shm``. With no log beside it the file is then read as if
+            nobody ever wrote it: look afterwards whether somebody did (its time, or a ``-wal``). For few questions.
 
     Raises:
         StorageError: There is no such file, or it is no database.
@@ -128,19 +133,30 @@ def connect_readonly(db_path: Path) -> sqlite3.Connection:
     """
     path = Path(db_path)
     check_file(path)
-    options = "mode=ro"
-    if is_read_only(path.absolute().parent) and not _size(path, "-wal"):
-        options += "&immutable=1"  # there nobody writes, and SQLite cannot make the -shm that it wants for a log
-    try:
-        conn = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
+    ways = ["mode=ro"]
+    if not _size(path, "-wal") and not _size(path, "-journal"):
+        # On a read-only disk nobody writes, and SQLite cannot make the -shm that it wants for a log.
+        if untouched or is_read_only(path.absolute().parent):
+            ways = ["mode=ro&immutable=1"]
+    elif untouched:
+        ways.insert(0, "mode=ro&readonly_shm=1")  # fails when there is a log and no -shm
+    for place, way in enumerate(ways, 1):
         try:
-            conn.execute("PRAGMA trusted_schema = OFF")
-            conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        except BaseException:
-            conn.close()
-            raise
-    except sqlite3.Error as error:
-        raise _unreadable(error, path) from error
+            return _opened_readonly(path, way)
+        except sqlite3.Error as error:
+            if place == len(ways):
+                raise _unreadable(error, path) from error
+    raise AssertionError("there is a last way")
+
+
+def _opened_readonly(path: Path, way: str) -> sqlite3.Connection:
+    conn = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, isolation_level=None)
+    try:
+        conn.execute("PRAGMA trusted_schema = OFF")
+        conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        conn.close()
+        raise
     return conn
 
 
@@ -266,7 +282,12 @@ def storage_error(error: sqlite3.Error, path: object) -> StorageError:
 def _unreadable(error: sqlite3.Error, path: Path) -> StorageError:
     """Like ``storage_error``, for a reader, which needs no permission to write unless there is a log."""
     if primary_code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and not _out_of_descriptors():
-        if not os.access(path, os.R_OK):
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            advice = (
+                "a process died within a commit, which the next one that writes takes back: run again, or open it "
+                "with `sqlite3`; keep the -journal beside it until then"
+            )
+        elif not os.access(path, os.R_OK):
             advice = "no permission to read it: ask its owner"
         elif not os.access(path.absolute().parent, os.W_OK):
             advice = (

@@ -1,0 +1,93 @@
+"""``pipeloom doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pipeloom.cli.options import db_option, say, verbose_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from pipeloom.doctor import Finding
+
+_STYLES: Final = {"ok": "green", "note": "yellow", "BAD": "bold red"}
+
+
+@click.command(name="doctor")
+@db_option
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="How long each check may take. Default: 60 s; over 1 GiB, indexes are then left out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@verbose_option
+def command(db: Path, deadline: float | None, as_json: bool, verbose: int) -> int:  # noqa: ARG001
+    """Look whether a database is well, and say what to do if not; changes nothing, also while a run is going on.
+
+    Exits with 0 when nothing is BAD, 1 when something is, 3 when the file cannot be read at all.
+    """
+    from pipeloom.doctor import examine
+
+    step = _Step()
+    try:
+        found = examine(db, deadline_s=deadline, on_step=step.show if sys.stderr.isatty() else None)
+    finally:
+        step.clear()
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
+    else:
+        say(_as_table(db, found))
+    return 1 if any(finding.verdict == "BAD" for finding in found) else 0
+
+
+class _Step:
+    """One line on standard error that says what takes so long, and is gone afterwards."""
+
+    def __init__(self) -> None:
+        self._shown = False
+
+    def show(self, step: str, seconds: float) -> None:
+        self._shown = True
+        click.echo(f"\r\x1b[2K{step} … {seconds:.0f} s", nl=False, err=True)
+
+    def clear(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[2K", nl=False, err=True)
+
+
+def _as_table(db: Path, found: Sequence[Finding]) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from pipeloom.text import clean
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in found:
+        text = Text(finding.text)
+        if finding.advice:
+            text.append(f"\n→ {finding.advice}", style="dim")
+        table.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), Text(finding.check), text)
+    bad = sum(finding.verdict == "BAD" for finding in found)
+    notes = sum(finding.verdict == "note" for finding in found)
+    if bad:
+        end = Text(f"{clean(db)} is not well: {bad} BAD", style="bold red")
+    else:
+        end = Text(f"{clean(db)} is well", style="bold green")
+    if notes:
+        end.append(f", {notes} {'note' if notes == 1 else 'notes'}", style="yellow")
+    return Group(table, end)

@@ -1,0 +1,234 @@
+"""What the ledger says of itself: does it add up, and what is left to do?
+
+Each check is a function of a reader, ``rows(sql, *params)``, and is one scan at most; it runs within one read
+transaction and under a deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+from pipeloom.doctor.finding import Finding
+from pipeloom.text import clean, is_reserved, quoted
+
+__all__ = ["Check", "checks", "missing"]
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+Check = Callable[[Rows], list[Finding]]
+
+_TABLES: Final = {
+    "task_runs": "id name status progress message started_at finished_at result pipeline_id key run_id "
+    "attempt error worker rows_written elapsed_s",
+    "pipeloom_pipelines": "id name",
+    "pipeloom_runs": "id status started_at finished_at done failed cancelled timed_out skipped pid",
+    "pipeloom_attempts": "task_id run_id attempt status rows_written",
+    "pipeloom_state": "task_id state",
+    "pipeloom_rejected": "id task_id at kind error",
+}
+_NEW_IN_2: Final = {"pipeloom_logs": "id task_id error", "pipeloom_runs": "command"}
+
+
+def checks(owner: int | None) -> Iterator[tuple[str, Check]]:
+    """Yield the name of each check, and the check.
+
+    Args:
+        owner: The process that runs on the file, ``None`` when none does, 0 when it cannot be told.
+    """
+    yield "run", partial(_run, owner)
+    yield "tasks", partial(_tasks, owner)
+    yield "done marks", _done_marks
+    yield "rows", partial(_rows_written, owner)
+    yield "checkpoints", _checkpoints
+    yield "rejected", _rejected
+
+
+def missing(rows: Rows, version: int) -> list[str]:
+    """Return the tables and columns of ours that a file of this version should have and has not."""
+    found = []
+    wanted = [*_TABLES.items(), *(_NEW_IN_2.items() if version >= 2 else ())]
+    for table, columns in wanted:
+        there = {name.lower() for (name,) in rows("SELECT name FROM pragma_table_info(?)", table)}
+        if not there:
+            found.append(table)
+        else:
+            found += [f"{table}.{column}" for column in columns.split() if column not in there]
+    return found
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _run(owner: int | None, rows: Rows) -> list[Finding]:
+    latest = rows(
+        "SELECT r.id, r.status, r.pid, r.started_at, p.name FROM pipeloom_runs r "
+        "LEFT JOIN pipeloom_pipelines p ON p.id = r.pipeline_id ORDER BY r.id DESC LIMIT 1"
+    )
+    if not latest:
+        return [Finding("run", "ok", "no run yet")]
+    number, status, pid, started_at, pipeline = latest[0]
+    name = f"run {number}" + (f" of {clean(pipeline, 60)}" if pipeline else "")
+    since = f"since {clean(str(started_at)[:19].replace('T', ' '))} UTC"
+    if owner is not None:
+        who = f"process {owner}" if owner else "a process that cannot be told from here"
+        return [Finding("run", "ok", f"{name} is going on, {since}, {who}")]
+    if status == "running":
+        return [
+            Finding(
+                "run",
+                "note",
+                f"{name}, {since}, ended without a word: its process ({clean(pid)}) is gone",
+                "run it again: what is done is skipped, the rest is done",
+            )
+        ]
+    return [Finding("run", "ok", f"none is going on; the latest, {name}, ended as {clean(status)}")]
+
+
+def _tasks(owner: int | None, rows: Rows) -> list[Finding]:
+    (_, everything), *found = rows(
+        "SELECT NULL, COUNT(*) FROM task_runs UNION ALL "
+        "SELECT * FROM (SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' GROUP BY status)"
+    )
+    counts = {clean(status): number for status, number in found if number}
+    done = everything - sum(counts.values())
+    text = ", ".join([f"{done:,} done", *(f"{number:,} {status}" for status, number in sorted(counts.items()))])
+    cut_short = counts.get("interrupted", 0) + (counts.get("running", 0) if owner is None else 0)
+    if cut_short:
+        return [
+            Finding(
+                "tasks",
+                "note",
+                text,
+                f"{_count(cut_short, 'task')} had begun when the process ended: nothing is half stored; run again",
+            )
+        ]
+    return [Finding("tasks", "ok", text)]
+
+
+def _done_marks(rows: Rows) -> list[Finding]:
+    """Hold the counts of each run against its tasks, past tries included.
+
+    Only of runs that ended: the counts follow the tasks at ten times a second, and are exact at the end.
+    """
+    counted: dict[Any, int] = dict(
+        rows("SELECT id, done FROM pipeloom_runs WHERE status NOT IN ('running', 'interrupted')")
+    )
+    marked: dict[Any, int] = dict(
+        rows(
+            "SELECT run_id, SUM(n) FROM (SELECT run_id, COUNT(*) AS n FROM task_runs WHERE status = 'done' "
+            "GROUP BY run_id UNION ALL SELECT run_id, COUNT(*) FROM pipeloom_attempts WHERE status = 'done' "
+            "GROUP BY run_id) WHERE run_id IS NOT NULL GROUP BY run_id"
+        )
+    )
+    too_many = {run: (number, counted[run]) for run, number in marked.items() if number > counted.get(run, number)}
+    too_few = {run: (marked.get(run, 0), number) for run, number in counted.items() if marked.get(run, 0) < number}
+    if too_many:
+        run, (there, said) = min(too_many.items())
+        return [
+            Finding(
+                "done marks",
+                "BAD",
+                f"run {run} counted {said:,} done, and {there:,} of its tasks are marked done{_and_more(too_many)}",
+                "no run leaves this behind: something else has written to task_runs or pipeloom_runs",
+            )
+        ]
+    if too_few:
+        run, (there, said) = min(too_few.items())
+        return [
+            Finding(
+                "done marks",
+                "note",
+                f"run {run} counted {said:,} done, and {there:,} of them are still there{_and_more(too_few)}",
+                "fine if somebody deleted tasks to have them done again; else something else has written here",
+            )
+        ]
+    return [Finding("done marks", "ok", f"agree with the counts of {_count(len(counted), 'run')} that ended")]
+
+
+def _and_more(runs: dict[Any, Any]) -> str:
+    return f", and {_count(len(runs) - 1, 'run')} more likewise" if len(runs) > 1 else ""
+
+
+def _rows_written(owner: int | None, rows: Rows) -> list[Finding]:
+    """Hold the rows that tasks say they wrote against those that are there.
+
+    It can only be known as a whole, for the ledger does not say which table. More rows than written come from
+    handlers, ``ctx.execute``, ``ctx.put`` and other programs; fewer from ``on_conflict`` and from deleting.
+    """
+    tables = [
+        name
+        for (name,) in rows(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+        )
+        if not is_reserved(name)
+    ]
+    if owner is not None or not tables:
+        return []
+    ((written,),) = rows(
+        "SELECT IFNULL(SUM(n), 0) FROM (SELECT SUM(rows_written) AS n FROM task_runs "
+        "UNION ALL SELECT SUM(rows_written) FROM pipeloom_attempts)"
+    )
+    if not written:
+        return []
+    there = unique = 0
+    for name in tables:
+        ((number,),) = rows(f"SELECT COUNT(*) FROM {quoted(name)}")
+        there += number
+        unique += bool(rows('SELECT 1 FROM pragma_index_list(?) WHERE "unique"', name))
+    where = f"{_count(there, 'row')} in {_count(len(tables), 'table')}"
+    if there == written:
+        return [Finding("rows", "ok", f"{where}, as many as the tasks wrote")]
+    if there > written:
+        return [
+            Finding(
+                "rows", "ok", f"{where}; the tasks wrote {written:,}, the others came by SQL or another program"
+            )
+        ]
+    if unique:
+        return [
+            Finding("rows", "ok", f"{where}; the tasks offered {written:,}, the others met a row of the same key")
+        ]
+    return [
+        Finding(
+            "rows",
+            "note",
+            f"{where}; the tasks wrote {written:,}",
+            "fine if somebody deleted rows; no table has a UNIQUE that could have left them out",
+        )
+    ]
+
+
+def _checkpoints(rows: Rows) -> list[Finding]:
+    ((there, orphans),) = rows(
+        "SELECT COUNT(*), IFNULL(SUM(t.id IS NULL), 0) "
+        "FROM pipeloom_state s LEFT JOIN task_runs t ON t.id = s.task_id"
+    )
+    if orphans:
+        return [
+            Finding(
+                "checkpoints",
+                "note",
+                f"{orphans:,} of {_count(there, 'checkpoint')} belong to no task",
+                "left when tasks were deleted: DELETE FROM pipeloom_state WHERE task_id NOT IN (SELECT id FROM "
+                "task_runs)",
+            )
+        ]
+    return [Finding("checkpoints", "ok", _count(there, "checkpoint") if there else "none kept")]
+
+
+def _rejected(rows: Rows) -> list[Finding]:
+    ((number,),) = rows("SELECT COUNT(*) FROM pipeloom_rejected")
+    if not number:
+        return [Finding("rejected", "ok", "no message was refused")]
+    ((at, kind, error),) = rows("SELECT at, kind, error FROM pipeloom_rejected ORDER BY id DESC LIMIT 1")
+    return [
+        Finding(
+            "rejected",
+            "note",
+            f"{_count(number, 'message')} could not be applied, the last at {clean(str(at)[:19], 30)}: "
+            f"{clean(kind, 40)}: {clean(error, 160)}",
+            "all of them: SELECT * FROM pipeloom_rejected",
+        )
+    ]
