@@ -10,10 +10,10 @@ import click
 
 from pipeloom.cli import shown
 from pipeloom.cli.options import db_option, json_option, limit_option, verbose_option
+from pipeloom.text import clean
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from pipeloom.cli.grid import Grid
     from pipeloom.history import RunRow
 
 
@@ -41,29 +41,22 @@ def command(db: Path, limit: int, as_document: bool, verbose: int) -> None:  # n
     shown.draw(_table(runs), "\n".join(lines) or None)
 
 
-def _table(runs: Sequence[RunRow]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _table(runs: Sequence[RunRow]) -> Grid:
+    from pipeloom.cli.grid import Grid
 
-    from pipeloom.text import clean
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("run", justify="right", no_wrap=True)
-    table.add_column("pipeline", overflow="ellipsis", no_wrap=True, ratio=1)
-    table.add_column("status", no_wrap=True)
-    for name in ("done", "failed", "skipped", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("started", no_wrap=True)
+    rows = []
     for run in runs:
         failed = run.failed + run.timed_out + run.cancelled
-        table.add_row(
-            str(run.run_id),
-            Text(clean(run.pipeline or "", 60)),
-            Text(clean(run.status, 20), style=shown.style_of(run.status)),
-            f"{run.done:,}",
-            Text(f"{failed:,}", style="red" if failed else "dim"),
-            Text(f"{run.skipped:,}", style="" if run.skipped else "dim"),
-            shown.took(run.elapsed_s),
-            shown.when(run.started_at),
+        rows.append(
+            (
+                str(run.run_id),
+                clean(run.pipeline or "", 60),
+                (clean(run.status, 20), shown.style_of(run.status)),
+                f"{run.done:,}",
+                (f"{failed:,}", "red" if failed else "dim"),
+                (f"{run.skipped:,}", "" if run.skipped else "dim"),
+                shown.took(run.elapsed_s),
+                shown.when(run.started_at),
+            )
         )
-    return table
+    return Grid([">run", "~pipeline", "status", ">done", ">failed", ">skipped", ">time", "started"], rows)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from pipeloom.cli.grid import Grid
     from pipeloom.history import AttemptRow, LogRow, RejectedRow, RunRow, TaskDetail
 
 _LINES = 100  # of a result or a traceback
@@ -99,7 +100,7 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    facts: list[tuple[str, Text]] = [("status", shown.state(task))]
+    facts: list[tuple[str, Text]] = [("status", Text(shown.state(task), style=shown.style_of(task.status)))]
     if task.started_at:
         words = f"{shown.moment(task.started_at)}, {shown.when(task.started_at)}"
         facts.append(("started", Text(words)))
@@ -130,27 +131,21 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
     return table
 
 
-def _tries(attempts: Sequence[AttemptRow]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _tries(attempts: Sequence[AttemptRow]) -> Grid:
+    from pipeloom.cli.grid import Grid
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("run", "try"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("started", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("message", overflow="ellipsis", no_wrap=True, ratio=1)
-    for row in attempts:
-        table.add_row(
+    rows = [
+        (
             "" if row.run_id is None else str(row.run_id),
             str(row.attempt),
-            Text(clean(row.status, 40), style=shown.style_of(row.status)),
+            (clean(row.status, 40), shown.style_of(row.status)),
             shown.moment(row.started_at),
             shown.took(row.elapsed_s),
-            Text(clean(row.message or "", 200)),
+            clean(row.message or "", 150),
         )
-    return table
+        for row in attempts
+    ]
+    return Grid([">run", ">try", "status", "started", ">time", "~message"], rows, indent=2)
 
 
 def _pretty(result: str) -> list[str]:

@@ -24,9 +24,9 @@ from pipeloom.text import clean, clean_block
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
     from rich.text import Text
 
+    from pipeloom.cli.grid import Grid
     from pipeloom.history import History, LogRow, RunRow, TaskRow
 
 __all__ = [
@@ -217,36 +217,29 @@ def gone(run: RunRow) -> str:
     return f"{process} ended without closing run {run.run_id}: what it committed is safe; run it again for the rest"
 
 
-def task_table(tasks: Sequence[TaskRow]) -> Table:
-    """Return tasks as a table: it fits into 80 columns, the message takes what is left."""
-    from rich.table import Table
-    from rich.text import Text
+def task_table(tasks: Sequence[TaskRow]) -> Grid:
+    """Return tasks as a table that fits: the message gives way first, then the name."""
+    from pipeloom.cli.grid import Grid
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("id", justify="right", no_wrap=True)
-    table.add_column("task", overflow="ellipsis", no_wrap=True, ratio=2)
-    table.add_column("status", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("message", overflow="ellipsis", no_wrap=True, ratio=3)
-    for task in tasks:
-        table.add_row(
-            str(task.id),
-            Text(clean(task.name, 80)),
-            state(task),
-            took(task.elapsed_s),
-            Text(clean(task.message or "", 150)),
-        )
-    return table
+    return Grid(
+        [">id", "~task", "status", ">time", "~message"],
+        [
+            (
+                str(task.id),
+                clean(task.name, 60),
+                (state(task), style_of(task.status)),
+                took(task.elapsed_s),
+                clean(task.message or "", 150),
+            )
+            for task in tasks
+        ],
+    )
 
 
-def state(task: TaskRow) -> Text:
-    """Return a task's status, with how far it is or how often it was tried where that says something."""
-    from rich.text import Text
-
-    text = Text(clean(task.status, 40), style=style_of(task.status))
-    if task.status != "done" and task.progress:
-        text.append(f" {task.progress * 100:.0f} %")
-    return text
+def state(task: TaskRow) -> str:
+    """Return a task's status, with how far it came where that says something."""
+    part = f" {task.progress * 100:.0f} %" if task.status != "done" and task.progress else ""
+    return clean(task.status, 40) + part
 
 
 def log_line(record: LogRow) -> Text:

@@ -129,9 +129,7 @@ def owner_of(db_path: Path) -> int | None:
     lock_path = real.with_name(real.name + "-lock")
     with _guard:
         known = _identity(lock_path)
-        if known is None:
-            return None
-        own = _descriptors.get(known)
+        own = None if known is None else _descriptors.get(known)
         if _identity(real) in _held or (own is not None and own in _held.values()):
             return os.getpid()
         if own is not None:
