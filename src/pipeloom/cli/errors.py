@@ -109,7 +109,8 @@ def _group(group: ErrorGroup) -> Text:
     facts = [shown.span(group.first_at, group.last_at)]
     if group.where:
         facts.insert(0, clean(group.where, 160))
-    text.append("\n  " + ", ".join(fact for fact in facts if fact), style="dim")
+    if any(facts):
+        text.append("\n  " + ", ".join(fact for fact in facts if fact), style="dim")
     name = clean(example.name, 80)
     text.append("\n  " + ("this is" if group.count == 1 else "one of them is") + f" task {example.id} ({name})")
     if group.traceback:

@@ -214,7 +214,7 @@ def run_line(run: RunRow | None) -> Text:
 def gone(run: RunRow) -> str:
     """Return what happened to a run whose process is gone."""
     process = f"process {run.pid}" if run.pid is not None else "its process"
-    return f"{process} ended without closing run {run.run_id}: what it committed is safe; run it again for the rest"
+    return f"run {run.run_id}: {process} ended without closing it; run again for the rest"
 
 
 def task_table(tasks: Sequence[TaskRow]) -> Grid:

@@ -22,9 +22,7 @@ _MESSAGES: Final = 10_000
 _RUNS: Final = 20
 _MESSAGE: Final = 300  # characters that are compared
 
-_FRAME: Final = re.compile(
-    r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?:, in (?P<function>.+))?$', re.MULTILINE
-)
+_FRAME: Final = re.compile(r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?P<in>, in .+)$', re.MULTILINE)
 _TYPE: Final = re.compile(r"(?:[^\W\d]\w*\.|<locals>\.)*[^\W\d]\w*")
 _NOT_THEIRS: Final = re.compile(
     r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|[\\/]pipeloom[\\/][a-z_]+\.py|^<frozen"
@@ -81,7 +79,7 @@ def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
     where = None
     if theirs:
         frame = theirs[-1]
-        where = f"{frame['file']}:{frame['line']}" + (f" in {frame['function']}" if frame["function"] else "")
+        where = f"{frame['file']}:{frame['line']}{frame['in'][1:]}"
     lines = traceback[frames[-1].end() if frames else 0 :].split("\n")
     # Lines of source are indented, the last line is not; in an exception group all lines begin with a bar.
     for line in [lines[-1].strip(" |")] if cut else lines:

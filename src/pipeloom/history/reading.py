@@ -59,8 +59,10 @@ class Reader:
         self._until = monotonic() + self._deadline_s
         try:
             version = schema_version(self._conn)
-        except SchemaError as error:
-            raise SchemaError(f"{clean(self.path)}: {error}", path=self.path) from error
+        except SchemaError:
+            if self._is_late():  # it was not refused for what it says, but for never saying it
+                raise self._too_late() from None
+            raise
         except sqlite3.Error as error:
             raise self._named(error) from error
         if version == 0:
@@ -114,12 +116,15 @@ class Reader:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             if not self._is_late():  # Ctrl-C came while SQLite asked whether to go on
                 return KeyboardInterrupt()
-            return StorageError(
-                f"{clean(self.path)}: no answer within {self._deadline_s:g} s, so the question was given up: ask "
-                "for less (a run, a status), or check the file for views of another program",
-                path=self.path,
-            )
+            return self._too_late()
         return storage_error(error, self.path)
+
+    def _too_late(self) -> StorageError:
+        return StorageError(
+            f"{clean(self.path)}: no answer within {self._deadline_s:g} s, so the question was given up: ask for "
+            "less (a run, a status), or check the file for views of another program",
+            path=self.path,
+        )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
