@@ -270,7 +270,9 @@ def sentence(outcome):
     assert outcome.exit_code == 2, outcome.output
     assert "Traceback" not in outcome.output
     assert "<html" not in outcome.output
-    return outcome.output.strip().splitlines()[-1]
+    said = outcome.output.strip().splitlines()
+    assert len(said) == 1 or said[0].startswith("Usage:")
+    return said[-1]
 
 
 def test_no_run_and_no_such_run(report, record, db):
@@ -278,8 +280,8 @@ def test_no_run_and_no_such_run(report, record, db):
     assert CliRunner().invoke(cli, ["init-db", "--db", str(db)]).exit_code == 0
     assert "no run in it yet" in sentence(report())
     record([])
-    for number in (2, -1, 0, 1 << 70):
-        assert f"no run {number} in it: the latest is 1" in sentence(report("--run", number))
+    for number in (2, 0, 1 << 70):
+        assert "the latest is 1" in sentence(report("--run", number))
 
 
 def test_a_missing_file_and_one_without_a_ledger(typed, tmp_path):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipeloom.cli.options import db_option, say, verbose_option
+from pipeloom.cli import shown
+from pipeloom.cli.options import db_option, json_option, run_option, say, verbose_option
+from pipeloom.text import clean
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, History, RunFigures, RunRow
@@ -20,9 +20,15 @@ _DEADLINE_S: Final = 60.0  # for one of the questions; nobody waits for their an
 _OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", "-lock", "-cancel")
 
 
+class PlaceRefusedError(click.ClickException):
+    """The report is not written there; one sentence, without the lines on usage."""
+
+    exit_code = 2
+
+
 @click.command(name="report")
 @db_option
-@click.option("--run", "run_id", type=int, metavar="N", help="The run's number. Default: the latest.")
+@run_option("The run's number. Default: the latest.")
 @click.option(
     "-o",
     "--output",
@@ -30,9 +36,9 @@ _OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", "-lock", "-cancel")
     metavar="FILE",
     help="Where to write it; - is standard output. Default: <database>-run-N.html, here.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the same figures as JSON instead.")
+@json_option
 @verbose_option
-def command(db: Path, run_id: int | None, output: Path | None, as_json: bool, verbose: int) -> None:  # noqa: ARG001
+def command(db: Path, run_id: int | None, output: Path | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001
     """Write everything about one run into one HTML file to pass on; reads only, also while the run is going on.
 
     The file needs no network and runs no script. It tells the names of tasks, messages and tracebacks of failures,
@@ -43,7 +49,7 @@ def command(db: Path, run_id: int | None, output: Path | None, as_json: bool, ve
     from pipeloom.page import run_page
 
     to_stdout = output is not None and str(output) == "-"
-    if as_json and output is not None and not to_stdout:
+    if as_document and output is not None and not to_stdout:
         raise click.UsageError("--json goes to standard output: leave out -o, and redirect it")
     if output is not None and not to_stdout:
         _check_place(output, db)
@@ -51,8 +57,8 @@ def command(db: Path, run_id: int | None, output: Path | None, as_json: bool, ve
         run = _run(history, run_id)
         figures = history.figures(run)
         groups = history.error_groups(run.run_id, limit=_GROUPS + 1)
-    if as_json:
-        click.echo(json.dumps(_as_json(run, figures, groups), indent=2))
+    if as_document:
+        shown.tell(_document(run, figures, groups))
         return
     page = run_page(
         run,
@@ -69,24 +75,22 @@ def command(db: Path, run_id: int | None, output: Path | None, as_json: bool, ve
         output = Path(f"{db.stem}-run-{run.run_id}.html")
         _check_place(output, db)
     _write(output, page)
-    say(f"{_shown(output)}: run {run.run_id}, {len(page) / 1024:,.0f} KiB")
+    say(f"{clean(output)}: run {run.run_id}, {len(page) / 1024:,.0f} KiB")
 
 
 def _run(history: History, run_id: int | None) -> RunRow:
+    shown.check_run(history, run_id)
     run = history.latest_run() if run_id is None else history.run(run_id)
-    if run is not None:
-        return run
-    latest = history.latest_run()
-    if latest is None:
-        raise click.UsageError(f"{_shown(history.path)}: no run in it yet, so there is nothing to report on")
-    raise click.UsageError(f"{_shown(history.path)}: no run {run_id} in it: the latest is {latest.run_id}")
+    if run is None:
+        raise shown.NotThereError(f"{clean(history.path)}: no run in it yet, so there is nothing to report on")
+    return run
 
 
-def _as_json(run: RunRow, figures: RunFigures, groups: list[ErrorGroup]) -> dict[str, Any]:
+def _document(run: RunRow, figures: RunFigures, groups: list[ErrorGroup]) -> dict[str, Any]:
     return {
-        "run": dataclasses.asdict(run),
-        "figures": dataclasses.asdict(figures),
-        "failures": [dataclasses.asdict(group) for group in groups[:_GROUPS]],
+        "run": shown.as_json(run),
+        "figures": shown.as_json(figures),
+        "failures": [shown.as_json(group) for group in groups[:_GROUPS]],
         "more_failures": len(groups) > _GROUPS,
     }
 
@@ -97,22 +101,22 @@ def _check_place(output: Path, db: Path) -> None:
     if place in [database.with_name(database.name + suffix) for suffix in _OF_THE_DATABASE] or _is_same(
         place, database
     ):
-        raise click.UsageError(f"{_shown(output)} is the database, or belongs to it: write the report elsewhere")
+        raise PlaceRefusedError(f"{clean(output)} is the database, or belongs to it: write the report elsewhere")
     if place.is_dir():
-        raise click.UsageError(
-            f"{_shown(output)} is a directory: name a file in it, such as {_shown(output)}/run.html"
+        raise PlaceRefusedError(
+            f"{clean(output)} is a directory: name a file in it, such as {clean(output)}/run.html"
         )
     if not place.parent.is_dir():
-        raise click.UsageError(
-            f"{_shown(output)}: the directory {_shown(place.parent)} does not exist: create it first"
+        raise PlaceRefusedError(
+            f"{clean(output)}: the directory {clean(place.parent)} does not exist: create it first"
         )
     try:
         if place.is_file() and place.stat().st_size and not _is_page(place):
-            raise click.UsageError(
-                f"{_shown(output)} exists and is no HTML page: choose another name, or remove it"
+            raise PlaceRefusedError(
+                f"{clean(output)} exists and is no HTML page: choose another name, or remove it"
             )
     except OSError as error:
-        raise click.UsageError(f"{_shown(output)}: {error.strerror}: choose another name") from error
+        raise PlaceRefusedError(f"{clean(output)}: {error.strerror}: choose another name") from error
 
 
 def _is_same(place: Path, database: Path) -> bool:
@@ -147,11 +151,5 @@ def _write(output: Path, page: bytes) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
-            f"{_shown(output)}: cannot be written ({error.strerror}): choose another place with -o", path=output
+            f"{clean(output)}: cannot be written ({error.strerror}): choose another place with -o", path=output
         ) from error
-
-
-def _shown(path: Path) -> str:
-    from pipeloom.text import clean
-
-    return clean(path)
