@@ -137,11 +137,12 @@ class Feed:
         Raises:
             WriterBrokenError: The writer died.
         """
+        waiting = self.waiting
         while not self._closed:
-            if self.waiting is not None and (attempt := self.waiting.take()) is not None:
+            if waiting is not None and (attempt := waiting.take()) is not None:
                 return attempt
             try:
-                attempt = None if self._is_held_up() else self._ready.popleft()
+                attempt = self._ready.popleft() if waiting is None or not waiting.is_full else None
             except IndexError:
                 attempt = None
             if attempt is None:
