@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+import pipeloom
 from pipeloom import (
     SENTINEL,
     Channel,
@@ -270,3 +271,15 @@ def test_at_the_end_the_log_is_empty_and_statistics_are_there(db, read, source):
 
     assert not db.with_name(db.name + "-wal").exists()
     assert {table for (table,) in read(db, "SELECT tbl FROM sqlite_stat1")} == {"task_runs", "u"}
+
+
+def test_few_large_rows_do_not_make_a_log_without_end(db):
+    """300 rows of 1 MiB: the log is moved into the file as it grows, not only by the number of rows."""
+    largest = []
+
+    def fn(item, ctx):
+        ctx.write("t", {"n": item, "body": b"x" * 2**20})
+        largest.append(db.with_name(db.name + "-wal").stat().st_size)
+
+    assert pipeloom.map(fn, range(300), db=db, workers=2, name="n", durability="off").done == 300
+    assert max(largest) < 150 * 2**20

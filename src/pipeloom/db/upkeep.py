@@ -18,6 +18,7 @@ __all__ = ["Upkeep"]
 logger = logging.getLogger("pipeloom")
 
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
+_LENGTH: Final = 8 * 2**20
 _PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
 
 
@@ -25,7 +26,8 @@ class Upkeep:
     """Looks after one open file; the writer's thread, outside transactions.
 
     SQLite does not say how long the log is, short of checkpointing it. So changes are counted, and each
-    checkpoint tells how many pages they made, from which the next one is planned.
+    checkpoint tells how many pages they made, from which the next one is planned. The length of the log's file
+    tells of few, large rows; it says nothing once the log has begun again in a long file.
 
     Args:
         conn: The writer's connection.
@@ -42,6 +44,7 @@ class Upkeep:
         self._log_identity = _look(self._log) if wal else None
         self._changes = conn.total_changes
         self._interval = 2000
+        self._length = self._length_then = 0  # of the log's file, in bytes: now, and at the last checkpoint
         self._warned_pages = _PINNED_PAGES
         self._checkpoint_failed = False
 
@@ -53,7 +56,11 @@ class Upkeep:
         """
         if self._path is not None:
             self._check_still_there(self._path)
-        if self._wal and self._conn.total_changes - self._changes >= self._interval:
+        if self._wal and (
+            self._conn.total_changes - self._changes >= self._interval
+            or self._length - self._length_then >= _LENGTH
+        ):
+            self._length_then = self._length
             self._checkpoint()
 
     def _check_still_there(self, path: Path) -> None:
@@ -67,7 +74,7 @@ class Upkeep:
             )
         if not self._wal:
             return
-        log = _look(self._log)
+        log, self._length = _look_closely(self._log)
         if self._log_identity is None:
             self._log_identity = log
         elif log != self._log_identity:
@@ -130,10 +137,13 @@ class Upkeep:
 
 def _look(path: Path | None) -> tuple[int, int] | None:
     """Return a file's identity; ``os.stat`` opens nothing."""
-    if path is None:
-        return None
+    return None if path is None else _look_closely(path)[0]
+
+
+def _look_closely(path: Path) -> tuple[tuple[int, int] | None, int]:
+    """Return a file's identity and its length in bytes."""
     try:
         found = os.stat(path)
     except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        return None, 0
+    return (found.st_dev, found.st_ino), found.st_size
