@@ -2,7 +2,7 @@
 
 from pipeloom.page.fragments import circumstances, failures, slowest, totals, tries, verdict, when
 from pipeloom.page.html import block, document, facts, style, table, text
-from pipeloom.page.run_page import run_page
+from pipeloom.page.run_page import pictures_of, run_page
 
 __all__ = [
     "block",
@@ -10,6 +10,7 @@ __all__ = [
     "document",
     "facts",
     "failures",
+    "pictures_of",
     "run_page",
     "slowest",
     "style",

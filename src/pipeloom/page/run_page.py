@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow
     from pipeloom.history.figures import Durations, Throughput, Timeline
 
-__all__ = ["run_page"]
+__all__ = ["pictures_of", "run_page"]
 
 _LEGEND = {
     "done": "done",
@@ -46,8 +46,7 @@ def run_page(
         f'<header><p class="kicker">{" · ".join(kicker)}</p>'
         f"<h1>{text(title, 200)}</h1>{fragments.verdict(run)}</header>",
         fragments.totals(run, figures),
-        _timeline(figures.timeline),
-        _two(figures),
+        pictures_of(figures),
         _failures(groups, more_groups),
         _section("Retries and timeouts", fragments.tries(figures)),
         _section("Slowest tasks", fragments.slowest(figures.slowest)),
@@ -65,6 +64,11 @@ def run_page(
 
 def _length(seconds: float, digits: int = 3) -> str:
     return span_text(seconds, digits).replace(" ", "&#160;")
+
+
+def pictures_of(figures: RunFigures) -> str:
+    """Return a run's pictures as sections: timeline, throughput and durations; "" when nothing was tried yet."""
+    return _timeline(figures.timeline) + _two(figures)
 
 
 def _section(title: str, inside: str, note: str = "") -> str:

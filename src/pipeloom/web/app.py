@@ -20,13 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from pipeloom import page
 from pipeloom.history import History
 from pipeloom.text import clean
-from pipeloom.web import parts, views
+from pipeloom.web import pieces, views
 from pipeloom.web.events import Events
 from pipeloom.web.guard import Guard
 from pipeloom.web.html import Html, join, tag
-from pipeloom.web.hub import Hub, View, problem_of
+from pipeloom.web.hub import MAX_VIEWERS, Hub, View, problem_of
 from pipeloom.web.layout import frame, message_page
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ _READERS: Final = 4
 _WAITING: Final = 32
 _DEADLINE_S: Final = 5.0
 _MAX_WORD: Final = 200
-_STATIC: Final = {"web.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC: Final = {
+    "page.css": "text/css",
+    "web.css": "text/css",
+    "live.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 # The places of a view's parts, in order; a nested tuple stands side by side where there is room.
 _PLACES: Final[dict[type, tuple[Any, ...]]] = {
@@ -62,11 +68,11 @@ class Pages:
     """
 
     def __init__(
-        self, db_path: Path, *, abort: Callable[[Any], None] = lambda _: None, max_viewers: int | None = None
+        self, db_path: Path, *, abort: Callable[[Any], None] = lambda _: None, max_viewers: int = MAX_VIEWERS
     ) -> None:
         self.db_path = db_path
         self.database = clean(db_path.name, 100)
-        self.hub = Hub(db_path) if max_viewers is None else Hub(db_path, max_viewers=max_viewers)
+        self.hub = Hub(db_path, max_viewers=max_viewers)
         self.events = Events(self.hub, view_of, abort)
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="pipeloom-web")
         self._waiting = 0
@@ -93,7 +99,7 @@ class Pages:
         self._waiting += 1
         try:
             content = await asyncio.get_running_loop().run_in_executor(self._pool, self._read, view)
-        except parts.Missing as missing:
+        except pieces.Missing as missing:
             return self._message(404, "Not there", str(missing))
         finally:
             self._waiting -= 1
@@ -104,10 +110,10 @@ class Pages:
         try:
             with History(self.db_path, deadline_s=_DEADLINE_S) as history:
                 return view.build(history, {})
-        except parts.Missing:
+        except pieces.Missing:
             raise
         except Exception as error:  # a damaged or foreign file can raise anything: the page says so, and stays
-            return {"notice": parts.notice(problem_of(error))}
+            return {"notice": pieces.notice(problem_of(error))}
 
     def _page(self, view: Any, content: Mapping[str, str]) -> Html:
         kind = type(view)
@@ -213,7 +219,10 @@ def _number(text: str) -> int | None:
 
 
 def _static_route(name: str, kind: str) -> Route:
-    content = files("pipeloom.web").joinpath("static", name).read_bytes()
+    if name == "page.css":
+        content = page.style().encode()
+    else:
+        content = files("pipeloom.web").joinpath("static", name).read_bytes()
 
     async def answer(request: Request) -> Response:  # noqa: ARG001 - Starlette's signature
         return Response(content, media_type=kind)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from pipeloom.web.hub import Hub, View
 
-__all__ = ["BEAT_S", "Events"]
+__all__ = ["BEAT_S", "SLOW_S", "Events"]
 
 BEAT_S: Final = 10.0
-_SLOW_S: Final = 10.0
+SLOW_S: Final = 10.0
 _RETRY_MS: Final = 1000
 _OPEN: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -39,8 +39,6 @@ class Events:
         hub: Where the news comes from.
         view_of: Finds the view for a request; ``None`` when there is none.
         abort: Cuts a connection by its client's address, without waiting for what is still to be sent.
-        beat_s: Seconds between two comments on a quiet stream.
-        slow_s: Seconds for which a viewer may take nothing.
     """
 
     def __init__(
@@ -48,19 +46,14 @@ class Events:
         hub: Hub,
         view_of: Callable[[Scope], View | None],
         abort: Callable[[Any], None],
-        *,
-        beat_s: float = BEAT_S,
-        slow_s: float = _SLOW_S,
     ) -> None:
         self._hub = hub
-        self._view_of = view_of
+        self._find = view_of
         self._abort = abort
-        self._beat_s = beat_s
-        self._slow_s = slow_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: the stream, or why not."""
-        view = self._view_of(scope)
+        view = self._find(scope)
         if view is None:
             await PlainTextResponse("There is no such page to watch.\n", 404)(scope, receive, send)
             return
@@ -86,13 +79,13 @@ class Events:
     async def _stream(self, viewer: Viewer, send: Send) -> None:
         async def say(body: bytes, *, more: bool = True) -> None:
             message = {"type": "http.response.body", "body": body, "more_body": more}
-            await asyncio.wait_for(send(message), self._slow_s)
+            await asyncio.wait_for(send(message), SLOW_S)
 
         await send({"type": "http.response.start", "status": 200, "headers": list(_OPEN)})
         await say(f"retry: {_RETRY_MS}\n\n".encode())
         while not viewer.gone:
             try:
-                await asyncio.wait_for(viewer.ready.wait(), self._beat_s)
+                await asyncio.wait_for(viewer.ready.wait(), BEAT_S)
             except TimeoutError:
                 await say(b": still here\n\n")
                 continue

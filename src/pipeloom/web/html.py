@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, Final
 
-from pipeloom.text import clean, clean_block
+from pipeloom import page
+from pipeloom.text import clean
 
 __all__ = ["Html", "block", "join", "tag"]
 
-_EMPTY: Final = frozenset(("input", "link", "meta", "rect"))
+_EMPTY: Final = frozenset(("input", "link", "meta"))
 
 
 class Html(str):
@@ -64,5 +65,4 @@ def block(text: str, limit: int = 100_000, **attributes: Any) -> Html:
     if len(text) > limit:
         left = len(text) - limit
         text = f"{text[: limit // 2]}\n… {left:,} characters left out …\n{text[-limit // 2 :]}"
-    inside = Html(escape(clean_block(text)))
-    return tag("pre", inside, tabindex=0, role="region", **attributes)
+    return tag("pre", Html(page.block(text)), tabindex=0, role="region", **attributes)

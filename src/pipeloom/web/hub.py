@@ -20,12 +20,12 @@ from typing import Any, Final, Protocol
 from pipeloom.errors import PipeloomError
 from pipeloom.history import History
 from pipeloom.text import clean, describe
-from pipeloom.web.parts import Missing, not_there, notice
+from pipeloom.web.pieces import Missing, not_there, notice
 
-__all__ = ["MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer"]
+__all__ = ["LOOK_S", "MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer"]
 
 MAX_VIEWERS: Final = 64
-_LOOK_S: Final = 0.3
+LOOK_S: Final = 0.3
 _ALIVE_S: Final = 2.0
 _DUTY: Final = 5  # a view that is dear to build rests this many times as long
 _DEADLINE_S: Final = 2.0
@@ -200,7 +200,7 @@ class Hub:
                     self._wake.wait()
                     continue
                 self._look(eye, views)
-                self._wake.wait(_LOOK_S)  # a new viewer ends the pause
+                self._wake.wait(LOOK_S)  # a new viewer ends the pause
         finally:
             eye.close()
 

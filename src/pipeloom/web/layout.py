@@ -41,6 +41,7 @@ def frame(
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", f"{title} · pipeloom"),
         tag("link", rel="icon", href="/static/icon.svg", type="image/svg+xml"),
+        tag("link", rel="stylesheet", href="/static/page.css"),
         tag("link", rel="stylesheet", href="/static/web.css"),
         tag("script", src="/static/live.js", defer=True),
     )
@@ -79,7 +80,11 @@ def frame(
     )
     main = tag("main", body, id="main", tabindex=-1, data_events=events, data_now=f"{time():.1f}")
     foot = tag(
-        "footer", "Reads ", tag("code", database), f" and never writes it. Times are UTC. pipeloom {__version__}"
+        "footer",
+        "Reads ",
+        tag("code", database),
+        f" and never writes it. Times are UTC. pipeloom {__version__}",
+        class_="page-foot",
     )
     page = tag(
         "html",
@@ -92,5 +97,5 @@ def frame(
 
 def message_page(title: str, text: str, *, database: str) -> Html:
     """Return a page that says one thing."""
-    body = tag("section", tag("h1", title), tag("p", text, class_="message"), class_="card")
+    body = tag("section", tag("h1", title), tag("p", text, class_="note"))
     return frame(title, body, database=database, path="")

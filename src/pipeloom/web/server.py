@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipeloom.text import clean
 from pipeloom.web.app import Pages, make_app
 from pipeloom.web.guard import misdirected
+from pipeloom.web.hub import MAX_VIEWERS
 
 __all__ = ["AddressError", "PageServer", "bound_socket", "serve"]
 
@@ -101,13 +102,18 @@ class PageServer(uvicorn.Server):
     """uvicorn, quiet, on one socket; at the end it closes the streams instead of waiting for their readers."""
 
     def __init__(
-        self, db_path: Path, sock: socket.socket, announce: Callable[[str], None] = lambda _: None
+        self,
+        db_path: Path,
+        sock: socket.socket,
+        announce: Callable[[str], None] = lambda _: None,
+        *,
+        max_viewers: int = MAX_VIEWERS,
     ) -> None:
         self._sock = sock
         self._announce = announce
         port = sock.getsockname()[1]
         self.url = f"http://localhost:{port}/" if sock.family == socket.AF_INET else f"http://[::1]:{port}/"
-        self.pages = Pages(db_path, abort=self._abort)
+        self.pages = Pages(db_path, abort=self._abort, max_viewers=max_viewers)
         super().__init__(
             uvicorn.Config(
                 make_app(self.pages, port),

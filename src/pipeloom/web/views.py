@@ -6,14 +6,15 @@ in the thread of the ``History`` that it is given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeloom import page
 from pipeloom.history import FAILED, History
 from pipeloom.pace import Pace
-from pipeloom.web import parts
+from pipeloom.web import pieces, run_parts, task_parts
 from pipeloom.web.html import Html, block, tag
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["STATUSES", "OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
 
-FAILURES: Final = "failures"  # stands for every status that is no good end
 STATUSES: Final = ("running", "queued", "done", "error", "timed_out", "interrupted", "cancelled")
 _PAGE: Final = 100
 _LOGS: Final = 500
-_GROUPS_S: Final = 1.0
+_SELDOM_S: Final = 1.0
 _DUTY: Final = 10
 _MAX_GROUPED: Final = 200_000  # a second or two
+_MAX_DRAWN_LIVE: Final = 300_000
+_MAX_DRAWN: Final = 2_000_000
 _GONE: Final = "This {} is not in the file."
 
 
@@ -36,7 +38,7 @@ def _rate(run: RunRow, memo: dict[str, Any]) -> float:
     ended = run.ended - run.skipped
     if run.status != "running":
         return ended / run.elapsed_s if run.elapsed_s else 0.0
-    began = parts.epoch(run.started_at)
+    began = pieces.epoch(run.started_at)
     if began is None:
         return 0.0
     if memo.get("paced") != run.run_id:
@@ -55,27 +57,57 @@ def _failures(history: History, run: RunRow, limit: int, memo: dict[str, Any]) -
     return failures
 
 
-def _groups(history: History, run: RunRow, memo: dict[str, Any]) -> Html:
-    """Return the grouped errors; they cost a look at every failure, so not at each new one."""
-    run_id, failures = run.run_id, _failed(run)
-    if failures > _MAX_GROUPED:
-        text = f"{failures:,} failures are too many to group while you wait: pipeloom errors does it."
-        return parts.headed("Errors by kind", parts.empty(text), id_="groups-title")
-    before = memo.get("groups")
-    key = (run_id, failures)
-    now = monotonic()
-    if before is not None and before[0] == key:
-        found: Html = before[2]
-        return found
-    if before is not None and before[0][0] == run_id and now < before[1]:
-        memo["again"] = True
-        late: Html = before[2]
-        return late
-    groups = history.error_groups(run_id=run_id, limit=10) if failures else []
-    html = parts.headed("Errors by kind", parts.groups_table(groups), id_="groups-title") if groups else Html("")
-    spent = monotonic() - now
-    memo["groups"] = (key, now + max(_GROUPS_S, spent * _DUTY), html)
+def _seldom(memo: dict[str, Any], name: str, key: tuple[Any, ...], make: Callable[[], str]) -> str:
+    """Return what costs a look at every task or failure: again only for another ``key``, and not too soon.
+
+    Args:
+        memo: The view's.
+        name: What it is.
+        key: The run's number first, then whatever it depends on.
+        make: Builds it.
+    """
+    before = memo.get(name)
+    began = monotonic()
+    if before is not None:
+        old_key, rests_until, html = before
+        if old_key == key:
+            return str(html)
+        if old_key[0] == key[0] and began < rests_until:
+            memo["again"] = True
+            return str(html)
+    html = make()
+    done = monotonic()
+    memo[name] = (key, done + max(_SELDOM_S, (done - began) * _DUTY), html)
     return html
+
+
+def _groups(history: History, run: RunRow, memo: dict[str, Any]) -> str:
+    """Return the failures of a run, equal ones counted together."""
+    failures = _failed(run)
+
+    def make() -> str:
+        if failures > _MAX_GROUPED:
+            text = f"{failures:,} failures are too many to group while you wait: pipeloom errors does it."
+            return pieces.headed("Failures by kind", pieces.empty(text), id_="groups-title")
+        groups = history.error_groups(run_id=run.run_id, limit=10) if failures else []
+        if not groups:
+            return ""
+        return pieces.headed("Failures by kind", run_parts.groups_list(groups), id_="groups-title")
+
+    return _seldom(memo, "groups", (run.run_id, failures), make)
+
+
+def _pictures(history: History, run: RunRow, memo: dict[str, Any]) -> str:
+    """Return the pictures of the report."""
+
+    def make() -> str:
+        if run.ended - run.skipped > (_MAX_DRAWN_LIVE if run.status == "running" else _MAX_DRAWN):
+            text = "This run has too many tasks to draw it here: pipeloom report does it."
+            return pieces.headed("Timeline", pieces.empty(text), id_="pictures-title")
+        return page.pictures_of(history.figures(run))
+
+    # A run that goes on is drawn anew with every change, until "now".
+    return _seldom(memo, "pictures", (run.run_id, run.ended, run.status), make)
 
 
 def _failed(run: RunRow) -> int:
@@ -97,7 +129,7 @@ class OverviewView:
             return {
                 "spoken": "",
                 "run": tag("section", tag("h1", "No runs yet"), tag("p", "The first run in this file appears here "
-                           "by itself.", class_="message"), class_="card"),
+                           "by itself.", class_="message")),
                 "running": "", "failures": "", "groups": "", "runs": "",
             }  # fmt: skip
         run = runs[0]
@@ -105,23 +137,25 @@ class OverviewView:
         running = history.running(limit=17) if alive else []
         count = None if not alive else len(running) if len(running) < 17 else run.workers
         failures = _failures(history, run, 8, memo)
-        more = parts.link_to_tasks("all running", status="running")
-        all_failures = parts.link_to_tasks("all failures", status=FAILURES, run=run.run_id)
+        more = pieces.tasks_link("all running", status="running")
+        all_failures = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id)
         return {
-            "spoken": parts.spoken(run),
-            "run": parts.run_card(run, _rate(run, memo), running=count),
-            "running": parts.headed("Running", parts.running_table(running[:16]), more=more, id_="running-title")
+            "spoken": run_parts.spoken(run),
+            "run": run_parts.run_head(run, _rate(run, memo), running=count),
+            "running": pieces.headed(
+                "Running", task_parts.running_table(running[:16]), more=more, id_="running-title"
+            )
             if alive
             else "",
-            "failures": parts.headed(
+            "failures": pieces.headed(
                 "Last failures",
-                parts.failures_table(failures),
+                run_parts.failures_list(failures),
                 more=all_failures if failures else None,
                 id_="failures-title",
             ),
             "groups": _groups(history, run, memo),
-            "runs": parts.headed(
-                "Runs", parts.runs_table(runs[:5]), more=tag("a", "all runs", href="/runs"), id_="runs-title"
+            "runs": pieces.headed(
+                "Runs", run_parts.runs_table(runs[:5]), more=tag("a", "all runs", href="/runs"), id_="runs-title"
             ),
         }
 
@@ -154,7 +188,7 @@ class TasksView:
         tasks = history.tasks(
             limit=_PAGE + 1,
             after_id=self.after,
-            status=FAILED if self.status == FAILURES else self.status,
+            status=FAILED if self.status == pieces.FAILURES else self.status,
             name=self.word,
             run_id=self.run_id,
             order="slowest" if self.slowest else "recent",
@@ -162,16 +196,15 @@ class TasksView:
         shown = tasks[:_PAGE]
         pages = []
         if self.after is not None:
-            pages.append(parts.link_to_tasks("First page", **self.query()))
+            pages.append(pieces.tasks_link("First page", **self.query()))
         if len(tasks) > _PAGE:
-            pages.append(parts.link_to_tasks("Next page", **self.query(after=shown[-1].id)))
+            pages.append(pieces.tasks_link("Next page", **self.query(after=shown[-1].id)))
         return {
             "filters": self._filters(history.counts(self.run_id)),
             "tasks": tag(
                 "section",
-                parts.tasks_table(shown) if shown else parts.empty("No such tasks."),
-                tag("nav", *pages, class_="pages", aria_label="Pages") if pages else None,
-                class_="card",
+                task_parts.tasks_table(shown) if shown else pieces.empty("No such tasks."),
+                pieces.pages(pages),
                 aria_label="Tasks",
             ),
         }
@@ -179,15 +212,15 @@ class TasksView:
     def _filters(self, counts: Mapping[str, int]) -> Html:
         items: list[tuple[str | None, str, int]] = [(None, "all", sum(counts.values()))]
         known = [*STATUSES, *sorted(set(counts) - set(STATUSES))]
-        items += [(status, parts.word_for(status), counts[status]) for status in known if counts.get(status)]
+        items += [(status, pieces.word_for(status), counts[status]) for status in known if counts.get(status)]
         failures = [counts[status] for status in FAILED if counts.get(status)]
-        if len(failures) > 1 or self.status == FAILURES:
-            items.append((FAILURES, parts.word_for(FAILURES), sum(failures)))
+        if len(failures) > 1 or self.status == pieces.FAILURES:
+            items.append((pieces.FAILURES, pieces.word_for(pieces.FAILURES), sum(failures)))
         elif self.status is not None and self.status not in counts:
-            items.append((self.status, parts.word_for(self.status), 0))
+            items.append((self.status, pieces.word_for(self.status), 0))
         links = []
         for status, word, count in items:
-            link = parts.link_to_tasks((word, " ", tag("span", f"{count:,}")), **{**self.query(), "status": status})
+            link = pieces.tasks_link((word, " ", tag("span", f"{count:,}")), **{**self.query(), "status": status})
             if status == self.status:
                 link = Html(link.replace("<a ", '<a aria-current="page" ', 1))
             links.append(tag("li", link, data_key=f"s{word}"))
@@ -211,29 +244,31 @@ class TaskView:
         """Return its parts.
 
         Raises:
-            parts.Missing: There is no such task.
+            pieces.Missing: There is no such task.
         """
         task = history.task(self.task_id)
         if task is None:
-            raise parts.Missing(_GONE.format("task"))
+            raise pieces.Missing(_GONE.format("task"))
         attempts = history.attempts(self.task_id)
         logs = history.logs(self.task_id, limit=_LOGS, newest=True)
         return {
-            "task": parts.task_card(task),
-            "error": parts.headed("Traceback", block(task.error, aria_label="Traceback"), id_="error-title")
+            "task": task_parts.task_head(task),
+            "error": pieces.headed("Traceback", block(task.error, aria_label="Traceback"), id_="error-title")
             if task.error
             else "",
-            "result": parts.headed("Result", block(task.result, aria_label="Result"), id_="result-title")
+            "result": pieces.headed("Result", block(task.result, aria_label="Result"), id_="result-title")
             if task.result
             else "",
-            "attempts": parts.headed(
-                "Tries", parts.attempts_table(sorted(attempts, key=_by_age, reverse=True)), id_="attempts-title"
+            "attempts": pieces.headed(
+                "Tries",
+                task_parts.attempts_table(sorted(attempts, key=_by_age, reverse=True)),
+                id_="attempts-title",
             )
             if len(attempts) > 1
             else "",
-            "logs": parts.headed(
+            "logs": pieces.headed(
                 "Log" if len(logs) < _LOGS else f"Log: the last {_LOGS} records",
-                parts.logs_table(logs),
+                task_parts.logs_table(logs),
                 id_="logs-title",
             )
             if logs
@@ -265,9 +300,8 @@ class RunsView:
         return {
             "runs": tag(
                 "section",
-                parts.runs_table(runs[:_PAGE]),
-                tag("nav", *pages, class_="pages", aria_label="Pages") if pages else None,
-                class_="card",
+                run_parts.runs_table(runs[:_PAGE]),
+                pieces.pages(pages),
                 aria_label="Runs",
             )
         }
@@ -290,17 +324,19 @@ class RunView:
         """Return its parts.
 
         Raises:
-            parts.Missing: There is no such run.
+            pieces.Missing: There is no such run.
         """
         run = history.run(self.run_id)
         if run is None:
-            raise parts.Missing(_GONE.format("run"))
+            raise pieces.Missing(_GONE.format("run"))
         failures = _failures(history, run, 20, memo)
-        more = parts.link_to_tasks("its tasks", run=self.run_id)
+        more = pieces.tasks_link("its tasks", run=self.run_id)
         return {
-            "spoken": parts.spoken(run),
-            "run": parts.run_card(run, _rate(run, memo)),
-            "pictures": "",
+            "spoken": run_parts.spoken(run),
+            "run": run_parts.run_head(run, _rate(run, memo)),
+            "pictures": _pictures(history, run, memo),
             "groups": _groups(history, run, memo),
-            "failures": parts.headed("Failures", parts.failures_table(failures), more=more, id_="failures-title"),
+            "failures": pieces.headed(
+                "Failures", run_parts.failures_list(failures), more=more, id_="failures-title"
+            ),
         }

@@ -1,0 +1,190 @@
+"""What the parts of a page are made of: tables, badges, times, bars, links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from pipeloom.pace import duration
+from pipeloom.pictures import span_text
+from pipeloom.text import clean
+from pipeloom.web.html import Html, join, tag
+
+if TYPE_CHECKING:
+    from pipeloom.history import TaskRow
+
+__all__ = [
+    "FAILURES",
+    "Missing",
+    "age",
+    "badge",
+    "bar",
+    "clock",
+    "empty",
+    "epoch",
+    "headed",
+    "kind_of",
+    "not_there",
+    "notice",
+    "pages",
+    "rect",
+    "small_bar",
+    "table",
+    "task_link",
+    "tasks_link",
+    "when",
+    "word_for",
+]
+
+FAILURES: Final = "failures"
+"""In addresses: every status that is no good end."""
+
+_WORDS: Final = {"error": "failed", "timed_out": "timed out", FAILURES: "all failures"}
+_KNOWN: Final = ("done", "running", "queued", "error", "timed_out", "cancelled", "interrupted")
+
+
+class Missing(Exception):  # noqa: N818 - not an error of the program: a page that is not there
+    """What the address names is not in the ledger."""
+
+
+def notice(problem: str) -> Html:
+    """Return why there is nothing new, or nothing at all; empty when there is no problem."""
+    if not problem:
+        return Html("")
+    return tag(
+        "div",
+        tag("p", tag("strong", "The database cannot be read now.")),
+        tag("p", problem, "."),
+        tag("p", "This page goes on looking. Anything below is from the last good look.", class_="note"),
+        class_="notice",
+    )
+
+
+def not_there(text: str) -> Html:
+    """Return that what the page was about is gone: another file may have taken the place of the old one."""
+    return tag("div", tag("p", tag("strong", text)), class_="notice")
+
+
+def empty(text: str) -> Html:
+    """Return a line that says that there is nothing."""
+    return tag("p", text, class_="note")
+
+
+def headed(title: str, inside: Html, *, id_: str, more: Html | None = None) -> Html:
+    """Return a section with a heading, and a link beside it."""
+    head = tag("div", tag("h2", title, id=id_), tag("span", more, class_="more") if more else None, class_="head")
+    return tag("section", head, inside, aria_labelledby=id_)
+
+
+def table(label: str, columns: Sequence[tuple[str, str]], rows: Iterable[Html]) -> Html:
+    """Return a table; a column is (title, classes)."""
+    head = (tag("th", title, scope="col", class_=kind or None) for title, kind in columns)
+    return tag(
+        "table",
+        tag("caption", label, class_="hidden-text"),
+        tag("thead", tag("tr", *head)),
+        tag("tbody", *rows),
+    )
+
+
+def pages(links: Sequence[Html]) -> Html | None:
+    """Return the links to a list's other pages."""
+    return tag("nav", *links, class_="pages", aria_label="Further pages") if links else None
+
+
+# --- statuses ---
+
+
+def word_for(status: str) -> str:
+    """Return a status in words."""
+    return _WORDS.get(status, clean(status, 40))
+
+
+def kind_of(status: str) -> str:
+    """Return the class of a status: what is not known looks like what was stopped."""
+    return status if status in _KNOWN else "interrupted"
+
+
+def badge(status: str) -> Html:
+    """Return a status in words, with its sign and colour."""
+    return tag("span", word_for(status), class_=f"badge s-{kind_of(status)}")
+
+
+# --- times ---
+
+
+def epoch(at: str | None) -> float | None:
+    """Return seconds since 1970; ``None`` for what is no time: a worker may have sent anything."""
+    try:
+        return datetime.fromisoformat(at or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def when(at: str | None) -> Html:
+    """Return an instant as people read it; the ledger's are UTC."""
+    if at is None:
+        return Html("")
+    if epoch(at) is None:
+        return tag("span", clean(at, 40))
+    return tag("time", at[:19].replace("T", " "), datetime=at)
+
+
+def clock(at: str | None) -> Html:
+    """Return the time of day of an instant."""
+    if at is None or epoch(at) is None:
+        return when(at)
+    return tag("time", at[11:19], datetime=at)
+
+
+def age(elapsed_s: float | None, started_at: str | None, *, running: bool) -> Html:
+    """Return time taken; what is running has an element that the page's script lets grow."""
+    since = epoch(started_at) if running else None
+    text = "" if elapsed_s is None else duration(elapsed_s) if since is not None else span_text(elapsed_s)
+    return tag("span", text, data_since=None if since is None else f"{since:.1f}")
+
+
+# --- bars ---
+
+
+def rect(kind: str, left: float, width: float) -> Html:
+    """Return a piece of a bar; places are percentages."""
+    return tag(
+        "rect", class_=f"f-{kind}", data_key=kind, x=f"{left:.2f}%", y="0", width=f"{width:.2f}%", height="100%"
+    )
+
+
+def bar(rects: Iterable[Html], share: float, label: str, kind: str = "bar") -> Html:
+    """Return a bar that is filled up to ``share``, 0..1."""
+    return tag(
+        "svg",
+        *rects,
+        class_=kind,
+        role="progressbar",
+        aria_valuemin=0,
+        aria_valuemax=100,
+        aria_valuenow=int(share * 100),
+        aria_label=label,
+    )
+
+
+def small_bar(task: TaskRow) -> Html:
+    """Return how far a task is, as a bar and in words."""
+    inside = bar([rect("done", 0, task.progress * 100)], task.progress, "progress", "bar small-bar")
+    return join([inside, tag("span", f"{int(task.progress * 100)} %")])
+
+
+# --- links ---
+
+
+def task_link(task: TaskRow) -> Html:
+    """Return a task's name, leading to its page."""
+    return tag("a", clean(task.name, 200) or f"task {task.id}", href=f"/tasks/{task.id}")
+
+
+def tasks_link(text: Any, *, current: bool = False, **query: Any) -> Html:
+    """Return a link to the list of tasks."""
+    told = urlencode({key: value for key, value in query.items() if value is not None})
+    return tag("a", text, href=f"/tasks?{told}" if told else "/tasks", aria_current="page" if current else None)

@@ -1,0 +1,171 @@
+"""The parts of a page that are about runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeloom import page
+from pipeloom.pace import per_second, time_left
+from pipeloom.text import clean
+from pipeloom.web.html import Html, block, tag
+from pipeloom.web.pieces import age, badge, bar, clock, empty, kind_of, rect, table, when, word_for
+
+if TYPE_CHECKING:
+    from pipeloom.history import ErrorGroup, RunRow, TaskDetail
+
+__all__ = ["failures_list", "groups_list", "run_head", "runs_table", "spoken"]
+
+_LEAST: Final = 0.4  # per cent of a bar
+
+
+def _title_of(run: RunRow) -> str:
+    return clean(run.pipeline or "Run without a name", 200)
+
+
+def _share_of(run: RunRow) -> float | None:
+    """Return how much of a run is dealt with, 0..1; ``None`` when the number of inputs is not known."""
+    return min(run.ended / run.expected, 1.0) if run.expected else None
+
+
+def spoken(run: RunRow) -> Html:
+    """Return what a screen reader is told by itself: in steps of ten per cent, not at every number."""
+    text = f"Run {run.run_id} {word_for(run.status)}"
+    share = _share_of(run)
+    if run.status == "running" and share is not None:
+        text += f", {int(share * 10) * 10} per cent"
+    bad = run.failed + run.timed_out
+    if bad:  # a number that grows every second would never let it be silent
+        text += ", with failures" if run.status == "running" else f", {bad:,} failed"
+    return tag("span", text)
+
+
+def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
+    """Return a run's state: its name, how far it is, its figures.
+
+    Args:
+        run: The run.
+        rate: Tasks per second.
+        running: How many tasks are running now, when known.
+    """
+    share = _share_of(run)
+    percent = f"{int(share * 100)} % · " if share is not None and run.status == "running" else ""
+    kicker = tag(
+        "p",
+        tag("a", f"run {run.run_id}", href=f"/runs/{run.run_id}"),
+        " · ",
+        when(run.started_at),
+        " UTC",
+        class_="kicker",
+        data_title=f"{percent}run {run.run_id}, {_title_of(run)} · pipeloom",
+    )
+    heading = tag("h1", _title_of(run), id="run-title")
+    progress = _run_bar(run, share) if share is not None else None
+    figures = tag("dl", *_figures(run, rate, running), class_="totals")
+    return tag("section", kicker, heading, Html(page.verdict(run)), progress, figures, aria_labelledby="run-title")
+
+
+def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
+    """Return what is counted, each under its name; as in the report, with what changes while it runs."""
+    alive = run.status == "running"
+    shown: list[tuple[str, str, Any]] = [("done", "Done", f"{run.done:,}"), ("error", "Failed", f"{run.failed:,}")]
+    shown += [
+        (kind, name, f"{count:,}")
+        for kind, name, count in (
+            ("timed_out", "Timed out", run.timed_out),
+            ("cancelled", "Cancelled", run.cancelled),
+            ("skipped", "Skipped", run.skipped),
+        )
+        if count
+    ]
+    if alive and running is not None:
+        shown.append(("running", "Running", f"{running:,}"))
+    if run.expected is not None and (alive or run.expected != run.ended):
+        shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
+    shown.append(("rate", "Tasks per second", per_second(rate).removesuffix("/s")))
+    shown.append(("elapsed", "So far" if alive else "Took", age(run.elapsed_s, run.started_at, running=alive)))
+    if alive and (left := time_left(rate, run.expected, run.ended)):
+        shown.append(("eta", "Time left, about", left.removesuffix(" left")))
+    for kind, name, value in shown:
+        quiet = kind == "error" and not run.failed
+        yield tag("div", tag("dt", name), tag("dd", value), class_=None if quiet else kind, data_key=kind)
+
+
+def _run_bar(run: RunRow, share: float) -> Html:
+    whole = max(run.expected or 0, run.ended, 1)
+    bad = run.failed + run.timed_out
+    widths = {
+        "skipped": run.skipped / whole * 100,
+        "done": run.done / whole * 100,
+        "bad": max(bad / whole * 100, _LEAST) if bad else 0.0,  # one among ten thousand is still to be seen
+        "other": run.cancelled / whole * 100,
+    }
+    at = min(100.0 - sum(widths.values()), 0.0)
+    rects = []
+    for kind, width in widths.items():
+        if width:
+            rects.append(rect(kind, at, width))
+            at += width
+    return bar(rects, share, f"{run.ended:,} of {whole:,} inputs are finished")
+
+
+def runs_table(runs: Sequence[RunRow]) -> Html:
+    """Return runs, the latest first."""
+    columns = (
+        ("Run", ""),
+        ("Pipeline", "name"),
+        ("Status", ""),
+        ("Started (UTC)", "wide"),
+        ("Time", "number"),
+        ("Done", "number"),
+        ("Failed", "number"),
+        ("Skipped", "number wide"),
+    )
+    return table("Runs", columns, map(_run_row, runs)) if runs else empty("No runs yet.")
+
+
+def _run_row(run: RunRow) -> Html:
+    return tag(
+        "tr",
+        tag("th", tag("a", run.run_id, href=f"/runs/{run.run_id}", aria_label=f"Run {run.run_id}"), scope="row"),
+        tag("td", clean(run.pipeline or "", 100), class_="name"),
+        tag("td", badge(run.status)),
+        tag("td", when(run.started_at), class_="when wide"),
+        tag("td", age(run.elapsed_s, run.started_at, running=run.status == "running"), class_="number"),
+        tag("td", f"{run.done:,}", class_="number"),
+        tag("td", f"{run.failed + run.timed_out:,}", class_="number"),
+        tag("td", f"{run.skipped:,}", class_="number wide"),
+        data_key=f"r{run.run_id}",
+    )
+
+
+def failures_list(tasks: Sequence[TaskDetail]) -> Html:
+    """Return failed tasks; each opens to its traceback."""
+    return tag("ul", *map(_failure, tasks), class_="folds") if tasks else empty("No failures.")
+
+
+def _failure(task: TaskDetail) -> Html:
+    name = clean(task.name, 200) or f"task {task.id}"
+    kind = kind_of(task.status)
+    said = clean(task.message or word_for(task.status), 300)
+    summary = tag(
+        "summary",
+        tag("span", tag("b", name, class_=kind), " ", said, class_="reason"),
+        tag("span", clock(task.finished_at), class_="at wide"),
+    )
+    tries = f", try {task.attempt:,}" if task.attempt > 1 else ""
+    link = tag("a", f"Task {task.id}", href=f"/tasks/{task.id}")
+    evidence = tag("p", link, f": {word_for(task.status)}{tries}, ", when(task.finished_at), " UTC.")
+    traceback = block(task.error, aria_label=f"Traceback of {clean(task.name, 100)}") if task.error else None
+    fold = tag("details", summary, tag("div", evidence, traceback, class_="evidence"))
+    return tag("li", fold, data_key=f"f{task.id}-{task.attempt}")
+
+
+def groups_list(groups: Sequence[ErrorGroup]) -> Html:
+    """Return failures that are the same one, the most frequent first; as in the report."""
+    return tag("ul", *map(_group, groups), class_="folds")
+
+
+def _group(group: ErrorGroup) -> Html:
+    key = f"g{group.status}-{group.exception}-{group.where}-{group.message}"
+    return tag("li", Html(page.failures([group])), data_key=clean(key, 500))

@@ -1,0 +1,133 @@
+"""The parts of a page that are about tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeloom import page
+from pipeloom.text import clean
+from pipeloom.web.html import Html, block, join, tag
+from pipeloom.web.pieces import age, badge, empty, small_bar, table, task_link, when
+
+if TYPE_CHECKING:
+    from pipeloom.history import AttemptRow, LogRow, TaskDetail, TaskRow
+
+__all__ = ["attempts_table", "logs_table", "running_table", "task_head", "tasks_table"]
+
+
+def running_table(tasks: Sequence[TaskRow]) -> Html:
+    """Return what runs now."""
+    columns = (("Task", "name"), ("Progress", ""), ("Message", "message wide"), ("For", "number"))
+    return table("Running tasks", columns, map(_running_row, tasks)) if tasks else empty("Nothing at this moment.")
+
+
+def _running_row(task: TaskRow) -> Html:
+    return tag(
+        "tr",
+        tag("th", task_link(task), scope="row", class_="name"),
+        tag("td", small_bar(task), class_="when"),
+        tag("td", clean(task.message or "", 200), class_="message wide"),
+        tag("td", age(task.elapsed_s, task.started_at, running=True), class_="number"),
+        data_key=f"t{task.id}",
+    )
+
+
+def tasks_table(tasks: Sequence[TaskRow]) -> Html:
+    """Return tasks as a list."""
+    has_rows = any(task.rows_written for task in tasks)
+    columns = [("Task", "name"), ("Number", "number wide"), ("Status", ""), ("Message", "message wide")]
+    columns += [("Rows", "number wide")] if has_rows else []
+    columns += [("Time", "number")]
+    return table("Tasks", columns, (_task_row(task, has_rows=has_rows) for task in tasks))
+
+
+def _task_row(task: TaskRow, *, has_rows: bool) -> Html:
+    running = task.status == "running"
+    return tag(
+        "tr",
+        tag("th", task_link(task), scope="row", class_="name"),
+        tag("td", task.id, class_="number wide"),
+        tag("td", badge(task.status), join([Html(" "), small_bar(task)]) if running else None),
+        tag("td", clean(task.message or "", 200), class_="message wide"),
+        tag("td", f"{task.rows_written:,}", class_="number wide") if has_rows else None,
+        tag("td", age(task.elapsed_s, task.started_at, running=running), class_="number"),
+        data_key=f"t{task.id}",
+    )
+
+
+def task_head(task: TaskDetail) -> Html:
+    """Return everything about one task but its tries and log."""
+    running = task.status == "running"
+    facts: list[tuple[str, Any]] = [
+        ("Message", clean(task.message, 2_000) if task.message else None),
+        ("Progress", small_bar(task) if running else None),
+        ("Took" if not running else "So far", age(task.elapsed_s, task.started_at, running=running)),
+        ("Started", (when(task.started_at), " UTC") if task.started_at else None),
+        ("Ended", (when(task.finished_at), " UTC") if task.finished_at else None),
+        ("Rows written", f"{task.rows_written:,}"),
+        ("Try", task.attempt),
+        ("Run", None if task.run_id is None else tag("a", task.run_id, href=f"/runs/{task.run_id}")),
+        ("Pipeline", task.pipeline),
+        ("Key", None if task.key is None else tag("code", clean(task.key, 2_000))),
+        ("Worker", task.worker),
+        ("Checkpoint", "kept: the next try goes on from it" if task.has_state else None),
+    ]
+    name = clean(task.name, 300) or f"task {task.id}"
+    kicker = tag("p", f"task {task.id} · ", badge(task.status), class_="kicker", data_title=f"{name} · pipeloom")
+    heading = tag("h1", name, id="task-title")
+    told = page.facts((word, tag("span", value)) for word, value in facts if value not in (None, ""))
+    return tag("section", kicker, heading, Html(told), aria_labelledby="task-title")
+
+
+def attempts_table(attempts: Sequence[AttemptRow]) -> Html:
+    """Return the tries of one task."""
+    columns = (
+        ("Try", ""),
+        ("Run", "number"),
+        ("Status", ""),
+        ("What it said", "message"),
+        ("Started (UTC)", "wide"),
+        ("Time", "number"),
+    )
+    return table("Tries", columns, map(_attempt_row, attempts))
+
+
+def _attempt_row(attempt: AttemptRow) -> Html:
+    said: Html | str = clean(attempt.message or "", 300)
+    if attempt.error and not attempt.is_present:  # the present one's is shown in full on the same page
+        traceback = block(attempt.error, aria_label=f"Traceback of try {attempt.attempt}")
+        said = tag("details", tag("summary", said or "traceback"), tag("div", traceback, class_="evidence"))
+    return tag(
+        "tr",
+        tag("th", attempt.attempt, scope="row"),
+        tag("td", attempt.run_id, class_="number"),
+        tag("td", badge(attempt.status)),
+        tag("td", said, class_="message"),
+        tag("td", when(attempt.started_at), class_="when wide"),
+        tag("td", age(attempt.elapsed_s, attempt.started_at, running=attempt.status == "running"), class_="number"),
+        data_key=f"a{attempt.run_id}-{attempt.attempt}-{attempt.is_present}",
+    )
+
+
+def logs_table(logs: Sequence[LogRow]) -> Html:
+    """Return log records in the order in which they came."""
+    columns = (("At (UTC)", ""), ("Level", ""), ("Logger", "wide"), ("Message", "name"))
+    inside = table("Log records", columns, map(_log_row, logs))
+    return tag("div", inside, class_="log", data_follow=True, tabindex=0, role="region", aria_label="Log records")
+
+
+def _log_row(log: LogRow) -> Html:
+    level = log.level.lower() if log.level.isidentifier() else ""
+    message: Html | str = clean(log.message, 2_000)
+    if log.error:
+        traceback = block(log.error, aria_label="Traceback of a log record")
+        message = tag("details", tag("summary", message), tag("div", traceback, class_="evidence"))
+    return tag(
+        "tr",
+        tag("td", tag("time", clean(log.at[11:23], 12), datetime=clean(log.at, 40)), class_="when"),
+        tag("td", clean(log.level, 20), class_=f"l-{level}"),
+        tag("td", clean(log.logger or "", 60), class_="note wide"),
+        tag("td", message, class_="name"),
+        data_key=f"l{log.id}",
+    )
