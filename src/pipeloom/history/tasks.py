@@ -69,7 +69,7 @@ class Question:
             for part in self._parts(params)
         ]
         return (
-            f"{select(self.dead)} WHERE t.id IN ({' UNION ALL '.join(parts)}) ORDER BY {self._by()} LIMIT :limit",
+            f"{select(self.dead, among=' UNION ALL '.join(parts))} ORDER BY {self._by()} LIMIT :limit",
             params,
         )
 
@@ -127,8 +127,14 @@ class Question:
         return f"({time} < :took OR {time} IS NULL OR ({time} = :took AND t.id < :after))"
 
 
-def select(dead: Iterable[int], *, in_full: bool = False) -> str:
-    """Return ``SELECT … FROM`` for tasks ``t``, in the order of the fields of ``TaskRow``; needs ``:now``."""
+def select(dead: Iterable[int], *, in_full: bool = False, among: str | None = None) -> str:
+    """Return ``SELECT … FROM`` for tasks ``t``, in the order of the fields of ``TaskRow``; needs ``:now``.
+
+    ``among`` is a question for the ``id`` of few of them. They are looked up one by one whatever the statistics
+    say (SQLite never reorders a CROSS JOIN): those of a small first run would make it go through the whole table.
+
+    Source: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
+    """
     dead = list(dead)
     name, message = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
     status = (
@@ -140,7 +146,8 @@ def select(dead: Iterable[int], *, in_full: bool = False) -> str:
     return (
         f"SELECT t.id, t.key, {name}, {status}, t.progress, {message}, t.started_at, t.finished_at, "
         f"{elapsed(dead)}, t.rows_written, t.attempt, t.worker, t.run_id, p.name{more if in_full else ''} "
-        "FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
+        f"FROM {f'({among}) few CROSS JOIN task_runs t ON t.id = few.id' if among else 'task_runs t'} "
+        "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
     )
 
 

@@ -18,11 +18,12 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
+from pipeloom.cli.shown import style_of
 from pipeloom.cli.watching import pages
 from pipeloom.cli.watching.lines import fit, joined, wrapped
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.cli.watching.view import PAGES, Frame, View
-from pipeloom.cli.watching.words import STYLES, summary
+from pipeloom.cli.watching.words import summary
 from pipeloom.screen import bar
 from pipeloom.text import clean
 
@@ -64,8 +65,8 @@ def draw(snapshot: Snapshot, view: View, width: int, height: int, now: float, *,
         body = pages.page(snapshot, view, width, room - len(tabs), now)
         head += tabs
     blank = [Text()] * max(height - len(head) - len(body.lines) - len(foot), 0)
-    lines = [*head, *body.lines, *blank]
-    return Frame([*lines[: height - 1], *foot], body.choices, body.page, body.scroll_end)
+    lines = [*[*head, *body.lines, *blank][: height - 1], *foot]
+    return Frame([fit(line, width) for line in lines], body.choices, body.page, body.scroll_end)
 
 
 def _head(snapshot: Snapshot, width: int, height: int, now: float) -> list[Text]:
@@ -97,7 +98,7 @@ def _title(snapshot: Snapshot, width: int) -> Text:
         if run.pipeline:
             line.append(clean(run.pipeline, max(width // 2, 12)), style="bold").append("  ")
         line.append(f"run {run.run_id}", style="bold").append("  ")
-        line.append(clean(run.status, 20), style=STYLES.get(run.status, "bold red"))
+        line.append(clean(run.status, 20), style=style_of(run.status))
     room = width - line.cell_len - 3
     if room < 8:
         return fit(line, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 from rich.cells import chop_cells
@@ -45,11 +46,12 @@ def _filled(parts: Sequence[Text], width: int, between: Text) -> Iterator[Text]:
         yield line
 
 
-def folded(text: str, width: int, style: str = "", indent: str = "") -> list[Text]:
+def folded(text: str | Text, width: int, style: str = "", indent: str = "") -> list[Text]:
     """Return harmless text that may have line breaks as lines of at most this width; nothing is cut."""
     room = max(width - len(indent), 1)
     lines = []
-    for line in text.split("\n"):
-        for piece in chop_cells(line, room) or [""]:
-            lines.append(Text(indent).append(piece, style=style))
+    for line in (Text(text, style=style) if isinstance(text, str) else text).split("\n", allow_blank=True):
+        ends = accumulate(map(len, chop_cells(line.plain, room)))
+        pieces = line.divide([end for end in ends if end < len(line)])
+        lines += [Text(indent).append_text(piece) for piece in pieces]
     return lines

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from pipeloom.cli.shown import log_line, moment, style_of
 from pipeloom.cli.watching.lines import folded
 from pipeloom.cli.watching.snapshot import Opened
-from pipeloom.cli.watching.words import STYLES
 from pipeloom.history import RunRow
 from pipeloom.pace import duration
 from pipeloom.text import clean, clean_block
 
 __all__ = ["run_text", "task_text"]
-
-_LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red", "DEBUG": "dim"}
 
 
 def task_text(opened: Opened, width: int, since: float) -> list[Text]:
@@ -26,7 +24,7 @@ def task_text(opened: Opened, width: int, since: float) -> list[Text]:
     """
     task = opened.task
     lines = folded(clean(task.name), width, "bold")
-    state = Text(clean(task.status, 20), style=STYLES.get(task.status, "red"))
+    state = Text(clean(task.status, 20), style=style_of(task.status))
     state.append(f"  task {task.id}", style="dim")
     if task.elapsed_s is not None:
         state.append(f"  {duration(task.elapsed_s + (since if task.status == 'running' else 0.0))}")
@@ -41,15 +39,15 @@ def task_text(opened: Opened, width: int, since: float) -> list[Text]:
         lines += folded(f"key {clean(task.key)}", width, "dim")
     for what, instant in (("started", task.started_at), ("finished", task.finished_at)):
         if instant:
-            lines.append(Text(f"{what} {clean(instant, 40)}", style="dim"))
+            lines.append(Text(f"{what} {moment(instant)}", style="dim"))
     if task.message:
-        lines += folded(clean_block(task.message), width, STYLES.get(task.status, "red"))
+        lines += folded(clean_block(task.message), width, style_of(task.status))
     if past := [attempt for attempt in opened.attempts if not attempt.is_present]:
         lines += [Text(), Text("Tries before", style="bold")]
         for attempt in past:
             took = f"  {duration(attempt.elapsed_s)}" if attempt.elapsed_s is not None else ""
             head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}"
-            lines += folded(head, width, STYLES.get(attempt.status, "red"))
+            lines += folded(head, width, style_of(attempt.status))
             if attempt.message:
                 lines += folded(clean_block(attempt.message), width, "", "    ")
     if task.error:
@@ -61,20 +59,19 @@ def task_text(opened: Opened, width: int, since: float) -> list[Text]:
     if opened.logs:
         lines += [Text(), Text("Last log records", style="bold")]
         for record in opened.logs:
-            head = f"  {clean(record.at[11:19], 8)}  {clean(record.level, 10)}  {clean_block(record.message)}"
-            lines += folded(head, width, _LEVELS.get(record.level, ""))
+            lines += folded(log_line(record), width, indent="  ")
     return lines
 
 
 def run_text(run: RunRow, width: int) -> list[Text]:
     """Return a run: what it was, and what became of it."""
     lines = [Text(f"run {run.run_id}  ", style="bold").append(clean(run.pipeline or "", 200))]
-    lines.append(Text(clean(run.status, 20), style=STYLES.get(run.status, "red")))
+    lines.append(Text(clean(run.status, 20), style=style_of(run.status)))
     if run.is_unclosed:
         lines.append(Text("its process ended without closing it", style="yellow"))
     facts = [
-        ("started", run.started_at),
-        ("finished", run.finished_at),
+        ("started", moment(run.started_at)),
+        ("finished", moment(run.finished_at)),
         ("took", duration(run.elapsed_s) if run.elapsed_s is not None else None),
         ("inputs", f"{run.ended:,}" + (f" of {run.expected:,}" if run.expected is not None else "")),
         ("done", f"{run.done:,}"),

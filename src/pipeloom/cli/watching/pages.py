@@ -8,11 +8,11 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
+from pipeloom.cli.shown import moment, style_of
 from pipeloom.cli.watching.lines import fit
 from pipeloom.cli.watching.opened import run_text, task_text
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.cli.watching.view import Choice, Frame, View
-from pipeloom.cli.watching.words import STYLES
 from pipeloom.history import ErrorGroup, RunRow, TaskRow
 from pipeloom.pace import duration
 from pipeloom.screen import bar
@@ -160,7 +160,7 @@ def _running_line(task: TaskRow, names: int, since: float, width: int) -> Text:
 def _failure_line(task: TaskRow, names: int, width: int) -> Text:
     line = Text().append("  ✗ ", style="red").append_text(_named(task.name, names)).append("  ")
     if task.status != "error":
-        line.append(clean(task.status, 20) + "  ", style=STYLES.get(task.status, "red"))
+        line.append(clean(task.status, 20) + "  ", style=style_of(task.status))
     return fit(line.append(clean(task.message or "", 300), style="red"), width)
 
 
@@ -175,8 +175,8 @@ def _group_line(group: ErrorGroup, width: int) -> Text:
 
 
 def _run_line(run: RunRow, width: int) -> Text:
-    line = Text(f"  {run.run_id:>4}  ").append(f"{clean(run.status, 20):<11}", style=STYLES.get(run.status, "red"))
-    line.append(f"  {run.started_at[:19].replace('T', ' ')}", style="dim")
+    line = Text(f"  {run.run_id:>4}  ").append(f"{clean(run.status, 20):<11}", style=style_of(run.status))
+    line.append(f"  {moment(run.started_at):<19}", style="dim")
     line.append(f"  {duration(run.elapsed_s):>8}" if run.elapsed_s is not None else " " * 10)
     line.append(f"  {run.done:,} done")
     if failed := run.failed + run.timed_out:

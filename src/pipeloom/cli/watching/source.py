@@ -15,7 +15,7 @@ from typing import Any, Final
 from pipeloom.cli.watching.snapshot import Opened, Snapshot
 from pipeloom.cli.watching.view import Choice
 from pipeloom.errors import PipeloomError, SchemaError
-from pipeloom.history import History, RunRow
+from pipeloom.history import FAILED, History, RunRow, TaskRow
 from pipeloom.pace import Pace
 
 __all__ = ["Source", "Want"]
@@ -141,7 +141,7 @@ class Source:
         which = (run.run_id, run.failed, run.timed_out, run.cancelled, run.status) if run else ()
         run_id = run.run_id if run is not None else None
         if which != self._failures_of or want.page == "errors":
-            snapshot = replace(snapshot, failures=tuple(history.failures(_LISTED, run_id)))
+            snapshot = replace(snapshot, failures=self._failures(history, run_id))
         if want.page != "errors":
             snapshot = replace(snapshot, errors=())
         elif which != self._failures_of or not before.errors:
@@ -150,6 +150,15 @@ class Source:
         took = self._clock() - now
         self._not_before = now + took * _SHARE
         self._again_at = now + _AGAIN_S
+
+    @staticmethod
+    def _failures(history: History, run_id: int | None) -> tuple[TaskRow, ...]:
+        """Return the last failures: numbers follow time closely, so the highest are put in order of time.
+
+        The latest run has none that a later one has done since; ``History.failures`` looks for those as well.
+        """
+        found = history.tasks(limit=_LISTED, status=FAILED, run_id=run_id)
+        return tuple(sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True))
 
     @staticmethod
     def _with_opened(history: History, runs: Sequence[RunRow], want: Want) -> tuple[RunRow, ...]:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from pipeloom.cli.shown import style_of
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.pace import duration, per_second, time_left
+from pipeloom.text import clean
 
-__all__ = ["STYLES", "summary"]
-
-STYLES: Final = {
-    "done": "green",
-    "running": "cyan",
-    "queued": "yellow",
-    "interrupted": "yellow",
-    "cancelled": "yellow",
-    "error": "red",
-    "timed_out": "red",
-}
+__all__ = ["summary"]
 
 
 def summary(snapshot: Snapshot, now: float) -> list[tuple[str, str]]:
@@ -29,7 +19,7 @@ def summary(snapshot: Snapshot, now: float) -> list[tuple[str, str]]:
     """
     run = snapshot.run
     if run is None:
-        return [(f"{count:,} {status}", STYLES.get(status, "red")) for status, count in snapshot.counts.items()]
+        return [(f"{count:,} {clean(status, 20)}", style_of(status)) for status, count in snapshot.counts.items()]
     parts = [(f"{run.done:,} done", "green")]
     for count, word, style in (
         (run.failed, "failed", "red"),

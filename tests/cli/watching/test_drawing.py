@@ -1,0 +1,152 @@
+"""One screenful, at several sizes, as text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeloom.cli.watching.drawing import draw
+from pipeloom.cli.watching.snapshot import Snapshot
+from pipeloom.cli.watching.view import PAGES, Choice, View
+
+SIZES = [(80, 24), (40, 10), (200, 50), (20, 5), (3, 2), (1, 1)]
+NOW = 1002.0
+
+
+def text(snapshot, view, width, height, **options):
+    """Return what would stand on the screen; nothing may be too wide, too high, or harmful."""
+    frame = draw(snapshot, view, width, height, NOW, **options)
+    assert len(frame.lines) <= height
+    for line in frame.lines:
+        assert line.cell_len <= width, line.plain
+        assert line.plain.isprintable(), line.plain
+    return [line.plain.rstrip() for line in frame.lines]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_fits_every_size(snapshot, opened, page, width, height):
+    """Whatever is shown, selected or opened, in trouble or not; hostile text is harmless."""
+    views = [
+        View(page=page),
+        View(page=page, selected=Choice("task", 95), at=4),
+        View(page=page, opened=Choice("task", 99), scroll=3),
+        View(page=page, opened=Choice("task", 7)),
+        View(page=page, opened=Choice("run", 11)),
+        View(page=page, opened=Choice("run", 77)),
+        View(page=page, helping=True),
+    ]
+    for view in views:
+        for seen in (
+            replace(snapshot, opened=opened),
+            replace(snapshot, trouble="cannot read it: " + "very " * 40 + "locked", note="replaced"),
+            Snapshot("x" * 300, trouble="the file is not there yet: waiting for it…"),
+            Snapshot("名" * 100, counts={"done": 7, "odd \x1b": 1}),
+        ):
+            text(seen, view, width, height)
+            text(seen, view, width, height, has_keys=False)
+
+
+def test_the_usual_screen(snapshot):
+    """80 by 24: what runs, how far, the counts, running tasks that fit, the last failures, the keys."""
+    lines = text(snapshot, View(), 80, 24)
+
+    assert lines[0].startswith("load  run 12  running")
+    assert lines[0].endswith("out.db")
+    assert lines[1].endswith("4,000/10,000  40 %")
+    assert lines[2] == "3,990 done · 10 failed · 3 waiting for a retry · 100/s · 1:02 · 1:00 left"
+    assert "Running 40" in lines[3]
+    assert "Failures 10" in lines[3]
+    assert lines[4].startswith("  ▸ item 1")
+    assert "50 %  5.0 s" in lines[4]
+    assert r"\x1b[2J [/red]" in lines[5]
+    more = next(n for n, line in enumerate(lines) if "more running" in line)
+    assert lines[more] == f"  … and {40 - (more - 4)} more running"
+    assert lines[more + 1] == "Last failures"
+    assert lines[more + 2].startswith("  ✗ bad 0  bad \\x1b[2J [/red]")
+    assert lines[-1].startswith("q quit")
+    assert len(lines) == 24
+
+
+def test_a_small_screen_keeps_what_matters(snapshot):
+    """40 by 10: title, bar, counts, a running task, a failure."""
+    lines = text(snapshot, View(), 40, 10)
+
+    assert lines[0].startswith("load  run 12  running")
+    assert lines[1].endswith("40 %")
+    assert "3,990 done · 10 failed" in lines[2]
+    assert any(line.startswith("  ▸ item 1") for line in lines)
+    assert any(line.startswith("  ✗ bad 0") for line in lines)
+
+
+def test_a_large_screen_shows_all_that_fits(snapshot):
+    """200 by 50: most running tasks, and all of the last failures that there is room for."""
+    lines = text(snapshot, View(), 200, 50)
+
+    assert sum("▸" in line for line in lines) >= 30
+    assert sum("✗" in line for line in lines) >= 10
+
+
+def test_an_ended_run_says_so_with_totals(snapshot, run):
+    """And that the next one is waited for; its clock has stopped."""
+    ended = replace(snapshot, run=run(status="error", done=9_990, elapsed_s=61.0), counts={}, running=())
+    lines = text(ended, View(), 80, 24)
+
+    assert lines[0].startswith("load  run 12  error")
+    assert "10,000/10,000 100 %" in lines[1]
+    assert lines[2] == "9,990 done · 10 failed · took 1:01 · waiting for the next run"
+    gone = replace(ended, run=run(status="interrupted", is_unclosed=True))
+    assert any("its process is gone" in line for line in text(gone, View(), 80, 24))
+
+
+def test_trouble_is_said_plainly_and_the_clock_stands(snapshot):
+    """What was read before stays, and is called so."""
+    lines = text(replace(snapshot, trouble="cannot read it: locked"), View(), 80, 24)
+
+    assert any(line.startswith("! cannot read it: locked; trying again") for line in lines)
+    assert any("Below is what was read last." in line for line in lines)
+    assert any(" 1:00 ·" in line for line in lines)
+    assert "3.0 s" in next(line for line in lines if "▸ item 1" in line)
+
+
+def test_a_long_list_keeps_the_selected_line_in_sight(snapshot, task):
+    """Two hundred failures on a small screen."""
+    failures = tuple(task(number, "error", f"bad {number}") for number in range(200))
+    seen = replace(snapshot, failures=failures)
+    for place in (0, 7, 100, 199):
+        view = View(page="failures", selected=Choice("task", place), at=place)
+        frame = draw(seen, view, 60, 12, NOW)
+        reversed_lines = [line.plain for line in frame.lines if any(s.style == "reverse" for s in line.spans)]
+        assert any(f"bad {place} " in line for line in reversed_lines), place
+        assert len(frame.choices) == 200
+
+
+def test_an_opened_task_can_be_read_to_its_end(snapshot, opened):
+    """Tries, the whole traceback and the log records come by while scrolling; nothing is cut."""
+    seen = replace(snapshot, opened=opened)
+    frame = draw(seen, View(opened=Choice("task", 99)), 60, 20, NOW)
+    assert frame.scroll_end > 40
+    passed = []
+    for scroll in range(0, frame.scroll_end + 1, 5):
+        passed += text(seen, View(opened=Choice("task", 99), scroll=scroll), 60, 20)
+    passed += text(seen, View(opened=Choice("task", 99), scroll=frame.scroll_end + 100), 60, 20)
+    everything = "\n".join(passed)
+
+    assert "try 3" in everything
+    assert "run 12  try 1  error" in everything
+    assert "try 2 failed" in everything
+    assert "line 39" in everything
+    assert "WARNING" in everything
+    assert everything.count("x" * 20) >= 80  # long lines go on in the next one
+
+
+def test_every_selectable_line_can_be_selected(snapshot):
+    """On the first page running tasks come first, then failures; the marked line is the chosen one."""
+    frame = draw(snapshot, View(), 80, 24, NOW)
+    assert frame.choices[0] == Choice("task", 1)
+    assert frame.choices[-1].number > 40
+    for place, choice in enumerate(frame.choices):
+        again = draw(snapshot, View(selected=choice, at=place), 80, 24, NOW)
+        marked = [line for line in again.lines if any(s.style == "reverse" and s.end > 30 for s in line.spans)]
+        assert len(marked) == 1
