@@ -7,8 +7,10 @@ What must not get lost behind the end (a question somebody waits for) goes in un
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -89,19 +91,29 @@ class Channel(Generic[T]):
         if maxsize < 1:
             raise ValueError(f"maxsize must be at least 1, not {maxsize}")
         self.maxsize = maxsize
+        self._make_locks()
+        _known.add(self)
         self._items: deque[T | _Heavy[T]] = deque()
         # What waiting items weigh beyond 1 each, and how many taken ones are not dealt with.
         self._extra = 0
         self._in_hand = 0
         self._end: Exception | None = None
-        self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._settled = threading.Condition(self._lock)
         # The consumer sleeps on this lock and a producer releases it: unlike a Condition it is allocated once,
         # and the woken consumer does not contend with the producer that still holds the channel's lock.
         self._bell = threading.Lock()
         self._bell.acquire()
         self._sleeping = False
+
+    def _make_locks(self) -> None:
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._settled = threading.Condition(self._lock)
+
+    def _orphan(self) -> None:
+        """End the copy of a forked child: nobody takes from it, and the forking thread alone has survived."""
+        self._make_locks()  # another thread may have held them
+        self._sleeping = False
+        self._end = WriterBrokenError("a forked child cannot speak to the writer: only the run's own process can")
 
     def put(self, item: T, block: bool = True, timeout: float | None = None, *, weight: int = 1) -> None:
         """Append an item; any thread. Blocks while the channel is full, unless told otherwise.
@@ -278,6 +290,18 @@ class Channel(Generic[T]):
         fresh = type(end)(*end.args)
         fresh.__cause__ = end.__cause__
         return fresh
+
+
+_known: weakref.WeakSet[Channel[Any]] = weakref.WeakSet()
+
+
+def _orphan_all() -> None:
+    for channel in list(_known):
+        channel._orphan()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_orphan_all)
 
 
 def take(source: Channel[Any] | queue.Queue[Any], timeout: float | None) -> list[Any]:
