@@ -75,7 +75,7 @@ def main(
         sources,
         db=db,
         name="csv" if table is None else f"csv into {table}",
-        key=lambda source: source.name if source.version == 1 else f"{source.name}, version {source.version}",
+        key=str,
         workers=workers,
         resume=not again,
         tables=tables_for(load, sources, db),
@@ -101,6 +101,9 @@ class Source:
     modified_ns: int = 0
     regular: bool = False
     version: int = 1
+
+    def __str__(self) -> str:
+        return self.name if self.version == 1 else f"{self.name}, version {self.version}"
 
 
 def find(folder: Path) -> list[Source]:

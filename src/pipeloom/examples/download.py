@@ -94,7 +94,7 @@ def download(
         jobs_for(urls, db, to, verify=verify, base=base),
         db=db,
         name="download",
-        key=lambda job: job.url if job.version == 1 else f"{job.url}, version {job.version}",
+        key=str,
         workers=workers,
         retries=Retry(attempts=retries + 1, delay_s=0.2, on=TryAgainError),
         tables={"downloads": _MANIFEST},
@@ -120,6 +120,9 @@ class Job:
     name: str
     is_listed: bool = False
     version: int = 1
+
+    def __str__(self) -> str:
+        return self.url if self.version == 1 else f"{self.url}, version {self.version}"
 
     @property
     def part(self) -> Path:

@@ -98,6 +98,9 @@ class Resource:
     key: tuple[str, ...]
     name: str
 
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class Page:
@@ -105,6 +108,9 @@ class Page:
 
     resource: Resource
     number: int
+
+    def __str__(self) -> str:
+        return f"{self.resource.name} page {self.number}"
 
 
 def load_all(
@@ -117,7 +123,7 @@ def load_all(
         resources,
         db=db,
         name="etl: pages",
-        key=lambda resource: resource.name,
+        key=str,
         workers=workers,
         retries=retry,
         timeout=_PAGE_S,
@@ -130,7 +136,7 @@ def load_all(
         pages,
         db=db,
         name="etl",
-        key=lambda page: f"{page.resource.name} page {page.number}",
+        key=str,
         workers=workers,
         retries=retry,
         timeout=_PAGE_S,

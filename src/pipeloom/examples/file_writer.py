@@ -76,7 +76,7 @@ def main(
     make_folder(to)
     written = written_before(db)
     jobs = [job_for(folder, to, name, written.get(name), verify=verify) for name in names]
-    return pipeloom.map(write, jobs, db=db, name=_NAME, key=lambda job: job.key, workers=workers)
+    return pipeloom.map(write, jobs, db=db, name=_NAME, key=str, workers=workers)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ class Job:
     modified_ns: int
     version: int = 1
 
-    @property
-    def key(self) -> str:
-        """What the ledger calls it."""
+    def __str__(self) -> str:
         return self.name if self.version == 1 else f"{self.name}, version {self.version}"
 
 
