@@ -44,6 +44,24 @@ def going_on(db):
             child.kill()
 
 
+REAL = """
+import sys, threading
+import pipeloom
+def fn(number, ctx):
+    ctx.write("t", {"n": number})
+    if number == 2:
+        print("ready", flush=True)
+        while sys.argv[2] == "cancel":
+            ctx.check()
+            threading.Event().wait(0.01)
+        threading.Event().wait(1)
+try:
+    pipeloom.map(fn, range(100_000_000), name="n", db=sys.argv[1], workers=1, progress=False)
+except pipeloom.RunInterruptedError as interrupted:
+    print(interrupted.report.done, interrupted.report.cancelled)
+"""
+
+
 def cancel(db, *options):
     """Call the command; return its exit code and all it said."""
     done = subprocess.run(
@@ -135,3 +153,23 @@ def test_a_request_that_cannot_be_written_is_one_sentence(db):
     assert code == 3
     assert "cannot write out.db-cancel beside it" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "counts"), [("cancel", "2 1"), ("drain", "3 0")])
+def test_a_real_run_stops(db, stage, counts):
+    """Cancelled, the running task leaves nothing; drained, it finishes. The request is gone afterwards."""
+    with subprocess.Popen(
+        [sys.executable, "-c", REAL, db, stage], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        try:
+            assert child.stdout.readline() == "ready\n"
+            code, said = cancel(db, *(["--drain"] if stage == "drain" else []))
+            assert child.stdout.read() == f"{counts}\n"
+            assert child.wait(10) == 0
+        finally:
+            child.kill()
+
+    assert code == 0, said
+    assert "run 1 of n has ended" in said
+    assert not cancel_path(db).exists()

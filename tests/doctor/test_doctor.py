@@ -195,6 +195,8 @@ def test_a_file_that_cannot_be_read_is_an_error(db):
         ("INSERT INTO pipeloom_state VALUES (999, 1, 1, '', '{}')", {"checkpoints": "note"}),
         ("UPDATE pipeloom_meta SET value = 99", {"schema": "note"}),
         ("UPDATE pipeloom_meta SET value = 'x'", {"schema": "BAD"}),
+        ("UPDATE pipeloom_runs SET done = 'many'", {"done marks": "BAD"}),
+        ('CREATE TABLE "a ""b""\n" (n)', {}),
         ("ALTER TABLE pipeloom_runs RENAME COLUMN done TO finished", {"schema": "BAD"}),
         ("UPDATE task_runs SET status = char(27) || '[2J' WHERE id = 1", {"done marks": "note"}),
     ],

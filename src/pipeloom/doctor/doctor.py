@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, Final
 
 from pipeloom.db import SCHEMA_VERSION, connect_readonly, owner_of, storage_error
+from pipeloom.db.connection import is_busy
 from pipeloom.db.place import check_file
 from pipeloom.db.schema import schema_version
 from pipeloom.doctor import ledger
@@ -110,7 +111,13 @@ class _Examination:
             more = "run it again when the run has ended" if why else "allow it more time: --deadline"
             return [Finding(name, "note", f"not finished within {self._limit_s:g} s{why}", more)]
         except sqlite3.Error as error:
-            return [Finding(name, "BAD", clean(str(storage_error(error, self._path.name))))]
+            said = clean(str(storage_error(error, self._path.name)))
+            return [Finding(name, "note" if is_busy(error) else "BAD", said)]
+        except (TypeError, ValueError, OverflowError) as error:
+            text = f"a column of the ledger holds what does not belong there ({clean(error, 100)})"
+            return [
+                Finding(name, "BAD", text, "no run leaves this behind: something else has written to the ledger")
+            ]
 
     def _ask(self, check: ledger.Check) -> list[Finding]:
         self._rows("BEGIN")  # one state of the file for all questions of a check
@@ -137,9 +144,12 @@ class _Examination:
 
     def _tick(self) -> bool:
         now = monotonic()
-        if self._on_step is not None and now - self._told > _TELL_S:
+        if now - self._told > _TELL_S:
             self._told = now
-            self._on_step(self._step, now - self._began)
+            if self._on_step is not None:
+                self._on_step(self._step, now - self._began)
+            if self._owner is None and (owner := owner_of(self._path)) is not None:
+                self._owner, self._limit_s = owner, _BRIEFLY_S  # a run has just begun: out of its way
         return self._is_late()
 
     # --- the file itself ---

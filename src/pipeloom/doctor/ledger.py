@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from pipeloom.doctor.finding import Finding
-from pipeloom.text import clean, is_reserved, quoted
+from pipeloom.text import clean, is_reserved
 
 __all__ = ["Check", "checks", "missing"]
 
@@ -144,6 +144,8 @@ def _done_marks(rows: Rows) -> list[Finding]:
                 "fine if somebody deleted tasks to have them done again; else something else has written here",
             )
         ]
+    if not counted:
+        return [Finding("done marks", "ok", "no run has ended yet")]
     return [Finding("done marks", "ok", f"agree with the counts of {_count(len(counted), 'run')} that ended")]
 
 
@@ -159,9 +161,7 @@ def _rows_written(owner: int | None, rows: Rows) -> list[Finding]:
     """
     tables = [
         name
-        for (name,) in rows(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-        )
+        for (name,) in rows("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")
         if not is_reserved(name)
     ]
     if owner is not None or not tables:
@@ -174,7 +174,7 @@ def _rows_written(owner: int | None, rows: Rows) -> list[Finding]:
         return []
     there = unique = 0
     for name in tables:
-        ((number,),) = rows(f"SELECT COUNT(*) FROM {quoted(name)}")
+        ((number,),) = rows('SELECT COUNT(*) FROM "' + name.replace('"', '""') + '"')
         there += number
         unique += bool(rows('SELECT 1 FROM pragma_index_list(?) WHERE "unique"', name))
     where = f"{_count(there, 'row')} in {_count(len(tables), 'table')}"
