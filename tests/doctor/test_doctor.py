@@ -408,3 +408,17 @@ def test_wrong_options_are_usage(db):
     """Exit code 2."""
     assert doctor(db, "--deadline", "0").returncode == 2
     assert doctor(db, "--nonesuch").returncode == 2
+
+
+def test_a_locked_file_is_no_damage(db):
+    """Another program may hold a rollback journal's lock for a while: a note, or one sentence with exit code 3."""
+    fill(db, 3)
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("CREATE TABLE u (n)")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("INSERT INTO u VALUES (1)")
+        done = doctor(db)
+
+    assert "damaged" not in done.stdout + done.stderr
+    assert (done.returncode, "holds its lock" in done.stderr) == (3, True), done.stderr

@@ -150,7 +150,9 @@ def schema_version(conn: sqlite3.Connection) -> int:
     try:
         row = conn.execute("SELECT value FROM pipeloom_meta WHERE key = 'schema_version'").fetchone()
         return int(row[0])
-    except (sqlite3.OperationalError, TypeError, ValueError):
+    except (sqlite3.OperationalError, TypeError, ValueError) as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) != sqlite3.SQLITE_ERROR:
+            raise  # locked, or given up: that says nothing about the table
         raise _refusal(
             conn,
             "this database has a pipeloom_meta of another program: use another file; this one was left as it is",

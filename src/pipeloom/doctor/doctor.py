@@ -38,10 +38,6 @@ _HUGE: Final = 1 << 30  # bytes; beyond, indexes are not held against their tabl
 _SHOWN: Final = 5
 
 
-class _LateError(Exception):
-    """A question took longer than it may."""
-
-
 def examine(db_path: Path, *, deadline_s: float | None = None, on_step: OnStep | None = None) -> list[Finding]:
     """Look at a file, and return what was found, in a fixed order.
 
@@ -106,11 +102,9 @@ class _Examination:
         self._step, self._began = name, monotonic()
         try:
             return check()
-        except _LateError:
-            why = " while a run is going on" if self._owner is not None else ""
-            more = "run it again when the run has ended" if why else "allow it more time: --deadline"
-            return [Finding(name, "note", f"not finished within {self._limit_s:g} s{why}", more)]
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                return [self._late(name)]
             said = clean(str(storage_error(error, self._path.name)))
             return [Finding(name, "note" if is_busy(error) else "BAD", said)]
         except (TypeError, ValueError, OverflowError) as error:
@@ -129,15 +123,15 @@ class _Examination:
             self._conn.set_progress_handler(self._tick, _STEPS)
 
     def _rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
-        try:
-            with closing(self._conn.execute(sql, params)) as cursor:
-                return cursor.fetchall()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                raise
-            if self._is_late():
-                raise _LateError from error
-            raise KeyboardInterrupt from error  # Ctrl-C came while SQLite asked whether to go on
+        with closing(self._conn.execute(sql, params)) as cursor:
+            return cursor.fetchall()
+
+    def _late(self, name: str) -> Finding:
+        if not self._is_late():
+            raise KeyboardInterrupt  # it came while SQLite asked whether to go on
+        why = " while a run is going on" if self._owner is not None else ""
+        more = "run it again when the run has ended" if why else "allow it more time: --deadline"
+        return Finding(name, "note", f"not finished within {self._limit_s:g} s{why}", more)
 
     def _is_late(self) -> bool:
         return monotonic() - self._began > self._limit_s
