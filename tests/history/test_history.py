@@ -214,7 +214,7 @@ def test_a_view_without_end_is_given_up(db, written, change, opened):
         assert history.counts() == {"done": 1}  # it is still of use
     change(
         "DROP TABLE pipeloom_meta",
-        f"CREATE VIEW pipeloom_meta AS SELECT * FROM ({ENDLESS.format('i AS key, i AS value')}) WHERE value < 0",
+        f"CREATE VIEW pipeloom_meta AS {ENDLESS.format('i AS key, i AS value')}",
     )
     with pytest.raises(StorageError, match="no answer within"):
         History(db, deadline_s=0.1)
