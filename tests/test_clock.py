@@ -78,3 +78,29 @@ def test_instants_sort_as_text():
     assert len(set(map(len, told))) == 1
     assert told[4].startswith("2000-02-28T23:59:59.999")
     assert told[5].startswith("2000-02-29T00:00:00.000")
+
+
+@pytest.mark.parametrize(
+    ("text", "instant_utc"),
+    [
+        ("2026-01-31T12:00:00.500+00:00", "2026-01-31T12:00:00.500000+00:00"),
+        ("2026-01-31T12:00:00+02:00", "2026-01-31T10:00:00+00:00"),
+        ("2026-01-31 12:00:00", "2026-01-31T12:00:00+00:00"),
+        ("yesterday", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_an_instant_is_read_back_whoever_wrote_it(text, instant_utc):
+    """Workers stamp their own; without a zone it is UTC, and what is no instant is none."""
+    found = clock.instant(text)
+
+    assert (None if found is None else found.isoformat()) == instant_utc
+
+
+def test_seconds_since_is_never_negative():
+    """Clocks of two machines differ."""
+    assert clock.seconds_since("2999-01-01T00:00:00+00:00") == 0.0
+    assert clock.seconds_since("1970-01-01T00:00:10+00:00") > 1e9
+    assert clock.seconds_since("soon") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeloom.pace import Pace, duration, per_second, time_left
+from pipeloom.pace import Pace, ago, duration, per_second, time_left
 
 
 def test_rate_is_that_of_the_last_ten_seconds():
@@ -61,3 +61,22 @@ def test_per_second_and_time_left():
     assert time_left(0, 1000, 500) is None
     assert time_left(10, None, 500) is None
     assert time_left(10, 500, 500) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "just now"),
+        (2, "2 s ago"),
+        (59.9, "59 s ago"),
+        (60, "1 min ago"),
+        (3599, "59 min ago"),
+        (3600, "1 h ago"),
+        (48 * 3600 - 1, "47 h ago"),
+        (48 * 3600, "2 d ago"),
+        (5000 * 86400, "5,000 d ago"),
+    ],
+)
+def test_an_age_in_words(seconds, words):
+    """One unit, rounded down."""
+    assert ago(seconds) == words

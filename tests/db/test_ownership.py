@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeloom.db import Ownership
+from pipeloom.db import Ownership, owner_of
 from pipeloom.errors import DatabaseInUseError, StorageError
 
 HOLD = """
 import sys
 from pathlib import Path
-from pipeloom.db import Ownership
+from pipeloom.db import Ownership, owner_of
 with Ownership(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -29,7 +29,7 @@ sys.stdin.read()
 TRY = """
 import sys
 from pathlib import Path
-from pipeloom.db import Ownership
+from pipeloom.db import Ownership, owner_of
 from pipeloom.errors import DatabaseInUseError
 try:
     Ownership(Path(sys.argv[1])).release()
@@ -218,7 +218,7 @@ def test_of_many_that_try_at_once_one_wins(db):
 FORK = """
 import os, sys
 from pathlib import Path
-from pipeloom.db import Ownership
+from pipeloom.db import Ownership, owner_of
 from pipeloom.errors import DatabaseInUseError
 
 db = Path(sys.argv[1])
@@ -271,7 +271,7 @@ def test_a_forked_child_neither_owns_nor_frees_the_file(db):
 ORPHAN = """
 import os, sys, time
 from pathlib import Path
-from pipeloom.db import Ownership
+from pipeloom.db import Ownership, owner_of
 ours = Ownership(Path(sys.argv[1]))
 if os.fork() == 0:
     os.close(1)
@@ -291,3 +291,71 @@ def test_a_surviving_child_does_not_keep_a_dead_owners_file(db):
         owner.wait(10)
         assert seen_elsewhere(db) == "free"
         Ownership(db).release()
+
+
+# --- who owns it: a question that changes nothing ---
+
+WHO = """
+import sys
+from pathlib import Path
+from pipeloom.db import owner_of
+print(owner_of(Path(sys.argv[1])))
+"""
+
+
+def owner_seen_elsewhere(db):
+    """Let another process ask."""
+    done = subprocess.run(
+        [sys.executable, "-c", WHO, str(db)], capture_output=True, text=True, timeout=30, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_asking_for_the_owner_here_does_not_cost_the_lock(db):
+    """Opening and closing the lock file would drop it: the registry answers instead."""
+    with Ownership(db):
+        assert owner_of(db) == os.getpid()
+        assert owner_seen_elsewhere(db) == str(os.getpid())
+        assert seen_elsewhere(db) == str(os.getpid())
+
+    assert owner_of(db) is None  # by the descriptor that stays open
+    assert owner_seen_elsewhere(db) == "None"
+
+
+def test_the_owner_elsewhere_is_seen_until_it_is_gone(db):
+    """Killed or not: the lock says so, not the number in the file."""
+    with owner_elsewhere(db) as owner:
+        assert owner_of(db) == owner.pid
+        owner.send_signal(signal.SIGKILL)
+        owner.wait(10)
+        assert owner_of(db) is None
+        assert db.with_name(db.name + "-lock").read_text() == f"{owner.pid}\n"
+    Ownership(db).release()
+
+
+def test_asking_makes_no_file_and_takes_no_lock(db):
+    """Not even for a moment: an engine that starts meanwhile must not be refused."""
+    assert owner_of(db) is None
+    assert not any(db.parent.iterdir())
+    with owner_elsewhere(db) as owner:
+        owner.stdin.close()
+        assert owner.stdout.readline() == "released\n"
+        before = len(os.listdir("/dev/fd"))
+        assert owner_of(db) is None
+        assert len(os.listdir("/dev/fd")) == before
+        assert seen_elsewhere(db) == "free"
+
+
+def test_the_owner_is_known_although_the_lock_file_was_removed(db):
+    """In this process; elsewhere nothing is left to see."""
+    db.touch()
+    with Ownership(db):
+        db.with_name(db.name + "-lock").unlink()
+        assert owner_of(db) == os.getpid()
+
+
+def test_an_owner_whose_number_cannot_be_read_is_one(db):
+    """Between taking the lock and writing its number, or in a file that somebody emptied."""
+    with owner_elsewhere(db) as owner:
+        os.truncate(db.with_name(db.name + "-lock"), 0)
+        assert owner_of(db) == owner.pid  # the system knows it too
