@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from web.serving import GatedRun, Server
+from web.serving import gated, serve
+
+__all__ = ["browser", "gated", "serve", "visit"]
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -70,29 +72,3 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 
         yield open_page
         assert not wrong
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Serve a database file."""
-    with ExitStack() as stack:
-
-        def begin(db: Any, **options: Any) -> Server:
-            server = Server(db, **options)
-            stack.callback(server.stop)
-            return server
-
-        yield begin
-
-
-@pytest.fixture
-def gated() -> Iterator[Callable[..., GatedRun]]:
-    """Begin a run whose tasks wait to be let go."""
-    with ExitStack() as stack:
-
-        def begin(*args: Any, **options: Any) -> GatedRun:
-            run = GatedRun(*args, **options)
-            stack.callback(run.finish)
-            return run
-
-        yield begin

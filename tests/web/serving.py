@@ -6,10 +6,13 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+import pytest
 
 import pipeloom
 from pipeloom.web.server import PageServer, bound_socket
@@ -141,3 +144,29 @@ class GatedRun:
         self.let_go()
         self.thread.join(LIMIT_S)
         assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Serve a database file."""
+    with ExitStack() as stack:
+
+        def begin(db: Any, **options: Any) -> Server:
+            server = Server(db, **options)
+            stack.callback(server.stop)
+            return server
+
+        yield begin
+
+
+@pytest.fixture
+def gated() -> Iterator[Callable[..., GatedRun]]:
+    """Begin a run whose tasks wait to be let go."""
+    with ExitStack() as stack:
+
+        def begin(*args: Any, **options: Any) -> GatedRun:
+            run = GatedRun(*args, **options)
+            stack.callback(run.finish)
+            return run
+
+        yield begin

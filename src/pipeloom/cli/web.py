@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import click
 
 from pipeloom.cli.options import db_option, verbose_option
+from pipeloom.text import clean
 
 
 @click.command(name="web")
@@ -28,18 +30,24 @@ def command(db: Path, host: str, port: int, opens: bool, verbose: int) -> int:  
             f"the page in the browser needs {error.name}: pip install 'pipeloom[web]'"
         ) from None
     if db.is_dir():
-        raise click.ClickException(f"--db {db}: is a directory: name a database file")
+        raise click.ClickException(f"--db {clean(db)}: is a directory: name a database file")
     try:
         sock = bound_socket(host, port)
     except AddressError as error:
         raise click.ClickException(str(error)) from None
 
     def announce(url: str) -> None:
-        click.echo(f"Showing {db} at {url}  (Ctrl-C ends it)")
+        click.echo(f"{clean(db)} is shown at {url} (Ctrl-C ends it)")
         if opens:
-            import webbrowser
-
-            webbrowser.open(url)
+            # In a thread of its own: starting a browser can take seconds, and a text browser never returns.
+            threading.Thread(target=_open, args=(url,), daemon=True).start()
 
     serve(db, sock, announce)
     return 0
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(url):
+        click.echo("No browser could be started here: open the address yourself.", err=True)

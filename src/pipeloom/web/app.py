@@ -151,7 +151,7 @@ def _heading(view: Any) -> str:
 
 def _place(name: str, content: Mapping[str, str]) -> Html:
     inside = Html(content.get(name, ""))
-    return tag("div", inside, id=name, data_part=True, tabindex=-1, role="alert" if name == "notice" else None)
+    return tag("div", inside, id=name, data_part=True, tabindex=-1, role="status" if name == "notice" else None)
 
 
 def events_address(view: Any) -> str:

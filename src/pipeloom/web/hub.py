@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
@@ -203,6 +203,17 @@ class Hub:
                 self._wake.wait(LOOK_S)  # a new viewer ends the pause
         finally:
             eye.close()
+            self._hand_over(
+                self.end_streams
+            )  # whatever ended the reader: a page that is not kept up must not say so
+
+    def _hand_over(self, call: Callable[..., None], *args: Any) -> None:
+        """Have the event loop call something."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # the loop has ended
+            self._stopping = True
 
     def _look(self, eye: _Eye, views: Mapping[View, _Watched]) -> None:
         self.looks += 1
@@ -230,12 +241,7 @@ class Hub:
             content = json.dumps({"part": name, "html": html, "now": round(time(), 1)})
             event = f"id: {self._boot}-{self._number}\ndata: {content}\n\n".encode()
             encoded[name] = (self._number, event)
-        loop = self._loop
-        assert loop is not None
-        try:
-            loop.call_soon_threadsafe(self._deliver, watched, encoded)
-        except RuntimeError:  # the loop has ended
-            self._stopping = True
+        self._hand_over(self._deliver, watched, encoded)
 
 
 class _Eye:

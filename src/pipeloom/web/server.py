@@ -112,7 +112,7 @@ class PageServer(uvicorn.Server):
         self._sock = sock
         self._announce = announce
         port = sock.getsockname()[1]
-        self.url = f"http://localhost:{port}/" if sock.family == socket.AF_INET else f"http://[::1]:{port}/"
+        self.url = f"http://127.0.0.1:{port}/" if sock.family == socket.AF_INET else f"http://[::1]:{port}/"
         self.pages = Pages(db_path, abort=self._abort, max_viewers=max_viewers)
         super().__init__(
             uvicorn.Config(
