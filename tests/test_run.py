@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from time import monotonic
 
 import pytest
 
@@ -212,6 +217,42 @@ def test_a_forked_child_cannot_speak_for_the_run(tmp_path, read):
     done = run(code, tmp_path)
     assert done.stdout.strip() == str({",".join(["WriterBrokenError"] * 3)})
     assert read(tmp_path / "out.db", "SELECT who, COUNT(*) FROM t") == [("parent", 20)]
+
+
+def test_a_run_waits_for_a_lock_at_its_beginning(db, caplog):
+    """Another program's write transaction delays it, visibly; nothing is lost."""
+    pipeloom.logger.propagate = True
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE theirs (n)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO theirs VALUES (1)")
+        with ThreadPoolExecutor(1) as pool:
+            run = pool.submit(pipeloom.map, abs, [1, 2], db=db, name="n")
+            deadline = monotonic() + 30
+            while "is locked by another process" not in caplog.text and monotonic() < deadline:
+                assert not run.done()
+            other.execute("COMMIT")
+            assert run.result(30).done == 2
+        assert other.execute("SELECT COUNT(*) FROM theirs").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_waits_for_a_lock_can_be_interrupted(tmp_path, db, number):
+    """One signal is enough while nothing has begun; the exit code is the promised one."""
+    (tmp_path / "job.py").write_text("import pipeloom\ndef main(): pipeloom.map(abs, [1], db='out.db', name='n')\n")
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipeloom", "run", "job.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert "WARNING" in process.stderr.readline()  # that it waits
+            process.send_signal(number)
+            rest = process.stderr.read()
+            assert "interrupted before anything was begun" in rest or number == signal.SIGTERM
+            assert "Traceback" not in rest
+        assert process.returncode in (130, -signal.SIGTERM, 128 + signal.SIGTERM)
+        assert (process.returncode == 130) == (number == signal.SIGINT)
 
 
 def test_the_third_interrupt_leaves_although_another_program_holds_the_lock(tmp_path):

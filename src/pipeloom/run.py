@@ -140,7 +140,11 @@ class Run:
             observer=self._on_commit if job.on_error == "stop" or job.retry is not None else None,
         )
         stack.push(self._leave)
-        self.writer.start()
+        try:
+            self.writer.start(give_up=lambda: self.signals.count > 0)
+        except StorageError:
+            self._look_for_interrupt()
+            raise
 
     def _open_run(self) -> RunLedger:
         job = self.job
@@ -153,9 +157,16 @@ class Run:
             expected=self.expected,
             retrying=job.retry is not None,
         )
-        run: RunLedger = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables))
+        run: RunLedger = self.writer.transact(
+            lambda ledger: ledger.open_run(spec, job.tables), self._look_for_interrupt
+        )
         self.run = run
         return run
+
+    def _look_for_interrupt(self) -> None:
+        """While the file is being opened, which another program's lock may hold up, the first signal ends it."""
+        if self.signals.count:
+            raise RunInterruptedError(f"interrupted before anything was begun ({clean(str(self.job.db))})")
 
     def _open_screen(self) -> Screen | None:
         if self.job.progress is False:
@@ -367,6 +378,10 @@ class Run:
             raise RunInterruptedError(
                 f"interrupted after {report.done:,} done: run it again to do the rest ({clean(report.db)})",
                 report,
+            )
+        if self.signals.count:
+            raise RunInterruptedError(
+                f"interrupted at its very end, with {report.done:,} done and stored ({clean(report.db)})", report
             )
         if self.work.fault is not None:
             raise self.work.fault

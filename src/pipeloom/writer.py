@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeloom.attempt import Attempt, Checkpoint
 from pipeloom.channel import Answer, Channel, give_back, settle, take
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
-from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_fatal
-from pipeloom.db.transaction import Transaction
+from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_busy, is_fatal
+from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.db.upkeep import Upkeep
 from pipeloom.errors import StorageError, WriterBrokenError
 from pipeloom.ledger import Applied, Ledger, mark_interrupted
@@ -133,25 +133,36 @@ class SQLiteWriter(threading.Thread):
 
     # --- any thread ---
 
-    def start(self) -> None:
+    def start(self, give_up: Callable[[], bool] | None = None) -> None:
         """Start the thread; return once the file is open and its schema ready, or raise why not.
+
+        While another program holds the file's lock this waits, and says so.
+
+        Args:
+            give_up: Asked ten times a second meanwhile; true ends the wait.
 
         Raises:
             StorageError: The file cannot be opened or used.
         """
         super().start()
-        self._ready.wait()
+        while not self._ready.wait(None if give_up is None else _TICK_S):
+            if give_up is not None and give_up():
+                self.abandon()
         if self.failure is not None and not hasattr(self, "_ledger"):
             self.join()
             raise self.failure
 
-    def ask(self, function: Callable[[Ledger], Any]) -> Any:
+    def ask(self, function: Callable[[Ledger], Any], look: Callable[[], None] | None = None) -> Any:
         """Run a function on the ledger in the writer's thread; blocks until everything said before is committed.
+
+        Args:
+            function: What to run.
+            look: Called four times a second meanwhile; raises to give up.
 
         Raises:
             WriterBrokenError: The writer died before it could answer.
         """
-        return self.request(function).result()
+        return self.request(function).result(look)
 
     def request(self, function: Callable[[Ledger], Any], *, early: bool = False) -> Request:
         """Like ``ask``, without waiting for the answer: call ``result()`` on what this returns.
@@ -167,7 +178,7 @@ class SQLiteWriter(threading.Thread):
             self._source.put(request)  # type: ignore[arg-type]
         return request
 
-    def transact(self, function: Callable[[Ledger], Any]) -> Any:
+    def transact(self, function: Callable[[Ledger], Any], look: Callable[[], None] | None = None) -> Any:
         """Like ``ask``, for a function that writes: in a transaction of its own."""
 
         def in_transaction(ledger: Ledger) -> Any:
@@ -180,7 +191,7 @@ class SQLiteWriter(threading.Thread):
                 raise
             return value
 
-        return self.ask(in_transaction)
+        return self.ask(in_transaction, look)
 
     def abandon(self) -> None:
         """Make the writer stop at once, whatever it waits for; what is committed stays."""
@@ -218,6 +229,18 @@ class SQLiteWriter(threading.Thread):
             self._drop_the_rest()
 
     def _open(self) -> None:
+        """Open the file; wait, visibly, while another program holds its lock."""
+        reminder = Reminder(self.db_path)
+        while True:
+            try:
+                self._open_now()
+                return
+            except StorageError as error:
+                if self._stopping or error.__cause__ is None or not is_busy(error.__cause__):
+                    raise
+            reminder.say()
+
+    def _open_now(self) -> None:
         inspect = check_schema if self._store_task_status else None
         conn = connect(self.db_path, wal=self._wal, durability=self._durability, inspect=inspect)
         try:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pipeloom.db.connection import is_busy
 from pipeloom.text import clean
 
-__all__ = ["Transaction"]
+__all__ = ["Reminder", "Transaction"]
 
 logger = logging.getLogger("pipeloom")
 
@@ -21,6 +21,23 @@ _REMIND_S: Final = 10.0
 # Python finds prepared statements by their text, and a prepared one is not asked about again: users' SQL must
 # not find these (see ledger.guard).
 _OWN: Final = " /* pipeloom */"
+
+
+class Reminder:
+    """Says, now and then, that another program's lock is waited for."""
+
+    def __init__(self, db_path: Path) -> None:
+        self._path = db_path
+        self._said_at: float | None = None
+
+    def say(self) -> None:
+        """Say it, if it was not said in the last ten seconds."""
+        now = monotonic()
+        if self._said_at is None or now - self._said_at >= _REMIND_S:
+            self._said_at = now
+            logger.warning(
+                "%s is locked by another process: waiting until it lets go; nothing is lost", clean(self._path)
+            )
 
 
 class Transaction:
@@ -91,7 +108,7 @@ class Transaction:
         self._conn.execute("RELEASE pipeloom_item" + _OWN)
 
     def _patiently(self, sql: str, params: Sequence[Any] = ()) -> None:
-        reminded_at: float | None = None
+        reminder = Reminder(self._path)
         while True:
             try:
                 self._conn.execute(sql, params)
@@ -103,9 +120,4 @@ class Transaction:
                     or (sql.startswith("COMMIT") and not self._conn.in_transaction)
                 ):
                     raise
-            now = monotonic()
-            if reminded_at is None or now - reminded_at >= _REMIND_S:
-                reminded_at = now
-                logger.warning(
-                    "%s is locked by another process: waiting until it lets go; nothing is lost", clean(self._path)
-                )
+            reminder.say()
