@@ -123,7 +123,7 @@ def test_errors_as_json(ran, ask):
 
 def test_errors_tells_of_the_kinds_it_does_not_show(ran, ask):
     """With what shows them."""
-    assert "… and 1 more kinds, 1 tasks: -n 2" in ask("errors", "--db", ran, "-n", 1)[1]
+    assert "… and one more kind, 1 task: -n 2" in ask("errors", "--db", ran, "-n", 1)[1]
 
 
 def test_no_failures_is_said_plainly(write, ask, db):

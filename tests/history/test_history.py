@@ -84,10 +84,22 @@ def test_tries_past_and_present(ran, opened):
         ("N3", [9]),
         ("in/N", [9, 8, 7]),
         ("nothing like it", []),
+        ("", []),
         ("\udcff", []),
         ("1" * 40, []),
     ],
-    ids=["number", "key", "key without prefix", "name", "part", "part of a key", "none", "no text", "too large"],
+    ids=[
+        "number",
+        "key",
+        "key without prefix",
+        "name",
+        "part",
+        "part of a key",
+        "none",
+        "nothing",
+        "no text",
+        "too large",
+    ],
 )
 def test_a_word_finds_tasks(ran, opened, word, found):
     """By number, else by key, else by name, else by a part of these."""

@@ -80,16 +80,20 @@ def _page(
 
     where = "" if run_id is None else f" in run {run_id}"
     kinds = "one kind" if len(groups) == 1 else f"{len(groups):,} kinds"
-    tasks = "1 task" if total == 1 else f"{total:,} tasks"
-    yield Text(f"{tasks} did not end well{where}, of {kinds}", style="bold")
+    yield Text(f"{_tasks(total)} did not end well{where}, of {kinds}", style="bold")
     for group in groups[:limit]:
         yield _group(group)
     if left := groups[limit:]:
-        yield f"\n… and {len(left):,} more kinds, {sum(group.count for group in left):,} tasks: -n {len(groups)}"
+        kinds = "one more kind" if len(left) == 1 else f"{len(left):,} more kinds"
+        yield f"\n… and {kinds}, {_tasks(sum(group.count for group in left))}: -n {len(groups)}"
     yield ""
     if groups[:limit]:
         yield Text(f"all about one of them: {shown.typed('show', db, groups[0].example.id)}", style="dim")
     yield f"to run them again: {words}"
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count:,} tasks"
 
 
 def _group(group: ErrorGroup) -> Text:

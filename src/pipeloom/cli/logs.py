@@ -32,6 +32,7 @@ _PAGE = 1000
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
+    metavar="N",
     callback=at_most,
     help="The last N records.",
 )

@@ -57,6 +57,7 @@ def limit_option(default: int, what: str) -> Callable[[F], F]:
         type=click.IntRange(min=0),
         default=default,
         show_default=True,
+        metavar="N",
         callback=at_most,
         help=f"How many {what}.",
     )

@@ -250,6 +250,8 @@ class History:
 
     def find(self, word: str) -> list[TaskRow]:
         """Return up to 20 tasks that a word means: a number, else a key, else a name, else a part of one."""
+        if not word:
+            return []
         word = storable(word)
         number = _number(word)
         if number is not None and (found := self._matching("t.id = :word", number)):
