@@ -109,7 +109,7 @@ class PseudoTerminal:
         deadline = monotonic() + limit_s
         while not met(self.text):
             ended = self.process.poll() is not None
-            assert self._read(0.05) or not ended, f"ended before {seen!r} was seen:\n{self.text}"
+            assert self.read(0.05) or not ended, f"ended before {seen!r} was seen:\n{self.text}"
             assert monotonic() < deadline, f"not seen in {limit_s} s: {seen!r}\n{self.text}"
         return self.text
 
@@ -121,13 +121,14 @@ class PseudoTerminal:
         """
         deadline = monotonic() + limit_s
         while self.process.poll() is None:
-            self._read(0.05)
+            self.read(0.05)
             assert monotonic() < deadline, f"still running after {limit_s} s:\n{self.text}"
-        while self._read(0.0):
+        while self.read(0.0):
             pass
         return self.process.returncode
 
-    def _read(self, wait_s: float) -> bool:
+    def read(self, wait_s: float) -> bool:
+        """Wait for a piece of output, but no longer than this; say whether there was one."""
         if not select.select([self._ours], [], [], wait_s)[0]:
             return False
         piece = os.read(self._ours, 65536)

@@ -2,81 +2,80 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
-import pty
-import struct
+import re
 import subprocess
 import sys
-import termios
 
-import pyte
 import pytest
+from pseudoterminal import PseudoTerminal
 
 import pipeloom
 from pipeloom import rlog
 
 PROGRAM = """
-import threading, pipeloom
+import sys, threading, pipeloom
+go_on = threading.Event()
+def hear():
+    with open("go"):                            # a pipe with a name: opens when the test opens it, too
+        go_on.set()
+threading.Thread(target=hear, daemon=True).start()
 together = threading.Barrier(6)
 def work(n, ctx):
-    ctx.progress(1, 2, "half [/red] \\x1b[2J way")
-    if n < 6:
-        together.wait(20)                       # six tasks stand side by side for a while
-        for _ in range(3):
-            ctx.query("SELECT 1")
-        threading.Event().wait(0.6)             # long enough for the screen to be drawn
-    if n == 7:
+    if n == 33:
         raise ValueError("bad \\x1b]0;title\\x07 news")
+    if n < 34:
+        return
+    ctx.progress(1, 2, "half [/red] \\x1b[2J way")
+    together.wait(20)                           # six tasks stand side by side until they are told to go on
+    go_on.wait(20)
 class Item(int):
     name = property(lambda self: f"[/x] \\x1b[2J item {int(self)} \\u202e" + "w" * 200)
-report = pipeloom.map(work, [Item(n) for n in range(40)], key=int, db=DB, workers=6, on_error="collect")
+report = pipeloom.map(work, [Item(n) for n in range(40)], key=int, db="out.db", workers=6, on_error="collect")
 print(report)
 """
 
 
-def frames(code: str, columns: int, rows: int) -> list[list[str]]:
-    """Run a program in a terminal of this size; return the screen after each piece of output."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(TERM="xterm-256color", COLUMNS=str(columns), LINES=str(rows))
-        os.execv(sys.executable, [sys.executable, "-c", code])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    screen = pyte.Screen(columns, rows)
-    stream = pyte.ByteStream(screen)
-    seen = []
-    while True:
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        stream.feed(piece)
-        seen.append([line.rstrip() for line in screen.display])
-    _, status = os.waitpid(child, 0)
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0, "\n".join(seen[-1]) if seen else "no output"
-    return seen
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 50), (40, 10)])
+def test_the_live_region_in_the_middle_and_at_the_end(tmp_path, columns, rows):
+    """At three sizes: what fits is shown, foreign text is harmless, nothing scrolls away, the end is tidy."""
+    os.mkfifo(tmp_path / "go")
+    command = [sys.executable, "-c", PROGRAM]
+    with PseudoTerminal(command, columns=columns, rows=rows, cwd=tmp_path) as terminal:
+        fit = min(6, rows - 4)
 
+        def is_in_the_middle(text):
+            return text.count("▸") == fit and text.count(" 50 %") == fit and "1 failed" in text
 
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 10)])
-def test_live_region_shows_counts_running_tasks_and_failures(db, columns, rows):
-    """At two sizes: what fits is shown, foreign text is harmless, nothing scrolls away."""
-    seen = frames(f"DB = {str(db)!r}\n" + PROGRAM, columns, rows)
+        terminal.until(is_in_the_middle)
+        lines = terminal.lines
+        assert lines[0].startswith("work  ━")
+        assert lines[0].endswith(" 34/40  85 %")
+        assert lines[1].startswith("  33 done · 1 failed · ")
+        for line in lines[2 : 2 + fit]:
+            assert line.startswith(r"  ▸ [/x] \x1b[")
+            assert " 50 %  " in line
+        if columns >= 80:
+            assert all(r"half [/red] \x1b" in line for line in lines[2 : 2 + fit])
+            assert lines[8].startswith(r"  ✗ [/x] \x1b[2J item 33 \u202e")
+        if columns == 200:
+            assert lines[8].endswith(r"bad \x1b]0;title\x07 news")
+            assert not any(lines[9:])
 
-    running = [frame for frame in seen if sum("▸" in line for line in frame) >= min(6, rows - 5)]
-    assert running, "no frame showed the running tasks"
-    frame = running[-1]
-    assert frame[0].startswith("work")
-    assert "/40" in frame[0]
-    assert any("50 %" in line for line in frame)
-    assert any(r"[/x] \x1b" in line for line in frame)
-    last = "\n".join(seen[-1])
-    assert "39 done" in last
-    assert r"bad \x1b]0;title" in last
-    assert not any("▸" in line for line in seen[-1])
+        with open(tmp_path / "go", "w"):
+            code = terminal.finish()
+
+        assert code == 0
+        text = terminal.text
+        assert "▸" not in text
+        assert re.search(r"^work  ━+ 40/40 100 %$", text, re.MULTILINE)
+        assert re.search(r"^  39 done · 1 failed · ", text, re.MULTILINE)
+        assert re.search(r"^work: 39 done, 1 failed in ", text, re.MULTILINE)
+        assert r"bad \x1b]0;title" in text
+        assert not terminal.screen.cursor.hidden
+        assert terminal.modes() == terminal.modes_before
+        assert b"\x1b]0;title" not in terminal.raw
 
 
 def test_a_pipe_gets_plain_lines_and_no_escape_sequences(db):

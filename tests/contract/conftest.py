@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import queue
-import select
 import signal
 import sqlite3
-import struct
 import subprocess
 import sys
-import termios
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
-import pyte
 import pytest
 from click.testing import CliRunner
+from pseudoterminal import PseudoTerminal
 
 from pipeloom import SENTINEL, SQLiteWriter
 from pipeloom.cli import cli
@@ -164,40 +159,17 @@ def terminal(tmp_path, heard):
     """
 
     def run(program, *, steps=(), columns=100, rows=30, limit_s=LIMIT_S):
-        ours, theirs = os.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        size = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(rows)}
-        screen = pyte.Screen(columns, rows)
-        stream = pyte.ByteStream(screen)
-        began, raw, steps = monotonic(), bytearray(), list(steps)
-        with subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=os.environ | size,
-        ) as process:  # fmt: skip
-            os.close(theirs)
-            try:
-                while (left := began + limit_s - monotonic()) > 0:
-                    if not select.select([ours], [], [], left)[0]:
-                        break
-                    try:
-                        piece = os.read(ours, 65536)
-                    except OSError:  # the other side is closed
-                        break
-                    if not piece:
-                        break
-                    raw += piece
-                    stream.feed(piece)
-                    if steps and any(steps[0][0] in line for line in screen.display):
-                        steps.pop(0)[1](process)
-                process.wait(max(0.1, began + limit_s - monotonic()))
-            except subprocess.TimeoutExpired:
-                pytest.fail(f"still running after {limit_s} s:\n" + "\n".join(screen.display))
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                os.close(ours)
-        lines = [line.rstrip() for line in screen.display]
-        return Session(lines, raw.decode(errors="replace"), monotonic() - began, process.returncode)
+        began = monotonic()
+
+        def left_s():
+            return began + limit_s - monotonic()
+
+        with PseudoTerminal([sys.executable, "-c", program], columns=columns, rows=rows, cwd=tmp_path) as there:
+            for seen, act in steps:
+                there.until(seen, left_s())
+                act(there.process)
+            code = there.finish(left_s())
+            return Session(there.lines, there.raw.decode(errors="replace"), monotonic() - began, code)
 
     return run
 

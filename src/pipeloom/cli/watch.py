@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from pipeloom.cli.options import db_option, verbose_option
+from pipeloom.text import clean
 
 
 @click.command(name="watch")
@@ -23,8 +24,9 @@ def command(db: Path, as_json: bool, verbose: int) -> int:  # noqa: ARG001 - ver
     On a terminal: arrow keys select, Enter opens, Tab shows other pages, ? lists the keys, q quits. Elsewhere a
     plain line every few seconds.
     """
-    if db.is_dir():
-        raise click.UsageError(f"{db}: is a directory: name a database file")
+    if str(db) == ":memory:" or db.is_dir():
+        what = "is a directory" if db.is_dir() else "is in the memory of another process"
+        raise click.UsageError(f"{clean(db)}: {what}: name a database file")
     if not as_json and _is_screen():
         return _live(db)
     from pipeloom.cli.watching.plain import watch_json, watch_lines
