@@ -8,6 +8,7 @@ tasks that are done in a file of its own; an end of the run notes all. What is n
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pipeloom
@@ -61,7 +62,7 @@ def load(
             time.sleep(pause_s)
         return {"task": task}
 
-    print("begun", os.getpid(), flush=True)
+    print("begun", flush=True)
     report = pipeloom.map(
         work, range(count), db=db, name=NAME, workers=workers, durability=durability, tables=TABLES, progress=False
     )
@@ -70,8 +71,9 @@ def load(
 
 
 def pipeline(
-    db: str, acks: str = "", count: int = 24, workers: int = 2, durability: str = "full", wal: bool = False
-) -> pipeloom.RunReport:
+    db: str, acks: str = "", count: int = 24, workers: int = 2, durability: str = "full", wal: bool = False,
+    pause_s: float = 0.0,
+) -> pipeloom.RunReport:  # fmt: skip
     """``run_pipeline`` with keys, by default on a rollback journal."""
     noted = Acks(acks)
 
@@ -79,11 +81,112 @@ def pipeline(
         write_rows(task, ctx)
         if acks:
             noted.note(ctx)
+        if pause_s:
+            time.sleep(pause_s)
 
-    print("begun", os.getpid(), flush=True)
+    print("begun", flush=True)
     report = pipeloom.run_pipeline(
         range(count), db, worker_fn=work, name=NAME, key=int, resume=True, workers=workers, wal=wal,
         durability=durability, tables=TABLES, progress=False,
     )  # fmt: skip
     noted.write(list(range(count)))
     return report
+
+
+def bulky(db: str, megabytes: int) -> pipeloom.RunReport:
+    """Write much, to a table of its own."""
+
+    def work(number: int, ctx: pipeloom.TaskContext) -> None:
+        ctx.write("bulk", ({"number": number, "body": bytes(10_000)} for _ in range(100)))
+
+    return pipeloom.map(work, range(megabytes), db=db, workers=2, name="bulky", resume=False, progress=False)
+
+
+def nested(db: str) -> pipeloom.RunReport:
+    """Start a second run on the same file from inside a task."""
+
+    def work(_: int) -> str:
+        try:
+            pipeloom.map(str, [1], db=db, progress=False)
+        except pipeloom.DatabaseInUseError as error:
+            return type(error).__name__
+        return "was let in"
+
+    report = pipeloom.map(work, [0], db=db, name="nested", progress=False)
+    print(dict(report.results()))
+    return report
+
+
+def forking(db: str, acks: str = "", stays: bool = False, count: int = 12) -> pipeloom.RunReport:
+    """Tasks that fork: the children leave, come back as if they were the task, or outlive everybody."""
+    noted = Acks(acks)
+
+    def work(task: int, ctx: pipeloom.TaskContext) -> int:
+        write_rows(task, ctx)
+        child = os.fork()
+        if child == 0:
+            if stays:
+                time.sleep(60)
+                os._exit(0)
+            try:
+                ctx.write("items", {"task": task, "i": -1, "text": "from the child"})
+            finally:
+                if task % 2:
+                    os._exit(0)
+            return -1  # comes back, as if it were the task
+        if stays:
+            noted.write([child])
+        os.waitpid(child, 0)
+        return task
+
+    return pipeloom.map(work, range(count), db=db, name=NAME, workers=2, tables=TABLES, progress=False)
+
+
+def doing(db: str, acks: str, what: str) -> pipeloom.RunReport:
+    """Tasks that do one thing for long."""
+    noted, never = Acks(acks), threading.Event()
+
+    def work(task: int, ctx: pipeloom.TaskContext) -> None:
+        noted.write([task])
+        if what == "sleeping":
+            time.sleep(1)
+        elif what == "computing":
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                sum(range(10_000))
+        elif what == "asking":
+            while True:
+                ctx.query("SELECT COUNT(*) FROM task_runs")
+                ctx.check()
+        elif what == "looking":
+            for _ in ctx.track(range(10_000)):
+                time.sleep(0.01)
+        elif what == "waiting":
+            never.wait(1)  # a C call
+        elif what == "stuck":
+            never.wait()
+
+    print("begun", os.getpid(), flush=True)
+    return pipeloom.map(work, range(1000), db=db, name="doing", workers=4, progress=False)
+
+
+def in_a_thread(db: str, acks: str, count: int, dies: bool = False) -> None:
+    """A run in a thread of its own; the main thread waits, or dies."""
+    thread = threading.Thread(target=load, args=(db, acks, count), kwargs={"pause_s": 0.01})
+    thread.start()
+    if dies:
+        raise RuntimeError("the main thread dies")
+    thread.join()
+
+
+def unclosed_writer(db: str) -> None:
+    """The low-level writer, without its SENTINEL."""
+    import queue
+    from pathlib import Path
+
+    source: queue.Queue[pipeloom.Msg] = queue.Queue()
+    pipeloom.SQLiteWriter(Path(db), source).start()
+    at = "2026-01-31T12:00:00+00:00"
+    for number in range(1, 5001):
+        source.put(pipeloom.MsgTaskStarted(number, f"task {number}", at))
+        source.put(pipeloom.MsgTaskFinished(number, "done", at))

@@ -139,7 +139,7 @@ def test_the_file_goes_away_under_the_run(start, tmp_path, deed):
     acks = tmp_path / "acks"
     child = start(product("load", db=db, acks=acks, count=100_000, pause_s=0.01))
     child.begun()
-    until(lambda: acknowledged(acks), "something is done")
+    until(lambda: acknowledged(acks), "something is done", child)
     newcomer = b""
     if deed == "removed":
         db.unlink()

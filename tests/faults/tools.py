@@ -162,10 +162,11 @@ def children() -> Iterator[Start]:
             child.close()
 
 
-def until(question: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-    """Ask again and again until the answer is true; fail when it never is."""
+def until(question: Callable[[], Any], what: str, child: Child | None = None, limit_s: float = LIMIT_S) -> Any:
+    """Ask again and again until the answer is true; fail when it never is, or when ``child`` ends before."""
     deadline = monotonic() + limit_s
     while not (answer := question()):
+        assert child is None or child.process.poll() is None, f"ended before: {what}\n{child.wait()}"
         assert monotonic() < deadline, f"not in {limit_s} s: {what}"
         sleep(0.005)
     return answer
