@@ -22,7 +22,12 @@ VERDICT = Verdict(programs.rows_of)
 COUNT = 60
 Command = Callable[..., list[str]]
 BUSY = {"count": COUNT, "workers": 4, "pause_s": 0.01}  # about 0.2 s of work
-EXPECTED = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: -signal.SIGTERM}
+EXPECTED = {signal.SIGINT: 128 + signal.SIGINT, signal.SIGTERM: 128 + signal.SIGTERM}
+
+
+def as_a_shell_says(code: int) -> int:
+    """A process that died of a signal, as one may whose run is over: what a shell says of it."""
+    return 128 - code if code < 0 else code
 
 
 def interrupted(
@@ -42,6 +47,7 @@ def interrupted(
         child.process.send_signal(number)
         sleep(gap_s)
     code, out, err = child.wait(20)
+    code = as_a_shell_says(code)
     if "Traceback" in err:
         raise UnsoundError(f"a traceback:\n{err}")
     stored = VERDICT.at_rest(db, acknowledged(acks))
