@@ -62,7 +62,7 @@ def load(
             time.sleep(pause_s)
         return {"task": task}
 
-    print("begun", flush=True)
+    print("begun", os.getpid(), flush=True)
     report = pipeloom.map(
         work, range(count), db=db, name=NAME, workers=workers, durability=durability, tables=TABLES, progress=False
     )
@@ -84,7 +84,7 @@ def pipeline(
         if pause_s:
             time.sleep(pause_s)
 
-    print("begun", flush=True)
+    print("begun", os.getpid(), flush=True)
     report = pipeloom.run_pipeline(
         range(count), db, worker_fn=work, name=NAME, key=int, resume=True, workers=workers, wal=wal,
         durability=durability, tables=TABLES, progress=False,
