@@ -46,7 +46,9 @@ def going_on(db):
 
 REAL = """
 import sys, threading
+from pathlib import Path
 import pipeloom
+asked = Path(sys.argv[1] + "-cancel")
 def fn(number, ctx):
     ctx.write("t", {"n": number})
     if number == 2:
@@ -54,7 +56,10 @@ def fn(number, ctx):
         while sys.argv[2] == "cancel":
             ctx.check()
             threading.Event().wait(0.01)
-        threading.Event().wait(1)
+        while not asked.exists():
+            threading.Event().wait(0.01)
+        while asked.exists():  # the run takes it away when it has read it
+            threading.Event().wait(0.01)
 try:
     pipeloom.map(fn, range(100_000_000), name="n", db=sys.argv[1], workers=1, progress=False)
 except pipeloom.RunInterruptedError as interrupted:

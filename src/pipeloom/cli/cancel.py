@@ -64,10 +64,7 @@ def _wait(history: History, run: RunRow, name: str, timeout_s: float) -> int:
     from pipeloom.db import owner_of
 
     until = monotonic() + timeout_s
-    while True:
-        now = history.run(run.run_id)
-        if now is None or not history.is_alive(now):
-            break
+    while history.is_alive(run):
         if monotonic() > until:
             click.echo(
                 f"pipeloom: {name} has not ended within {timeout_s:g} s: it stops when its running tasks end; "
@@ -76,7 +73,8 @@ def _wait(history: History, run: RunRow, name: str, timeout_s: float) -> int:
             )
             return 1
         sleep(_GLANCE_S)
-    if now is None:
+    now = history.run(run.run_id)
+    if now is None:  # somebody has deleted its row
         say(f"{name} has ended")
     else:
         counts = ", ".join(

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from pipeloom.db import SCHEMA_VERSION, connect_readonly, owner_of, storage_error
+from pipeloom.db import SCHEMA_VERSION, connect_readonly, owner_of
 from pipeloom.db.connection import is_busy
 from pipeloom.db.place import check_file
 from pipeloom.db.schema import schema_version
@@ -105,8 +105,11 @@ class _Examination:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
                 return [self._late(name)]
-            said = clean(str(storage_error(error, self._path.name)))
-            return [Finding(name, "note" if is_busy(error) else "BAD", said)]
+            code = getattr(error, "sqlite_errorname", type(error).__name__)
+            if is_busy(error):
+                return [Finding(name, "note", f"not looked at: another program holds the lock ({code})")]
+            advice = "restore a copy, or save what can be read with `sqlite3 FILE .recover`"
+            return [Finding(name, "BAD", f"the check ended at: {clean(error, 100)} ({code})", advice)]
         except (TypeError, ValueError, OverflowError) as error:
             text = f"a column of the ledger holds what does not belong there ({clean(error, 100)})"
             return [
