@@ -366,6 +366,14 @@ def test_foreign_text_obeys_nobody(write, ask, db):
             assert "[red]" in out or words == ("runs",)
 
 
+def test_a_terminal_without_these_letters_shows_their_escapes(ran):
+    """Latin-1, ASCII: what cannot be shown is no error."""
+    done = typed("errors", "--db", ran, PYTHONIOENCODING="ascii")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 \\xd7 ValueError" in done.stdout
+
+
 @pytest.mark.parametrize("command", [*LISTS, "show"])
 def test_eighty_columns_are_enough(ran, command):
     """Tables fit; colours appear on a terminal only."""

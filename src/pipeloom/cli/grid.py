@@ -51,11 +51,11 @@ class Grid:
         ]
         giving = [place for place, gives in enumerate(self._gives) if gives]
         over = sum(widths) + _GAP * (len(widths) - 1) - room
-        for left, place in enumerate(giving):
-            if over > 0:
-                # Each but the last gives half of what it has, and no more than is asked for.
-                least = widths[place] // 2 if left < len(giving) - 1 else 0
-                given = min(over, widths[place] - max(least, min(widths[place], _LEAST)))
+        # Each but the last keeps half of what it has, as long as that is enough.
+        least = [max(widths[place] // 2, _LEAST) for place in giving[:-1]] + [_LEAST]
+        for floors in (least, [_LEAST] * len(giving)):
+            for place, floor in zip(giving, floors, strict=True):
+                given = max(min(over, widths[place] - floor), 0)
                 widths[place] -= given
                 over -= given
         return widths

@@ -1,0 +1,62 @@
+"""A table that fits: who gives way, and letters that are two cells wide."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from pipeloom.cli.grid import Grid
+
+ROWS = [
+    ("1", "short", ("done", "green"), "a message of some length that gives way"),
+    ("20", "a-name-that-is-too-long.csv", Text("error"), ""),
+    ("3", "数据文件-一二三", "running 5 %", "短い"),
+]
+
+
+def drawn(width, rows=ROWS, **options):
+    """Return the lines of a table on a console of this width."""
+    out = io.StringIO()
+    Console(file=out, width=width).print(Grid([">id", "~task", "status", "~message"], rows, **options))
+    return out.getvalue().splitlines()
+
+
+def test_where_there_is_room_nothing_is_cut():
+    """Columns as wide as what they hold, and no spaces at the end."""
+    assert drawn(120) == [
+        "id  task                         status       message",
+        " 1  short                        done         a message of some length that gives way",
+        "20  a-name-that-is-too-long.csv  error",
+        " 3  数据文件-一二三              running 5 %  短い",
+    ]
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 79])
+def test_names_and_messages_give_way_and_nothing_else_does(width):
+    """Down to what is still of use."""
+    from rich.cells import cell_len
+
+    lines = drawn(width)
+
+    assert all(cell_len(line) <= width for line in lines)
+    assert all(
+        word in line
+        for word, line in zip(("status", "done", "error", "running 5 %"), lines, strict=True)
+        if width > 38
+    )
+    assert any("…" in line for line in lines)
+
+
+def test_an_indent_counts():
+    """Before each line, within the width."""
+    lines = drawn(50, indent=2)
+
+    assert all(line.startswith("  ") and len(line) <= 50 for line in lines)
+
+
+def test_no_rows_are_a_head():
+    """And no error."""
+    assert drawn(50, []) == ["id  task  status  message"]
