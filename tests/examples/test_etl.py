@@ -91,6 +91,13 @@ def test_a_second_call_asks_for_new_pages_and_refresh_for_all(server, db, read):
     assert read(db, "SELECT name FROM things ORDER BY id") == [("A",), ("b",), (None,), ("d",)]
 
 
+def test_a_long_url_and_one_that_is_given_twice(server, db):
+    """Keys of over 512 characters are shortened; a URL is asked once."""
+    url = f"{server.url}?x={'y' * 600}"
+    assert etl.main([url, url], db).done == 2
+    assert etl.main([url], db).skipped == 2
+
+
 def test_a_plain_list_is_one_page(server, db, read):
     """Of another table, with a key of two columns."""
     server.pages = [[{"a": 1, "b": 1, "n": 1}, {"a": 1, "b": 2, "n": 2}, {"a": 1, "b": 1, "n": 3}]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import sys
 
 import pytest
 
@@ -83,6 +84,17 @@ def test_a_second_call_writes_what_is_missing(folder, tmp_path, write):
     (folder / "sub" / "c.bin").write_bytes(b"more")
     assert (write().done, write().skipped) == (2, 3)
     assert outputs_of(tmp_path) == inputs_of(folder)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take UTF-8 only")
+def test_names_that_are_no_text(folder, tmp_path, write):
+    """File systems take any bytes; what is missing is noticed then, too."""
+    (folder / os.fsdecode(b"caf\xe9.bin")).write_bytes(b"latin")
+    write()
+    output = tmp_path / "to" / os.fsdecode(b"caf\xe9.bin.gz")
+    assert gzip.decompress(output.read_bytes()) == b"latin"
+    output.unlink()
+    assert (write().done, write().skipped) == (1, 4)
 
 
 def test_verify_reads_the_outputs(tmp_path, folder, write):

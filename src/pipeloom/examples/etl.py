@@ -72,7 +72,9 @@ def main(
     columns = tuple(name for name in (key.split(",") if isinstance(key, str) else key) if name)
     if not columns:
         raise ValueError("key: name at least one column")
-    resources = [resource_for(url, table, columns) for url in ([urls] if isinstance(urls, str) else urls)]
+    resources = [
+        resource_for(url, table, columns) for url in dict.fromkeys([urls] if isinstance(urls, str) else urls)
+    ]
     if resources:
         return load_all(resources, db, refresh=refresh, retries=retries, workers=workers)
     from pipeloom.examples.practice import find_files, serve
@@ -129,7 +131,7 @@ def load_all(
         timeout=_PAGE_S,
         resume=False,  # there may be more of them than last time
     )
-    found = dict(counted.results())
+    found = {result["name"]: result for _, result in counted.results()}
     pages = [Page(resource, n) for resource in resources for n in range(1, found[resource.name]["pages"] + 1)]
     return pipeloom.map(
         load_page,
@@ -155,7 +157,11 @@ def look(resource: Resource) -> dict[str, Any]:
     for row in checked(answer["items"], resource.key):
         for name, value in row.items():
             columns.setdefault(name, set()).add(type(value))
-    return {"pages": pages, "columns": {name: _kind(types) for name, types in columns.items()}}
+    return {
+        "name": resource.name,
+        "pages": pages,
+        "columns": {name: _kind(types) for name, types in columns.items()},
+    }
 
 
 def _kind(types: set[type]) -> str:
@@ -164,7 +170,7 @@ def _kind(types: set[type]) -> str:
     return "int" if types and types <= {int, bool} else "float" if types and types <= {int, float} else "text"
 
 
-def tables_for(resources: list[Resource], found: dict[str | int, Any], db: Path) -> dict[str, dict[str, type]]:
+def tables_for(resources: list[Resource], found: dict[str, Any], db: Path) -> dict[str, dict[str, type]]:
     """Return the tables that are missing, with the columns of first pages: no matter which page comes first."""
     with closing(connect_readonly(db)) as conn:
         existing = {name.lower() for (name,) in conn.execute("SELECT name FROM sqlite_master").fetchall()}

@@ -75,7 +75,7 @@ def main(
     names = find(folder, to, db)
     make_folder(to)
     written = written_before(db)
-    jobs = [job_for(folder, to, name, written.get(name), verify=verify) for name in names]
+    jobs = [job_for(folder, to, name, written.get(storable(name)), verify=verify) for name in names]
     return pipeloom.map(write, jobs, db=db, name=_NAME, key=str, workers=workers)
 
 

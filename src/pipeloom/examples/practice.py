@@ -119,7 +119,7 @@ class PracticeServer(ThreadingHTTPServer):
         of_files = dict(zip((f"/files/{quote(name)}" for name in self.files), ("busy", "broken off"), strict=False))
         if path.startswith("/files/"):
             return of_files.get(path)
-        return {0: "busy", 1: "broken off"}.get(zlib.crc32(path.encode()) % 6)
+        return {0: "busy", 1: "broken off"}.get(zlib.crc32(path.encode()) % 8)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent when a client leaves in the middle."""
