@@ -17,12 +17,13 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urldefrag, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 import pipeloom
 from pipeloom import Retry, TaskContext
@@ -166,9 +167,8 @@ def _kept(job: Job) -> tuple[int, str]:
 def _asked(job: Job, headers: dict[str, str]) -> Any:
     """Ask, and return the answer as soon as it begins."""
     local = urlsplit(job.address).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
     try:
-        return opener.open(Request(job.address, headers=headers), timeout=_IDLE_S)
+        return _opener(local).open(Request(job.address, headers=headers), timeout=_IDLE_S)
     except HTTPError as error:
         error.close()
         if error.code == 416:  # what is there is no beginning of what the server has now
@@ -237,6 +237,12 @@ def _read(answer: Any) -> bytes:
     except (OSError, HTTPException) as error:
         raise TryAgainError(f"broken off: {error}") from error
     return content
+
+
+@cache
+def _opener(local: bool) -> OpenerDirector:
+    """Return what opens URLs, made once since it loads certificates; for this machine itself without a proxy."""
+    return build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
 
 
 class _HttpOnly(HTTPRedirectHandler):

@@ -12,12 +12,13 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 import pipeloom
 from pipeloom import Retry, TaskContext
@@ -225,10 +226,9 @@ def ask(url: str, page: int) -> dict[str, Any]:
 def get(url: str) -> bytes:
     """Return what is at a URL."""
     local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
     request = Request(url, headers={"Accept": "application/json", "User-Agent": "pipeloom-example"})
     try:
-        with opener.open(request, timeout=_IDLE_S) as answer:
+        with _opener(local).open(request, timeout=_IDLE_S) as answer:
             content: bytes = answer.read(_LARGEST + 1)
             promised = answer.headers.get("Content-Length", "")
     except HTTPError as error:
@@ -244,6 +244,12 @@ def get(url: str) -> bytes:
     if promised.isdecimal() and len(content) < int(promised):
         raise TryAgainError(f"broken off after {len(content):,} of {promised} bytes")
     return content
+
+
+@cache
+def _opener(local: bool) -> OpenerDirector:
+    """Return what opens URLs, made once since it loads certificates; for this machine itself without a proxy."""
+    return build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
 
 
 class _HttpOnly(HTTPRedirectHandler):
