@@ -102,8 +102,9 @@ class Run:
     def execute(self) -> RunReport:
         """Open, run, close; raise or return what came of it."""
         job = self.job
-        with Signals(lambda count: self.events.put(("signal", count))) as self.signals:
-            with ExitStack() as stack:
+        self.signals = Signals(lambda count: self.events.put(("signal", count)))
+        try:
+            with self.signals, ExitStack() as stack:
                 if str(job.db) != MEMORY:
                     check_place(job.db)
                     stack.callback(Ownership(job.db).release)
@@ -122,6 +123,8 @@ class Run:
                 elapsed_s = monotonic() - self.began
                 self._close(run, status, elapsed_s)
             report = report_of(run, status, elapsed_s, job.pipeline, str(job.db))
+        finally:
+            self.signals.pass_on()
         return self._conclude(report)
 
     # --- open ---
@@ -373,7 +376,6 @@ class Run:
             raise WriterBrokenError(f"the writer died: {clean(failure)}") from failure
 
     def _conclude(self, report: RunReport) -> RunReport:
-        self.signals.pass_on()
         if report.status in ("interrupted", "cancelled"):
             raise RunInterruptedError(
                 f"interrupted after {report.done:,} done: run it again to do the rest ({clean(report.db)})",

@@ -29,7 +29,7 @@ class Signals:
         self._notify = notify
         self._previous: dict[signal.Signals, Any] = {}
         self.count = 0
-        self.received: int | None = None
+        self.terminated = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -43,7 +43,7 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
-        self.received = self.received or number
+        self.terminated = self.terminated or number == signal.SIGTERM
         if self.count >= 3:
             raise KeyboardInterrupt
         self._notify(self.count)
@@ -55,5 +55,5 @@ class Signals:
 
     def pass_on(self) -> None:
         """After the end: let a SIGTERM do what it would have done without us."""
-        if self.received == signal.SIGTERM:
+        if self.terminated:
             signal.raise_signal(signal.SIGTERM)
