@@ -90,7 +90,7 @@ def test_keys_select_open_and_turn_pages(db, watch, held):
     terminal.until(lambda text: "test_live" in text or "conftest.py" in text)  # where, now that there is room
     assert terminal.lines[-1].startswith("q quit")
     terminal.type("\t\x1b[B\r")
-    terminal.until("command  ")
+    terminal.until("inputs  8 of 8")
     terminal.type("q?")
     terminal.until("Keys")
     terminal.type("qq")

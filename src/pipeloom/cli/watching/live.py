@@ -6,6 +6,7 @@ So neither a lock nor a slow disk holds up a key.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -14,12 +15,13 @@ from pipeloom.cli.watching.drawing import draw
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.cli.watching.source import Source, Want
 from pipeloom.cli.watching.terminal import Terminal
-from pipeloom.cli.watching.view import Frame, View, press
+from pipeloom.cli.watching.view import View, press
 
 __all__ = ["watch_live"]
 
 _TICK_S: Final = 0.25
 _SOON_S: Final = 0.02  # until what was just asked for has been read
+_PATIENCE_S: Final = 0.5  # for that
 
 
 class Reading:
@@ -79,18 +81,26 @@ def watch_live(path: Path) -> None:
 
 
 def _watch(reading: Reading, terminal: Terminal) -> None:
-    view, frame = View(), Frame(())
+    view, want, asked_at = View(), Want(), monotonic()
+    pending: deque[str] = deque()
     while not view.over:
         width, height = terminal.size()
-        want = Want(view.page, view.opened, max(height, 10))
-        reading.want(want)
+        wanted = Want(view.page, view.opened, max(height, 10))
+        if wanted != want:
+            want, asked_at = wanted, monotonic()
+            reading.want(want)
         if reading.failed is not None:
             raise reading.failed
         answered, snapshot = reading.latest
         frame = draw(snapshot, view, width, height, monotonic(), has_keys=terminal.has_keys)
-        terminal.show(frame.lines)
-        for key in terminal.keys(_TICK_S if answered == want else _SOON_S):
+        # A key acts on what its typist means to see: whoever types fast waits until the new page has been read.
+        settled = answered == want or monotonic() - asked_at > _PATIENCE_S
+        if pending and settled:
+            key = pending.popleft()
             if key == "redraw":
                 terminal.redraw()
             else:
                 view = press(view, key, frame)
+            continue
+        terminal.show(frame.lines)
+        pending += terminal.keys(_TICK_S if settled else _SOON_S)
