@@ -28,7 +28,8 @@ from pipeloom.attempt import Attempt
 from pipeloom.channel import Channel
 from pipeloom.context import Port
 from pipeloom.db import Durability, Ownership, cancel
-from pipeloom.db.connection import MEMORY, check_place
+from pipeloom.db.connection import MEMORY
+from pipeloom.db.place import check_file_system, check_place
 from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import ThreadExecutor
 from pipeloom.feed import Feed
@@ -38,7 +39,7 @@ from pipeloom.messages import SENTINEL, Handler
 from pipeloom.report import RunReport, RunStatus, report_of
 from pipeloom.retry import Retry
 from pipeloom.signals import Signals
-from pipeloom.text import clean
+from pipeloom.text import clean, describe
 from pipeloom.work import Call, Work
 from pipeloom.writer import SQLiteWriter
 
@@ -107,6 +108,7 @@ class Run:
             with self.signals, ExitStack() as stack:
                 if str(job.db) != MEMORY:
                     check_place(job.db)
+                    check_file_system(job.db, wal=job.wal)
                     stack.callback(Ownership(job.db).release)
                     cancel.clear(job.db)  # meant for a run that has ended
                 self._open_writer(stack)
@@ -174,10 +176,14 @@ class Run:
     def _open_screen(self) -> Screen | None:
         if self.job.progress is False:
             return None
-        from pipeloom.rlog import console
-        from pipeloom.screen import screen_for
+        try:
+            from pipeloom.rlog import console
+            from pipeloom.screen import screen_for
 
-        return screen_for(self.job.title, self.expected, console)
+            return screen_for(self.job.title, self.expected, console)
+        except Exception as error:  # such as no file descriptor left to import it with
+            logger.warning("there is no screen, the run goes on: %s", describe(error))
+            return None
 
     # --- feed and drain ---
 
