@@ -80,6 +80,9 @@ def test_the_program_can_be_copied_and_run(name, plain, typed, tmp_path):
         (["download", "file:///etc/passwd"], 2, "only http:// and https://"),
         (["download", "--from", "nowhere"], 2, "nowhere: cannot be read: No such file"),
         (["download", "http://127.0.0.1:1/x", "--retries", "0"], 1, "Connection refused"),
+        (["download", "http://127.0.0.1:1/x", "--db", "no/such.db"], 3, "the directory"),
+        (["download", "http://127.0.0.1:1/x", "--to", "full/t.csv/x"], 2, "full/t.csv is none"),
+        (["file-writer", "full", "--db", "no/such.db"], 3, "the directory"),
         (["file-writer", "nowhere"], 2, "nowhere: no such folder"),
         (["file-writer", "full", "--to", "full/t.csv"], 2, "full/t.csv"),
         (["file-writer", "full", "-w", "0"], 2, "workers"),
@@ -95,6 +98,8 @@ def test_what_is_wrong_is_one_sentence(typed, tmp_path, words, code, said):
     assert (found, out) == (code, "")
     assert said in " ".join(err.split())
     assert "Traceback" not in err
+    if code != 1:
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "full", "t.csv"]
 
 
 def test_options_reach_the_programs(typed, tmp_path):

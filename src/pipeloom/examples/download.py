@@ -86,10 +86,7 @@ def download(
     urls: list[str], db: Path, to: Path, *, verify: bool, retries: int, workers: int | None, base: str = ""
 ) -> pipeloom.RunReport:
     """Download checked URLs; ``base`` is what they begin with and are not known by: a server that moves about."""
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{to}: cannot be a folder for the files: {error.strerror}") from error
+    check_folder(to)
     return pipeloom.map(
         fetch,
         jobs_for(urls, db, to, verify=verify, base=base),
@@ -100,6 +97,13 @@ def download(
         retries=Retry(attempts=retries + 1, delay_s=0.2, on=TryAgainError),
         tables={"downloads": _MANIFEST},
     )
+
+
+def check_folder(to: Path) -> None:
+    """Refuse a place where no folder can be; it is made when there is something to put into it."""
+    place = next(place for place in (to, *to.absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise ValueError(f"{to}: cannot be a folder for the files: {place} is none")
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ class Job:
 
 def fetch(job: Job, ctx: TaskContext) -> dict[str, Any]:
     """Download one file, or the rest of it; what a worker calls."""
+    job.folder.mkdir(parents=True, exist_ok=True)
     have, version = _kept(job)
     headers = {"Accept-Encoding": "identity", "User-Agent": "pipeloom-example"}
     if have:

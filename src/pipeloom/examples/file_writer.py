@@ -73,7 +73,7 @@ def main(
 
         folder = write_files(files)[0].parent
     names = find(folder, to, db)
-    make_folder(to)
+    check_folder(to)
     written = written_before(db)
     jobs = [job_for(folder, to, name, written.get(storable(name)), verify=verify) for name in names]
     return pipeloom.map(write, jobs, db=db, name=_NAME, key=str, workers=workers)
@@ -164,12 +164,11 @@ def find(folder: Path, to: Path, db: Path) -> list[str]:
     return found
 
 
-def make_folder(to: Path) -> None:
-    """Make the folder for the outputs."""
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{to}: cannot be a folder for the outputs: {error.strerror}") from error
+def check_folder(to: Path) -> None:
+    """Refuse a place where no folder can be; it is made when there is something to put into it."""
+    place = next(place for place in (to, *to.absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise ValueError(f"{to}: cannot be a folder for the files: {place} is none")
 
 
 def written_before(db: Path) -> dict[str, dict[str, Any]]:
@@ -189,8 +188,12 @@ def written_before(db: Path) -> dict[str, dict[str, Any]]:
 
 def job_for(folder: Path, to: Path, name: str, before: dict[str, Any] | None, *, verify: bool) -> Job:
     """Describe one output; it gets a new version, and so is written again, if the recorded one does not stand."""
-    seen = (folder / name).stat()
-    job = Job(storable(name), folder / name, to / f"{name}{_SUFFIX}", seen.st_size, seen.st_mtime_ns)
+    try:
+        seen = (folder / name).stat()
+        size, modified_ns = seen.st_size, seen.st_mtime_ns
+    except OSError:
+        size, modified_ns = 0, 0  # opening it will say why
+    job = Job(storable(name), folder / name, to / f"{name}{_SUFFIX}", size, modified_ns)
     if before is None:
         return job
     stands = (
