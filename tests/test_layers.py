@@ -20,8 +20,8 @@ PACKAGE = Path(pipeloom.__file__).parent
 LAYERS = {
     0: {"messages", "errors", "text", "clock", "pace", "retry"},
     1: {"attempt", "keys", "values", "rows", "channel", "db", "rlog", "progress", "screen"},
-    2: {"ledger", "context", "logs"},
-    3: {"writer"},
+    2: {"ledger", "port", "context", "logs"},
+    3: {"commits", "writer"},
     4: {"executors"},
     5: {"arguments", "feed", "waiting", "work", "signals", "report", "run", "engine"},
     6: {"doctor", "history", "page", "pictures"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from sys import getsizeof
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -13,7 +12,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from pipeloom.attempt import NO_PROGRESS, Attempt, Cell, Checkpoint, Spoken, weight_of
-from pipeloom.channel import Answer, Channel
 from pipeloom.errors import (
     AttemptOverError,
     LedgerError,
@@ -30,50 +28,19 @@ from pipeloom.messages import (
     MsgWriteRows,
     OnConflict,
 )
+from pipeloom.port import Port, present_run, running_attempt
 from pipeloom.rows import Block, Shape, Statement, block_from, block_of, checked_null, joins
 from pipeloom.text import clean, describe, storable
 from pipeloom.values import adapt_params, adapt_rows, as_json, explain_unbindable
 
-__all__ = ["Port", "TaskContext", "current_task"]
+__all__ = ["TaskContext", "current_task"]
 
 T = TypeVar("T")
-
-_current: ContextVar[Attempt | None] = ContextVar("pipeloom_task", default=None)
-_port: ContextVar[Port] = ContextVar("pipeloom_port")
 
 _LOOK_S: Final = 0.25
 _WEIGHED_ROWS: Final = 64
 _HEAVY_ROW: Final = 16 * 1024
 _STATEMENT: Final = Shape("a statement", (), "error", ())
-
-
-class Port:
-    """Where a run's tasks speak to; one per run, shared by all its workers.
-
-    Args:
-        channel: To the writer.
-        ask: Has a function run on the ledger in the writer's thread.
-        keyed: The run gives out the row numbers.
-        max_task_bytes: How much one task may stage.
-    """
-
-    __slots__ = ("ask", "cancelling", "channel", "keyed", "max_task_bytes", "run_id")
-
-    def __init__(
-        self,
-        channel: Channel[Any],
-        ask: Callable[[Callable[[Ledger], Any]], Answer],
-        run_id: int | None,
-        *,
-        keyed: bool,
-        max_task_bytes: float,
-    ) -> None:
-        self.channel = channel
-        self.ask = ask
-        self.run_id = run_id
-        self.keyed = keyed
-        self.max_task_bytes = max_task_bytes
-        self.cancelling = False
 
 
 class TaskContext:
@@ -453,21 +420,7 @@ def current_task() -> TaskContext:
     Raises:
         RuntimeError: No task is running in this thread or context.
     """
-    attempt = _current.get()
+    attempt = running_attempt()
     if attempt is None:
         raise RuntimeError("current_task() was called where no pipeloom task is running")
-    return TaskContext(attempt, _port.get())
-
-
-def running_attempt() -> Attempt | None:
-    """Return the attempt that is running here, anywhere below its function; ``None`` elsewhere."""
-    return _current.get()
-
-
-def enter_run(port: Port) -> None:
-    """Make this the run of the calling worker thread."""
-    _port.set(port)
-
-
-enter: Final = _current.set
-"""Make an attempt, or ``None``, the current task of the calling worker thread."""
+    return TaskContext(attempt, present_run())

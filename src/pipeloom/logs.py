@@ -21,7 +21,7 @@ from typing import Final
 
 from pipeloom.attempt import Attempt, LogLine
 from pipeloom.clock import utc_now
-from pipeloom.context import running_attempt
+from pipeloom.port import running_attempt
 from pipeloom.text import describe, shorten, storable
 
 __all__ = ["keeping_logs", "note_gap"]

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pipeloom import arguments
 from pipeloom.attempt import Attempt
 from pipeloom.channel import Channel
-from pipeloom.context import Port
 from pipeloom.db import Durability, Ownership, cancel
 from pipeloom.db.connection import MEMORY
 from pipeloom.db.place import check_file_system, check_place
@@ -36,6 +35,7 @@ from pipeloom.feed import Feed
 from pipeloom.ledger import RunLedger, RunSpec, Tables
 from pipeloom.logs import keeping_logs
 from pipeloom.messages import SENTINEL, Handler
+from pipeloom.port import Port
 from pipeloom.report import RunReport, RunStatus, report_of
 from pipeloom.retry import Retry
 from pipeloom.signals import Signals

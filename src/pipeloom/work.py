@@ -15,11 +15,12 @@ from typing import Any, Final, NoReturn, get_args
 
 from pipeloom.attempt import Attempt
 from pipeloom.clock import utc_now
-from pipeloom.context import Port, TaskContext, enter, enter_run
+from pipeloom.context import TaskContext
 from pipeloom.errors import ChannelClosedError, TaskCancelledError, TaskTimeoutError, WriterBrokenError
 from pipeloom.feed import Feed
 from pipeloom.logs import note_gap
 from pipeloom.messages import MsgTaskFinished
+from pipeloom.port import Port, enter, enter_run
 from pipeloom.retry import Retry
 from pipeloom.rows import Block
 from pipeloom.text import clean, describe, shorten, storable

@@ -2,9 +2,8 @@
 
 ::
 
-    channel ──take all──▶ batch ──▶ BEGIN ▸ ledger.apply ▸ COMMIT ──▶ counts, bars, observer
-                            │            │
-                            │            └─ refused: once more, one by one; the culprit bears it
+    channel ──take all──▶ batch ──▶ Commits: BEGIN ▸ ledger.apply ▸ COMMIT ──▶ counts, bars, observer
+                            │
                             └─ Request: answered on the ledger, between two batches
 
 Disk full, I/O errors and a file that is replaced or gone end the writer: it records the cause and breaks the
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.attempt import Attempt, Checkpoint
 from pipeloom.channel import Answer, Channel, give_back, settle, take
+from pipeloom.commits import Commits
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
 from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_busy, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
@@ -180,18 +180,7 @@ class SQLiteWriter(threading.Thread):
 
     def transact(self, function: Callable[[Ledger], Any], look: Callable[[], None] | None = None) -> Any:
         """Like ``ask``, for a function that writes: in a transaction of its own."""
-
-        def in_transaction(ledger: Ledger) -> Any:
-            self._transaction.open()
-            try:
-                value = function(ledger)
-                self._transaction.commit()
-            except BaseException:
-                self._roll_back()
-                raise
-            return value
-
-        return self.ask(in_transaction, look)
+        return self.ask(lambda _: self._commits.transact(function), look)
 
     def abandon(self) -> None:
         """Make the writer stop at once, whatever it waits for; what is committed stays."""
@@ -255,6 +244,7 @@ class SQLiteWriter(threading.Thread):
             self._ledger = Ledger(
                 conn, self._transaction, store_task_status=self._store_task_status, handlers=self._handlers
             )
+            self._commits = Commits(conn, self._transaction, self._ledger)
             self._upkeep = Upkeep(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
         except BaseException as error:
             conn.close()
@@ -331,92 +321,14 @@ class SQLiteWriter(threading.Thread):
         self._write(batch)
 
     def _write(self, batch: list[Any]) -> None:
-        """Commit one batch, as a whole if that goes, else one by one."""
+        """Commit one batch, then tell."""
         run = self._ledger.run
         if not batch and (run is None or not run.needs_writing()):
             return
-        self._transaction.begin()
-        try:
-            applied = [self._ledger.apply(batch)]
-            self._transaction.commit()
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            self._roll_back()
-            applied = self._write_singly(batch)
+        applied = self._commits.write(batch)
         self._committed_at = monotonic()
         for done in applied:
             self._tell(done)
-
-    def _write_singly(self, batch: list[Any]) -> list[Applied]:
-        """Find the culprits: each item under a savepoint of one transaction.
-
-        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
-        """
-        self._transaction.begin()
-        applied: list[Applied] = []
-        try:
-            for item in batch:
-                self._transaction.mark()
-                try:
-                    done = self._ledger.apply([item], with_live=False)
-                except Exception as error:
-                    if is_fatal(error) or not self._conn.in_transaction:
-                        raise
-                    self._transaction.back_to_mark()
-                    self._ledger.tables.forget()
-                    done = self._ledger.refuse(item, error)
-                self._transaction.release_mark()
-                applied.append(done)
-            self._store_counts(applied)
-            self._transaction.commit()
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            self._roll_back()
-            applied = []
-            for item in batch:
-                applied.append(self._write_alone(item, applied))
-        self._show_live_singly()
-        return applied
-
-    def _write_alone(self, item: Any, before: list[Applied]) -> Applied:
-        self._transaction.begin()
-        try:
-            applied = self._ledger.apply([item], with_live=False)
-            self._store_counts([*before, applied])
-            self._transaction.commit()
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            self._roll_back()
-            self._transaction.begin()
-            applied = self._ledger.refuse(item, error)
-            self._store_counts([*before, applied])
-            self._transaction.commit()
-        return applied
-
-    def _store_counts(self, applied: list[Applied]) -> None:
-        if self._ledger.run is not None:
-            self._ledger.run.store_counts([attempt for done in applied for attempt in done.finished])
-
-    def _show_live_singly(self) -> None:
-        """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
-        run = self._ledger.run
-        for glimpse in run.live() if run is not None else ():
-            self._transaction.begin()
-            try:
-                self._ledger.show_live(glimpse)
-                self._transaction.commit()
-            except Exception as error:
-                if is_fatal(error):
-                    raise
-                self._roll_back()
-                glimpse.attempt.refused = error
-
-    def _roll_back(self) -> None:
-        self._transaction.roll_back()
-        self._ledger.tables.forget()
 
     # --- after the commit ---
 

@@ -19,7 +19,8 @@ from pipeloom import __version__
 from pipeloom.attempt import Attempt, Glimpse
 from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
-from pipeloom.ledger.tasks import SIZES, TaskTable, padded
+from pipeloom.ledger.statements import LOOK_UP, padded
+from pipeloom.ledger.tasks import TaskTable
 from pipeloom.text import storable
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class RunLedger:
     def _look_up(self, keys: Sequence[str | int]) -> dict[Any, tuple[int, str, int | None]]:
         known = {}
         for size, flat in padded([(key,) for key in keys], 1):
-            for key, number, status, run_id in self._conn.execute(_LOOK_UP[size], (self.pipeline_id, *flat)):
+            for key, number, status, run_id in self._conn.execute(LOOK_UP[size], (self.pipeline_id, *flat)):
                 known[key] = (number, status, run_id)
         return known
 
@@ -334,13 +335,6 @@ def _drop_frames(exception: BaseException | None) -> None:
             seen.add(id(exception))
             exception.__traceback__ = None
             waiting += (exception.__cause__, exception.__context__)
-
-
-_LOOK_UP: Final = {
-    size: "SELECT key, id, status, run_id FROM task_runs WHERE pipeline_id = ? AND key IN "
-    f"({', '.join('?' * size)})"
-    for size in SIZES
-}
 
 
 def mark_interrupted(conn: sqlite3.Connection) -> int:

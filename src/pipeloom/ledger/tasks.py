@@ -1,8 +1,6 @@
 """``task_runs``: a batch of what was said about tasks becomes a few multi-row statements.
 
-SQLite gives up the interpreter lock around every step, and a thread that computes takes it for 5 ms each time.
-So a batch is few, big statements of fixed sizes, padded with rows whose id is NULL, which the statement cache
-then always knows. The folded batch leaves what one message per transaction would leave.
+The folded batch leaves what one message per transaction would leave.
 """
 
 from __future__ import annotations
@@ -18,132 +16,16 @@ from pipeloom.attempt import Attempt, Checkpoint, Glimpse, fraction
 from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
+from pipeloom.ledger import statements as sql
+from pipeloom.ledger.statements import padded
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.text import clean
 from pipeloom.values import as_json
 
 __all__ = ["Numbers", "Said", "TaskTable"]
 
-_COLUMNS: Final = (
-    "id, name, status, progress, message, started_at, finished_at, result, "
-    "pipeline_id, key, run_id, attempt, error, worker, rows_written, elapsed_s"
-)
-_WIDTH: Final = _COLUMNS.count(",") + 1
-_PAST: Final = (
-    "run_id, attempt, name, status, progress, message, started_at, finished_at, result, error, worker, "
-    "rows_written, elapsed_s"
-)
-_NEW_COLUMNS: Final = "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s"
-_NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
-_new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
-_LOG_COLUMNS: Final = "at, task_id, run_id, attempt, level, logger, message, error"
-_LOG_WIDTH: Final = _LOG_COLUMNS.count(",") + 1
 _MANY_NEW: Final = 64
-SIZES: Final = (8, 64, 512)
 _WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
-
-
-def _values(width: int, count: int) -> str:
-    row = "(" + ", ".join("?" * width) + ")"
-    return ", ".join([row] * count)
-
-
-def _put_sql(count: int) -> str:
-    """Insert whole rows, or replace the row's present state by them."""
-    updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[1:])
-    return (
-        f"INSERT INTO task_runs ({_COLUMNS}) SELECT * FROM (VALUES {_values(_WIDTH, count)}) "
-        f"WHERE column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET {updates}"
-    )
-
-
-def _new_sql(count: int) -> str:
-    """Insert done tasks whose rows cannot be there yet: what is the same for all is said once, before the rows."""
-    columns = ", ".join(f"column{place}" for place in range(1, _NEW_WIDTH + 1))
-    return (
-        f"INSERT INTO task_runs (status, progress, attempt, pipeline_id, run_id, {_NEW_COLUMNS}) "
-        f"SELECT 'done', 1.0, 1, ?, ?, {columns} FROM (VALUES {_values(_NEW_WIDTH, count)}) "
-        "WHERE column1 IS NOT NULL"
-    )
-
-
-def _progress_sql(count: int) -> str:
-    return (
-        f"WITH news (id, progress, message) AS (VALUES {_values(3, count)}) "
-        "UPDATE task_runs SET progress = news.progress, message = news.message FROM news "
-        "WHERE task_runs.id = news.id AND status = 'running' AND pipeline_id IS NULL"
-    )
-
-
-def _finish_sql(count: int) -> str:
-    """End a task whose start came in an earlier batch; the first finish wins. One without a start is kept too."""
-    return (
-        "INSERT INTO task_runs (id, name, status, progress, finished_at, result, message, run_id) "
-        f"SELECT * FROM (VALUES {_values(8, count)}) WHERE column1 IS NOT NULL "
-        "ON CONFLICT (id) DO UPDATE SET status = excluded.status, finished_at = excluded.finished_at, "
-        "result = excluded.result, message = excluded.message, "
-        "progress = CASE excluded.status WHEN 'done' THEN 1.0 ELSE progress END "
-        "WHERE task_runs.status IN ('queued', 'running')"
-    )
-
-
-def _archive_sql(count: int) -> str:
-    return (
-        f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) SELECT id, {_PAST} FROM task_runs "
-        f"WHERE status <> 'queued' AND id IN ({', '.join('?' * count)})"
-    )
-
-
-def _keyed_sql(count: int) -> str:
-    return f"SELECT id FROM task_runs WHERE pipeline_id IS NOT NULL AND id IN ({', '.join('?' * count)})"
-
-
-def _forget_states_sql(count: int) -> str:
-    return f"DELETE FROM pipeloom_state WHERE task_id IN ({', '.join('?' * count)})"
-
-
-def _with_state_sql(count: int) -> str:
-    return f"SELECT task_id FROM pipeloom_state WHERE task_id IN ({', '.join('?' * count)})"
-
-
-def _log_sql(count: int) -> str:
-    return (
-        f"INSERT INTO pipeloom_logs ({_LOG_COLUMNS}) SELECT * FROM (VALUES {_values(_LOG_WIDTH, count)}) "
-        "WHERE column1 IS NOT NULL"
-    )
-
-
-_PUT, _NEW, _PROGRESS, _FINISH, _ARCHIVE, _KEYED, _FORGET_STATES, _WITH_STATE, _LOG = (
-    {size: build(size) for size in SIZES}
-    for build in (
-        _put_sql,
-        _new_sql,
-        _progress_sql,
-        _finish_sql,
-        _archive_sql,
-        _keyed_sql,
-        _forget_states_sql,
-        _with_state_sql,
-        _log_sql,
-    )
-)
-_KEEP_TRY: Final = f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) VALUES ({', '.join('?' * 14)})"
-_FORGET_TRY: Final = "DELETE FROM pipeloom_attempts WHERE task_id = ? AND run_id IS ? AND attempt = ?"
-_PUT_STATE: Final = (
-    "INSERT INTO pipeloom_state (task_id, run_id, attempt, at, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (task_id) "
-    "DO UPDATE SET run_id = excluded.run_id, attempt = excluded.attempt, at = excluded.at, state = excluded.state"
-)
-
-
-def padded(rows: Sequence[Sequence[Any]], width: int) -> Iterable[tuple[int, list[Any]]]:
-    """Cut n rows into statements of a fixed size, padded with NULLs; yields (size, flat parameters)."""
-    largest = SIZES[-1]
-    for begin in range(0, len(rows), largest):
-        part = rows[begin : begin + largest]
-        size = next(size for size in SIZES if size >= len(part))
-        flat = list(chain.from_iterable(part))
-        flat.extend([None] * ((size - len(part)) * width))
-        yield size, flat
 
 
 class Said:
@@ -229,9 +111,9 @@ class TaskTable:
             fresh = set(map(id, new))
             others = [attempt for attempt in finished if id(attempt) not in fresh]
         seen = [attempt.glimpse() for attempt in others]
-        new_rows = list(map(_new_row, new))
-        for size, flat in padded(new_rows, _NEW_WIDTH):
-            self._write(_NEW[size], [self.pipeline_id, self.run_id, *flat])
+        new_rows = list(map(sql.new_row, new))
+        for size, flat in padded(new_rows, sql.NEW_WIDTH):
+            self._write(sql.NEW[size], [self.pipeline_id, self.run_id, *flat])
         rows = [self._row(glimpse, glimpse.attempt.status) for glimpse in seen]
         rows += [
             self._row(glimpse, "running", kept.get(glimpse.attempt, glimpse.attempt.rows_kept)) for glimpse in live
@@ -251,12 +133,12 @@ class TaskTable:
             if attempt.retry_in is not None:
                 self._keep_try(attempt)
             elif attempt.waited:
-                self._write(_FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
+                self._write(sql.FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
         if self.has_states:
             done = (attempt for attempt in finished if attempt.status == "done")
             self._forget_states([a.task_id for a in done if a.state is not None or a.row != "new"])
-        for size, flat in padded(rows, _WIDTH):
-            self._write(_PUT[size], flat)
+        for size, flat in padded(rows, sql.WIDTH):
+            self._write(sql.PUT[size], flat)
         if new or rows:
             self.written = True
             self.ceiling = max(self.ceiling, *(row[0] for row in chain(new_rows, rows)))
@@ -297,7 +179,7 @@ class TaskTable:
     def _keep_try(self, attempt: Attempt) -> None:
         """Make a failed try one of the past, whose row the next one will have."""
         self._write(
-            _KEEP_TRY,
+            sql.KEEP_TRY,
             (
                 attempt.task_id, self.run_id, attempt.attempt, attempt.name, attempt.status,
                 fraction(*attempt.cell[:2]), attempt.message, attempt.started_at, attempt.finished_at, None,
@@ -321,8 +203,8 @@ class TaskTable:
             lines = list(attempt.logs)
             taken.append((attempt, len(lines)))
             rows += [(line.at, attempt.task_id, self.run_id, attempt.attempt, *line[1:]) for line in lines]
-        for size, flat in padded(rows, _LOG_WIDTH):
-            self._write(_LOG[size], flat)
+        for size, flat in padded(rows, sql.LOG_WIDTH):
+            self._write(sql.LOG[size], flat)
         return taken
 
     # --- checkpoints ---
@@ -333,7 +215,7 @@ class TaskTable:
         last = {checkpoint.attempt: checkpoint.state for checkpoint in checkpoints}
         now = utc_now()
         for attempt, state in last.items():
-            self._write(_PUT_STATE, (attempt.task_id, self.run_id, attempt.attempt, now, state))
+            self._write(sql.PUT_STATE, (attempt.task_id, self.run_id, attempt.attempt, now, state))
 
     def state_of(self, number: int) -> str | None:
         """Return the JSON of a task's last checkpoint."""
@@ -345,12 +227,12 @@ class TaskTable:
         found: set[int] = set()
         if self.has_states:
             for size, flat in padded([(number,) for number in numbers], 1):
-                found.update(row[0] for row in self._conn.execute(_WITH_STATE[size], flat))
+                found.update(row[0] for row in self._conn.execute(sql.WITH_STATE[size], flat))
         return found
 
     def _forget_states(self, numbers: Sequence[int]) -> None:
         for size, flat in padded([(number,) for number in numbers], 1):
-            self._write(_FORGET_STATES[size], flat)
+            self._write(sql.FORGET_STATES[size], flat)
 
     def _number(self, finished: Sequence[Attempt]) -> None:
         """Give numbers to tasks that ended without one, beyond all that are known."""
@@ -384,12 +266,12 @@ class TaskTable:
             self._archive(touched, keyed_allowed=False)
         if finishes:
             self._refuse_keyed([row[0] for row in finishes])
-        for size, flat in padded(starts, _WIDTH):
-            self._write(_PUT[size], flat)
+        for size, flat in padded(starts, sql.WIDTH):
+            self._write(sql.PUT[size], flat)
         for size, flat in padded(progress, 3):
-            self._write(_PROGRESS[size], flat)
+            self._write(sql.PROGRESS[size], flat)
         for size, flat in padded(finishes, 8):
-            self._write(_FINISH[size], flat)
+            self._write(sql.FINISH[size], flat)
         self.written = True
         if starts or finishes:
             self.ceiling = max(self.ceiling, *touched, *(row[0] for row in finishes))
@@ -432,7 +314,7 @@ class TaskTable:
             self._refuse_keyed(numbers)
         old = [(number,) for number in numbers if number <= self.ceiling]
         for size, flat in padded(old, 1):
-            self._write(_ARCHIVE[size], flat)
+            self._write(sql.ARCHIVE[size], flat)
 
     def _refuse_keyed(self, numbers: Iterable[int]) -> None:
         for number in self.keyed_among(numbers):
@@ -444,7 +326,7 @@ class TaskTable:
         given = self.numbers.claim(numbers) if self.pipeline_id is not None else set()
         old = [(number,) for number in numbers if number <= self.ceiling]
         for size, flat in padded(old, 1):
-            given.update(row[0] for row in self._conn.execute(_KEYED[size], flat))
+            given.update(row[0] for row in self._conn.execute(sql.KEYED[size], flat))
         return given
 
 

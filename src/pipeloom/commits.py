@@ -1,0 +1,140 @@
+"""A batch becomes one commit, or, when something in it is refused, as few as it takes; the writer's thread.
+
+::
+
+    batch ──▶ BEGIN ▸ apply all ▸ COMMIT
+                │ refused
+                └▶ BEGIN ▸ each under a savepoint ▸ COMMIT        the culprit bears it, nobody else
+                     │ the transaction is lost, or its COMMIT refused
+                     └▶ each in a transaction of its own
+
+Errors of the file or the machine are not looked into: they end the writer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from pipeloom.db.connection import is_fatal
+from pipeloom.db.transaction import Transaction
+from pipeloom.ledger import Applied, Ledger
+
+__all__ = ["Commits"]
+
+
+class Commits:
+    """Applies batches to the ledger and commits them.
+
+    Args:
+        conn: The writer's connection.
+        transaction: Its transactions.
+        ledger: What is written.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, transaction: Transaction, ledger: Ledger) -> None:
+        self._conn = conn
+        self._transaction = transaction
+        self._ledger = ledger
+
+    def transact(self, function: Callable[[Ledger], Any]) -> Any:
+        """Run a function that writes, in a transaction of its own."""
+        self._transaction.open()
+        try:
+            value = function(self._ledger)
+            self._transaction.commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        return value
+
+    def write(self, batch: list[Any]) -> list[Applied]:
+        """Commit one batch, as a whole if that goes, else one by one.
+
+        Returns:
+            What was done, 1 to n parts; all of it is committed.
+
+        Raises:
+            sqlite3.Error: The file or the machine failed; whether the batch is on file is unknown.
+        """
+        self._transaction.begin()
+        try:
+            applied = [self._ledger.apply(batch)]
+            self._transaction.commit()
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            self._roll_back()
+            applied = self._singly(batch)
+        return applied
+
+    def _singly(self, batch: list[Any]) -> list[Applied]:
+        """Find the culprits: each item under a savepoint of one transaction.
+
+        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
+        """
+        self._transaction.begin()
+        applied: list[Applied] = []
+        try:
+            for item in batch:
+                self._transaction.mark()
+                try:
+                    done = self._ledger.apply([item], with_live=False)
+                except Exception as error:
+                    if is_fatal(error) or not self._conn.in_transaction:
+                        raise
+                    self._transaction.back_to_mark()
+                    self._ledger.tables.forget()
+                    done = self._ledger.refuse(item, error)
+                self._transaction.release_mark()
+                applied.append(done)
+            self._store_counts(applied)
+            self._transaction.commit()
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            self._roll_back()
+            applied = []
+            for item in batch:
+                applied.append(self._alone(item, applied))
+        self._show_live()
+        return applied
+
+    def _alone(self, item: Any, before: list[Applied]) -> Applied:
+        self._transaction.begin()
+        try:
+            applied = self._ledger.apply([item], with_live=False)
+            self._store_counts([*before, applied])
+            self._transaction.commit()
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            self._roll_back()
+            self._transaction.begin()
+            applied = self._ledger.refuse(item, error)
+            self._store_counts([*before, applied])
+            self._transaction.commit()
+        return applied
+
+    def _store_counts(self, applied: list[Applied]) -> None:
+        if self._ledger.run is not None:
+            self._ledger.run.store_counts([attempt for done in applied for attempt in done.finished])
+
+    def _show_live(self) -> None:
+        """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
+        run = self._ledger.run
+        for glimpse in run.live() if run is not None else ():
+            self._transaction.begin()
+            try:
+                self._ledger.show_live(glimpse)
+                self._transaction.commit()
+            except Exception as error:
+                if is_fatal(error):
+                    raise
+                self._roll_back()
+                glimpse.attempt.refused = error
+
+    def _roll_back(self) -> None:
+        self._transaction.roll_back()
+        self._ledger.tables.forget()

@@ -1,0 +1,160 @@
+"""The ledger's statements on tasks: multi-row, of fixed sizes, padded with rows that count for nothing.
+
+SQLite gives up the interpreter lock around every step, and a thread that computes takes it for 5 ms each time. So a
+batch is few, big statements of three sizes, which the statement cache then always knows.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Final
+
+__all__ = [
+    "ARCHIVE",
+    "FINISH",
+    "FORGET_STATES",
+    "FORGET_TRY",
+    "KEEP_TRY",
+    "KEYED",
+    "LOG",
+    "LOG_WIDTH",
+    "LOOK_UP",
+    "NEW",
+    "NEW_WIDTH",
+    "PROGRESS",
+    "PUT",
+    "PUT_STATE",
+    "WIDTH",
+    "WITH_STATE",
+    "new_row",
+    "padded",
+]
+
+SIZES: Final = (8, 64, 512)
+_COLUMNS: Final = (
+    "id, name, status, progress, message, started_at, finished_at, result, "
+    "pipeline_id, key, run_id, attempt, error, worker, rows_written, elapsed_s"
+)
+WIDTH: Final = _COLUMNS.count(",") + 1
+_PAST: Final = (
+    "run_id, attempt, name, status, progress, message, started_at, finished_at, result, error, worker, "
+    "rows_written, elapsed_s"
+)
+_NEW_COLUMNS: Final = "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s"
+NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
+new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
+_LOG_COLUMNS: Final = "at, task_id, run_id, attempt, level, logger, message, error"
+LOG_WIDTH: Final = _LOG_COLUMNS.count(",") + 1
+
+
+def _values(width: int, count: int) -> str:
+    row = "(" + ", ".join("?" * width) + ")"
+    return ", ".join([row] * count)
+
+
+def _put_sql(count: int) -> str:
+    """Insert whole rows, or replace the row's present state by them."""
+    updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[1:])
+    return (
+        f"INSERT INTO task_runs ({_COLUMNS}) SELECT * FROM (VALUES {_values(WIDTH, count)}) "
+        f"WHERE column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET {updates}"
+    )
+
+
+def _new_sql(count: int) -> str:
+    """Insert done tasks whose rows cannot be there yet: what is the same for all is said once, before the rows."""
+    columns = ", ".join(f"column{place}" for place in range(1, NEW_WIDTH + 1))
+    return (
+        f"INSERT INTO task_runs (status, progress, attempt, pipeline_id, run_id, {_NEW_COLUMNS}) "
+        f"SELECT 'done', 1.0, 1, ?, ?, {columns} FROM (VALUES {_values(NEW_WIDTH, count)}) "
+        "WHERE column1 IS NOT NULL"
+    )
+
+
+def _progress_sql(count: int) -> str:
+    return (
+        f"WITH news (id, progress, message) AS (VALUES {_values(3, count)}) "
+        "UPDATE task_runs SET progress = news.progress, message = news.message FROM news "
+        "WHERE task_runs.id = news.id AND status = 'running' AND pipeline_id IS NULL"
+    )
+
+
+def _finish_sql(count: int) -> str:
+    """End a task whose start came in an earlier batch; the first finish wins. One without a start is kept too."""
+    return (
+        "INSERT INTO task_runs (id, name, status, progress, finished_at, result, message, run_id) "
+        f"SELECT * FROM (VALUES {_values(8, count)}) WHERE column1 IS NOT NULL "
+        "ON CONFLICT (id) DO UPDATE SET status = excluded.status, finished_at = excluded.finished_at, "
+        "result = excluded.result, message = excluded.message, "
+        "progress = CASE excluded.status WHEN 'done' THEN 1.0 ELSE progress END "
+        "WHERE task_runs.status IN ('queued', 'running')"
+    )
+
+
+def _archive_sql(count: int) -> str:
+    return (
+        f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) SELECT id, {_PAST} FROM task_runs "
+        f"WHERE status <> 'queued' AND id IN ({', '.join('?' * count)})"
+    )
+
+
+def _keyed_sql(count: int) -> str:
+    return f"SELECT id FROM task_runs WHERE pipeline_id IS NOT NULL AND id IN ({', '.join('?' * count)})"
+
+
+def _look_up_sql(count: int) -> str:
+    """Find a pipeline's tasks by their keys."""
+    return (
+        f"SELECT key, id, status, run_id FROM task_runs WHERE pipeline_id = ? AND key IN ({', '.join('?' * count)})"
+    )
+
+
+def _forget_states_sql(count: int) -> str:
+    return f"DELETE FROM pipeloom_state WHERE task_id IN ({', '.join('?' * count)})"
+
+
+def _with_state_sql(count: int) -> str:
+    return f"SELECT task_id FROM pipeloom_state WHERE task_id IN ({', '.join('?' * count)})"
+
+
+def _log_sql(count: int) -> str:
+    return (
+        f"INSERT INTO pipeloom_logs ({_LOG_COLUMNS}) SELECT * FROM (VALUES {_values(LOG_WIDTH, count)}) "
+        "WHERE column1 IS NOT NULL"
+    )
+
+
+PUT, NEW, PROGRESS, FINISH, ARCHIVE, KEYED, LOOK_UP, FORGET_STATES, WITH_STATE, LOG = (
+    {size: build(size) for size in SIZES}
+    for build in (
+        _put_sql,
+        _new_sql,
+        _progress_sql,
+        _finish_sql,
+        _archive_sql,
+        _keyed_sql,
+        _look_up_sql,
+        _forget_states_sql,
+        _with_state_sql,
+        _log_sql,
+    )
+)
+KEEP_TRY: Final = f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) VALUES ({', '.join('?' * 14)})"
+FORGET_TRY: Final = "DELETE FROM pipeloom_attempts WHERE task_id = ? AND run_id IS ? AND attempt = ?"
+PUT_STATE: Final = (
+    "INSERT INTO pipeloom_state (task_id, run_id, attempt, at, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (task_id) "
+    "DO UPDATE SET run_id = excluded.run_id, attempt = excluded.attempt, at = excluded.at, state = excluded.state"
+)
+
+
+def padded(rows: Sequence[Sequence[Any]], width: int) -> Iterable[tuple[int, list[Any]]]:
+    """Cut n rows into statements of a fixed size, padded with NULLs; yields (size, flat parameters)."""
+    largest = SIZES[-1]
+    for begin in range(0, len(rows), largest):
+        part = rows[begin : begin + largest]
+        size = next(size for size in SIZES if size >= len(part))
+        flat = list(chain.from_iterable(part))
+        flat.extend([None] * ((size - len(part)) * width))
+        yield size, flat
