@@ -351,7 +351,25 @@ def mark_interrupted(conn: sqlite3.Connection) -> int:
         f"WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id IN ({dead})",
         (now,),
     ).rowcount
+    _count_again(conn)
     conn.execute(
         "UPDATE pipeloom_runs SET status = 'interrupted', finished_at = ? WHERE status = 'running'", (now,)
     )
     return changed
+
+
+def _count_again(conn: sqlite3.Connection) -> None:
+    """Bring the counts of dead runs up to their last commit: a run stores them only ten times a second."""
+    if conn.execute("SELECT 1 FROM pipeloom_runs WHERE status = 'running' LIMIT 1").fetchone() is None:
+        return
+    found: dict[int, Counter[str]] = {}
+    for run_id, status, tasks in conn.execute(
+        "SELECT run_id, status, COUNT(*) FROM task_runs WHERE run_id IN "
+        "(SELECT id FROM pipeloom_runs WHERE status = 'running') GROUP BY run_id, status"
+    ):
+        found.setdefault(run_id, Counter())[status] = tasks
+    for run_id, counts in found.items():
+        conn.execute(
+            "UPDATE pipeloom_runs SET done = ?, failed = ?, cancelled = ?, timed_out = ? WHERE id = ?",
+            (counts["done"], counts["error"], counts["cancelled"], counts["timed_out"], run_id),
+        )
