@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from time import monotonic
 
 import pytest
@@ -72,6 +73,30 @@ def test_it_says_where_and_ends_at_once(typed, db, number, code):
     assert (out, err) == ("", "")
     assert monotonic() - began < 3
     assert str(db) in line
+
+
+@pytest.mark.slow
+def test_a_look_under_way_is_not_waited_for(typed, db):
+    """Of a page that takes its whole deadline, and of the reader behind a stream."""
+    pipeloom.map(str, range(3), db=db, progress=False)
+    with closing(sqlite3.connect(db)) as conn:
+        conn.executescript(
+            "ALTER TABLE task_runs RENAME TO was; CREATE VIEW task_runs AS WITH RECURSIVE n(id) AS (SELECT 1 UNION "
+            "ALL SELECT id + 1 FROM n) SELECT id, 'x' AS name, 'error' AS status, 0 AS progress FROM n"
+        )
+    process = typed("--db", db, "--port", 0)
+    port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())[1])
+    with ExitStack() as stack:
+        for path in ("/tasks", "/tasks?q=y", "/events/tasks"):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S))
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert b"retry: 1000" in sock.recv(65536) + sock.recv(65536)
+        began = monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LIMIT_S)
+
+    assert process.returncode == 0
+    assert monotonic() - began < 3
 
 
 @pytest.mark.slow

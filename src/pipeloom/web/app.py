@@ -47,13 +47,13 @@ _STATIC: Final = {
     "icon.svg": "image/svg+xml",
 }
 
-# The places of a view's parts, in order; a nested tuple stands side by side where there is room.
-_PLACES: Final[dict[type, tuple[Any, ...]]] = {
+# The places of a view's parts, in order.
+_PLACES: Final[dict[type, tuple[str, ...]]] = {
     views.OverviewView: ("run", "running", "failures", "groups", "runs"),
     views.TasksView: ("filters", "tasks"),
     views.TaskView: ("task", "error", "result", "attempts", "logs"),
     views.RunsView: ("runs",),
-    views.RunView: ("run", "pictures", "groups", "failures"),
+    views.RunView: ("run", "pictures", "groups", "failures", "environment"),
 }
 _TITLES: Final = {views.TasksView: "Tasks", views.RunsView: "Runs", views.OverviewView: "Overview"}
 

@@ -150,7 +150,9 @@ class Hub:
         Raises:
             TooManyViewersError: There is no room, or the server is about to end.
         """
-        if self._stopping or self.viewers >= self._max_viewers:
+        if self._stopping:
+            raise TooManyViewersError("this server follows the file no longer: start it again")
+        if self.viewers >= self._max_viewers:
             raise TooManyViewersError(
                 f"{self.viewers} pages are being watched, which is as many as this server takes: close one"
             )

@@ -81,12 +81,13 @@ def headed(title: str, inside: Html, *, id_: str, more: Html | None = None) -> H
 def table(label: str, columns: Sequence[tuple[str, str]], rows: Iterable[Html]) -> Html:
     """Return a table; a column is (title, classes)."""
     head = (tag("th", title, scope="col", class_=kind or None) for title, kind in columns)
-    return tag(
+    inside = tag(
         "table",
         tag("caption", label, class_="hidden-text"),
         tag("thead", tag("tr", *head)),
         tag("tbody", *rows),
     )
+    return tag("div", inside, class_="table")  # what is still too wide scrolls in its own box
 
 
 def pages(links: Sequence[Html]) -> Html | None:

@@ -9,7 +9,7 @@ from pipeloom import page
 from pipeloom.pace import per_second, time_left
 from pipeloom.text import clean
 from pipeloom.web.html import Html, block, tag
-from pipeloom.web.pieces import age, badge, bar, clock, empty, kind_of, rect, table, when, word_for
+from pipeloom.web.pieces import age, badge, bar, clock, empty, kind_of, rect, table, tasks_link, when, word_for
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunRow, TaskDetail
@@ -55,7 +55,10 @@ def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
         tag("a", f"run {run.run_id}", href=f"/runs/{run.run_id}"),
         " · ",
         when(run.started_at),
-        " UTC",
+        " UTC · ",
+        tasks_link("its tasks", run=run.run_id),
+        " · ",
+        tasks_link("the slowest", run=run.run_id, order="slowest"),
         class_="kicker",
         data_title=f"{percent}run {run.run_id}, {_title_of(run)} · pipeloom",
     )
@@ -116,7 +119,7 @@ def runs_table(runs: Sequence[RunRow]) -> Html:
         ("Pipeline", "name"),
         ("Status", ""),
         ("Started (UTC)", "wide"),
-        ("Time", "number"),
+        ("Time", "number wide"),
         ("Done", "number"),
         ("Failed", "number"),
         ("Skipped", "number wide"),
@@ -131,7 +134,7 @@ def _run_row(run: RunRow) -> Html:
         tag("td", clean(run.pipeline or "", 100), class_="name"),
         tag("td", badge(run.status)),
         tag("td", when(run.started_at), class_="when wide"),
-        tag("td", age(run.elapsed_s, run.started_at, running=run.status == "running"), class_="number"),
+        tag("td", age(run.elapsed_s, run.started_at, running=run.status == "running"), class_="number wide"),
         tag("td", f"{run.done:,}", class_="number"),
         tag("td", f"{run.failed + run.timed_out:,}", class_="number"),
         tag("td", f"{run.skipped:,}", class_="number wide"),

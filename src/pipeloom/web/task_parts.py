@@ -48,7 +48,7 @@ def _task_row(task: TaskRow, *, has_rows: bool) -> Html:
         "tr",
         tag("th", task_link(task), scope="row", class_="name"),
         tag("td", task.id, class_="number wide"),
-        tag("td", badge(task.status), join([Html(" "), small_bar(task)]) if running else None),
+        tag("td", badge(task.status), join([Html(" "), small_bar(task)]) if running else None, class_="status"),
         tag("td", clean(task.message or "", 200), class_="message wide"),
         tag("td", f"{task.rows_written:,}", class_="number wide") if has_rows else None,
         tag("td", age(task.elapsed_s, task.started_at, running=running), class_="number"),

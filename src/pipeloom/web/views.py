@@ -330,13 +330,17 @@ class RunView:
         if run is None:
             raise pieces.Missing(_GONE.format("run"))
         failures = _failures(history, run, 20, memo)
-        more = pieces.tasks_link("its tasks", run=self.run_id)
+        more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=self.run_id)
         return {
             "spoken": run_parts.spoken(run),
             "run": run_parts.run_head(run, _rate(run, memo)),
             "pictures": _pictures(history, run, memo),
             "groups": _groups(history, run, memo),
             "failures": pieces.headed(
-                "Failures", run_parts.failures_list(failures), more=more, id_="failures-title"
+                "Last failures",
+                run_parts.failures_list(failures),
+                more=more if failures else None,
+                id_="failures-title",
             ),
+            "environment": pieces.headed("Environment", Html(page.circumstances(run)), id_="environment-title"),
         }
