@@ -7,12 +7,15 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from pseudoterminal import PseudoTerminal
 
 import pipeloom
 from pipeloom import rlog
+from pipeloom.screen import Figures
 
 PROGRAM = """
 import sys, threading, pipeloom
@@ -105,3 +108,15 @@ def test_progress_false_shows_nothing(db, capfd):
     pipeloom.map(str, range(5), db=db, name="load", progress=False)
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_summary_counts_what_waits_for_another_try():
+    """They are neither done nor failed yet."""
+    figures = Figures("t", 10)
+    figures.begin(
+        SimpleNamespace(counts=Counter(done=4, error=1), skipped=2, waiting=[1, 2, 3], slots=[], failures=[])
+    )
+
+    assert figures.summary(figures.began + 1.0).startswith(
+        "4 done · 1 failed · 2 skipped · 3 waiting for a retry · "
+    )

@@ -204,6 +204,8 @@ class Run:
             workers=job.workers,
             patience_s=None if job.retry is None else max(job.timeout_s or 0.0, _LEAVE_S),
         )
+        if self.feed.waiting is not None:
+            run.waiting = self.feed.waiting
         self.work = work = Work(
             job.call,
             self.feed,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from time import monotonic
 from typing import Final, Protocol
 
@@ -38,6 +38,7 @@ class Watched(Protocol):
 
     counts: Counter[str]
     skipped: int
+    waiting: Sized
     slots: list[Attempt | None]
     failures: list[Attempt]
 
@@ -130,6 +131,8 @@ class Figures:
                 parts.append(f"{count:,} {word}")
         if run.skipped:
             parts.append(f"{run.skipped:,} skipped")
+        if waiting := len(run.waiting):
+            parts.append(f"{waiting:,} waiting for a retry")
         rate = self._pace.rate(now, self.ended)
         parts += [per_second(rate), duration(now - self.began)]
         if left := time_left(rate, self.expected, self.seen):

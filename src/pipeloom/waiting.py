@@ -40,6 +40,10 @@ class Waiting:
         self._held: list[tuple[float, Attempt]] = []  # until when
         self._out = 0
 
+    def __len__(self) -> int:
+        """Return how many wait, those that are held back included."""
+        return len(self._heap) + len(self._held)
+
     @property
     def is_full(self) -> bool:
         """Whether new inputs should wait."""

@@ -9,7 +9,7 @@ import shlex
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import PurePath
 from time import monotonic
@@ -78,6 +78,7 @@ class RunLedger:
         self.pipeline_id: int | None = None
         self.counts: Counter[str] = Counter()
         self.skipped = 0
+        self.waiting: Sized = ()  # tries that wait for their turn, of a run that has them
         self._stored = 0
         self._in_flight: set[str | int | None] = set()
         self.failures: list[Attempt] = []
