@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from web.serving import wait_until
 
 import pipeloom
 
@@ -178,6 +179,23 @@ def test_one_page_too_many_tries_again(serve, visit, db):
     expect(second.locator("h1")).to_have_text("k")
     first.close()
     expect(second.locator("#state")).to_have_text("live")
+
+
+def test_a_tab_in_the_background_lets_go(serve, visit, db):
+    """A browser opens six connections to one server: a seventh tab must not hang. Seen again, it catches up."""
+    pipeloom.map(str, range(3), db=db, name="k", progress=False)
+    server = serve(db)
+    page = visit(server.url)
+    expect(page.locator("#state")).to_have_text("live")
+    hide = (
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    page.evaluate(hide, True)
+    wait_until(lambda: server.hub.viewers == 0)
+    pipeloom.map(str, range(4), db=db, name="l", progress=False)
+    page.evaluate(hide, False)
+    expect(page.locator("h1")).to_have_text("l")
 
 
 def test_without_script_the_pages_read_the_same(serve, visit, db):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -144,6 +145,38 @@ class GatedRun:
         self.let_go()
         self.thread.join(LIMIT_S)
         assert not self.thread.is_alive()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll until something is so."""
+    limit = monotonic() + LIMIT_S
+    while not condition():
+        assert monotonic() < limit, "it never came to that"
+        threading.Event().wait(0.01)
+
+
+def make_endless(db: Path) -> None:
+    """Put a view that never ends in the place of the table of tasks."""
+    others = [
+        "message",
+        "started_at",
+        "finished_at",
+        "result",
+        "pipeline_id",
+        "key",
+        "error",
+        "worker",
+        "elapsed_s",
+    ]
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("ALTER TABLE task_runs RENAME TO was")
+        conn.execute(
+            "CREATE VIEW task_runs AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id, "
+            "'x' AS name, 'error' AS status, 0.0 AS progress, 1 AS run_id, 1 AS attempt, 0 AS rows_written, "
+            + ", ".join(f"NULL AS {name}" for name in others)
+            + " FROM n"
+        )
+        conn.commit()
 
 
 @pytest.fixture

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from time import monotonic
 
 import pytest
 
 import pipeloom
 from pipeloom.web.server import AddressError, bound_socket
+
+from .serving import make_endless
 
 LIMIT_S = 30
 
@@ -79,11 +80,7 @@ def test_it_says_where_and_ends_at_once(typed, db, number, code):
 def test_a_look_under_way_is_not_waited_for(typed, db):
     """Of a page that takes its whole deadline, and of the reader behind a stream."""
     pipeloom.map(str, range(3), db=db, progress=False)
-    with closing(sqlite3.connect(db)) as conn:
-        conn.executescript(
-            "ALTER TABLE task_runs RENAME TO was; CREATE VIEW task_runs AS WITH RECURSIVE n(id) AS (SELECT 1 UNION "
-            "ALL SELECT id + 1 FROM n) SELECT id, 'x' AS name, 'error' AS status, 0 AS progress FROM n"
-        )
+    make_endless(db)
     process = typed("--db", db, "--port", 0)
     port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())[1])
     with ExitStack() as stack:

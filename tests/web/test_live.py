@@ -14,16 +14,9 @@ import pytest
 import pipeloom
 from pipeloom.web.hub import Hub
 
-from .serving import LIMIT_S, Stream
+from .serving import LIMIT_S, Stream, wait_until
 
 ITEMS = ["a.csv", "b.csv", "c.csv"]
-
-
-def wait_until(condition):
-    limit = monotonic() + LIMIT_S
-    while not condition():
-        assert monotonic() < limit, "it never came to that"
-        threading.Event().wait(0.01)
 
 
 def test_a_run_is_followed_from_its_first_task_to_its_end(serve, gated, db):

@@ -55,6 +55,10 @@ _PLACES: Final[dict[type, tuple[str, ...]]] = {
     views.RunsView: ("runs",),
     views.RunView: ("run", "pictures", "groups", "failures", "environment"),
 }
+_LISTS: Final = (views.TasksView, views.RunsView)  # their heading is not part of what changes
+_NOTHING_YET: Final = tag(
+    "section", tag("h1", "Nothing to show yet"), tag("p", "What comes appears here by itself.", class_="note")
+)
 _TITLES: Final = {views.TasksView: "Tasks", views.RunsView: "Runs", views.OverviewView: "Overview"}
 
 
@@ -113,12 +117,13 @@ class Pages:
         except pieces.Missing:
             raise
         except Exception as error:  # a damaged or foreign file can raise anything: the page says so, and stays
-            return {"notice": pieces.notice(problem_of(error))}
+            problem = {"notice": pieces.notice(problem_of(error))}
+            return problem if type(view) in _LISTS else {**problem, _PLACES[type(view)][0]: _NOTHING_YET}
 
     def _page(self, view: Any, content: Mapping[str, str]) -> Html:
         kind = type(view)
         places = [_place("notice", content)]
-        if kind in (views.TasksView, views.RunsView):
+        if kind in _LISTS:
             places.append(tag("h1", _heading(view)))
         places += [_place(name, content) for name in _PLACES[kind]]
         if "spoken" in content or kind in (views.OverviewView, views.RunView):
