@@ -1,8 +1,11 @@
 """The programs under test, as a user would write them; started by ``pipeloom run programs.py:NAME``.
 
-Every task writes rows to two tables, in an amount that follows from its number alone, so that anybody can say
-what must be there. Acknowledgements: what a task hears from ``ctx.query`` is committed, so each task notes the
-tasks that are done in a file of its own; an end of the run notes all. What is noted must never be missing later.
+The main ones do all at once: rows for two tables in three stages, a checkpoint between them, and tasks whose first
+try fails halfway through a stage and is tried again. How many rows a stage leaves follows from its number alone, so
+that anybody can say what must be there.
+
+Acknowledgements: a checkpoint that has returned is on file, and what a task hears from ``ctx.query`` is committed.
+So each task notes its stages, and the tasks that are done, in a file of its own. A note must never become untrue.
 """
 
 from __future__ import annotations
@@ -10,27 +13,45 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import pipeloom
 
 NAME = "load"
+STAGES = 3
+
+
+def rows_of_stage(task: int, stage: int) -> dict[str, int]:
+    """Return how many rows one stage leaves in each table; some have many, so that the log is moved in between."""
+    many = task % 8 == 7 and stage == 0
+    return {"items": 300 if many else 1 + (task + stage) % 2, "parts": (task + stage) % 2}
+
+
+def rows_until(task: int, stage: int) -> dict[str, int]:
+    """Return how many rows the stages before this one leave."""
+    stages = [rows_of_stage(task, s) for s in range(stage)]
+    return {table: sum(rows[table] for rows in stages) for table in ("items", "parts")}
 
 
 def rows_of(task: int) -> dict[str, int]:
-    """Return how many rows a finished task leaves in each table; some have many, so that checkpoints come."""
-    return {"items": 300 if task % 8 == 7 else 1 + task % 4, "parts": task % 3}
+    """Return how many rows a finished task leaves."""
+    return rows_until(task, STAGES)
 
 
-def write_rows(task: int, ctx: pipeloom.TaskContext) -> None:
-    """Stage a task's rows; the bodies make it several pages."""
-    count = rows_of(task)
-    for i in range(count["items"]):
+def write_rows(task: int, stage: int, ctx: pipeloom.TaskContext) -> None:
+    """Stage the rows of one stage; the bodies make it several pages."""
+    count, first = rows_of_stage(task, stage), 1000 * stage
+    for i in range(first, first + count["items"]):
         ctx.write("items", {"task": task, "i": i, "text": f"{task}/{i}" * 10})
-    ctx.write("parts", [(task, i, os.urandom(1500)) for i in range(count["parts"])], columns=("task", "i", "body"))
+    ctx.write(
+        "parts",
+        [(task, i, os.urandom(1500)) for i in range(first, first + count["parts"])],
+        columns=("task", "i", "body"),
+    )
 
 
 class Acks:
-    """A file that is only appended to, in one write per note; one number a line."""
+    """A file that is only appended to, in one write per note; one task, or ``task:stage``, a line."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -39,11 +60,38 @@ class Acks:
         """Note what the ledger says is done."""
         self.write([key for (key,) in ctx.query("SELECT key FROM task_runs WHERE status = 'done'")])
 
-    def write(self, tasks: list[int]) -> None:
+    def write(self, tasks: list[int] | list[str]) -> None:
         """Note these."""
         if tasks:
-            os.write(self._fd, ("".join(f"{task}\n" for task in tasks)).encode())
+            os.write(self._fd, "".join(f"{task}\n" for task in tasks).encode())
 
+
+class FirstTryError(Exception):
+    """What every fifth task meets at its first try of a run."""
+
+
+def working(noted: Acks, acks: str, pause_s: float) -> Callable[[int, pipeloom.TaskContext], dict[str, int]]:
+    """Return the task function."""
+
+    def work(task: int, ctx: pipeloom.TaskContext) -> dict[str, int]:
+        begin = 0 if ctx.state is None else ctx.state["stage"]
+        for stage in range(begin, STAGES):
+            write_rows(task, stage, ctx)
+            if acks:
+                noted.note(ctx)
+            if pause_s:
+                time.sleep(pause_s)
+            if task % 5 == 3 and stage == 1 and ctx.attempt == 1:
+                raise FirstTryError(f"task {task}")
+            if stage + 1 < STAGES:
+                ctx.checkpoint({"stage": stage + 1})
+                noted.write([f"{task}:{stage + 1}"])
+        return {"task": task}
+
+    return work
+
+
+RETRY = pipeloom.Retry(attempts=3, delay_s=0.02, on=FirstTryError)
 
 TABLES = {"items": {"task": int, "i": int, "text": str}, "parts": {"task": int, "i": int, "body": bytes}}
 
@@ -51,21 +99,14 @@ TABLES = {"items": {"task": int, "i": int, "text": str}, "parts": {"task": int, 
 def load(
     db: str, acks: str = "", count: int = 24, workers: int = 2, durability: str = "full", pause_s: float = 0.0
 ) -> pipeloom.RunReport:
-    """``map`` with rows for two tables."""
+    """``map``."""
     noted = Acks(acks)
-
-    def work(task: int, ctx: pipeloom.TaskContext) -> dict[str, int]:
-        write_rows(task, ctx)
-        if acks:
-            noted.note(ctx)
-        if pause_s:
-            time.sleep(pause_s)
-        return {"task": task}
 
     print("begun", os.getpid(), flush=True)
     report = pipeloom.map(
-        work, range(count), db=db, name=NAME, workers=workers, durability=durability, tables=TABLES, progress=False
-    )
+        working(noted, acks, pause_s), range(count), db=db, name=NAME, workers=workers, retries=RETRY,
+        durability=durability, tables=TABLES, progress=False,
+    )  # fmt: skip
     noted.write(list(range(count)))
     return report
 
@@ -77,17 +118,10 @@ def pipeline(
     """``run_pipeline`` with keys, by default on a rollback journal."""
     noted = Acks(acks)
 
-    def work(task: int, ctx: pipeloom.TaskContext) -> None:
-        write_rows(task, ctx)
-        if acks:
-            noted.note(ctx)
-        if pause_s:
-            time.sleep(pause_s)
-
     print("begun", os.getpid(), flush=True)
     report = pipeloom.run_pipeline(
-        range(count), db, worker_fn=work, name=NAME, key=int, resume=True, workers=workers, wal=wal,
-        durability=durability, tables=TABLES, progress=False,
+        range(count), db, worker_fn=working(noted, acks, pause_s), name=NAME, key=int, resume=True, workers=workers,
+        wal=wal, retries=RETRY, durability=durability, tables=TABLES, progress=False,
     )  # fmt: skip
     noted.write(list(range(count)))
     return report
@@ -122,7 +156,8 @@ def forking(db: str, acks: str = "", stays: bool = False, count: int = 12) -> pi
     noted = Acks(acks)
 
     def work(task: int, ctx: pipeloom.TaskContext) -> int:
-        write_rows(task, ctx)
+        for stage in range(STAGES):
+            write_rows(task, stage, ctx)
         child = os.fork()
         if child == 0:
             if stays:

@@ -10,11 +10,10 @@ from time import monotonic
 
 import pytest
 
-from faults import programs, strace
+from faults import strace
 from faults.tools import DONE, INTERRUPTED, STORAGE, mistaken, need, product, sample, until
-from faults.verdict import UnsoundError, Verdict, acknowledged
+from faults.verdict import VERDICT, UnsoundError, acknowledged
 
-VERDICT = Verdict(programs.rows_of)
 COUNT = 40
 
 

@@ -16,9 +16,8 @@ import pytest
 
 from faults import programs
 from faults.tools import DONE, STORAGE, USAGE, Start, amount, need, need_root, product, until
-from faults.verdict import Verdict, acknowledged
+from faults.verdict import acknowledged
 
-VERDICT = Verdict(programs.rows_of)
 COUNT = 20
 NOTICED_S = 2.0
 SLACK_S = 2.0  # for a busy machine, and for the process to end

@@ -13,11 +13,8 @@ from time import monotonic
 
 import pytest
 
-from faults import programs
 from faults.tools import DONE, IN_USE, KILLED, Child, product, until
-from faults.verdict import Verdict, acknowledged
-
-VERDICT = Verdict(programs.rows_of)
+from faults.verdict import VERDICT, acknowledged
 
 HOLDER = """
 import sqlite3, sys, time

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from faults import powercut, programs
+from faults import powercut
 from faults.powercut import MODES, Op
 from faults.tools import DONE, FULL, Start, mistaken, product, sample
-from faults.verdict import UnsoundError, Verdict
+from faults.verdict import VERDICT, UnsoundError
 
 COUNT, MORE = 60, 72
-VERDICT = Verdict(programs.rows_of)
 DB = "p.db"
 
 

@@ -14,11 +14,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from faults import programs
 from faults.tools import DONE, INTERRUPTED, amount, mistaken, product, until
-from faults.verdict import UnsoundError, Verdict, acknowledged
+from faults.verdict import VERDICT, UnsoundError, acknowledged
 
-VERDICT = Verdict(programs.rows_of)
 COUNT = 60
 Command = Callable[..., list[str]]
 BUSY = {"count": COUNT, "workers": 4, "pause_s": 0.01}  # about 0.2 s of work

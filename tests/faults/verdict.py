@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from faults import programs
 from faults.tools import DONE, LIMIT_S, Child
 
 Rows = dict[str, int]
@@ -103,21 +104,17 @@ def check_acknowledged(stored: Stored, acks: set[str]) -> None:
         raise UnsoundError(f"acknowledged and lost: {sorted(missing)[:10]}, {len(missing)} in all")
 
 
-def _nothing(_task: int, _stage: int) -> Rows:
-    return {}
-
-
 @dataclass(frozen=True)
 class Verdict:
     """Judges the databases of one program.
 
     Args:
         rows_of: Task → its rows when it is done.
-        rows_until: (task, stage) → its rows when a checkpoint covers that many stages; by default none.
+        rows_until: (task, stage) → its rows when a checkpoint covers that many stages.
     """
 
     rows_of: Callable[[int], Rows]
-    rows_until: Callable[[int, int], Rows] = _nothing
+    rows_until: Callable[[int, int], Rows]
 
     def at_rest(self, db: Path, acks: set[str] = frozenset()) -> Stored:  # type: ignore[assignment]
         """Judge a file that nobody uses, without the resume; opening it recovers it.
@@ -165,3 +162,7 @@ class Verdict:
         stored = self.at_rest(db, acks)
         self.resumed(db, command, count)
         return stored
+
+
+VERDICT = Verdict(programs.rows_of, programs.rows_until)
+"""Of the programs under test, and of the wrong ones, which leave the same rows."""
