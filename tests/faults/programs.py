@@ -66,6 +66,14 @@ class Acks:
             os.write(self._fd, "".join(f"{task}\n" for task in tasks).encode())
 
 
+def say_begun() -> None:
+    """Tell whoever waits for it our process id, if anybody listens."""
+    try:
+        print("begun", os.getpid(), flush=True)
+    except OSError:
+        pass
+
+
 class FirstTryError(Exception):
     """What every fifth task meets at its first try of a run."""
 
@@ -102,7 +110,7 @@ def load(
     """``map``."""
     noted = Acks(acks)
 
-    print("begun", os.getpid(), flush=True)
+    say_begun()
     report = pipeloom.map(
         working(noted, acks, pause_s), range(count), db=db, name=NAME, workers=workers, retries=RETRY,
         durability=durability, tables=TABLES, progress=False,
@@ -118,7 +126,7 @@ def pipeline(
     """``run_pipeline`` with keys, by default on a rollback journal."""
     noted = Acks(acks)
 
-    print("begun", os.getpid(), flush=True)
+    say_begun()
     report = pipeloom.run_pipeline(
         range(count), db, worker_fn=working(noted, acks, pause_s), name=NAME, key=int, resume=True, workers=workers,
         wal=wal, retries=RETRY, durability=durability, tables=TABLES, progress=False,
@@ -201,7 +209,7 @@ def doing(db: str, acks: str, what: str) -> pipeloom.RunReport:
         elif what == "stuck":
             never.wait()
 
-    print("begun", os.getpid(), flush=True)
+    say_begun()
     return pipeloom.map(work, range(1000), db=db, name="doing", workers=4, progress=False)
 
 
@@ -225,3 +233,13 @@ def unclosed_writer(db: str) -> None:
     for number in range(1, 5001):
         source.put(pipeloom.MsgTaskStarted(number, f"task {number}", at))
         source.put(pipeloom.MsgTaskFinished(number, "done", at))
+
+
+def waiting(db: str, acks: str, delay_s: float) -> pipeloom.RunReport:
+    """The same work, but whoever fails waits long for the next try."""
+    noted = Acks(acks)
+    say_begun()
+    return pipeloom.map(
+        working(noted, acks, 0), range(12), db=db, name=NAME, workers=2, tables=TABLES, progress=False,
+        retries=pipeloom.Retry(attempts=3, delay_s=delay_s, jitter=0, on=FirstTryError),
+    )  # fmt: skip

@@ -22,6 +22,7 @@ LIMIT_S: Final = 60 if FULL else 40  # for one child process
 GONE_S: Final = 10  # no process is left alive after this
 HERE: Final = Path(__file__).parent
 PROGRAMS: Final = HERE / "programs.py"
+HOSTILE: Final = HERE / "hostile.py"
 WRONG: Final = HERE / "wrong.py"
 
 DONE, FAILED, USAGE, STORAGE, IN_USE, INTERRUPTED = 0, 1, 2, 3, 4, 130
