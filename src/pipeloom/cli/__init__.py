@@ -143,5 +143,9 @@ def _exit(code: int) -> NoReturn:
 
 def _leave_at_once(code: int) -> NoReturn:
     """The third Ctrl-C: wait for nobody, the writer's thread included. The ledger is sound at every instant."""
-    sys.stderr.flush()
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        pass
     os._exit(code)
