@@ -38,7 +38,7 @@ def sample(points: list[Any], quick: int) -> list[Any]:
     """Return all points in a full run, else about ``quick`` of them, spread evenly, the first and last included."""
     if FULL or len(points) <= quick:
         return points
-    return [points[round(i * (len(points) - 1) / (quick - 1))] for i in range(quick)]
+    return [points[round(i * (len(points) - 1) / max(1, quick - 1))] for i in range(quick)]
 
 
 def unable(reason: str) -> NoReturn:
