@@ -210,6 +210,7 @@ class SQLiteWriter(threading.Thread):
         try:
             while not self._stopping:
                 self._serve()
+            self._upkeep.look()  # what the last batch went to
         except BaseException as error:
             self._break(error)
         finally:

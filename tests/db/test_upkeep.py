@@ -43,7 +43,7 @@ def test_a_file_that_was_moved_has_everything(db, opened):
     os.rename(db, moved)
 
     with pytest.raises(StorageError, match="replaced or removed while in use"):
-        opened[1].after_batch()
+        opened[1].look()
     assert rows(moved) == [(7,)]
 
 
@@ -58,7 +58,7 @@ def test_a_file_that_took_the_place_is_left_alone(db, opened):
     os.replace(other, db)
 
     with pytest.raises(StorageError, match="replaced or removed while in use"):
-        opened[1].after_batch()
+        opened[1].look()
     opened[0].close()
     assert db.read_bytes() == content
     assert rows(db) == [("theirs",)]
@@ -69,7 +69,7 @@ def test_a_removed_file_is_noticed(db, opened):
     db.unlink()
 
     with pytest.raises(StorageError, match="replaced or removed while in use"):
-        opened[1].after_batch()
+        opened[1].look()
 
 
 @pytest.mark.parametrize("wal", [True], indirect=True)
@@ -78,6 +78,6 @@ def test_a_removed_log_is_saved(db, opened):
     db.with_name(db.name + "-wal").unlink()
 
     with pytest.raises(StorageError, match=r"out\.db-wal: was replaced or removed"):
-        opened[1].after_batch()
+        opened[1].look()
     opened[0].close()
     assert rows(db) == [(7,)]

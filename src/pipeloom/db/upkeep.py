@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from pipeloom.db.connection import MEMORY, storage_error, wal_checkpoint
@@ -18,6 +19,7 @@ __all__ = ["Upkeep"]
 logger = logging.getLogger("pipeloom")
 
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
+_LOOK_S: Final = 0.1
 _LENGTH: Final = 8 * 2**20
 _PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
 
@@ -42,6 +44,7 @@ class Upkeep:
         self._identity = _look(self._path)
         self._log = Path(os.path.realpath(db_path) + "-wal")
         self._log_identity = _look(self._log) if wal else None
+        self._looked_at = monotonic()
         self._changes = conn.total_changes
         self._interval = 2000
         self._length = self._length_then = 0  # of the log's file, in bytes: now, and at the last checkpoint
@@ -54,8 +57,8 @@ class Upkeep:
         Raises:
             StorageError: The file is no longer the one that was opened.
         """
-        if self._path is not None:
-            self._check_still_there(self._path)
+        if monotonic() - self._looked_at >= _LOOK_S:
+            self.look()
         if self._wal and (
             self._conn.total_changes - self._changes >= self._interval
             or self._length - self._length_then >= _LENGTH
@@ -63,8 +66,19 @@ class Upkeep:
             self._length_then = self._length
             self._checkpoint()
 
-    def _check_still_there(self, path: Path) -> None:
-        """Look with every batch, at 2 µs each, so that the run's last commit is looked after as well."""
+    def look(self) -> None:
+        """Notice a file, or a log, that was replaced or removed.
+
+        A look takes 2 µs, but gives up the interpreter lock twice: beside threads that compute each costs 5 ms,
+        so not every batch is followed by one.
+
+        Raises:
+            StorageError: It is no longer the one that was opened.
+        """
+        self._looked_at = monotonic()
+        path = self._path
+        if path is None:
+            return
         if _look(path) != self._identity:
             self._save()
             raise StorageError(
