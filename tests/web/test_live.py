@@ -35,6 +35,20 @@ def test_a_run_is_followed_from_its_first_task_to_its_end(serve, gated, db):
         assert stream.until("spoken", "failed") == "<span>Run 1 failed, 1 failed</span>"
 
 
+def test_what_waits_for_its_next_try_is_shown(serve, gated, db):
+    """With why it waits."""
+    gated(db, ITEMS)
+    with Stream(serve(db)) as stream:
+        stream.until("running", lambda html: all(f"reading {item}" in html for item in ITEMS))
+        with closing(sqlite3.connect(db)) as conn:
+            conn.execute(
+                "INSERT INTO task_runs (id, name, status, run_id, attempt, message) "
+                "VALUES (90, 'later', 'queued', 1, 2, 'try 2 of 4 in 1.0 s: no answer')"
+            )
+            conn.commit()
+        stream.until("running", lambda html: "waiting" in html and "try 2 of 4 in 1.0 s: no answer" in html)
+
+
 def test_the_next_run_follows_on_the_same_stream(serve, gated, db):
     """The page need not be loaded again."""
     gated(db, ["a.csv"]).finish()
@@ -76,6 +90,7 @@ def test_a_task_page_follows_its_task_and_its_log(serve, gated, db):
         stream.until("result", "a.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/events/tasks?status=done", "/events/runs", "/events/runs/1"])
 def test_the_other_pages_follow_too(serve, gated, db, path):
     """Lists and pictures."""

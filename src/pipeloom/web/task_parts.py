@@ -17,18 +17,19 @@ __all__ = ["attempts_table", "logs_table", "running_table", "task_head", "tasks_
 
 
 def running_table(tasks: Sequence[TaskRow]) -> Html:
-    """Return what runs now."""
+    """Return what runs now, and what waits for its next try."""
     columns = (("Task", "name"), ("Progress", ""), ("Message", "message wide"), ("For", "number"))
     return table("Running tasks", columns, map(_running_row, tasks)) if tasks else empty("Nothing at this moment.")
 
 
 def _running_row(task: TaskRow) -> Html:
+    running = task.status == "running"
     return tag(
         "tr",
         tag("th", task_link(task), scope="row", class_="name"),
-        tag("td", small_bar(task), class_="when"),
+        tag("td", small_bar(task) if running else "waiting", class_="when"),
         tag("td", clean(task.message or "", 200), class_="message wide"),
-        tag("td", age(task.elapsed_s, task.started_at, running=True), class_="number"),
+        tag("td", age(task.elapsed_s, task.started_at, running=True) if running else None, class_="number"),
         data_key=f"t{task.id}",
     )
 

@@ -135,6 +135,7 @@ class OverviewView:
         run = runs[0]
         alive = run.status == "running"
         running = history.running(limit=17) if alive else []
+        waiting = history.tasks(limit=8, status="queued", run_id=run.run_id, order="oldest") if alive else []
         count = None if not alive else len(running) if len(running) < 17 else run.workers
         failures = _failures(history, run, 8, memo)
         more = pieces.tasks_link("all running", status="running")
@@ -143,7 +144,7 @@ class OverviewView:
             "spoken": run_parts.spoken(run),
             "run": run_parts.run_head(run, _rate(run, memo), running=count),
             "running": pieces.headed(
-                "Running", task_parts.running_table(running[:16]), more=more, id_="running-title"
+                "Running", task_parts.running_table([*running[:16], *waiting]), more=more, id_="running-title"
             )
             if alive
             else "",
