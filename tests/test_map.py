@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import sys
@@ -321,3 +322,55 @@ def test_unusable_places_are_clear_errors(tmp_path, make, words):
         pipeloom.map(nothing, [1], db=make(tmp_path))
 
     assert text.read_text() == "this is no database\n" * 100
+
+
+def test_exceptions_of_any_make_fail_only_their_own_task(db):
+    """Frozen ones, ones whose text raises, or whose causes are odd: the writer sees them all."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int = 1
+
+    class Leaving(Exception):
+        def __str__(self):
+            raise SystemExit(3)
+
+    class Interrupting(Exception):
+        def __str__(self):
+            raise KeyboardInterrupt
+
+    class Odd(Exception):
+        __cause__ = 7
+        __traceback__ = property(lambda self: 1 / 0)
+
+    made = {"frozen": Frozen, "leaving": Leaving, "interrupting": Interrupting, "odd": Odd}
+
+    def fn(item, ctx):
+        ctx.put(made[item]())
+        raise made[item]()
+
+    report = pipeloom.map(fn, [*made, "KeyError"], db=db, on_error="collect", name="n")
+
+    assert report.failed == 5
+    assert {failure.exception for failure in report.failures} == {
+        "Frozen",
+        "Leaving",
+        "Interrupting",
+        "Odd",
+        "KeyError",
+    }
+
+
+def test_inputs_that_raise_a_frozen_exception(db):
+    """It reaches the caller as it is, although it takes no note."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int = 1
+
+    def items():
+        yield 1
+        raise Frozen
+
+    with pytest.raises(Frozen):
+        pipeloom.map(abs, items(), db=db, name="n")

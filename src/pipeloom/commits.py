@@ -8,7 +8,8 @@
                      │ the transaction is lost, or its COMMIT refused
                      └▶ each in a transaction of its own
 
-Errors of the file or the machine are not looked into: they end the writer.
+Errors of the file or the machine are not looked into: they end the writer. Foreign code may raise anything, SystemExit
+too; the interrupts of a real Ctrl-C reach the main thread only.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Commits:
         try:
             applied = [self._ledger.apply(batch)]
             self._transaction.commit()
-        except Exception as error:
+        except BaseException as error:
             if is_fatal(error):
                 raise
             self._roll_back()
@@ -81,7 +82,7 @@ class Commits:
                 self._transaction.mark()
                 try:
                     done = self._ledger.apply([item], with_live=False)
-                except Exception as error:
+                except BaseException as error:
                     if is_fatal(error) or not self._conn.in_transaction:
                         raise
                     self._transaction.back_to_mark()
@@ -91,7 +92,7 @@ class Commits:
                 applied.append(done)
             self._store_counts(applied)
             self._transaction.commit()
-        except Exception as error:
+        except BaseException as error:
             if is_fatal(error):
                 raise
             self._roll_back()
@@ -107,7 +108,7 @@ class Commits:
             applied = self._ledger.apply([item], with_live=False)
             self._store_counts([*before, applied])
             self._transaction.commit()
-        except Exception as error:
+        except BaseException as error:
             if is_fatal(error):
                 raise
             self._roll_back()
@@ -129,7 +130,7 @@ class Commits:
             try:
                 self._ledger.show_live(glimpse)
                 self._transaction.commit()
-            except Exception as error:
+            except BaseException as error:
                 if is_fatal(error):
                     raise
                 self._roll_back()

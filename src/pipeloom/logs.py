@@ -22,7 +22,7 @@ from typing import Final
 from pipeloom.attempt import Attempt, LogLine
 from pipeloom.clock import utc_now
 from pipeloom.port import running_attempt
-from pipeloom.text import describe, shorten, storable
+from pipeloom.text import describe, pass_on_interrupt, shorten, storable
 
 __all__ = ["keeping_logs", "note_gap"]
 
@@ -48,7 +48,8 @@ class TaskLogHandler(logging.Handler):
         if attempt is not None and attempt.status == "running":
             try:
                 _keep(attempt, record)
-            except Exception:  # a foreign argument may do anything when it is formatted
+            except BaseException as error:  # a foreign argument may do anything when it is formatted
+                pass_on_interrupt(error)
                 attempt.unkept += 1
         self._stand_aside(record)
 

@@ -396,10 +396,14 @@ class Run:
         if self.work.fault is not None:
             raise self.work.fault
         if self.feed.error is not None:
-            self.feed.error.add_note(
-                f"pipeloom: raised by the inputs after {report.total:,} of them; those are stored, run again "
-                "to do the rest"
+            note = (
+                f"pipeloom: raised by the inputs after {report.total:,} of them; those are stored, run again to do "
+                "the rest"
             )
+            try:
+                self.feed.error.add_note(note)
+            except Exception:  # a frozen dataclass takes no notes
+                logger.warning("%s", note)
             raise self.feed.error
         if self.job.on_error != "collect" and (self.job.keeps_results or report.has_exceptions):
             report.raise_for_failures()

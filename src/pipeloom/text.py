@@ -8,6 +8,7 @@ shown as its escape instead. Show the result as ``rich.text.Text``, never as mar
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any, Final
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "clean_block",
     "describe",
     "is_reserved",
+    "pass_on_interrupt",
     "quoted",
     "shorten",
     "storable",
@@ -67,15 +69,23 @@ def describe(value: object, limit: int = 500) -> str:
     """Return ``str(value)``, shortened, also for objects whose ``str`` raises."""
     try:
         return shorten(str(value), limit)
-    except Exception as error:  # foreign code: anything may come out of it
+    except BaseException as error:  # foreign code: anything may come out of it, SystemExit too
+        pass_on_interrupt(error)
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def pass_on_interrupt(error: BaseException) -> None:
+    """Raise a real Ctrl-C again, which only the main thread gets; elsewhere it is foreign code that raised it."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
 
 
 def attribute(value: object, name: str) -> Any:
     """Return an attribute of a foreign object; ``None`` when it has none, or raises whatever it likes."""
     try:
         return getattr(value, name)
-    except Exception:
+    except BaseException as error:
+        pass_on_interrupt(error)
         return None
 
 

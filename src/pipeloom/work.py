@@ -293,7 +293,7 @@ def _described(error: BaseException) -> tuple[str, str]:
         while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
             frame = frame.tb_next  # ours: people look for theirs
         text = "".join(traceback.format_exception(type(error), error, frame))
-    except Exception as broken:  # a foreign __str__ or __cause__ may do anything
+    except BaseException as broken:  # a foreign __str__ or __cause__ may do anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
     return shorten(describe(error, 2000) or type(error).__name__, 2000), _fitted(text)
 

@@ -334,8 +334,13 @@ def _drop_frames(exception: BaseException | None) -> None:
         exception = waiting.pop()
         if exception is not None and id(exception) not in seen:
             seen.add(id(exception))
-            exception.__traceback__ = None
-            waiting += (exception.__cause__, exception.__context__)
+            # Past what a foreign class makes of these attributes: a frozen dataclass lets nobody set them.
+            BaseException.with_traceback(exception, None)
+            waiting += (_CAUSE(exception), _CONTEXT(exception))
+
+
+_CAUSE: Final = vars(BaseException)["__cause__"].__get__
+_CONTEXT: Final = vars(BaseException)["__context__"].__get__
 
 
 def mark_interrupted(conn: sqlite3.Connection) -> int:
