@@ -8,8 +8,8 @@
                      │ the transaction is lost, or its COMMIT refused
                      └▶ each in a transaction of its own
 
-Errors of the file or the machine are not looked into: they end the writer. Foreign code may raise anything, SystemExit
-too; the interrupts of a real Ctrl-C reach the main thread only.
+Errors of the file or the machine are not looked into: they end the writer. Foreign code may raise anything,
+SystemExit too; a real Ctrl-C reaches the main thread only.
 """
 
 from __future__ import annotations
