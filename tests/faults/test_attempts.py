@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 
 from faults.tools import DONE, FAILED, HOSTILE, INTERRUPTED, KILLED, amount, mistaken, product, until
-from faults.verdict import VERDICT, acknowledged
+from faults.verdict import VERDICT, acknowledged, finished
 
 
 def asked(db: Path, sql: str) -> list[tuple]:
@@ -86,7 +86,7 @@ def test_cancelled_from_another_terminal(start, tmp_path, how):
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=3000, pause_s=0.01)
     child = start(words)
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     began = monotonic()
     cancel = [sys.executable, "-m", "pipeloom", "cancel", "--db", str(db)]
     assert start([*cancel, *(["--drain"] if how == "drain" else [])]).wait()[0] == DONE
@@ -107,7 +107,7 @@ def test_a_cancel_file_that_means_nothing(start, tmp_path, content):
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=60, pause_s=0.02)
     child = start(words)
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     request = tmp_path / "out.db-cancel"
     if content == "a directory":
         request.mkdir()

@@ -15,8 +15,8 @@ from time import monotonic
 import pytest
 
 from faults import programs
-from faults.tools import DONE, STORAGE, USAGE, Start, amount, need, need_root, product, until
-from faults.verdict import acknowledged
+from faults.tools import DONE, STORAGE, USAGE, Start, amount, mistaken, need, need_root, product, until
+from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 COUNT = 20
 NOTICED_S = 2.0
@@ -138,7 +138,7 @@ def test_the_file_goes_away_under_the_run(start, tmp_path, deed):
     acks = tmp_path / "acks"
     child = start(product("load", db=db, acks=acks, count=100_000, pause_s=0.01))
     child.begun()
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     newcomer = b""
     if deed == "removed":
         db.unlink()
@@ -156,6 +156,18 @@ def test_the_file_goes_away_under_the_run(start, tmp_path, deed):
     assert "replaced or removed" in one_sentence(err)
     if deed == "replaced":
         assert db.read_bytes() == newcomer
+
+
+def test_the_harness_catches_a_program_that_does_not_notice(start, tmp_path):
+    """It goes on writing to a file that has no name any more, and ends well; what it noted is nowhere."""
+    db, acks = tmp_path / "out.db", tmp_path / "acks"
+    child = start(mistaken("correct", db=db, acks=acks, count=30, pause_s=0.01))
+    until(lambda: finished(acks), "something is done", child)
+    for name in ("out.db", "out.db-wal", "out.db-shm"):
+        (tmp_path / name).unlink()
+    assert child.wait()[0] == DONE  # which is the mistake
+    with pytest.raises(UnsoundError, match="acknowledged and lost"):
+        VERDICT.at_rest(db, acknowledged(acks))
 
 
 # --- permissions ---

@@ -13,8 +13,8 @@ from time import monotonic
 
 import pytest
 
-from faults.tools import DONE, IN_USE, KILLED, Child, product, until
-from faults.verdict import VERDICT, acknowledged
+from faults.tools import DONE, IN_USE, KILLED, Child, mistaken, product, until
+from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 HOLDER = """
 import sqlite3, sys, time
@@ -86,7 +86,7 @@ def test_a_foreign_write_lock_during_the_run(start, tmp_path, holder, function):
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product(function, db=db, acks=acks, count=400, pause_s=0.005)
     child = start(words)
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     other = until(lambda: _try_to_hold(holder, db), "the lock is free for a moment")
     heard(child, "locked by another process")
     let_go(other)
@@ -114,12 +114,24 @@ def test_a_foreign_writer_that_is_stopped(start, filled, holder):
     VERDICT.resumed(filled, words, 40)
 
 
+def test_the_harness_catches_a_program_that_does_not_wait(start, tmp_path, holder):
+    """It takes "database is locked" for an end, and calls that done."""
+    db, acks = tmp_path / "own.db", tmp_path / "acks"
+    assert start(mistaken("correct", db=db, count=0)).wait()[0] == DONE
+    other = holder(db, "BEGIN IMMEDIATE")
+    code, _, _ = start(mistaken("errors_swallowed", db=db, acks=acks, count=4, wait_s=0)).wait()
+    assert code == DONE  # which is the mistake
+    let_go(other)
+    with pytest.raises(UnsoundError, match="acknowledged and lost"):
+        VERDICT.at_rest(db, acknowledged(acks))
+
+
 def test_a_stopped_writer_of_ours(start, tmp_path):
     """While a run is stopped, readers read, and a second engine is refused; then it goes on."""
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=300, pause_s=0.005)
     child = start(words)
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     child.process.send_signal(signal.SIGSTOP)
     status = start([sys.executable, "-m", "pipeloom", "status", "--db", str(db), "-f", "json"])
     assert status.wait()[0] == DONE
@@ -154,7 +166,7 @@ def test_our_readers_neither_pin_nor_checkpoint(start, tmp_path):
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=300, pause_s=0.005)
     child = start(words)
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     looks = 0
     while child.process.poll() is None:
         assert start([sys.executable, "-m", "pipeloom", "status", "--db", str(db)]).wait()[0] == DONE
@@ -175,7 +187,7 @@ def test_a_second_engine_elsewhere_is_refused_at_once(start, tmp_path):
     words = product("load", db=db, acks=acks, count=200, pause_s=0.01)
     first = start(words)
     number = first.begun()
-    until(lambda: acknowledged(acks), "something is done", first)
+    until(lambda: finished(acks), "something is done", first)
     began = monotonic()
     code, _, err = start(words).wait()
     assert code == IN_USE, err
@@ -198,7 +210,7 @@ def test_a_dead_owner_is_known_without_a_clock(start, tmp_path):
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=200, pause_s=0.01)
     child = start(words)
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     until(lambda: _running(db), "a task is seen running", child)
     child.kill()
     assert child.wait()[0] == KILLED

@@ -15,7 +15,7 @@ from time import monotonic, sleep
 import pytest
 
 from faults.tools import DONE, INTERRUPTED, amount, mistaken, product, until
-from faults.verdict import VERDICT, UnsoundError, acknowledged
+from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 COUNT = 60
 Command = Callable[..., list[str]]
@@ -149,7 +149,7 @@ def test_an_ignored_interrupt_stays_ignored(start, tmp_path):
     words = product("load", db=db, acks=acks, count=COUNT, pause_s=0.01)
     child = start(["sh", "-c", 'trap "" INT; exec "$@"', "sh", *words])
     child.begun()
-    until(lambda: acknowledged(acks), "something is done", child)
+    until(lambda: finished(acks), "something is done", child)
     child.process.send_signal(signal.SIGINT)
     assert child.wait()[0] == DONE
     VERDICT.sound(db, acknowledged(acks), words, COUNT)

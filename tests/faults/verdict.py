@@ -88,6 +88,11 @@ def acknowledged(path: Path) -> set[str]:
     return set(whole.split())
 
 
+def finished(path: Path) -> set[str]:
+    """Return the noted tasks that are done."""
+    return {ack for ack in acknowledged(path) if ":" not in ack}
+
+
 def check_acknowledged(stored: Stored, acks: set[str]) -> None:
     """Say that nothing acknowledged is missing.
 

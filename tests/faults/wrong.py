@@ -26,9 +26,9 @@ CREATE TABLE IF NOT EXISTS parts (task INTEGER, i INTEGER, body BLOB);
 """
 
 
-def opened(db: str, synchronous: str = "FULL", journal: str = "WAL") -> sqlite3.Connection:
+def opened(db: str, synchronous: str = "FULL", journal: str = "WAL", wait_s: float = 5) -> sqlite3.Connection:
     """Open the database in autocommit mode."""
-    conn = sqlite3.connect(db, isolation_level=None)
+    conn = sqlite3.connect(db, isolation_level=None, timeout=wait_s)
     conn.execute(f"PRAGMA journal_mode = {journal}")
     conn.execute(f"PRAGMA synchronous = {synchronous}")
     conn.executescript(SCHEMA)
@@ -113,11 +113,11 @@ def rerun_from_the_start(db: str, acks: str = "", count: str = "24", pause_s: st
     conn.close()
 
 
-def errors_swallowed(db: str, acks: str = "", count: str = "24") -> None:
+def errors_swallowed(db: str, acks: str = "", count: str = "24", wait_s: str = "5") -> None:
     """Whatever SQLite says, the program goes on and ends well; the note is written all the same."""
     noted = Acks(acks)
     try:
-        conn = opened(db)
+        conn = opened(db, wait_s=float(wait_s))
     except sqlite3.Error:
         return
     for task in range(int(count)):
