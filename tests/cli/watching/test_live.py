@@ -12,6 +12,7 @@ from pseudoterminal import PseudoTerminal
 
 import pipeloom
 
+pytestmark = pytest.mark.slow
 WATCH = [sys.executable, "-m", "pipeloom", "watch", "--db", "out.db"]
 
 

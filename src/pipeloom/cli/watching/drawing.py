@@ -114,7 +114,7 @@ def _overall(snapshot: Snapshot, width: int) -> Text:
         return Text(f"{run.ended:,} so far" if run.status == "running" else f"{run.ended:,} in all", style="bold")
     share = min(run.ended / run.expected, 1.0) if run.expected else 1.0
     tail = f"  {run.ended:,}/{run.expected:,} {int(share * 100):3d} %"
-    return fit(bar(share, max(width - len(tail), 0)).append(tail, style="bold"), width)
+    return fit(Text().append_text(bar(share, max(width - len(tail), 0))).append(tail, style="bold"), width)
 
 
 def _tabs(snapshot: Snapshot, view: View, width: int) -> Text:
