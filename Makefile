@@ -7,10 +7,10 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check insta
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults bench fix setup clean
+.PHONY: help demo test check faults bench screenshots fix setup clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/demo-ready ## load the New York flights of 2013 into build/flights.db and ask it questions
 	@mkdir -p build
@@ -33,6 +33,9 @@ check-static: .venv/ready
 
 bench: .venv/ready ## measure against the limits: make bench ONLY=B3 ROUNDS=5
 	$(BIN)/python bench $(if $(ONLY),--only $(ONLY)) --rounds $(or $(ROUNDS),5)
+
+screenshots: .venv/ready ## make the pictures of README and docs again; needs Chromium
+	$(BIN)/python docs/pictures/make.py
 
 fix: .venv/ready ## format the code and apply safe lint fixes
 	$(BIN)/ruff format .

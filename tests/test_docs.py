@@ -46,3 +46,15 @@ def test_links_between_pages_lead_somewhere(page):
     path = ROOT / page
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_every_picture_is_shown_somewhere_and_small():
+    """None is left over from an older page, and none makes a clone heavy."""
+    pages = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    pictures = [path for path in (ROOT / "docs" / "pictures").iterdir() if path.suffix in (".svg", ".png")]
+    assert len(pictures) > 5
+    for picture in pictures:
+        assert f"pictures/{picture.name}" in pages
+        assert picture.stat().st_size < 150_000, picture
+    shown = re.findall(r"pictures/([\w-]+\.(?:svg|png))", pages)
+    assert set(shown) == {picture.name for picture in pictures}
