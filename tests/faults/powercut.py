@@ -75,49 +75,65 @@ def read_log(log: Path) -> list[Op]:
 
 
 class Disk:
-    """What the files are when a power cut comes right before op ``instant``."""
+    """What is durable, and what is not yet, as a program goes on; meets its calls one by one."""
 
-    def __init__(self, ops: list[Op], instant: int) -> None:
+    def __init__(self) -> None:
         self.acks: set[str] = set()
-        self._names: list[tuple[int, str, int]] = []  # (when, name, file), file -1 when removed
-        self._writes: list[tuple[int, int, Op]] = []  # (when, file, op)
-        self._synced: dict[int, int] = {}  # file → when
-        self._names_synced = -1
-        self._files = 0
-        now: dict[str, int] = {}
-        for when, op in enumerate(ops[:instant]):
-            if op.name == ACKS:
-                self.acks.update(op.data.decode().split())
-            elif op.kind == "D":
-                self._names_synced = when
-            elif op.kind == "U":
-                now.pop(op.name, None)
-                self._names.append((when, op.name, -1))
-            else:
-                if op.name not in now:
-                    now[op.name] = self._files
-                    self._names.append((when, op.name, self._files))
-                    self._files += 1
-                file = now[op.name]
-                if op.kind == "S":
-                    self._synced[file] = when
-                elif op.kind in "WT":
-                    self._writes.append((when, file, op))
+        self._durable: list[bytearray] = []  # file → content
+        self._pending: list[list[Op]] = []  # file → its writes since its last sync
+        self._now: dict[str, int] = {}  # name → file, as the program sees it
+        self._names: dict[str, int] = {}  # the same, as it is durable
+        self._names_pending: list[tuple[str, int | None]] = []
+
+    def meet(self, op: Op) -> None:
+        """Go on by one call."""
+        if op.name == ACKS:
+            self.acks.update(op.data.decode().split())
+        elif op.kind == "D":
+            _rename(self._names, self._names_pending)
+            self._names_pending = []
+        elif op.kind == "U":
+            self._now.pop(op.name, None)
+            self._names_pending.append((op.name, None))
+        else:
+            if op.name not in self._now:
+                self._now[op.name] = len(self._durable)
+                self._names_pending.append((op.name, len(self._durable)))
+                self._durable.append(bytearray())
+                self._pending.append([])
+            file = self._now[op.name]
+            if op.kind == "S":
+                for write in self._pending[file]:
+                    _apply(self._durable[file], write)
+                self._pending[file] = []
+            elif op.kind in "WT":
+                self._pending[file].append(op)
 
     def left(self, mode: Mode, chance: random.Random) -> dict[str, bytes]:
-        """Return name → content after the cut."""
-        contents = [bytearray() for _ in range(self._files)]
-        for when, file, op in self._writes:
-            if when < self._synced.get(file, -1) or mode == "all":
-                _apply(contents[file], op)
-            elif mode != "none":
-                _apply_perhaps(contents[file], op, mode, chance)
-        pending = sum(when > self._names_synced for when, _, _ in self._names)
-        kept = {"none": 0, "all": pending}.get(mode, chance.randint(0, pending))
-        there: dict[str, int] = {}
-        for _, name, file in self._names[: len(self._names) - pending + kept]:
-            there[name] = file
-        return {name: bytes(contents[file]) for name, file in there.items() if file >= 0}
+        """Return name → content after a cut now."""
+        names, pending = dict(self._names), self._names_pending
+        kept = {"none": 0, "all": len(pending)}.get(mode, chance.randint(0, len(pending)))
+        _rename(names, pending[:kept])
+        return {name: self._content(file, mode, chance) for name, file in names.items()}
+
+    def _content(self, file: int, mode: Mode, chance: random.Random) -> bytes:
+        content = self._durable[file]
+        if self._pending[file] and mode != "none":
+            content = content.copy()
+            for op in self._pending[file]:
+                if mode == "all":
+                    _apply(content, op)
+                else:
+                    _apply_perhaps(content, op, mode, chance)
+        return bytes(content)
+
+
+def _rename(names: dict[str, int], changes: list[tuple[str, int | None]]) -> None:
+    for name, file in changes:
+        if file is None:
+            names.pop(name, None)
+        else:
+            names[name] = file
 
 
 def _apply(content: bytearray, op: Op) -> None:
@@ -140,11 +156,22 @@ def _apply_perhaps(content: bytearray, op: Op, mode: Mode, chance: random.Random
 
 
 def cuts(ops: list[Op], mode: Mode, instants: list[int], place: Path, seed: int) -> Iterator[tuple[int, set[str]]]:
-    """Leave in ``place`` what each cut leaves, one after the other; yield the instant and what had been noted."""
+    """Leave in ``place`` what each cut leaves, one after the other; yield the instant and what had been noted.
+
+    Args:
+        ops: What was recorded.
+        mode: What becomes of that which was not durable.
+        instants: n ascending numbers; a cut comes right before that call, ``len(ops)`` after the last one.
+        place: A directory; emptied each time.
+        seed: Repeats the same choices.
+    """
+    disk, met = Disk(), 0
     for instant in instants:
-        disk = Disk(ops, instant)
+        for op in ops[met:instant]:
+            disk.meet(op)
+        met = instant
         for old in place.iterdir():
             old.unlink()
         for name, content in disk.left(mode, random.Random(f"{seed} {mode} {instant}")).items():
             (place / name).write_bytes(content)
-        yield instant, disk.acks
+        yield instant, set(disk.acks)
