@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import threading
+from contextlib import closing
 
 import pytest
 
 import pipeloom
 from pipeloom import LedgerError, Retry, RowRefusedError, TasksFailedError, TaskTooLargeError
+from pipeloom.db import cancel
 
 
 def test_rows_and_state_commit_together(db, read):
@@ -154,7 +158,6 @@ def test_runs_without_keys_have_no_checkpoints(db):
 
 def test_a_cancelled_task_keeps_its_checkpoint(db, read):
     """It hears of the cancel only once the checkpoint is on file."""
-    from pipeloom.db import cancel
 
     def fn(item, ctx):
         cancel.request_cancel(db, ctx.run_id, "cancel")
@@ -236,3 +239,105 @@ def test_other_threads_of_a_task_may_come_to_a_checkpoint(db, read):
 
     assert pipeloom.map(fn, ["a"], db=db).done == 1
     assert read(db, "SELECT n FROM t") == [(1,)]
+
+
+@pytest.fixture
+def quick_switches():
+    """Threads take turns a thousand times as often: what can go wrong between two lines does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_writes_of_one_thread_beside_checkpoints_of_another(db, read, quick_switches):
+    """Every row that was written is stored once."""
+
+    def fn(item, ctx):
+        def writing(thread):
+            for n in range(200):
+                ctx.write("t", {"item": item, "thread": thread, "n": n})
+
+        threads = [threading.Thread(target=writing, args=(n,)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            ctx.checkpoint("on")
+
+    assert pipeloom.map(fn, range(4), db=db, workers=2).done == 4
+    assert read(db, "SELECT COUNT(*), COUNT(DISTINCT item || '/' || thread || '/' || n) FROM t") == [(2400, 2400)]
+    assert read(db, "SELECT SUM(rows_written) FROM task_runs") == [(2400,)]
+
+
+def held_up(db, fn, **options):
+    """Run a task during whose first try another program holds the lock; returns the report."""
+    ended = threading.Event()
+
+    def task(item, ctx):
+        if ctx.attempt > 1:
+            return fn(item, ctx)
+        other.execute("BEGIN IMMEDIATE")
+        unlock.start()
+        try:
+            return fn(item, ctx)
+        finally:
+            ended.set()
+
+    with closing(sqlite3.connect(db, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE theirs (n)")
+        unlock = threading.Thread(target=lambda: (ended.wait(30), other.execute("COMMIT")))
+        try:
+            return pipeloom.map(task, ["a"], db=db, name="n", on_error="collect", **options)
+        finally:
+            unlock.join()
+
+
+def test_a_checkpoint_that_waits_when_its_task_ends_is_stored(db, read):
+    """The task heard that it should end, and went on to be done: its rows are there all the same."""
+
+    def fn(item, ctx):
+        cancel.request_cancel(db, ctx.run_id, "cancel")
+        for n in range(3):
+            ctx.write("t", {"n": n})
+            with pytest.raises(pipeloom.TaskCancelledError):
+                ctx.checkpoint(n)
+
+    with pytest.raises(pipeloom.RunInterruptedError) as caught:
+        held_up(db, fn)
+
+    assert caught.value.report.done == 1
+    assert read(db, "SELECT n FROM t ORDER BY n") == [(0,), (1,), (2,)]
+    assert read(db, "SELECT status, rows_written FROM task_runs") == [("done", 3)]
+    assert read(db, "SELECT COUNT(*) FROM pipeloom_state") == [(0,)]
+
+
+def test_the_next_try_goes_on_from_a_checkpoint_whose_answer_nobody_awaited(db, read):
+    """What is on file counts, not what the task heard of it."""
+    seen = []
+
+    def fn(item, ctx):
+        seen.append(ctx.state)
+        if ctx.attempt == 1:
+            ctx.write("t", {"n": 1})
+            ctx.checkpoint("one")
+        ctx.write("t", {"n": 2})
+
+    report = held_up(db, fn, timeout=0.4, retries=Retry(2, 0.0))
+
+    assert report.done == 1
+    assert seen == [None, "one"]
+    assert read(db, "SELECT n FROM t ORDER BY n") == [(1,), (2,)]
+
+
+def test_a_further_try_is_seen_running(db):
+    """Its row does not go on saying that it waits."""
+
+    def fn(item, ctx):
+        if ctx.attempt == 1:
+            raise OSError
+        while not (found := ctx.query("SELECT attempt FROM task_runs WHERE status = 'running'")):
+            pass
+        return found[0][0]
+
+    assert dict(pipeloom.map(fn, ["a"], db=db, name="n", retries=Retry(2, 0.0)).results()) == {"a": 2}

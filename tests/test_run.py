@@ -295,3 +295,29 @@ def test_an_interrupted_command_says_what_is_done_and_how_to_go_on(tmp_path):
 
     assert done.returncode == 130
     assert "done: run it again to do the rest" in done.stderr
+
+
+def test_a_number_at_the_end_of_what_fits_is_refused(db, read):
+    """A row there would leave no number for the tasks of later runs; that task fails, the file stays usable."""
+
+    def worker(task, msg_q):
+        msg_q.put(MsgTaskStarted(task, "n", AT))
+        msg_q.put(MsgTaskFinished(task, "done", AT))
+
+    with pytest.raises(pipeloom.TasksFailedError, match="between"):
+        run_pipeline([1, 2**63 - 1, -(2**63), 5], db, worker_fn=worker)
+
+    assert read(db, "SELECT COUNT(*) FROM task_runs WHERE status = 'done'") == [(2,)]
+    assert pipeloom.map(abs, range(20), db=db, name="n").done == 20
+
+
+def test_a_file_that_has_such_rows_can_be_used(db, read):
+    """Another program may have put them there."""
+    run_pipeline([], db, worker_fn=lambda *_: None)
+    with closing(sqlite3.connect(db)) as conn, conn:
+        conn.execute("INSERT INTO task_runs (id, name, status) VALUES (9223372036854775807, 'last', 'done')")
+        conn.execute("INSERT INTO task_runs (id, name, status) VALUES (-9223372036854775808, 'first', 'done')")
+
+    assert pipeloom.map(abs, range(20), db=db, name="n").done == 20
+    assert run_pipeline(range(3), db, worker_fn=lambda *_: None).done == 3
+    assert read(db, "SELECT COUNT(*) FROM task_runs") == [(25,)]

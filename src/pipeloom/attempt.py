@@ -7,6 +7,7 @@ comes through the channel, finished.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pipeloom.channel import Answer
@@ -59,8 +60,9 @@ class Attempt:
     staged_bytes: int = 0  # an estimate, from one row in so many
     unweighed: int = 0
     weigh_every: int = 1
+    staging: threading.Lock | None = None  # guards what is staged, where several threads may write
     deadline: float | None = None  # by the monotonic clock
-    state: str | None = None  # its last checkpoint of this run, JSON
+    state: str | None = None  # its last checkpoint of this run that is on file, JSON; the writer's to say
     logs: deque[LogLine] | None = None  # what it logged and the ledger does not have yet
     logged: int = 0  # how many records were kept,
     unkept: int = 0  # and how many since were not
@@ -84,6 +86,7 @@ class Attempt:
     waited: bool = False  # was to be tried again, and the run ended first: this is its last word
     # The writer's notes:
     rows_kept: int = 0  # stored by its checkpoints
+    fenced: bool = False  # its end has come through the channel: a checkpoint behind it is too late
     recorded: tuple[int, str | None] | None = None  # the (id, start) under which a row is in the ledger
     shown: Cell = NO_PROGRESS  # the cell that the ledger has
     refused: BaseException | None = None  # what it refused of this task, which then cannot be done
@@ -108,6 +111,15 @@ class Attempt:
         if self.finished_at is None:
             self.started_at = self.finished_at = utc_now()
 
+    def outcome(self) -> dict[str, Any]:
+        """Return how it ended, to come back to with ``restore``; the writer's thread."""
+        return {name: getattr(self, name) for name in _OUTCOME}
+
+    def restore(self, outcome: dict[str, Any]) -> None:
+        """Undo what the writer made of its outcome in a transaction that was rolled back."""
+        for name, value in outcome.items():
+            setattr(self, name, value)
+
     def glimpse(self) -> Glimpse:
         """Return what it looks like now; any thread."""
         return Glimpse(self, self.task_id, self.started_at, self.cell)
@@ -124,6 +136,12 @@ class Attempt:
     def weight(self) -> int:
         """How much of the channel it takes: a message, and one more per 8 staged rows or 64 KiB of them."""
         return 1 if self.staged is None else weight_of(self.rows_written, self.staged_bytes)
+
+
+_OUTCOME: Final = (
+    "status", "exception", "message", "error", "result", "staged", "rows_written", "retry_in", "started_at",
+    "finished_at", "refused", "row",
+)  # fmt: skip
 
 
 def weight_of(rows: int, size: int) -> int:
@@ -151,7 +169,7 @@ class Checkpoint(Answer):
         rows: How many rows are in ``staged``.
     """
 
-    __slots__ = ("attempt", "rows", "staged", "state")
+    __slots__ = ("attempt", "is_late", "rows", "staged", "state")
 
     def __init__(self, attempt: Attempt, staged: list[Block | Statement], state: str, rows: int) -> None:
         super().__init__()
@@ -159,6 +177,7 @@ class Checkpoint(Answer):
         self.staged = staged
         self.state = state
         self.rows = rows
+        self.is_late: bool | None = None  # put behind its attempt's end; known once the writer has seen it
 
 
 class Spoken(NamedTuple):

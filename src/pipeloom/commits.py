@@ -15,9 +15,10 @@ SystemExit too; a real Ctrl-C reaches the main thread only.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from pipeloom.attempt import Attempt, Checkpoint, Spoken
 from pipeloom.db.connection import is_fatal
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger import Applied, Ledger
@@ -77,6 +78,7 @@ class Commits:
         """
         self._transaction.begin()
         applied: list[Applied] = []
+        outcomes = list(_outcomes(batch))
         try:
             for item in batch:
                 self._transaction.mark()
@@ -96,6 +98,8 @@ class Commits:
             if is_fatal(error):
                 raise
             self._roll_back()
+            for attempt, outcome in outcomes:
+                attempt.restore(outcome)
             applied = []
             for item in batch:
                 applied.append(self._alone(item, applied))
@@ -139,3 +143,12 @@ class Commits:
     def _roll_back(self) -> None:
         self._transaction.roll_back()
         self._ledger.tables.forget()
+
+
+def _outcomes(batch: list[Any]) -> Iterator[tuple[Attempt, dict[str, Any]]]:
+    """Yield the attempts of a batch with what the writer may make of them, and may have to undo."""
+    for item in batch:
+        if type(item) is Attempt:
+            yield item, item.outcome()
+        elif type(item) in (Spoken, Checkpoint):
+            yield item.attempt, {"refused": item.attempt.refused}

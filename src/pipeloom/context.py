@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from sys import getsizeof
 from time import monotonic
@@ -20,7 +21,7 @@ from pipeloom.errors import (
     TaskTimeoutError,
     TaskTooLargeError,
 )
-from pipeloom.ledger import Ledger
+from pipeloom.ledger import NUMBER_LIMIT, Ledger
 from pipeloom.messages import (
     MsgTaskFinished,
     MsgTaskProgress,
@@ -165,22 +166,30 @@ class TaskContext:
             AttemptOverError: The task has ended.
         """
         attempt = self._attempt
-        if on_conflict == "error" and columns is None and attempt.staged and joins(attempt.staged[-1], table, rows):
-            self._must_be_running()
-            self._join(attempt.staged[-1], rows, null)
-            return
+        if on_conflict == "error" and columns is None:
+            with attempt.staging or self._staging():
+                if attempt.staged and joins(attempt.staged[-1], table, rows):
+                    self._must_be_running()
+                    self._join(attempt.staged[-1], rows, null)
+                    return
         block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
-        self._must_be_running()
-        self._weigh(block.shape, block.rows, len(block.rows))
-        staged = attempt.staged
-        if staged is None:
-            attempt.staged = [block]
-        else:
-            last = staged[-1]
-            if type(last) is Block and last.shape == block.shape:
-                last.rows.extend(block.rows)
+        with attempt.staging or self._staging():
+            self._must_be_running()
+            self._weigh(block.shape, block.rows, len(block.rows))
+            staged = attempt.staged
+            if staged is None:
+                attempt.staged = [block]
             else:
-                staged.append(block)
+                last = staged[-1]
+                if type(last) is Block and last.shape == block.shape:
+                    last.rows.extend(block.rows)
+                else:
+                    staged.append(block)
+
+    def _staging(self) -> threading.Lock:
+        """Return the lock that guards what is staged: another thread of the task may come to a checkpoint."""
+        lock: threading.Lock = self._attempt.__dict__.setdefault("staging", threading.Lock())  # atomic
+        return lock
 
     def _join(self, block: Any, row: Any, null: Sequence[Any]) -> None:
         """Add one row to the block before it: loops that write row by row come here."""
@@ -225,12 +234,13 @@ class TaskContext:
         if not isinstance(sql, str):
             raise RowRefusedError(f"sql must be text, not {type(sql).__name__}")
         statement = Statement(sql, adapt_params(params))
-        self._must_be_running()
         values = statement.params.values() if isinstance(statement.params, dict) else statement.params
-        self._weigh(_STATEMENT, [(sql, *values)], 1)
-        if self._attempt.staged is None:
-            self._attempt.staged = []
-        self._attempt.staged.append(statement)
+        with self._attempt.staging or self._staging():
+            self._must_be_running()
+            self._weigh(_STATEMENT, [(sql, *values)], 1)
+            if self._attempt.staged is None:
+                self._attempt.staged = []
+            self._attempt.staged.append(statement)
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Read from what is committed; blocks until the writer answers, between two batches.
@@ -266,14 +276,15 @@ class TaskContext:
         """Commit what is staged together with ``state``; blocks until it is on file.
 
         Whatever happens to the task later, those rows stay, and its next try, in this run or the next, finds
-        ``state`` in ``ctx.state``. What is staged later goes with the try. Done clears the state.
+        ``state`` in ``ctx.state``. What is staged later goes with the try. Done clears the state. When it raises
+        because the task should end, it is stored all the same, as soon as the writer comes to it.
 
         Args:
             state: JSON: what the next try needs to go on behind these rows.
 
         Raises:
             RowRefusedError: Something staged, or the state, cannot be stored; the task cannot be done any more.
-            TaskCancelledError, TaskTimeoutError: As ``check``, but only once it is on file.
+            TaskCancelledError, TaskTimeoutError: As ``check``, but never before it is on its way.
             LedgerError: The run has no keys, so that no later try would find it.
             AttemptOverError: The task has ended.
             WriterBrokenError: The writer died.
@@ -287,14 +298,14 @@ class TaskContext:
             text = as_json(state)
         except ValueError as error:
             raise RowRefusedError(f"the state of a checkpoint must be JSON: {error}") from error
-        self._must_be_running()
-        staged, size = attempt.staged or [], attempt.staged_bytes
-        attempt.staged, attempt.staged_bytes = None, 0
-        rows = sum(len(part.rows) for part in staged if type(part) is Block)
-        item = Checkpoint(attempt, staged, text, rows)
-        self._say(port.channel.put_surely, item, weight=weight_of(rows, size))
+        with attempt.staging or self._staging():
+            self._must_be_running()
+            staged, size = attempt.staged or [], attempt.staged_bytes
+            attempt.staged, attempt.staged_bytes = None, 0
+            rows = sum(len(part.rows) for part in staged if type(part) is Block)
+            item = Checkpoint(attempt, staged, text, rows)
+            self._say(port.channel.put_surely, item, weight=weight_of(rows, size))
         item.result(self._look)
-        attempt.state = text
         self.check()
 
     # --- the queue that an old worker expects ---
@@ -343,7 +354,7 @@ class TaskContext:
     def _is_own(self, number: Any) -> bool:
         attempt = self._attempt
         if attempt.number_said is None:
-            if type(number) is not int:
+            if type(number) is not int or abs(number) >= NUMBER_LIMIT:
                 return False  # the writer refuses it, and says why
             attempt.number_said = number
             if not self._port.keyed and number != attempt.task_id:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from pipeloom.attempt import Attempt
 from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.keys import key_of
-from pipeloom.ledger import Admission, taken
+from pipeloom.ledger import NUMBER_LIMIT, Admission, taken
 from pipeloom.text import attribute, clean, describe, shorten, storable
 from pipeloom.waiting import Waiting
 from pipeloom.writer import Request
@@ -231,7 +231,7 @@ class Feed:
         if self._keyed:
             return key_of(item if self._key is None else self._key(item))
         number = attribute(item, "task_id")
-        return number if type(number) is int and abs(number) < 1 << 63 else None
+        return number if type(number) is int and abs(number) < NUMBER_LIMIT else None
 
     def _admitted(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
         for (item, identity, name), (number, verdict) in zip(chunk, admissions, strict=True):

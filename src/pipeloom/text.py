@@ -18,6 +18,7 @@ __all__ = [
     "clean_block",
     "describe",
     "is_reserved",
+    "kind_of",
     "pass_on_interrupt",
     "quoted",
     "shorten",
@@ -71,13 +72,22 @@ def describe(value: object, limit: int = 500) -> str:
         return shorten(str(value), limit)
     except BaseException as error:  # foreign code: anything may come out of it, SystemExit too
         pass_on_interrupt(error)
-        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+        return f"<{kind_of(value)} that cannot be shown: {kind_of(error)}>"
 
 
 def pass_on_interrupt(error: BaseException) -> None:
     """Raise a real Ctrl-C again, which only the main thread gets; elsewhere it is foreign code that raised it."""
     if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
         raise error
+
+
+_NAME_OF_TYPE: Final = vars(type)["__name__"].__get__
+
+
+def kind_of(value: object) -> str:
+    """Return the name of a foreign object's type, past what its metaclass makes of it."""
+    name: str = _NAME_OF_TYPE(type(value))
+    return name
 
 
 def attribute(value: object, name: str) -> Any:

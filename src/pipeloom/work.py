@@ -187,7 +187,7 @@ class Work:
             elif self._keeps_results and value is not None:
                 result = _result(value)
         except TaskCancelledError as error:
-            status, message = "cancelled", str(error)
+            status, message = "cancelled", describe(error)
         except TaskTimeoutError as error:
             status, failure = "timed_out", error
         except BaseException as error:  # SystemExit too: it is the task's, not the program's

@@ -234,14 +234,14 @@ class SQLiteWriter(threading.Thread):
         inspect = check_schema if self._store_task_status else None
         conn = connect(self.db_path, wal=self._wal, durability=self._durability, inspect=inspect)
         try:
-            init_schema(conn, store_task_status=self._store_task_status)
-            if self._owned and self._store_task_status:
-                opening = Transaction(conn, self.db_path)
-                opening.open()
-                mark_interrupted(conn)
-                opening.commit()
             self._conn = conn
             self._transaction = Transaction(conn, self.db_path)
+            self._transaction.abandoned = self._stopping
+            init_schema(conn, store_task_status=self._store_task_status)
+            if self._owned and self._store_task_status:
+                self._transaction.open()
+                mark_interrupted(conn)
+                self._transaction.commit()
             self._ledger = Ledger(
                 conn, self._transaction, store_task_status=self._store_task_status, handlers=self._handlers
             )

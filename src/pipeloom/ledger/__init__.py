@@ -3,9 +3,10 @@
 from pipeloom.ledger.ledger import Applied, Ledger, reason_of
 from pipeloom.ledger.runs import Admission, RunLedger, RunSpec, mark_interrupted
 from pipeloom.ledger.tables import Tables
-from pipeloom.ledger.tasks import Said, taken
+from pipeloom.ledger.tasks import NUMBER_LIMIT, Said, taken
 
 __all__ = [
+    "NUMBER_LIMIT",
     "Admission",
     "Applied",
     "Ledger",

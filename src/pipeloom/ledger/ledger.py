@@ -18,7 +18,7 @@ from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.runs import RunLedger, RunSpec
 from pipeloom.ledger.tables import Tables, UserTables
-from pipeloom.ledger.tasks import Said, TaskTable, task_number
+from pipeloom.ledger.tasks import NUMBER_LIMIT, Said, TaskTable, task_number
 from pipeloom.messages import (
     Handler,
     MsgExecute,
@@ -28,7 +28,7 @@ from pipeloom.messages import (
     MsgWriteRows,
 )
 from pipeloom.rows import Block, Statement, block_from
-from pipeloom.text import attribute, clean, describe, storable
+from pipeloom.text import attribute, clean, describe, kind_of, storable
 from pipeloom.values import adapt_params
 
 __all__ = ["Applied", "Ledger"]
@@ -121,11 +121,16 @@ class Ledger:
             elif kind is Attempt:
                 if item.refused is not None and (item.status == "done" or item.retry_in is not None):
                     item.fail(item.refused, describe(item.refused), describe(item.refused))
+                item.fenced = True
                 applied.finished.append(item)
                 if item.staged and item.status == "done":
                     actions.extend((action, item.staged) for action in item.staged)
             elif kind is Checkpoint:
-                if item.attempt.status != "running":  # given up on: what it says late is refused
+                # By its place in the channel, not by the status of the moment; and as at first sight, however often
+                # the batch is applied.
+                if item.is_late is None:
+                    item.is_late = item.attempt.fenced
+                if item.is_late:
                     applied.refused.append((item, AttemptOverError("the task has ended: this is not stored")))
                     continue
                 applied.checkpoints.append(item)
@@ -148,7 +153,7 @@ class Ledger:
     def _hear(self, message: Any, said: dict[int, Said], applied: Applied) -> dict[int, Said]:
         """Fold one status message; what goes backwards in the order start, progress, finish is written first."""
         number = message.task_id
-        if type(number) is not int:
+        if type(number) is not int or not -NUMBER_LIMIT < number < NUMBER_LIMIT:
             number = task_number(number)
         words = said.get(number)
         if words is None:
@@ -178,15 +183,15 @@ class Ledger:
         for checkpoint in applied.checkpoints:
             attempt = checkpoint.attempt
             applied.kept[attempt] = applied.kept.get(attempt, attempt.rows_kept) + checkpoint.rows
-        shown = {glimpse.attempt for glimpse in applied.live}
+        shown = {*applied.finished, *(glimpse.attempt for glimpse in applied.live)}
         applied.live += [attempt.glimpse() for attempt in applied.kept if attempt not in shown]
 
     def _write_attempts(self, applied: Applied, *, with_counts: bool) -> None:
         if self.tasks is not None and (applied.finished or applied.live):
             own = [attempt for attempt in applied.finished if attempt.row != "none"]
-            self.tasks.put_attempts(own, applied.live, applied.kept)
             if applied.checkpoints:
                 self.tasks.put_states(applied.checkpoints)
+            self.tasks.put_attempts(own, applied.live, applied.kept)
             logging_ones = [attempt for attempt in own if attempt.logs]
             logging_ones += [glimpse.attempt for glimpse in applied.live if glimpse.attempt.logs]
             if logging_ones:
@@ -243,9 +248,7 @@ class Ledger:
             if is_fatal(error):
                 raise
             name = getattr(handler, "__qualname__", type(handler).__name__)
-            raise RowRefusedError(
-                f"handler {clean(name, 80)}: {type(error).__name__}: {reason_of(error)}"
-            ) from error
+            raise RowRefusedError(f"handler {clean(name, 80)}: {kind_of(error)}: {reason_of(error)}") from error
         finally:
             self.conn.row_factory, self.conn.text_factory = None, str  # a handler may like others
         self._after_users_sql()
@@ -304,7 +307,7 @@ class Ledger:
         """Record an item that could not be applied, and let its own task bear it; inside a transaction."""
         reason = reason_of(error)
         if type(item) is Attempt:
-            item.fail(error, reason, f"{type(error).__name__}: {reason}")
+            item.fail(error, reason, f"{kind_of(error)}: {reason}")
             try:
                 return self.apply([item], with_live=False)
             except Exception as again:  # not even its row may be written: its number is another's
@@ -321,8 +324,8 @@ class Ledger:
         if attempt is not None:
             attempt.refused = error
         number = attempt.task_id if attempt is not None else attribute(message, "task_id")
-        logger.warning("%s refused: %s", clean(type(message).__name__, 80), clean(reason, 500))
-        self._keep_rejected(number, type(message).__name__, describe(message, 2000), reason)
+        logger.warning("%s refused: %s", clean(kind_of(message), 80), clean(reason, 500))
+        self._keep_rejected(number, kind_of(message), describe(message, 2000), reason)
         if attempt is None and isinstance(message, MsgTaskFinished):
             try:
                 number = task_number(message.task_id)

@@ -21,7 +21,7 @@ from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.statements import LOOK_UP, padded
 from pipeloom.ledger.tasks import TaskTable
-from pipeloom.text import storable
+from pipeloom.text import kind_of, storable
 
 if TYPE_CHECKING:
     from pipeloom.ledger.ledger import Applied
@@ -79,7 +79,8 @@ class RunLedger:
         self.counts: Counter[str] = Counter()
         self.skipped = 0
         self.waiting: Sized = ()  # tries that wait for their turn, of a run that has them
-        self._stored = 0
+        self._stored = 0  # how many ended tasks the run's row counts,
+        self._storing: int | None = None  # and will once this batch has committed
         self._in_flight: set[str | int | None] = set()
         self.failures: list[Attempt] = []
         self.exceptions: list[Exception] = []
@@ -227,8 +228,7 @@ class RunLedger:
             if attempt is not None and attempt.status == "running" and attempt.refused is None:
                 glimpse = attempt.glimpse()
                 if (
-                    attempt.recorded is None
-                    or attempt.recorded[0] != glimpse.task_id
+                    attempt.recorded != (glimpse.task_id, glimpse.started_at)
                     or attempt.shown is not glimpse.cell
                     or attempt.logs
                 ):
@@ -261,15 +261,19 @@ class RunLedger:
                 self.run_id,
             ),
         )
-        self._stored = sum(counts.values()) + self.skipped
+        self._storing = sum(counts.values()) + self.skipped
 
     def committed(self, applied: Applied) -> None:
         """Take what was committed into the counts and the report."""
         for attempt, number, started_at, cell in applied.live:
             attempt.recorded = (number, started_at)
             attempt.shown = cell
+        if self._storing is not None:
+            self._stored, self._storing = self._storing, None
         for attempt, rows in applied.kept.items():
             attempt.rows_kept = rows
+        for checkpoint in applied.checkpoints:
+            checkpoint.attempt.state = checkpoint.state
         for attempt, lines in applied.logged:
             assert attempt.logs is not None
             for _ in range(lines):
@@ -286,10 +290,10 @@ class RunLedger:
     def _keep(self, attempt: Attempt) -> None:
         exception, attempt.exception = attempt.exception, None
         if exception is not None and attempt.status in ("error", "timed_out"):
-            attempt.exception_type = type(exception).__name__
+            attempt.exception_type = kind_of(exception)
             _drop_frames(exception)
             if not isinstance(exception, Exception):  # SystemExit: it must not end the caller's program
-                exception = RuntimeError(f"{type(exception).__name__}: {attempt.message}")
+                exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
             if len(self.exceptions) < _KEPT_EXCEPTIONS:
                 self.exceptions.append(exception)
         if len(self.failures) < _KEPT_FAILURES:
@@ -301,6 +305,12 @@ class RunLedger:
         if self._tasks is None:
             return
         self.store_counts((), now=True)
+        # There are none, unless a fault of ours ended the run: a closed run has no running tasks.
+        self._write(
+            "UPDATE task_runs SET status = 'interrupted', finished_at = ? "
+            "WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id = ?",
+            (utc_now(), self.run_id),
+        )
         self._write(
             "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ? WHERE id = ?",
             (status, utc_now(), elapsed_s, self.run_id),

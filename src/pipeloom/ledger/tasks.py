@@ -22,7 +22,10 @@ from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.text import clean
 from pipeloom.values import as_json
 
-__all__ = ["Numbers", "Said", "TaskTable"]
+__all__ = ["NUMBER_LIMIT", "Numbers", "Said", "TaskTable"]
+
+NUMBER_LIMIT: Final = 1 << 62
+"""Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
 
 _MANY_NEW: Final = 64
 _WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
@@ -63,7 +66,7 @@ class Numbers:
         """
         with self._lock:
             given = {number for number in numbers if self._first <= number < self._next}
-            self._next = max(self._next, *(number + 1 for number in numbers), self._first)
+            self._next = max(self._next, *(number + 1 for number in numbers if number < NUMBER_LIMIT), self._first)
             return given
 
 
@@ -77,12 +80,15 @@ class TaskTable:
         self.run_id: int | None = None
         # Ids above this have no row.
         self.ceiling: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM task_runs").fetchone()[0]
-        self.numbers = Numbers(self.ceiling)
-        self.next_provisional: int = conn.execute(
-            "SELECT MIN(0, COALESCE(MIN(id), 0)) - 1 FROM task_runs"
-        ).fetchone()[0]
+        self.numbers = Numbers(self._outermost("MAX(id)", "id < ?", NUMBER_LIMIT))
+        self.next_provisional: int = min(0, self._outermost("MIN(id)", "id > ?", -NUMBER_LIMIT)) - 1
         self.has_states = conn.execute("SELECT 1 FROM pipeloom_state LIMIT 1").fetchone() is not None
         self.written = False
+
+    def _outermost(self, which: str, within: str, limit: int) -> int:
+        """Return an id to number new rows from, past rows at the very ends of what SQLite can hold."""
+        found = self._conn.execute(f"SELECT {which} FROM task_runs WHERE {within}", (limit,)).fetchone()[0]
+        return 0 if found is None else int(found)
 
     # --- attempts of an engine: their whole row is known ---
 
@@ -94,13 +100,15 @@ class TaskTable:
         Args:
             finished: n attempts that ended; those that are tried again become past tries, and their rows wait.
             live: Running ones.
-            kept: Rows stored by the checkpoints of running ones, where this batch changes that.
+            kept: Rows stored by an attempt's checkpoints, where this batch changes that.
         """
         self._number(finished)
         # Most are done at their first try and cannot have a row yet: a leaner statement inserts them. Beside others
         # a few of them join those, since each statement more is a wait for the interpreter lock.
         new = [
-            a for a in finished if a.row == "new" and a.status == "done" and a.recorded is None and a.attempt == 1
+            a
+            for a in finished
+            if a.row == "new" and a.status == "done" and a.recorded is None and a.attempt == 1 and a not in kept
         ]
         others: Sequence[Attempt] = finished
         if len(new) == len(finished) and not live:
@@ -114,10 +122,8 @@ class TaskTable:
         new_rows = list(map(sql.new_row, new))
         for size, flat in padded(new_rows, sql.NEW_WIDTH):
             self._write(sql.NEW[size], [self.pipeline_id, self.run_id, *flat])
-        rows = [self._row(glimpse, glimpse.attempt.status) for glimpse in seen]
-        rows += [
-            self._row(glimpse, "running", kept.get(glimpse.attempt, glimpse.attempt.rows_kept)) for glimpse in live
-        ]
+        rows = [self._row(glimpse, glimpse.attempt.status, kept) for glimpse in seen]
+        rows += [self._row(glimpse, "running", kept) for glimpse in live]
         overwriting = []
         for attempt, number, _, _ in chain(seen, live):
             if attempt.recorded is None:
@@ -131,19 +137,19 @@ class TaskTable:
             self._archive(overwriting, keyed_allowed=self.pipeline_id is not None)
         for attempt in others:
             if attempt.retry_in is not None:
-                self._keep_try(attempt)
+                self._keep_try(attempt, kept.get(attempt, attempt.rows_kept))
             elif attempt.waited:
                 self._write(sql.FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
         if self.has_states:
             done = (attempt for attempt in finished if attempt.status == "done")
-            self._forget_states([a.task_id for a in done if a.state is not None or a.row != "new"])
+            self._forget_states([a.task_id for a in done if a.state or a in kept or a.row != "new"])
         for size, flat in padded(rows, sql.WIDTH):
             self._write(sql.PUT[size], flat)
         if new or rows:
             self.written = True
             self.ceiling = max(self.ceiling, *(row[0] for row in chain(new_rows, rows)))
 
-    def _row(self, glimpse: Glimpse, status: str, kept: int | None = None) -> tuple[Any, ...]:
+    def _row(self, glimpse: Glimpse, status: str, kept: Mapping[Attempt, int]) -> tuple[Any, ...]:
         attempt = glimpse.attempt
         if attempt.retry_in is not None:
             return self._waiting_row(attempt)
@@ -164,7 +170,7 @@ class TaskTable:
             attempt.attempt,
             attempt.error if ended else None,
             attempt.worker,
-            attempt.rows_kept + attempt.rows_written if kept is None else kept,
+            kept.get(attempt, attempt.rows_kept) + (attempt.rows_written if ended else 0),
             attempt.elapsed_s if ended else None,
         )
 
@@ -176,14 +182,14 @@ class TaskTable:
             self.pipeline_id, attempt.key, self.run_id, attempt.attempt + 1, None, None, 0, None,
         )  # fmt: skip
 
-    def _keep_try(self, attempt: Attempt) -> None:
+    def _keep_try(self, attempt: Attempt, rows: int) -> None:
         """Make a failed try one of the past, whose row the next one will have."""
         self._write(
             sql.KEEP_TRY,
             (
                 attempt.task_id, self.run_id, attempt.attempt, attempt.name, attempt.status,
                 fraction(*attempt.cell[:2]), attempt.message, attempt.started_at, attempt.finished_at, None,
-                attempt.error, attempt.worker, attempt.rows_kept, attempt.elapsed_s,
+                attempt.error, attempt.worker, rows, attempt.elapsed_s,
             ),
         )  # fmt: skip
 
@@ -348,8 +354,8 @@ def task_number(value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         raise LedgerError(f"task_id must be an int, not {type(value).__name__} {clean(value, 40)!r}") from None
-    if not -(1 << 63) <= number < 1 << 63:
-        raise LedgerError("task_id is over 64 bits")
+    if abs(number) >= NUMBER_LIMIT:
+        raise LedgerError("task_id must lie between -2**62 and 2**62")
     return number
 
 
