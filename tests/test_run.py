@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from time import monotonic
@@ -321,3 +322,79 @@ def test_a_file_that_has_such_rows_can_be_used(db, read):
     assert pipeloom.map(abs, range(20), db=db, name="n").done == 20
     assert run_pipeline(range(3), db, worker_fn=lambda *_: None).done == 3
     assert read(db, "SELECT COUNT(*) FROM task_runs") == [(25,)]
+
+
+def test_a_lock_that_forbids_reading_is_waited_for_too(db, caplog):
+    """With a rollback journal an exclusive lock stops look-ups, queries and batches; none of them fails."""
+    pipeloom.logger.propagate = True
+    with closing(sqlite3.connect(db, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE theirs (n)")
+        locked = threading.Event()
+
+        def worker(task, ctx):
+            if task == 3 and not locked.is_set():
+                other.execute("BEGIN EXCLUSIVE")
+                locked.set()
+            if locked.wait(30):
+                ctx.query("SELECT COUNT(*) FROM theirs")
+
+        with ThreadPoolExecutor(1) as pool:
+            run = pool.submit(
+                run_pipeline, iter(range(2000)), db, worker_fn=worker, wal=False, workers=4, key=str, name="n"
+            )
+            assert locked.wait(30)
+            deadline = monotonic() + 30
+            while "is locked by another process" not in caplog.text and monotonic() < deadline:
+                assert not run.done()
+            other.execute("COMMIT")
+            assert run.result(60).done == 2000
+
+
+def test_a_number_that_comes_twice_makes_a_past_of_the_first(db, read):
+    """In one batch as in two."""
+    run_pipeline([Numbered(1), Numbered(1), Numbered(1)], db, worker_fn=lambda *_: None, workers=1)
+
+    assert read(db, "SELECT COUNT(*) FROM task_runs") == [(1,)]
+    assert read(db, "SELECT COUNT(*) FROM pipeloom_attempts") == [(2,)]
+
+
+def test_a_task_that_cancels_itself_is_not_done(db):
+    """So the call raises, as for any other task that did not end well."""
+
+    def fn(item):
+        raise pipeloom.TaskCancelledError("enough")
+
+    with pytest.raises(pipeloom.TasksFailedError, match="1 of 1"):
+        pipeloom.map(fn, [1], db=db, name="n")
+
+
+def test_leaving_at_once_wakes_who_waits_and_keeps_the_file(tmp_path):
+    """The third Ctrl-C, while another program's lock holds everything up: no thread is left waiting."""
+    code = """
+        import os, signal, sqlite3, threading, time
+        import pipeloom
+        other = sqlite3.connect("out.db", isolation_level=None, check_same_thread=False)
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE theirs (n)")
+        def task(n, ctx):
+            if n == 5:
+                other.execute("BEGIN IMMEDIATE")
+                ctx.put(pipeloom.MsgWriteRows("t", {"n": 1}))
+                for _ in range(3):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.05)
+            if n >= 5:
+                ctx.query("SELECT 1")
+        try:
+            pipeloom.map(task, range(100), db="out.db", name="x", workers=4, progress=False)
+        except KeyboardInterrupt as error:
+            print(type(error).__name__)
+        deadline = time.monotonic() + 10
+        while any(t.name.startswith("pipeloom") for t in threading.enumerate()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        print([t.name for t in threading.enumerate() if t.name.startswith("pipeloom")])
+        other.execute("COMMIT")
+        print(pipeloom.map(task, range(3), db="out.db", name="x", progress=False).done >= 0)
+    """
+    done = run(code, tmp_path)
+    assert done.stdout.split("\n")[:3] == ["KeyboardInterrupt", "[]", "True"]

@@ -1,8 +1,9 @@
 """One try of one task: the record that the engine, the task's context and the writer share.
 
-The worker that runs the task is its only author. The writer reads it at any time for the live state (an
-attribute of a Python object is replaced as a whole, so it never sees half a value) and takes it over when it
-comes through the channel, finished.
+While it runs, the worker is its author; the writer reads it at any time for the live state (an attribute of a
+Python object is replaced as a whole, so it never sees half a value). Its end is noted by the worker or, past its
+time limit, by the engine, whoever is first. When it comes through the channel, finished, the writer takes it over:
+it may refuse what was staged, and gives it its number.
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pipeloom.attempt import Attempt, Checkpoint, Spoken
-from pipeloom.db.connection import is_fatal
-from pipeloom.db.transaction import Transaction
+from pipeloom.db.connection import is_busy, is_fatal
+from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.ledger import Applied, Ledger
 
 __all__ = ["Commits"]
@@ -33,9 +34,11 @@ class Commits:
         conn: The writer's connection.
         transaction: Its transactions.
         ledger: What is written.
+        db_path: For the words.
     """
 
-    def __init__(self, conn: sqlite3.Connection, transaction: Transaction, ledger: Ledger) -> None:
+    def __init__(self, conn: sqlite3.Connection, transaction: Transaction, ledger: Ledger, db_path: Path) -> None:
+        self._path = db_path
         self._conn = conn
         self._transaction = transaction
         self._ledger = ledger
@@ -60,16 +63,26 @@ class Commits:
         Raises:
             sqlite3.Error: The file or the machine failed; whether the batch is on file is unknown.
         """
-        self._transaction.begin()
-        try:
-            applied = [self._ledger.apply(batch)]
-            self._transaction.commit()
-        except BaseException as error:
-            if is_fatal(error):
-                raise
-            self._roll_back()
-            applied = self._singly(batch)
-        return applied
+        reminder = Reminder(self._path)
+        while True:
+            self._transaction.begin()
+            try:
+                applied = [self._ledger.apply(batch)]
+                self._transaction.commit()
+                return applied
+            except BaseException as error:
+                if self._ends_it(error):
+                    raise
+                # With a rollback journal what another program locks cannot be read either, as is done before BEGIN.
+                waits = is_busy(error) and not self._conn.in_transaction
+                self._roll_back()
+                if not waits:
+                    return self._singly(batch)
+            reminder.say()
+
+    def _ends_it(self, error: BaseException) -> bool:
+        """Say whether an error is not to be looked into; nor is any once the writer has been abandoned."""
+        return is_fatal(error) or self._transaction.abandoned
 
     def _singly(self, batch: list[Any]) -> list[Applied]:
         """Find the culprits: each item under a savepoint of one transaction.
@@ -85,7 +98,7 @@ class Commits:
                 try:
                     done = self._ledger.apply([item], with_live=False)
                 except BaseException as error:
-                    if is_fatal(error) or not self._conn.in_transaction:
+                    if self._ends_it(error) or not self._conn.in_transaction:
                         raise
                     self._transaction.back_to_mark()
                     self._ledger.tables.forget()
@@ -95,7 +108,7 @@ class Commits:
             self._store_counts(applied)
             self._transaction.commit()
         except BaseException as error:
-            if is_fatal(error):
+            if self._ends_it(error):
                 raise
             self._roll_back()
             for attempt, outcome in outcomes:
@@ -113,7 +126,7 @@ class Commits:
             self._store_counts([*before, applied])
             self._transaction.commit()
         except BaseException as error:
-            if is_fatal(error):
+            if self._ends_it(error):
                 raise
             self._roll_back()
             self._transaction.begin()
@@ -135,7 +148,7 @@ class Commits:
                 self._ledger.show_live(glimpse)
                 self._transaction.commit()
             except BaseException as error:
-                if is_fatal(error):
+                if self._ends_it(error):
                     raise
                 self._roll_back()
                 glimpse.attempt.refused = error

@@ -123,10 +123,10 @@ class RunReport:
         Raises:
             TasksFailedError: Holds the first 20 exceptions and this report.
         """
-        if self.failed or self.timed_out:
+        if self.failed or self.timed_out or self.cancelled:
             first = self.failures[0] if self.failures else None
             why = f": {clean(first.exception or first.key, 80)}: {clean(first.message, 300)}" if first else ""
-            count = self.failed + self.timed_out
+            count = self.failed + self.timed_out + self.cancelled
             exceptions = self._exceptions or tuple(
                 RuntimeError(f"task {clean(f.key, 80)}: {clean(f.message, 300)}") for f in self.failures[:20]
             )

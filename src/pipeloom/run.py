@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -109,7 +110,7 @@ class Run:
                 if str(job.db) != MEMORY:
                     check_place(job.db)
                     check_file_system(job.db, wal=job.wal)
-                    stack.callback(Ownership(job.db).release)
+                    stack.callback(self._give_back, Ownership(job.db))
                     cancel.clear(job.db)  # meant for a run that has ended
                 self._open_writer(stack)
                 run = self._open_run()
@@ -218,11 +219,13 @@ class Run:
             returned=lambda: self.events.put(("returned", 0)),
         )
         self.executor = executor = ThreadExecutor(job.workers)
-        self.feed.start()
-        if self.signals.count:
-            self.feed.close()  # while the file was being opened
-        self._wait(set(range(executor.start(work.loop))))
-        self.feed.close()
+        try:
+            self.feed.start()
+            if self.signals.count:
+                self.feed.close()  # while the file was being opened
+            self._wait(set(range(executor.start(work.loop))))
+        finally:
+            self.feed.close()
         executor.join(_LEAVE_S)
         self.feed.join(0.0 if self.signals.count else _TICK_S)
 
@@ -299,7 +302,7 @@ class Run:
     def _too_many_stuck(self) -> None:
         if not self.feed.closed:
             logger.warning(
-                "%d calls go on past timeout=%g s, as many as there are workers: nothing more is admitted; "
+                "%d calls go on past timeout=%g s, more than there are workers: nothing more is admitted; "
                 "give the function time limits of its own, since a thread cannot be ended, and run it again",
                 self._stuck,
                 self.job.timeout_s,
@@ -325,11 +328,29 @@ class Run:
     def _on_commit(self, finished: Sequence[Attempt]) -> None:
         """Take note of what ended; the writer's thread, after a commit."""
         if self.feed.waiting is not None:
-            self.feed.waiting.settle(finished)
+            try:
+                self.feed.waiting.settle(finished)
+            except BaseException as error:  # our own fault: workers would wait for ever for what is lost here
+                self.work.fault = error
+                self.feed.close()
         if self.job.on_error == "stop" and (self.run.counts["error"] or self.run.counts["timed_out"]):
             self.events.put(("stop", 0))
 
     # --- close ---
+
+    def _give_back(self, ownership: Ownership) -> None:
+        """Let others have the file once the writer is done with it: one that was left at once may not be."""
+        writer = getattr(self, "writer", None)
+
+        def give_back() -> None:
+            if writer is not None and writer.ident is not None:
+                writer.join()
+            ownership.release()
+
+        if writer is not None and writer.is_alive():
+            threading.Thread(target=give_back, name="pipeloom-release", daemon=True).start()
+        else:
+            give_back()
 
     def _settle(self) -> None:
         """Wait until what the workers said is committed: the outcome is what the writer says it is."""

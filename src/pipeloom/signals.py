@@ -30,6 +30,7 @@ class Signals:
         self._previous: dict[signal.Signals, Any] = {}
         self.count = 0
         self.terminated = False
+        self._leaving = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -44,11 +45,12 @@ class Signals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
         self.terminated = self.terminated or number == signal.SIGTERM
-        if self.count >= 3:
+        if self.count >= 3 and not self._leaving:
             raise KeyboardInterrupt
         self._notify(self.count)
 
     def __exit__(self, *_: object) -> None:
+        self._leaving = True  # a third signal here must not leave handlers of ours behind
         while self._previous:
             number, previous = self._previous.popitem()
             signal.signal(number, previous)

@@ -54,20 +54,11 @@ _GLANCE_S: Final = 0.001
 class Request(Answer):
     """A question to the ledger, answered between two batches."""
 
-    __slots__ = ("_function",)
+    __slots__ = ("function",)
 
     def __init__(self, function: Callable[[Ledger], Any]) -> None:
         super().__init__()
-        self._function = function
-
-    def answer(self, ledger: Ledger) -> None:
-        """Run it and hand the outcome to whoever waits."""
-        try:
-            self.give(self._function(ledger))
-        except BaseException as error:
-            self.fail(error)
-            if is_fatal(error):
-                raise
+        self.function = function
 
 
 class Question(Request):
@@ -127,6 +118,7 @@ class SQLiteWriter(threading.Thread):
             self._bars = TaskBars(task_progress, task_bar_map if task_bar_map is not None else {})
         self._ready = threading.Event()
         self._stopping = False
+        self._abandoned = False
         self._unsettled = 0
         self._in_hand: list[Any] = []
         self._committed_at = monotonic()
@@ -184,7 +176,7 @@ class SQLiteWriter(threading.Thread):
 
     def abandon(self) -> None:
         """Make the writer stop at once, whatever it waits for; what is committed stays."""
-        self._stopping = True
+        self._stopping = self._abandoned = True
         if hasattr(self, "_transaction"):
             self._transaction.abandoned = True
             try:
@@ -210,6 +202,8 @@ class SQLiteWriter(threading.Thread):
         try:
             while not self._stopping:
                 self._serve()
+            if self._abandoned:
+                raise WriterBrokenError("the run was left at once")
             self._upkeep.look()  # what the last batch went to
         except BaseException as error:
             self._break(error)
@@ -245,7 +239,7 @@ class SQLiteWriter(threading.Thread):
             self._ledger = Ledger(
                 conn, self._transaction, store_task_status=self._store_task_status, handlers=self._handlers
             )
-            self._commits = Commits(conn, self._transaction, self._ledger)
+            self._commits = Commits(conn, self._transaction, self._ledger, self.db_path)
             self._upkeep = Upkeep(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
         except BaseException as error:
             conn.close()
@@ -287,11 +281,29 @@ class SQLiteWriter(threading.Thread):
         rest = []
         for item in items:
             if type(item) is Question:
-                item.answer(self._ledger)
+                self._answer(item)
             else:
                 rest.append(item)
         settle(self._source, len(items) - len(rest))
         return rest
+
+    def _answer(self, request: Request) -> None:
+        """Run a request and hand the outcome to whoever waits.
+
+        With a rollback journal another program's lock is in the way of reading, too: that is waited for.
+        """
+        reminder = Reminder(self.db_path)
+        while True:
+            try:
+                request.give(request.function(self._ledger))
+                return
+            except BaseException as error:
+                if not is_busy(error) or self._abandoned:
+                    request.fail(error)
+                    if is_fatal(error):
+                        raise
+                    return
+            reminder.say()
 
     def _gather(self, items: list[Any]) -> None:
         """Under load, let a batch grow for a moment: a page that many tasks touch is then written once.
@@ -316,7 +328,7 @@ class SQLiteWriter(threading.Thread):
             if type(item) is Request:
                 self._write(batch)
                 batch = []
-                item.answer(self._ledger)
+                self._answer(item)
             else:
                 batch.append(item)
         self._write(batch)
@@ -378,7 +390,7 @@ class SQLiteWriter(threading.Thread):
         else:
             cause = error
         self.failure = cause
-        if self._ready.is_set():
+        if self._ready.is_set() and not self._abandoned:
             logger.error("the writer stopped: %s", clean(cause))
         if isinstance(self._source, Channel):
             broken = WriterBrokenError(f"the writer died: {cause}")

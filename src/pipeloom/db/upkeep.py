@@ -143,7 +143,7 @@ class Upkeep:
         for table in sorted(tables):
             try:
                 self._conn.execute(f"ANALYZE {quoted(table)}")
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError) as error:  # users' SQL may have made a table of any name
                 logger.debug("no statistics for %s: %s", clean(table), clean(error))
         if self._wal:
             wal_checkpoint(self._conn, "TRUNCATE")

@@ -120,7 +120,7 @@ class Ledger:
                 said = self._hear(item, said, applied)
             elif kind is Attempt:
                 if item.refused is not None and (item.status == "done" or item.retry_in is not None):
-                    item.fail(item.refused, describe(item.refused), describe(item.refused))
+                    item.fail(item.refused, reason_of(item.refused), reason_of(item.refused))
                 item.fenced = True
                 applied.finished.append(item)
                 if item.staged and item.status == "done":
@@ -191,6 +191,9 @@ class Ledger:
             own = [attempt for attempt in applied.finished if attempt.row != "none"]
             if applied.checkpoints:
                 self.tasks.put_states(applied.checkpoints)
+            while twice := _said_twice(own) if self.tasks.pipeline_id is None else 0:
+                self.tasks.put_attempts(own[:twice], (), applied.kept)
+                own = own[twice:]
             self.tasks.put_attempts(own, applied.live, applied.kept)
             logging_ones = [attempt for attempt in own if attempt.logs]
             logging_ones += [glimpse.attempt for glimpse in applied.live if glimpse.attempt.logs]
@@ -343,6 +346,19 @@ class Ledger:
             "INSERT INTO pipeloom_rejected (run_id, task_id, at, kind, content, error) VALUES (?, ?, ?, ?, ?, ?)",
             (self.tasks.run_id, task_id, utc_now(), storable(kind), storable(content), storable(error)),
         )
+
+
+def _said_twice(attempts: Sequence[Attempt]) -> int:
+    """Return where a number comes for the second time, which makes a past try of the first; 0 when none does."""
+    numbers = [attempt.task_id for attempt in attempts if attempt.row != "provisional"]
+    if len(set(numbers)) == len(numbers):
+        return 0
+    seen: set[int] = set()
+    for place, attempt in enumerate(attempts):
+        if attempt.row != "provisional" and attempt.task_id in seen:
+            return place
+        seen.add(attempt.task_id)
+    return 0
 
 
 def reason_of(error: BaseException) -> str:

@@ -230,7 +230,7 @@ class RunLedger:
                 if (
                     attempt.recorded != (glimpse.task_id, glimpse.started_at)
                     or attempt.shown is not glimpse.cell
-                    or attempt.logs
+                    or (attempt.logs and glimpse.task_id >= 0)
                 ):
                     news.append(glimpse)
         return news
@@ -270,9 +270,8 @@ class RunLedger:
             attempt.shown = cell
         if self._storing is not None:
             self._stored, self._storing = self._storing, None
-        for attempt, rows in applied.kept.items():
-            attempt.rows_kept = rows
         for checkpoint in applied.checkpoints:
+            checkpoint.attempt.rows_kept += checkpoint.rows
             checkpoint.attempt.state = checkpoint.state
         for attempt, lines in applied.logged:
             assert attempt.logs is not None
@@ -281,6 +280,9 @@ class RunLedger:
         ended: Sequence[Attempt] = applied.finished
         if self.spec.retrying:
             ended = [attempt for attempt in ended if attempt.retry_in is None]
+            for attempt in applied.finished:
+                if attempt.retry_in is not None:
+                    _drop_frames(attempt.exception)  # it may wait for an hour
         self.counts.update([attempt.status for attempt in ended])
         self._in_flight.difference_update([attempt.key for attempt in ended if attempt.row != "none"])
         for attempt in ended:

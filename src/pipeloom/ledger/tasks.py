@@ -151,10 +151,10 @@ class TaskTable:
 
     def _row(self, glimpse: Glimpse, status: str, kept: Mapping[Attempt, int]) -> tuple[Any, ...]:
         attempt = glimpse.attempt
-        if attempt.retry_in is not None:
+        ended = status != "running"
+        if ended and attempt.retry_in is not None:
             return self._waiting_row(attempt)
         step, total, message = glimpse.cell
-        ended = status != "running"
         return (
             glimpse.task_id,
             attempt.name,
