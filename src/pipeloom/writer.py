@@ -25,7 +25,7 @@ from pipeloom.attempt import Attempt, Checkpoint
 from pipeloom.channel import Answer, Channel, give_back, settle, take
 from pipeloom.commits import Commits
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
-from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_busy, is_fatal
+from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_busy, is_damage, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.db.upkeep import Upkeep
 from pipeloom.errors import StorageError, WriterBrokenError
@@ -375,7 +375,10 @@ class SQLiteWriter(threading.Thread):
             if not isinstance(self.failure, StorageError):  # a disk that failed is not asked again
                 self._upkeep.at_close(self._ledger.written_tables())
         except sqlite3.Error as error:
-            logger.warning("%s: at closing: %s; what was committed is safe", clean(self.db_path), clean(error))
+            if is_damage(error):
+                self._break(error)
+            else:
+                logger.warning("%s: at closing: %s; what was committed is safe", clean(self.db_path), clean(error))
         finally:
             if isinstance(self.failure, StorageError):
                 close_without_checkpoint(self._conn, self.db_path)

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+import pipeloom
 from pipeloom.db import connect
 from pipeloom.db.upkeep import Upkeep
 from pipeloom.errors import StorageError
@@ -81,3 +82,24 @@ def test_a_removed_log_is_saved(db, opened):
         opened[1].look()
     opened[0].close()
     assert rows(db) == [(7,)]
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_log_that_was_cut_off_is_noticed(db, opened):
+    """What was committed to it is lost: the run must not go on as if it were not."""
+    os.truncate(db.with_name(db.name + "-wal"), 0)
+
+    with pytest.raises(StorageError, match="was cut off while in use"):
+        opened[1].look()
+
+
+def test_a_run_whose_file_is_cut_off_ends(db):
+    """A checkpoint that finds the file damaged is no warning to go on with."""
+
+    def fn(item, ctx):
+        ctx.write("t", {"text": "x" * 1000})
+        if item == 2000:
+            os.truncate(db, 0)
+
+    with pytest.raises(StorageError):
+        pipeloom.map(fn, range(20_000), db=db, name="n", durability="off", progress=False)

@@ -251,6 +251,14 @@ def is_fatal(error: BaseException) -> bool:
     return error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT_VTAB
 
 
+def is_damage(error: BaseException) -> bool:
+    """Say whether an error means that the file is no sound database any more."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
 def is_busy(error: BaseException) -> bool:
     """Say whether another connection's lock is in the way."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in (

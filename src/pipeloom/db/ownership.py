@@ -103,7 +103,10 @@ class Ownership:
         """Give the file back."""
         with _guard:
             if self._identity is not None and (descriptor := _held.pop(self._identity, None)) is not None:
-                _unlock(descriptor)
+                try:
+                    _unlock(descriptor)
+                except OSError:
+                    pass  # a task has closed it, which gave the lock back
             self._identity = None
 
     def __enter__(self) -> Self:

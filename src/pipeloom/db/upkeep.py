@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from pipeloom.db.connection import MEMORY, storage_error, wal_checkpoint
+from pipeloom.db.connection import MEMORY, is_damage, storage_error, wal_checkpoint
 from pipeloom.errors import StorageError
 from pipeloom.text import clean, quoted
 
@@ -88,6 +88,7 @@ class Upkeep:
             )
         if not self._wal:
             return
+        before = self._length
         log, self._length = _look_closely(self._log)
         if self._log_identity is None:
             self._log_identity = log
@@ -96,6 +97,12 @@ class Upkeep:
             raise StorageError(
                 f"{clean(self._log)}: was replaced or removed while in use, which can lose commits: what was in it "
                 "has been moved into the database; leave SQLite's files alone and run again",
+                path=path,
+            )
+        if self._length < before:  # it never shrinks while it is open, but at our own last checkpoint
+            raise StorageError(
+                f"{clean(self._log)}: was cut off while in use, which loses commits: look at the file with "
+                "`pipeloom doctor`, leave SQLite's files alone, and run again",
                 path=path,
             )
 
@@ -112,11 +119,13 @@ class Upkeep:
             logger.warning("%s: could not be emptied: %s", clean(self._log), clean(error))
 
     def _checkpoint(self) -> None:
-        """Move what can be moved; a failure here is reported and does not stop the commits."""
+        """Move what can be moved; a failure does not stop the commits, unless it says that the file is damaged."""
         changes, self._changes = self._conn.total_changes - self._changes, self._conn.total_changes
         try:
             _, pages, moved = self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise
             if not self._checkpoint_failed:
                 logger.warning("a checkpoint failed, commits go on: %s", storage_error(error, self._path))
                 self._checkpoint_failed = True
