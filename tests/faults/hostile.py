@@ -63,6 +63,9 @@ def late(db: str) -> pipeloom.RunReport:
 def blocked(db: str, producers: int, rounds: int, seed: int) -> None:
     """Let the disk fail at a random message, while many tasks talk as fast as they can; say what they heard."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    sys.dont_write_bytecode = (
+        True  # Python would keep half a module under the limit, and fall over it the next time
+    )
     chance = random.Random(seed)
     for number in range(rounds):
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -98,6 +101,7 @@ def _until_the_disk_fails(db: str, producers: int, message: int) -> tuple[int, s
 def blocked_on_a_plain_queue(db: str, producers: int) -> None:
     """The same with the low-level writer and a queue of the user's: it is kept moving, and says why it died."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    sys.dont_write_bytecode = True
     source: queue.Queue[pipeloom.Msg] = queue.Queue(8)
     writer = pipeloom.SQLiteWriter(Path(db), source)
     writer.start()

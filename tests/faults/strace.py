@@ -8,12 +8,25 @@ it injects nothing into threads.
 from __future__ import annotations
 
 import re
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from faults.tools import need
+from faults.tools import need, unable
 
 STORAGE_CALLS: Final = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
+
+
+@cache
+def usable() -> None:
+    """Skip, or fail in CI, unless strace is here and may trace."""
+    need("strace")
+    outcome = subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False
+    )
+    if outcome.returncode:
+        unable(f"strace may not trace: {outcome.stderr.strip()}")
 
 
 def files_of(db: Path) -> list[Path]:
@@ -31,7 +44,7 @@ def injecting(call: str, what: str, command: list[str], *, paths: list[Path], lo
         paths: Only calls on these files count.
         log: Where strace writes each call that it saw; an injected one says INJECTED.
     """
-    need("strace")
+    usable()
     only = [word for path in paths for word in ("-P", str(path))]
     return [
         "strace", "-f", "-qq", "-o", str(log or "/dev/null"), "-e", f"trace={call}", "-e", f"inject={call}:{what}",
@@ -41,7 +54,7 @@ def injecting(call: str, what: str, command: list[str], *, paths: list[Path], lo
 
 def counting(command: list[str], *, paths: list[Path], log: Path) -> list[str]:
     """Return the command under strace, which writes each storage call on ``paths`` to ``log``."""
-    need("strace")
+    usable()
     only = [word for path in paths for word in ("-P", str(path))]
     calls = ",".join(STORAGE_CALLS)
     return ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={calls}", *only, *command]

@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from faults import strace
-from faults.tools import DONE, INTERRUPTED, STORAGE, mistaken, need, product, sample, until
+from faults.tools import DONE, INTERRUPTED, STORAGE, environment, mistaken, need, product, sample, until
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 COUNT = 40
@@ -81,7 +81,8 @@ def test_a_limit_on_the_size_of_files(start, tmp_path):
     need("prlimit")
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=200)
-    code, _, err = start(["prlimit", "--fsize=300000", *words]).wait()
+    no_half_modules = environment(PYTHONDONTWRITEBYTECODE=1)
+    code, _, err = start(["prlimit", "--fsize=300000", *words], env=no_half_modules).wait()
     assert code == STORAGE, err
     assert "the disk reported an error" in one_sentence(err)
     stored = VERDICT.sound(db, acknowledged(acks), words, 200)
@@ -178,7 +179,7 @@ def test_a_failed_sync_is_not_papered_over(start, tmp_path):
 
 def test_the_writes_are_those_of_one_thread(start, tmp_path):
     """What ``when=`` counts by; and only SQLite opens the database. (P14)"""
-    need("strace")
+    strace.usable()
     db, log = tmp_path / "out.db", tmp_path / "strace.log"
     words = product("load", db=db, count=COUNT)
     child = start(
