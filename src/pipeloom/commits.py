@@ -116,8 +116,7 @@ class Commits:
             applied = []
             for item in batch:
                 applied.append(self._alone(item, applied))
-        self._show_live()
-        return applied
+        return applied + self._show_live()
 
     def _alone(self, item: Any, before: list[Applied]) -> Applied:
         self._transaction.begin()
@@ -139,19 +138,22 @@ class Commits:
         if self._ledger.run is not None:
             self._ledger.run.store_counts([attempt for done in applied for attempt in done.finished])
 
-    def _show_live(self) -> None:
+    def _show_live(self) -> list[Applied]:
         """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
+        shown: list[Applied] = []
         run = self._ledger.run
         for glimpse in run.live() if run is not None else ():
             self._transaction.begin()
             try:
-                self._ledger.show_live(glimpse)
+                applied = self._ledger.show_live(glimpse)
                 self._transaction.commit()
+                shown.append(applied)
             except BaseException as error:
                 if self._ends_it(error):
                     raise
                 self._roll_back()
                 glimpse.attempt.refused = error
+        return shown
 
     def _roll_back(self) -> None:
         self._transaction.roll_back()

@@ -561,3 +561,38 @@ def test_rows_of_an_iterator_are_there_when_the_batch_is_applied_again(db, read)
 
     assert writer.failure is None
     assert read(db, "SELECT n FROM mine") == [(0,), (1,), (2,)]
+
+
+def test_running_neighbours_of_many_culprits_stand(db, read):
+    """Their rows are shown while the culprits are looked for; they end as if nothing had been."""
+
+    def fn(item, ctx):
+        ctx.write("t", {"n": item})
+        if item % 5 == 2:
+            ctx.execute("INSERT INTO nowhere VALUES (1)")
+        for _ in range(3):  # the writer comes by while it runs
+            ctx.query("SELECT 1")
+
+    report = pipeloom.map(fn, range(200), db=db, workers=8, on_error="collect", name="n", tables={"t": {"n": int}})
+
+    assert (report.done, report.failed) == (160, 40)
+    assert {failure.key % 5 for failure in report.failures} == {2}
+    assert read(db, "SELECT COUNT(*) FROM t") == [(160,)]
+
+
+def test_a_handler_may_speak_to_another_file_that_fails(db):
+    """That is its own trouble, not this file's."""
+
+    def handler(conn, messages):
+        with closing(sqlite3.connect("/dev/full")) as other:
+            other.execute("CREATE TABLE t (n)")
+
+    report = pipeloom.map(
+        lambda item, ctx: ctx.put(Mine(1)) if item == 1 else None,
+        range(3),
+        db=db,
+        name="n",
+        handlers={Mine: handler},
+        on_error="collect",
+    )
+    assert (report.done, report.failed) == (2, 1)

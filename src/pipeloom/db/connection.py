@@ -237,7 +237,7 @@ def _size(path: Path, suffix: str = "") -> int:
         return 0
 
 
-def primary_code(error: sqlite3.Error) -> int | None:
+def primary_code(error: BaseException) -> int | None:
     """Return SQLite's primary result code; ``None`` for errors raised by the Python module itself."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

@@ -45,6 +45,7 @@ class Upkeep:
         self._log = Path(os.path.realpath(db_path) + "-wal")
         self._log_identity = _look(self._log) if wal else None
         self._looked_at = monotonic()
+        self._had_pages = self._path is not None and _look_closely(self._path)[1] > 0
         self._changes = conn.total_changes
         self._interval = 2000
         self._length = self._length_then = 0  # of the log's file, in bytes: now, and at the last checkpoint
@@ -67,7 +68,7 @@ class Upkeep:
             self._checkpoint()
 
     def look(self) -> None:
-        """Notice a file, or a log, that was replaced or removed.
+        """Notice a file, or a log, that was replaced, removed or emptied.
 
         A look takes 2 µs, but gives up the interpreter lock twice: beside threads that compute each costs 5 ms,
         so not every batch is followed by one.
@@ -79,13 +80,21 @@ class Upkeep:
         path = self._path
         if path is None:
             return
-        if _look(path) != self._identity:
+        identity, size = _look_closely(path)
+        if identity != self._identity:
             self._save()
             raise StorageError(
                 f"{clean(path)}: the file was replaced or removed while in use: put it back and run "
                 "again; what was committed to it until then is in the file that was moved",
                 path=path,
             )
+        if size == 0 and self._had_pages:
+            raise StorageError(
+                f"{clean(path)}: was emptied by another program while in use, and what was in it is lost: put a "
+                "copy in its place, or remove it, and run again",
+                path=path,
+            )
+        self._had_pages = size > 0
         if not self._wal:
             return
         before = self._length

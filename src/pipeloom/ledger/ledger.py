@@ -248,7 +248,7 @@ class Ledger:
             with self.guard.users_sql():
                 handler(self.conn, messages)
         except BaseException as error:  # sys.exit() in a handler must not end the writer
-            if is_fatal(error):
+            if is_fatal(error) and not self.conn.in_transaction:  # ours; a handler may speak to other files, too
                 raise
             name = getattr(handler, "__qualname__", type(handler).__name__)
             raise RowRefusedError(f"handler {clean(name, 80)}: {kind_of(error)}: {reason_of(error)}") from error
@@ -299,10 +299,13 @@ class Ledger:
         """Return what a task's last checkpoint said, JSON; ``None`` when it has none."""
         return None if self.tasks is None else self.tasks.state_of(number)
 
-    def show_live(self, glimpse: Glimpse) -> None:
+    def show_live(self, glimpse: Glimpse) -> Applied:
         """Write one running attempt's state; inside a transaction."""
+        applied = Applied()
         if self.tasks is not None:
-            self.tasks.put_attempts((), (glimpse,), {})
+            applied.live.append(glimpse)
+            self.tasks.put_attempts((), applied.live, {})
+        return applied
 
     # --- refusals ---
 
