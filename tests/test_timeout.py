@@ -196,3 +196,16 @@ def test_a_call_that_never_returns_does_not_hold_the_run(db, read, released):
 
     assert report.timed_out == 1
     assert read(db, "SELECT status, attempt FROM pipeloom_history") == [("timed_out", 1)]
+
+
+def test_a_question_without_end_is_given_up_with_its_task(db, read):
+    """The writer does not go on computing what nobody awaits: the other tasks end."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+
+    def fn(item, ctx):
+        if item == 1:
+            ctx.query(endless)
+
+    report = pipeloom.map(fn, range(20), db=db, name="n", timeout=0.3, workers=2, on_error="collect")
+
+    assert (report.done, report.timed_out) == (19, 1)

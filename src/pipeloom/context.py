@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from sys import getsizeof
@@ -251,11 +252,21 @@ class TaskContext:
         Raises:
             RowRefusedError: A parameter cannot be stored, or the statement would write.
             sqlite3.Error: The statement is wrong.
+            TaskCancelledError, TaskTimeoutError: As ``check``; the question is given up.
             WriterBrokenError: The writer died.
         """
         adapted = adapt_params(params)
         self._must_be_running()
-        rows: list[tuple[Any, ...]] = self._ask(lambda ledger: ledger.query(sql, adapted))
+        attempt = self._attempt
+
+        def nobody_waits() -> bool:
+            return attempt.status != "running" or self.cancelled
+
+        try:
+            rows: list[tuple[Any, ...]] = self._ask(lambda ledger: ledger.query(sql, adapted, nobody_waits))
+        except sqlite3.OperationalError:
+            self._look()  # interrupted, because the task should end
+            raise
         return rows
 
     # --- going on after a failure ---

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import pipeloom
 from pipeloom.db import connect, connect_readonly, place
 from pipeloom.db.place import Mount, check_file, check_file_system, check_place, mount_of, mounted
 from pipeloom.errors import StorageError
@@ -277,3 +278,15 @@ def test_a_foreign_database_keeps_its_journal_mode(db):
     assert done.returncode == 3
     assert str(db) in done.stderr
     assert db.read_bytes() == before
+
+
+def test_a_file_of_two_names_is_refused(db):
+    """Each name has a lock and a log of its own, and one would destroy what the other wrote."""
+    pipeloom.map(abs, [1], db=db, name="n", progress=False)
+    other = db.with_name("other.db")
+    os.link(db, other)
+
+    with pytest.raises(StorageError, match="has 2 names"):
+        check_place(other)
+    other.unlink()
+    check_place(db)

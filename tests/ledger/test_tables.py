@@ -559,3 +559,19 @@ def test_rows_said_at_once_follow_the_same_rules(db, read):
 
     assert read(db, "SELECT k, v FROM t ORDER BY k") == [(1, "b"), (2, None)]
     assert read(db, "SELECT error FROM pipeloom_rejected") == []
+
+
+def test_rows_keep_their_order_where_a_foreign_key_sees_it(db, read):
+    """Child, parent, child of one task: the second child refers to the parent before it."""
+    with closing(sqlite3.connect(db)) as conn, conn:
+        conn.execute("CREATE TABLE p (id INTEGER PRIMARY KEY)")
+        conn.execute("CREATE TABLE c (id INTEGER PRIMARY KEY, p REFERENCES p (id))")
+        conn.execute("INSERT INTO p VALUES (1)")
+
+    def fn(item, ctx):
+        ctx.write("c", {"id": 10 * item, "p": 1})
+        ctx.write("p", {"id": item + 1})
+        ctx.write("c", {"id": 10 * item + 1, "p": item + 1})
+
+    assert pipeloom.map(fn, range(1, 8), db=db, name="n", workers=2).done == 7
+    assert read(db, "SELECT COUNT(*) FROM c") == [(14,)]

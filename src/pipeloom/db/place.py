@@ -56,6 +56,12 @@ def check_place(path: Path) -> None:
         _check_directory(path)
     else:
         _check_kind(path, found)
+        if found.st_nlink > 1:
+            raise StorageError(
+                f"{clean(path)}: has {found.st_nlink} names (hard links), and SQLite's log belongs to one of them, "
+                "so that two programs could write at once: use a copy, or a symbolic link",
+                path=path,
+            )
     real = Path(os.path.realpath(path))
     if len(os.fsencode(real.name)) > _NAME_BYTES or len(os.fsencode(real)) > _PATH_BYTES:
         raise StorageError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pipeloom.attempt import Attempt, Checkpoint, Glimpse, Spoken
@@ -35,6 +35,7 @@ __all__ = ["Applied", "Ledger"]
 
 logger = logging.getLogger("pipeloom")
 
+_STEPS: Final = 100_000  # of SQLite's machine: about a millisecond
 _STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
 
 
@@ -274,12 +275,18 @@ class Ledger:
             )
         self._keep_rejected(None, kind.__name__, describe(message), "unknown message type")
 
-    def query(self, sql: str, params: Any) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, params: Any, give_up: Callable[[], bool]) -> list[tuple[Any, ...]]:
         """Answer a task's question from committed data; between transactions.
+
+        Args:
+            sql: The question.
+            params: Its parameters, storable.
+            give_up: Asked every few milliseconds; true ends a question that nobody awaits any more.
 
         Source: https://www.sqlite.org/pragma.html#pragma_query_only
         """
         self.conn.execute("PRAGMA query_only = ON")
+        self.conn.set_progress_handler(give_up, _STEPS)
         try:
             with self.guard.users_sql():
                 return self.conn.execute(sql, params).fetchall()
@@ -288,6 +295,7 @@ class Ledger:
                 raise RowRefusedError("query() only reads: use execute() or write() to change something") from error
             raise
         finally:
+            self.conn.set_progress_handler(None, 0)
             self.conn.execute("PRAGMA query_only = OFF")
 
     def written_tables(self) -> set[str]:

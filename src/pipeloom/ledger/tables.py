@@ -21,6 +21,9 @@ Tables = Mapping[str, Mapping[str, Any]]
 """``tables=``: table → column → Python type."""
 
 _SIZES: Final = (1024, 128, 16, 4, 1)
+_ORDER_MATTERS: Final = (
+    "SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND sql LIKE '%REFERENCES%') LIMIT 1"
+)
 _VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
 
 
@@ -106,12 +109,11 @@ class UserTables:
                     raise
 
     def _may_overtake(self, shape: Shape) -> bool:
-        """Rows of another table may be inserted first, unless a trigger could see it; never of the same one."""
+        """Say whether another table's rows may be inserted first: not if a trigger or foreign key would see it."""
         if any(ascii_lower(other.table) == ascii_lower(shape.table) for other in self._pending):
             return False
         if self._strict_order is None:
-            found = self._conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' LIMIT 1").fetchone()
-            self._strict_order = found is not None
+            self._strict_order = self._conn.execute(_ORDER_MATTERS).fetchone() is not None
         return not self._strict_order
 
     def _insert(self, shape: Shape, rows: list[tuple[Any, ...]]) -> None:
