@@ -67,9 +67,7 @@ class TaskLogHandler(logging.Handler):
 
 
 def _keep(attempt: Attempt, record: logging.LogRecord) -> None:
-    lines = attempt.logs
-    if lines is None:
-        lines = attempt.logs = deque()
+    lines = _lines_of(attempt)
     if len(lines) >= _PENDING or attempt.logged >= _MOST:
         attempt.unkept += 1
         return
@@ -86,13 +84,18 @@ def _keep(attempt: Attempt, record: logging.LogRecord) -> None:
     attempt.logged += 1
 
 
+def _lines_of(attempt: Attempt) -> deque[LogLine]:
+    lines = attempt.logs
+    if lines is None:
+        lines = attempt.__dict__.setdefault("logs", deque())  # two threads may log first at the same time
+    return lines
+
+
 def note_gap(attempt: Attempt) -> None:
     """Add a line that stands for those which were not kept."""
     count, attempt.unkept = attempt.unkept, 0
     why = f"{count:,} log records were not kept here: at most {_MOST:,} a try are, and {_PENDING:,} in 0.1 s"
-    if attempt.logs is None:
-        attempt.logs = deque()
-    attempt.logs.append(LogLine(utc_now(), "WARNING", "pipeloom", why, None))
+    _lines_of(attempt).append(LogLine(utc_now(), "WARNING", "pipeloom", why, None))
 
 
 _guard = threading.Lock()
