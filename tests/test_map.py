@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import re
 import sys
 import threading
 from dataclasses import dataclass
@@ -374,3 +375,17 @@ def test_inputs_that_raise_a_frozen_exception(db):
 
     with pytest.raises(Frozen):
         pipeloom.map(abs, items(), db=db, name="n")
+
+
+def test_what_is_raised_says_whose_it_is_and_where(db):
+    """The frames are gone, so a note names task, file and line; the group names the command that shows them all."""
+
+    def fn(item):
+        raise ValueError(f"no {item}")
+
+    with pytest.raises(pipeloom.TasksFailedError, match=r"pipeloom errors --db .*out\.db") as caught:
+        pipeloom.map(fn, ["a.csv"], db=db, name="n")
+
+    (error,) = caught.value.exceptions
+    assert len(error.__notes__) == 1
+    assert re.fullmatch(r"pipeloom: task a\.csv, .*test_map\.py:\d+ in fn", error.__notes__[0])

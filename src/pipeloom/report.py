@@ -130,7 +130,8 @@ class RunReport:
             exceptions = self._exceptions or tuple(
                 RuntimeError(f"task {clean(f.key, 80)}: {clean(f.message, 300)}") for f in self.failures[:20]
             )
-            raise TasksFailedError(f"{count:,} of {self.total:,} tasks failed{why}", exceptions, self)
+            more = "" if self.run_id is None else f" (all of them: pipeloom errors --db {clean(self.db)})"
+            raise TasksFailedError(f"{count:,} of {self.total:,} tasks failed{why}{more}", exceptions, self)
 
     @property
     def has_exceptions(self) -> bool:

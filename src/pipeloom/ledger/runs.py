@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import sqlite3
 import sys
@@ -21,7 +22,7 @@ from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.statements import LOOK_UP, padded
 from pipeloom.ledger.tasks import TaskTable
-from pipeloom.text import kind_of, storable
+from pipeloom.text import clean, kind_of, storable
 
 if TYPE_CHECKING:
     from pipeloom.ledger.ledger import Applied
@@ -297,6 +298,7 @@ class RunLedger:
             if not isinstance(exception, Exception):  # SystemExit: it must not end the caller's program
                 exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
             if len(self.exceptions) < _KEPT_EXCEPTIONS:
+                _add_note(exception, attempt)
                 self.exceptions.append(exception)
         if len(self.failures) < _KEPT_FAILURES:
             attempt.item = None
@@ -336,6 +338,20 @@ def command_of(words: Sequence[str]) -> str:
         if not word.startswith("-") and name not in ("pipeloom", "run"):
             break
     return shlex.join(shown) + (" …" if rest else "")
+
+
+def _add_note(exception: Exception, attempt: Attempt) -> None:
+    """Say whose exception it is, and where it was raised: its frames are gone."""
+    key = attempt.key if attempt.key is not None else attempt.task_id
+    places = _PLACE.findall(attempt.error or "")
+    where = f", {places[-1][0]}:{places[-1][1]} in {places[-1][2]}" if places else ""
+    try:
+        BaseException.add_note(exception, clean(f"pipeloom: task {key}{where}", 300))
+    except Exception:
+        pass  # a frozen dataclass takes none
+
+
+_PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 
 
 def _drop_frames(exception: BaseException | None) -> None:
