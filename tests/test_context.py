@@ -276,3 +276,25 @@ def test_without_a_ledger_rows_are_still_written(db, read):
     assert read(db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'") == [("t",)]
     with pytest.raises(ValueError, match="resume"):
         pipeloom.run_pipeline([1], db, worker_fn=worker, store_task_status=False, resume=True, key=str)
+
+
+def test_values_that_write_themselves_do_not_hang(db, read):
+    """Foreign code runs while a row is turned into values, and may call the context again."""
+
+    class Chatty:
+        ndim = 0
+
+        def __init__(self, ctx):
+            self.ctx = ctx
+
+        def item(self):
+            self.ctx.write("t", {"n": -1})
+            return 7
+
+    def fn(item, ctx):
+        for n in range(3):
+            ctx.write("t", {"n": n})
+            ctx.write("t", {"n": Chatty(ctx)})
+
+    assert pipeloom.map(fn, [1], db=db, name="n").done == 1
+    assert sorted(n for (n,) in read(db, "SELECT n FROM t")) == [-1, -1, -1, 0, 1, 2, 7, 7, 7]

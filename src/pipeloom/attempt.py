@@ -61,7 +61,7 @@ class Attempt:
     staged_bytes: int = 0  # an estimate, from one row in so many
     unweighed: int = 0
     weigh_every: int = 1
-    staging: threading.Lock | None = None  # guards what is staged, where several threads may write
+    staging: threading.RLock | None = None  # guards what is staged, where several threads may write
     deadline: float | None = None  # by the monotonic clock
     state: str | None = None  # its last checkpoint of this run that is on file, JSON; the writer's to say
     logs: deque[LogLine] | None = None  # what it logged and the ledger does not have yet

@@ -167,44 +167,52 @@ class TaskContext:
             AttemptOverError: The task has ended.
         """
         attempt = self._attempt
-        if on_conflict == "error" and columns is None:
-            with attempt.staging or self._staging():
-                if attempt.staged and joins(attempt.staged[-1], table, rows):
-                    self._must_be_running()
-                    self._join(attempt.staged[-1], rows, null)
-                    return
+        staged = attempt.staged
+        if on_conflict == "error" and columns is None and staged and joins(staged[-1], table, rows):
+            last: Any = staged[-1]
+            self._join(last, _adapted(last.shape, rows, null))
+            return
         block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
         with attempt.staging or self._staging():
             self._must_be_running()
             self._weigh(block.shape, block.rows, len(block.rows))
-            staged = attempt.staged
-            if staged is None:
-                attempt.staged = [block]
-            else:
-                last = staged[-1]
-                if type(last) is Block and last.shape == block.shape:
-                    last.rows.extend(block.rows)
-                else:
-                    staged.append(block)
+            self._stage(block)
 
-    def _staging(self) -> threading.Lock:
-        """Return the lock that guards what is staged: another thread of the task may come to a checkpoint."""
-        lock: threading.Lock = self._attempt.__dict__.setdefault("staging", threading.Lock())  # atomic
-        return lock
-
-    def _join(self, block: Any, row: Any, null: Sequence[Any]) -> None:
+    def _join(self, block: Block, rows: list[tuple[Any, ...]]) -> None:
         """Add one row to the block before it: loops that write row by row come here."""
-        shape = block.shape
-        absent = checked_null(null) if null else None
-        rows = adapt_rows([tuple(row.values())], shape.table, shape.columns, absent)
         attempt = self._attempt
-        attempt.unweighed += 1
-        if attempt.unweighed >= attempt.weigh_every:
-            # Light rows are weighed ever more seldom: it takes a fifth of the time of writing one.
-            heavy = self._weigh(shape, rows, attempt.unweighed) > _HEAVY_ROW
-            attempt.weigh_every = 1 if heavy else min(attempt.weigh_every * 2, _WEIGHED_ROWS)
-            attempt.unweighed = 0
-        block.rows.extend(rows)
+        with attempt.staging or self._staging():
+            self._must_be_running()
+            attempt.unweighed += 1
+            if attempt.unweighed >= attempt.weigh_every:
+                # Light rows are weighed ever more seldom: it takes a fifth of the time of writing one.
+                heavy = self._weigh(block.shape, rows, attempt.unweighed) > _HEAVY_ROW
+                attempt.weigh_every = 1 if heavy else min(attempt.weigh_every * 2, _WEIGHED_ROWS)
+                attempt.unweighed = 0
+            if attempt.staged and attempt.staged[-1] is block:
+                block.rows.extend(rows)
+            else:  # a checkpoint of another thread has taken it
+                self._stage(Block(block.shape, rows))
+
+    def _stage(self, block: Block) -> None:
+        staged = self._attempt.staged
+        if staged is None:
+            self._attempt.staged = [block]
+            return
+        last = staged[-1]
+        if type(last) is Block and last.shape == block.shape:
+            last.rows.extend(block.rows)
+        else:
+            staged.append(block)
+
+    def _staging(self) -> threading.RLock:
+        """Return the lock that guards what is staged: another thread of the task may come to a checkpoint.
+
+        Values are turned into what SQLite stores before it is taken; still, a destructor of the task's may run, and
+        write, while it is held.
+        """
+        lock: threading.RLock = self._attempt.__dict__.setdefault("staging", threading.RLock())  # atomic
+        return lock
 
     def _weigh(self, shape: Shape, rows: Sequence[Sequence[Any]], count: int) -> float:
         """Add ``count`` rows to what the task has staged, judged by up to 64 of them; returns bytes per row."""
@@ -422,6 +430,12 @@ class TaskContext:
     def _must_be_running(self) -> None:
         if self._attempt.status != "running":
             raise AttemptOverError(f"task {self._attempt.task_id} has ended: what it says now is not stored")
+
+
+def _adapted(shape: Shape, row: Any, null: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return a plain row of a known shape as SQLite can store it; foreign code may run here."""
+    absent = checked_null(null) if null else None
+    return adapt_rows([tuple(row.values())], shape.table, shape.columns, absent)
 
 
 def _size_of(row: Sequence[Any]) -> int:
