@@ -119,7 +119,7 @@ class TaskContext:
         self._attempt.cell = _cell(step, total, message)
 
     def track(self, iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
-        """Yield from ``iterable``, with progress and cancellation per element.
+        """Yield from ``iterable``, with progress and cancellation per element; keeps the message said last.
 
         Args:
             iterable: n elements.
@@ -134,12 +134,12 @@ class TaskContext:
         total = None if total is None else float(total)
         attempt, port = self._attempt, self._port
         for step, element in enumerate(iterable):
-            attempt.cell = (step, total, "")
+            attempt.cell = (step, total, attempt.cell[2])
             if port.cancelling or attempt.deadline is not None:
                 self.check()
             yield element
         if total is not None:
-            attempt.cell = (total, total, "")
+            attempt.cell = (total, total, attempt.cell[2])
 
     def write(
         self,
