@@ -18,7 +18,8 @@ Cell = str | tuple[str, str] | Text
 """Harmless text; with its style; or text of several styles."""
 
 _GAP: Final = 2
-_LEAST: Final = 8  # cells of a column that gives way
+_LEAST: Final = 8  # cells of a column that gives way,
+_ENOUGH: Final = 24  # and as many as it keeps while another can give
 
 
 class Grid:
@@ -51,13 +52,13 @@ class Grid:
         ]
         giving = [place for place, gives in enumerate(self._gives) if gives]
         over = sum(widths) + _GAP * (len(widths) - 1) - room
-        # Each but the last keeps half of what it has, as long as that is enough.
-        least = [max(widths[place] // 2, _LEAST) for place in giving[:-1]] + [_LEAST]
-        for floors in (least, [_LEAST] * len(giving)):
-            for place, floor in zip(giving, floors, strict=True):
-                given = max(min(over, widths[place] - floor), 0)
-                widths[place] -= given
-                over -= given
+        # The last one, a message, gives way before the others, which tell one row from another; then both.
+        *names, message = giving or [0]
+        steps = [(message, _ENOUGH), *((name, _ENOUGH) for name in names), (message, _LEAST)]
+        for place, floor in [*steps, *((name, _LEAST) for name in names)] if giving else ():
+            given = max(min(over, widths[place] - floor), 0)
+            widths[place] -= given
+            over -= given
         return widths
 
     def _line(self, row: Sequence[Cell], widths: Sequence[int]) -> Text:

@@ -114,7 +114,21 @@ class History:
             "ORDER BY r.id DESC LIMIT ?",
             (*params, _bounded(limit)),
         )
-        return [_as_of_now(rows.run_row(row), dead) for row in found]
+        return [self._as_of_now(rows.run_row(row), dead) for row in found]
+
+    def _as_of_now(self, run: RunRow, dead: Sequence[int]) -> RunRow:
+        """Return a run with its time until now, or as interrupted, and counted anew, when its process is gone.
+
+        A run stores its counts ten times a second, its tasks with every commit.
+        """
+        if run.status != "running":
+            return run
+        if run.run_id not in dead:
+            return rows.lasting(run, seconds_since(run.started_at))
+        counts = self._reader.rows(
+            "SELECT status, COUNT(*) FROM task_runs WHERE run_id = ? GROUP BY status", (run.run_id,)
+        )
+        return rows.unclosed(run, dict(counts))
 
     def _open_runs(self, *only: int) -> list[tuple[Any, ...]]:
         """Return (number, process) of the runs that say they are going on."""
@@ -343,15 +357,6 @@ class History:
             (_bounded(limit),) if task_id is None else (task_id, _bounded(limit)),
         )
         return [rows.rejected_row(row) for row in found]
-
-
-def _as_of_now(run: RunRow, dead: Sequence[int]) -> RunRow:
-    """Return a run with its time until now, or as interrupted when its process is gone."""
-    if run.status != "running":
-        return run
-    if run.run_id in dead:
-        return rows.unclosed(run)
-    return rows.lasting(run, seconds_since(run.started_at))
 
 
 def _present(task: TaskDetail) -> AttemptRow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -308,9 +308,17 @@ def run_row(row: Sequence[Any]) -> RunRow:
     )
 
 
-def unclosed(run: RunRow) -> RunRow:
-    """Return a run as it is shown when its process is gone."""
-    return replace(run, status="interrupted", is_unclosed=True)
+def unclosed(run: RunRow, counts: Mapping[str, int]) -> RunRow:
+    """Return a run as it is shown when its process is gone, with its tasks by status."""
+    return replace(
+        run,
+        status="interrupted",
+        is_unclosed=True,
+        done=counts.get("done", 0),
+        failed=counts.get("error", 0),
+        cancelled=counts.get("cancelled", 0),
+        timed_out=counts.get("timed_out", 0),
+    )
 
 
 def lasting(run: RunRow, elapsed_s: float | None) -> RunRow:
