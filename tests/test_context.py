@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -298,3 +299,34 @@ def test_values_that_write_themselves_do_not_hang(db, read):
 
     assert pipeloom.map(fn, [1], db=db, name="n").done == 1
     assert sorted(n for (n,) in read(db, "SELECT n FROM t")) == [-1, -1, -1, 0, 1, 2, 7, 7, 7]
+
+
+def test_rows_of_several_threads_stay_in_their_own_tables(db, read):
+    """Each thread of a task writes to a table of its own, row by row."""
+
+    def fn(item, ctx):
+        def writing(table):
+            for n in range(3000):
+                ctx.write(table, {"n": n, "who": table})
+
+        threads = [threading.Thread(target=writing, args=(f"t{n}",)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert pipeloom.map(fn, range(2), db=db, name="n", workers=2).done == 2
+    finally:
+        sys.setswitchinterval(before)
+    for table in ("t0", "t1", "t2"):
+        assert read(db, f"SELECT who, COUNT(*) FROM {table} GROUP BY who") == [(table, 6000)]
+
+
+def test_a_progress_message_is_short(db, read):
+    """It is written anew whenever it changes."""
+    pipeloom.map(lambda item, ctx: ctx.progress(1, 2, "x" * 1_000_000), [1], db=db, name="n")
+
+    assert read(db, "SELECT length(message) FROM task_runs") == [(2000,)]

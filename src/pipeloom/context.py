@@ -39,6 +39,7 @@ __all__ = ["TaskContext", "current_task"]
 
 T = TypeVar("T")
 
+_MESSAGE_LIMIT: Final = 2000  # it is written anew whenever it changes
 _LOOK_S: Final = 0.25
 _WEIGHED_ROWS: Final = 64
 _HEAVY_ROW: Final = 16 * 1024
@@ -168,8 +169,8 @@ class TaskContext:
         """
         attempt = self._attempt
         staged = attempt.staged
-        if on_conflict == "error" and columns is None and staged and joins(staged[-1], table, rows):
-            last: Any = staged[-1]
+        last: Any = staged[-1] if staged else None  # once: another thread may stage something else at any time
+        if on_conflict == "error" and columns is None and joins(last, table, rows):
             self._join(last, _adapted(last.shape, rows, null))
             return
         block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
@@ -445,8 +446,8 @@ def _size_of(row: Sequence[Any]) -> int:
 
 def _cell(step: float, total: float | None, message: str) -> Cell:
     """Check what a task says of its progress here, where it can hear of it."""
-    if type(message) is not str:
-        message = describe(message)
+    if type(message) is not str or len(message) > _MESSAGE_LIMIT:
+        message = describe(message, _MESSAGE_LIMIT)
     return float(step), None if total is None else float(total), message
 
 

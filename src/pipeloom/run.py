@@ -112,6 +112,7 @@ class Run:
                     check_file_system(job.db, wal=job.wal)
                     stack.callback(self._give_back, Ownership(job.db))
                     cancel.clear(job.db)  # meant for a run that has ended
+                    stack.callback(cancel.clear, job.db)  # came too late for this one
                 self._open_writer(stack)
                 run = self._open_run()
                 if job.store_task_status:

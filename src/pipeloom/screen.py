@@ -104,6 +104,7 @@ class Figures:
         self.title = title
         self.expected = expected
         self.run: Watched | None = None
+        self.over = False
         self.began = monotonic()
         self._pace = Pace(self.began)
 
@@ -135,7 +136,7 @@ class Figures:
             parts.append(f"{waiting:,} waiting for a retry")
         rate = self._pace.rate(now, self.ended)
         parts += [per_second(rate), duration(now - self.began)]
-        if left := time_left(rate, self.expected, self.seen):
+        if not self.over and (left := time_left(rate, self.expected, self.seen)):
             parts.append(left)
         return " · ".join(parts)
 
@@ -151,7 +152,6 @@ class LiveScreen:
         self._console = console
         self._live: Live | None = None
         self._drawn_at = 0.0
-        self._over = False
         self._frame: list[Text] = []
 
     def start(self, run: Watched) -> None:
@@ -179,7 +179,7 @@ class LiveScreen:
     def stop(self) -> None:
         live, self._live = self._live, None
         if live is not None:
-            self._over = True
+            self._figures.over = True
             self._make_frame()
             live.stop()
             if isinstance(self._console, SharedConsole):
@@ -203,7 +203,7 @@ class LiveScreen:
         run = figures.run
         if run is None:
             return
-        if self._over:
+        if figures.over:
             room = height
         else:
             running = [attempt for attempt in run.slots if attempt is not None and attempt.status != "queued"]

@@ -137,11 +137,13 @@ def select(dead: Iterable[int], *, in_full: bool = False, among: str | None = No
     """
     dead = list(dead)
     name, message = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
-    status = (
-        f"CASE WHEN t.status IN {_OPEN} AND t.run_id IN {numbers(dead)} THEN 'interrupted' ELSE t.status END"
-        if dead
-        else "t.status"
-    )
+    status = "t.status"
+    if dead:
+        gone = f"t.status IN {_OPEN} AND t.run_id IN {numbers(dead)}"
+        status = f"CASE WHEN {gone} THEN 'interrupted' ELSE t.status END"
+        # As the next run will say of it; what it said last is no reason.
+        last = f"'its process ended before it did' || COALESCE('; it said last: ' || NULLIF({message}, ''), '')"
+        message = f"CASE WHEN {gone} THEN {last} ELSE {message} END"
     more = ", t.result, t.error, EXISTS (SELECT 1 FROM pipeloom_state s WHERE s.task_id = t.id)"
     return (
         f"SELECT t.id, t.key, {name}, {status}, t.progress, {message}, t.started_at, t.finished_at, "

@@ -381,7 +381,7 @@ def mark_interrupted(conn: sqlite3.Connection) -> int:
     now = utc_now()
     changed = conn.execute(
         "UPDATE task_runs SET status = 'interrupted', finished_at = ?, "
-        "message = COALESCE(NULLIF(message, ''), 'its process ended before it did') "
+        "message = 'its process ended before it did' || COALESCE('; it said last: ' || NULLIF(message, ''), '') "
         f"WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id IN ({dead})",
         (now,),
     ).rowcount
