@@ -18,9 +18,10 @@ def test_the_readmes_program_runs(tmp_path):
     """As it is printed, on two small files; a second call skips them."""
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "load.py").write_text(program)
-    (tmp_path / "flights").mkdir()
+    folder = tmp_path / "build" / "flights" / "flights"
+    folder.mkdir(parents=True)
     for name in ("a", "b"):
-        (tmp_path / "flights" / f"{name}.csv").write_text("carrier,dep_delay,distance\nUA,2,1400\nAA,NA,1089\n")
+        (folder / f"{name}.csv").write_text("carrier,dep_delay,distance\nUA,2,1400\nAA,NA,1089\n")
 
     def call():
         return subprocess.run(

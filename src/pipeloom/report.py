@@ -140,7 +140,7 @@ class RunReport:
 
     def __str__(self) -> str:
         what = clean(self.pipeline, 80) if self.pipeline else "run"
-        counts = [f"{self.done:,} done"]
+        counts = [f"{self.done:,} done"] if self.total else ["there were no inputs"]
         for count, word in (
             (self.failed, "failed"),
             (self.timed_out, "timed out"),

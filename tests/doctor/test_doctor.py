@@ -143,7 +143,7 @@ def test_a_flipped_page_is_found(db):
     assert found["schema"].verdict == "ok"  # the rest is looked at all the same
     done = doctor(db)
     assert (done.returncode, done.stderr) == (1, "")
-    assert "is not well" in done.stdout
+    assert "is not well" in " ".join(done.stdout.split())  # the line may be wrapped, as long as the path is
 
 
 def test_an_index_that_lost_an_entry_is_found(db):

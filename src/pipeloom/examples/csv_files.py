@@ -314,7 +314,10 @@ def _number(word: str, kind: Callable[[str], Any], source: Source, line: int, co
 
 def _checked_types(types: str | Mapping[str, str]) -> dict[str, type]:
     if isinstance(types, str):
-        types = dict(pair.rpartition("=")[::2] for pair in types.split(",") if pair)
+        pairs = [pair for pair in types.split(",") if pair]
+        if lone := next((pair for pair in pairs if "=" not in pair), None):
+            raise ValueError(f"type {lone}: write COLUMN=int, COLUMN=float or COLUMN=text")
+        types = dict(pair.rpartition("=")[::2] for pair in pairs)
     for column, name in types.items():
         if not column or name not in _TYPES:
             raise ValueError(f"type {column}={name}: write COLUMN=int, COLUMN=float or COLUMN=text")
