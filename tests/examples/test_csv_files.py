@@ -189,7 +189,7 @@ def test_files_that_are_none_are_their_own_errors(folder, load):
     ("options", "said"),
     [
         ({"types": "n=number"}, "type n=number: write COLUMN=int"),
-        ({"types": "int"}, "type =int"),
+        ({"types": "int"}, "type int: write COLUMN=int"),
         ({"types": {"nonesuch": "int"}}, "no file has a column of that name"),
         ({"delimiter": ",,"}, "give one character"),
         ({"encoding": "klingon"}, "is not known"),

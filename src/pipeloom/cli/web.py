@@ -29,7 +29,7 @@ def command(db: Path, host: str, port: int, opens: bool, verbose: int) -> int:  
         if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "h11", "anyio"):
             raise
         raise click.ClickException(
-            f"the page in the browser needs {error.name}: pip install 'pipeloom[web]'"
+            f"the page in the browser needs {error.name}: pip install starlette uvicorn"
         ) from None
     if db.is_dir():
         raise click.ClickException(f"--db {clean(db)}: is a directory: name a database file")
