@@ -14,9 +14,18 @@ def test_rate_is_that_of_the_last_ten_seconds():
         pace.rate(second, 10 * second)
 
     assert pace.rate(101, 1000 + 5) == pytest.approx(9.5)  # nine seconds of ten tasks, one of five
-    for second in range(102, 112):
+    for second in range(102, 162):
         rate = pace.rate(second, 1005)
-    assert rate == 0.0
+    assert rate < 0.3  # a minute without a task
+
+
+def test_rate_of_slow_tasks_is_steady():
+    """Tasks that take half a minute each: their rate does not jump between none and many."""
+    pace = Pace(0.0)
+    rates = [pace.rate(look / 4, int(look / 4 / 9)) for look in range(2000)]
+
+    assert all(rate == pytest.approx(1 / 9, rel=0.25) for rate in rates[400:])
+    assert len(pace._samples) < 20
 
 
 def test_rate_is_since_the_beginning_while_that_is_all_there_is():

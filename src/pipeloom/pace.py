@@ -8,10 +8,13 @@ from typing import Final
 __all__ = ["Pace", "ago", "duration", "per_second", "time_left"]
 
 _WINDOW_S: Final = 10.0
+_FEW: Final = 8
 
 
 class Pace:
-    """Tasks per second over about the last ten seconds; since the beginning, while that is less.
+    """Tasks per second over about the last ten seconds, or longer, so that eight tasks ended in it.
+
+    While there is less than that, since the beginning.
 
     Args:
         began: When the run began, on the caller's clock, in seconds; may be long ago.
@@ -28,15 +31,19 @@ class Pace:
             ended: How many tasks have ended since the beginning.
         """
         samples = self._samples
+        if len(samples) > 1 and samples[-1][1] == ended:
+            samples.pop()  # nothing has ended since: one look stands for all
         samples.append((now, ended))
-        while len(samples) > 2 and now - samples[1][0] >= _WINDOW_S:
+        while len(samples) > 2 and now - samples[1][0] >= _WINDOW_S and ended - samples[1][1] >= _FEW:
             samples.popleft()
         since, before = samples[0]
         return max(ended - before, 0) / (now - since) if now > since else 0.0
 
 
 def per_second(rate: float) -> str:
-    """Return a rate as ``812/s`` or ``3.2/s``."""
+    """Return a rate as ``812/s``, ``3.2/s`` or ``6.7/min``."""
+    if 0 < rate < 0.5:
+        return f"{rate * 60:.1f}/min"
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
