@@ -159,7 +159,7 @@ def test_what_the_iterable_raises_comes_through():
         (7, ("a",), "not int"),
         ([(1,)], (7,), "column name must be text"),
     ],
-    ids=repr,
+    ids=lambda value: "a frame" if isinstance(value, Frame) else repr(value),
 )  # fmt: skip
 def test_what_are_no_rows_is_refused(rows, columns, words):
     """In one harmless sentence that says what they are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, time
@@ -149,7 +150,7 @@ def test_a_value_becomes_what_the_table_says():
         {"a": object()},
         [{"deep": {1j}}],
     ],
-    ids=repr,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", repr(value)),
 )
 def test_what_is_no_value_is_refused(value):
     """With a ValueError, whatever it is."""
