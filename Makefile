@@ -17,10 +17,10 @@ demo: .venv/demo-ready ## load the New York flights of 2013 into build/flights.d
 	$(BIN)/pipeloom examples flights --db build/flights.db --files build/flights
 
 test: check-static ## format check, lint, types, and the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: check-static ## the same with the fast tests only: under a minute, never rewrites a file
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 faults: .venv/ready ## every fault at every instant (over an hour): make faults ONLY=test_kill.py
 	PIPELOOM_FAULTS=full $(BIN)/pytest -s tests/faults/$(ONLY)

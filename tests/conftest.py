@@ -37,6 +37,19 @@ def _open_connections() -> list[sqlite3.Connection]:
     return found
 
 
+# Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
+SLOW = ("browser", "cli", "contract", "doctor", "examples", "faults", "web", "test_bench.py", "test_datasette.py")
+SLOW_TOO = ("test_docs.py", "test_run.py", "test_screen.py", "test_timeout.py", "test_flights.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them slow."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in SLOW + SLOW_TOO:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fail the test that leaves a thread, a process or an open connection."""

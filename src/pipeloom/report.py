@@ -12,7 +12,7 @@ import msgspec
 from pipeloom.db import connect_readonly
 from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
-from pipeloom.text import clean
+from pipeloom.text import clean, near
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -130,7 +130,7 @@ class RunReport:
             exceptions = self._exceptions or tuple(
                 RuntimeError(f"task {clean(f.key, 80)}: {clean(f.message, 300)}") for f in self.failures[:20]
             )
-            more = "" if self.run_id is None else f" (all of them: pipeloom errors --db {clean(self.db)})"
+            more = "" if self.run_id is None else f" (all of them: pipeloom errors --db {clean(near(self.db))})"
             raise TasksFailedError(f"{count:,} of {self.total:,} tasks failed{why}{more}", exceptions, self)
 
     @property
@@ -150,7 +150,7 @@ class RunReport:
             if count:
                 counts.append(f"{count:,} {word}")
         number = f", run {self.run_id}" if self.run_id is not None else ""
-        lines = [f"{what}: {', '.join(counts)} in {self.elapsed_s:.1f} s ({clean(self.db)}{number})"]
+        lines = [f"{what}: {', '.join(counts)} in {self.elapsed_s:.1f} s ({clean(near(self.db))}{number})"]
         lines += [
             f"  ✗ {clean(f.key, 60)}: {f.exception + ': ' if f.exception else ''}{clean(f.message, 200)}"
             for f in self.failures[:_SHOWN]

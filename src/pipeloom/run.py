@@ -40,7 +40,7 @@ from pipeloom.port import Port
 from pipeloom.report import RunReport, RunStatus, report_of
 from pipeloom.retry import Retry
 from pipeloom.signals import Signals
-from pipeloom.text import clean, describe
+from pipeloom.text import clean, describe, near
 from pipeloom.work import Call, Work
 from pipeloom.writer import SQLiteWriter
 
@@ -173,7 +173,7 @@ class Run:
     def _look_for_interrupt(self) -> None:
         """While the file is being opened, which another program's lock may hold up, the first signal ends it."""
         if self.signals.count:
-            raise RunInterruptedError(f"interrupted before anything was begun ({clean(str(self.job.db))})")
+            raise RunInterruptedError(f"interrupted before anything was begun ({clean(near(str(self.job.db)))})")
 
     def _open_screen(self) -> Screen | None:
         if self.job.progress is False:
@@ -408,12 +408,13 @@ class Run:
     def _conclude(self, report: RunReport) -> RunReport:
         if report.status in ("interrupted", "cancelled"):
             raise RunInterruptedError(
-                f"interrupted after {report.done:,} done: run it again to do the rest ({clean(report.db)})",
+                f"interrupted after {report.done:,} done: run it again to do the rest ({clean(near(report.db))})",
                 report,
             )
         if self.signals.count:
             raise RunInterruptedError(
-                f"interrupted at its very end, with {report.done:,} done and stored ({clean(report.db)})", report
+                f"interrupted at its very end, with {report.done:,} done and stored ({clean(near(report.db))})",
+                report,
             )
         if self.work.fault is not None:
             raise self.work.fault

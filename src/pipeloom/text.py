@@ -7,6 +7,7 @@ shown as its escape instead. Show the result as ``rich.text.Text``, never as mar
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from typing import Any, Final
@@ -19,6 +20,7 @@ __all__ = [
     "describe",
     "is_reserved",
     "kind_of",
+    "near",
     "pass_on_interrupt",
     "quoted",
     "shorten",
@@ -97,6 +99,15 @@ def attribute(value: object, name: str) -> Any:
     except BaseException as error:
         pass_on_interrupt(error)
         return None
+
+
+def near(path: str) -> str:
+    """Return a path as people would type it here: relative when it lies below the current directory."""
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the directory is gone, or on another drive
+        return path
+    return path if relative.startswith("..") else relative
 
 
 def storable(text: str) -> str:
