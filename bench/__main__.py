@@ -41,9 +41,9 @@ def once(script: str, variant: str, size: int) -> dict[str, float]:
 
 def measure(script: str, workload: Workload, size: int, rounds: int) -> Figures:
     """Run all variants in turn, so that a drift of the machine meets them all."""
-    figures: Figures = {variant: [] for variant in workload.variants}
+    figures: Figures = {variant: [] for variant in workload.present()}
     for number in range(rounds):
-        for variant in workload.variants:
+        for variant in figures:
             print(f"\r{workload.name} round {number + 1}/{rounds}: {variant:50.50}", end="", file=sys.stderr)
             figures[variant].append(once(script, variant, size))
     print("\r" + " " * 80 + "\r", end="", file=sys.stderr)
@@ -125,7 +125,9 @@ def main() -> None:
         if options.tiny:
             print(f"{workload.name}: {len(figures)} variants ran and verified")
         else:
-            print("\n".join([*table(workload, figures), "", *map(sentence, verdicts)]), flush=True)
+            absent = [name for name in workload.variants if name not in figures]
+            left_out = [f"- left out, not installed: {', '.join(absent)}"] if absent else []
+            print("\n".join([*table(workload, figures), "", *map(sentence, verdicts), *left_out]), flush=True)
         results["workloads"][workload.name] = {"what": workload.what, "figures": figures, "targets": verdicts}
     options.json.write_text(json.dumps(results, indent=1))
     print(f"\nfigures: {options.json}")

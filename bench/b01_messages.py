@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import peers
 from common import Outcome, Target, Workload, main, rows, timed, verify
 
 AT = "2026-01-01T00:00:00.000000+00:00"
@@ -145,6 +146,14 @@ def limit(size: int, db: Path) -> Outcome:
     return Outcome(tasks * PER_TASK, seconds)
 
 
+def peewee(size: int, db: Path) -> Outcome:
+    """A peer: one commit a message, by one thread."""
+    tasks = max(1, size // PER_TASK)
+    seconds = peers.peewee_queue(tasks, PER_TASK, THREADS, AT, (TABLE, STARTED, PROGRESS, FINISHED), db)
+    check(db, tasks)
+    return Outcome(tasks * PER_TASK, seconds)
+
+
 WORKLOAD = Workload(
     name="B1",
     what="200,000 messages for 1,000 tasks from 4 threads, all durable",
@@ -156,9 +165,11 @@ WORKLOAD = Workload(
         "queue.Queue(1024)": plain_queue,
         "one-transaction executemany": limit,
         "common design": common_design,
+        "peewee's write queue": peewee,
         "channel, 10 times": channel,
     },
-    sizes={"common design": 0.1, "channel, 10 times": 10},
+    sizes={"common design": 0.1, "peewee's write queue": 0.1, "channel, 10 times": 10},
+    needs={"peewee's write queue": "peewee"},
     targets=(
         Target("channel", "common design", 40),
         Target("channel", "one-transaction executemany", 1.0),

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import peers
 from common import Outcome, Target, Workload, main, rows, timed, verify
 
 WORKERS = 4
@@ -139,6 +140,9 @@ WORKLOAD = Workload(
         "run_pipeline": run_pipeline,
         "bare ThreadPoolExecutor": bare_pool,
         "four threads on a locked iterator": locked_iterator,
+        "joblib, threads, nothing stored": peers.joblib_threads,
+        "mpire, threads, nothing stored": peers.mpire_threads,
+        "Huey on SQLite": peers.huey_sqlite,
         "map, 10 times": map_,
         "run_pipeline, 10 times": run_pipeline,
         "bare ThreadPoolExecutor, 10 times": bare_pool,
@@ -146,7 +150,13 @@ WORKLOAD = Workload(
         "indexed insert, 10 times": indexed_insert,
         "map, 100 times": map_,
     },
+    needs={
+        "joblib, threads, nothing stored": "joblib",
+        "mpire, threads, nothing stored": "mpire",
+        "Huey on SQLite": "huey",
+    },
     sizes={
+        "Huey on SQLite": 0.1,
         "map, 10 times": 10,
         "run_pipeline, 10 times": 10,
         "bare ThreadPoolExecutor, 10 times": 10,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peers
 from common import Outcome, Target, Workload, main, rows, timed, verify
 
 FILES = 24
@@ -152,7 +153,12 @@ WORKLOAD = Workload(
         "sqlite3 .import": command_line,
         "csv and executemany, one connection": one_connection,
         "DictReader loop and executemany": loop_of_dicts,
+        "pandas": lambda size, db: measured(size, db, peers.pandas_load),
+        "sqlite-utils": lambda size, db: measured(
+            size, db, lambda paths, path: peers.sqlite_utils_load(paths, path, TYPES)
+        ),
     },
+    needs={"pandas": "pandas", "sqlite-utils": "sqlite_utils"},
     targets=(
         Target("tuples with columns=", "sqlite3 .import", 0.6),
         Target("row by row", "DictReader loop and executemany", 0.9),

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -59,6 +60,16 @@ class Workload:
     targets: tuple[Target, ...] = ()
     sizes: dict[str, float] = field(default_factory=dict)
     """Variants that run at another multiple of the size."""
+    needs: dict[str, str] = field(default_factory=dict)
+    """Variants that are left out where this module is not installed: peers."""
+
+    def present(self) -> dict[str, Variant]:
+        """Return the variants that can run here."""
+        return {
+            name: variant
+            for name, variant in self.variants.items()
+            if name not in self.needs or find_spec(self.needs[name]) is not None
+        }
 
 
 def timed(work: Callable[[], Any]) -> float:

@@ -1,0 +1,139 @@
+"""Peers, measured beside the product where they are installed, and left out, by name, where they are not.
+
+    pip install joblib mpire huey peewee pandas sqlite-utils
+
+Those that store nothing are counted; the others have their databases read afterwards, as ours is.
+"""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import Outcome, timed, verify
+
+WORKERS = 4
+
+
+def noop(_item: int) -> None:
+    return None
+
+
+def joblib_threads(size: int, _db: Path) -> Outcome:
+    """No-op tasks by threads; nothing is stored."""
+    import joblib
+
+    found: list[None] = []
+    seconds = timed(
+        lambda: found.extend(
+            joblib.Parallel(WORKERS, prefer="threads")(joblib.delayed(noop)(n) for n in range(size))
+        )
+    )
+    verify(len(found), size)
+    return Outcome(size, seconds)
+
+
+def mpire_threads(size: int, _db: Path) -> Outcome:
+    """No-op tasks by threads; nothing is stored."""
+    from mpire import WorkerPool
+
+    ended = 0
+
+    def work() -> None:
+        nonlocal ended
+        with WorkerPool(WORKERS, start_method="threading") as pool:
+            for _ in pool.imap_unordered(noop, range(size), iterable_len=size):
+                ended += 1
+
+    seconds = timed(work)
+    verify(ended, size)
+    return Outcome(size, seconds)
+
+
+def huey_sqlite(size: int, db: Path) -> Outcome:
+    """No-op tasks queued in SQLite, run by four threads of this process, with their results stored."""
+    from huey import SqliteHuey
+
+    huey = SqliteHuey(filename=str(db), fsync=True)
+    ended = threading.Semaphore(0)
+
+    @huey.task()
+    def task(number: int) -> int:
+        ended.release()
+        return number
+
+    def work() -> None:
+        consumer = huey.create_consumer(workers=WORKERS, periodic=False, initial_delay=0.001, max_delay=0.01)
+        consumer.start()
+        for number in range(size):
+            task(number)
+        for _ in range(size):
+            ended.acquire()
+        consumer.stop(graceful=True)
+
+    seconds = timed(work)
+    verify(huey.pending_count(), 0)
+    verify(huey.result_count(), size)
+    return Outcome(size, seconds)
+
+
+def peewee_queue(tasks: int, per_task: int, threads: int, at: str, table: Sequence[str], db: Path) -> float:
+    """Say the same as in B1 through peewee's write queue, one thread of which writes; returns seconds."""
+    from playhouse.sqliteq import SqliteQueueDatabase
+
+    create, started, progress, finished = table
+    with sqlite3.connect(db) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.execute(create)
+    conn.close()
+    queue = SqliteQueueDatabase(str(db), autostart=True, queue_max_size=1024, pragmas={"synchronous": 1})
+    steps = per_task - 2
+
+    def produce(part: int) -> None:
+        last = None
+        for number in range(1 + part, tasks + 1, threads):
+            queue.execute_sql(started, (number, f"task {number}", at))
+            for step in range(1, steps + 1):
+                queue.execute_sql(progress, (step / steps, "working", number))
+            last = queue.execute_sql(finished, (at, "ok", "completed", number))
+        if last is not None:
+            last.rowcount  # noqa: B018 - waits until it is written, and so all before it
+
+    def work() -> None:
+        speaking = [threading.Thread(target=produce, args=(part,)) for part in range(threads)]
+        for thread in speaking:
+            thread.start()
+        for thread in speaking:
+            thread.join()
+        queue.stop()
+
+    return timed(work)
+
+
+def pandas_load(paths: list[Path], db: Path) -> None:
+    """Read and append file by file."""
+    import pandas
+
+    conn = sqlite3.connect(db)
+    conn.execute("PRAGMA journal_mode = WAL")
+    for path in paths:
+        pandas.read_csv(path).to_sql("flights", conn, if_exists="append", index=False)
+    conn.close()
+
+
+def sqlite_utils_load(paths: list[Path], db: Path, types: dict[str, Any]) -> None:
+    """Insert dictionaries, file by file."""
+    import sqlite_utils
+
+    database = sqlite_utils.Database(db)
+    database.enable_wal()
+    table = database.table("flights")
+    table.create(types)
+    for path in paths:
+        with path.open(newline="") as file:
+            table.insert_all(csv.DictReader(file), batch_size=1000)
+    database.conn.close()
