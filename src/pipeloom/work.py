@@ -243,8 +243,10 @@ class Work:
             attempt.rows_written = sum(len(part.rows) for part in attempt.staged if type(part) is Block)
         if attempt.unkept:
             note_gap(attempt)
-        attempt.message = message if message is None else storable(message)
-        attempt.result = result
+        if message is not None:
+            attempt.message = storable(message)
+        if result is not None:
+            attempt.result = result
         attempt.elapsed_s = monotonic() - attempt.t0
         if attempt.retry_in is None:
             attempt.item = None  # it may be large, and the outcome may wait a moment for its commit

@@ -122,7 +122,8 @@ class Ledger:
             elif kind is Attempt:
                 if item.refused is not None and (item.status == "done" or item.retry_in is not None):
                     item.fail(item.refused, reason_of(item.refused), reason_of(item.refused))
-                item.fenced = True
+                if item.staging is not None:  # it may have come to a checkpoint
+                    item.fenced = True
                 applied.finished.append(item)
                 if item.staged and item.status == "done":
                     actions.extend((action, item.staged) for action in item.staged)

@@ -106,10 +106,10 @@ class TaskTable:
         # Most are done at their first try and cannot have a row yet: a leaner statement inserts them. Beside others
         # a few of them join those, since each statement more is a wait for the interpreter lock.
         new = [
-            a
-            for a in finished
-            if a.row == "new" and a.status == "done" and a.recorded is None and a.attempt == 1 and a not in kept
+            a for a in finished if a.row == "new" and a.status == "done" and a.recorded is None and a.attempt == 1
         ]
+        if kept:
+            new = [attempt for attempt in new if attempt not in kept]
         others: Sequence[Attempt] = finished
         if len(new) == len(finished) and not live:
             others = ()
