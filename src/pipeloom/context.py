@@ -117,7 +117,10 @@ class TaskContext:
         Raises:
             TypeError, ValueError: ``step`` or ``total`` is no number.
         """
-        self._attempt.cell = _cell(step, total, message)
+        if message == "":  # as most say nothing; this is called by the million
+            self._attempt.cell = (float(step), None if total is None else float(total), "")
+        else:
+            self._attempt.cell = _cell(step, total, message)
 
     def track(self, iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
         """Yield from ``iterable``, with progress and cancellation per element; keeps the message said last.
