@@ -5,6 +5,8 @@ BIN := .venv/bin
 # ships python3 without ensurepip; the outer pip installs into it.
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --no-cache-dir --constraint constraints.txt
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+# With it, and no cache anywhere, every program that a test or benchmark starts would compile the whole library.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check faults bench screenshots fix setup clean
