@@ -174,7 +174,26 @@ class TaskContext:
         staged = attempt.staged
         last: Any = staged[-1] if staged else None  # once: another thread may stage something else at any time
         if on_conflict == "error" and columns is None and joins(last, table, rows):
-            self._join(last, _adapted(last.shape, rows, null))
+            shape, stored = last
+            fresh = adapt_rows(
+                [tuple(rows.values())],  # type: ignore[union-attr]  # it joins, so it is a dict
+                shape.table,
+                shape.columns,
+                checked_null(null) if null else None,
+            )
+            with attempt.staging or self._staging():
+                light = attempt.unweighed + 1 < attempt.weigh_every
+                if (
+                    light
+                    and attempt.status == "running"
+                    and staged
+                    and attempt.staged is staged
+                    and staged[-1] is last
+                ):
+                    attempt.unweighed += 1  # loops that write row by row end here
+                    stored.append(fresh[0])
+                    return
+            self._join(last, fresh)
             return
         block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
         with attempt.staging or self._staging():
@@ -183,7 +202,7 @@ class TaskContext:
             self._stage(block)
 
     def _join(self, block: Block, rows: list[tuple[Any, ...]]) -> None:
-        """Add one row to the block before it: loops that write row by row come here."""
+        """Add one row to the block before it, and weigh it when it is time."""
         attempt = self._attempt
         with attempt.staging or self._staging():
             self._must_be_running()
@@ -434,12 +453,6 @@ class TaskContext:
     def _must_be_running(self) -> None:
         if self._attempt.status != "running":
             raise AttemptOverError(f"task {self._attempt.task_id} has ended: what it says now is not stored")
-
-
-def _adapted(shape: Shape, row: Any, null: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return a plain row of a known shape as SQLite can store it; foreign code may run here."""
-    absent = checked_null(null) if null else None
-    return adapt_rows([tuple(row.values())], shape.table, shape.columns, absent)
 
 
 def _size_of(row: Sequence[Any]) -> int:
