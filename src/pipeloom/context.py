@@ -309,10 +309,12 @@ class TaskContext:
         ``None`` when there is none. Decoded anew at each use; may block until the writer answers.
         """
         attempt = self._attempt
-        if attempt.state is None and attempt.row == "old" and self._port.keyed:
+        state = attempt.state
+        if state is None and attempt.row == "old" and self._port.keyed:
+            # Not kept: what the attempt has is the writer's to say, and a checkpoint may be committed meanwhile.
             number = attempt.task_id
-            attempt.state = self._ask(lambda ledger: ledger.state_of(number))
-        return None if attempt.state is None else msgspec.json.decode(attempt.state)
+            state = self._ask(lambda ledger: ledger.state_of(number))
+        return None if state is None else msgspec.json.decode(state)
 
     def checkpoint(self, state: Any) -> None:
         """Commit what is staged together with ``state``; blocks until it is on file.
