@@ -39,7 +39,14 @@ def _open_connections() -> list[sqlite3.Connection]:
 
 # Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
 SLOW = ("browser", "cli", "contract", "doctor", "examples", "faults", "web", "test_bench.py", "test_datasette.py")
-SLOW_TOO = ("test_docs.py", "test_run.py", "test_screen.py", "test_timeout.py", "test_flights.py")
+SLOW_TOO = (
+    "test_docs.py",
+    "test_run.py",
+    "test_screen.py",
+    "test_streams.py",
+    "test_timeout.py",
+    "test_flights.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ PACKAGE = Path(pipeloom.__file__).parent
 
 # Layers of the architecture. A package stands for all of its modules. The package root is free: it only names.
 LAYERS = {
-    0: {"messages", "errors", "text", "clock", "pace", "retry"},
+    0: {"messages", "errors", "text", "clock", "pace", "retry", "streams"},
     1: {"attempt", "keys", "values", "rows", "channel", "db", "rlog", "progress", "screen"},
     2: {"ledger", "port", "context", "logs"},
     3: {"commits", "writer"},

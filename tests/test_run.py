@@ -157,20 +157,6 @@ def run(code, tmp_path, **options):
     )
 
 
-def test_a_closed_output_does_not_fail_the_run(tmp_path, read):
-    """Nobody reads the lines that it says now and then."""
-    code = """
-        import os, sys, pipeloom, pipeloom.screen
-        pipeloom.screen._LINE_S = 0.0
-        reading, writing = os.pipe()
-        os.close(reading)
-        os.dup2(writing, 2)
-        pipeloom.map(str, range(300), db="out.db", name="x")
-    """
-    assert run(code, tmp_path).returncode == 0
-    assert read(tmp_path / "out.db", "SELECT status, done FROM pipeloom_runs") == [("done", 300)]
-
-
 def test_a_child_that_a_task_forks_leaves_the_run_to_its_parent(tmp_path, read):
     """It ends where its task ends, and the parent goes on."""
     code = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,6 +20,7 @@ from rich.progress import (
 )
 
 from pipeloom.rlog import console
+from pipeloom.streams import same_terminal
 from pipeloom.text import clean
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def make_overall_progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=False,
+        redirect_stdout=same_terminal(sys.stdout, console.file),
     )
 
 
@@ -60,6 +63,7 @@ def make_task_progress() -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        redirect_stdout=same_terminal(sys.stdout, console.file),
     )
 
 

@@ -1,4 +1,4 @@
-"""The one shared console, and logging that speaks through it.
+"""The one shared console, the one live region on it, and logging that speaks through it.
 
 The console writes to standard error, so that a program's own output can be piped; two consoles on one terminal
 would fight over the cursor.
@@ -7,43 +7,202 @@ would fight over the cursor.
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final, Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.errors import LiveError
+from rich.file_proxy import FileProxy
+from rich.live import Live
 from rich.logging import RichHandler
 from rich.text import Text
 
 from pipeloom.errors import StorageError
+from pipeloom.streams import release_stderr, same_terminal
 from pipeloom.text import clean, clean_block
-
-if TYPE_CHECKING:
-    from rich.live import Live
 
 __all__ = ["console", "logger", "setup_logging"]
 
 
-class SharedConsole(Console):
-    """A console on which threads take turns while a live region is up.
+class _StandardError:
+    """Standard error as the console writes to it: with nobody there to read, what is said is dropped."""
 
-    To print above the region, Rich notes its height, draws, and then writes, and holds the region's lock only for
-    the first of these. Two threads that do so at once erase each other's lines when the height has changed.
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):  # the latter when somebody has closed it
+            release_stderr()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            release_stderr()
+
+
+class SharedConsole(Console):
+    """A console on standard error on which threads take turns while a live display is up.
+
+    To print above a display, Rich notes its height, draws, and then writes, and holds the display's lock only for
+    the first of these. Two threads that do so at once erase each other's lines when the height has changed. So a
+    thread that prints holds that lock until it has written.
+
+    One order of locks, or two threads wait for each other for ever: a display that was started while another was
+    up takes its own lock, then that of the first one, then the console's. So printing takes the lock of the first.
     """
 
-    _turn: AbstractContextManager[Any] = nullcontext()
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+        self._displays: list[Live] = []  # the first one draws, the others within it
+        self._turns = threading.local()
+        self.region = Region(self)
 
-    def take_turns(self, live: Live | None) -> None:
-        """Print under this region's lock from now on, the one its own refresh takes first; ``None`` ends it."""
-        self._turn = getattr(live, "_lock", nullcontext())
+    @property
+    def file(self) -> IO[str]:
+        """Where it writes."""
+        file = super().file
+        return file if self._file is not None else _StandardError(file)  # type: ignore[return-value]
 
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print as Rich does; any thread."""
-        with self._turn:
-            super().print(*objects, **options)
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def set_live(self, live: Live) -> bool:
+        """Note a display that begins; called by Rich, under the display's lock.
+
+        Raises:
+            LiveError: Another display is up; ours does not go into it, nor, before Rich 14.1, does any.
+        """
+        with self._lock:
+            if self._displays and isinstance(live, _RegionDisplay):
+                raise LiveError("another live display has the terminal")
+            is_first = super().set_live(live)
+            self._displays.append(live)
+            return is_first
+
+    def clear_live(self) -> None:
+        """Note that a display has ended; called by Rich, which does not say which."""
+        with self._lock:
+            super().clear_live()
+            self._displays = [live for live in self._displays if live.is_started]
+
+    def __enter__(self) -> Self:
+        """Wait for this thread's turn; everything that is printed passes through here."""
+        held = self._turns.__dict__.setdefault("held", [])
+        while True:
+            display = next(iter(self._displays), None)
+            lock = getattr(display, "_lock", None)
+            if lock is not None:
+                lock.acquire()
+            if display is next(iter(self._displays), None):
+                break
+            if lock is not None:  # it ended while we waited
+                lock.release()
+        held.append(lock)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        try:
+            super().__exit__(*of)
+        finally:
+            if (lock := self._turns.held.pop()) is not None:
+                lock.release()
 
 
-console: Final = SharedConsole(stderr=True)
+class Section(Protocol):
+    """What one run shows in the region; replaced as a whole, since any thread may draw it."""
+
+    frame: Sequence[Text]
+
+
+class _RegionDisplay(Live):
+    """Rich's display of the region."""
+
+
+class Region:
+    """The one live region of the shared console: a section for each run of this process, one below the other.
+
+    Any thread may call any method. A section is made without a lock, and only lines of text are drawn under one.
+    """
+
+    def __init__(self, console: SharedConsole) -> None:
+        self._console = console
+        self._guard = threading.Lock()  # taken before the display's lock, by those who come and go
+        self._display: Live | None = None
+        self._sections: tuple[Section, ...] = ()
+
+    @property
+    def height(self) -> int:
+        """How many rows each section may have."""
+        return max(self._console.height // max(len(self._sections), 1), 1)
+
+    def join(self, section: Section) -> None:
+        """Show a section until it leaves.
+
+        Raises:
+            LiveError: A display of somebody else's is up on this console.
+        """
+        with self._guard:
+            if self._display is not None:
+                self._sections += (section,)
+                return
+            display = _RegionDisplay(
+                self,
+                console=self._console,
+                auto_refresh=False,
+                vertical_overflow="crop",
+                # What tasks print is drawn above the region if it would appear there anyway; a file gets it.
+                redirect_stdout=same_terminal(sys.stdout, self._console.file),
+            )
+            self._sections = (section,)
+            try:
+                display.start(refresh=True)
+            except BaseException:
+                self._sections = ()
+                raise
+            self._display = display
+
+    def draw(self) -> None:
+        """Draw all sections as they are now."""
+        if (display := self._display) is not None:
+            display.refresh()
+
+    def leave(self, section: Section) -> None:
+        """Let a section stand as it is now, above those that go on; leaving twice is fine."""
+        with self._guard:
+            rest = tuple(other for other in self._sections if other is not section)
+            if self._display is None or len(rest) == len(self._sections):
+                return
+            if rest:
+                self._sections = rest
+                self._console.print(Group(*section.frame))
+                return
+            display, self._display = self._display, None
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, FileProxy):
+                    stream.flush()  # a line that was begun; Rich would drop it
+            try:
+                display.stop()
+            finally:
+                self._sections = ()
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
+        for section in self._sections:
+            yield from section.frame
+
+
+console: Final = SharedConsole()
 logger: Final = logging.getLogger("pipeloom")
 
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)

@@ -40,6 +40,7 @@ from pipeloom.port import Port
 from pipeloom.report import RunReport, RunStatus, report_of
 from pipeloom.retry import Retry
 from pipeloom.signals import Signals
+from pipeloom.streams import release_stderr
 from pipeloom.text import clean, describe, near
 from pipeloom.work import Call, Work
 from pipeloom.writer import SQLiteWriter
@@ -105,6 +106,7 @@ class Run:
         """Open, run, close; raise or return what came of it."""
         job = self.job
         self.signals = Signals(lambda count: self.events.put(("signal", count)))
+        release_stderr()
         try:
             with self.signals, ExitStack() as stack:
                 if str(job.db) != MEMORY:
@@ -128,6 +130,7 @@ class Run:
                 self._close(run, status, elapsed_s)
             report = report_of(run, status, elapsed_s, job.pipeline, str(job.db))
         finally:
+            release_stderr()  # its reader may have left meanwhile
             self.signals.pass_on()
         return self._conclude(report)
 

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: one live region on a terminal, a plain line now and then elsewhere.
+"""What a run shows while it runs: a section of the live region on a terminal, a plain line now and then elsewhere.
 
 Both are drawn by the thread that waits for the run, a few times a second, from the committed counts and the
 workers' slots: the cost depends on what fits on the screen, not on the number of tasks.
@@ -13,9 +13,8 @@ from time import monotonic
 from typing import Final, Protocol
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.errors import LiveError
-from rich.live import Live
 from rich.text import Text
 
 from pipeloom.attempt import Attempt, fraction
@@ -60,24 +59,37 @@ class Screen(Protocol):
 
 
 def screen_for(title: str, expected: int | None, console: Console) -> Screen:
-    """Choose a screen: live on a terminal, plain lines elsewhere."""
+    """Choose a screen: a section of the live region on a terminal, plain lines elsewhere."""
     figures = Figures(clean(title, 60), expected)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return GuardedScreen(LiveScreen(figures, console))
-    return GuardedScreen(LineScreen(figures, console))
+    lines = LineScreen(figures, console)
+    if isinstance(console, SharedConsole) and console.is_terminal and not console.is_dumb_terminal:
+        return GuardedScreen(LiveScreen(figures, console), lines)
+    return GuardedScreen(lines)
 
 
 class GuardedScreen:
     """A screen that never fails a run: what goes wrong is logged once, and the screen dropped.
 
-    Rich turns a broken pipe into ``SystemExit``; a terminal that went away raises ``OSError``.
+    Args:
+        screen: What shows the run.
+        instead: What shows it while another live display has the terminal, such as the program's own bars.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, instead: Screen | None = None) -> None:
         self._screen: Screen | None = screen
+        self._instead = instead
 
     def start(self, run: Watched) -> None:
-        self._guarded(lambda screen: screen.start(run))
+        self._guarded(lambda screen: self._start(screen, run))
+
+    def _start(self, screen: Screen, run: Watched) -> None:
+        try:
+            screen.start(run)
+        except LiveError:
+            if self._instead is None:
+                raise
+            self._screen = self._instead
+            self._screen.start(run)
 
     def tick(self) -> None:
         self._guarded(lambda screen: screen.tick())
@@ -92,7 +104,7 @@ class GuardedScreen:
         if self._screen is not None:
             try:
                 draw(self._screen)
-            except (Exception, SystemExit) as error:
+            except Exception as error:
                 self._screen = None
                 logger.warning("the screen failed and is dropped, the run goes on: %s", describe(error))
 
@@ -142,59 +154,45 @@ class Figures:
 
 
 class LiveScreen:
-    """One region: the overall bar, the running tasks that fit, the last failures.
+    """A section of the live region: the overall bar, the running tasks that fit, the last failures.
 
-    Other threads print above it (log records, prints of tasks), which draws the last frame again.
+    Other threads print above the region (log records, prints of tasks), which draws the last frame again.
     """
 
-    def __init__(self, figures: Figures, console: Console) -> None:
+    def __init__(self, figures: Figures, console: SharedConsole) -> None:
         self._figures = figures
         self._console = console
-        self._live: Live | None = None
         self._drawn_at = 0.0
-        self._frame: list[Text] = []
+        self.frame: Sequence[Text] = ()
 
     def start(self, run: Watched) -> None:
         self._figures.begin(run)
         self._make_frame()
-        live = Live(self, console=self._console, auto_refresh=False, vertical_overflow="crop")
-        try:
-            live.start(refresh=True)
-        except LiveError:
-            return  # another live display has the terminal: this run stays silent rather than fight over it
-        self._live = live
-        if isinstance(self._console, SharedConsole):
-            self._console.take_turns(live)
+        self._console.region.join(self)
 
     def tick(self) -> None:
         now = monotonic()
-        if self._live is not None and now - self._drawn_at >= _REDRAW_S:
+        if now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
             self._make_frame()
-            self._live.refresh()
+            self._console.region.draw()
 
     def note(self, text: str) -> None:
         self._console.print(Text(text, style="yellow"))
 
     def stop(self) -> None:
-        live, self._live = self._live, None
-        if live is not None:
+        if not self._figures.over:
             self._figures.over = True
             self._make_frame()
-            live.stop()
-            if isinstance(self._console, SharedConsole):
-                self._console.take_turns(None)
+            self._console.region.leave(self)
 
     def _make_frame(self) -> None:
-        width, height = self._console.size
-        frame = list(self._lines(width, height))
+        width = self._console.width
+        frame = list(self._lines(width, self._console.region.height))
         for line in frame:
             line.truncate(width, overflow="ellipsis")
             line.no_wrap = True
-        self._frame = frame
-
-    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
-        yield from self._frame
+        self.frame = frame
 
     def _lines(self, width: int, height: int) -> Iterator[Text]:
         figures, now = self._figures, monotonic()

@@ -417,6 +417,7 @@ def on_terminal(words):
     return sent.decode()
 
 
+@pytest.mark.outputs
 @pytest.mark.parametrize("words", [("tasks",), ("tasks", "--json"), ("show", "4")], ids=" ".join)
 def test_a_reader_that_has_seen_enough_is_no_error(write, db, words):
     """As with ``| head -1``."""

@@ -9,12 +9,12 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 import click
 
 from pipeloom import __version__
+from pipeloom.streams import outlive_readers
 
 __all__ = ["main"]
 
@@ -63,6 +63,13 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in sorted(_COMMANDS.items())])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # Not of our own output, which outlives its readers: click would leave with 1 and not a word.
+            raise click.exceptions.Exit(_code_of(error)) from error
+
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pipeloom")
@@ -72,8 +79,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every letter
+    outlive_readers()
     try:
         code = cli.main(prog_name="pipeloom", standalone_mode=False)
         _exit(code if isinstance(code, int) else EXIT_OK)
@@ -84,8 +90,6 @@ def main() -> NoReturn:
         _exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
         _interrupted(error.__cause__ if isinstance(error, click.Abort) else error)
-    except BrokenPipeError:
-        _exit(EXIT_OK)
     except Exception as error:
         _exit(_code_of(error))
 
@@ -127,15 +131,14 @@ def _complain(what: Any) -> None:
     try:
         click.echo(f"pipeloom: {clean_block(str(what))}", err=True)
     except OSError:
-        pass  # nobody listens; the exit code still tells
+        pass  # it cannot be written; the exit code still tells
 
 
 def _exit(code: int) -> NoReturn:
-    """Leave; a reader that has closed our output must not turn a good run into a bad one."""
+    """Leave; what a full disk does not take of a program's words must not turn a good run into a bad one."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except (OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
@@ -144,8 +147,7 @@ def _exit(code: int) -> NoReturn:
 def _leave_at_once(code: int) -> NoReturn:
     """The third Ctrl-C: wait for nobody, the writer's thread included. The ledger is sound at every instant."""
     try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
+        sys.stderr.flush()
     except OSError:
         pass
     os._exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, sleep
@@ -13,6 +14,7 @@ import click
 from pipeloom.cli import shown
 from pipeloom.cli.options import at_most, db_option, json_option, verbose_option
 from pipeloom.errors import StorageError
+from pipeloom.streams import is_unread
 from pipeloom.text import clean
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def _follow(history: History, task: TaskRow, records: Sequence[LogRow], *, as_li
     try:
         _print(records, as_lines=as_lines)
         heard_at = monotonic()
-        while True:
+        while not is_unread(sys.stdout):
             if not history.is_same_file():
                 raise StorageError(f"{clean(history.path)}: the file was replaced: ask again", path=history.path)
             now = history.task(task.id)

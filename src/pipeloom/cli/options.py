@@ -85,14 +85,12 @@ def verbose_option(function: F) -> F:
 def say(what: Any) -> None:
     """Print something of Rich's, or text, on standard output.
 
-    What is said is about what has been done: an output that is closed, or a file on a full disk, is no error.
+    What is said is about what has been done: a full disk is no error here.
     """
-    if sys.stdout is None:  # closed before we were started
-        return
     from rich.console import Console
 
     try:
         Console(file=sys.stdout).print(what, soft_wrap=isinstance(what, str), markup=False)
         sys.stdout.flush()
-    except (OSError, SystemExit):  # Rich turns a broken pipe into the latter
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

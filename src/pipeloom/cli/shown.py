@@ -105,17 +105,14 @@ def console() -> Console:
 
 
 def draw(*parts: RenderableType | None) -> None:
-    """Print tables, and text that only the terminal itself wraps; a closed output is no error."""
+    """Print tables, and text that only the terminal itself wraps."""
     from rich.text import Text
 
     page = console()
-    try:
-        for part in parts:
-            if part is not None:
-                page.print(part, soft_wrap=isinstance(part, str | Text))
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # Rich turns the one into the other
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for part in parts:
+        if part is not None:
+            page.print(part, soft_wrap=isinstance(part, str | Text))
+    sys.stdout.flush()
 
 
 # --- words ---

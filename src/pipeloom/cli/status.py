@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from pipeloom.cli import shown
 from pipeloom.cli.options import db_option, limit_option, verbose_option
+from pipeloom.streams import is_unread
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,14 +52,15 @@ def _watch(history: History, limit: int, form: str) -> None:
 
     try:
         if form == "json":
-            while True:
+            while not is_unread(sys.stdout):
                 click.echo(json.dumps(shown.as_json(history.overview(limit))))
                 sleep(_WATCH_S)
+            return
         from rich.console import Console, Group
         from rich.live import Live
 
         with Live(console=Console(), auto_refresh=False, screen=False) as live:
-            while True:
+            while not is_unread(sys.stdout):
                 live.update(Group(*_parts(history.overview(limit))), refresh=True)
                 sleep(_WATCH_S)
     except KeyboardInterrupt:

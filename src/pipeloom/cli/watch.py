@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 
 from pipeloom.cli.options import db_option, verbose_option
+from pipeloom.streams import is_unread
 from pipeloom.text import clean
 
 
@@ -62,8 +62,4 @@ def _say(line: str) -> bool:
     if line:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    if not hasattr(select, "poll"):
-        return True
-    output = select.poll()
-    output.register(sys.stdout.fileno(), 0)
-    return not any(event & select.POLLERR for _, event in output.poll(0))
+    return not is_unread(sys.stdout)

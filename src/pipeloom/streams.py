@@ -1,0 +1,136 @@
+"""The process's standard streams, whose readers may leave while there is still something to say.
+
+What is said there is about the work, and is not the work: a pipe that nobody reads any more, or a terminal that was
+closed, must neither fail it nor change its exit code. Two cases, with two owners:
+
+* The command line owns its process. It writes through :class:`Output`, which drops what nobody can read.
+* In a user's program the streams are the user's. Nothing is replaced there, and standard output is left alone.
+  Standard error is led to the null device once nobody reads it: Python buffers it, so that a line which could not
+  be written is tried again at exit, and turns exit code 0 (or 1) into 120.
+
+Source: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from typing import IO, Any, Final
+
+__all__ = ["Output", "is_unread", "outlive_readers", "release_stderr", "same_terminal"]
+
+_READER_GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET})
+
+
+def is_unread(stream: IO[str] | None) -> bool:
+    """Say whether it is certain that nobody can read what is written to a stream; any thread, does not block.
+
+    Source: https://man7.org/linux/man-pages/man2/poll.2.html (POLLERR: the read end of the pipe has been closed)
+    """
+    if stream is None:
+        return True
+    if not hasattr(select, "poll"):  # Windows: the next write tells
+        return False
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    except (OSError, ValueError):  # it has no descriptor, such as a StringIO, or is closed
+        return False
+
+
+def release_stderr() -> None:
+    """Lead standard error to the null device if nobody can read it, or it cannot be written; any thread.
+
+    What was, or will be, written to it then succeeds: log records of tasks, what Python keeps in its buffer until
+    exit, the traceback of an exception that the program does not catch.
+    """
+    stream = sys.__stderr__
+    if stream is None or stream.closed:
+        return
+    try:
+        stream.flush()
+        if not is_unread(stream):
+            return
+    except BlockingIOError:  # somebody reads, only not fast enough
+        return
+    except OSError:
+        pass
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, stream.fileno())
+        finally:
+            os.close(null)
+        stream.flush()
+    except (OSError, ValueError):
+        pass  # no descriptor left: the next run, or the exit, tries again
+
+
+def same_terminal(one: Any, other: Any) -> bool:
+    """Say whether two streams lead to the same terminal, so that what is written to either is seen there."""
+    try:
+        return one.isatty() and other.isatty() and os.path.sameopenfile(one.fileno(), other.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+class Output(io.FileIO):
+    """A descriptor whose reader may leave: what comes afterwards is dropped.
+
+    A full disk or a broken one still raises: then what was asked for is not there.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._goners = _READER_GONE | {errno.EIO} if self.isatty() else _READER_GONE  # a closed terminal says EIO
+
+    def write(self, data: Any) -> int:
+        """Write all of it, unless nobody reads any more; blocks while the reader takes its time."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest:
+            try:
+                written = super().write(rest)
+            except OSError as error:
+                if error.errno not in self._goners:
+                    raise
+                break
+            if written is None:  # the descriptor does not block, which whoever shares it may have chosen
+                select.select([], [self], [])
+            else:
+                rest = rest[written:]
+        return size
+
+
+def outlive_readers() -> None:
+    """Let the command line's own standard streams outlive their readers; before anything is written.
+
+    A stream that was closed before the start leads to the null device, and a terminal that lacks a letter shows its
+    escape. Streams that a host program has put in their place are left alone.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
+            setattr(sys, name, _outliving(stream))
+
+
+def _outliving(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    if type(raw) is not io.FileIO:  # a console of Windows
+        stream.reconfigure(errors="backslashreplace")
+        return stream
+    stream.flush()
+    output = Output(raw.fileno())
+    return io.TextIOWrapper(
+        output if stream.write_through else io.BufferedWriter(output),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
