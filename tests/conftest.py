@@ -40,6 +40,7 @@ def _open_connections() -> list[sqlite3.Connection]:
 # Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
 SLOW = ("browser", "cli", "contract", "doctor", "examples", "faults", "web", "test_bench.py", "test_datasette.py")
 SLOW_TOO = (
+    "test_commits.py",
     "test_docs.py",
     "test_run.py",
     "test_screen.py",

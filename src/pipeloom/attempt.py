@@ -112,13 +112,13 @@ class Attempt:
         if self.finished_at is None:
             self.started_at = self.finished_at = utc_now()
 
-    def outcome(self) -> dict[str, Any]:
-        """Return how it ended, to come back to with ``restore``; the writer's thread."""
-        return {name: getattr(self, name) for name in _OUTCOME}
+    def before(self) -> dict[str, Any]:
+        """Return what the writer may make of it, to come back to with ``restore``; the writer's thread."""
+        return {name: getattr(self, name) for name in _THE_WRITERS}
 
-    def restore(self, outcome: dict[str, Any]) -> None:
-        """Undo what the writer made of its outcome in a transaction that was rolled back."""
-        for name, value in outcome.items():
+    def restore(self, before: dict[str, Any]) -> None:
+        """Undo what the writer made of it in a transaction that was rolled back."""
+        for name, value in before.items():
             setattr(self, name, value)
 
     def glimpse(self) -> Glimpse:
@@ -139,9 +139,11 @@ class Attempt:
         return 1 if self.staged is None else weight_of(self.rows_written, self.staged_bytes)
 
 
-_OUTCOME: Final = (
+# Its outcome, which a refusal changes, and the notes of what is on file. Logs are not among them: the worker may be
+# adding some.
+_THE_WRITERS: Final = (
     "status", "exception", "message", "error", "result", "staged", "rows_written", "retry_in", "started_at",
-    "finished_at", "refused", "row",
+    "finished_at", "refused", "row", "recorded", "shown", "rows_kept",
 )  # fmt: skip
 
 

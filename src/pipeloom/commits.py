@@ -15,7 +15,7 @@ SystemExit too; a real Ctrl-C reaches the main thread only.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,8 @@ class Commits:
         while True:
             self._transaction.begin()
             try:
-                applied = [self._ledger.apply(batch)]
+                applied = self._ledger.apply(batch)
                 self._transaction.commit()
-                return applied
             except BaseException as error:
                 if self._ends_it(error):
                     raise
@@ -78,6 +77,9 @@ class Commits:
                 self._roll_back()
                 if not waits:
                     return self._singly(batch)
+            else:
+                self._note(applied)
+                return [applied]
             reminder.say()
 
     def _ends_it(self, error: BaseException) -> bool:
@@ -87,11 +89,12 @@ class Commits:
     def _singly(self, batch: list[Any]) -> list[Applied]:
         """Find the culprits: each item under a savepoint of one transaction.
 
-        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
+        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own. Several
+        items may be of one attempt: what the ledger has of it is noted before the next one, and taken back if lost.
         """
         self._transaction.begin()
         applied: list[Applied] = []
-        outcomes = list(_outcomes(batch))
+        before = _before(batch)
         try:
             for item in batch:
                 self._transaction.mark()
@@ -104,15 +107,16 @@ class Commits:
                     self._ledger.tables.forget()
                     done = self._ledger.refuse(item, error)
                 self._transaction.release_mark()
+                self._note(done)
                 applied.append(done)
             self._store_counts(applied)
             self._transaction.commit()
         except BaseException as error:
             if self._ends_it(error):
                 raise
-            self._roll_back()
-            for attempt, outcome in outcomes:
-                attempt.restore(outcome)
+            self._roll_back(applied)
+            for attempt, state in before.items():
+                attempt.restore(state)
             applied = []
             for item in batch:
                 applied.append(self._alone(item, applied))
@@ -132,7 +136,12 @@ class Commits:
             applied = self._ledger.refuse(item, error)
             self._store_counts([*before, applied])
             self._transaction.commit()
+        self._note(applied)
         return applied
+
+    def _note(self, applied: Applied) -> None:
+        if self._ledger.run is not None:
+            self._ledger.run.note(applied)
 
     def _store_counts(self, applied: list[Applied]) -> None:
         if self._ledger.run is not None:
@@ -147,23 +156,29 @@ class Commits:
             try:
                 applied = self._ledger.show_live(glimpse)
                 self._transaction.commit()
-                shown.append(applied)
             except BaseException as error:
                 if self._ends_it(error):
                     raise
                 self._roll_back()
                 glimpse.attempt.refused = error
+            else:
+                self._note(applied)
+                shown.append(applied)
         return shown
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, noted: Sequence[Applied] = ()) -> None:
         self._transaction.roll_back()
         self._ledger.tables.forget()
+        if self._ledger.run is not None:
+            self._ledger.run.lost(noted)
 
 
-def _outcomes(batch: list[Any]) -> Iterator[tuple[Attempt, dict[str, Any]]]:
-    """Yield the attempts of a batch with what the writer may make of them, and may have to undo."""
+def _before(batch: list[Any]) -> dict[Attempt, dict[str, Any]]:
+    """Return the attempts of a batch with what the writer may make of them, and may have to undo."""
+    before: dict[Attempt, dict[str, Any]] = {}
     for item in batch:
         if type(item) is Attempt:
-            yield item, item.outcome()
+            before[item] = item.before()
         elif type(item) in (Spoken, Checkpoint):
-            yield item.attempt, {"refused": item.attempt.refused}
+            before[item.attempt] = item.attempt.before()
+    return before

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pipeloom.attempt import Attempt, Checkpoint, Glimpse, Spoken
+from pipeloom.attempt import Attempt, Checkpoint, Glimpse, LogLine, Spoken
 from pipeloom.clock import utc_now
 from pipeloom.db.connection import is_fatal
 from pipeloom.db.transaction import Transaction
@@ -48,7 +48,7 @@ class Applied:
         self.finished: list[Attempt] = []
         self.live: list[Glimpse] = []
         self.heard: list[dict[int, Said]] = []
-        self.logged: list[tuple[Attempt, int]] = []
+        self.logged: list[tuple[Attempt, list[LogLine]]] = []
         self.checkpoints: list[Checkpoint] = []
         self.refused: list[tuple[Checkpoint, BaseException]] = []
         self.kept: dict[Attempt, int] = {}  # rows stored by an attempt's checkpoints, these included

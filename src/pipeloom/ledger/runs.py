@@ -10,7 +10,7 @@ import shlex
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import PurePath
 from time import monotonic
@@ -264,20 +264,32 @@ class RunLedger:
         )
         self._storing = sum(counts.values()) + self.skipped
 
-    def committed(self, applied: Applied) -> None:
-        """Take what was committed into the counts and the report."""
+    def note(self, applied: Applied) -> None:
+        """Note on the attempts what the ledger has of them now, before anything else of theirs is applied."""
         for attempt, number, started_at, cell in applied.live:
             attempt.recorded = (number, started_at)
             attempt.shown = cell
+        for checkpoint in applied.checkpoints:
+            checkpoint.attempt.rows_kept += checkpoint.rows
+        for attempt, lines in applied.logged:
+            assert attempt.logs is not None
+            for _ in lines:
+                attempt.logs.popleft()
+
+    def lost(self, applied: Iterable[Applied]) -> None:
+        """Take back what was noted: the transaction is rolled back. The attempts themselves were restored."""
+        for done in applied:
+            for attempt, lines in done.logged:
+                assert attempt.logs is not None
+                attempt.logs.extendleft(reversed(lines))
+        self._storing, self._stored_at = None, 0.0
+
+    def committed(self, applied: Applied) -> None:
+        """Take what was committed, and is noted, into the counts and the report."""
         if self._storing is not None:
             self._stored, self._storing = self._storing, None
         for checkpoint in applied.checkpoints:
-            checkpoint.attempt.rows_kept += checkpoint.rows
             checkpoint.attempt.state = checkpoint.state
-        for attempt, lines in applied.logged:
-            assert attempt.logs is not None
-            for _ in range(lines):
-                attempt.logs.popleft()
         ended: Sequence[Attempt] = applied.finished
         if self.spec.retrying:
             ended = [attempt for attempt in ended if attempt.retry_in is None]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from pipeloom.attempt import Attempt, Checkpoint, Glimpse, fraction
+from pipeloom.attempt import Attempt, Checkpoint, Glimpse, LogLine, fraction
 from pipeloom.clock import utc_now
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
@@ -142,7 +142,9 @@ class TaskTable:
                 self._write(sql.FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
         if self.has_states:
             done = (attempt for attempt in finished if attempt.status == "done")
-            self._forget_states([a.task_id for a in done if a.state or a in kept or a.row != "new"])
+            # One that has a row, new or not, may have a state with it.
+            may_have = (a for a in done if a.recorded is not None or a in kept or a.row != "new")
+            self._forget_states([attempt.task_id for attempt in may_have])
         for size, flat in padded(rows, sql.WIDTH):
             self._write(sql.PUT[size], flat)
         if new or rows:
@@ -195,19 +197,19 @@ class TaskTable:
 
     # --- logs ---
 
-    def put_logs(self, attempts: Iterable[Attempt]) -> list[tuple[Attempt, int]]:
+    def put_logs(self, attempts: Iterable[Attempt]) -> list[tuple[Attempt, list[LogLine]]]:
         """Store what these logged since the last time.
 
         Returns:
-            How many records of each: they are done with once this batch has committed.
+            The records of each: it is done with them, unless the transaction is rolled back.
         """
-        taken: list[tuple[Attempt, int]] = []
+        taken: list[tuple[Attempt, list[LogLine]]] = []
         rows: list[tuple[Any, ...]] = []
         for attempt in attempts:
             if not attempt.logs or attempt.row == "none" or attempt.task_id < 0:  # no number of its own yet
                 continue
             lines = list(attempt.logs)
-            taken.append((attempt, len(lines)))
+            taken.append((attempt, lines))
             rows += [(line.at, attempt.task_id, self.run_id, attempt.attempt, *line[1:]) for line in lines]
         for size, flat in padded(rows, sql.LOG_WIDTH):
             self._write(sql.LOG[size], flat)
