@@ -94,6 +94,86 @@ def test_a_log_that_was_cut_off_is_noticed(db, opened):
         opened[1].look()
 
 
+@pytest.mark.parametrize("wal", [True], indirect=True)
+@pytest.mark.parametrize("left", ["nothing", "a half"])
+def test_a_log_whose_pages_were_moved_and_that_was_cut_off_is_noticed(db, opened, left):
+    """SQLite still counts its frames, and would write the next one behind a hole."""
+    conn, upkeep = opened
+    for n in range(50):
+        conn.execute("INSERT INTO t VALUES (?)", (n,))
+    conn.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    upkeep.look()
+    log = db.with_name(db.name + "-wal")
+    os.truncate(log, 0 if left == "nothing" else log.stat().st_size // 2)
+
+    with pytest.raises(StorageError, match="was cut off while in use"):
+        upkeep.look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+def test_a_checkpoint_of_another_program_is_none_of_our_business(db, opened, mode):
+    """SQLite allows it at any time, and nothing is lost: with TRUNCATE the log is empty, or short, afterwards."""
+    conn, upkeep = opened
+    with closing(connect(db)) as other:
+        for n in range(60):
+            conn.execute("INSERT INTO t VALUES (?)", (n,))
+            if n % 2:
+                upkeep.look()
+            if n % 3 == 2:
+                assert other.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0
+            if n % 5 == 4:
+                upkeep.look()
+
+    assert [n for (n,) in conn.execute("SELECT n FROM t")] == [7, *range(60)]
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_log_that_another_program_limits_is_none_of_our_business(db, opened):
+    """Its own writes cut the log to `journal_size_limit` when it begins again."""
+    conn, upkeep = opened
+    for n in range(200):
+        conn.execute("INSERT INTO t VALUES (?)", (n,))
+    upkeep.look()
+    conn.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    log = db.with_name(db.name + "-wal")
+    long = log.stat().st_size
+    with closing(connect(db)) as other:
+        other.execute("PRAGMA journal_size_limit = 20000")
+        other.execute("INSERT INTO t VALUES ('theirs')")
+
+        assert 0 < log.stat().st_size < long
+        upkeep.look()
+        conn.execute("INSERT INTO t VALUES ('ours')")
+        upkeep.look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, opened, monkeypatch):
+    """SQLite cannot be asked while another program is at it; the next look can."""
+    conn, upkeep = opened
+    upkeep.look()
+    with closing(connect(db)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+    class Busy:
+        """The connection, while another program's checkpoint is under way."""
+
+        def execute(self, sql):
+            return conn.execute("SELECT 1, -1, -1" if "wal_checkpoint" in sql else sql)
+
+    monkeypatch.setattr(upkeep, "_conn", Busy())
+    upkeep.look()
+    monkeypatch.setattr(upkeep, "_conn", conn)
+    os.truncate(db.with_name(db.name + "-wal"), 0)
+    upkeep.look()
+    conn.execute("INSERT INTO t VALUES (8)")
+    upkeep.look()
+    os.truncate(db.with_name(db.name + "-wal"), 0)
+    with pytest.raises(StorageError, match="was cut off while in use"):
+        upkeep.look()
+
+
 def test_a_run_whose_file_is_emptied_ends(db):
     """Within a moment, rather than with all of it done and the file empty."""
 

@@ -13,7 +13,7 @@ from time import monotonic
 
 import pytest
 
-from faults.tools import DONE, IN_USE, KILLED, Child, mistaken, product, until
+from faults.tools import DONE, IN_USE, KILLED, Child, amount, mistaken, product, until
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 HOLDER = """
@@ -67,6 +67,46 @@ def filled(start, tmp_path):
     db = tmp_path / "out.db"
     assert start(product("load", db=db, count=10)).wait()[0] == DONE
     return db
+
+
+NEIGHBOUR = """
+import os, random, sqlite3, sys
+chance = random.Random(7)
+deeds = [f"PRAGMA wal_checkpoint({mode})" for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE", "TRUNCATE")]
+deeds += ["VACUUM", "ANALYZE", "PRAGMA journal_size_limit = 4096", "PRAGMA optimize", "backup"]
+done = 0
+while not os.path.exists(sys.argv[2]):
+    conn = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)
+    for deed in chance.sample(deeds, 3):
+        try:
+            if deed == "backup":
+                copy = sqlite3.connect(":memory:")
+                conn.backup(copy)
+                copy.close()
+            else:
+                conn.execute(deed).fetchall()
+            done += 1
+        except sqlite3.OperationalError as error:
+            assert "locked" in str(error), error
+        if done == 12:
+            print("begun", flush=True)
+    conn.close()
+"""
+
+
+def test_legitimate_neighbours(start, tmp_path):
+    """Another program checkpoints, vacuums, analyses and backs up all the time: the run does not even notice."""
+    db, over = tmp_path / "out.db", tmp_path / "the run is over"
+    assert start(product("load", db=db, count=10)).wait()[0] == DONE
+    neighbour = start([sys.executable, "-c", NEIGHBOUR, str(db), str(over)])
+    neighbour.begun()
+    words = product("load", db=db, count=amount(400, 5000))
+    code, out, err = start(words).wait()
+    over.touch()
+
+    assert code == DONE, out + err
+    assert neighbour.wait()[0] == DONE
+    VERDICT.resumed(db, words, amount(400, 5000))
 
 
 def test_a_foreign_write_lock_before_the_start(start, filled, holder):

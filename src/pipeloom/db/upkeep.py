@@ -21,6 +21,8 @@ logger = logging.getLogger("pipeloom")
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
 _LOOK_S: Final = 0.1
 _LENGTH: Final = 8 * 2**20
+_LOG_HEADER: Final = 32
+_FRAME_HEADER: Final = 24
 _PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
 
 
@@ -108,12 +110,41 @@ class Upkeep:
                 "has been moved into the database; leave SQLite's files alone and run again",
                 path=path,
             )
-        if self._length < before:  # it never shrinks while it is open, but at our own last checkpoint
-            raise StorageError(
-                f"{clean(self._log)}: was cut off while in use, which loses commits: look at the file with "
-                "`pipeloom doctor`, leave SQLite's files alone, and run again",
-                path=path,
-            )
+        if self._length < before:
+            self._look_at_short_log(before)
+
+    def _look_at_short_log(self, before: int) -> None:
+        """Tell a log that another program's checkpoint has emptied, which loses nothing, from one that was cut off.
+
+        SQLite knows in shared memory how many frames there are, and a checkpoint that truncates forgets them before
+        it cuts the file. So a log that is shorter than its frames is asked about twice.
+
+        Args:
+            before: How long it was, in bytes.
+
+        Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log (the sizes of its header and frames)
+        """
+        frame = _FRAME_HEADER + self._conn.execute("PRAGMA page_size").fetchone()[0]
+        for _ in range(2):
+            try:
+                busy, frames, _ = self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:  # frames that cannot be read
+                raise self._cut_off() from error
+            if busy:
+                self._length = before  # another program is at it right now: the next look decides
+                return
+            self._length = _look_closely(self._log)[1]
+            if frames <= 0 or self._length >= _LOG_HEADER + frames * frame:
+                self._length_then = self._length
+                return
+        raise self._cut_off()
+
+    def _cut_off(self) -> StorageError:
+        return StorageError(
+            f"{clean(self._log)}: was cut off while in use, which loses commits: look at the file with "
+            "`pipeloom doctor`, leave SQLite's files alone, and run again",
+            path=self._path,
+        )
 
     def _save(self) -> None:
         """Move the log into the database, both of which SQLite still has open under whatever names.
