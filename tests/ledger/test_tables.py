@@ -575,3 +575,25 @@ def test_rows_keep_their_order_where_a_foreign_key_sees_it(db, read):
 
     assert pipeloom.map(fn, range(1, 8), db=db, name="n", workers=2).done == 7
     assert read(db, "SELECT COUNT(*) FROM c") == [(14,)]
+
+
+def test_a_table_that_comes_and_goes_by_the_same_words(db, read):
+    """Statements of users are prepared once: what they do to the schema is noticed every time."""
+
+    def fn(item, ctx):
+        for n in range(3):
+            ctx.execute("DROP TABLE IF EXISTS t")
+            ctx.write("t", {f"c{n}": item})
+            ctx.execute("CREATE TEMP TABLE IF NOT EXISTS s (old)")
+            ctx.write("s", {"old": n})
+            ctx.execute("DROP TABLE temp.s")
+            ctx.write("s", {"new": n})
+            ctx.execute("DROP TABLE main.s")
+        if item == 2:
+            ctx.execute("INSERT INTO nowhere VALUES (1)")  # all of it is rolled back
+
+    report = pipeloom.map(fn, range(4), db=db, name="n", workers=1, on_error="collect", progress=False)
+
+    assert (report.done, report.failed) == (3, 1), report.failures
+    assert read(db, "SELECT * FROM t") == [(None, None, 3)]
+    assert types(read, db, "s") == {}

@@ -18,6 +18,11 @@ _HARMLESS_PRAGMAS: Final = frozenset(
     {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
     | {"data_version"}  # full-text search asks for it
 )
+# A file may have thousands of tables, and each one that is made asks this.
+_LEDGERS_NAMES: Final = (
+    "SELECT name FROM sqlite_master WHERE name LIKE 'task^_runs%' ESCAPE '^' OR name LIKE 'pipeloom^_%' ESCAPE '^' "
+    "ORDER BY name"
+)
 _ROWS: Final = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
 # action code → which of the two arguments names the table or object it changes.
@@ -46,7 +51,8 @@ class Guard:
     """An authorizer, installed once and switched by a flag: installing it anew would expire every statement.
 
     SQLite asks when a statement is prepared, and Python caches prepared statements by their text. So the writer's
-    own BEGIN and COMMIT have a text that no user would write (see ``db.transaction``).
+    own BEGIN and COMMIT have a text that no user would write (see ``db.transaction``). A statement that changes the
+    schema is prepared anew, and asked about, whenever the schema is another one than it was prepared for.
 
     Source: https://www.sqlite.org/c3ref/set_authorizer.html
     """
@@ -56,6 +62,7 @@ class Guard:
         self._schema: tuple[int] | None = None
         self._reserved: list[str] | None = None
         self.changed: set[str] = set()  # users' tables that statements wrote to
+        self.schema_touched = False  # users' SQL may have changed the schema since `check_names`
         self._on = False
         self._reason: str | None = None
         conn.set_authorizer(self._authorize)
@@ -84,14 +91,14 @@ class Guard:
         Raises:
             RowRefusedError: It did; the caller rolls back.
         """
+        self.schema_touched = False
         hiding = self._conn.execute("SELECT name FROM sqlite_temp_master").fetchall()
         if any(is_reserved(name) for (name,) in hiding):
             raise RowRefusedError("task_runs and names that begin with pipeloom_ are the ledger's own")
         schema = self._conn.execute("PRAGMA schema_version").fetchone()
         if schema == self._schema:
             return
-        names = [row[0] for row in self._conn.execute("SELECT name FROM sqlite_master ORDER BY name")]
-        reserved = [name for name in names if is_reserved(name) and not name.lower().startswith("sqlite_")]
+        reserved = [name for (name,) in self._conn.execute(_LEDGERS_NAMES) if is_reserved(name)]
         if self._reserved is not None and reserved != self._reserved:
             raise RowRefusedError("task_runs and names that begin with pipeloom_ are the ledger's own")
         self._schema, self._reserved = schema, reserved
@@ -111,7 +118,9 @@ class Guard:
             target = ((first, second)[_CHANGES[action]] or "").lower()
             if is_reserved(target) and target not in _CATALOGUES:
                 return self._deny(f"{clean(target, 60)} is the ledger's own: read it, but write to your own tables")
-            if action in _ROWS and first is not None and not is_reserved(first):
+            if action not in _ROWS:
+                self.schema_touched = True
+            elif first is not None and not is_reserved(first):
                 self.changed.add(first)
         return sqlite3.SQLITE_OK
 

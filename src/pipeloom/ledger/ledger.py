@@ -17,7 +17,7 @@ from pipeloom.db.transaction import Transaction
 from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.runs import RunLedger, RunSpec
-from pipeloom.ledger.tables import Tables, UserTables
+from pipeloom.ledger.tables import Output, Tables, UserTables
 from pipeloom.ledger.tasks import NUMBER_LIMIT, Said, TaskTable, task_number
 from pipeloom.messages import (
     Handler,
@@ -107,7 +107,7 @@ class Ledger:
         """
         applied = Applied()
         said: dict[int, Said] = {}
-        actions: list[tuple[Any, Sequence[Any]]] = []
+        actions: list[tuple[Any, Output]] = []
         for item in items:
             kind = type(item)
             if kind is MsgTaskProgress:  # by far the most frequent, and only the last one counts
@@ -126,7 +126,8 @@ class Ledger:
                     item.fenced = True
                 applied.finished.append(item)
                 if item.staged and item.status == "done":
-                    actions.extend((action, item.staged) for action in item.staged)
+                    output = Output(item.staged)
+                    actions.extend((action, output) for action in item.staged)
             elif kind is Checkpoint:
                 # By its place in the channel, not by the status of the moment; and as at first sight, however often
                 # the batch is applied.
@@ -136,13 +137,14 @@ class Ledger:
                     applied.refused.append((item, AttemptOverError("the task has ended: this is not stored")))
                     continue
                 applied.checkpoints.append(item)
-                actions.extend((action, item.staged) for action in item.staged)
+                output = Output(item.staged)
+                actions.extend((action, output) for action in item.staged)
             else:
                 message = item.message if kind is Spoken else item
                 if isinstance(message, _STATUS_MESSAGES) and type(message) not in self._handlers:
                     said = self._hear(message, said, applied)
                 else:
-                    actions.append((message, (message,)))
+                    actions.append((message, Output((message,))))
         if self.run is not None and with_live:
             applied.live = self.run.live()
         if applied.checkpoints:
@@ -209,26 +211,30 @@ class Ledger:
 
     # --- users' rows, statements and messages ---
 
-    def _act(self, actions: Sequence[tuple[Any, Sequence[Any]]]) -> None:
-        """Do what users asked for, in order; messages of one type that follow each other go to one handler call."""
+    def _act(self, actions: Sequence[tuple[Any, Output]]) -> None:
+        """Do what users asked for, in order; messages of one type that follow each other go to one handler call.
+
+        Args:
+            actions: What to do, each with the whole output that it is a part of.
+        """
         if not actions:
             return
         self._transaction.open()
         together: list[Any] = []
-        for action, unit in actions:
+        for action, output in actions:
             kind = type(action)
             if together and kind is not type(together[0]):
                 self._handle(together)
                 together = []
             if kind is Block:
-                self.tables.add(action, unit)
+                self.tables.add(action, output)
             elif kind is Statement:
                 self._execute(action)
             elif kind is MsgExecute:
                 self._execute(Statement(action.sql, adapt_params(action.params)))
             elif kind is MsgWriteRows:
                 block = block_from(action)
-                self.tables.add(block, (block,))
+                self.tables.add(block, Output((block,)))
             elif kind in self._handlers:
                 together.append(action)
             else:
@@ -262,8 +268,9 @@ class Ledger:
         """Check what an authorizer cannot see: a lost transaction, and a table renamed to one of our names."""
         if not self.conn.in_transaction:
             raise RowRefusedError("the statement ended the writer's transaction (ON CONFLICT ROLLBACK?)")
-        self.tables.forget()
-        self.guard.check_names()
+        if self.guard.schema_touched:  # asking each time would take longer than most statements
+            self.tables.forget()
+            self.guard.check_names()
 
     def _meet_stranger(self, message: Any) -> None:
         kind = type(message)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
-from pipeloom.rows import Block, Shape
+from pipeloom.rows import Block, Shape, Statement
 from pipeloom.text import ascii_lower, clean, quoted
 from pipeloom.values import explain_unbindable, sql_type
 
@@ -25,6 +25,29 @@ _ORDER_MATTERS: Final = (
     "SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND sql LIKE '%REFERENCES%') LIMIT 1"
 )
 _VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
+
+
+class Output:
+    """Everything that one task stages until its end or a checkpoint: a missing table is made to hold all of it.
+
+    Args:
+        parts: n blocks and statements, 0 or more.
+    """
+
+    __slots__ = ("_blocks", "_parts")
+
+    def __init__(self, parts: Sequence[Block | Statement]) -> None:
+        self._parts = parts
+        self._blocks: dict[str, list[Block]] | None = None
+
+    def blocks(self, table: str) -> Sequence[Block]:
+        """Return the blocks with rows for a table; looks through all parts once, whatever is asked how often."""
+        if self._blocks is None:
+            self._blocks = {}
+            for part in self._parts:
+                if isinstance(part, Block) and part.rows:
+                    self._blocks.setdefault(ascii_lower(part.shape.table), []).append(part)
+        return self._blocks.get(ascii_lower(table), ())
 
 
 class UserTables:
@@ -66,21 +89,19 @@ class UserTables:
         self._pending.clear()
         self._strict_order = None
 
-    def add(self, block: Block, unit: Sequence[Any]) -> None:
+    def add(self, block: Block, output: Output) -> None:
         """Put a block in line; blocks of one shape join one statement.
 
         Args:
             block: Checked rows.
-            unit: The whole output of its task: a missing table is made to hold all of it.
+            output: What it is a part of.
         """
         if not block.rows:
             return
         shape = block.shape
         if shape not in self._ready:
             self.flush()
-            self._prepare(
-                shape, [b for b in unit if isinstance(b, Block) and b.rows and b.shape.table == shape.table]
-            )
+            self._prepare(shape, output)
             self._ready.add(shape)
         if shape not in self._pending and self._pending and not self._may_overtake(shape):
             self.flush()
@@ -134,16 +155,16 @@ class UserTables:
         found = self._conn.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
         return {ascii_lower(row[1]): row[5] for row in found} or None
 
-    def _prepare(self, shape: Shape, unit: Sequence[Block]) -> None:
+    def _prepare(self, shape: Shape, output: Output) -> None:
         table = shape.table
         existing = self._columns(table)
         if existing is None:
             declared = self._declared.get(ascii_lower(table), {})
-            self._create(table, {**_inferred(unit), **declared})
+            self._create(table, {**_inferred(output.blocks(table)), **declared})
             existing = self._columns(table) or {}
         missing = [name for name in shape.columns if ascii_lower(name) not in existing]
         if missing and self._is_open(table):
-            for name, kind in _inferred(unit).items():
+            for name, kind in _inferred(output.blocks(table)).items():
                 if ascii_lower(name) not in existing:
                     self._conn.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(name, 'column')} {kind}")
         elif missing:
@@ -215,10 +236,10 @@ def _insert_sql(shape: Shape, count: int) -> str:
     return f"{sql} ON CONFLICT{target} DO UPDATE SET {updates}"
 
 
-def _inferred(unit: Sequence[Block]) -> dict[str, str]:
+def _inferred(blocks: Sequence[Block]) -> dict[str, str]:
     """Return a type for each column of a task's whole output: one SQL type, or none when values are mixed."""
     kinds: dict[str, set[type]] = {}
-    for block in unit:
+    for block in blocks:
         for name, values in zip(block.shape.columns, zip(*block.rows, strict=True), strict=True):
             kinds.setdefault(name, set()).update(map(type, values))
     return {name: _column_type(found - {type(None)}) for name, found in kinds.items()}
