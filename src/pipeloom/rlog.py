@@ -81,7 +81,7 @@ class SharedConsole(Console):
         """Note a display that begins; called by Rich, under the display's lock.
 
         Raises:
-            LiveError: Another display is up; ours does not go into it, nor, before Rich 14.1, does any.
+            LiveError: Another display is up, and the region does not go into it.
         """
         with self._lock:
             if self._displays and isinstance(live, _RegionDisplay):
