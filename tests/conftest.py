@@ -41,6 +41,7 @@ def _open_connections() -> list[sqlite3.Connection]:
 SLOW = ("browser", "cli", "contract", "doctor", "examples", "faults", "web", "test_bench.py", "test_datasette.py")
 SLOW_TOO = (
     "test_commits.py",
+    "distribution",
     "test_docs.py",
     "test_run.py",
     "test_screen.py",

@@ -1,0 +1,64 @@
+"""Mistakes that a user's type checker finds: one on each marked line, and none elsewhere.
+
+That pytest is missing shows that the checker looks into the user's environment rather than ours.
+"""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+import pytest  # noqa: F401  # wrong
+
+import pipeloom
+from pipeloom import Msg, MsgTaskStarted, MsgWriteRows, Retry, TaskContext
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def misspell() -> None:
+    from pipeloom import Nonesuch  # noqa: F401  # wrong
+
+
+def load(path: Path, ctx: TaskContext) -> None:
+    ctx.write("lines", 5)  # wrong
+    ctx.write("lines", {"a": 1}, on_conflict="replace")  # wrong
+    ctx.progres(1, 2)  # wrong
+    ctx.progress("half")  # wrong
+    list(ctx.track(5))  # wrong
+    ctx.query(path)  # wrong
+    left: float = ctx.remaining_s  # wrong
+    print(left)
+
+
+def number_worker(task: int, messages: queue.Queue[Msg]) -> None:
+    messages.put("started")  # wrong
+    messages.put(MsgTaskStarted(task, "name"))  # wrong
+    messages.put(MsgWriteRows("lines", [], on_conflict="replace"))  # wrong
+
+
+pipeloom.map(double, [1], db="out.db", workers="four")  # wrong
+pipeloom.map(double, [1], db="out.db", on_error="rise")  # wrong
+pipeloom.map(double, [1], db="out.db", durability="ful")  # wrong
+pipeloom.map(double, [1], db="out.db", retries="3")  # wrong
+pipeloom.map(double, [1], db="out.db", worker=2)  # wrong
+pipeloom.map(double, [1], db=None)  # wrong
+pipeloom.map(double, [1])  # wrong
+pipeloom.map(double, [1], "out.db")  # wrong
+pipeloom.map(double, 1, db="out.db")  # wrong
+pipeloom.map("double", [1], db="out.db")  # wrong
+pipeloom.map(double, [1], db="out.db", tables={"lines": ["a"]})  # wrong
+pipeloom.map(double, [1], db="out.db", handlers={"Reading": print})  # wrong
+pipeloom.run_pipeline([1], "out.db")  # wrong
+pipeloom.run_pipeline(["a"], worker_fn=number_worker)  # wrong
+pipeloom.mapp(double, [1], db="out.db")  # wrong
+Retry(attempts="three")  # wrong
+Retry(on=["OSError"])  # wrong
+
+report = pipeloom.map(double, [1], db="out.db")
+print(report.dones)  # wrong
+text: str = report.done  # wrong
+report.done = 3  # wrong
+pipeloom.map(load, [Path("a")], db="out.db", on_error="collect").failures.append(report)  # wrong
