@@ -85,12 +85,12 @@ def test_the_live_region_in_the_middle_and_at_the_end(tmp_path, columns, rows):
 TOGETHER = """
 import sys, threading, pipeloom, pipeloom.screen
 pipeloom.screen._REDRAW_S = 0.0                 # as often as a long run draws, in a short one
-def run(name, fn, items=range(150)):
+def run(name, fn, items=range(150), **options):
     def work(n, ctx):
         ctx.progress(1, 2, "half way")
         print(f"<{name}:{n}>")
         return fn(n) if fn else None
-    return pipeloom.map(work, items, db=f"{name}.db", name=name, workers=4)
+    return pipeloom.map(work, items, db=f"{name}.db", name=name, workers=4, **options)
 def threads():
     both = threading.Barrier(2)
     def meet(n):
@@ -105,14 +105,16 @@ def within_bars():
     with pipeloom.make_overall_progress() as bars:
         task = bars.add_task("all", total=150)
         run("inner", lambda n: bars.advance(task))
+def bars(n):
+    with pipeloom.make_task_progress() as progress:
+        bar = progress.add_task("some", total=9)
+        for _ in range(2 + n % 7):              # some end long before others
+            progress.advance(bar)
+            progress.refresh()
 def bars_in_tasks():
-    def bars(n):
-        with pipeloom.make_task_progress() as progress:
-            bar = progress.add_task("some", total=3)
-            for _ in range(3):
-                progress.advance(bar)
-                progress.refresh()
     run("outer", bars, range(40))
+def bars_alone():
+    run("outer", bars, range(40), progress=False)
 globals()[sys.argv[1]]()
 print("all ended")
 """
@@ -121,6 +123,7 @@ LINES = {
     "nested": [f"<outer:{n}>" for n in range(5)] + [f"<inner{n}:{m}>" for n in range(5) for m in range(30)],
     "within_bars": [f"<inner:{n}>" for n in range(150)],
     "bars_in_tasks": [f"<outer:{n}>" for n in range(40)],
+    "bars_alone": [f"<outer:{n}>" for n in range(40)],
 }
 
 

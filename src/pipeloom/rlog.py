@@ -51,20 +51,18 @@ class _StandardError:
 
 
 class SharedConsole(Console):
-    """A console on standard error on which threads take turns while a live display is up.
+    """A console on standard error on which threads take turns.
 
     To print above a display, Rich notes its height, draws, and then writes, and holds the display's lock only for
-    the first of these. Two threads that do so at once erase each other's lines when the height has changed. So a
-    thread that prints holds that lock until it has written.
-
-    One order of locks, or two threads wait for each other for ever: a display that was started while another was
-    up takes its own lock, then that of the first one, then the console's. So printing takes the lock of the first.
+    the first of these: two threads that do so at once erase each other's lines when the height has changed. And
+    each display has a lock of its own, taken before or after another's, depending on which was started first. So
+    there is one lock for all displays on this console, and whoever prints holds it until it is written.
     """
 
     def __init__(self) -> None:
         super().__init__(stderr=True)
-        self._displays: list[Live] = []  # the first one draws, the others within it
-        self._turns = threading.local()
+        self._turn = threading.RLock()  # before any other lock of the console or a display
+        self._displays = 0
         self.region = Region(self)
 
     @property
@@ -78,37 +76,27 @@ class SharedConsole(Console):
         self._file = new_file
 
     def set_live(self, live: Live) -> bool:
-        """Note a display that begins; called by Rich, under the display's lock.
+        """Let a display begin; called by Rich.
 
         Raises:
             LiveError: Another display is up, and the region does not go into it.
         """
-        with self._lock:
+        with self._turn:
             if self._displays and isinstance(live, _RegionDisplay):
                 raise LiveError("another live display has the terminal")
-            is_first = super().set_live(live)
-            self._displays.append(live)
-            return is_first
+            live._lock = self._turn
+            self._displays += 1
+            return super().set_live(live)
 
     def clear_live(self) -> None:
-        """Note that a display has ended; called by Rich, which does not say which."""
-        with self._lock:
+        """Note that a display has ended; called by Rich."""
+        with self._turn:
+            self._displays -= 1
             super().clear_live()
-            self._displays = [live for live in self._displays if live.is_started]
 
     def __enter__(self) -> Self:
         """Wait for this thread's turn; everything that is printed passes through here."""
-        held = self._turns.__dict__.setdefault("held", [])
-        while True:
-            display = next(iter(self._displays), None)
-            lock = getattr(display, "_lock", None)
-            if lock is not None:
-                lock.acquire()
-            if display is next(iter(self._displays), None):
-                break
-            if lock is not None:  # it ended while we waited
-                lock.release()
-        held.append(lock)
+        self._turn.acquire()
         super().__enter__()
         return self
 
@@ -116,8 +104,7 @@ class SharedConsole(Console):
         try:
             super().__exit__(*of)
         finally:
-            if (lock := self._turns.held.pop()) is not None:
-                lock.release()
+            self._turn.release()
 
 
 class Section(Protocol):
@@ -138,7 +125,7 @@ class Region:
 
     def __init__(self, console: SharedConsole) -> None:
         self._console = console
-        self._guard = threading.Lock()  # taken before the display's lock, by those who come and go
+        self._guard = threading.Lock()  # taken before the console's turn, by those who come and go
         self._display: Live | None = None
         self._sections: tuple[Section, ...] = ()
 
