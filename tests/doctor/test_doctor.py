@@ -150,11 +150,14 @@ def test_a_flipped_page_is_found(db):
 def test_an_index_that_lost_an_entry_is_found(db):
     """Every page is sound, and yet a look-up would miss a row: only the thorough check sees it."""
     fill(db)
-    alter(db, "CREATE TABLE u (n)", "CREATE INDEX ui ON u (n)", "INSERT INTO u VALUES (1), (2), (3)")
+    alter(db, "CREATE TABLE u (n, m)", "CREATE INDEX ui ON u (n)", "INSERT INTO u VALUES (1, 10), (2, 20)")
     with closing(sqlite3.connect(db)) as conn:
         conn.execute("PRAGMA writable_schema = ON")
-        conn.execute("UPDATE sqlite_master SET sql = 'CREATE INDEX ui ON u (n) WHERE n > 1' WHERE name = 'ui'")
+        conn.execute("UPDATE sqlite_master SET sql = 'CREATE INDEX ui ON u (m)' WHERE name = 'ui'")
         conn.commit()
+    with closing(sqlite3.connect(db)) as conn:  # the entries are those of the other column
+        assert conn.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        assert conn.execute("SELECT n FROM u INDEXED BY ui WHERE m = 10").fetchall() == []
 
     assert by_check(examine(db))["integrity"].verdict == "BAD"
 
