@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_errors_says_why_and_how_to_go_on(ran, ask):
         "    ValueError: could not convert string to float: 'n1'",
         f"1 {TIMES} FileNotFoundError: no such file: …",
         "this is task 7 (m1)",
-        f"pipeloom show 4 --db {ran}",
+        f"pipeloom show 4 --db {shlex.quote(str(ran))}",
     ):
         assert words in out, out
     assert out.index(f"3 {TIMES}") < out.index(f"1 {TIMES}")

@@ -48,7 +48,8 @@ def built(place: Path) -> Path:
 
 def recording(library: Path, place: Path, log: Path) -> dict[str, str]:
     """Return the environment in which a program's work below ``place`` is recorded to ``log``."""
-    return environment(PL_DIR=place, PL_LOG=log, LD_PRELOAD=library)
+    # LD_PRELOAD ends a path at a space, LD_LIBRARY_PATH does not.
+    return environment(PL_DIR=place, PL_LOG=log, LD_PRELOAD=library.name, LD_LIBRARY_PATH=library.parent)
 
 
 @dataclass(frozen=True, slots=True)

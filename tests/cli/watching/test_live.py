@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import sys
 
@@ -140,7 +141,7 @@ def test_an_error_of_its_own_gives_the_terminal_back(watch):
 def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(watch):
     """Under a shell with job control; afterwards everything is drawn again."""
     script = (
-        f"set -m; {' '.join(WATCH)}; echo stopped; stty -a | grep -c ' echo '; read go; fg >/dev/null; echo over"
+        f"set -m; {shlex.join(WATCH)}; echo stopped; stty -a | grep -c ' echo '; read go; fg >/dev/null; echo over"
     )
     terminal = watch(command=["bash", "-c", script])
     terminal.until("waiting for it")
@@ -177,7 +178,7 @@ def test_replaced_and_removed_files_are_said_to_be_so(db, watch, tmp_path):
 def test_without_a_screen_it_prints_plain_lines(db, watch, tmp_path, kind):
     """No escape sequence; one line at once, one for each thing that happens."""
     pipeloom.map(str, range(3), db=db, name="load", progress=False)
-    piped = ["sh", "-c", f"{' '.join(WATCH)} | cat"]
+    piped = ["sh", "-c", f"{shlex.join(WATCH)} | cat"]
     terminal = watch(TERM="dumb") if kind == "dumb" else watch(command=piped)
     terminal.until("load, run 1 done: 3/3 · 3 done · took ")
     db.unlink()
