@@ -16,13 +16,31 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from surroundings import CACHE, hearing, keep_inside, settle
 
 from pipeloom.db import connect, init_schema
+
+settle()
+keep_inside()
 
 # The same examples every time: a test that fails for one commit must not pass for the next by luck.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.load_profile("repeatable")
-set_hypothesis_home_dir(Path(__file__).parent.parent / ".cache" / "hypothesis")
+set_hypothesis_home_dir(CACHE / "hypothesis")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make ``tmp_path`` inside the checkout, wherever pytest is started; with xdist, its workers say where."""
+    if config.option.basetemp is None:
+        config.option.basetemp = CACHE / "pytest-tmp"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> Iterator[None]:
+    """Heard by every program that a test starts."""
+    with hearing():
+        yield
 
 
 def _open_connections() -> list[sqlite3.Connection]:
@@ -38,16 +56,16 @@ def _open_connections() -> list[sqlite3.Connection]:
 
 
 # Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
-SLOW = ("browser", "cli", "contract", "doctor", "examples", "faults", "web", "test_bench.py", "test_datasette.py")
+SLOW = ("browser", "cli", "contract", "distribution", "doctor", "examples", "faults", "web")
 SLOW_TOO = (
+    "test_bench.py",
     "test_commits.py",
-    "distribution",
+    "test_datasette.py",
     "test_docs.py",
     "test_run.py",
     "test_screen.py",
     "test_streams.py",
     "test_timeout.py",
-    "test_flights.py",
 )
 
 
@@ -60,8 +78,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_leaks() -> Iterator[None]:
-    """Fail the test that leaves a thread, a process or an open connection."""
+def no_leaks(tmp_path: Path) -> Iterator[None]:
+    """Fail the test that leaves a thread, a process or an open connection.
+
+    It asks for ``tmp_path`` so that this directory is removed last, after whatever other fixtures still run in it.
+    """
     threads_before = set(threading.enumerate())
     connections_before = {id(conn) for conn in _open_connections()}
     yield

@@ -246,7 +246,6 @@ def test_the_third_interrupt_leaves_although_another_program_holds_the_lock(tmp_
     """At once, and the file is sound."""
     code = """
         import os, signal, sqlite3, threading, pipeloom
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # this process may ignore it (nohup, &)
         def task(n, ctx):
             if n == 0:
                 other = sqlite3.connect("out.db", isolation_level=None, check_same_thread=False)
@@ -269,7 +268,6 @@ def test_an_interrupted_command_says_what_is_done_and_how_to_go_on(tmp_path):
     (tmp_path / "job.py").write_text(
         textwrap.dedent("""
         import os, signal, pipeloom
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         def task(n):
             if n == 0:
                 os.kill(os.getpid(), signal.SIGINT)

@@ -27,12 +27,6 @@ if __name__ == "__main__":
     pipeloom.map(work, ["a"], db="out.db", progress=False)
 """
 
-# A shell may start us with SIGINT ignored; a child must hear it.
-MAIN = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from pipeloom.cli import main; main()"
-)
-
-
 pytestmark = pytest.mark.slow  # processes that watch processes
 
 
@@ -59,7 +53,7 @@ def going(tmp_path):
 def following(db, *words):
     """Run ``pipeloom logs a --follow`` meanwhile."""
     with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "logs", "a", "--follow", "--db", str(db), *words],
+        [sys.executable, "-m", "pipeloom", "logs", "a", "--follow", "--db", str(db), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -104,20 +103,7 @@ def opened(monkeypatch):
 
 
 @pytest.fixture
-def heard():
-    """Let children hear SIGINT and SIGTERM although this process may ignore them (nohup, ``&``)."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in before.items():
-        if handler is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        if handler is signal.SIG_IGN:
-            signal.signal(number, handler)
-
-
-@pytest.fixture
-def child(tmp_path, heard):
+def child(tmp_path):
     """Start Python in a process of its own, in ``tmp_path``; what still runs at the end is killed."""
     started = []
 
@@ -152,7 +138,7 @@ class Session:
 
 
 @pytest.fixture
-def terminal(tmp_path, heard):
+def terminal(tmp_path):
     """Run a program's text on a real pseudo-terminal; returns what was left on the screen.
 
     ``steps`` are pairs: a text, and what to do with the process once the screen shows it, one after the other.

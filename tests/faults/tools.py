@@ -73,10 +73,8 @@ def mistaken(function: str, **arguments: object) -> list[str]:
 
 
 def environment(**more: object) -> dict[str, str]:
-    """Return our environment with kept bytecode: hundreds of processes that each compile everything are slow."""
-    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    ours.setdefault("PYTHONPYCACHEPREFIX", str(HERE.parent.parent / ".cache" / "pycache"))
-    return ours | {name: str(value) for name, value in more.items()}
+    """Return our environment and more."""
+    return os.environ | {name: str(value) for name, value in more.items()}
 
 
 class Child:
@@ -84,9 +82,8 @@ class Child:
 
     def __init__(self, command: list[str], **options: Any) -> None:
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        options.setdefault("env", environment())
         self.process: subprocess.Popen[str] = subprocess.Popen(
-            command, text=True, start_new_session=True, preexec_fn=_hear_signals, **options
+            command, text=True, start_new_session=True, **options
         )
 
     def wait(self, limit_s: float = LIMIT_S) -> tuple[int, str, str]:
@@ -127,12 +124,6 @@ class Child:
         """End it, whatever it does, and close its pipes."""
         with self.process:
             self.kill()
-
-
-def _hear_signals() -> None:
-    """Whoever started us with nohup or ``&`` may have made our children deaf."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _group_alive(group: int) -> bool:
