@@ -64,6 +64,7 @@ SLOW_TOO = (
     "test_docs.py",
     "test_run.py",
     "test_screen.py",
+    "test_setup.py",
     "test_streams.py",
     "test_timeout.py",
 )

