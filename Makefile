@@ -6,7 +6,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults bench screenshots fix setup clean
+.PHONY: help demo test check outputs faults bench screenshots fix setup clean
 .NOTPARALLEL: # two calls of setup.sh at once would be in each other's way
 
 help: ## list the commands
@@ -22,6 +22,9 @@ test: check-static ## format check, lint, types, and the whole test suite
 
 check: check-static ## the same with the fast tests only: under a minute, never rewrites a file
 	$(BIN)/pytest -n 2 -m "not slow"
+
+outputs: setup ## the tests of outputs that nobody reads, which buffering changes: PYTHONUNBUFFERED=1 make outputs
+	$(BIN)/pytest -n 2 -m outputs
 
 faults: setup ## every fault at every instant (over an hour): make faults ONLY=test_kill.py
 	PIPELOOM_FAULTS=full $(BIN)/pytest -s tests/faults/$(ONLY)

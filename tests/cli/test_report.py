@@ -342,6 +342,7 @@ def test_places_that_cannot_be(report, record, tmp_path):
     assert not os.path.isfile(os.devnull)
 
 
+@pytest.mark.outputs
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
 def test_a_full_disk_is_an_error(typed, record, db):
     """Exit code 3, one sentence."""

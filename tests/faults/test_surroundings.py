@@ -30,6 +30,7 @@ FORBIDDEN = (
 # --- outputs and descriptors ---
 
 
+@pytest.mark.outputs
 @pytest.mark.parametrize("how", ["head", "closed stdout", "closed stderr", "all closed", "full"])
 def test_an_output_that_is_gone(start, tmp_path, how):
     """A screen that nobody reads never fails a run."""

@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from time import monotonic
 
+import pytest
+
 import pipeloom
 from pipeloom.cli.watching import plain
 from pipeloom.cli.watching.plain import as_json, line, watch_json, watch_lines
@@ -88,6 +90,7 @@ def test_lines_are_harmless(snapshot, run):
         assert line(seen, 1000.0).isprintable()
 
 
+@pytest.mark.outputs
 def test_a_closed_pipe_ends_it(db):
     """Although nothing is ever said again."""
     pipeloom.map(str, range(3), db=db, name="load", progress=False)
