@@ -11,13 +11,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any, Final, Protocol, Self
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.errors import LiveError
 from rich.file_proxy import FileProxy
 from rich.live import Live
 from rich.logging import RichHandler
+from rich.segment import Segment, Segments
 from rich.text import Text
 
 from pipeloom.errors import StorageError
@@ -108,9 +110,12 @@ class SharedConsole(Console):
 
 
 class Section(Protocol):
-    """What one run shows in the region; replaced as a whole, since any thread may draw it."""
+    """What one run shows in the region, rendered, since every line that is printed draws all of it again.
 
-    frame: Sequence[Text]
+    Replaced as a whole, since any thread may draw it.
+    """
+
+    frame: Sequence[Segment]
 
 
 class _RegionDisplay(Live):
@@ -120,7 +125,7 @@ class _RegionDisplay(Live):
 class Region:
     """The one live region of the shared console: a section for each run of this process, one below the other.
 
-    Any thread may call any method. A section is made without a lock, and only lines of text are drawn under one.
+    Any thread may call any method. A section is rendered without a lock, and only drawn under one.
     """
 
     def __init__(self, console: SharedConsole) -> None:
@@ -128,6 +133,7 @@ class Region:
         self._guard = threading.Lock()  # taken before the console's turn, by those who come and go
         self._display: Live | None = None
         self._sections: tuple[Section, ...] = ()
+        self._drawn_at = 0.0
 
     @property
     def height(self) -> int:
@@ -160,10 +166,15 @@ class Region:
                 raise
             self._display = display
 
-    def draw(self) -> None:
-        """Draw all sections as they are now."""
-        if (display := self._display) is not None:
-            display.refresh()
+    def draw(self, every_s: float) -> None:
+        """Draw all sections as they are now, unless another run has done so within the last ``every_s`` seconds.
+
+        Drawing takes milliseconds, during which nobody else can print: it must not grow with the number of runs.
+        """
+        now = monotonic()
+        if self._display is not None and now - self._drawn_at >= every_s:
+            self._drawn_at = now
+            self._display.refresh()
 
     def leave(self, section: Section) -> None:
         """Let a section stand as it is now, above those that go on; leaving twice is fine."""
@@ -173,7 +184,7 @@ class Region:
                 return
             if rest:
                 self._sections = rest
-                self._console.print(Group(*section.frame))
+                self._console.print(Segments(section.frame), end="")
                 return
             display, self._display = self._display, None
             for stream in (sys.stdout, sys.stderr):

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from rich.cells import cell_len
 from rich.console import Console
 from rich.errors import LiveError
+from rich.segment import Segment
 from rich.text import Text
 
 from pipeloom.attempt import Attempt, fraction
@@ -163,7 +164,7 @@ class LiveScreen:
         self._figures = figures
         self._console = console
         self._drawn_at = 0.0
-        self.frame: Sequence[Text] = ()
+        self.frame: Sequence[Segment] = ()
 
     def start(self, run: Watched) -> None:
         self._figures.begin(run)
@@ -175,7 +176,7 @@ class LiveScreen:
         if now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
             self._make_frame()
-            self._console.region.draw()
+            self._console.region.draw(_REDRAW_S)
 
     def note(self, text: str) -> None:
         self._console.print(Text(text, style="yellow"))
@@ -188,10 +189,12 @@ class LiveScreen:
 
     def _make_frame(self) -> None:
         width = self._console.width
-        frame = list(self._lines(width, self._console.region.height))
-        for line in frame:
+        frame: list[Segment] = []
+        for line in self._lines(width, self._console.region.height):
             line.truncate(width, overflow="ellipsis")
-            line.no_wrap = True
+            line.end = ""
+            frame += self._console.render(line)
+            frame.append(Segment.line())
         self.frame = frame
 
     def _lines(self, width: int, height: int) -> Iterator[Text]:
