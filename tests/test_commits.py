@@ -176,3 +176,38 @@ def test_two_items_of_a_task_beside_one_that_is_refused(db, read, wrong):
     assert read(db, "SELECT status, rows_written FROM task_runs ORDER BY id LIMIT 2") == [("done", 4), ("error", 0)]
     assert read(db, "SELECT COUNT(*) FROM t") == [(4,)]
     assert read(db, "SELECT * FROM pipeloom_state") == []
+
+
+class Signal:
+    """A message whose handler is where the test steps in."""
+
+
+@pytest.mark.parametrize("deed", ["stages", "ends"])
+def test_what_a_worker_does_while_its_message_is_applied_stays(db, read, deed):
+    """A batch is applied twice and lost in between, and the task goes on meanwhile: nothing of it is undone."""
+    with Stream(db) as stream:
+        attempt, calls = stream.attempts[0], []
+
+        def step_in(_conn, _messages):
+            calls.append(1)
+            if len(calls) == 2:  # under its savepoint, in the transaction that will be lost
+                attempt.staged = [Block(Shape("t", ("task", "n"), "error", ()), [(0, 7)])]
+                attempt.rows_written = 1
+                if deed == "ends":
+                    attempt.status, attempt.result, attempt.finished_at = "done", '"result"', "t1"
+
+        stream.writer._ledger._handlers[Signal] = step_in
+        spoiler = MsgExecute(WRONG["loses all"].sql)
+        stream.writer._write([Spoken(attempt, Signal()), Spoken(stream.attempts[1], spoiler)])
+        assert len(calls) == 3
+        if deed == "stages":
+            attempt.status, attempt.result, attempt.finished_at = "done", '"result"', "t1"
+        stream.ended.add(0)
+        stream.writer._write([attempt])
+        stream.outcome()
+
+    assert read(db, "SELECT key, status, result, rows_written FROM task_runs ORDER BY id LIMIT 2") == [
+        ("a", "done", '"result"', 1),
+        ("b", "error", None, 0),
+    ]
+    assert read(db, "SELECT task, n FROM t") == [(0, 7)]

@@ -140,6 +140,62 @@ def test_displays_side_by_side_end_and_lose_no_line(tmp_path, how):
     assert not terminal.screen.cursor.hidden
 
 
+def test_lines_that_are_printed_while_displays_begin_and_end_stay(tmp_path):
+    """A display that ends draws itself for the last time: who prints then must not draw it again, or over it."""
+    code = """
+        import pipeloom, threading
+        over, counts = threading.Event(), []
+        def say():
+            n = 0
+            while not over.is_set() and n < 400:
+                (pipeloom.console.print if n % 2 else pipeloom.console.log if n % 3 else print)(f"<{n}>")
+                n += 1
+                over.wait(0.004)
+            counts.append(n)
+        thread = threading.Thread(target=say)
+        thread.start()
+        for n in range(15):
+            pipeloom.map(str, range(20), db=":memory:", name=f"run{n:02}")
+        over.set()
+        thread.join()
+        print("lines:", *counts)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with PseudoTerminal(command, columns=100, rows=600, cwd=tmp_path) as terminal:
+        assert terminal.finish() == 0
+
+    said = int(re.search(r"lines: (\d+)", terminal.text).group(1))
+    assert Counter(re.findall(r"<(\d+)>", terminal.text)) == Counter(map(str, range(said)))
+    assert Counter(re.findall(r"(run\d\d)  ━+ 20/20 100 %", terminal.text)) == {f"run{n:02}": 1 for n in range(15)}
+
+
+def test_of_several_bars_in_tasks_those_stay_that_have_not_ended(tmp_path):
+    """Rich would forget the one that began last, whichever has ended."""
+    code = """
+        import pipeloom, threading
+        both = threading.Barrier(2)
+        def work(name):
+            if name == "south":
+                begun.wait(20)
+            with pipeloom.make_task_progress() as bars:
+                bars.add_task(f"bar of {name}", total=None)
+                begun.set()
+                both.wait(20)
+                with open(f"go-{name}"):                # a pipe with a name: opens when the test opens it, too
+                    pass
+        begun = threading.Event()
+        pipeloom.map(work, ["north", "south"], db="out.db", name="x", workers=2)
+    """
+    for name in ("north", "south"):
+        os.mkfifo(tmp_path / f"go-{name}")
+    with PseudoTerminal([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path) as terminal:
+        terminal.until(lambda text: "bar of north" in text and "bar of south" in text)
+        with open(tmp_path / "go-north", "w"):
+            terminal.until(lambda text: "bar of north" not in text and "bar of south" in text)
+        with open(tmp_path / "go-south", "w"):
+            assert terminal.finish() == 0
+
+
 def test_runs_side_by_side_share_the_region(tmp_path):
     """Both are seen while they run; what ended stands above what goes on, and everything is there at the end."""
     code = """

@@ -208,6 +208,52 @@ def test_a_program_whose_stderr_nobody_reads(tmp_path, read, name, unbuffered):
         assert (done.returncode, done.stdout, counts) == (0, "the end\n", [(300, 0)])
 
 
+def test_a_standard_error_that_lacks_a_letter_shows_its_escape(tmp_path):
+    """A stream of the user's own, which is strict."""
+    code = """
+        import io, sys, pipeloom
+        sys.stderr = io.TextIOWrapper(sys.stderr.buffer, encoding="ascii", line_buffering=True)
+        pipeloom.console.print("caf\\xe9 and plain")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, timeout=30, check=True
+    )
+
+    assert done.stderr == b"caf\\xe9 and plain\n"
+
+
+def test_tasks_that_print_after_the_reader_has_left(tmp_path, read):
+    """The run notices within a moment; what is printed from then on goes nowhere, and fails nobody."""
+    code = """
+        import os, sys, time, pipeloom
+        def work(n):
+            if n == 0:
+                print("begins", file=sys.stderr)
+                input()                                         # its reader is gone
+                until = time.monotonic() + 20
+                while not os.path.samestat(os.fstat(2), os.stat(os.devnull)) and time.monotonic() < until:
+                    time.sleep(0.01)
+            print(n, file=sys.stderr)
+        pipeloom.map(work, range(300), db="out.db", name="x", workers=1, progress=False)
+        print("the end")
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline() == "begins\n"
+        process.stderr.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        assert process.stdout.read() == "the end\n"
+        assert process.wait(30) == 0
+    assert read(tmp_path / "out.db", "SELECT done, failed FROM pipeloom_runs") == [(300, 0)]
+
+
 def test_a_reader_that_leaves_during_the_run(tmp_path):
     """As with ``2> >(head -1)``: the screen goes on speaking to nobody, and stdout gets what is printed."""
     code = """

@@ -112,9 +112,14 @@ class Attempt:
         if self.finished_at is None:
             self.started_at = self.finished_at = utc_now()
 
-    def before(self) -> dict[str, Any]:
-        """Return what the writer may make of it, to come back to with ``restore``; the writer's thread."""
-        return {name: getattr(self, name) for name in _THE_WRITERS}
+    def before(self, *, has_ended: bool) -> dict[str, Any]:
+        """Return what the writer may make of it, to come back to with ``restore``; the writer's thread.
+
+        Args:
+            has_ended: It was handed over. Until then its outcome, and what it stages, are its worker's to write, at
+                any time.
+        """
+        return {name: getattr(self, name) for name in (_NOTES + _OUTCOME if has_ended else _NOTES)}
 
     def restore(self, before: dict[str, Any]) -> None:
         """Undo what the writer made of it in a transaction that was rolled back."""
@@ -139,11 +144,10 @@ class Attempt:
         return 1 if self.staged is None else weight_of(self.rows_written, self.staged_bytes)
 
 
-# Its outcome, which a refusal changes, and the notes of what is on file. Logs are not among them: the worker may be
-# adding some.
-_THE_WRITERS: Final = (
+_NOTES: Final = ("refused", "recorded", "shown", "rows_kept")
+_OUTCOME: Final = (
     "status", "exception", "message", "error", "result", "staged", "rows_written", "retry_in", "started_at",
-    "finished_at", "refused", "row", "recorded", "shown", "rows_kept",
+    "finished_at", "row",
 )  # fmt: skip
 
 

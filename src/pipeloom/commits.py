@@ -4,7 +4,7 @@
 
     batch ──▶ BEGIN ▸ apply all ▸ COMMIT
                 │ refused
-                └▶ BEGIN ▸ each under a savepoint ▸ COMMIT        the culprit bears it, nobody else
+                └▶ BEGIN ▸ each under a savepoint ▸ COMMIT        only the task at fault fails
                      │ the transaction is lost, or its COMMIT refused
                      └▶ each in a transaction of its own
 
@@ -87,7 +87,7 @@ class Commits:
         return is_fatal(error) or self._transaction.abandoned
 
     def _singly(self, batch: list[Any]) -> list[Applied]:
-        """Find the culprits: each item under a savepoint of one transaction.
+        """Find what is at fault: each item under a savepoint of one transaction.
 
         When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own. Several
         items may be of one attempt: what the ledger has of it is noted before the next one, and taken back if lost.
@@ -104,7 +104,7 @@ class Commits:
                     if self._ends_it(error) or not self._conn.in_transaction:
                         raise
                     self._transaction.back_to_mark()
-                    self._ledger.tables.forget()
+                    self._ledger.forget_schema()
                     done = self._ledger.refuse(item, error)
                 self._transaction.release_mark()
                 self._note(done)
@@ -168,17 +168,16 @@ class Commits:
 
     def _roll_back(self, noted: Sequence[Applied] = ()) -> None:
         self._transaction.roll_back()
-        self._ledger.tables.forget()
+        self._ledger.forget_schema()
         if self._ledger.run is not None:
             self._ledger.run.lost(noted)
 
 
 def _before(batch: list[Any]) -> dict[Attempt, dict[str, Any]]:
     """Return the attempts of a batch with what the writer may make of them, and may have to undo."""
-    before: dict[Attempt, dict[str, Any]] = {}
-    for item in batch:
-        if type(item) is Attempt:
-            before[item] = item.before()
-        elif type(item) in (Spoken, Checkpoint):
-            before[item.attempt] = item.attempt.before()
-    return before
+    ended = {item for item in batch if type(item) is Attempt}
+    going_on = {item.attempt for item in batch if type(item) in (Spoken, Checkpoint)} - ended
+    return {
+        **{attempt: attempt.before(has_ended=True) for attempt in ended},
+        **{attempt: attempt.before(has_ended=False) for attempt in going_on},
+    }

@@ -40,7 +40,11 @@ class _StandardError:
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            try:
+                return self._stream.write(text)
+            except UnicodeEncodeError:  # a stream of the user's that lacks a letter
+                encoding = getattr(self._stream, "encoding", None) or "ascii"
+                return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except (OSError, ValueError):  # the latter when somebody has closed it
             release_stderr()
             return len(text)
@@ -64,7 +68,6 @@ class SharedConsole(Console):
     def __init__(self) -> None:
         super().__init__(stderr=True)
         self._turn = threading.RLock()  # before any other lock of the console or a display
-        self._displays = 0
         self.region = Region(self)
 
     @property
@@ -84,17 +87,30 @@ class SharedConsole(Console):
             LiveError: Another display is up, and the region does not go into it.
         """
         with self._turn:
-            if self._displays and isinstance(live, _RegionDisplay):
+            if self._live_stack and isinstance(live, _RegionDisplay):
                 raise LiveError("another live display has the terminal")
             live._lock = self._turn
-            self._displays += 1
             return super().set_live(live)
 
     def clear_live(self) -> None:
-        """Note that a display has ended; called by Rich."""
+        """Forget a display that has ended; called by Rich, which would forget the one that began last.
+
+        The first one stays until the others have ended: they draw themselves within it.
+        """
         with self._turn:
-            self._displays -= 1
-            super().clear_live()
+            first, *others = self._live_stack
+            going_on = [live for live in others if live.is_started]
+            self._live_stack[:] = [first, *going_on] if going_on or first.is_started else []
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does, which looks for displays before it waits for its turn; any thread."""
+        with self:
+            super().print(*objects, **options)
+
+    def log(self, *objects: Any, _stack_offset: int = 1, **options: Any) -> None:
+        """Log as Rich does; any thread."""
+        with self:
+            super().log(*objects, _stack_offset=_stack_offset + 1, **options)
 
     def __enter__(self) -> Self:
         """Wait for this thread's turn; everything that is printed passes through here."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +41,7 @@ from pipeloom.port import Port
 from pipeloom.report import RunReport, RunStatus, report_of
 from pipeloom.retry import Retry
 from pipeloom.signals import Signals
-from pipeloom.streams import release_stderr
+from pipeloom.streams import is_unread, release_stderr
 from pipeloom.text import clean, describe, near
 from pipeloom.work import Call, Work
 from pipeloom.writer import SQLiteWriter
@@ -249,6 +250,8 @@ class Run:
                 self._stop(1 if value == 1 else 2, "press Ctrl-C again")
             elif event == "stop":
                 self.feed.close()
+            if is_unread(sys.__stderr__):
+                release_stderr()  # before more tasks print to it
             self._look_for_request()
             self._look_for_overdue(at_work)
             self._send()

@@ -38,7 +38,7 @@ def is_unread(stream: IO[str] | None) -> bool:
         poll = select.poll()
         poll.register(stream.fileno(), 0)
         return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
-    except (OSError, ValueError):  # it has no descriptor, such as a StringIO, or is closed
+    except (OSError, ValueError, AttributeError):  # it has no descriptor, such as a StringIO, or is closed
         return False
 
 
@@ -51,14 +51,14 @@ def release_stderr() -> None:
     stream = sys.__stderr__
     if stream is None or stream.closed:
         return
-    try:
-        stream.flush()
-        if not is_unread(stream):
+    if not is_unread(stream):
+        try:
+            stream.flush()
             return
-    except BlockingIOError:  # somebody reads, only not fast enough
-        return
-    except OSError:
-        pass
+        except BlockingIOError:  # somebody reads, only not fast enough
+            return
+        except OSError:
+            pass
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         try:
@@ -86,7 +86,7 @@ class Output(io.FileIO):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._goners = _READER_GONE | {errno.EIO} if self.isatty() else _READER_GONE  # a closed terminal says EIO
+        self._gone = _READER_GONE | {errno.EIO} if self.isatty() else _READER_GONE  # a closed terminal says EIO
 
     def write(self, data: Any) -> int:
         """Write all of it, unless nobody reads any more; blocks while the reader takes its time."""
@@ -96,7 +96,7 @@ class Output(io.FileIO):
             try:
                 written = super().write(rest)
             except OSError as error:
-                if error.errno not in self._goners:
+                if error.errno not in self._gone:
                     raise
                 break
             if written is None:  # the descriptor does not block, which whoever shares it may have chosen

@@ -174,6 +174,46 @@ def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, ope
         upkeep.look()
 
 
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_checkpoint_that_fails_says_nothing_of_a_short_log(db, opened, monkeypatch):
+    """A full disk after another program's checkpoint is a full disk."""
+    conn, upkeep = opened
+    upkeep.look()
+    with closing(connect(db)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+    class Full:
+        """The connection, while nothing can be written to the database."""
+
+        def execute(self, sql):
+            if "wal_checkpoint" in sql:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return conn.execute(sql)
+
+    monkeypatch.setattr(upkeep, "_conn", Full())
+    upkeep.look()
+    monkeypatch.setattr(upkeep, "_conn", conn)
+    conn.execute("INSERT INTO t VALUES (8)")
+    upkeep.look()
+    assert rows(db) == [(7,), (8,)]
+
+
+def test_statistics_are_for_some_tables_only_where_there_are_thousands(db, opened):
+    """Each ANALYZE takes longer the more tables there are."""
+    conn, upkeep = opened
+    tables = [f"t{n:03}" for n in range(300)]
+    for table in tables:
+        conn.execute(f"CREATE TABLE {table} (n)")
+    asked = []
+    conn.set_trace_callback(asked.append)
+    upkeep.at_close(tables)
+    conn.set_trace_callback(None)
+
+    assert sum(sql.startswith("ANALYZE ") for sql in asked) == 200
+
+
 def test_a_run_whose_file_is_emptied_ends(db):
     """Within a moment, rather than with all of it done and the file empty."""
 

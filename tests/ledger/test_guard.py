@@ -596,3 +596,21 @@ def test_a_handler_may_speak_to_another_file_that_fails(db):
         on_error="collect",
     )
     assert (report.done, report.failed) == (2, 1)
+
+
+def test_a_name_of_the_ledgers_is_refused_after_a_rolled_back_change_too(db, read):
+    """A rollback gives the schema its old number back, which the next change makes the same again."""
+
+    def fn(item, ctx):
+        if item == 0:
+            ctx.execute("ALTER TABLE mine RENAME TO yours")
+            ctx.execute("INSERT INTO nowhere VALUES (1)")
+        else:
+            ctx.execute("ALTER TABLE mine RENAME TO pipeloom_mine")
+
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE mine (n)")
+    report = pipeloom.map(fn, range(2), db=db, name="n", workers=1, on_error="collect", progress=False)
+
+    assert report.failed == 2
+    assert read(db, "SELECT name FROM sqlite_master WHERE name LIKE '%mine' OR name = 'yours'") == [("mine",)]

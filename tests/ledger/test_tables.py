@@ -597,3 +597,33 @@ def test_a_table_that_comes_and_goes_by_the_same_words(db, read):
     assert (report.done, report.failed) == (3, 1), report.failures
     assert read(db, "SELECT * FROM t") == [(None, None, 3)]
     assert types(read, db, "s") == {}
+
+
+def test_a_temporary_table_that_was_in_the_way(db, read):
+    """Once it is dropped, rows go to the table behind it, which is made if it is missing."""
+
+    def fn(ctx):
+        ctx.execute("CREATE TEMP TABLE t (n)")
+        ctx.write("t", {"n": 1})
+        ctx.execute("DROP TABLE temp.t")
+        ctx.write("t", {"n": 2})
+
+    report = run(db, fn)
+
+    assert report.done == 1, reasons(report)
+    assert read(db, "SELECT n FROM t") == [(2,)]
+
+
+def test_tables_and_columns_of_one_output_are_one_whatever_their_case(db, read):
+    """As SQL has it; the first spelling stays."""
+
+    def fn(ctx):
+        ctx.write("T", {"X": 1})
+        ctx.write("t", {"x": 2, "Y": 3})
+        ctx.write("T", {"y": 4})
+
+    report = run(db, fn)
+
+    assert report.done == 1, reasons(report)
+    assert types(read, db, "t") == {"X": "INTEGER", "Y": "INTEGER"}
+    assert read(db, "SELECT x, y FROM t") == [(1, None), (2, 3), (None, 4)]

@@ -86,7 +86,10 @@ def main() -> NoReturn:
     except click.exceptions.Exit as stop:
         _exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        try:
+            error.show()
+        except OSError:
+            pass  # it cannot be written; the exit code still tells
         _exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
         _interrupted(error.__cause__ if isinstance(error, click.Abort) else error)

@@ -21,6 +21,7 @@ logger = logging.getLogger("pipeloom")
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
 _LOOK_S: Final = 0.1
 _LENGTH: Final = 8 * 2**20
+_ANALYZED: Final = 200  # tables: each takes longer the more there are
 _LOG_HEADER: Final = 32
 _FRAME_HEADER: Final = 24
 _PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
@@ -128,10 +129,12 @@ class Upkeep:
         for _ in range(2):
             try:
                 busy, frames, _ = self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            except sqlite3.Error as error:  # frames that cannot be read
-                raise self._cut_off() from error
-            if busy:
-                self._length = before  # another program is at it right now: the next look decides
+            except sqlite3.Error as error:
+                if is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ:
+                    raise self._cut_off() from error  # frames that are not there
+                busy = 1
+            if busy:  # another program is at it right now, or the disk is full: the next look decides
+                self._length = before
                 return
             self._length = _look_closely(self._log)[1]
             if frames <= 0 or self._length >= _LOG_HEADER + frames * frame:
@@ -184,12 +187,12 @@ class Upkeep:
             )
 
     def at_close(self, tables: Iterable[str]) -> None:
-        """Refresh the planner's statistics for these tables, within bounds, and empty the log.
+        """Refresh the planner's statistics for these tables, up to 200 of them, within bounds; empty the log.
 
         Source: https://www.sqlite.org/lang_analyze.html (analysis_limit)
         """
         self._conn.execute("PRAGMA analysis_limit = 1000")
-        for table in sorted(tables):
+        for table in sorted(tables)[:_ANALYZED]:
             try:
                 self._conn.execute(f"ANALYZE {quoted(table)}")
             except (sqlite3.Error, ValueError) as error:  # users' SQL may have made a table of any name

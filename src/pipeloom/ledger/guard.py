@@ -24,6 +24,11 @@ _LEDGERS_NAMES: Final = (
     "ORDER BY name"
 )
 _ROWS: Final = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
+# Everything else may change the schema, or what a name means.
+_KEEPS_SCHEMA: Final = frozenset(
+    {*_ROWS, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+    | {sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
+)
 
 # action code → which of the two arguments names the table or object it changes.
 # Source: https://www.sqlite.org/c3ref/c_alter_table.html
@@ -108,6 +113,8 @@ class Guard:
     ) -> int:
         if not self._on:
             return sqlite3.SQLITE_OK
+        if action not in _KEEPS_SCHEMA or (action in _ROWS and first in _CATALOGUES):
+            self.schema_touched = True
         if action in (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT):
             return self._deny(f"{first}: the transaction is the writer's, it commits the batch as a whole")
         if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH):
@@ -118,11 +125,14 @@ class Guard:
             target = ((first, second)[_CHANGES[action]] or "").lower()
             if is_reserved(target) and target not in _CATALOGUES:
                 return self._deny(f"{clean(target, 60)} is the ledger's own: read it, but write to your own tables")
-            if action not in _ROWS:
-                self.schema_touched = True
-            elif first is not None and not is_reserved(first):
+            if action in _ROWS and first is not None and not is_reserved(first):
                 self.changed.add(first)
         return sqlite3.SQLITE_OK
+
+    def forget(self) -> None:
+        """Look at all names after users' next SQL: a rollback brings back an earlier schema, and its number."""
+        self._schema = None
+        self.schema_touched = True
 
     def _deny(self, reason: str) -> int:
         self._reason = reason

@@ -17,7 +17,7 @@ from pipeloom.db.transaction import Transaction
 from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.runs import RunLedger, RunSpec
-from pipeloom.ledger.tables import Output, Tables, UserTables
+from pipeloom.ledger.tables import StagedOutput, Tables, UserTables
 from pipeloom.ledger.tasks import NUMBER_LIMIT, Said, TaskTable, task_number
 from pipeloom.messages import (
     Handler,
@@ -94,6 +94,11 @@ class Ledger:
         self.run = RunLedger(self.conn, self._transaction, self.tasks, spec)
         return self.run
 
+    def forget_schema(self) -> None:
+        """Drop what is known of the schema: a rollback may have changed it back."""
+        self.tables.forget()
+        self.guard.forget()
+
     def apply(self, items: Iterable[Any], *, with_live: bool = True) -> Applied:
         """Write a batch: states first, then users' rows, statements and handlers in their order.
 
@@ -107,7 +112,7 @@ class Ledger:
         """
         applied = Applied()
         said: dict[int, Said] = {}
-        actions: list[tuple[Any, Output]] = []
+        actions: list[tuple[Any, StagedOutput]] = []
         for item in items:
             kind = type(item)
             if kind is MsgTaskProgress:  # by far the most frequent, and only the last one counts
@@ -126,7 +131,7 @@ class Ledger:
                     item.fenced = True
                 applied.finished.append(item)
                 if item.staged and item.status == "done":
-                    output = Output(item.staged)
+                    output = StagedOutput(item.staged)
                     actions.extend((action, output) for action in item.staged)
             elif kind is Checkpoint:
                 # By its place in the channel, not by the status of the moment; and as at first sight, however often
@@ -137,14 +142,14 @@ class Ledger:
                     applied.refused.append((item, AttemptOverError("the task has ended: this is not stored")))
                     continue
                 applied.checkpoints.append(item)
-                output = Output(item.staged)
+                output = StagedOutput(item.staged)
                 actions.extend((action, output) for action in item.staged)
             else:
                 message = item.message if kind is Spoken else item
                 if isinstance(message, _STATUS_MESSAGES) and type(message) not in self._handlers:
                     said = self._hear(message, said, applied)
                 else:
-                    actions.append((message, Output((message,))))
+                    actions.append((message, StagedOutput((message,))))
         if self.run is not None and with_live:
             applied.live = self.run.live()
         if applied.checkpoints:
@@ -211,7 +216,7 @@ class Ledger:
 
     # --- users' rows, statements and messages ---
 
-    def _act(self, actions: Sequence[tuple[Any, Output]]) -> None:
+    def _act(self, actions: Sequence[tuple[Any, StagedOutput]]) -> None:
         """Do what users asked for, in order; messages of one type that follow each other go to one handler call.
 
         Args:
@@ -234,7 +239,7 @@ class Ledger:
                 self._execute(Statement(action.sql, adapt_params(action.params)))
             elif kind is MsgWriteRows:
                 block = block_from(action)
-                self.tables.add(block, Output((block,)))
+                self.tables.add(block, StagedOutput((block,)))
             elif kind in self._handlers:
                 together.append(action)
             else:

@@ -27,7 +27,7 @@ _ORDER_MATTERS: Final = (
 _VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
 
 
-class Output:
+class StagedOutput:
     """Everything that one task stages until its end or a checkpoint: a missing table is made to hold all of it.
 
     Args:
@@ -41,7 +41,7 @@ class Output:
         self._blocks: dict[str, list[Block]] | None = None
 
     def blocks(self, table: str) -> Sequence[Block]:
-        """Return the blocks with rows for a table; looks through all parts once, whatever is asked how often."""
+        """Return the blocks with rows for a table. The first call goes through all parts, later ones do not."""
         if self._blocks is None:
             self._blocks = {}
             for part in self._parts:
@@ -89,7 +89,7 @@ class UserTables:
         self._pending.clear()
         self._strict_order = None
 
-    def add(self, block: Block, output: Output) -> None:
+    def add(self, block: Block, output: StagedOutput) -> None:
         """Put a block in line; blocks of one shape join one statement.
 
         Args:
@@ -155,7 +155,7 @@ class UserTables:
         found = self._conn.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
         return {ascii_lower(row[1]): row[5] for row in found} or None
 
-    def _prepare(self, shape: Shape, output: Output) -> None:
+    def _prepare(self, shape: Shape, output: StagedOutput) -> None:
         table = shape.table
         existing = self._columns(table)
         if existing is None:
@@ -238,11 +238,11 @@ def _insert_sql(shape: Shape, count: int) -> str:
 
 def _inferred(blocks: Sequence[Block]) -> dict[str, str]:
     """Return a type for each column of a task's whole output: one SQL type, or none when values are mixed."""
-    kinds: dict[str, set[type]] = {}
+    kinds: dict[str, tuple[str, set[type]]] = {}
     for block in blocks:
         for name, values in zip(block.shape.columns, zip(*block.rows, strict=True), strict=True):
-            kinds.setdefault(name, set()).update(map(type, values))
-    return {name: _column_type(found - {type(None)}) for name, found in kinds.items()}
+            kinds.setdefault(ascii_lower(name), (name, set()))[1].update(map(type, values))
+    return {name: _column_type(found - {type(None)}) for name, found in kinds.values()}
 
 
 def _column_type(kinds: set[type]) -> str:
