@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def signals() -> Iterator[None]:
-    """Heard by every program that a test starts."""
+def no_signal_is_ignored() -> Iterator[None]:
+    """Every program that a test starts hears what it is sent."""
     with hearing():
         yield
 
