@@ -43,7 +43,7 @@ def settle() -> None:
             del os.environ[name]
     os.environ["LANG"] = "C.UTF-8"
     # Hundreds of programs that each compile the whole library are slow. `make` says the same.
-    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".venv" / "pycache"))
+    os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".venv" / "pycache")
 
 
 def keep_inside() -> None:
