@@ -49,11 +49,12 @@ is_wanted() { [ -z "${PYTHON:-}" ] || [ "$kind" = "$(cat .venv/kind)" ]; }
 is_current() { [ -e ".venv/$1" ] && [ ! pyproject.toml -nt ".venv/$1" ] && [ ! constraints.txt -nt ".venv/$1" ]; }
 
 # The outer pip installs into .venv, since Debian ships a python3 whose venv cannot bring its own.
-# --no-cache-dir: nothing is left outside the checkout.
 install() {
-    "$(cat .venv/program)" -m pip --python .venv/bin/python --disable-pip-version-check install --quiet \
-        --no-cache-dir --constraint constraints.txt "$@" || failed
+    "$(cat .venv/program)" -m pip --python .venv/bin/python install --quiet --constraint constraints.txt "$@" || failed
 }
+
+# Nothing is left outside the checkout, not even by the pip that pip starts for a build: that one knows no options.
+export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 failed() { # without a network, say: what was there before is as it was
     rm .venv/unfinished
