@@ -4,6 +4,10 @@ BIN := .venv/bin
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 # With it, and no cache anywhere, every program that a test or benchmark starts would compile the whole library.
 unexport PYTHONDONTWRITEBYTECODE
+# In a locale without letters Python cannot read where an editable package lies, if its path has any but ASCII.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+export LC_ALL := C.UTF-8
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check outputs faults bench screenshots fix setup clean
