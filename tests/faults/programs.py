@@ -214,10 +214,13 @@ def doing(db: str, acks: str, what: str) -> pipeloom.RunReport:
 
 
 def in_a_thread(db: str, acks: str, count: int, dies: bool = False) -> None:
-    """A run in a thread of its own; the main thread waits, or dies."""
+    """A run in a thread of its own; the main thread waits, or dies once the run is under way."""
     thread = threading.Thread(target=load, args=(db, acks, count), kwargs={"pause_s": 0.01})
     thread.start()
     if dies:
+        # Since 3.12 no thread can be started any more once the main thread has ended.
+        while thread.is_alive() and not (os.path.exists(acks) and os.path.getsize(acks)):
+            time.sleep(0.001)
         raise RuntimeError("the main thread dies")
     thread.join()
 
