@@ -323,13 +323,13 @@ def test_a_lock_that_forbids_reading_is_waited_for_too(db, caplog):
                 ctx.query("SELECT COUNT(*) FROM theirs")
 
         with ThreadPoolExecutor(1) as pool:
-            run = pool.submit(
-                run_pipeline, iter(range(2000)), db, worker_fn=worker, wal=False, workers=4, key=str, name="n"
-            )
+            options = {"wal": False, "durability": "off", "workers": 4, "key": str, "name": "n"}
+            run = pool.submit(run_pipeline, iter(range(2000)), db, worker_fn=worker, **options)
             assert locked.wait(30)
             deadline = monotonic() + 30
             while "is locked by another process" not in caplog.text and monotonic() < deadline:
                 assert not run.done()
+                threading.Event().wait(0.01)
             other.execute("COMMIT")
             assert run.result(60).done == 2000
 
