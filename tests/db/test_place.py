@@ -51,6 +51,14 @@ def test_the_longest_mount_point_wins(path, point, kind, is_network):
     assert mount.is_network is is_network
 
 
+@pytest.mark.parametrize("char", ["\u2028", "\x85", "\x1c"])
+def test_a_mount_point_may_hold_what_python_calls_a_line_break(char):
+    """The kernel escapes the newline alone."""
+    line = f"36 27 0:46 / /mnt/far{char}away rw - cifs //server/share rw\n"
+
+    assert mounted(MOUNTS + line, f"/mnt/far{char}away/out.db") == (f"/mnt/far{char}away", "cifs")
+
+
 def test_a_root_over_the_network_is_the_machines_own():
     """A sandbox or a diskless machine: nobody else has it mounted as its root."""
     assert not Mount("/", "9p").is_network

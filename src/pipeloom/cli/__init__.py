@@ -81,6 +81,13 @@ def main() -> NoReturn:
     """Run the command line and exit with its code."""
     outlive_readers()
     try:
+        _run()
+    except KeyboardInterrupt:  # one more, while the one before was being dealt with
+        _leave_at_once(EXIT_INTERRUPTED)
+
+
+def _run() -> NoReturn:
+    try:
         code = cli.main(prog_name="pipeloom", standalone_mode=False)
         _exit(code if isinstance(code, int) else EXIT_OK)
     except click.exceptions.Exit as stop:

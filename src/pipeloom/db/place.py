@@ -125,7 +125,7 @@ def is_read_only(directory: Path) -> bool:
 def mount_of(path: Path) -> Mount | None:
     """Return the mount that a path is on; ``None`` where the system does not say (it does on Linux)."""
     try:
-        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return mounted(file.read(), os.path.realpath(path))
     except OSError:
         return None
@@ -137,7 +137,7 @@ def mounted(mountinfo: str, real_path: str) -> Mount | None:
     Source: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
     """
     best: Mount | None = None
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):  # no other line break is one there
         before, separator, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")[0]
         if not separator or len(fields) < 5 or not kind:
