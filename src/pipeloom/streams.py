@@ -30,7 +30,7 @@ def is_unread(stream: IO[str] | None) -> bool:
 
     Source: https://man7.org/linux/man-pages/man2/poll.2.html (POLLERR: the read end of the pipe has been closed)
     """
-    if stream is None:
+    if stream is None or getattr(getattr(stream, "buffer", None), "is_unread", False):
         return True
     if not hasattr(select, "poll"):  # Windows: the next write tells
         return False
@@ -60,14 +60,18 @@ def release_stderr() -> None:
         except OSError:
             pass
     try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, stream.fileno())
-        finally:
-            os.close(null)
+        _lead_nowhere(stream.fileno())
         stream.flush()
     except (OSError, ValueError):
         pass  # no descriptor left: the next run, or the exit, tries again
+
+
+def _lead_nowhere(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, descriptor)
+    finally:
+        os.close(null)
 
 
 def same_terminal(one: Any, other: Any) -> bool:
@@ -78,32 +82,49 @@ def same_terminal(one: Any, other: Any) -> bool:
         return False
 
 
-class Output(io.FileIO):
-    """A descriptor whose reader may leave: what comes afterwards is dropped.
+class Output(io.BufferedWriter):
+    """A descriptor of this process whose reader may leave: what comes afterwards goes to the null device.
 
-    A full disk or a broken one still raises: then what was asked for is not there.
+    A full disk or a broken one still raises: then what was asked for is not there. The raw stream is Python's own:
+    one in Python could be interrupted after a write and before it has said so, and would repeat it.
+
+    Args:
+        descriptor: Where to write; stays open.
+        at_once: Keep nothing back.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor, "w", closefd=False)
-        self._gone = _READER_GONE | {errno.EIO} if self.isatty() else _READER_GONE  # a closed terminal says EIO
+    def __init__(self, descriptor: int, *, at_once: bool = False) -> None:
+        super().__init__(io.FileIO(descriptor, "w", closefd=False))
+        self._at_once = at_once
+        self._departure = (
+            _READER_GONE | {errno.EIO} if self.isatty() else _READER_GONE
+        )  # a closed terminal says EIO
+        self.is_unread = False
 
     def write(self, data: Any) -> int:
-        """Write all of it, unless nobody reads any more; blocks while the reader takes its time."""
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        while rest:
-            try:
-                written = super().write(rest)
-            except OSError as error:
-                if error.errno not in self._gone:
-                    raise
-                break
-            if written is None:  # the descriptor does not block, which whoever shares it may have chosen
-                select.select([], [self], [])
-            else:
-                rest = rest[written:]
-        return size
+        """Write, or keep for the next ``flush``; blocks while the reader takes its time."""
+        try:
+            written = super().write(data)
+            if self._at_once:
+                super().flush()
+        except OSError as error:
+            self._let_go(error)
+            return memoryview(data).nbytes
+        return written
+
+    def flush(self) -> None:
+        """Write what was kept; blocks while the reader takes its time."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._let_go(error)
+
+    def _let_go(self, error: OSError) -> None:
+        if error.errno not in self._departure:
+            raise error
+        _lead_nowhere(self.fileno())
+        self.is_unread = True
+        super().flush()
 
 
 def outlive_readers() -> None:
@@ -126,9 +147,8 @@ def _outliving(stream: io.TextIOWrapper) -> io.TextIOWrapper:
         stream.reconfigure(errors="backslashreplace")
         return stream
     stream.flush()
-    output = Output(raw.fileno())
     return io.TextIOWrapper(
-        output if stream.write_through else io.BufferedWriter(output),
+        Output(raw.fileno(), at_once=stream.write_through),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,
