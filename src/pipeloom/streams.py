@@ -96,9 +96,8 @@ class Output(io.BufferedWriter):
     def __init__(self, descriptor: int, *, at_once: bool = False) -> None:
         super().__init__(io.FileIO(descriptor, "w", closefd=False))
         self._at_once = at_once
-        self._departure = (
-            _READER_GONE | {errno.EIO} if self.isatty() else _READER_GONE
-        )  # a closed terminal says EIO
+        # A terminal that was closed says EIO; a disk says so when it is broken.
+        self._departure = _READER_GONE | ({errno.EIO} if self.isatty() else frozenset())
         self.is_unread = False
 
     def write(self, data: Any) -> int:
