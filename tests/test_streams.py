@@ -55,18 +55,20 @@ def test_output_says_when_the_disk_is_full():
     """What was asked for is not there: that is not the reader's doing."""
     if not os.path.exists("/dev/full"):
         pytest.skip("no device that is full")
-    full = os.open("/dev/full", os.O_WRONLY)
+    full, null = os.open("/dev/full", os.O_WRONLY), os.open(os.devnull, os.O_WRONLY)
+    outputs = [Output(full, at_once=True), Output(full)]
     try:
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            Output(full, at_once=True).write(b"x")
-        output = Output(full)
-        output.write(b"x")
+            outputs[0].write(b"x")
+        outputs[1].write(b"x")
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            output.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), full)  # so that it can be closed
-        output.close()
+            outputs[1].flush()
     finally:
+        os.dup2(null, full)  # so that they can be closed
+        for output in outputs:
+            output.close()
         os.close(full)
+        os.close(null)
 
 
 def test_output_of_a_terminal_that_was_closed():
