@@ -20,7 +20,7 @@ import select
 import sys
 from typing import IO, Any, Final
 
-__all__ = ["Output", "is_unread", "outlive_readers", "release_stderr", "same_terminal"]
+__all__ = ["Output", "is_unread", "lead_nowhere", "outlive_readers", "release_stderr", "same_terminal"]
 
 _READER_GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET})
 
@@ -60,13 +60,18 @@ def release_stderr() -> None:
         except OSError:
             pass
     try:
-        _lead_nowhere(stream.fileno())
+        lead_nowhere(stream.fileno())
         stream.flush()
     except (OSError, ValueError):
         pass  # no descriptor left: the next run, or the exit, tries again
 
 
-def _lead_nowhere(descriptor: int) -> None:
+def lead_nowhere(descriptor: int) -> None:
+    """Connect a descriptor to the null device, for good.
+
+    Raises:
+        OSError: There is no descriptor left to do so.
+    """
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, descriptor)
@@ -121,7 +126,7 @@ class Output(io.BufferedWriter):
     def _let_go(self, error: OSError) -> None:
         if error.errno not in self._departure:
             raise error
-        _lead_nowhere(self.fileno())
+        lead_nowhere(self.fileno())
         self.is_unread = True
         super().flush()
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from pipeloom import __version__
-from pipeloom.streams import outlive_readers
+from pipeloom.streams import lead_nowhere, outlive_readers
 
 __all__ = ["main"]
 
@@ -150,7 +150,7 @@ def _exit(code: int) -> NoReturn:
         try:
             stream.flush()
         except (OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            lead_nowhere(stream.fileno())
     sys.exit(code)
 
 

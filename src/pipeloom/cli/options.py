@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+
+from pipeloom.streams import lead_nowhere
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,4 +94,4 @@ def say(what: Any) -> None:
         Console(file=sys.stdout).print(what, soft_wrap=isinstance(what, str), markup=False)
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lead_nowhere(sys.stdout.fileno())
