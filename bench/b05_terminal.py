@@ -19,7 +19,7 @@ import pipeloom
 def noop(_item):
     return None
 pipeloom.map, pipeloom.console            # what is imported is not what is measured
-import pipeloom.screen
+import pipeloom.show.screen
 began = time.perf_counter()
 pipeloom.map(noop, range(int(sys.argv[1])), db=sys.argv[2], name="b5", workers=4)
 print("seconds", time.perf_counter() - began)

@@ -58,15 +58,15 @@ def _open_connections() -> list[sqlite3.Connection]:
 # Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
 SLOW = ("browser", "cli", "contract", "distribution", "doctor", "examples", "faults", "web")
 SLOW_TOO = (
+    "engine/test_run.py",
+    "engine/test_time_limits.py",
+    "show/test_screen.py",
+    "show/test_streams.py",
     "test_bench.py",
-    "test_commits.py",
     "test_datasette.py",
     "test_docs.py",
-    "test_run.py",
-    "test_screen.py",
     "test_setup.py",
-    "test_streams.py",
-    "test_timeout.py",
+    "writer/test_commits.py",
 )
 
 
@@ -74,7 +74,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them slow."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] in SLOW + SLOW_TOO:
+        path = item.path.relative_to(here)
+        if path.parts[0] in SLOW or path.as_posix() in SLOW_TOO:
             item.add_marker(pytest.mark.slow)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeloom import errors
+from pipeloom.engine.report import Failure, RunReport
 from pipeloom.errors import (
     AttemptOverError,
     ChannelClosedError,
@@ -28,7 +29,6 @@ from pipeloom.errors import (
     TaskTooLargeError,
     WriterBrokenError,
 )
-from pipeloom.report import Failure, RunReport
 
 REPORT = RunReport(
     run_id=7,

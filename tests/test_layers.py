@@ -18,18 +18,18 @@ PACKAGE = Path(pipeloom.__file__).parent
 
 # Layers of the architecture. A package stands for all of its modules. The package root is free: it only names.
 LAYERS = {
-    0: {"messages", "errors", "text", "clock", "pace", "retry", "streams"},
-    1: {"attempt", "keys", "values", "rows", "channel", "db", "rlog", "progress", "screen"},
-    2: {"ledger", "port", "context", "logs"},
-    3: {"commits", "writer"},
-    4: {"executors"},
-    5: {"arguments", "feed", "waiting", "work", "signals", "report", "run", "engine"},
-    6: {"doctor", "history", "page", "pictures"},
-    7: {"cli", "web", "examples", "demo", "__main__"},
+    0: {"data", "errors", "messages", "retry"},
+    1: {"db"},
+    2: {"ledger", "history"},
+    3: {"show", "rlog", "progress"},
+    4: {"writer", "worker"},
+    5: {"executors"},
+    6: {"engine"},
+    7: {"cli", "doctor", "web", "examples", "demo", "__main__"},
 }
 LAYER_OF = {room: number for number, rooms in LAYERS.items() for room in rooms}
 ROOT = "pipeloom"
-MAY_LOAD_RICH = {"cli", "screen", "progress", "rlog"}
+MAY_LOAD_RICH = {"cli", "show", "progress", "rlog"}
 NOT_AT_IMPORT = ("rich", "click", "msgspec", "sqlite3")
 
 
@@ -177,24 +177,24 @@ def test_every_public_name_resolves_late():
 # --- the reader itself: a test that cannot fail would hold nothing ---
 
 UP = [
-    ("channel.py", "from pipeloom.writer import Request"),
-    ("channel.py", "import pipeloom.writer"),
-    ("channel.py", "from pipeloom import writer"),
-    ("channel.py", "from . import writer"),
-    ("channel.py", "from .writer import Request"),
+    ("history.py", "from pipeloom.writer import Request"),
+    ("history.py", "import pipeloom.writer"),
+    ("history.py", "from pipeloom import writer"),
+    ("history.py", "from . import writer"),
+    ("history.py", "from .writer import Request"),
     ("db/schema.py", "from ..writer import Request"),
-    ("channel.py", "def late():\n    from pipeloom.writer import Request"),
-    ("channel.py", "try:\n    import pipeloom.writer\nexcept ImportError:\n    pass"),
-    ("channel.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import pipeloom.writer"),
-    ("text.py", "from pipeloom.db import connect"),
+    ("history.py", "def late():\n    from pipeloom.writer import Request"),
+    ("history.py", "try:\n    import pipeloom.writer\nexcept ImportError:\n    pass"),
+    ("history.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import pipeloom.writer"),
+    ("errors.py", "from pipeloom.db import connect"),
 ]
 NOT_UP = [
-    ("channel.py", "if TYPE_CHECKING:\n    from pipeloom.writer import Request"),
-    ("channel.py", "import typing\nif typing.TYPE_CHECKING:\n    from pipeloom.writer import Request"),
-    ("channel.py", "from pipeloom.text import clean"),
-    ("channel.py", "from pipeloom.db import connect"),
-    ("channel.py", "import queue"),
-    ("channel.py", "from pipeloom import __version__"),
+    ("history.py", "if TYPE_CHECKING:\n    from pipeloom.writer import Request"),
+    ("history.py", "import typing\nif typing.TYPE_CHECKING:\n    from pipeloom.writer import Request"),
+    ("history.py", "from pipeloom.text import clean"),
+    ("history.py", "from pipeloom.db import connect"),
+    ("history.py", "import queue"),
+    ("history.py", "from pipeloom import __version__"),
 ]
 
 
@@ -202,7 +202,7 @@ def test_the_reader_sees_every_arrow_up_and_no_other(tmp_path):
     """In every way in which Python can write one; what is for types only, or points down or sideways, is none."""
     seen = {}
     for importer, line in UP + NOT_UP:
-        for name in ("__init__.py", "channel.py", "writer.py", "text.py", "db/__init__.py", "db/schema.py"):
+        for name in ("__init__.py", "history.py", "writer.py", "errors.py", "db/__init__.py", "db/schema.py"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(line if name == importer else "")
         seen[importer, line] = len(arrows_up(imports_of(tmp_path)[1]))
@@ -213,7 +213,7 @@ def test_the_reader_sees_every_arrow_up_and_no_other(tmp_path):
 def test_the_reader_sees_a_cycle(tmp_path):
     """Two modules of one layer that need each other, also when one of them hides it in a function."""
     (tmp_path / "__init__.py").write_text("")
-    (tmp_path / "keys.py").write_text("import pipeloom.rows")
-    (tmp_path / "rows.py").write_text("def late():\n    import pipeloom.keys")
+    (tmp_path / "retry.py").write_text("import pipeloom.messages")
+    (tmp_path / "messages.py").write_text("def late():\n    import pipeloom.retry")
 
-    assert set(cycle(*imports_of(tmp_path)) or ()) == {"pipeloom.keys", "pipeloom.rows"}
+    assert set(cycle(*imports_of(tmp_path)) or ()) == {"pipeloom.retry", "pipeloom.messages"}

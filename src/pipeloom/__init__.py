@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pipeloom.channel import Channel
-    from pipeloom.context import TaskContext, current_task
     from pipeloom.demo import TaskDef
-    from pipeloom.engine import map, run_pipeline  # noqa: A004 - the field's own word
+    from pipeloom.engine.api import map, run_pipeline  # noqa: A004 - the field's own word
+    from pipeloom.engine.report import Failure, RunReport
     from pipeloom.errors import (
         AttemptOverError,
         ChannelClosedError,
@@ -38,10 +37,11 @@ if TYPE_CHECKING:
         MsgWriteRows,
     )
     from pipeloom.progress import make_overall_progress, make_task_progress, preregister_task_bars
-    from pipeloom.report import Failure, RunReport
     from pipeloom.retry import Retry
     from pipeloom.rlog import console, logger, setup_logging
-    from pipeloom.writer import SQLiteWriter
+    from pipeloom.worker.context import TaskContext, current_task
+    from pipeloom.writer.channel import Channel
+    from pipeloom.writer.thread import SQLiteWriter
 
 __all__ = [
     "SENTINEL",
@@ -89,17 +89,16 @@ __all__ = [
 # Where each name comes from. Names resolve when first used: `import pipeloom` happens in every worker and at
 # every prompt, and Rich alone takes 80 ms.
 _HOME = {
-    "channel": ("Channel",),
-    "context": ("TaskContext", "current_task"),
+    "worker.context": ("TaskContext", "current_task"),
     "demo": ("TaskDef",),
     "engine": ("map", "run_pipeline"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "messages": ("SENTINEL", *(name for name in __all__ if name.startswith("Msg"))),
     "progress": ("make_overall_progress", "make_task_progress", "preregister_task_bars"),
-    "report": ("Failure", "RunReport"),
+    "engine.report": ("Failure", "RunReport"),
     "retry": ("Retry",),
     "rlog": ("console", "logger", "setup_logging"),
-    "writer": ("SQLiteWriter",),
+    "writer": ("Channel", "SQLiteWriter"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

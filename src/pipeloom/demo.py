@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pipeloom.clock import utc_now
+from pipeloom.data.clock import utc_now
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 
 __all__ = ["DemoTask", "TaskDef", "demo_worker"]

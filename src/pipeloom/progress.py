@@ -19,9 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeloom.data.text import clean
 from pipeloom.rlog import console
-from pipeloom.streams import same_terminal
-from pipeloom.text import clean
+from pipeloom.show.streams import same_terminal
 
 if TYPE_CHECKING:
     from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted

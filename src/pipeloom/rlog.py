@@ -22,9 +22,9 @@ from rich.logging import RichHandler
 from rich.segment import Segment, Segments
 from rich.text import Text
 
+from pipeloom.data.text import clean, clean_block
 from pipeloom.errors import StorageError
-from pipeloom.streams import release_stderr, same_terminal
-from pipeloom.text import clean, clean_block
+from pipeloom.show.streams import release_stderr, same_terminal
 
 __all__ = ["console", "logger", "setup_logging"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeloom.clock import utc_now
+from pipeloom.data.clock import utc_now
 from pipeloom.history.tasks import Question
 
 from .conftest import AT

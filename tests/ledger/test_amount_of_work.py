@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from pipeloom import SQLiteWriter
-from pipeloom.attempt import Attempt
-from pipeloom.rows import Statement, block_of
+from pipeloom.data.rows import Statement, block_of
+from pipeloom.ledger.attempt import Attempt
 
 
 class Looked(list):

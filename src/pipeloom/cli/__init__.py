@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from pipeloom import __version__
-from pipeloom.streams import lead_nowhere, outlive_readers
+from pipeloom.show.streams import lead_nowhere, outlive_readers
 
 __all__ = ["main"]
 
@@ -136,7 +136,7 @@ def _wants_traceback() -> bool:
 
 
 def _complain(what: Any) -> None:
-    from pipeloom.text import clean_block
+    from pipeloom.data.text import clean_block
 
     try:
         click.echo(f"pipeloom: {clean_block(str(what))}", err=True)

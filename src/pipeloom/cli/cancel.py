@@ -36,9 +36,9 @@ def command(db: Path, drain: bool, timeout: float, no_wait: bool, verbose: int) 
     Exits with 0 when the run has ended (or, with --no-wait, was asked), 1 when none is going on or it has not ended
     in time, 3 when it cannot be asked.
     """
+    from pipeloom.data.text import clean
     from pipeloom.db.cancel import request_cancel
     from pipeloom.history import History
-    from pipeloom.text import clean
 
     with History(db) as history:
         run = _going_on(history)

@@ -71,7 +71,7 @@ def _as_table(db: Path, found: Sequence[Finding]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from pipeloom.text import clean
+    from pipeloom.data.text import clean
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)

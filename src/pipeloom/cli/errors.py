@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeloom.cli import shown
+from pipeloom.cli import formatting
 from pipeloom.cli.options import MOST, db_option, json_option, limit_option, run_option, verbose_option
-from pipeloom.text import clean, clean_block
+from pipeloom.data.text import clean, clean_block
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -38,28 +38,28 @@ def command(
     from pipeloom.history import History
 
     with History(db) as history:
-        shown.check_run(history, run_id)
+        formatting.check_run(history, run_id)
         if not as_document:
             _warn_of_many(history)
         groups = history.error_groups(run_id, limit=MOST)
         commands = [run.command for number in _runs_of(groups) if (run := history.run(number)) is not None]
         done = history.counts(run_id).get("done", 0) if not groups else 0
     total = sum(group.count for group in groups)
-    words, is_command = shown.again(commands)
+    words, is_command = formatting.again(commands)
     if as_document:
-        shown.tell(
+        formatting.tell(
             {
                 "failures": total,
                 "kinds": len(groups),
-                "groups": [shown.as_json(group) for group in groups[:limit]],
+                "groups": [formatting.as_json(group) for group in groups[:limit]],
                 "again": words if is_command and groups else None,
             }
         )
     elif not groups:
         where = "" if run_id is None else f" in run {run_id}"
-        shown.draw(f"no failures{where} ({done:,} done)")
+        formatting.draw(f"no failures{where} ({done:,} done)")
     else:
-        shown.draw(*_page(groups, limit, total, run_id, db, words))
+        formatting.draw(*_page(groups, limit, total, run_id, db, words))
 
 
 def _warn_of_many(history: History) -> None:
@@ -88,7 +88,7 @@ def _page(
         yield f"\n… and {kinds}, {_tasks(sum(group.count for group in left))}: -n {len(groups)}"
     yield ""
     if groups[:limit]:
-        yield Text(f"all about one of them: {shown.typed('show', db, groups[0].example.id)}", style="dim")
+        yield Text(f"all about one of them: {formatting.typed('show', db, groups[0].example.id)}", style="dim")
     yield f"to run them again: {words}"
 
 
@@ -104,13 +104,13 @@ def _group(group: ErrorGroup) -> Text:
     text = Text("\n")
     text.append(f"{group.count:,} \N{MULTIPLICATION SIGN} ", style="bold")
     if group.status != "error":
-        text.append(f"{clean(group.status, 40)}: ", style=shown.style_of(group.status))
+        text.append(f"{clean(group.status, 40)}: ", style=formatting.style_of(group.status))
     if group.exception:
-        text.append(clean(group.exception, 80), style=shown.style_of(group.status))
+        text.append(clean(group.exception, 80), style=formatting.style_of(group.status))
         text.append(": " if group.message else "")
     text.append(clean(group.message, 300))
     example = group.example
-    facts = [shown.span(group.first_at, group.last_at)]
+    facts = [formatting.span(group.first_at, group.last_at)]
     if group.where:
         facts.insert(0, clean(group.where, 160))
     if any(facts):

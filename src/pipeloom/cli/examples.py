@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipeloom.cli.options import say, verbose_option, workers_option
-from pipeloom.text import clean
+from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
     from rich.table import Table

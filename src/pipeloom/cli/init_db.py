@@ -15,9 +15,9 @@ from pipeloom.cli.options import db_option, say, verbose_option
 @verbose_option
 def command(db: Path, verbose: int) -> None:  # noqa: ARG001 - read by main()
     """Create a database with an empty ledger; an existing one keeps its tables and rows."""
+    from pipeloom.data.text import clean
     from pipeloom.db import SCHEMA_VERSION, Ownership, check_schema, connect, init_schema
     from pipeloom.db.connection import check_place
-    from pipeloom.text import clean
 
     check_place(db)
     with Ownership(db), closing(connect(db, inspect=check_schema)) as conn:

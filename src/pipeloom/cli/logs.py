@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeloom.cli import shown
+from pipeloom.cli import formatting
 from pipeloom.cli.options import at_most, db_option, json_option, verbose_option
+from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
-from pipeloom.streams import is_unread
-from pipeloom.text import clean
+from pipeloom.show.streams import is_unread
 
 if TYPE_CHECKING:
     from pipeloom.history import History, LogRow, TaskRow
@@ -56,16 +56,16 @@ def command(
     from pipeloom.history import History
 
     with History(db) as history:
-        found = shown.one_task(history, task, as_document=as_document)
+        found = formatting.one_task(history, task, as_document=as_document)
         records = history.logs(found.id, limit=lines, newest=True)
         if follow:
             _follow(history, found, records, as_lines=as_document)
         elif as_document:
-            shown.tell({"logs": [shown.as_json(record) for record in records]})
+            formatting.tell({"logs": [formatting.as_json(record) for record in records]})
         elif records:
-            shown.draw(*map(shown.log_line, records))
+            formatting.draw(*map(formatting.log_line, records))
         else:
-            shown.draw(f"task {found.id} ({clean(found.name, 80)}) has logged nothing")
+            formatting.draw(f"task {found.id} ({clean(found.name, 80)}) has logged nothing")
 
 
 def _follow(history: History, task: TaskRow, records: Sequence[LogRow], *, as_lines: bool) -> None:
@@ -95,6 +95,6 @@ def _follow(history: History, task: TaskRow, records: Sequence[LogRow], *, as_li
 def _print(records: Sequence[LogRow], *, as_lines: bool) -> None:
     if as_lines:
         for record in records:
-            click.echo(json.dumps(shown.as_json(record)))
+            click.echo(json.dumps(formatting.as_json(record)))
     elif records:
-        shown.draw(*map(shown.log_line, records))
+        formatting.draw(*map(formatting.log_line, records))

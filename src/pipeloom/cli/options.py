@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from pipeloom.streams import lead_nowhere
+from pipeloom.show.streams import lead_nowhere
 
 F = TypeVar("F", bound=Callable[..., Any])
 

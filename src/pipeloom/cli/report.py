@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipeloom.cli import shown
+from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, run_option, say, verbose_option
-from pipeloom.text import clean
+from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, History, RunFigures, RunRow
@@ -44,9 +44,9 @@ def command(db: Path, run_id: int | None, output: Path | None, as_document: bool
     The file needs no network and runs no script. It tells the names of tasks, messages and tracebacks of failures,
     and the machine's name.
     """
-    from pipeloom.clock import utc_now
+    from pipeloom.data.clock import utc_now
     from pipeloom.history import History
-    from pipeloom.page import run_page
+    from pipeloom.show.report_page import run_page
 
     to_stdout = output is not None and str(output) == "-"
     if as_document and output is not None and not to_stdout:
@@ -58,7 +58,7 @@ def command(db: Path, run_id: int | None, output: Path | None, as_document: bool
         figures = history.figures(run)
         groups = history.error_groups(run.run_id, limit=_GROUPS + 1)
     if as_document:
-        shown.tell(_document(run, figures, groups))
+        formatting.tell(_document(run, figures, groups))
         return
     page = run_page(
         run,
@@ -79,18 +79,18 @@ def command(db: Path, run_id: int | None, output: Path | None, as_document: bool
 
 
 def _run(history: History, run_id: int | None) -> RunRow:
-    shown.check_run(history, run_id)
+    formatting.check_run(history, run_id)
     run = history.latest_run() if run_id is None else history.run(run_id)
     if run is None:
-        raise shown.NotThereError(f"{clean(history.path)}: no run in it yet, so there is nothing to report on")
+        raise formatting.NotThereError(f"{clean(history.path)}: no run in it yet, so there is nothing to report on")
     return run
 
 
 def _document(run: RunRow, figures: RunFigures, groups: list[ErrorGroup]) -> dict[str, Any]:
     return {
-        "run": shown.as_json(run),
-        "figures": shown.as_json(figures),
-        "failures": [shown.as_json(group) for group in groups[:_GROUPS]],
+        "run": formatting.as_json(run),
+        "figures": formatting.as_json(figures),
+        "failures": [formatting.as_json(group) for group in groups[:_GROUPS]],
         "more_failures": len(groups) > _GROUPS,
     }
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeloom.cli import shown
+from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, limit_option, verbose_option
-from pipeloom.text import clean
+from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
     from pipeloom.cli.grid import Grid
@@ -30,15 +30,15 @@ def command(db: Path, limit: int, as_document: bool, verbose: int) -> None:  # n
         runs = history.runs(limit)
         more = bool(runs) and bool(history.runs(1, before=runs[-1].run_id))
     if as_document:
-        shown.tell({"runs": [shown.as_json(run) for run in runs]})
+        formatting.tell({"runs": [formatting.as_json(run) for run in runs]})
         return
     if not runs:
-        shown.draw("no runs yet" if limit else "")
+        formatting.draw("no runs yet" if limit else "")
         return
-    lines = [shown.gone(run) for run in runs if run.is_unclosed]
+    lines = [formatting.gone(run) for run in runs if run.is_unclosed]
     if more:
-        lines.append(f"the latest {len(runs):,}; for more: {shown.typed('runs', db, '-n', len(runs) * 10)}")
-    shown.draw(_table(runs), "\n".join(lines) or None)
+        lines.append(f"the latest {len(runs):,}; for more: {formatting.typed('runs', db, '-n', len(runs) * 10)}")
+    formatting.draw(_table(runs), "\n".join(lines) or None)
 
 
 def _table(runs: Sequence[RunRow]) -> Grid:
@@ -51,12 +51,12 @@ def _table(runs: Sequence[RunRow]) -> Grid:
             (
                 str(run.run_id),
                 clean(run.pipeline or "", 60),
-                (clean(run.status, 20), shown.style_of(run.status)),
+                (clean(run.status, 20), formatting.style_of(run.status)),
                 f"{run.done:,}",
                 (f"{failed:,}", "red" if failed else "dim"),
                 (f"{run.skipped:,}", "" if run.skipped else "dim"),
-                shown.took(run.elapsed_s),
-                shown.when(run.started_at),
+                formatting.took(run.elapsed_s),
+                formatting.when(run.started_at),
             )
         )
     return Grid([">run", "~pipeline", "status", ">done", ">failed", ">skipped", ">time", "started"], rows)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeloom.cli import shown
+from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, verbose_option
-from pipeloom.text import clean, clean_block
+from pipeloom.data.text import clean, clean_block
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,29 +38,31 @@ def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # no
     from pipeloom.history import History
 
     with History(db) as history:
-        number = shown.one_task(history, task, as_document=as_document).id
+        number = formatting.one_task(history, task, as_document=as_document).id
         detail = history.task(number)
         if detail is None:
-            raise shown.NotThereError(f"{clean(db)}: task {number} has just been removed")
+            raise formatting.NotThereError(f"{clean(db)}: task {number} has just been removed")
         attempts = history.attempts(number)
         logs = history.logs(number, limit=1000 if as_document else _LOGS + 1, newest=True)
         rejected = history.rejected(100, number)
         run = history.run(detail.run_id) if detail.run_id is not None else None
         namesakes = [other for other in history.with_key(task) if other.id != number] if task == str(number) else []
     if as_document:
-        shown.tell(
+        formatting.tell(
             {
-                "task": shown.as_json(detail),
-                "attempts": [shown.as_json(row) for row in attempts],
-                "logs": [shown.as_json(row) for row in logs],
-                "rejected": [shown.as_json(row) for row in rejected],
+                "task": formatting.as_json(detail),
+                "attempts": [formatting.as_json(row) for row in attempts],
+                "logs": [formatting.as_json(row) for row in logs],
+                "rejected": [formatting.as_json(row) for row in rejected],
             }
         )
         return
-    shown.draw(*_page(detail, run, attempts, logs, rejected, db))
+    formatting.draw(*_page(detail, run, attempts, logs, rejected, db))
     if namesakes:
         also = ", ".join(f"task {other.id} has the key {clean(other.key, 80)}" for other in namesakes[:3])
-        shown.draw(f"\n{number} was taken as a number; {also}: {shown.typed('show', db, namesakes[0].id)}")
+        formatting.draw(
+            f"\n{number} was taken as a number; {also}: {formatting.typed('show', db, namesakes[0].id)}"
+        )
 
 
 def _page(
@@ -87,10 +89,10 @@ def _page(
         yield part(f"{len(attempts):,} tries", [])
         yield _tries(attempts[-_TRIES:])
     if logs:
-        hint = f"  (the last {_LOGS}; all: {shown.typed('logs', db, task.id)})" if len(logs) > _LOGS else ""
+        hint = f"  (the last {_LOGS}; all: {formatting.typed('logs', db, task.id)})" if len(logs) > _LOGS else ""
         yield Text(f"\nlogs{hint}", style="bold")
         for record in logs[-_LOGS:]:
-            yield shown.log_line(record)
+            yield formatting.log_line(record)
     if rejected:
         lines = [f"{clean(row.kind, 80)}: {clean(row.error, 300)}" for row in rejected]
         yield part("messages that could not be stored", lines, "red")
@@ -100,14 +102,16 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    facts: list[tuple[str, Text]] = [("status", Text(shown.state(task), style=shown.style_of(task.status)))]
+    facts: list[tuple[str, Text]] = [
+        ("status", Text(formatting.state(task), style=formatting.style_of(task.status)))
+    ]
     if task.started_at:
-        words = f"{shown.moment(task.started_at)}, {shown.when(task.started_at)}"
+        words = f"{formatting.moment(task.started_at)}, {formatting.when(task.started_at)}"
         facts.append(("started", Text(words)))
     if task.finished_at:
-        facts.append(("ended", Text(f"{shown.moment(task.finished_at)}, {shown.when(task.finished_at)}")))
+        facts.append(("ended", Text(f"{formatting.moment(task.finished_at)}, {formatting.when(task.finished_at)}")))
     if task.elapsed_s is not None:
-        facts.append(("time", Text(shown.took(task.elapsed_s))))
+        facts.append(("time", Text(formatting.took(task.elapsed_s))))
     if task.message:
         facts.append(("message", Text(clean(task.message, 2000))))
     if task.key is not None:
@@ -118,7 +122,7 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
         worker = f", by {clean(task.worker, 60)}" if task.worker else ""
         facts.append(("run", Text(f"{task.run_id}, try {task.attempt}{worker}")))
     if run is not None and run.is_unclosed:
-        facts.append(("", Text(shown.gone(run), style="yellow")))
+        facts.append(("", Text(formatting.gone(run), style="yellow")))
     if task.rows_written:
         facts.append(("rows", Text(f"{task.rows_written:,}")))
     if task.has_state:
@@ -138,9 +142,9 @@ def _tries(attempts: Sequence[AttemptRow]) -> Grid:
         (
             "" if row.run_id is None else str(row.run_id),
             str(row.attempt),
-            (clean(row.status, 40), shown.style_of(row.status)),
-            shown.moment(row.started_at),
-            shown.took(row.elapsed_s),
+            (clean(row.status, 40), formatting.style_of(row.status)),
+            formatting.moment(row.started_at),
+            formatting.took(row.elapsed_s),
             clean(row.message or "", 150),
         )
         for row in attempts

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeloom.cli import shown
+from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, limit_option, verbose_option
-from pipeloom.streams import is_unread
+from pipeloom.show.streams import is_unread
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,9 +41,9 @@ def command(db: Path, limit: int, form: str, watch: bool, verbose: int) -> None:
             return
         overview = history.overview(limit)
     if form == "json":
-        shown.tell(shown.as_json(overview))
+        formatting.tell(formatting.as_json(overview))
     else:
-        shown.draw(*_parts(overview), *_next(overview, db))
+        formatting.draw(*_parts(overview), *_next(overview, db))
 
 
 def _watch(history: History, limit: int, form: str) -> None:
@@ -53,7 +53,7 @@ def _watch(history: History, limit: int, form: str) -> None:
     try:
         if form == "json":
             while not is_unread(sys.stdout):
-                click.echo(json.dumps(shown.as_json(history.overview(limit))))
+                click.echo(json.dumps(formatting.as_json(history.overview(limit))))
                 sleep(_WATCH_S)
             return
         from rich.console import Console, Group
@@ -68,8 +68,8 @@ def _watch(history: History, limit: int, form: str) -> None:
 
 
 def _parts(overview: Overview) -> list[RenderableType]:
-    parts: list[RenderableType] = [shown.run_line(overview.run), shown.counts_line(overview.counts)]
-    return [*parts, shown.task_table(overview.tasks)] if overview.tasks else parts
+    parts: list[RenderableType] = [formatting.run_line(overview.run), formatting.counts_line(overview.counts)]
+    return [*parts, formatting.task_table(overview.tasks)] if overview.tasks else parts
 
 
 def _next(overview: Overview, db: Path) -> list[RenderableType]:
@@ -79,7 +79,7 @@ def _next(overview: Overview, db: Path) -> list[RenderableType]:
     lines = []
     total = sum(overview.counts.values())
     if total > len(overview.tasks):
-        lines.append(f"{len(overview.tasks):,} of {total:,} tasks; all of them: {shown.typed('tasks', db)}")
+        lines.append(f"{len(overview.tasks):,} of {total:,} tasks; all of them: {formatting.typed('tasks', db)}")
     if set(overview.counts) - {"done", "running", "queued"}:
-        lines.append(f"why they failed: {shown.typed('errors', db)}")
+        lines.append(f"why they failed: {formatting.typed('errors', db)}")
     return [Text("\n".join(lines), style="dim")] if lines else []

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from pipeloom.cli import shown
+from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, limit_option, run_option, verbose_option
 
 _STATUSES = ("queued", "running", "done", "error", "cancelled", "timed_out", "interrupted")
@@ -50,7 +50,7 @@ def command(
     from pipeloom.history import History
 
     with History(db) as history:
-        shown.check_run(history, run_id)
+        formatting.check_run(history, run_id)
         found = history.tasks(
             limit=limit + 1,
             status=statuses or None,
@@ -62,10 +62,12 @@ def command(
         tasks = found[:limit]
         any_at_all = bool(found) or bool(history.tasks(limit=1))
     if as_document:
-        shown.tell({"tasks": [shown.as_json(task) for task in tasks]})
+        formatting.tell({"tasks": [formatting.as_json(task) for task in tasks]})
     elif not found:
-        shown.draw("no such tasks" if any_at_all else "no tasks yet")
+        formatting.draw("no such tasks" if any_at_all else "no tasks yet")
     elif len(found) > len(tasks):
-        shown.draw(shown.task_table(tasks), f"{len(tasks):,} shown, there are more: -n {max(len(tasks) * 10, 20)}")
+        formatting.draw(
+            formatting.task_table(tasks), f"{len(tasks):,} shown, there are more: -n {max(len(tasks) * 10, 20)}"
+        )
     else:
-        shown.draw(shown.task_table(tasks))
+        formatting.draw(formatting.task_table(tasks))

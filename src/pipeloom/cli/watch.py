@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from pipeloom.cli.options import db_option, verbose_option
-from pipeloom.streams import is_unread
-from pipeloom.text import clean
+from pipeloom.data.text import clean
+from pipeloom.show.streams import is_unread
 
 
 @click.command(name="watch")

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pipeloom.cli.options import db_option, verbose_option
-from pipeloom.text import clean
+from pipeloom.data.text import clean
 
 
 @click.command(name="web")

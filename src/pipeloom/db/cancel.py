@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
-from pipeloom.text import clean
 
 __all__ = ["Stage", "cancel_path", "clear", "request_cancel", "requested"]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from pipeloom.data.text import clean
 from pipeloom.db.place import check_file, check_file_system, check_place, is_read_only
 from pipeloom.errors import StorageError
-from pipeloom.text import clean
 
 __all__ = [
     "Durability",

@@ -15,8 +15,8 @@ import threading
 from pathlib import Path
 from typing import Final, Self
 
+from pipeloom.data.text import clean
 from pipeloom.errors import DatabaseInUseError, StorageError
-from pipeloom.text import clean
 
 try:
     import fcntl

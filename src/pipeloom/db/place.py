@@ -10,8 +10,8 @@ import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
-from pipeloom.text import clean
 
 __all__ = ["Mount", "check_file", "check_file_system", "check_place", "is_read_only", "mount_of", "mounted"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from pipeloom.data.text import clean
 from pipeloom.errors import SchemaError
-from pipeloom.text import clean
 
 __all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "schema_version"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from pipeloom.data.text import clean
 from pipeloom.db.connection import is_busy
-from pipeloom.text import clean
 
 __all__ = ["Reminder", "Transaction"]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, connect_readonly, owner_of
 from pipeloom.db.connection import is_busy
 from pipeloom.db.place import check_file
@@ -24,7 +25,6 @@ from pipeloom.doctor import ledger
 from pipeloom.doctor.finding import Finding
 from pipeloom.doctor.place import in_bytes, look_around, sqlite_finding
 from pipeloom.errors import SchemaError
-from pipeloom.text import clean
 
 __all__ = ["examine"]
 

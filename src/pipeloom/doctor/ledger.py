@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
+from pipeloom.data.identifiers import is_reserved
+from pipeloom.data.text import clean
 from pipeloom.doctor.finding import Finding
-from pipeloom.text import clean, is_reserved
 
 __all__ = ["Check", "checks", "missing"]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from time import sleep
 from typing import Final
 
+from pipeloom.data.text import clean
 from pipeloom.db.cancel import requested
 from pipeloom.db.place import mount_of
 from pipeloom.doctor.finding import Finding
-from pipeloom.text import clean
 
 __all__ = ["in_bytes", "look_around", "reader_locks", "sqlite_finding"]
 

@@ -3,16 +3,7 @@
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.grouping import essence
 from pipeloom.history.history import History
-from pipeloom.history.rows import (
-    AttemptRow,
-    ErrorGroup,
-    LogRow,
-    Overview,
-    RejectedRow,
-    RunRow,
-    TaskDetail,
-    TaskRow,
-)
+from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
 from pipeloom.history.tasks import FAILED, Order
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pipeloom.clock import utc_now
+from pipeloom.data.clock import utc_now
 from pipeloom.history import rows
 from pipeloom.history.grouping import Group, Groups
 from pipeloom.history.reading import Reader

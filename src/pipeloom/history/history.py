@@ -10,25 +10,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pipeloom.clock import seconds_since, utc_now
+from pipeloom.data.clock import seconds_since, utc_now
+from pipeloom.data.text import storable
 from pipeloom.db import owner_of
 from pipeloom.history import rows
 from pipeloom.history.failures import error_groups
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.reading import Reader
-from pipeloom.history.rows import (
-    AttemptRow,
-    ErrorGroup,
-    LogRow,
-    Overview,
-    RejectedRow,
-    RunRow,
-    TaskDetail,
-    TaskRow,
-)
+from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
 from pipeloom.history.tasks import FAILED, PAST, PAST_FAILURES, Order, Question, numbers, select
 from pipeloom.history.timeline import read_figures
-from pipeloom.text import storable
 
 __all__ = ["History"]
 

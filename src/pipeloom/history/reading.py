@@ -14,10 +14,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, connect_readonly, storage_error
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError, StorageError
-from pipeloom.text import clean
 
 __all__ = ["Reader"]
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from pipeloom.text import ascii_lower, storable
+from pipeloom.data.identifiers import ascii_lower
+from pipeloom.data.text import storable
 
 __all__ = ["FAILED", "PAST", "PAST_FAILURES", "Order", "Question", "numbers", "select"]
 

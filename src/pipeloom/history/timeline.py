@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, Final, Literal
 
+from pipeloom.data.text import clean
 from pipeloom.history.figures import ERRORS, STOPS, Bar, Lane, RunFigures, SlowTask, Timeline
 from pipeloom.history.rows import RunRow
 from pipeloom.history.tallies import Classes, Slices
-from pipeloom.text import clean
 
 __all__ = ["read_figures"]
 

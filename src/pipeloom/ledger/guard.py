@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pipeloom.data.identifiers import is_reserved
+from pipeloom.data.text import clean
 from pipeloom.errors import RowRefusedError
-from pipeloom.text import clean, is_reserved
 
 __all__ = ["Guard"]
 

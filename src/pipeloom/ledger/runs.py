@@ -17,15 +17,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeloom import __version__
-from pipeloom.attempt import Attempt, Glimpse
-from pipeloom.clock import utc_now
+from pipeloom.data.clock import utc_now
+from pipeloom.data.text import clean, kind_of, storable
 from pipeloom.db.transaction import Transaction
+from pipeloom.ledger.attempt import Attempt, Glimpse
 from pipeloom.ledger.statements import LOOK_UP, padded
 from pipeloom.ledger.tasks import TaskTable
-from pipeloom.text import clean, kind_of, storable
 
 if TYPE_CHECKING:
-    from pipeloom.ledger.ledger import Applied
+    from pipeloom.ledger.apply import Applied
 
 __all__ = ["Admission", "RunLedger", "RunSpec"]
 

@@ -9,11 +9,12 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
 
+from pipeloom.data.identifiers import ascii_lower, quoted
+from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.text import clean
+from pipeloom.data.values import explain_unbindable, sql_type
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
-from pipeloom.rows import Block, Shape, Statement
-from pipeloom.text import ascii_lower, clean, quoted
-from pipeloom.values import explain_unbindable, sql_type
 
 __all__ = ["Tables", "UserTables"]
 

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from pipeloom.attempt import Attempt, Checkpoint, Glimpse, LogLine, fraction
-from pipeloom.clock import utc_now
+from pipeloom.data.clock import utc_now
+from pipeloom.data.text import clean
+from pipeloom.data.values import as_json
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
 from pipeloom.ledger import statements as sql
+from pipeloom.ledger.attempt import Attempt, Checkpoint, Glimpse, LogLine, fraction
 from pipeloom.ledger.statements import padded
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
-from pipeloom.text import clean
-from pipeloom.values import as_json
 
 __all__ = ["NUMBER_LIMIT", "Numbers", "Said", "TaskTable"]
 

@@ -20,9 +20,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pipeloom import page
+from pipeloom.data.text import clean
 from pipeloom.history import History
-from pipeloom.text import clean
+from pipeloom.show import html as markup
 from pipeloom.web import pieces, views
 from pipeloom.web.events import Events
 from pipeloom.web.guard import Guard
@@ -225,7 +225,7 @@ def _number(text: str) -> int | None:
 
 def _static_route(name: str, kind: str) -> Route:
     if name == "page.css":
-        content = page.style().encode()
+        content = markup.style().encode()
     else:
         content = files("pipeloom.web").joinpath("static", name).read_bytes()
 

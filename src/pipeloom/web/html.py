@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, Final
 
-from pipeloom import page
-from pipeloom.text import clean
+from pipeloom.data.text import clean
+from pipeloom.show import html as markup
 
 __all__ = ["Html", "block", "join", "tag"]
 
@@ -65,4 +65,4 @@ def block(text: str, limit: int = 100_000, **attributes: Any) -> Html:
     if len(text) > limit:
         left = len(text) - limit
         text = f"{text[: limit // 2]}\n… {left:,} characters left out …\n{text[-limit // 2 :]}"
-    return tag("pre", Html(page.block(text)), tabindex=0, role="region", **attributes)
+    return tag("pre", Html(markup.block(text)), tabindex=0, role="region", **attributes)

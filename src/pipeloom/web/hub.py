@@ -17,9 +17,9 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any, Final, Protocol
 
+from pipeloom.data.text import clean, describe
 from pipeloom.errors import PipeloomError
 from pipeloom.history import History
-from pipeloom.text import clean, describe
 from pipeloom.web.pieces import Missing, not_there, notice
 
 __all__ = ["LOOK_S", "MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer"]

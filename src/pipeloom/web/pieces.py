@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from pipeloom.pace import duration
-from pipeloom.pictures import span_text
-from pipeloom.text import clean
+from pipeloom.data.rates import duration
+from pipeloom.data.text import clean
+from pipeloom.show.pictures import span_text
 from pipeloom.web.html import Html, join, tag
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeloom import page
-from pipeloom.pace import per_second, time_left
-from pipeloom.text import clean
+from pipeloom.data.rates import per_second, time_left
+from pipeloom.data.text import clean
+from pipeloom.show import fragments
 from pipeloom.web.html import Html, block, tag
 from pipeloom.web.pieces import age, badge, bar, clock, empty, kind_of, rect, table, tasks_link, when, word_for
 
@@ -65,7 +65,9 @@ def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
     heading = tag("h1", _title_of(run), id="run-title")
     progress = _run_bar(run, share) if share is not None else None
     figures = tag("dl", *_figures(run, rate, running), class_="totals")
-    return tag("section", kicker, heading, Html(page.verdict(run)), progress, figures, aria_labelledby="run-title")
+    return tag(
+        "section", kicker, heading, Html(fragments.verdict(run)), progress, figures, aria_labelledby="run-title"
+    )
 
 
 def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
@@ -171,4 +173,4 @@ def groups_list(groups: Sequence[ErrorGroup]) -> Html:
 
 def _group(group: ErrorGroup) -> Html:
     key = f"g{group.status}-{group.exception}-{group.where}-{group.message}"
-    return tag("li", Html(page.failures([group])), data_key=clean(key, 500))
+    return tag("li", Html(fragments.failures([group])), data_key=clean(key, 500))

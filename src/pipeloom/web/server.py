@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pipeloom.text import clean
+from pipeloom.data.text import clean
 from pipeloom.web.app import Pages, make_app
 from pipeloom.web.guard import misdirected
 from pipeloom.web.hub import MAX_VIEWERS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeloom import page
-from pipeloom.text import clean
+from pipeloom.data.text import clean
+from pipeloom.show import html as markup
 from pipeloom.web.html import Html, block, join, tag
 from pipeloom.web.pieces import age, badge, empty, small_bar, table, task_link, when
 
@@ -77,7 +77,7 @@ def task_head(task: TaskDetail) -> Html:
     name = clean(task.name, 300) or f"task {task.id}"
     kicker = tag("p", f"task {task.id} · ", badge(task.status), class_="kicker", data_title=f"{name} · pipeloom")
     heading = tag("h1", name, id="task-title")
-    told = page.facts((word, tag("span", value)) for word, value in facts if value not in (None, ""))
+    told = markup.facts((word, tag("span", value)) for word, value in facts if value not in (None, ""))
     return tag("section", kicker, heading, Html(told), aria_labelledby="task-title")
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeloom import page
+from pipeloom.data.rates import Pace
 from pipeloom.history import FAILED, History
-from pipeloom.pace import Pace
+from pipeloom.show import fragments
+from pipeloom.show.report_page import pictures_of
 from pipeloom.web import pieces, run_parts, task_parts
 from pipeloom.web.html import Html, block, tag
 
@@ -104,7 +105,7 @@ def _pictures(history: History, run: RunRow, memo: dict[str, Any]) -> str:
         if run.ended - run.skipped > (_MAX_DRAWN_LIVE if run.status == "running" else _MAX_DRAWN):
             text = "This run has too many tasks to draw it here: pipeloom report does it."
             return pieces.headed("Timeline", pieces.empty(text), id_="pictures-title")
-        return page.pictures_of(history.figures(run))
+        return pictures_of(history.figures(run))
 
     # A run that goes on is drawn anew with every change, until "now".
     return _seldom(memo, "pictures", (run.run_id, run.ended, run.status), make)
@@ -343,5 +344,7 @@ class RunView:
                 more=more if failures else None,
                 id_="failures-title",
             ),
-            "environment": pieces.headed("Environment", Html(page.circumstances(run)), id_="environment-title"),
+            "environment": pieces.headed(
+                "Environment", Html(fragments.circumstances(run)), id_="environment-title"
+            ),
         }

@@ -18,14 +18,14 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from pipeloom.cli.shown import style_of
+from pipeloom.cli.formatting import style_of
 from pipeloom.cli.watching import pages
 from pipeloom.cli.watching.lines import fit, joined, wrapped
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.cli.watching.view import PAGES, Frame, View
 from pipeloom.cli.watching.words import summary
-from pipeloom.screen import bar
-from pipeloom.text import clean
+from pipeloom.data.text import clean
+from pipeloom.show.screen import bar
 
 __all__ = ["draw"]
 

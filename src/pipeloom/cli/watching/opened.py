@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from pipeloom.cli.shown import log_line, moment, style_of
+from pipeloom.cli.formatting import log_line, moment, style_of
 from pipeloom.cli.watching.lines import folded
 from pipeloom.cli.watching.snapshot import Opened
+from pipeloom.data.rates import duration
+from pipeloom.data.text import clean, clean_block
 from pipeloom.history import RunRow
-from pipeloom.pace import duration
-from pipeloom.text import clean, clean_block
 
 __all__ = ["run_text", "task_text"]
 

@@ -8,15 +8,15 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from pipeloom.cli.shown import moment, style_of
+from pipeloom.cli.formatting import moment, style_of
 from pipeloom.cli.watching.lines import fit
 from pipeloom.cli.watching.opened import run_text, task_text
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.cli.watching.view import Choice, Frame, View
+from pipeloom.data.rates import duration
+from pipeloom.data.text import clean
 from pipeloom.history import ErrorGroup, RunRow, TaskRow
-from pipeloom.pace import duration
-from pipeloom.screen import bar
-from pipeloom.text import clean
+from pipeloom.show.screen import bar
 
 __all__ = ["opened", "page"]
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.cli.watching.source import Source, Want
 from pipeloom.cli.watching.words import summary
-from pipeloom.clock import utc_now
-from pipeloom.text import clean
+from pipeloom.data.clock import utc_now
+from pipeloom.data.text import clean
 
 __all__ = ["watch_json", "watch_lines"]
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from pipeloom.cli.watching.snapshot import Opened, Snapshot
 from pipeloom.cli.watching.view import Choice
+from pipeloom.data.rates import Pace
 from pipeloom.errors import PipeloomError, SchemaError
 from pipeloom.history import FAILED, History, RunRow, TaskRow
-from pipeloom.pace import Pace
 
 __all__ = ["Source", "Want"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeloom.cli.shown import style_of
+from pipeloom.cli.formatting import style_of
 from pipeloom.cli.watching.snapshot import Snapshot
-from pipeloom.pace import duration, per_second, time_left
-from pipeloom.text import clean
+from pipeloom.data.rates import duration, per_second, time_left
+from pipeloom.data.text import clean
 
 __all__ = ["summary"]
 

@@ -1,0 +1,301 @@
+"""How the list commands show what a ledger holds: tables, lines, JSON, and the one task that a word means.
+
+Foreign text appears only cleaned, and as text, never as markup. Rich is loaded when something is drawn, not for
+JSON. Times are local on the screen and UTC in JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from pipeloom.data.clock import instant, seconds_since
+from pipeloom.data.rates import ago, duration
+from pipeloom.data.text import clean, clean_block
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+    from pipeloom.cli.grid import Grid
+    from pipeloom.history import History, LogRow, RunRow, TaskRow
+
+__all__ = [
+    "NotThereError",
+    "again",
+    "as_json",
+    "check_run",
+    "console",
+    "counts_line",
+    "draw",
+    "gone",
+    "log_line",
+    "moment",
+    "one_task",
+    "run_line",
+    "span",
+    "state",
+    "style_of",
+    "task_table",
+    "tell",
+    "took",
+    "typed",
+    "when",
+]
+
+_STYLES: Final = {
+    "done": "green",
+    "running": "cyan",
+    "queued": "dim",
+    "interrupted": "yellow",
+    "cancelled": "yellow",
+}
+_ORDER: Final = ("running", "queued", "done", "error", "timed_out", "interrupted", "cancelled")
+_LEVELS: Final = {
+    "DEBUG": "dim",
+    "INFO": "not dim green",
+    "WARNING": "not dim yellow",
+    "ERROR": "not dim red",
+    "CRITICAL": "not dim bold red",
+}
+_PIPE_COLUMNS: Final = 200  # where nobody says how wide it is
+
+
+class NotThereError(click.ClickException):
+    """What was asked for is not in the file; one sentence, without the lines on usage."""
+
+    exit_code = 2
+
+
+def style_of(status: str) -> str:
+    """Return the colour of a status."""
+    return _STYLES.get(status, "red")
+
+
+# --- where it goes ---
+
+
+def tell(value: object) -> None:
+    """Print one JSON document; ASCII only, so that no terminal can be made to obey it."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def as_json(row: Any) -> dict[str, Any]:
+    """Return a row of the history as JSON has it."""
+    return dataclasses.asdict(row)
+
+
+def console() -> Console:
+    """Return a console on standard output, as wide as the terminal, or wide enough where there is none."""
+    from rich.console import Console
+
+    found = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = _PIPE_COLUMNS
+    return found
+
+
+def draw(*parts: RenderableType | None) -> None:
+    """Print tables, and text that only the terminal itself wraps."""
+    from rich.text import Text
+
+    page = console()
+    for part in parts:
+        if part is not None:
+            page.print(part, soft_wrap=isinstance(part, str | Text))
+    sys.stdout.flush()
+
+
+# --- words ---
+
+
+def moment(at: str | None) -> str:
+    """Return an instant in local time, without the date if it is today's; foreign text as it is."""
+    found = instant(at)
+    if found is None:
+        return clean(at or "", 40)
+    local = found.astimezone()
+    return local.strftime("%H:%M:%S" if local.date() == datetime.now().date() else "%Y-%m-%d %H:%M:%S")
+
+
+def span(first: str | None, last: str | None) -> str:
+    """Return when something happened first and last."""
+    begun, ended = when(first), when(last)
+    return begun if begun == ended else f"first {begun}, last {ended}"
+
+
+def when(at: str | None) -> str:
+    """Return an age in words, ``5 min ago``; foreign text as it is, nothing for nothing."""
+    age = seconds_since(at)
+    return clean(at or "", 40) if age is None else ago(age)
+
+
+def took(seconds: float | None) -> str:
+    """Return a duration; nothing for none."""
+    if seconds is None:
+        return ""
+    if 0 < seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "< 1 ms"
+    return duration(seconds)
+
+
+def typed(command: str, db: Path, *words: object) -> str:
+    """Return a command as somebody would type it next."""
+    parts = ["pipeloom", command, *(str(word) for word in words), "--db", str(db)]
+    return clean(shlex.join(parts))
+
+
+def again(commands: Iterable[str | None]) -> tuple[str, bool]:
+    """Return how to run failed tasks again, and whether it is a command: one that started their runs.
+
+    What is in the file is shown, never executed.
+    """
+    known = [command for command in dict.fromkeys(commands) if command and _is_complete(command)]
+    if len(known) != 1:
+        return "start the same program again: what is done is skipped", False
+    command = clean(known[0], 300)
+    if command.endswith(" …"):
+        return f"{command}  (with the same arguments)", True
+    return command, True
+
+
+def _is_complete(command: str) -> bool:
+    """Say whether a command names a program: ``python -c …`` and a prompt do not."""
+    words = command.split()
+    return len(words) > 1 and "-c" not in words and "ipykernel_launcher" not in command
+
+
+# --- lines ---
+
+
+def counts_line(counts: Mapping[str, int]) -> Text:
+    """Return how many tasks there are of each status."""
+    from rich.text import Text
+
+    line = Text()
+    for status in sorted(counts, key=lambda status: (_ORDER.index(status) if status in _ORDER else 99, status)):
+        line.append(f"{counts[status]:,} {clean(status, 40)}  ", style=style_of(status))
+    if not counts:
+        line.append("no tasks yet", style="dim")
+    return line
+
+
+def run_line(run: RunRow | None) -> Text:
+    """Return one run in a line; a second one says what an interrupted run means."""
+    from rich.text import Text
+
+    if run is None:
+        return Text("no runs yet", style="dim")
+    line = Text(f"run {run.run_id}", style="bold")
+    if run.pipeline:
+        line.append(f" of {clean(run.pipeline, 60)}", style="bold")
+    line.append(f"  {clean(run.status, 40)}", style=style_of(run.status))
+    line.append(f"  {run.ended:,}" + (f"/{run.expected:,}" if run.expected is not None else "") + " inputs")
+    if run.elapsed_s is not None:
+        line.append(f" in {took(run.elapsed_s)}")
+    line.append(f"  {when(run.started_at)}", style="dim")
+    if run.is_unclosed:
+        line.append(f"\n{gone(run)}", style="yellow")
+    return line
+
+
+def gone(run: RunRow) -> str:
+    """Return what happened to a run whose process is gone."""
+    process = f"process {run.pid}" if run.pid is not None else "its process"
+    return f"run {run.run_id}: {process} ended without closing it; run again for the rest"
+
+
+def task_table(tasks: Sequence[TaskRow]) -> Grid:
+    """Return tasks as a table that fits: the message gives way first, then the name."""
+    from pipeloom.cli.grid import Grid
+
+    return Grid(
+        [">id", "~task", "status", ">time", "~message"],
+        [
+            (
+                str(task.id),
+                clean(task.name, 60),
+                (state(task), style_of(task.status)),
+                took(task.elapsed_s),
+                clean(task.message or "", 150),
+            )
+            for task in tasks
+        ],
+    )
+
+
+def state(task: TaskRow) -> str:
+    """Return a task's status, with how far it came where that says something."""
+    part = f" {task.progress * 100:.0f} %" if task.status != "done" and task.progress else ""
+    return clean(task.status, 40) + part
+
+
+def log_line(record: LogRow) -> Text:
+    """Return one log record: time, level, logger, message, and its traceback below."""
+    from rich.text import Text
+
+    level = clean(record.level, 20)
+    text = Text(f"{moment(record.at)}  ", style="dim")
+    text.append(f"{level:<8}", style=_LEVELS.get(level, "not dim"))
+    if record.logger:
+        text.append(f"  {clean(record.logger, 60)}")
+    text.append("  " + clean_block(record.message).replace("\n", "\n    "), style="not dim")
+    if record.error:
+        text.append("\n    " + clean_block(record.error.rstrip()).replace("\n", "\n    "))
+    return text
+
+
+# --- which run, which task ---
+
+
+def check_run(history: History, run_id: int | None) -> None:
+    """Refuse a run that is not there.
+
+    Raises:
+        NotThereError: There is no such run.
+    """
+    if run_id is not None and history.run(run_id) is None:
+        latest = history.latest_run()
+        there = "it has none" if latest is None else f"the latest is {latest.run_id}"
+        raise NotThereError(f"{clean(history.path)}: no run {run_id}: {there}; {typed('runs', history.path)}")
+
+
+def one_task(history: History, word: str, *, as_document: bool) -> TaskRow:
+    """Return the task that a word means: its number, key or name, or a part of those.
+
+    Args:
+        history: Where to look.
+        word: What was typed.
+        as_document: Answer in JSON.
+
+    Raises:
+        NotThereError: There is none.
+        click.exceptions.Exit: There are several; they have been listed.
+    """
+    found = history.find(word)
+    if not found:
+        raise NotThereError(
+            f"{clean(history.path)}: no task {clean(word, 80)!r}, by number, key or name; "
+            f"to see what there is: {typed('tasks', history.path)}"
+        )
+    if len(found) > 1:
+        _several(found, word, as_document=as_document)
+    return found[0]
+
+
+def _several(found: Sequence[TaskRow], word: str, *, as_document: bool) -> NoReturn:
+    if as_document:
+        tell({"matches": [as_json(task) for task in found]})
+    else:
+        many = f"{len(found)} tasks or more" if len(found) == 20 else f"{len(found)} tasks"
+        draw(f"{clean(word, 80)!r} may be any of {many}: say which by its id", task_table(found))
+    raise click.exceptions.Exit(2)

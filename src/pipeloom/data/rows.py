@@ -1,0 +1,222 @@
+"""What one call to ``write`` becomes: a block of rows for one table, checked and copied at the call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
+from pipeloom.data.text import clean
+from pipeloom.data.values import adapt_rows
+from pipeloom.errors import RowRefusedError
+from pipeloom.messages import MsgWriteRows, OnConflict
+
+__all__ = ["Block", "Shape", "Statement", "block_from", "block_of", "joins"]
+
+
+_PLAIN_SEQUENCES: Final = (list, tuple)
+
+
+class Shape(NamedTuple):
+    """Where and how rows are stored; rows of one shape go into one statement."""
+
+    table: str
+    columns: tuple[str, ...]
+    on_conflict: OnConflict
+    conflict_on: tuple[str, ...]
+
+
+class Statement(NamedTuple):
+    """One SQL statement with storable parameters."""
+
+    sql: str
+    params: tuple[Any, ...] | dict[str, Any]
+
+
+class Block(NamedTuple):
+    """n rows of one shape, each a tuple of ``len(shape.columns)`` storable values."""
+
+    shape: Shape
+    rows: list[tuple[Any, ...]]
+
+
+def block_of(
+    table: str,
+    rows: Mapping[str, Any] | Iterable[Any],
+    columns: Sequence[str] | None = None,
+    *,
+    null: Sequence[Any] = (),
+    on_conflict: OnConflict = "error",
+    conflict_on: Sequence[str] = (),
+) -> Block:
+    """Check and copy the rows of one call.
+
+    Args:
+        table: The user's table.
+        rows: One mapping, or an iterable of n rows, 0 or more: mappings, dataclasses, or, with ``columns``,
+            sequences of ``len(columns)`` values.
+        columns: The order of the values in rows that are sequences.
+        null: Values to store as NULL.
+        on_conflict: What a row does that hits a UNIQUE constraint.
+        conflict_on: The columns of that constraint; needed for ``"update"``.
+
+    Raises:
+        RowRefusedError: Something about it cannot be stored; nothing is staged.
+    """
+    _check_target(table, on_conflict, conflict_on)
+    absent = checked_null(null) if null or isinstance(null, str) else None
+    if columns is not None:
+        names = _checked_names(columns)
+        copied = _sequences(table, rows, names)
+    elif isinstance(rows, dict):
+        names, copied = tuple(rows), [tuple(rows.values())]
+        _check_names(names)
+    else:
+        names, copied = _mappings(table, rows)
+        if copied:
+            _check_names(names)
+    shape = Shape(table, names, on_conflict, tuple(conflict_on))
+    if copied and (missing := set(shape.conflict_on) - set(names)):
+        raise RowRefusedError(f"table {clean(table, 60)}: conflict_on names {clean(min(missing), 60)}, not written")
+    return Block(shape, adapt_rows(copied, table, names, absent))
+
+
+def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str]) -> None:
+    try:
+        quoted(table)
+    except ValueError as error:
+        raise RowRefusedError(str(error)) from None
+    if is_reserved(table):
+        raise RowRefusedError(f"table {clean(table, 60)} is the ledger's own: tasks write to tables of other names")
+    if on_conflict not in ("error", "ignore", "update"):
+        raise RowRefusedError(f'on_conflict must be "error", "ignore" or "update", not {clean(on_conflict, 40)!r}')
+    if isinstance(conflict_on, str):
+        raise RowRefusedError("conflict_on must be a sequence of column names, not one string")
+    if on_conflict == "update" and not conflict_on:
+        raise RowRefusedError('on_conflict="update" needs conflict_on=, the columns of a UNIQUE constraint')
+    if conflict_on and on_conflict == "error":
+        raise RowRefusedError('conflict_on= goes with on_conflict="ignore" or "update"')
+
+
+def checked_null(null: Sequence[Any]) -> frozenset[Any]:
+    """Return the values to store as NULL as a set."""
+    if isinstance(null, str | bytes):
+        raise RowRefusedError('null must be a sequence of values, such as ("", "NA"), not one string')
+    try:
+        return frozenset(null)
+    except TypeError as error:
+        raise RowRefusedError(f"null must be a sequence of plain values: {error}") from None
+
+
+def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(columns, str):
+        raise RowRefusedError("columns must be a sequence of column names, not one string")
+    names = tuple(columns)
+    _check_names(names)
+    return names
+
+
+# Shapes repeat by the hundred thousand; their names are checked once. Bounded by clearing.
+_known_names: set[tuple[str, ...]] = set()
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    try:
+        if names in _known_names:
+            return
+        for name in names:
+            quoted(name, "column")
+    except (ValueError, TypeError) as error:
+        raise RowRefusedError(str(error)) from None
+    folded = [ascii_lower(name) for name in names]
+    if len(set(folded)) != len(folded):
+        twice = next(name for name in names if folded.count(ascii_lower(name)) > 1)
+        raise RowRefusedError(f"column {clean(twice, 60)} comes twice in one row (SQL ignores case)")
+    if not names:
+        raise RowRefusedError("a row needs at least one column")
+    if len(_known_names) > 1000:
+        _known_names.clear()
+    _known_names.add(names)
+
+
+def _sequences(table: str, rows: Any, names: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
+        raise RowRefusedError(
+            f"table {clean(table, 60)}: with columns=, rows is an iterable of sequences, not {type(rows).__name__}"
+        )
+    copied: list[tuple[Any, ...]] = []
+    for row in rows:
+        if type(row) in _PLAIN_SEQUENCES:  # asking an abstract class takes longer than reading the row did
+            copied.append(tuple(row))
+            continue
+        if isinstance(row, str | bytes | Mapping) or not isinstance(row, Sequence):
+            raise RowRefusedError(
+                f"table {clean(table, 60)}: with columns=, each row is a sequence, not {type(row).__name__}"
+            )
+        copied.append(tuple(row))
+    lengths = set(map(len, copied))
+    if lengths - {len(names)}:
+        wrong = next(iter(lengths - {len(names)}))
+        raise RowRefusedError(f"table {clean(table, 60)}: a row has {wrong} values for {len(names)} columns")
+    return copied
+
+
+def _mappings(table: str, rows: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return the union of all columns, in the order they were first seen, and rows to match."""
+    if isinstance(rows, Mapping) or _is_record(rows):
+        rows = (rows,)
+    elif isinstance(rows, str | bytes) or not isinstance(rows, Iterable) or hasattr(rows, "columns"):
+        raise RowRefusedError(
+            f"table {clean(table, 60)}: rows is a mapping, or an iterable of mappings or dataclasses, "
+            f"not {type(rows).__name__}"
+        )
+    names: tuple[str, ...] = ()
+    positions: dict[str, int] = {}
+    copied: list[tuple[Any, ...]] = []
+    for row in rows:
+        record = row if isinstance(row, Mapping) else _record(table, row)
+        if tuple(record) == names:
+            copied.append(tuple(record.values()))
+            continue
+        if fresh := [name for name in record if name not in positions]:
+            padding = (None,) * len(fresh)
+            copied = [earlier + padding for earlier in copied]
+            positions.update((name, len(positions)) for name in fresh)
+            names = tuple(positions)
+        copied.append(tuple(map(record.get, names)))
+    return names, copied
+
+
+def _is_record(row: object) -> bool:
+    return dataclasses.is_dataclass(row) and not isinstance(row, type)
+
+
+def _record(table: str, row: object) -> Mapping[str, Any]:
+    if not _is_record(row):
+        hint = ": pass columns= for rows that are sequences" if isinstance(row, Sequence) else ""
+        raise RowRefusedError(
+            f"table {clean(table, 60)}: a row must be a mapping or a dataclass, not {type(row).__name__}{hint}"
+        )
+    fields = dataclasses.fields(cast("Any", row))
+    return {field.name: getattr(row, field.name) for field in fields}
+
+
+def joins(block: object, table: str, row: object) -> bool:
+    """Say whether a plain row has the very shape of a block: then only its values need to be checked."""
+    if type(block) is not Block or type(row) is not dict:
+        return False
+    shape = block.shape
+    return shape.table == table and tuple(row) == shape.columns and shape.on_conflict == "error"
+
+
+def block_from(message: MsgWriteRows) -> Block:
+    """Check and copy the rows of a message; see :func:`block_of`."""
+    return block_of(
+        message.table,
+        message.rows,
+        message.columns,
+        null=message.null,
+        on_conflict=message.on_conflict,
+        conflict_on=message.conflict_on,
+    )

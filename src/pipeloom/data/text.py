@@ -1,0 +1,105 @@
+"""Make foreign text safe to show and to store.
+
+Task names, messages, errors and values come from anywhere. On a terminal they may hold escape sequences,
+line breaks, direction overrides or lone surrogates; every character that Python calls non-printable is
+shown as its escape instead. Show the result as ``rich.text.Text``, never as markup.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Final
+
+__all__ = [
+    "attribute",
+    "clean",
+    "clean_block",
+    "describe",
+    "kind_of",
+    "near",
+    "pass_on_interrupt",
+    "shorten",
+    "storable",
+]
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def clean(value: object, limit: int | None = None) -> str:
+    """Return one harmless line: every non-printable character as its escape.
+
+    Args:
+        value: Text, or anything with a ``str``.
+        limit: The longest result in characters; what is cut is replaced by ``…``.
+    """
+    text = value if isinstance(value, str) else describe(value)
+    if limit is not None:
+        text = shorten(text, limit)
+    if text.isprintable():
+        return text
+    text = "".join(char if char.isprintable() else _escape(char) for char in text)
+    return text if limit is None else shorten(text, limit)
+
+
+def clean_block(value: str) -> str:
+    """Return harmless text that keeps its line breaks, such as a traceback."""
+    return "\n".join(clean(line.expandtabs(4)) for line in value.split("\n"))
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut ``text`` to at most ``limit`` characters, the last of them ``…`` when something was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def describe(value: object, limit: int = 500) -> str:
+    """Return ``str(value)``, shortened, also for objects whose ``str`` raises."""
+    try:
+        return shorten(str(value), limit)
+    except BaseException as error:  # foreign code: anything may come out of it, SystemExit too
+        pass_on_interrupt(error)
+        return f"<{kind_of(value)} that cannot be shown: {kind_of(error)}>"
+
+
+def pass_on_interrupt(error: BaseException) -> None:
+    """Raise a real Ctrl-C again, which only the main thread gets; elsewhere it is foreign code that raised it."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
+
+
+_NAME_OF_TYPE: Final = vars(type)["__name__"].__get__
+
+
+def kind_of(value: object) -> str:
+    """Return the name of a foreign object's type, past what its metaclass makes of it."""
+    name: str = _NAME_OF_TYPE(type(value))
+    return name
+
+
+def attribute(value: object, name: str) -> Any:
+    """Return an attribute of a foreign object; ``None`` when it has none, or raises whatever it likes."""
+    try:
+        return getattr(value, name)
+    except BaseException as error:
+        pass_on_interrupt(error)
+        return None
+
+
+def near(path: str) -> str:
+    """Return a path as people would type it here: relative when it lies below the current directory."""
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the directory is gone, or on another drive
+        return path
+    return path if relative.startswith("..") else relative
+
+
+def storable(text: str) -> str:
+    """Return text that SQLite can hold: a lone surrogate becomes its escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text

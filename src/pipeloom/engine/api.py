@@ -1,0 +1,195 @@
+"""``map`` and ``run_pipeline``: what people call. They check the arguments; a ``Run`` does the rest."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pipeloom.data.keys import pipeline_name
+from pipeloom.db import Durability
+from pipeloom.engine import arguments
+from pipeloom.engine.report import RunReport
+from pipeloom.engine.run import Job, OnError, Run
+from pipeloom.ledger import Tables
+from pipeloom.messages import Handler, Msg
+from pipeloom.retry import Retry
+from pipeloom.worker.context import TaskContext
+from pipeloom.worker.perform import calling, calling_with_queue
+
+__all__ = ["map", "run_pipeline"]
+
+T = TypeVar("T")
+
+
+def map(  # noqa: A001 - the field's own word
+    fn: Callable[..., Any],
+    items: Iterable[Any],
+    *,
+    db: str | os.PathLike[str],
+    name: str | None = None,
+    key: Callable[[Any], Any] | None = None,
+    workers: int | None = None,
+    retries: int | Retry = 0,
+    timeout: float | None = None,
+    resume: bool = True,
+    on_error: OnError = "raise",
+    durability: Durability = "full",
+    tables: Tables | None = None,
+    handlers: Mapping[type, Handler] | None = None,
+    max_task_mb: float = 256,
+    progress: bool | None = None,
+) -> RunReport:
+    """Call ``fn`` on every input, concurrently, and keep everything that comes out in one SQLite file.
+
+    Blocks until all is done. Call it again with the same inputs and only the rest is done.
+
+    Args:
+        fn: A plain function of one input; gets a :class:`TaskContext` too when a parameter is named ``ctx`` or
+            annotated so. What it returns is stored as JSON. Runs in worker threads.
+        items: The inputs; any iterable, also endless. It is advanced lazily, in a thread of its own.
+        db: The file, created when missing; ``":memory:"`` keeps nothing.
+        name: The pipeline's name. Default: the function's module and name. A lambda, a partial or a function
+            typed at a prompt has none: its run stands alone.
+        key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
+        workers: Number of threads, at least 1. Default: cores + 4, at most 32.
+        retries: How many more tries a failed task gets, with growing waits in between; or a :class:`Retry`.
+        timeout: Seconds that one try may take. ``ctx.check()`` raises then; a call that does not look is recorded
+            as timed out and left to itself, since a thread cannot be ended.
+        resume: Skip inputs that are done under this name.
+        on_error: ``"raise"``: finish everything, then raise; ``"collect"``: only report; ``"stop"``: admit nothing
+            more, finish what runs, raise.
+        durability: ``"full"``: what is committed survives a power cut. ``"normal"``: the last tasks may be redone
+            after one. ``"off"``: a power cut may destroy the file.
+        tables: Table → column → type, for tables to be created: ``{"flights": {"distance": int}}``.
+        handlers: Message type → ``fn(conn, messages)``, for messages of your own sent with ``ctx.put``.
+        max_task_mb: How much one task may stage before its end or a checkpoint, in MiB of memory (estimated).
+        progress: Show what happens. Default: live on a terminal, a line every few seconds elsewhere.
+
+    Returns:
+        Counts, failures, and ``results()``.
+
+    Raises:
+        TasksFailedError: Some tasks failed (``on_error`` ``"raise"`` or ``"stop"``); has ``.report``.
+        RunInterruptedError: Ctrl-C or SIGTERM; has ``.report``.
+        DatabaseInUseError: Another run is using the file.
+        StorageError: The file cannot be opened or written.
+        ValueError, TypeError: An argument is wrong.
+    """
+    arguments.check_function(fn)
+    arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
+    stable = name if name is not None else pipeline_name(fn)
+    job = Job(
+        call=calling(fn),
+        title=name or _called(fn),
+        items=arguments.checked_items(items),
+        db=arguments.checked_db(db),
+        pipeline=stable if stable is not None else _called(fn),
+        standalone=stable is None,
+        keyed=True,
+        key=key,
+        workers=arguments.checked_workers(workers),
+        resume=resume,
+        on_error=on_error,
+        durability=durability,
+        retry=arguments.checked_retry(retries),
+        timeout_s=arguments.checked_timeout(timeout),
+        max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
+        tables=arguments.checked_tables(tables),
+        handlers=arguments.checked_handlers(handlers),
+        progress=progress,
+        keeps_results=True,
+    )
+    return Run(job).execute()
+
+
+def run_pipeline(
+    tasks: Iterable[T],
+    db_path: str | os.PathLike[str] = Path("./pipeloom.db"),
+    *,
+    workers: int | None = None,
+    wal: bool = True,
+    store_task_status: bool = True,
+    worker_fn: Callable[[T, queue.Queue[Msg]], None] | Callable[[T, TaskContext], None],
+    name: str | None = None,
+    key: Callable[[T], Any] | None = None,
+    retries: int | Retry = 0,
+    timeout: float | None = None,
+    resume: bool = False,
+    on_error: OnError = "raise",
+    durability: Durability = "full",
+    tables: Tables | None = None,
+    handlers: Mapping[type, Handler] | None = None,
+    max_task_mb: float = 256,
+    progress: bool | None = None,
+) -> RunReport:
+    """Call ``worker_fn(task, queue)`` on every task, concurrently; the same engine as :func:`map`.
+
+    The queue is the task's :class:`TaskContext`: workers that only ``put`` messages work unchanged. Without
+    ``key=``, a task's number is its ``task_id`` if it has one, else the first number its worker says.
+
+    Args:
+        tasks: Any objects, any iterable; advanced lazily, in a thread of its own.
+        db_path: The file, created when missing; ``":memory:"`` keeps nothing.
+        workers: Number of threads, at least 1. Default: cores + 4, at most 32.
+        wal: Write-ahead log rather than a rollback journal.
+        store_task_status: Keep the ledger; otherwise only users' rows are written, and nothing resumes.
+        worker_fn: Called in worker threads. An exception is recorded, and raised once the others have finished;
+            an ``error`` that the worker reports by message is recorded.
+        name: See :func:`map`; used with ``key``.
+        key: Task → key, as in :func:`map`; tasks then resume by key.
+        retries: See :func:`map`; an ``error`` that the worker reports by message is not tried again.
+        timeout: See :func:`map`.
+        resume: Skip tasks whose key is done; needs ``key``.
+        on_error: See :func:`map`.
+        durability: See :func:`map`.
+        tables: See :func:`map`.
+        handlers: See :func:`map`.
+        max_task_mb: See :func:`map`.
+        progress: See :func:`map`.
+
+    Returns:
+        Counts and failures.
+
+    Raises:
+        TasksFailedError: Some workers raised.
+        RunInterruptedError, DatabaseInUseError, StorageError, ValueError, TypeError: See :func:`map`.
+    """
+    arguments.check_function(worker_fn, "worker_fn")
+    arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
+    if resume and not store_task_status:
+        raise ValueError("resume=True needs the ledger: keep store_task_status=True")
+    if key is None and (resume or name is not None):
+        raise ValueError(f"{'resume=True' if resume else 'name='} needs key=, which says what identifies a task")
+    stable = name if name is not None else pipeline_name(worker_fn)
+    keyed = key is not None and store_task_status
+    job = Job(
+        call=calling_with_queue(cast("Callable[[Any, Any], Any]", worker_fn)),
+        title=name or _called(worker_fn),
+        items=arguments.checked_items(tasks, "tasks"),
+        db=arguments.checked_db(db_path),
+        pipeline=(stable or _called(worker_fn)) if keyed else None,
+        standalone=stable is None,
+        keyed=keyed,
+        key=key,
+        workers=arguments.checked_workers(workers),
+        wal=wal,
+        store_task_status=store_task_status,
+        resume=resume,
+        on_error=on_error,
+        durability=durability,
+        retry=arguments.checked_retry(retries),
+        timeout_s=arguments.checked_timeout(timeout),
+        max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
+        tables=arguments.checked_tables(tables),
+        handlers=arguments.checked_handlers(handlers),
+        progress=progress,
+    )
+    return Run(job).execute()
+
+
+def _called(fn: Callable[..., Any]) -> str:
+    """Return what people call a function."""
+    return str(getattr(fn, "__name__", type(fn).__name__))

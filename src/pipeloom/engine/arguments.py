@@ -1,0 +1,163 @@
+"""Checks of what the caller passed: every wrong argument is one sentence that says what to pass instead."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
+from pipeloom.data.text import clean
+from pipeloom.data.values import sql_type
+from pipeloom.db.connection import MEMORY, Durability
+from pipeloom.messages import Handler
+from pipeloom.retry import Retry
+
+__all__: list[str] = []
+
+_ON_ERROR = ("raise", "collect", "stop")
+
+
+def check_function(fn: Any, what: str = "fn") -> None:
+    """Refuse what cannot be called with one input."""
+    if not callable(fn):
+        raise TypeError(f"{what} must be a function, not {type(fn).__name__}")
+    if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        raise TypeError(
+            f"{what} must be a plain function, not an async one: call asyncio.run() inside it, or use "
+            "await asyncio.to_thread(pipeloom.map, ...) around the run"
+        )
+
+
+def checked_items(items: Any, what: str = "items") -> Iterable[Any]:
+    """Refuse what is not a collection of inputs."""
+    if isinstance(items, str | bytes):
+        raise TypeError(f"{what} is one {type(items).__name__}: pass a list of inputs, such as [{what}]")
+    try:
+        iter(items)
+    except TypeError:
+        raise TypeError(f"{what} must be an iterable of inputs, not {type(items).__name__}") from None
+    found: Iterable[Any] = items
+    return found
+
+
+def checked_db(db: Any) -> Path:
+    """Return the database as a path."""
+    if not isinstance(db, str | os.PathLike) or not isinstance(os.fspath(db), str):
+        raise TypeError(f'the database must be a path such as "out.db", not {type(db).__name__}')
+    if not os.fspath(db):
+        raise ValueError('the database path is empty: pass one such as "out.db"')
+    if "\0" in os.fspath(db):
+        raise ValueError("the database path holds a NUL character")
+    # Absolute: a task may change the directory under the run.
+    return Path(db) if os.fspath(db) == MEMORY else Path(os.path.abspath(db))
+
+
+def checked_workers(workers: Any) -> int:
+    """Return a number of workers; ``None`` picks one."""
+    if workers is None:
+        return min(32, (os.cpu_count() or 1) + 4)
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise TypeError(f"workers must be an int, not {type(workers).__name__}")
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    return workers
+
+
+def checked_tables(tables: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Return declared tables, every name and type checked."""
+    if tables is None:
+        return {}
+    if not isinstance(tables, Mapping):
+        raise TypeError(f'tables must be a mapping such as {{"t": {{"n": int}}}}, not {type(tables).__name__}')
+    for table, columns in tables.items():
+        quoted(table)
+        if is_reserved(table):
+            raise ValueError(f"tables: {clean(table, 60)} is the ledger's own name: choose another")
+        if not isinstance(columns, Mapping) or not columns:
+            raise TypeError(
+                f"tables: {clean(table, 60)} needs a mapping of column to type, with at least one column"
+            )
+        folded: set[str] = set()
+        for column, kind in columns.items():
+            quoted(column, "column")
+            if ascii_lower(column) in folded:
+                raise ValueError(f"tables: {clean(table, 60)}.{clean(column, 60)} comes twice (SQL ignores case)")
+            folded.add(ascii_lower(column))
+            try:
+                sql_type(kind)
+            except ValueError as error:
+                raise ValueError(f"tables: {clean(table, 60)}.{clean(column, 60)}: {error}") from None
+    return tables
+
+
+def checked_handlers(handlers: Any) -> Mapping[type, Handler]:
+    """Return handlers, every one callable and for a type."""
+    if handlers is None:
+        return {}
+    if not isinstance(handlers, Mapping):
+        raise TypeError(f"handlers must be a mapping of message type to function, not {type(handlers).__name__}")
+    for kind, handler in handlers.items():
+        if not isinstance(kind, type):
+            raise TypeError(f"handlers: {clean(kind, 60)} is no type")
+        if kind.__module__ == "pipeloom.messages":
+            raise ValueError(f"handlers: {kind.__name__} is handled by pipeloom itself: use a type of your own")
+        if not callable(handler):
+            raise TypeError(f"handlers: what stands for {kind.__name__} cannot be called")
+    return handlers
+
+
+def check_choices(*, name: Any, key: Any, on_error: Any, resume: Any, durability: Any) -> None:
+    """Refuse values outside the few that an option has."""
+    if name is not None and (not isinstance(name, str) or not name or not name.isprintable()):
+        raise ValueError("name must be a few printable characters, or left out")
+    if key is not None and not callable(key):
+        raise TypeError(f"key must be a function from input to key, not {type(key).__name__}")
+    if on_error not in _ON_ERROR:
+        raise ValueError(f'on_error must be "raise", "collect" or "stop", not {clean(on_error, 40)!r}')
+    if not isinstance(resume, bool):
+        raise TypeError(f"resume must be True or False, not {clean(resume, 40)!r}")
+    if durability not in get_args(Durability):
+        raise ValueError(f'durability must be "full", "normal" or "off", not {clean(durability, 40)!r}')
+
+
+def checked_retry(retries: Any) -> Retry | None:
+    """Return when to try again; ``None`` for never."""
+    if isinstance(retries, Retry):
+        return retries if retries.attempts > 1 else None
+    if isinstance(retries, bool) or not isinstance(retries, int):
+        raise TypeError(f"retries must be an int or a pipeloom.Retry, not {type(retries).__name__}")
+    if retries < 0:
+        raise ValueError(f"retries must be 0 or more, not {retries}")
+    return Retry(attempts=retries + 1) if retries else None
+
+
+def checked_timeout(timeout: Any) -> float | None:
+    """Return a time limit in seconds; ``None`` for none."""
+    if timeout is None:
+        return None
+    return _positive(timeout, "timeout", "a number of seconds")
+
+
+def checked_max_task_bytes(max_task_mb: Any) -> float:
+    """Return how many bytes a task may stage."""
+    return _positive(max_task_mb, "max_task_mb", "a number of MiB") * 2**20
+
+
+def _positive(value: Any, name: str, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be {what} above 0, not {value}")
+    return float(value)
+
+
+def length_of(items: Iterable[Any]) -> int | None:
+    """Return the number of inputs when it is known without reading them."""
+    try:
+        return len(items)  # type: ignore[arg-type]
+    except TypeError:
+        return None

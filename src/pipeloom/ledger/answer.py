@@ -1,0 +1,46 @@
+"""What one thread waits for, and another one gives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = ["Answer"]
+
+_LOOK_S: Final = 0.25
+
+
+class Answer:
+    """What somebody waits for: given once, by the consumer; awaited in one other thread."""
+
+    __slots__ = ("_error", "_given", "_value")
+
+    def __init__(self) -> None:
+        self._given = threading.Event()
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def give(self, value: Any = None) -> None:
+        """Hand over the value."""
+        self._value = value
+        self._given.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Wake whoever waits with an error, unless it was answered."""
+        if not self._given.is_set():
+            self._error = error
+            self._given.set()
+
+    def result(self, look: Callable[[], None] | None = None) -> Any:
+        """Block until it is answered.
+
+        Args:
+            look: Called four times a second; raises to give up.
+        """
+        while not self._given.wait(None if look is None else _LOOK_S):
+            assert look is not None
+            look()
+        if self._error is not None:
+            raise self._error
+        return self._value

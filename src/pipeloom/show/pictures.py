@@ -1,0 +1,350 @@
+"""Pictures of a run as SVG text: its timeline, its throughput, how long tasks took.
+
+Pure functions. Every picture is as wide as its place: positions along the time are percentages, so that text keeps
+its size on any screen; what hangs out at the left (names, the scale) belongs into a margin that the page's styles
+leave. Colours, patterns' included, come from those styles, by class. Form says the same as colour does. A picture
+never has more than about 1,500 shapes, whatever the number of tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from itertools import pairwise
+from typing import Final
+
+from pipeloom.data.rates import duration
+from pipeloom.data.text import clean
+from pipeloom.history.figures import ERRORS, STOPS, Bar, Durations, Lane, Throughput, Timeline
+
+__all__ = ["durations_picture", "span_text", "throughput_picture", "timeline_picture"]
+
+_LANE: Final = 20.0  # pixels, as all heights below
+_FLAT_LANE: Final = 14.0
+_PLOT: Final = 140.0
+_AXIS: Final = 28.0
+_TOP: Final = 8.0
+_THIN: Final = 0.004  # as shares of the width: about 4 pixels, and 1.5
+_NARROWEST: Final = 0.0015
+_TICKS: Final = 7
+_ROUND_SECONDS: Final = (
+    *(60.0 * n for n in (1, 2, 5, 10, 15, 30)),
+    *(3600.0 * n for n in (1, 2, 3, 6, 12)),
+    *(86400.0 * n for n in (1, 2, 7, 14, 28, 91, 182, 364)),
+)
+
+
+def span_text(seconds: float, digits: int = 3) -> str:
+    """Return a length of time with so many digits: ``850 µs``, ``3.20 s``; from a minute on ``4:05``."""
+    if seconds <= 0:
+        return "0 s"
+    if seconds < 60:
+        seconds = float(f"{seconds:.{digits}g}")
+    for below, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (60.0, 1.0, "s")):
+        if seconds < below:
+            value = seconds * factor
+            places = digits - (1 if value < 9.9999 else 2 if value < 99.999 else 3)
+            return f"{value:.{max(places, 0)}f} {unit}"
+    return duration(seconds)
+
+
+def _tick_text(seconds: float) -> str:
+    """Return a round length of time without zeros that say nothing."""
+    if seconds >= 60 and math.log10(seconds).is_integer():  # on a logarithmic scale: 1:40 is no round number
+        return f"{seconds:,.0f} s"
+    number, _, unit = span_text(seconds).partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
+
+
+def timeline_picture(timeline: Timeline) -> str:
+    """Draw one lane per worker: a bar per attempt, or how busy it was and where something failed."""
+    lanes, span = timeline.lanes, timeline.span_s
+    height = _LANE if len(lanes) <= 24 else _FLAT_LANE
+    kind = "lane" if height == _LANE else "lane flat"
+    bottom = _TOP + max(1, len(lanes)) * height
+    parts = [_PATTERNS, _time_axis(span, bottom)]
+    for place, lane in enumerate(lanes):
+        y = _TOP + place * height
+        label = f'<text x="-8" y="{y + height / 2:g}" class="{kind}">{_shown(lane.label, 15)}</text>'
+        inside = _bars(lane.bars, span, y, height) if timeline.drawn == "bars" else _density(lane, y, height)
+        parts.append(f"<g><title>{_shown(_lane_text(lane), 160)}</title>{label}{inside}</g>")
+    attempts = sum(lane.attempts for lane in lanes)
+    what = "one bar per attempt" if timeline.drawn == "bars" else "how busy each lane was over time"
+    description = f"{attempts:,} attempts in {len(lanes)} lanes over {span_text(span)}: {what}."
+    return _svg("timeline", "Timeline", description, bottom + _AXIS, parts)
+
+
+def _lane_text(lane: Lane) -> str:
+    text = f"{lane.label}: {lane.attempts:,} attempts, {lane.busy:.0%} of the time"
+    text += f", {lane.failed:,} failed" if lane.failed else ""
+    return text + (f", {lane.stopped:,} stopped" if lane.stopped else "")
+
+
+def _bars(bars: Sequence[Bar], span: float, y: float, height: float) -> str:
+    found = []
+    gap = 3 if height == _LANE else 2
+    for bar in bars:
+        left, width = bar.start_s / span, (bar.end_s - bar.start_s) / span
+        kind, inset = _kind(bar.status), gap
+        if width < _THIN:  # too narrow for an outline or a hatch: what did not end well is longer instead
+            left, width = min(left, 1 - _NARROWEST), max(width, _NARROWEST)
+            inset = gap if kind == "done" else 0
+            kind += " thin"
+        took = f"{span_text(bar.end_s - bar.start_s)}{' so far' if bar.status == 'running' else ''}"
+        text = f"{bar.name} ({bar.task_id}): {bar.status.replace('_', ' ')}"
+        text += f", try {bar.attempt}" if bar.attempt > 1 else ""
+        text += f", from {span_text(bar.start_s)}" + (f", {took}" if bar.status != "interrupted" else "")
+        found.append(
+            f'<rect class="{kind}" x="{_percent(left)}%" y="{y + inset:g}" width="{_percent(width)}%" '
+            f'height="{height - 2 * inset:g}"><title>{_shown(text, 160)}</title></rect>'
+        )
+    return "".join(found)
+
+
+def _kind(status: str) -> str:
+    """Return the class of a status: what is not known looks like what was stopped."""
+    return status if status in ("done", "running", *ERRORS, *STOPS) else "cancelled"
+
+
+def _density(lane: Lane, y: float, height: float) -> str:
+    """Return an area as high as the lane was busy, and a stroke wherever something failed."""
+    columns, room = lane.columns, height - 4
+    base = y + height - 2
+    found = [f'<line class="base" x1="0" x2="100%" y1="{base:g}" y2="{base:g}"/>']
+    steps, before = [f"M0 {room:g}"], 0.0
+    for place, share in enumerate(columns):
+        level = max(round(share * room, 1), 1.0) if share > 0 else 0.0
+        if level != before:
+            steps.append(f"H{place}V{room - level:g}")
+            before = level
+    if len(steps) > 1:
+        steps.append(f"H{len(columns)}V{room:g}Z")
+        found.append(_stretched(f'<path class="done" d="{"".join(steps)}"/>', columns, y + 2, room))
+    for places, kind, long in ((lane.stops_in, "stops", 0.5), (lane.failures_in, "failures", 0.75)):
+        if places:
+            strokes = "".join(f"M{place + 0.5:g} {room:g}v{-room * long:g}" for place in places)
+            found.append(_stretched(f'<path class="{kind}" d="{strokes}"/>', columns, y + 2, room))
+    return "".join(found)
+
+
+def _stretched(inside: str, columns: Sequence[float], y: float, room: float) -> str:
+    return (
+        f'<svg x="0" y="{y:g}" width="100%" height="{room:g}" viewBox="0 0 {len(columns)} {room:g}" '
+        f'preserveAspectRatio="none">{inside}</svg>'
+    )
+
+
+def throughput_picture(throughput: Throughput, span_s: float) -> str:
+    """Draw how many attempts ended per second, over time; what did not end well stands on top, hatched."""
+    slice_s = throughput.slice_s
+    bottom = _TOP + _PLOT
+    unit_s, unit = _rate_unit(throughput)
+    done = [count * unit_s / slice_s for count in throughput.done]
+    others = [count * unit_s / slice_s for count in throughput.others]
+
+    def text(place: int) -> str:
+        both = throughput.done[place] + throughput.others[place]
+        begin, end = span_text(place * slice_s), span_text((place + 1) * slice_s)
+        return f"{begin} to {end}: {both:,} ended" + _others_text(throughput.others[place])
+
+    columns = [(place / len(done), 1 / len(done)) for place in range(len(done))]
+    parts = [
+        _PATTERNS_OF_COLUMNS.format(name="throughput"),
+        _columns("throughput", done, others, columns, text),
+        _time_axis(span_s, bottom, lines=False),
+    ]
+    description = f"{throughput.total:,} attempts ended; each column stands for {span_text(slice_s)}."
+    return _svg("throughput", f"Attempts ended per {unit}", description, bottom + _AXIS, parts)
+
+
+def _rate_unit(throughput: Throughput) -> tuple[float, str]:
+    peak = max((a + b for a, b in zip(throughput.done, throughput.others, strict=True)), default=0)
+    for unit_s, unit in ((1.0, "second"), (60.0, "minute")):
+        if peak * unit_s / throughput.slice_s >= 1:
+            return unit_s, unit
+    return 3600.0, "hour"
+
+
+def rate_unit(throughput: Throughput) -> str:
+    """Return what the throughput's scale counts by: ``second``, ``minute`` or ``hour``."""
+    return _rate_unit(throughput)[1]
+
+
+def durations_picture(durations: Durations) -> str:
+    """Draw how many attempts took how long."""
+    bottom = _TOP + _PLOT
+    edges = durations.edges
+    if not edges:
+        return ""
+    place_of = _placing(durations)
+    columns = [(place_of(low), place_of(high) - place_of(low)) for low, high in pairwise(edges)]
+
+    def text(place: int) -> str:
+        both = durations.done[place] + durations.others[place]
+        return f"{span_text(edges[place])} to {span_text(edges[place + 1])}: {both:,}" + _others_text(
+            durations.others[place]
+        )
+
+    ticks = _log_ticks(edges[0], edges[-1]) if durations.scale == "log" else _even_ticks(edges[0], edges[-1])
+    marks = []
+    for name, value in (("median", durations.median), ("95 %", durations.p95)):
+        x = _percent(place_of(value))
+        line = f'x1="{x}%" x2="{x}%" y1="{_TOP:g}" y2="{bottom:g}"'
+        marks.append(
+            f'<g class="quantile"><title>{name}: about {span_text(value, 2)}</title>'
+            f'<line class="halo" {line}/><line class="mark" {line}/></g>'
+        )
+    parts = [
+        _PATTERNS_OF_COLUMNS.format(name="durations"),
+        _columns("durations", durations.done, durations.others, columns, text),
+        _axis([(place_of(tick), _tick_text(tick)) for tick in ticks], bottom),
+        *marks,
+    ]
+    description = (
+        f"{durations.total:,} attempts took {span_text(durations.shortest)} to {span_text(durations.longest)}, "
+        f"half of them under about {span_text(durations.median, 2)}; {durations.scale} scale."
+    )
+    return _svg("durations", "How long attempts took", description, bottom + _AXIS, parts)
+
+
+def _others_text(others: int) -> str:
+    return f", {others:,} not done" if others else ""
+
+
+def _placing(durations: Durations) -> Callable[[float], float]:
+    first, last = durations.edges[0], durations.edges[-1]
+    if durations.scale == "linear":
+        return lambda value: min(1.0, max(0.0, (value - first) / (last - first)))
+    whole = math.log(last / first)
+    return lambda value: min(1.0, max(0.0, math.log(max(value, first) / first) / whole))
+
+
+def _columns(
+    name: str,
+    done: Sequence[float],
+    others: Sequence[float],
+    places: Sequence[tuple[float, float]],
+    text: Callable[[int], str],
+) -> str:
+    """Return stacked columns with their scale at the left; ``places`` are (left, width) as fractions."""
+    top = max((a + b for a, b in zip(done, others, strict=True)), default=0.0)
+    step = _nice(top / 3) if top > 0 else 1.0
+    ceiling = max(step * math.ceil(top / step - 1e-9), step)
+    bottom = _TOP + _PLOT
+    found = []
+    for number in range(round(ceiling / step) + 1):
+        y = bottom - number * step / ceiling * _PLOT
+        found.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        found.append(f'<text class="lane" x="-8" y="{y:.1f}">{_amount(number * step, ceiling)}</text>')
+    for place, (low, high) in enumerate(zip(done, others, strict=True)):
+        if not low and not high:
+            continue
+        left, width = places[place]
+        found.append(f"<g><title>{_shown(text(place), 160)}</title>")
+        base = bottom
+        for value, kind in ((low, "done"), (high, "others")):
+            if value:
+                size = max(value / ceiling * _PLOT, 1.5)  # one among ten thousand is still to be seen
+                base -= size
+                found.append(
+                    f'<rect class="{kind} {name}" x="{_percent(left)}%" width="{_percent(width)}%" '
+                    f'y="{base:.1f}" height="{size:.1f}"/>'
+                )
+        found.append("</g>")
+    return "".join(found)
+
+
+def _time_axis(span: float, bottom: float, *, lines: bool = True) -> str:
+    ticks = _even_ticks(0.0, span)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else span
+    return _axis([(tick / span, _clock(tick, step)) for tick in ticks], bottom, lines=lines)
+
+
+def _axis(ticks: Iterable[tuple[float, str]], bottom: float, *, lines: bool = False) -> str:
+    """Return the lower axis; every second label is marked, so that a narrow page can leave it out."""
+    found = [f'<line class="axis" x1="0" x2="100%" y1="{bottom:g}" y2="{bottom:g}"/>']
+    for number, (place, label) in enumerate(ticks):
+        x = _percent(place)
+        top = _TOP if lines else bottom
+        found.append(
+            f'<g class="tick{" odd" if number % 2 else ""}"><line x1="{x}%" x2="{x}%" y1="{top:g}" '
+            f'y2="{bottom + 5:g}"/><text x="{x}%" y="{bottom + 20:g}">{label}</text></g>'
+        )
+    return "".join(found)
+
+
+def _nice(rough: float) -> float:
+    """Return the next round number that is not smaller: 1, 2 or 5 times a power of ten."""
+    unit = 10.0 ** math.floor(math.log10(rough))
+    return next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999999)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    rough = (high - low) / _TICKS
+    step = _nice(rough) if rough < 30 else next((s for s in _ROUND_SECONDS if s >= rough), _nice(rough))
+    first = math.ceil(low / step - 1e-9)
+    return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    tens = [10.0**power for power in range(first, last + 1)]
+    for factors in ((1, 2, 5), (1, 3)):
+        fine = (10.0**power * factor for power in range(first - 1, last + 1) for factor in factors)
+        ticks = [value for value in fine if low * 0.999 <= value <= high * 1.001]
+        if len(ticks) <= _TICKS:
+            return ticks
+    return tens[:: math.ceil(len(tens) / _TICKS)]
+
+
+def _clock(seconds: float, step: float) -> str:
+    """Return a tick of the time axis, all in the unit that the step asks for."""
+    if seconds == 0:
+        return "0"
+    if step >= 86400:
+        return f"{seconds / 86400:g} d"
+    if step >= 60:
+        minutes = round(seconds / 60)
+        return f"{minutes // 60}:{minutes % 60:02d} h" if seconds >= 3600 else f"{minutes} min"
+    factor, unit = (1, "s") if step >= 0.1 else (1e3, "ms") if step >= 1e-4 else (1e6, "µs")
+    return f"{seconds * factor:.6g} {unit}"
+
+
+def _amount(value: float, most: float) -> str:
+    """Return a mark of a scale, in the unit of its highest."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value and most >= size * 10:
+            return f"{value / size:g} {letter}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3f}".rstrip("0").rstrip(".")
+
+
+def _shown(text: str, limit: int) -> str:
+    return escape(clean(text, limit))
+
+
+def _svg(name: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="picture" role="img" width="100%" height="{height:g}" '
+        f'aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(description)}</desc>{"".join(parts)}</svg>'
+    )
+
+
+def _hatch(name: str, kind: str, angle: int, gap: int = 5) -> str:
+    return (
+        f'<pattern id="{name}" class="hatch {kind}" width="{gap}" height="{gap}" patternUnits="userSpaceOnUse" '
+        f'patternTransform="rotate({angle})"><rect width="{gap}" height="{gap}"/>'
+        f'<line x1="0" y1="0" x2="0" y2="{gap}"/></pattern>'
+    )
+
+
+_PATTERNS: Final = (
+    f"<defs>{_hatch('timeline-error', 'error', 45)}{_hatch('timeline-timed-out', 'timed_out', 90, 4)}"
+    f"{_hatch('timeline-running', 'running', -45, 6)}</defs>"
+)
+_PATTERNS_OF_COLUMNS: Final = f"<defs>{_hatch('{name}-others', 'error', 45)}</defs>"

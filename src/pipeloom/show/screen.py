@@ -1,0 +1,299 @@
+"""What a run shows while it runs: a section of the live region on a terminal, a plain line now and then elsewhere.
+
+Both are drawn by the thread that waits for the run, a few times a second, from the committed counts and the
+workers' slots: the cost depends on what fits on the screen, not on the number of tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Sized
+from time import monotonic
+from typing import Final, Protocol
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.errors import LiveError
+from rich.segment import Segment
+from rich.text import Text
+
+from pipeloom.data.rates import Pace, duration, per_second, time_left
+from pipeloom.data.text import clean, describe
+from pipeloom.ledger.attempt import Attempt, fraction
+from pipeloom.rlog import SharedConsole
+
+__all__ = ["Screen", "Watched", "bar", "screen_for"]
+
+logger = logging.getLogger("pipeloom")
+
+_REDRAW_S: Final = 0.25
+_LINE_S: Final = 5.0
+_MAX_RUNNING: Final = 16
+_MAX_FAILURES: Final = 3
+
+
+class Watched(Protocol):
+    """What there is to see of a run."""
+
+    counts: Counter[str]
+    skipped: int
+    waiting: Sized
+    slots: list[Attempt | None]
+    failures: list[Attempt]
+
+
+class Screen(Protocol):
+    """Shows a run; used in one thread."""
+
+    def start(self, run: Watched) -> None:
+        """Begin."""
+
+    def tick(self) -> None:
+        """Draw if it is time."""
+
+    def note(self, text: str) -> None:
+        """Say one line that stays."""
+
+    def stop(self) -> None:
+        """Draw the last state and let go of the terminal; stopping twice is fine."""
+
+
+def screen_for(title: str, expected: int | None, console: Console) -> Screen:
+    """Choose a screen: a section of the live region on a terminal, plain lines elsewhere."""
+    figures = Figures(clean(title, 60), expected)
+    lines = LineScreen(figures, console)
+    if isinstance(console, SharedConsole) and console.is_terminal and not console.is_dumb_terminal:
+        return GuardedScreen(LiveScreen(figures, console), lines)
+    return GuardedScreen(lines)
+
+
+class GuardedScreen:
+    """A screen that never fails a run: what goes wrong is logged once, and the screen dropped.
+
+    Args:
+        screen: What shows the run.
+        instead: What shows it while another live display has the terminal, such as the program's own bars.
+    """
+
+    def __init__(self, screen: Screen, instead: Screen | None = None) -> None:
+        self._screen: Screen | None = screen
+        self._instead = instead
+
+    def start(self, run: Watched) -> None:
+        self._guarded(lambda screen: self._start(screen, run))
+
+    def _start(self, screen: Screen, run: Watched) -> None:
+        try:
+            screen.start(run)
+        except LiveError:
+            if self._instead is None:
+                raise
+            self._screen = self._instead
+            self._screen.start(run)
+
+    def tick(self) -> None:
+        self._guarded(lambda screen: screen.tick())
+
+    def note(self, text: str) -> None:
+        self._guarded(lambda screen: screen.note(text))
+
+    def stop(self) -> None:
+        self._guarded(lambda screen: screen.stop())
+
+    def _guarded(self, draw: Callable[[Screen], None]) -> None:
+        if self._screen is not None:
+            try:
+                draw(self._screen)
+            except Exception as error:
+                self._screen = None
+                logger.warning("the screen failed and is dropped, the run goes on: %s", describe(error))
+
+
+class Figures:
+    """The numbers of a run as text."""
+
+    def __init__(self, title: str, expected: int | None) -> None:
+        self.title = title
+        self.expected = expected
+        self.run: Watched | None = None
+        self.over = False
+        self.began = monotonic()
+        self._pace = Pace(self.began)
+
+    def begin(self, run: Watched) -> None:
+        self.run = run
+
+    @property
+    def ended(self) -> int:
+        """Tasks that ended in this run."""
+        return sum(self.run.counts.values()) if self.run else 0
+
+    @property
+    def seen(self) -> int:
+        """Inputs dealt with, skipped ones included."""
+        return self.ended + (self.run.skipped if self.run else 0)
+
+    def summary(self, now: float) -> str:
+        """Return counts, rate and time in one line."""
+        run = self.run
+        if run is None:
+            return "opening"
+        parts = [f"{run.counts.get('done', 0):,} done"]
+        for status, word in (("error", "failed"), ("timed_out", "timed out"), ("cancelled", "cancelled")):
+            if count := run.counts.get(status, 0):
+                parts.append(f"{count:,} {word}")
+        if run.skipped:
+            parts.append(f"{run.skipped:,} skipped")
+        if waiting := len(run.waiting):
+            parts.append(f"{waiting:,} waiting for a retry")
+        rate = self._pace.rate(now, self.ended)
+        parts += [per_second(rate), duration(now - self.began)]
+        if not self.over and (left := time_left(rate, self.expected, self.seen)):
+            parts.append(left)
+        return " · ".join(parts)
+
+
+class LiveScreen:
+    """A section of the live region: the overall bar, the running tasks that fit, the last failures.
+
+    Other threads print above the region (log records, prints of tasks), which draws the last frame again.
+    """
+
+    def __init__(self, figures: Figures, console: SharedConsole) -> None:
+        self._figures = figures
+        self._console = console
+        self._drawn_at = 0.0
+        self.frame: Sequence[Segment] = ()
+
+    def start(self, run: Watched) -> None:
+        self._figures.begin(run)
+        self._make_frame()
+        self._console.region.join(self)
+
+    def tick(self) -> None:
+        now = monotonic()
+        if now - self._drawn_at >= _REDRAW_S:
+            self._drawn_at = now
+            self._make_frame()
+            self._console.region.draw(_REDRAW_S)
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(text, style="yellow"))
+
+    def stop(self) -> None:
+        if not self._figures.over:
+            self._figures.over = True
+            self._make_frame()
+            self._console.region.leave(self)
+
+    def _make_frame(self) -> None:
+        width = self._console.width
+        frame: list[Segment] = []
+        for line in self._lines(width, self._console.region.height):
+            line.truncate(width, overflow="ellipsis")
+            line.end = ""
+            frame += self._console.render(line)
+            frame.append(Segment.line())
+        self.frame = frame
+
+    def _lines(self, width: int, height: int) -> Iterator[Text]:
+        figures, now = self._figures, monotonic()
+        yield self._overall(width)
+        yield Text("  " + figures.summary(now), style="dim")
+        run = figures.run
+        if run is None:
+            return
+        if figures.over:
+            room = height
+        else:
+            running = [attempt for attempt in run.slots if attempt is not None and attempt.status != "queued"]
+            room = max(height - 4, 1)
+            shown = running[: min(room, _MAX_RUNNING)]
+            names = [clean(attempt.name, 80) for attempt in shown]
+            name_width = min(max(map(cell_len, names), default=0), max(width // 3, 8), 40)
+            for attempt, name in zip(shown, names, strict=True):
+                yield _running_line(attempt, name, name_width, now, width)
+            if len(running) > len(shown):
+                yield Text(f"  … and {len(running) - len(shown)} more running", style="dim")
+            room -= len(shown) + 1
+        yield from _failure_lines(run.failures, min(room, _MAX_FAILURES))
+
+    def _overall(self, width: int) -> Text:
+        figures = self._figures
+        seen, expected = figures.seen, figures.expected
+        line = Text().append(figures.title, style="bold")
+        if expected is None:
+            return line.append(f"  {seen:,}", style="bold cyan")
+        share = fraction(seen, expected) if expected else 1.0
+        tail = f" {seen:,}/{expected:,} {int(share * 100):3d} %"
+        room = max(min(width - line.cell_len - len(tail) - 3, 60), 0)
+        line.append("  ")
+        line.append_text(bar(share, room))
+        return line.append(tail, style="bold")
+
+
+class LineScreen:
+    """A plain line every five seconds, for logs and pipes."""
+
+    def __init__(self, figures: Figures, console: Console) -> None:
+        self._figures = figures
+        self._console = console
+        self._said_at = monotonic()
+        self._said = False
+
+    def start(self, run: Watched) -> None:
+        self._figures.begin(run)
+
+    def tick(self) -> None:
+        if monotonic() - self._said_at >= _LINE_S:
+            self._say()
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def stop(self) -> None:
+        if self._said:
+            self._say()
+            self._said = False
+
+    def _say(self) -> None:
+        now = self._said_at = monotonic()
+        figures = self._figures
+        of = f"/{figures.expected:,}" if figures.expected is not None else ""
+        self._said = True
+        self._print(f"{figures.title}: {figures.seen:,}{of} · {figures.summary(now)}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+
+def bar(share: float, width: int) -> Text:
+    """Return a bar of ``width`` cells, filled by ``share`` (0..1)."""
+    filled = int(share * width)
+    return Text("━" * filled, style="green").append("━" * (width - filled), style="bright_black")
+
+
+def _running_line(attempt: Attempt, shown_name: str, name_width: int, now: float, width: int) -> Text:
+    step, total, message = attempt.cell
+    line = Text().append("  ▸ ", style="cyan")
+    name = Text(shown_name)
+    name.truncate(name_width, overflow="ellipsis", pad=True)
+    line.append_text(name).append("  ")
+    share = fraction(step, total)
+    if total:
+        line.append_text(bar(share, max(min(width // 5, 24), 4))).append(f" {int(share * 100):3d} %")
+    elif step:
+        line.append(f"{step:,.0f}")
+    line.append(f"  {duration(now - attempt.t0)}", style="dim")
+    if attempt.status != "running":
+        line.append("  waits to be stored", style="dim")
+    elif message:
+        line.append("  " + clean(message, 80), style="dim")
+    return line
+
+
+def _failure_lines(failures: Sequence[Attempt], room: int) -> Iterator[Text]:
+    for attempt in failures[-room:] if room > 0 else ():
+        why = clean(attempt.message or attempt.status, 120)
+        yield Text().append("  ✗ ", style="red").append(clean(attempt.name, 40)).append(f"  {why}", style="red")

@@ -1,0 +1,120 @@
+"""What a task logs is kept with it, in ``pipeloom_logs``.
+
+::
+
+    logger.info(...) in a task ─▶ TaskLogHandler on the root logger ─▶ attempt.logs ─▶ the writer, at its next look
+
+Any thread: the task is known by a context variable, so a thread that was started with a copy of the context counts
+as the task's. Keeping a record is appending to a list: it never blocks, never raises, and is bounded.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from pipeloom.data.clock import utc_now
+from pipeloom.data.text import describe, pass_on_interrupt, shorten, storable
+from pipeloom.ledger.attempt import Attempt, LogLine
+from pipeloom.worker.current import running_attempt
+
+__all__ = ["keeping_logs", "note_gap"]
+
+_LEVEL: Final = logging.INFO
+_PENDING: Final = 1000  # records of one try between two looks of the writer, which are 0.1 s apart
+_MOST: Final = 10_000  # records of one try
+_MESSAGE_LIMIT: Final = 4000
+_ERROR_LIMIT: Final = 20_000
+
+
+class TaskLogHandler(logging.Handler):
+    """Keeps records of level INFO and above that are logged while a task runs; leaves the others alone."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record without the handler's lock, for which all workers would queue."""
+        if record.levelno >= self.level and self.filter(record):
+            self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record with its task, if one is running here."""
+        attempt = running_attempt()
+        if attempt is not None and attempt.status == "running":
+            try:
+                _keep(attempt, record)
+            except BaseException as error:  # a foreign argument may do anything when it is formatted
+                pass_on_interrupt(error)
+                attempt.unkept += 1
+        self._stand_aside(record)
+
+    def _stand_aside(self, record: logging.LogRecord) -> None:
+        """Say on stderr what Python would have said there, had there been no handler but this one."""
+        last = logging.lastResort
+        if last is None or record.levelno < last.level:
+            return
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return
+            logger = logger.parent if logger.propagate else None
+        last.handle(record)
+
+
+def _keep(attempt: Attempt, record: logging.LogRecord) -> None:
+    lines = _lines_of(attempt)
+    if len(lines) >= _PENDING or attempt.logged >= _MOST:
+        attempt.unkept += 1
+        return
+    error = None
+    if record.exc_info and record.exc_info[1] is not None:
+        error = "".join(traceback.format_exception(record.exc_info[1]))
+        error = storable(error if len(error) <= _ERROR_LIMIT else "…" + error[-_ERROR_LIMIT:])
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    message = storable(shorten(record.getMessage(), _MESSAGE_LIMIT))
+    line = LogLine(at, describe(record.levelname, 40), storable(describe(record.name, 200)), message, error)
+    if attempt.unkept:
+        note_gap(attempt)
+    lines.append(line)
+    attempt.logged += 1
+
+
+def _lines_of(attempt: Attempt) -> deque[LogLine]:
+    lines = attempt.logs
+    if lines is None:
+        lines = attempt.__dict__.setdefault("logs", deque())  # two threads may log first at the same time
+    return lines
+
+
+def note_gap(attempt: Attempt) -> None:
+    """Add a line that stands for those which were not kept."""
+    count, attempt.unkept = attempt.unkept, 0
+    why = f"{count:,} log records were not kept here: at most {_MOST:,} a try are, and {_PENDING:,} in 0.1 s"
+    _lines_of(attempt).append(LogLine(utc_now(), "WARNING", "pipeloom", why, None))
+
+
+_guard = threading.Lock()
+_handler = TaskLogHandler(_LEVEL)
+_runs = 0
+
+
+@contextmanager
+def keeping_logs() -> Iterator[None]:
+    """Keep what tasks log while this is entered; runs on several files at once share the one handler."""
+    global _runs  # noqa: PLW0603
+    with _guard:
+        _runs += 1
+        if _runs == 1:
+            logging.getLogger().addHandler(_handler)
+    try:
+        yield
+    finally:
+        with _guard:
+            _runs -= 1
+            if _runs == 0:
+                logging.getLogger().removeHandler(_handler)

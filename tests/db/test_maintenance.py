@@ -1,0 +1,226 @@
+"""A file that changes under the run: noticed, what was committed saved, and nothing of others' touched."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+import pipeloom
+from pipeloom.db import connect
+from pipeloom.db.maintenance import Upkeep
+from pipeloom.errors import StorageError
+
+
+@pytest.fixture(params=[True, False], ids=["wal", "journal"])
+def wal(request):
+    """Both journal modes."""
+    return request.param
+
+
+@pytest.fixture
+def opened(db, wal):
+    """A connection that has committed a row, and who looks after it."""
+    with closing(connect(db, wal=wal)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        upkeep = Upkeep(conn, db, wal=wal)
+        upkeep.after_batch()
+        conn.execute("INSERT INTO t VALUES (7)")
+        upkeep.after_batch()
+        yield conn, upkeep
+
+
+def rows(path):
+    """What another program finds in a file."""
+    with closing(sqlite3.connect(path)) as conn:
+        return conn.execute("SELECT * FROM t").fetchall()
+
+
+def test_a_file_that_was_moved_has_everything(db, opened):
+    """At the next batch, not a second later: it may be the last one."""
+    moved = db.with_name("moved.db")
+    os.rename(db, moved)
+
+    with pytest.raises(StorageError, match="replaced or removed while in use"):
+        opened[1].look()
+    assert rows(moved) == [(7,)]
+
+
+def test_a_file_that_took_the_place_is_left_alone(db, opened):
+    """A log that stayed beside it would be applied to it at its next open."""
+    other = db.with_name("other.db")
+    with closing(sqlite3.connect(other)) as conn:
+        conn.execute("CREATE TABLE t (their)")
+        conn.execute("INSERT INTO t VALUES ('theirs')")
+        conn.commit()
+    content = other.read_bytes()
+    os.replace(other, db)
+
+    with pytest.raises(StorageError, match="replaced or removed while in use"):
+        opened[1].look()
+    opened[0].close()
+    assert db.read_bytes() == content
+    assert rows(db) == [("theirs",)]
+
+
+def test_a_removed_file_is_noticed(db, opened):
+    """SQLite itself would go on writing into nothing."""
+    db.unlink()
+
+    with pytest.raises(StorageError, match="replaced or removed while in use"):
+        opened[1].look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_removed_log_is_saved(db, opened):
+    """Only this connection still has it."""
+    db.with_name(db.name + "-wal").unlink()
+
+    with pytest.raises(StorageError, match=r"out\.db-wal: was replaced or removed"):
+        opened[1].look()
+    opened[0].close()
+    assert rows(db) == [(7,)]
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_log_that_was_cut_off_is_noticed(db, opened):
+    """What was committed to it is lost: the run must not go on as if it were not."""
+    opened[1].look()
+    os.truncate(db.with_name(db.name + "-wal"), 0)
+
+    with pytest.raises(StorageError, match="was cut off while in use"):
+        opened[1].look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+@pytest.mark.parametrize("left", ["nothing", "a half"])
+def test_a_log_whose_pages_were_moved_and_that_was_cut_off_is_noticed(db, opened, left):
+    """SQLite still counts its frames, and would write the next one behind a hole."""
+    conn, upkeep = opened
+    for n in range(50):
+        conn.execute("INSERT INTO t VALUES (?)", (n,))
+    conn.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    upkeep.look()
+    log = db.with_name(db.name + "-wal")
+    os.truncate(log, 0 if left == "nothing" else log.stat().st_size // 2)
+
+    with pytest.raises(StorageError, match="was cut off while in use"):
+        upkeep.look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+def test_a_checkpoint_of_another_program_is_none_of_our_business(db, opened, mode):
+    """SQLite allows it at any time, and nothing is lost: with TRUNCATE the log is empty, or short, afterwards."""
+    conn, upkeep = opened
+    with closing(connect(db)) as other:
+        for n in range(60):
+            conn.execute("INSERT INTO t VALUES (?)", (n,))
+            if n % 2:
+                upkeep.look()
+            if n % 3 == 2:
+                assert other.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0
+            if n % 5 == 4:
+                upkeep.look()
+
+    assert [n for (n,) in conn.execute("SELECT n FROM t")] == [7, *range(60)]
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_log_that_another_program_limits_is_none_of_our_business(db, opened):
+    """Its own writes cut the log to `journal_size_limit` when it begins again."""
+    conn, upkeep = opened
+    for n in range(200):
+        conn.execute("INSERT INTO t VALUES (?)", (n,))
+    upkeep.look()
+    conn.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    log = db.with_name(db.name + "-wal")
+    long = log.stat().st_size
+    with closing(connect(db)) as other:
+        other.execute("PRAGMA journal_size_limit = 20000")
+        other.execute("INSERT INTO t VALUES ('theirs')")
+
+        assert 0 < log.stat().st_size < long
+        upkeep.look()
+        conn.execute("INSERT INTO t VALUES ('ours')")
+        upkeep.look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, opened, monkeypatch):
+    """SQLite cannot be asked while another program is at it; the next look can."""
+    conn, upkeep = opened
+    upkeep.look()
+    with closing(connect(db)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+    class Busy:
+        """The connection, while another program's checkpoint is under way."""
+
+        def execute(self, sql):
+            return conn.execute("SELECT 1, -1, -1" if "wal_checkpoint" in sql else sql)
+
+    monkeypatch.setattr(upkeep, "_conn", Busy())
+    upkeep.look()
+    monkeypatch.setattr(upkeep, "_conn", conn)
+    os.truncate(db.with_name(db.name + "-wal"), 0)
+    upkeep.look()
+    conn.execute("INSERT INTO t VALUES (8)")
+    upkeep.look()
+    os.truncate(db.with_name(db.name + "-wal"), 0)
+    with pytest.raises(StorageError, match="was cut off while in use"):
+        upkeep.look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_checkpoint_that_fails_says_nothing_of_a_short_log(db, opened, monkeypatch):
+    """A full disk after another program's checkpoint is a full disk."""
+    conn, upkeep = opened
+    upkeep.look()
+    with closing(connect(db)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+    class Full:
+        """The connection, while nothing can be written to the database."""
+
+        def execute(self, sql):
+            if "wal_checkpoint" in sql:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return conn.execute(sql)
+
+    monkeypatch.setattr(upkeep, "_conn", Full())
+    upkeep.look()
+    monkeypatch.setattr(upkeep, "_conn", conn)
+    conn.execute("INSERT INTO t VALUES (8)")
+    upkeep.look()
+    assert rows(db) == [(7,), (8,)]
+
+
+def test_statistics_are_for_some_tables_only_where_there_are_thousands(db, opened):
+    """Each ANALYZE takes longer the more tables there are."""
+    conn, upkeep = opened
+    tables = [f"t{n:03}" for n in range(300)]
+    for table in tables:
+        conn.execute(f"CREATE TABLE {table} (n)")
+    asked = []
+    conn.set_trace_callback(asked.append)
+    upkeep.at_close(tables)
+    conn.set_trace_callback(None)
+
+    assert sum(sql.startswith("ANALYZE ") for sql in asked) == 200
+
+
+def test_a_run_whose_file_is_emptied_ends(db):
+    """Within a moment, rather than with all of it done and the file empty."""
+
+    def fn(item, ctx):
+        os.truncate(db, 0)
+        while True:
+            ctx.query("SELECT 1")  # until the writer has noticed
+
+    with pytest.raises(StorageError, match="was emptied by another program"):
+        pipeloom.map(fn, range(20), db=db, name="n", workers=1)

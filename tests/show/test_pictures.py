@@ -1,0 +1,188 @@
+"""Pictures of a run: well-formed, bounded, and readable without colours or eyes."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from pipeloom.history import History
+from pipeloom.history.figures import Bar, Durations, Lane, Throughput, Timeline
+from pipeloom.show.html import style
+from pipeloom.show.pictures import durations_picture, rate_unit, span_text, throughput_picture, timeline_picture
+
+SVG = "{http://www.w3.org/2000/svg}"
+SHAPES = {SVG + name for name in ("rect", "path", "line", "circle", "polygon", "polyline")}
+HOSTILE = "</title><script>alert(1)</script>\x1b[31m\x00\u202e\"'&]]>\ud800"
+
+
+def lane_of(bars=(), **columns):
+    """A lane with defaults."""
+    return Lane("thread-1", 1, len(bars), 0, 0, 0.5, tuple(bars), **columns)
+
+
+def read(picture):
+    """Parse a picture; it is well-formed, or the test fails."""
+    root = ElementTree.fromstring(picture)
+    assert root.tag == SVG + "svg"
+    return root
+
+
+def shapes(root):
+    """Return everything that is drawn."""
+    return [element for element in root.iter() if element.tag in SHAPES]
+
+
+@pytest.fixture
+def pictures(record, db):
+    """Record a run and draw it; returns the parsed pictures."""
+
+    def drawing(attempts, **run):
+        record(attempts, **run)
+        with History(db) as history:
+            told = history.figures(history.latest_run())
+        return [
+            read(timeline_picture(told.timeline)),
+            read(throughput_picture(told.throughput, told.span_s)),
+            read(durations_picture(told.durations)),
+        ]
+
+    return drawing
+
+
+def test_pictures_say_in_words_what_they_show(pictures):
+    """An image with a title and a description, which its label names."""
+    for root in pictures([{"took": 0.5}, {"status": "error", "took": 2.0}]):
+        assert root.get("role") == "img"
+        title, description = root.get("aria-labelledby").split()
+        assert root.find(f"{SVG}title").get("id") == title
+        assert root.find(f"{SVG}desc").get("id") == description
+        assert "2 attempts" in root.find(f"{SVG}desc").text
+
+
+@pytest.mark.parametrize(
+    ("count", "workers"),
+    [(1, 1), (1200, 1), (1200, 40), (1201, 40), (1201, 300), pytest.param(100_000, 300, marks=pytest.mark.slow)],
+)
+def test_shapes_are_bounded(pictures, count, workers):
+    """Two thousand at most, whatever the number of tasks and workers."""
+    attempts = (
+        {
+            "start": n / count * 9,
+            "took": (n % 1000) / 1000 + 0.0001,
+            "worker": f"thread-{n % workers}",
+            "status": "error" if n % 3 == 0 else "cancelled" if n % 3 == 1 else "done",
+        }
+        for n in range(count)
+    )
+    for root in pictures(attempts, workers=workers):
+        assert 0 < len(shapes(root)) <= 2000
+
+
+def test_form_says_what_colour_says():
+    """Each status has a class of its own, and its name in the bar's title; what is unknown looks stopped."""
+    statuses = ("done", "error", "timed_out", "cancelled", "interrupted", "running", "weird")
+    bars = [Bar(n, f"task-{n}", 1, status, n, n + 1, False) for n, status in enumerate(statuses)]
+    root = read(timeline_picture(Timeline(10.0, "bars", (lane_of(bars),))))
+    drawn = [rect for rect in root.iter(SVG + "rect") if rect.find(SVG + "title") is not None]
+
+    assert [rect.get("class") for rect in drawn] == [*statuses[:-1], "cancelled"]
+    for rect, status in zip(drawn, statuses, strict=True):
+        assert status.replace("_", " ") in rect.find(SVG + "title").text
+    for kind in ("error", "timed-out", "running"):
+        assert f"url(#timeline-{kind})" in style()
+        assert any(pattern.get("id") == f"timeline-{kind}" for pattern in root.iter(SVG + "pattern"))
+
+
+def test_foreign_text_is_inert():
+    """A name is text, whatever it holds; so is a worker's."""
+    bar = Bar(1, HOSTILE, 1, "done", 0.0, 1.0, False)
+    picture = timeline_picture(Timeline(1.0, "bars", (Lane(HOSTILE, 1, 1, 0, 0, 1.0, (bar,)),)))
+    read(picture)
+
+    assert "<script" not in picture
+    assert all(char.isprintable() for char in picture)
+
+
+def test_an_open_end_is_said():
+    """A running bar took so long so far; an interrupted one has no length to speak of."""
+    bars = [Bar(1, "a", 2, "running", 1.0, 3.0, True), Bar(2, "b", 1, "interrupted", 1.0, 3.0, True)]
+    picture = timeline_picture(Timeline(3.0, "bars", (lane_of(bars),)))
+
+    assert "a (1): running, try 2, from 1.00 s, 2.00 s so far" in picture
+    assert "b (2): interrupted, from 1.00 s<" in picture
+
+
+def test_the_shortest_bar_is_seen():
+    """However long the run: at least a line, and within the picture; one that failed is the longer one."""
+    bars = [Bar(1, "a", 1, "done", 0.0, 0.001, False), Bar(2, "b", 1, "error", 3600.0, 3600.0, False)]
+    root = read(timeline_picture(Timeline(3600.0, "bars", (lane_of(bars),))))
+    done, error = (rect for rect in root.iter(SVG + "rect") if rect.find(SVG + "title") is not None)
+
+    assert (done.get("class"), error.get("class")) == ("done thin", "error thin")
+    assert done.get("width") == error.get("width") == "0.15%"
+    assert error.get("x") == "99.85%"
+    assert float(error.get("height")) > float(done.get("height"))
+
+
+def test_density_is_few_shapes():
+    """One area a lane, one path for all of its failures, one for what was stopped."""
+    lane = lane_of(columns=(0.0, 1.0, 0.5, 0.5), failures_in=(1, 3), stops_in=(2,))
+    root = read(timeline_picture(Timeline(4.0, "density", (lane,))))
+    paths = {path.get("class"): path.get("d") for path in root.iter(SVG + "path")}
+
+    assert set(paths) == {"done", "failures", "stops"}
+    assert paths["done"].startswith("M0 16H1V0H2V8H4")
+    assert paths["failures"].count("M") == 2
+
+
+def test_columns_stand_on_each_other():
+    """The one that did not end well is on top, and can be seen among ten thousand."""
+    picture = throughput_picture(Throughput(1.0, (10_000, 0), (1, 0)), 2.0)
+    done, others = (
+        next(r for r in read(picture).iter(SVG + "rect") if r.get("class") == f"{kind} throughput")
+        for kind in ("done", "others")
+    )
+
+    assert float(others.get("height")) == 1.5
+    assert float(others.get("y")) == pytest.approx(float(done.get("y")) - 1.5, abs=0.11)
+    assert "10,001 ended, 1 not done" in picture
+
+
+@pytest.mark.parametrize(
+    ("count", "slice_s", "unit"), [(5, 1.0, "second"), (5, 100.0, "minute"), (1, 1000.0, "hour"), (0, 1.0, "hour")]
+)
+def test_rates_are_per_what_gives_whole_numbers(count, slice_s, unit):
+    """Three files an hour are not 0.0008 a second."""
+    assert rate_unit(Throughput(slice_s, (count,), (0,))) == unit
+
+
+@pytest.mark.parametrize(("shortest", "longest"), [(1e-6, 1e-5), (0.001, 1000.0), (0.5, 0.52), (3600.0, 9e6)])
+def test_axis_labels_do_not_collide(shortest, longest):
+    """Seven at most on either scale, all different."""
+    for scale in ("linear", "log"):
+        edges = (shortest, (shortest + longest) / 2, longest)
+        picture = durations_picture(Durations(scale, edges, (1, 2), (0, 0), shortest, shortest, longest, longest))
+        labels = re.findall(r'class="tick[ a-z]*"><line[^>]*/><text[^>]*>([^<]*)<', picture)
+        assert len(labels) == len(set(labels)) <= 8, labels
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.00000123, "1.23 µs"),
+        (0.00085, "850 µs"),
+        (0.0009999, "1.00 ms"),
+        (0.0123, "12.3 ms"),
+        (0.9996, "1.00 s"),
+        (3.2, "3.20 s"),
+        (59.96, "1:00"),
+        (245, "4:05"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_lengths_of_time_have_three_digits(seconds, text):
+    """And one unit."""
+    assert span_text(seconds) == text

@@ -1,0 +1,291 @@
+"""What a run looks like on a real pseudo-terminal, and elsewhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from pseudoterminal import PseudoTerminal
+
+import pipeloom
+from pipeloom import rlog
+from pipeloom.show.screen import Figures
+
+PROGRAM = """
+import sys, threading, pipeloom
+go_on = threading.Event()
+def hear():
+    with open("go"):                            # a pipe with a name: opens when the test opens it, too
+        go_on.set()
+threading.Thread(target=hear, daemon=True).start()
+together = threading.Barrier(6)
+def work(n, ctx):
+    if n == 33:
+        raise ValueError("bad \\x1b]0;title\\x07 news")
+    if n < 34:
+        return
+    ctx.progress(1, 2, "half [/red] \\x1b[2J way")
+    together.wait(20)                           # six tasks stand side by side until they are told to go on
+    go_on.wait(20)
+class Item(int):
+    name = property(lambda self: f"[/x] \\x1b[2J item {int(self)} \\u202e" + "w" * 200)
+report = pipeloom.map(work, [Item(n) for n in range(40)], key=int, db="out.db", workers=6, on_error="collect")
+print(report)
+"""
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 50), (40, 10)])
+def test_the_live_region_in_the_middle_and_at_the_end(tmp_path, columns, rows):
+    """At three sizes: what fits is shown, foreign text is harmless, nothing scrolls away, the end is tidy."""
+    os.mkfifo(tmp_path / "go")
+    command = [sys.executable, "-c", PROGRAM]
+    with PseudoTerminal(command, columns=columns, rows=rows, cwd=tmp_path) as terminal:
+        fit = min(6, rows - 4)
+
+        def is_in_the_middle(text):
+            return text.count("▸") == fit and text.count(" 50 %") == fit and "1 failed" in text
+
+        terminal.until(is_in_the_middle)
+        lines = terminal.lines
+        assert lines[0].startswith("work  ━")
+        assert lines[0].endswith(" 34/40  85 %")
+        assert lines[1].startswith("  33 done · 1 failed · ")
+        for line in lines[2 : 2 + fit]:
+            assert line.startswith(r"  ▸ [/x] \x1b[")
+            assert " 50 %  " in line
+        if columns >= 80:
+            assert all(r"half [/red] \x1b" in line for line in lines[2 : 2 + fit])
+            assert lines[8].startswith(r"  ✗ [/x] \x1b[2J item 33 \u202e")
+        if columns == 200:
+            assert lines[8].endswith(r"bad \x1b]0;title\x07 news")
+            assert not any(lines[9:])
+
+        with open(tmp_path / "go", "w"):
+            code = terminal.finish()
+
+        assert code == 0
+        text = terminal.text
+        assert "▸" not in text
+        assert re.search(r"^work  ━+ 40/40 100 %$", text, re.MULTILINE)
+        assert re.search(r"^  39 done · 1 failed · ", text, re.MULTILINE)
+        assert re.search(r"^work: 39 done, 1 failed in ", text, re.MULTILINE)
+        assert r"bad \x1b]0;title" in text
+        assert not terminal.screen.cursor.hidden
+        assert terminal.modes() == terminal.modes_before
+        assert b"\x1b]0;title" not in terminal.raw
+
+
+TOGETHER = """
+import sys, threading, pipeloom, pipeloom.show.screen
+pipeloom.show.screen._REDRAW_S = 0.0                 # as often as a long run draws, in a short one
+def run(name, fn, items=range(150), **options):
+    def work(n, ctx):
+        ctx.progress(1, 2, "half way")
+        print(f"<{name}:{n}>")
+        return fn(n) if fn else None
+    return pipeloom.map(work, items, db=f"{name}.db", name=name, workers=4, **options)
+def threads():
+    both = threading.Barrier(2)
+    def meet(n):
+        if n in (0, 149):                       # neither ends before the other has begun
+            both.wait(20)
+    threads = [threading.Thread(target=run, args=(name, meet), daemon=True) for name in ("north", "south")]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+def nested():
+    run("outer", lambda n: run(f"inner{n}", None, range(30)).done, range(5))
+def within_bars():
+    with pipeloom.make_overall_progress() as bars:
+        task = bars.add_task("all", total=150)
+        run("inner", lambda n: bars.advance(task))
+def bars(n):
+    with pipeloom.make_task_progress() as progress:
+        bar = progress.add_task("some", total=9)
+        for _ in range(2 + n % 7):              # some end long before others
+            progress.advance(bar)
+            progress.refresh()
+def bars_in_tasks():
+    run("outer", bars, range(40))
+def bars_alone():
+    run("outer", bars, range(40), progress=False)
+globals()[sys.argv[1]]()
+print("all ended")
+"""
+LINES = {
+    "threads": [f"<{name}:{n}>" for name in ("north", "south") for n in range(150)],
+    "nested": [f"<outer:{n}>" for n in range(5)] + [f"<inner{n}:{m}>" for n in range(5) for m in range(30)],
+    "within_bars": [f"<inner:{n}>" for n in range(150)],
+    "bars_in_tasks": [f"<outer:{n}>" for n in range(40)],
+    "bars_alone": [f"<outer:{n}>" for n in range(40)],
+}
+
+
+@pytest.mark.parametrize("how", LINES)
+def test_displays_side_by_side_end_and_lose_no_line(tmp_path, how):
+    """Runs in two threads, runs within tasks, and bars of the program's own: on one terminal, never a deadlock."""
+    with PseudoTerminal([sys.executable, "-c", TOGETHER, how], cwd=tmp_path) as terminal:
+        code = terminal.finish()
+
+    assert code == 0, terminal.text
+    assert "all ended" in terminal.text
+    said = Counter(re.findall(r"<\w+:\d+>", terminal.raw.decode()))
+    assert said == Counter(LINES[how])
+    assert not terminal.screen.cursor.hidden
+
+
+def test_lines_that_are_printed_while_displays_begin_and_end_stay(tmp_path):
+    """A display that ends draws itself for the last time: who prints then must not draw it again, or over it."""
+    code = """
+        import pipeloom, threading
+        over, counts = threading.Event(), []
+        def say():
+            n = 0
+            while not over.is_set() and n < 400:
+                (pipeloom.console.print if n % 2 else pipeloom.console.log)(f"<{n}>")
+                n += 1
+                over.wait(0.004)
+            counts.append(n)
+        thread = threading.Thread(target=say)
+        thread.start()
+        for n in range(15):
+            pipeloom.map(str, range(20), db=":memory:", name=f"run{n:02}")
+        over.set()
+        thread.join()
+        print("lines:", *counts)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with PseudoTerminal(command, columns=100, rows=600, cwd=tmp_path) as terminal:
+        assert terminal.finish() == 0
+
+    said = int(re.search(r"lines: (\d+)", terminal.text).group(1))
+    assert Counter(re.findall(r"<(\d+)>", terminal.text)) == Counter(map(str, range(said)))
+    assert Counter(re.findall(r"(run\d\d)  ━+ 20/20 100 %", terminal.text)) == {f"run{n:02}": 1 for n in range(15)}
+
+
+def test_of_several_bars_in_tasks_those_stay_that_have_not_ended(tmp_path):
+    """Rich would forget the one that began last, whichever has ended."""
+    code = """
+        import pipeloom, threading
+        both = threading.Barrier(2)
+        def work(name):
+            if name == "south":
+                begun.wait(20)
+            with pipeloom.make_task_progress() as bars:
+                bars.add_task(f"bar of {name}", total=None)
+                begun.set()
+                both.wait(20)
+                with open(f"go-{name}"):                # a pipe with a name: opens when the test opens it, too
+                    pass
+        begun = threading.Event()
+        pipeloom.map(work, ["north", "south"], db="out.db", name="x", workers=2)
+    """
+    for name in ("north", "south"):
+        os.mkfifo(tmp_path / f"go-{name}")
+    with PseudoTerminal([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path) as terminal:
+        terminal.until(lambda text: "bar of north" in text and "bar of south" in text)
+        with open(tmp_path / "go-north", "w"):
+            terminal.until(lambda text: "bar of north" not in text and "bar of south" in text)
+        with open(tmp_path / "go-south", "w"):
+            assert terminal.finish() == 0
+
+
+def test_runs_side_by_side_share_the_region(tmp_path):
+    """Both are seen while they run; what ended stands above what goes on, and everything is there at the end."""
+    code = """
+        import threading, pipeloom
+        both = threading.Barrier(2)
+        south_ended, go_on = threading.Event(), threading.Event()
+        def wait(name):
+            def work(n):
+                both.wait(20)
+                with open(f"go-{name}"):                # a pipe with a name: opens when the test opens it, too
+                    pass
+            pipeloom.map(work, [1], db=f"{name}.db", name=name)
+        threads = [threading.Thread(target=wait, args=(name,), daemon=True) for name in ("north", "south")]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    """
+    for name in ("north", "south"):
+        os.mkfifo(tmp_path / f"go-{name}")
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with PseudoTerminal(command, columns=80, rows=12, cwd=tmp_path) as terminal:
+        terminal.until(lambda text: text.count("▸ 1") == 2 and "north  ━" in text and "south  ━" in text)
+        with open(tmp_path / "go-south", "w"):
+            terminal.until(lambda text: re.search("south  ━+ 1/1 100 %", text) and "▸ 1" in text)
+        assert terminal.text.index("south  ━") < terminal.text.index("north  ━")
+        with open(tmp_path / "go-north", "w"):
+            assert terminal.finish() == 0
+        assert [line.split()[0] for line in terminal.lines if "100 %" in line] == ["south", "north"]
+        assert "▸" not in terminal.text
+
+
+@pytest.mark.outputs
+@pytest.mark.parametrize("bars", ["", "with pipeloom.make_overall_progress() as bars:\n    "], ids=["run", "bars"])
+def test_what_tasks_print_goes_where_stdout_goes(tmp_path, bars):
+    """A redirected standard output gets it, although the screen is on the terminal."""
+    call = "pipeloom.map(lambda n: print('task', n), range(20), db='out.db', workers=1, name='x')"
+    code = f"import pipeloom\n{bars}{call}"
+    command = ["sh", "-c", 'exec "$0" "$@" >out.txt', sys.executable, "-c", code]
+    with PseudoTerminal(command, cwd=tmp_path) as terminal:
+        assert terminal.finish() == 0
+
+    assert (tmp_path / "out.txt").read_text().splitlines() == [f"task {n}" for n in range(20)]
+    assert "task" not in terminal.text
+    assert ("20/20 100 %" in terminal.text) is not bool(bars)
+
+
+def test_a_line_without_an_end_is_not_lost(tmp_path):
+    """It is drawn when the screen goes."""
+    code = "import pipeloom; pipeloom.map(lambda n: print('half a line', end=''), [1], db='out.db', name='x')"
+    with PseudoTerminal([sys.executable, "-c", code], cwd=tmp_path) as terminal:
+        assert terminal.finish() == 0
+
+    assert "half a line" in terminal.text
+
+
+def test_a_pipe_gets_plain_lines_and_no_escape_sequences(db):
+    """Short runs say nothing on their own; the report is the program's."""
+    code = f"import pipeloom; print(pipeloom.map(str, range(3), db={str(db)!r}, name='x'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+
+    assert done.stdout.startswith("x: 3 done")
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_long_run_without_a_terminal_says_a_line_now_and_then(db, monkeypatch):
+    """Counts, rate and time, as plain text."""
+    from rich.console import Console
+
+    out = io.StringIO()
+    monkeypatch.setattr(rlog, "console", Console(file=out, width=100))
+    monkeypatch.setattr("pipeloom.show.screen._LINE_S", 0.0)
+    pipeloom.map(str, range(5), db=db, name="load")
+
+    assert "load: " in out.getvalue()
+    assert "/5 ·" in out.getvalue()
+
+
+def test_progress_false_shows_nothing(db, capfd):
+    """Not even on the shared console."""
+    pipeloom.map(str, range(5), db=db, name="load", progress=False)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_summary_counts_what_waits_for_another_try():
+    """They are neither done nor failed yet."""
+    figures = Figures("t", 10)
+    figures.begin(
+        SimpleNamespace(counts=Counter(done=4, error=1), skipped=2, waiting=[1, 2, 3], slots=[], failures=[])
+    )
+
+    assert figures.summary(figures.began + 1.0).startswith(
+        "4 done · 1 failed · 2 skipped · 3 waiting for a retry · "
+    )
