@@ -18,7 +18,7 @@ PACKAGE = Path(pipeloom.__file__).parent
 
 # Layers of the architecture. A package stands for all of its modules. The package root is free: it only names.
 LAYERS = {
-    0: {"data", "errors", "messages", "retry"},
+    0: {"data", "errors", "messages", "retry", "statuses"},
     1: {"db"},
     2: {"ledger", "history"},
     3: {"show", "rlog", "progress"},

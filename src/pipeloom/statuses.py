@@ -1,0 +1,89 @@
+"""The states of a task and of a run, and every way from one to another.
+
+A task, as its row in ``task_runs`` says, and as a try of it is recorded meanwhile::
+
+               ┌────────── another try ──────────┐
+               ▼                                 │
+    ●──▶ queued ──▶ running ──▶ done             │      the function returned, and its rows are committed
+           │  ▲        ├──────▶ error ───────────┤      it raised, or what it wrote was refused
+           │  │        ├──────▶ timed_out ───────┘      its time was over
+           │  │        ├──────▶ cancelled              it noticed that the run was being cancelled
+           │  │        └──────▶ interrupted            its process ended before it did
+           │  └── another run, from any of these
+           ├────────▶ error                            refused at the door: a key that came twice
+           └────────▶ interrupted                      the run ended before its turn
+
+A task is done only once it is committed: what the ledger refuses of it turns ``done`` into ``error``. The row of a
+quick task is written once, when it has ended; the states before are passed through all the same.
+
+A run, as its row in ``pipeloom_runs`` says::
+
+    ●──▶ running ──▶ done            every input is done
+            ├──────▶ error           some failed
+            ├──────▶ interrupted     stopped early, and what ran was finished; or its process died
+            └──────▶ cancelled       stopped early, and what ran was cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+__all__ = [
+    "CANCELLED",
+    "DONE",
+    "ENDED",
+    "ERROR",
+    "FAILED",
+    "INTERRUPTED",
+    "OPEN",
+    "QUEUED",
+    "REPORTED",
+    "RUNNING",
+    "RUN_STATUSES",
+    "RUN_TRANSITIONS",
+    "TASK_STATUSES",
+    "TASK_TRANSITIONS",
+    "TIMED_OUT",
+    "RunStatus",
+    "TaskStatus",
+]
+
+TaskStatus = Literal["queued", "running", "done", "error", "timed_out", "cancelled", "interrupted"]
+RunStatus = Literal["running", "done", "error", "cancelled", "interrupted"]
+
+QUEUED: Final = "queued"
+RUNNING: Final = "running"
+DONE: Final = "done"
+ERROR: Final = "error"
+TIMED_OUT: Final = "timed_out"
+CANCELLED: Final = "cancelled"
+INTERRUPTED: Final = "interrupted"
+
+TASK_STATUSES: Final[tuple[TaskStatus, ...]] = get_args(TaskStatus)
+RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
+OPEN: Final[tuple[TaskStatus, ...]] = (RUNNING, QUEUED)
+"""There is more to come."""
+FAILED: Final[tuple[TaskStatus, ...]] = (ERROR, TIMED_OUT, INTERRUPTED, CANCELLED)
+"""Ended, and not done: what people look for first comes first."""
+ENDED: Final[tuple[TaskStatus, ...]] = (DONE, *FAILED)
+REPORTED: Final[tuple[TaskStatus, ...]] = (DONE, ERROR, CANCELLED)
+"""What a worker may say of itself in ``MsgTaskFinished``."""
+
+TASK_TRANSITIONS: Final[Mapping[TaskStatus, tuple[TaskStatus, ...]]] = {
+    QUEUED: (RUNNING, ERROR, INTERRUPTED),
+    RUNNING: (DONE, ERROR, TIMED_OUT, CANCELLED, INTERRUPTED),
+    DONE: (ERROR, QUEUED),
+    ERROR: (QUEUED,),
+    TIMED_OUT: (ERROR, QUEUED),
+    CANCELLED: (QUEUED,),
+    INTERRUPTED: (QUEUED,),
+}
+"""From each state, the states that may follow."""
+RUN_TRANSITIONS: Final[Mapping[RunStatus, tuple[RunStatus, ...]]] = {
+    RUNNING: (DONE, ERROR, CANCELLED, INTERRUPTED),
+    DONE: (),
+    ERROR: (),
+    CANCELLED: (),
+    INTERRUPTED: (),
+}
