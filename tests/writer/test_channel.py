@@ -11,7 +11,8 @@ import pytest
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
 from pipeloom.messages import SENTINEL
-from pipeloom.writer.channel import Channel, give_back, settle, take
+from pipeloom.writer.channel import Channel
+from pipeloom.writer.sources import source_of
 
 LONG_S = 10.0
 
@@ -230,10 +231,10 @@ def test_everything_is_taken_at_once_and_settled_together(kind):
     """``take`` and ``settle`` treat both kinds alike."""
     source = filled(kind, 5)
 
-    assert take(source, None) == [0, 1, 2, 3, 4]
-    assert take(source, 0) == []
-    assert take(source, 0.01) == []
-    settle(source, 5)
+    assert source_of(source).take(LONG_S) == [0, 1, 2, 3, 4]
+    assert source_of(source).take(0) == []
+    assert source_of(source).take(0.01) == []
+    source_of(source).settle(5)
     source.join()
 
 
@@ -243,10 +244,10 @@ def test_taking_wakes_everyone_who_waits_for_room(kind, crew):
     source = filled(kind, 4)
     crew.start(lambda: source.put(9), 4)
     await_blocked(source, 4)
-    taken = take(source, LONG_S)
+    taken = source_of(source).take(LONG_S)
     crew.end()
 
-    assert (taken + take(source, 0)).count(9) == 4
+    assert (taken + source_of(source).take(0)).count(9) == 4
 
 
 # --- a user's own queue ---
@@ -257,24 +258,24 @@ def test_what_was_found_behind_the_end_is_given_back():
     source = queue.Queue()
     for item in ("a", SENTINEL, "b", "c"):
         source.put(item)
-    items = take(source, 0)
+    items = source_of(source).take(0)
     source.put("d")
 
-    assert give_back(source, items[2:]) == 2
-    settle(source, 2)
+    assert source_of(source).give_back(items[2:]) == 2
+    source_of(source).settle(2)
     assert [source.get_nowait() for _ in range(3)] == ["b", "c", "d"]
     assert source.unfinished_tasks == 3
-    assert give_back(source, []) == 0
-    assert give_back(Channel(), ["x"]) == 0
+    assert source_of(source).give_back([]) == 0
+    assert source_of(Channel()).give_back(["x"]) == 0
 
 
 def test_what_is_given_back_wakes_who_waits_for_it(crew):
     """Another consumer of the user's queue may be asleep."""
     source = queue.Queue()
     source.put("x")
-    items = take(source, 0)
+    items = source_of(source).take(0)
     crew.start(lambda: source.get(timeout=LONG_S))
-    give_back(source, items)
+    source_of(source).give_back(items)
 
     assert crew.end() == ["x"]
 
@@ -283,7 +284,7 @@ def test_a_flooded_queue_is_taken_in_parts():
     """At most 8,192 at a time, so that one batch stays bounded."""
     source = filled(queue.Queue, 20_000)
     parts = []
-    while part := take(source, 0):
+    while part := source_of(source).take(0):
         parts.append(part)
 
     assert [item for part in parts for item in part] == list(range(20_000))
@@ -299,8 +300,8 @@ def test_a_queue_with_an_order_of_its_own_keeps_it(kind, order):
     for item in (3, 1, 2):
         source.put(item)
 
-    assert take(source, 0) == order
-    settle(source, 3)
+    assert source_of(source).take(0) == order
+    source_of(source).settle(3)
 
 
 def test_a_queue_of_a_users_class_is_not_read_past_the_end():
@@ -313,9 +314,9 @@ def test_a_queue_of_a_users_class_is_not_read_past_the_end():
     for item in ("a", SENTINEL, "b"):
         source.put(item)
 
-    assert take(source, 0) == ["a", SENTINEL]
+    assert source_of(source).take(0) == ["a", SENTINEL]
     assert source.get_nowait() == "b"
-    assert take(source, 0.01) == []
+    assert source_of(source).take(0.01) == []
 
 
 # --- weights ---
@@ -521,7 +522,7 @@ def test_join_waits_for_what_was_said_before_the_end(crew):
     crew.start(lambda: (channel.join(), joined.set()))
 
     assert not joined.wait(0.02)
-    settle(channel, len(channel.take()))
+    source_of(channel).settle(len(channel.take()))
     assert joined.wait(LONG_S)
 
 

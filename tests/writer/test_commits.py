@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from pipeloom import MsgExecute, SQLiteWriter
 from pipeloom.data.rows import Block, Shape, Statement
-from pipeloom.ledger.attempt import Attempt, Checkpoint, LogLine, Spoken
+from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 from pipeloom.ledger.runs import RunSpec
+from pipeloom.wire import LogLine
 
 TABLES = """
 CREATE TABLE t (task INTEGER, n INTEGER);
@@ -66,14 +67,14 @@ class Stream:
         self.writer._open()  # the writer's own code, in this thread, so that the cuts are exact
         spec = RunSpec("x", False, True, 3, "threads", 3, retrying=True)
         run = self.writer._commits.transact(lambda ledger: ledger.open_run(spec, {}))
-        admitted = run.admit_keys(["a", "b", "c"])
+        admitted = run.admissions.keys(["a", "b", "c"])
         self.attempts = [
             Attempt(None, number, key, key, "new") for (number, _), key in zip(admitted, "abc", strict=True)
         ]
         for attempt in self.attempts:
             attempt.status, attempt.started_at, attempt.worker = "running", "t0", "w"
         self.run, self.ended, self.lines, self.told = run, set[int](), 0, Counter[str]()
-        run.slots[:] = self.attempts
+        run.board.slots[:] = self.attempts
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +100,7 @@ class Stream:
         if (wrong := WRONG[piece.wrong]) is not None:
             staged.append(wrong)
         if piece.what == "checkpoint":
-            return Checkpoint(attempt, staged, f'"{self.lines}"', piece.rows)
+            return StagedCheckpoint(attempt, staged, f'"{self.lines}"', piece.rows)
         if piece.what == "message":
             return Spoken(attempt, MsgExecute(wrong.sql if wrong else "INSERT INTO t VALUES (9, 9)"))
         attempt.staged, attempt.rows_written = staged or None, piece.rows
@@ -109,7 +110,7 @@ class Stream:
             attempt.retry_in = 0.0
             self.attempts[piece.task] = following = attempt.next_try()
             following.status, following.started_at, following.worker = "running", "t2", "w"
-            self.run.slots[piece.task] = following
+            self.run.board.slots[piece.task] = following
         else:
             self.ended.add(piece.task)
         return attempt
@@ -119,7 +120,7 @@ class Stream:
         items = [item for piece in pieces if (item := self.item(piece)) is not None]
         self.writer._write(items)
         for item in items:
-            if type(item) is Checkpoint:
+            if type(item) is StagedCheckpoint:
                 assert item._given.is_set()
                 self.told["kept" if item._error is None else "refused"] += 1
 
@@ -127,7 +128,7 @@ class Stream:
         """End what has not ended, and return all that is on file and was told."""
         for task in range(3):
             self.send([Piece(task, 0, 0, "done")])
-        counts = {status: n for status, n in self.run.counts.items() if n}
+        counts = {status: n for status, n in self.run.board.counts.items() if n}
         with closing(sqlite3.connect(self.writer.db_path)) as conn:
             found = {sql: conn.execute(sql).fetchall() for sql in QUESTIONS}
         return {**found, "counts": counts, "told": self.told}

@@ -1,4 +1,4 @@
-"""Identity: what makes a task the same task in the next run, (pipeline name, key).
+"""Identity: what makes a task the same task in the next run, (pipeline name, key); without keys, its number.
 
 A key is stored in a column without a type, so that ``1`` and ``"1"`` stay two keys. Text is stored as it is;
 other types carry a prefix (``path:a/b``, ``date:2026-01-31``), and text that happens to begin like one is
@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 import re
 import sys
 from collections.abc import Callable
@@ -19,7 +20,13 @@ from pathlib import PurePath
 from typing import Any, Final
 from uuid import UUID
 
-__all__ = ["key_of", "pipeline_name"]
+from pipeloom.data.text import clean
+from pipeloom.errors import LedgerError
+
+__all__ = ["NUMBER_LIMIT", "key_of", "pipeline_name", "task_number"]
+
+NUMBER_LIMIT: Final = 1 << 62
+"""Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
 
 _LIMIT: Final = 512
 _INT64: Final = 1 << 63
@@ -105,6 +112,21 @@ def _no_key(item: object) -> ValueError:
         f"an input of type {type(item).__name__} has no key of its own: pass key=, "
         "a function from input to str, int, Path, UUID or date"
     )
+
+
+def task_number(value: Any) -> int:
+    """Return a message's ``task_id`` as an int that SQLite can hold.
+
+    Raises:
+        LedgerError: It is none.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise LedgerError(f"task_id must be an int, not {type(value).__name__} {clean(value, 40)!r}") from None
+    if abs(number) >= NUMBER_LIMIT:
+        raise LedgerError("task_id must lie between -2**62 and 2**62")
+    return number
 
 
 def pipeline_name(fn: Callable[..., Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["Pace", "ago", "duration", "per_second", "time_left"]
+__all__ = ["Pace", "ago", "duration", "fraction", "per_second", "time_left"]
 
 _WINDOW_S: Final = 10.0
 _FEW: Final = 8
@@ -78,3 +78,15 @@ def ago(seconds: float) -> str:
         if seconds < size * limit:
             return f"{seconds // size:.0f} {unit} ago"
     return f"{seconds // 86400:,.0f} d ago"
+
+
+def fraction(step: float, total: float | None) -> float:
+    """Return ``step/total`` within 0..1; 0 when there is no total to speak of.
+
+    Raises:
+        TypeError: One of them is no number.
+    """
+    if not total or not total > 0:
+        return 0.0
+    share = step / total
+    return 1.0 if share > 1.0 else share if share > 0.0 else 0.0

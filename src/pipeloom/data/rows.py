@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeGuard, cast
 
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.text import clean
@@ -202,7 +202,7 @@ def _record(table: str, row: object) -> Mapping[str, Any]:
     return {field.name: getattr(row, field.name) for field in fields}
 
 
-def joins(block: object, table: str, row: object) -> bool:
+def joins(block: object, table: str, row: object) -> TypeGuard[Block]:
     """Say whether a plain row has the very shape of a block: then only its values need to be checked."""
     if type(block) is not Block or type(row) is not dict:
         return False

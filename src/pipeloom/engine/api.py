@@ -6,18 +6,19 @@ import os
 import queue
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pipeloom.data.keys import pipeline_name
 from pipeloom.db import Durability
 from pipeloom.engine import arguments
+from pipeloom.engine.job import Job, OnError
 from pipeloom.engine.report import RunReport
-from pipeloom.engine.run import Job, OnError, Run
+from pipeloom.engine.run import Run
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler, Msg
 from pipeloom.retry import Retry
 from pipeloom.worker.context import TaskContext
-from pipeloom.worker.perform import calling, calling_with_queue
+from pipeloom.worker.signature import context_of, second_argument_of
 
 __all__ = ["map", "run_pipeline"]
 
@@ -82,7 +83,8 @@ def map(  # noqa: A001 - the field's own word
     arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
     stable = name if name is not None else pipeline_name(fn)
     job = Job(
-        call=calling(fn),
+        function=fn,
+        context=context_of(fn),
         title=name or _called(fn),
         items=arguments.checked_items(items),
         db=arguments.checked_db(db),
@@ -166,7 +168,8 @@ def run_pipeline(
     stable = name if name is not None else pipeline_name(worker_fn)
     keyed = key is not None and store_task_status
     job = Job(
-        call=calling_with_queue(cast("Callable[[Any, Any], Any]", worker_fn)),
+        function=worker_fn,
+        context=second_argument_of(worker_fn),
         title=name or _called(worker_fn),
         items=arguments.checked_items(tasks, "tasks"),
         db=arguments.checked_db(db_path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,6 +13,7 @@ from pipeloom.data.text import clean, near
 from pipeloom.db import connect_readonly
 from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
+from pipeloom.statuses import RunStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,8 +24,6 @@ __all__ = ["Failure", "RunReport"]
 
 _PAGE: Final = 1000
 _SHOWN: Final = 5
-
-RunStatus = Literal["done", "error", "cancelled", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,8 @@ def _decoded(result: str) -> Any:
 
 def report_of(run: RunLedger, status: RunStatus, elapsed_s: float, pipeline: str | None, db: str) -> RunReport:
     """Build the report from what the writer committed."""
-    counts = run.counts
+    board = run.board
+    counts = board.counts
     return RunReport(
         run_id=run.run_id,
         status=status,
@@ -188,8 +188,8 @@ def report_of(run: RunLedger, status: RunStatus, elapsed_s: float, pipeline: str
         failed=counts["error"],
         cancelled=counts["cancelled"],
         timed_out=counts["timed_out"],
-        skipped=run.skipped,
-        total=sum(counts.values()) + run.skipped,
+        skipped=board.skipped,
+        total=board.dealt_with,
         elapsed_s=elapsed_s,
         failures=tuple(
             Failure(
@@ -200,10 +200,10 @@ def report_of(run: RunLedger, status: RunStatus, elapsed_s: float, pipeline: str
                 traceback=attempt.error,
                 status=attempt.status,
             )
-            for attempt in run.failures
+            for attempt in board.failures
         ),
         pipeline=pipeline,
         db=db,
         _pipeline_id=run.pipeline_id,
-        _exceptions=tuple(run.exceptions),
+        _exceptions=tuple(board.exceptions),
     )

@@ -18,17 +18,17 @@ from typing import Final
 
 from pipeloom.ledger.attempt import Attempt
 
-__all__ = ["Waiting"]
+__all__ = ["RetryQueue"]
 
 _MOST: Final = 4096
 """So many may wait; beyond, new inputs wait until some have had their turn. Memory stays flat if all fail."""
 
 
-class Waiting:
+class RetryQueue:
     """What waits for another try; any thread.
 
     Args:
-        moved: Guards this and tells workers that there is something to do; the feed's own.
+        moved: Guards this and tells workers that there is something to do; the intake's own.
         patience_s: How long a call that was given up on gets to return.
     """
 
@@ -99,7 +99,6 @@ class Waiting:
     def returned(self, attempt: Attempt) -> None:
         """Note that a call that was given up on has returned after all; its own thread."""
         with self._moved:
-            attempt.returned = True
             held = [entry for entry in self._held if entry[1] is not attempt]
             if len(held) < len(self._held):
                 self._held = held

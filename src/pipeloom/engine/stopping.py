@@ -1,14 +1,27 @@
-"""The first Ctrl-C or SIGTERM drains, the second cancels, the third leaves at once."""
+"""How a run is stopped early: by signals, or by a request from another process.
+
+The first Ctrl-C or SIGTERM drains, the second cancels, the third leaves at once.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
 from types import FrameType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
-__all__ = ["Signals"]
+from pipeloom.db import cancel
+from pipeloom.db.connection import MEMORY
+
+__all__ = ["CancelFile", "Signals", "Stage"]
+
+Stage = Literal[0, 1, 2]
+"""How far a run is being stopped: not at all; nothing more is admitted; and what runs is cancelled."""
+
+_LOOK_S: Final = 0.5
 
 _CAUGHT: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -59,3 +72,32 @@ class Signals:
         """After the end: let a SIGTERM do what it would have done without us."""
         if self.terminated:
             signal.raise_signal(signal.SIGTERM)
+
+
+class CancelFile:
+    """What ``pipeloom cancel`` leaves beside the database; in the run's thread.
+
+    Args:
+        db: The database.
+        run_id: Which run is meant by a request; ``None`` means this one by none.
+    """
+
+    def __init__(self, db: Path, run_id: int | None) -> None:
+        self._db = db
+        self._run_id = run_id
+        self._looked_at = monotonic()
+
+    def look(self) -> Stage:
+        """Return how far another process asked this run to stop; looks twice a second."""
+        now = monotonic()
+        if now - self._looked_at < _LOOK_S or str(self._db) == MEMORY:
+            return 0
+        self._looked_at = now
+        request = cancel.requested(self._db)
+        if request is None:
+            return 0
+        cancel.clear(self._db)
+        run_id, how = request
+        if run_id != self._run_id:
+            return 0
+        return 1 if how == "drain" else 2

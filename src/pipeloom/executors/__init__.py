@@ -1,5 +1,13 @@
-"""Where workers live."""
+"""Where workers live: one protocol, and its implementations."""
 
+from __future__ import annotations
+
+from pipeloom.executors.base import Ability, Desk, Executor
 from pipeloom.executors.threads import ThreadExecutor
 
-__all__ = ["ThreadExecutor"]
+__all__ = ["Ability", "Desk", "Executor", "executor_of"]
+
+
+def executor_of(workers: int) -> Executor:
+    """Return an executor for so many workers, at least 1."""
+    return ThreadExecutor(workers)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from os import getpid
 from time import monotonic
-from typing import Final
+from typing import Final, NoReturn
+
+from pipeloom.errors import ChannelClosedError, WriterBrokenError
+from pipeloom.executors.base import Ability, Desk
+from pipeloom.statuses import DONE, QUEUED, RUNNING
+from pipeloom.wire import Outcome
+from pipeloom.worker.current import enter, enter_run
+from pipeloom.worker.perform import given_up, perform
+from pipeloom.worker.task import Task
 
 __all__ = ["ThreadExecutor"]
 
@@ -14,33 +24,30 @@ logger = logging.getLogger("pipeloom")
 
 
 class ThreadExecutor:
-    """Runs one loop per worker until it returns.
+    """Runs one loop per worker until there is nothing more to do.
 
-    The threads are daemons: a task that never ends cannot keep the interpreter from leaving. What was said is
-    safe all the same, since the writer is none.
+    The threads are daemons: a task that never ends cannot keep the interpreter from leaving. What was said is safe
+    all the same, since the writer is none.
 
     Args:
         workers: How many, at least 1.
     """
 
     name: Final = "threads"
+    can: Final[AbstractSet[Ability]] = frozenset({"live", "logs", "ask", "checkpoint"})
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._threads: list[threading.Thread] = []
+        self._pid = getpid()
+        # Guards "this try has ended": with a time limit two threads may say so, and the first one is believed.
+        self._ending = threading.Lock()
 
-    def start(self, loop: Callable[[int], None]) -> int:
-        """Call ``loop(place)`` in every worker, places 0 to n - 1.
-
-        Returns:
-            How many could be started, 1 to n: the system may not grant as many threads.
-
-        Raises:
-            RuntimeError: Not even one could.
-        """
+    def start(self, desk: Desk) -> int:
+        """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
+        self._desk = desk
         for place in range(self.workers):
-            name = f"pipeloom-worker-{place + 1}"
-            thread = threading.Thread(target=loop, args=(place,), name=name, daemon=True)
+            thread = self._thread(place)
             try:
                 thread.start()
             except RuntimeError:
@@ -51,9 +58,9 @@ class ThreadExecutor:
             self._threads.append(thread)
         return len(self._threads)
 
-    def replace(self, loop: Callable[[int], None], place: int) -> bool:
-        """Start another worker in the place of one whose call does not return; false when the system refuses."""
-        thread = threading.Thread(target=loop, args=(place,), name=f"pipeloom-worker-{place + 1}", daemon=True)
+    def replace(self, place: int) -> bool:
+        """Start another thread in the place of one whose call does not return; false when the system refuses."""
+        thread = self._thread(place)
         try:
             thread.start()
         except RuntimeError:
@@ -61,13 +68,69 @@ class ThreadExecutor:
         self._threads[place] = thread  # the other is left to itself
         return True
 
-    def join(self, timeout_s: float) -> int:
-        """Wait for loops that are about to return.
+    def _thread(self, place: int) -> threading.Thread:
+        name = f"pipeloom-worker-{place + 1}"
+        return threading.Thread(target=self._loop, args=(place,), name=name, daemon=True)
 
-        Returns:
-            How many have not, 0 to n; their threads are left to themselves.
-        """
+    def give_up(self, place: int, task: Task) -> bool:
+        """End a task from outside; its call goes on, since a thread cannot be ended."""
+        with self._ending:
+            if task.status != RUNNING:
+                return False
+            self._desk.end(task, given_up(task, self._desk.link, self._threads[place].ident))
+        return True
+
+    def join(self, timeout_s: float) -> int:
+        """Wait for loops that are about to return."""
         deadline = monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - monotonic()))
         return sum(thread.is_alive() for thread in self._threads)
+
+    # --- the workers' threads ---
+
+    def _loop(self, place: int) -> None:
+        """Work until there is nothing more to do, or nobody to say it to."""
+        desk = self._desk
+        link, slots, pid = desk.link, desk.slots, self._pid
+        is_limited = link.brief.timeout_s is not None
+        worker = f"thread-{place + 1}"
+        enter_run(link)
+        try:
+            while (task := desk.next()) is not None:
+                if task.status == QUEUED:
+                    task.worker = worker
+                    slots[place] = task
+                    outcome = perform(task, link)
+                    if getpid() != pid:
+                        _end_of_fork(outcome)
+                    if not is_limited:
+                        desk.end(task, outcome)
+                    elif not self._end_in_time(task, outcome):  # another thread has this place by now
+                        enter(None)
+                        desk.returned(task)
+                        return
+                desk.hand_over(task)
+                slots[place] = None
+        except (WriterBrokenError, ChannelClosedError):
+            pass  # the run knows, and says why
+        except BaseException as error:  # our own fault: the run must not go on as if nothing were
+            desk.fail(error)
+        enter(None)
+        slots[place] = None
+        desk.left(place)
+
+    def _end_in_time(self, task: Task, outcome: Outcome) -> bool:
+        """Note the outcome, unless the task was given up on meanwhile."""
+        with self._ending:
+            if task.status != RUNNING:
+                return False
+            self._desk.end(task, outcome)
+        return True
+
+
+def _end_of_fork(outcome: Outcome) -> NoReturn:
+    """Leave a child that the task forked and that came back here: the run is its parent's."""
+    status, exception = outcome[0], outcome[4]
+    code = exception.code if isinstance(exception, SystemExit) else None
+    os._exit(code if isinstance(code, int) else status != DONE)

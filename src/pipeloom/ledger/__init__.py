@@ -1,20 +1,23 @@
 """What is written: runs, tasks and users' rows."""
 
-from pipeloom.ledger.apply import Applied, Ledger, reason_of
-from pipeloom.ledger.runs import Admission, RunLedger, RunSpec, mark_interrupted
+from pipeloom.ledger.apply import Ledger
+from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
+from pipeloom.ledger.board import Board
+from pipeloom.ledger.fold import Batch, Said
+from pipeloom.ledger.runs import RunLedger, RunSpec, mark_interrupted
 from pipeloom.ledger.tables import Tables
-from pipeloom.ledger.tasks import NUMBER_LIMIT, Said, taken
 
 __all__ = [
-    "NUMBER_LIMIT",
-    "Admission",
-    "Applied",
+    "Attempt",
+    "Batch",
+    "Board",
     "Ledger",
     "RunLedger",
     "RunSpec",
     "Said",
+    "Snapshot",
+    "Spoken",
+    "StagedCheckpoint",
     "Tables",
     "mark_interrupted",
-    "reason_of",
-    "taken",
 ]

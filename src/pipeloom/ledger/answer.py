@@ -14,12 +14,13 @@ _LOOK_S: Final = 0.25
 class Answer:
     """What somebody waits for: given once, by the consumer; awaited in one other thread."""
 
-    __slots__ = ("_error", "_given", "_value")
+    __slots__ = ("_error", "_given", "_value", "is_abandoned")
 
     def __init__(self) -> None:
         self._given = threading.Event()
         self._value: Any = None
         self._error: BaseException | None = None
+        self.is_abandoned = False  # nobody waits for it any more
 
     def give(self, value: Any = None) -> None:
         """Hand over the value."""
@@ -40,7 +41,11 @@ class Answer:
         """
         while not self._given.wait(None if look is None else _LOOK_S):
             assert look is not None
-            look()
+            try:
+                look()
+            except BaseException:
+                self.is_abandoned = True
+                raise
         if self._error is not None:
             raise self._error
         return self._value

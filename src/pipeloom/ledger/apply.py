@@ -1,5 +1,9 @@
 """A batch of what came through the channel becomes a few SQL statements.
 
+::
+
+    items ─▶ fold ─▶ states of tasks ▸ the run's counts ▸ users' rows, statements and messages, in their order
+
 Runs in the writer's thread, inside the writer's transaction; nothing here begins, commits or rolls back.
 """
 
@@ -11,47 +15,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pipeloom.data.clock import utc_now
+from pipeloom.data.keys import task_number
 from pipeloom.data.rows import Block, Statement, block_from
-from pipeloom.data.text import attribute, clean, describe, kind_of, storable
+from pipeloom.data.text import attribute, clean, describe, kind_of
 from pipeloom.data.values import adapt_params
 from pipeloom.db.connection import is_fatal
 from pipeloom.db.transaction import Transaction
-from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError
-from pipeloom.ledger.attempt import Attempt, Checkpoint, Glimpse, LogLine, Spoken
+from pipeloom.errors import LedgerError, RowRefusedError
+from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
+from pipeloom.ledger.fold import Batch, fold
 from pipeloom.ledger.guard import Guard
+from pipeloom.ledger.refuse import Rejections, reason_of
 from pipeloom.ledger.runs import RunLedger, RunSpec
 from pipeloom.ledger.tables import StagedOutput, Tables, UserTables
-from pipeloom.ledger.tasks import NUMBER_LIMIT, Said, TaskTable, task_number
-from pipeloom.messages import Handler, MsgExecute, MsgTaskFinished, MsgTaskProgress, MsgTaskStarted, MsgWriteRows
+from pipeloom.ledger.tasks import TaskTable
+from pipeloom.messages import Handler, MsgExecute, MsgTaskFinished, MsgWriteRows
+from pipeloom.statuses import ERROR
 
-__all__ = ["Applied", "Ledger"]
+__all__ = ["Ledger"]
 
 logger = logging.getLogger("pipeloom")
 
 _STEPS: Final = 100_000  # of SQLite's machine: about a millisecond
-_STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
-
-
-class Applied:
-    """What a batch did, to be told once it has committed."""
-
-    __slots__ = ("checkpoints", "finished", "heard", "kept", "live", "logged", "refused")
-
-    def __init__(self) -> None:
-        self.finished: list[Attempt] = []
-        self.live: list[Glimpse] = []
-        self.heard: list[dict[int, Said]] = []
-        self.logged: list[tuple[Attempt, list[LogLine]]] = []
-        self.checkpoints: list[Checkpoint] = []
-        self.refused: list[tuple[Checkpoint, BaseException]] = []
-        self.kept: dict[Attempt, int] = {}  # rows stored by an attempt's checkpoints, these included
-
-    def answer(self) -> None:
-        """Tell those who wait for a checkpoint."""
-        for checkpoint in self.checkpoints:
-            checkpoint.give()
-        for checkpoint, error in self.refused:
-            checkpoint.fail(error)
 
 
 class Ledger:
@@ -77,6 +62,7 @@ class Ledger:
         self.guard = Guard(conn)
         self.tasks = TaskTable(conn, transaction) if store_task_status else None
         self.tables = UserTables(conn, self.guard, has_ledger=store_task_status)
+        self.rejections = Rejections(transaction, has_ledger=store_task_status)
         self.run: RunLedger | None = None
         self._handlers = dict(handlers or {})
         self._warned: set[type] = set()
@@ -85,6 +71,7 @@ class Ledger:
         """Create declared tables and begin a run."""
         self.tables.declare(tables)
         self.run = RunLedger(self.conn, self._transaction, self.tasks, spec)
+        self.rejections.run_id = self.run.run_id
         return self.run
 
     def forget_schema(self) -> None:
@@ -92,7 +79,7 @@ class Ledger:
         self.tables.forget()
         self.guard.forget()
 
-    def apply(self, items: Iterable[Any], *, with_live: bool = True) -> Applied:
+    def apply(self, items: Iterable[Any], *, with_live: bool = True) -> Batch:
         """Write a batch: states first, then users' rows, statements and handlers in their order.
 
         Args:
@@ -103,109 +90,35 @@ class Ledger:
             Exception: Whatever a foreign value, statement or handler raises: the caller rolls back, finds the
                 culprit, and asks whether it is fatal.
         """
-        applied = Applied()
-        said: dict[int, Said] = {}
-        actions: list[tuple[Any, StagedOutput]] = []
-        for item in items:
-            kind = type(item)
-            if kind is MsgTaskProgress:  # by far the most frequent, and only the last one counts
-                number = item.task_id
-                words = said.get(number) if type(number) is int else None
-                if words is None:
-                    said = self._hear(item, said, applied)
-                elif words.finished is None:
-                    words.progress = item
-            elif kind is MsgTaskStarted or kind is MsgTaskFinished:
-                said = self._hear(item, said, applied)
-            elif kind is Attempt:
-                if item.refused is not None and (item.status == "done" or item.retry_in is not None):
-                    item.fail(item.refused, reason_of(item.refused), reason_of(item.refused))
-                if item.staging is not None:  # it may have come to a checkpoint
-                    item.fenced = True
-                applied.finished.append(item)
-                if item.staged and item.status == "done":
-                    output = StagedOutput(item.staged)
-                    actions.extend((action, output) for action in item.staged)
-            elif kind is Checkpoint:
-                # By its place in the channel, not by the status of the moment; and as at first sight, however often
-                # the batch is applied.
-                if item.is_late is None:
-                    item.is_late = item.attempt.fenced
-                if item.is_late:
-                    applied.refused.append((item, AttemptOverError("the task has ended: this is not stored")))
-                    continue
-                applied.checkpoints.append(item)
-                output = StagedOutput(item.staged)
-                actions.extend((action, output) for action in item.staged)
-            else:
-                message = item.message if kind is Spoken else item
-                if isinstance(message, _STATUS_MESSAGES) and type(message) not in self._handlers:
-                    said = self._hear(message, said, applied)
-                else:
-                    actions.append((message, StagedOutput((message,))))
+        batch = fold(items, self._handlers)
         if self.run is not None and with_live:
-            applied.live = self.run.live()
-        if applied.checkpoints:
-            self._show_checkpoints(applied)
-        self._write_said(said, applied)
-        self._write_attempts(applied, with_counts=with_live)
-        self._act(actions)
-        return applied
+            batch.live = self.run.live()
+        if batch.checkpoints:
+            _show_checkpoints(batch)
+        if self.tasks is not None:
+            self._write_tasks(self.tasks, batch)
+        if self.run is not None and with_live:
+            self.run.store_counts(batch.finished)
+        if batch.actions:
+            self._act(batch.actions)
+        return batch
 
-    def _hear(self, message: Any, said: dict[int, Said], applied: Applied) -> dict[int, Said]:
-        """Fold one status message; what goes backwards in the order start, progress, finish is written first."""
-        number = message.task_id
-        if type(number) is not int or not -NUMBER_LIMIT < number < NUMBER_LIMIT:
-            number = task_number(number)
-        words = said.get(number)
-        if words is None:
-            words = said[number] = Said()
-        if isinstance(message, MsgTaskProgress):
-            if words.finished is None:
-                words.progress = message
-        elif isinstance(message, MsgTaskFinished):
-            if words.finished is None:
-                words.finished = message
-        elif words.started or words.progress or words.finished:
-            self._write_said(said, applied)
-            said = {number: Said()}
-            said[number].started = message
-        else:
-            words.started = message
-        return said
-
-    def _write_said(self, said: dict[int, Said], applied: Applied) -> None:
-        if said:
-            applied.heard.append(said)
-            if self.tasks is not None:
-                self.tasks.put_said(said)
-
-    def _show_checkpoints(self, applied: Applied) -> None:
-        """Have the rows of tasks that come to a checkpoint say so: without them their states would be nobody's."""
-        for checkpoint in applied.checkpoints:
-            attempt = checkpoint.attempt
-            applied.kept[attempt] = applied.kept.get(attempt, attempt.rows_kept) + checkpoint.rows
-        shown = {*applied.finished, *(glimpse.attempt for glimpse in applied.live)}
-        applied.live += [attempt.glimpse() for attempt in applied.kept if attempt not in shown]
-
-    def _write_attempts(self, applied: Applied, *, with_counts: bool) -> None:
-        if self.tasks is not None and (applied.finished or applied.live):
-            own = [attempt for attempt in applied.finished if attempt.row != "none"]
-            if applied.checkpoints:
-                self.tasks.put_states(applied.checkpoints)
-            while twice := _said_twice(own) if self.tasks.pipeline_id is None else 0:
-                self.tasks.put_attempts(own[:twice], (), applied.kept)
-                own = own[twice:]
-            self.tasks.put_attempts(own, applied.live, applied.kept)
-            logging_ones = [attempt for attempt in own if attempt.logs]
-            logging_ones += [glimpse.attempt for glimpse in applied.live if glimpse.attempt.logs]
-            if logging_ones:
-                applied.logged = self.tasks.put_logs(logging_ones)
-            for attempt in applied.finished:
-                if attempt.row == "none":
-                    self._keep_rejected(attempt.task_id, "input", attempt.name, attempt.message or "")
-        if self.run is not None and with_counts:
-            self.run.store_counts(applied.finished)
+    def _write_tasks(self, tasks: TaskTable, batch: Batch) -> None:
+        for said in batch.heard:
+            tasks.put_said(said)
+        if not (batch.finished or batch.live):
+            return
+        own = [attempt for attempt in batch.finished if attempt.row != "none"]
+        if batch.checkpoints:
+            tasks.put_states(batch.checkpoints)
+        while twice := _said_twice(own) if tasks.pipeline_id is None else 0:
+            tasks.put_attempts(own[:twice], (), batch.kept)
+            own = own[twice:]
+        tasks.put_attempts(own, batch.live, batch.kept)
+        batch.logged = tasks.put_logs([*own, *(snapshot.attempt for snapshot in batch.live)])
+        for attempt in batch.finished:
+            if attempt.row == "none":
+                self.rejections.keep_input(attempt)
 
     # --- users' rows, statements and messages ---
 
@@ -215,8 +128,6 @@ class Ledger:
         Args:
             actions: What to do, each with the whole output that it is a part of.
         """
-        if not actions:
-            return
         self._transaction.open()
         together: list[Any] = []
         for action, output in actions:
@@ -279,7 +190,7 @@ class Ledger:
                 clean(kind.__name__, 80),
                 clean(kind.__name__, 80),
             )
-        self._keep_rejected(None, kind.__name__, describe(message), "unknown message type")
+        self.rejections.keep(None, kind.__name__, describe(message), "unknown message type")
 
     def query(self, sql: str, params: Any, give_up: Callable[[], bool]) -> list[tuple[Any, ...]]:
         """Answer a task's question from committed data; between transactions.
@@ -313,56 +224,65 @@ class Ledger:
         """Return what a task's last checkpoint said, JSON; ``None`` when it has none."""
         return None if self.tasks is None else self.tasks.state_of(number)
 
-    def show_live(self, glimpse: Glimpse) -> Applied:
+    def show_live(self, snapshot: Snapshot) -> Batch:
         """Write one running attempt's state; inside a transaction."""
-        applied = Applied()
+        batch = Batch()
         if self.tasks is not None:
-            applied.live.append(glimpse)
-            self.tasks.put_attempts((), applied.live, {})
-        return applied
+            batch.live.append(snapshot)
+            self.tasks.put_attempts((), batch.live, {})
+        return batch
 
     # --- refusals ---
 
-    def refuse(self, item: Any, error: BaseException) -> Applied:
+    def refuse(self, item: Any, error: BaseException) -> Batch:
         """Record an item that could not be applied, and let its own task bear it; inside a transaction."""
-        reason = reason_of(error)
         if type(item) is Attempt:
-            item.fail(error, reason, f"{kind_of(error)}: {reason}")
-            try:
-                return self.apply([item], with_live=False)
-            except Exception as again:  # not even its row may be written: its number is another's
-                if is_fatal(again):
-                    raise
-                item.row = "none"
-                return self.apply([item], with_live=False)
-        if type(item) is Checkpoint:
+            return self._refuse_attempt(item, error)
+        if type(item) is StagedCheckpoint:
             item.attempt.refused = error
-            applied = Applied()
-            applied.refused.append((item, error))
-            return applied
-        attempt, message = item if type(item) is Spoken else (None, item)
-        if attempt is not None:
-            attempt.refused = error
-        number = attempt.task_id if attempt is not None else attribute(message, "task_id")
-        logger.warning("%s refused: %s", clean(kind_of(message), 80), clean(reason, 500))
-        self._keep_rejected(number, kind_of(message), describe(message, 2000), reason)
-        if attempt is None and isinstance(message, MsgTaskFinished):
-            try:
-                number = task_number(message.task_id)
-                spare = MsgTaskFinished(number, "error", utc_now(), None, clean(reason, 500))
-                return self.apply([spare], with_live=False)
-            except LedgerError:  # it is nobody's number, or another's: there is no row to tell
-                pass
-        return Applied()
+            batch = Batch()
+            batch.refused.append((item, error))
+            return batch
+        if type(item) is Spoken:
+            item.attempt.refused = error
+            self._reject(item.attempt.task_id, item.message, error)
+            return Batch()
+        self._reject(attribute(item, "task_id"), item, error)
+        return self._fail_numbered(item, error) if isinstance(item, MsgTaskFinished) else Batch()
 
-    def _keep_rejected(self, number: Any, kind: str, content: str, error: str) -> None:
-        if self.tasks is None:
-            return
-        task_id = number if type(number) is int and abs(number) < 1 << 63 else None
-        self._transaction.write(
-            "INSERT INTO pipeloom_rejected (run_id, task_id, at, kind, content, error) VALUES (?, ?, ?, ?, ?, ?)",
-            (self.tasks.run_id, task_id, utc_now(), storable(kind), storable(content), storable(error)),
-        )
+    def _refuse_attempt(self, attempt: Attempt, error: BaseException) -> Batch:
+        reason = reason_of(error)
+        attempt.fail(error, reason, f"{kind_of(error)}: {reason}")
+        try:
+            return self.apply([attempt], with_live=False)
+        except Exception as again:  # not even its row may be written: its number is another's
+            if is_fatal(again):
+                raise
+            attempt.row = "none"
+            return self.apply([attempt], with_live=False)
+
+    def _reject(self, number: Any, message: Any, error: BaseException) -> None:
+        reason = reason_of(error)
+        logger.warning("%s refused: %s", clean(kind_of(message), 80), clean(reason, 500))
+        self.rejections.keep(number, kind_of(message), describe(message, 2000), reason)
+
+    def _fail_numbered(self, message: MsgTaskFinished, error: BaseException) -> Batch:
+        """End a task whose own word on its end was refused."""
+        try:
+            number = task_number(message.task_id)
+            spare = MsgTaskFinished(number, ERROR, utc_now(), None, clean(reason_of(error), 500))
+            return self.apply([spare], with_live=False)
+        except LedgerError:  # it is nobody's number, or another's: there is no row to tell
+            return Batch()
+
+
+def _show_checkpoints(batch: Batch) -> None:
+    """Have the rows of tasks that come to a checkpoint say so: without them their states would be nobody's."""
+    for checkpoint in batch.checkpoints:
+        attempt = checkpoint.attempt
+        batch.kept[attempt] = batch.kept.get(attempt, attempt.rows_kept) + checkpoint.rows
+    shown = {*batch.finished, *(snapshot.attempt for snapshot in batch.live)}
+    batch.live += [attempt.snapshot() for attempt in batch.kept if attempt not in shown]
 
 
 def _said_twice(attempts: Sequence[Attempt]) -> int:
@@ -376,8 +296,3 @@ def _said_twice(attempts: Sequence[Attempt]) -> int:
             return place
         seen.add(attempt.task_id)
     return 0
-
-
-def reason_of(error: BaseException) -> str:
-    """Return an error's text with the notes that say where it was, and what to do."""
-    return "; ".join([*getattr(error, "__notes__", ()), describe(error)])

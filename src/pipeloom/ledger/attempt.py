@@ -1,77 +1,45 @@
-"""One try of one task: the record that the engine, the task's context and the writer share.
+"""One try of one task, as the run and the ledger have it.
 
-While it runs, the worker is its author; the writer reads it at any time for the live state (an attribute of a
-Python object is replaced as a whole, so it never sees half a value). Its end is noted by the worker or, past its
-time limit, by the engine, whoever is first. When it comes through the channel, finished, the writer takes it over:
-it may refuse what was staged, and gives it its number.
+While it runs, its worker is its author, and the writer looks at it for the live state. Its end is noted once. When
+it comes through the channel, finished, the writer takes it over: it may refuse what was staged, and gives it its
+number.
 """
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from pipeloom.data.clock import utc_now
 from pipeloom.ledger.answer import Answer
+from pipeloom.statuses import ERROR
+from pipeloom.wire import NO_PROGRESS, Outcome, Output, Progress
+from pipeloom.worker.task import Task
 
-if TYPE_CHECKING:
-    from collections import deque
-
-    from pipeloom.data.rows import Block, Statement
-    from pipeloom.messages import MsgTaskFinished
-
-__all__ = ["Attempt", "Checkpoint", "Glimpse", "LogLine", "Spoken", "fraction"]
+__all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "weight_of"]
 
 Row = Literal["new", "old", "provisional", "none"]
 """What is known of its row: "new", its id was given out for it, so none can be there yet; "old", one may be there;
 "provisional", its id is a negative stand-in until its worker says a number or it ends; "none", it has no row of its
 own, since its key's or number's row belongs to another task."""
 
-Cell = tuple[float, float | None, str]
-"""(step, total, message) as the task said it last."""
-
-NO_PROGRESS: Final[Cell] = (0, None, "")
-
 _BYTES_PER_WEIGHT: Final = 64 * 1024
 
 
-def fraction(step: float, total: float | None) -> float:
-    """Return ``step/total`` within 0..1; 0 when there is no total to speak of.
+class Attempt(Task):
+    """A task with its outcome, and what the writer notes on it.
 
-    Raises:
-        TypeError: One of them is no number.
-    """
-    if not total or not total > 0:
-        return 0.0
-    share = step / total
-    return 1.0 if share > 1.0 else share if share > 0.0 else 0.0
-
-
-class Attempt:
-    """What is known of one try.
-
-    Most attributes are defaults of the class until they are set: a quick task sets few of them, and building an
-    attempt is on the hottest path there is.
+    Args:
+        item: The input.
+        task_id: The ``id`` of its row, or a negative stand-in.
+        key: Its key as stored; ``None`` in a run without keys.
+        name: What people call it.
+        row: What is known of its row.
     """
 
-    attempt: int = 1  # the first try of this run
-    status: str = "queued"
-    cell: Cell = NO_PROGRESS
-    staged: list[Block | Statement] | None = None
-    staged_bytes: int = 0  # an estimate, from one row in so many
-    unweighed: int = 0
-    weigh_every: int = 1
-    staging: threading.RLock | None = None  # guards what is staged, where several threads may write
-    deadline: float | None = None  # by the monotonic clock
-    state: str | None = None  # its last checkpoint of this run that is on file, JSON; the writer's to say
-    logs: deque[LogLine] | None = None  # what it logged and the ledger does not have yet
-    logged: int = 0  # how many records were kept,
-    unkept: int = 0  # and how many since were not
-    number_said: int | None = None  # the task's id as the worker itself called it, once it did
-    said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
-    worker: str | None = None
-    started_at: str | None = None
-    t0: float = 0.0
+    # Its outcome:
+    staged: Output | None = None
+    rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept
+    weight: int = 1  # how much of the channel it takes
     finished_at: str | None = None
     elapsed_s: float | None = None
     message: str | None = None
@@ -79,9 +47,8 @@ class Attempt:
     error: str | None = None
     exception: BaseException | None = None
     exception_type: str | None = None  # kept when the exception itself is not
-    rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept
-    # Another try follows after so many seconds, once this one is committed; its item is kept for it.
-    retry_in: float | None = None
+    # What the run makes of it:
+    retry_in: float | None = None  # another try follows after so many seconds, once this one is committed
     given_up: bool = False  # its time was over, and its call had not returned
     returned: bool = False  # that call has returned since
     waited: bool = False  # was to be tried again, and the run ended first: this is its last word
@@ -89,7 +56,7 @@ class Attempt:
     rows_kept: int = 0  # stored by its checkpoints
     fenced: bool = False  # its end has come through the channel: a checkpoint behind it is too late
     recorded: tuple[int, str | None] | None = None  # the (id, start) under which a row is in the ledger
-    shown: Cell = NO_PROGRESS  # the cell that the ledger has
+    shown: Progress = NO_PROGRESS  # the progress that the ledger has
     refused: BaseException | None = None  # what it refused of this task, which then cannot be done
 
     def __init__(self, item: Any, task_id: int, key: str | int | None, name: str, row: Row) -> None:
@@ -99,9 +66,35 @@ class Attempt:
         self.name = name
         self.row = row
 
+    def end(self, outcome: Outcome, retry_in: float | None) -> None:
+        """Note the outcome; the status last, since it says that the try is over. Once, by whoever ends it.
+
+        Args:
+            outcome: How it went.
+            retry_in: Another try follows after so many seconds; its item is kept for it.
+        """
+        status, message, result, trace, exception, _, output, rows, size, finished_at, elapsed_s = outcome
+        if message is not None:
+            self.message = message
+        if result is not None:
+            self.result = result
+        if exception is not None:
+            self.exception, self.error = exception, trace
+        if output:
+            self.staged, self.rows_written, self.weight = output, rows, weight_of(rows, size)
+        if retry_in is None:
+            self.item = None  # it may be large, and the outcome may wait a moment for its commit
+        else:
+            self.retry_in = retry_in
+        if self.row == "provisional" and self.number_said is not None:
+            self.row = "old"
+        self.elapsed_s = elapsed_s
+        self.finished_at = finished_at
+        self.status = status
+
     def fail(self, exception: BaseException, message: str, error: str) -> None:
         """Turn the outcome into an error: nothing that was staged will be stored."""
-        self.status = "error"
+        self.status = ERROR
         self.exception = exception
         self.message = message
         self.error = error
@@ -126,22 +119,18 @@ class Attempt:
         for name, value in before.items():
             setattr(self, name, value)
 
-    def glimpse(self) -> Glimpse:
+    def snapshot(self) -> Snapshot:
         """Return what it looks like now; any thread."""
-        return Glimpse(self, self.task_id, self.started_at, self.cell)
+        return Snapshot(self, self.task_id, self.started_at, self.progress)
 
     def next_try(self) -> Attempt:
         """Return the try that follows this one, for the same row."""
         following = Attempt(self.item, self.task_id, self.key, self.name, "old" if self.row == "new" else self.row)
         following.attempt = self.attempt + 1
+        following.seen_before = following.row == "old" and self.key is not None
         following.state = self.state
         following.recorded = (self.task_id, None)
         return following
-
-    @property
-    def weight(self) -> int:
-        """How much of the channel it takes: a message, and one more per 8 staged rows or 64 KiB of them."""
-        return 1 if self.staged is None else weight_of(self.rows_written, self.staged_bytes)
 
 
 _NOTES: Final = ("refused", "recorded", "shown", "rows_kept")
@@ -152,22 +141,12 @@ _OUTCOME: Final = (
 
 
 def weight_of(rows: int, size: int) -> int:
-    """Return how much of the channel n staged rows of so many bytes take."""
+    """Return how much of the channel n rows of so many bytes take: 1, and 1 more per 8 rows or 64 KiB."""
     return 1 + max(rows // 8, size // _BYTES_PER_WEIGHT)
 
 
-class LogLine(NamedTuple):
-    """One log record of a task."""
-
-    at: str
-    level: str
-    logger: str
-    message: str
-    error: str | None
-
-
-class Checkpoint(Answer):
-    """What a task has staged so far, with the state to go on from: to be committed together, now.
+class StagedCheckpoint(Answer):
+    """A checkpoint on its way to the ledger, and the answer that its task waits for.
 
     Args:
         attempt: Whose it is.
@@ -178,7 +157,7 @@ class Checkpoint(Answer):
 
     __slots__ = ("attempt", "is_late", "rows", "staged", "state")
 
-    def __init__(self, attempt: Attempt, staged: list[Block | Statement], state: str, rows: int) -> None:
+    def __init__(self, attempt: Attempt, staged: Output, state: str, rows: int) -> None:
         super().__init__()
         self.attempt = attempt
         self.staged = staged
@@ -194,10 +173,10 @@ class Spoken(NamedTuple):
     message: Any
 
 
-class Glimpse(NamedTuple):
+class Snapshot(NamedTuple):
     """A running attempt as it looked at one moment."""
 
     attempt: Attempt
     task_id: int
     started_at: str | None
-    cell: Cell
+    progress: Progress

@@ -5,69 +5,29 @@ The folded batch leaves what one message per transaction would leave.
 
 from __future__ import annotations
 
-import operator
 import sqlite3
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
 from pipeloom.data.clock import utc_now
-from pipeloom.data.text import clean
-from pipeloom.data.values import as_json
+from pipeloom.data.finish import judged
+from pipeloom.data.keys import NUMBER_LIMIT
+from pipeloom.data.rates import fraction
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
 from pipeloom.ledger import statements as sql
-from pipeloom.ledger.attempt import Attempt, Checkpoint, Glimpse, LogLine, fraction
+from pipeloom.ledger.attempt import Attempt, Snapshot, StagedCheckpoint
+from pipeloom.ledger.fold import Said
+from pipeloom.ledger.ids import IdAllocator
 from pipeloom.ledger.statements import padded
-from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
+from pipeloom.messages import MsgTaskFinished
+from pipeloom.statuses import DONE, QUEUED, RUNNING
+from pipeloom.wire import LogLine
 
-__all__ = ["NUMBER_LIMIT", "Numbers", "Said", "TaskTable"]
-
-NUMBER_LIMIT: Final = 1 << 62
-"""Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
+__all__ = ["TaskTable", "taken"]
 
 _MANY_NEW: Final = 64
-_WORKER_STATUSES: Final = frozenset({"done", "error", "cancelled"})
-
-
-class Said:
-    """What one task said in a batch, at most one of each kind, in the order start, progress, finish."""
-
-    __slots__ = ("finished", "progress", "started")
-
-    def __init__(self) -> None:
-        self.started: MsgTaskStarted | None = None
-        self.progress: MsgTaskProgress | None = None
-        self.finished: MsgTaskFinished | None = None
-
-
-class Numbers:
-    """The ids of new rows: given out in ascending order, beyond all that are on file; any thread.
-
-    Args:
-        highest: The highest id on file.
-    """
-
-    def __init__(self, highest: int) -> None:
-        self._lock = threading.Lock()
-        self._first = self._next = highest + 1
-
-    def give(self, count: int) -> range:
-        """Return ids that are nobody else's."""
-        with self._lock:
-            first, self._next = self._next, self._next + count
-            return range(first, self._next)
-
-    def claim(self, numbers: Iterable[int]) -> set[int]:
-        """Return those that were given out; the others, which somebody said by himself, never will be.
-
-        Both under one lock: a number that is free must not be given away before its row is written.
-        """
-        with self._lock:
-            given = {number for number in numbers if self._first <= number < self._next}
-            self._next = max(self._next, *(number + 1 for number in numbers if number < NUMBER_LIMIT), self._first)
-            return given
 
 
 class TaskTable:
@@ -80,8 +40,8 @@ class TaskTable:
         self.run_id: int | None = None
         # Ids above this have no row.
         self.ceiling: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM task_runs").fetchone()[0]
-        self.numbers = Numbers(self._outermost("MAX(id)", "id < ?", NUMBER_LIMIT))
-        self.next_provisional: int = min(0, self._outermost("MIN(id)", "id > ?", -NUMBER_LIMIT)) - 1
+        self.ids = IdAllocator(self._outermost("MAX(id)", "id < ?", NUMBER_LIMIT))
+        self._stand_in: int = min(0, self._outermost("MIN(id)", "id > ?", -NUMBER_LIMIT))
         self.has_states = conn.execute("SELECT 1 FROM pipeloom_state LIMIT 1").fetchone() is not None
         self.written = False
 
@@ -90,10 +50,15 @@ class TaskTable:
         found = self._conn.execute(f"SELECT {which} FROM task_runs WHERE {within}", (limit,)).fetchone()[0]
         return 0 if found is None else int(found)
 
+    def next_stand_in(self) -> int:
+        """Return the id of a row whose task has no number yet."""
+        self._stand_in -= 1
+        return self._stand_in
+
     # --- attempts of an engine: their whole row is known ---
 
     def put_attempts(
-        self, finished: Sequence[Attempt], live: Sequence[Glimpse], kept: Mapping[Attempt, int]
+        self, finished: Sequence[Attempt], live: Sequence[Snapshot], kept: Mapping[Attempt, int]
     ) -> None:
         """Store the present state of attempts, finished or still running.
 
@@ -103,84 +68,77 @@ class TaskTable:
             kept: Rows stored by an attempt's checkpoints, where this batch changes that.
         """
         self._number(finished)
-        # Most are done at their first try and cannot have a row yet: a leaner statement inserts them. Beside others
-        # a few of them join those, since each statement more is a wait for the interpreter lock.
-        new = [
-            a for a in finished if a.row == "new" and a.status == "done" and a.recorded is None and a.attempt == 1
-        ]
-        if kept:
-            new = [attempt for attempt in new if attempt not in kept]
+        plain = _plain(finished, kept)
         others: Sequence[Attempt] = finished
-        if len(new) == len(finished) and not live:
+        if len(plain) == len(finished) and not live:
             others = ()
-        elif len(new) < _MANY_NEW:
-            new = []
+        elif len(plain) < _MANY_NEW:  # each statement more is a wait for the interpreter lock
+            plain = []
         else:
-            fresh = set(map(id, new))
-            others = [attempt for attempt in finished if id(attempt) not in fresh]
-        seen = [attempt.glimpse() for attempt in others]
-        new_rows = list(map(sql.new_row, new))
+            apart = set(map(id, plain))
+            others = [attempt for attempt in finished if id(attempt) not in apart]
+        new_rows = list(map(sql.new_row, plain))
         for size, flat in padded(new_rows, sql.NEW_WIDTH):
             self._write(sql.NEW[size], [self.pipeline_id, self.run_id, *flat])
-        rows = [self._row(glimpse, glimpse.attempt.status, kept) for glimpse in seen]
-        rows += [self._row(glimpse, "running", kept) for glimpse in live]
-        overwriting = []
-        for attempt, number, _, _ in chain(seen, live):
-            if attempt.recorded is None:
-                if attempt.row != "new":
-                    overwriting.append(number)
-            elif attempt.recorded[0] != number:
+        seen = [attempt.snapshot() for attempt in others]
+        rows = [self._ended_row(attempt, kept) for attempt in others]
+        rows += [self._live_row(snapshot, kept) for snapshot in live]
+        self._make_way([*seen, *live])
+        self._keep_past(others, kept)
+        if self.has_states:
+            self._forget_states_of(finished, kept)
+        for size, flat in padded(rows, sql.WIDTH):
+            self._write(sql.PUT[size], flat)
+        if new_rows or rows:
+            self.written = True
+            self.ceiling = max(self.ceiling, *(row[0] for row in chain(new_rows, rows)))
+
+    def _make_way(self, coming: Iterable[Snapshot]) -> None:
+        """Withdraw stand-ins whose tasks have numbers now, and archive rows that are about to be overwritten."""
+        overwritten = []
+        for attempt, number, _, _ in coming:
+            if attempt.recorded is not None:
+                if attempt.recorded[0] == number:
+                    continue
                 self._withdraw(attempt.recorded[0])
-                if attempt.row != "new":
-                    overwriting.append(number)
-        if overwriting:
-            self._archive(overwriting, keyed_allowed=self.pipeline_id is not None)
-        for attempt in others:
+            if attempt.row != "new":
+                overwritten.append(number)
+        if overwritten:
+            self._archive(overwritten, keyed_allowed=self.pipeline_id is not None)
+
+    def _keep_past(self, ended: Iterable[Attempt], kept: Mapping[Attempt, int]) -> None:
+        """Keep tries that are followed by others; forget one that turned out to be the last."""
+        for attempt in ended:
             if attempt.retry_in is not None:
                 self._keep_try(attempt, kept.get(attempt, attempt.rows_kept))
             elif attempt.waited:
                 self._write(sql.FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
-        if self.has_states:
-            done = (attempt for attempt in finished if attempt.status == "done")
-            # One that has a row, new or not, may have a state with it.
-            may_have = (a for a in done if a.recorded is not None or a in kept or a.row != "new")
-            self._forget_states([attempt.task_id for attempt in may_have])
-        for size, flat in padded(rows, sql.WIDTH):
-            self._write(sql.PUT[size], flat)
-        if new or rows:
-            self.written = True
-            self.ceiling = max(self.ceiling, *(row[0] for row in chain(new_rows, rows)))
 
-    def _row(self, glimpse: Glimpse, status: str, kept: Mapping[Attempt, int]) -> tuple[Any, ...]:
-        attempt = glimpse.attempt
-        ended = status != "running"
-        if ended and attempt.retry_in is not None:
+    def _ended_row(self, attempt: Attempt, kept: Mapping[Attempt, int]) -> tuple[Any, ...]:
+        if attempt.retry_in is not None:
             return self._waiting_row(attempt)
-        step, total, message = glimpse.cell
+        step, total, _ = attempt.progress
+        share = 1.0 if attempt.status == DONE else fraction(step, total)
+        rows = kept.get(attempt, attempt.rows_kept) + attempt.rows_written
         return (
-            glimpse.task_id,
-            attempt.name,
-            status,
-            1.0 if status == "done" else fraction(step, total),
-            attempt.message if ended else message or None,
-            glimpse.started_at,
-            attempt.finished_at if ended else None,
-            attempt.result if ended else None,
-            self.pipeline_id,
-            attempt.key,
-            self.run_id,
-            attempt.attempt,
-            attempt.error if ended else None,
-            attempt.worker,
-            kept.get(attempt, attempt.rows_kept) + (attempt.rows_written if ended else 0),
-            attempt.elapsed_s if ended else None,
-        )
+            attempt.task_id, attempt.name, attempt.status, share, attempt.message, attempt.started_at,
+            attempt.finished_at, attempt.result, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
+            attempt.error, attempt.worker, rows, attempt.elapsed_s,
+        )  # fmt: skip
+
+    def _live_row(self, snapshot: Snapshot, kept: Mapping[Attempt, int]) -> tuple[Any, ...]:
+        attempt, number, started_at, (step, total, message) = snapshot
+        return (
+            number, attempt.name, RUNNING, fraction(step, total), message or None, started_at,
+            None, None, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
+            None, attempt.worker, kept.get(attempt, attempt.rows_kept), None,
+        )  # fmt: skip
 
     def _waiting_row(self, attempt: Attempt) -> tuple[Any, ...]:
         """The row of a task that is to be tried again: queued, with why and when."""
         why = f"waits {attempt.retry_in:.1f} s for try {attempt.attempt + 1}: {attempt.message or attempt.status}"
         return (
-            attempt.task_id, attempt.name, "queued", 0.0, why, None, None, None,
+            attempt.task_id, attempt.name, QUEUED, 0.0, why, None, None, None,
             self.pipeline_id, attempt.key, self.run_id, attempt.attempt + 1, None, None, 0, None,
         )  # fmt: skip
 
@@ -190,7 +148,7 @@ class TaskTable:
             sql.KEEP_TRY,
             (
                 attempt.task_id, self.run_id, attempt.attempt, attempt.name, attempt.status,
-                fraction(*attempt.cell[:2]), attempt.message, attempt.started_at, attempt.finished_at, None,
+                fraction(*attempt.progress[:2]), attempt.message, attempt.started_at, attempt.finished_at, None,
                 attempt.error, attempt.worker, rows, attempt.elapsed_s,
             ),
         )  # fmt: skip
@@ -203,21 +161,21 @@ class TaskTable:
         Returns:
             The records of each: it is done with them, unless the transaction is rolled back.
         """
-        taken: list[tuple[Attempt, list[LogLine]]] = []
+        stored: list[tuple[Attempt, list[LogLine]]] = []
         rows: list[tuple[Any, ...]] = []
-        for attempt in attempts:
-            if not attempt.logs or attempt.row == "none" or attempt.task_id < 0:  # no number of its own yet
+        for attempt in [attempt for attempt in attempts if attempt.logs]:
+            if attempt.row == "none" or attempt.task_id < 0:  # no number of its own yet
                 continue
-            lines = list(attempt.logs)
-            taken.append((attempt, lines))
+            lines = list(attempt.logs or ())
+            stored.append((attempt, lines))
             rows += [(line.at, attempt.task_id, self.run_id, attempt.attempt, *line[1:]) for line in lines]
         for size, flat in padded(rows, sql.LOG_WIDTH):
             self._write(sql.LOG[size], flat)
-        return taken
+        return stored
 
     # --- checkpoints ---
 
-    def put_states(self, checkpoints: Sequence[Checkpoint]) -> None:
+    def put_states(self, checkpoints: Sequence[StagedCheckpoint]) -> None:
         """Store what tasks need to go on from here; of several of one task the last one counts."""
         self.has_states = True
         last = {checkpoint.attempt: checkpoint.state for checkpoint in checkpoints}
@@ -238,6 +196,12 @@ class TaskTable:
                 found.update(row[0] for row in self._conn.execute(sql.WITH_STATE[size], flat))
         return found
 
+    def _forget_states_of(self, finished: Iterable[Attempt], kept: Mapping[Attempt, int]) -> None:
+        done = (attempt for attempt in finished if attempt.status == DONE)
+        # One that has a row, new or not, may have a state with it.
+        may_have = (a for a in done if a.recorded is not None or a in kept or a.row != "new")
+        self._forget_states([attempt.task_id for attempt in may_have])
+
     def _forget_states(self, numbers: Sequence[int]) -> None:
         for size, flat in padded([(number,) for number in numbers], 1):
             self._write(sql.FORGET_STATES[size], flat)
@@ -247,8 +211,8 @@ class TaskTable:
         nameless = [attempt for attempt in finished if attempt.row == "provisional"]
         if nameless:
             said = [attempt.task_id for attempt in finished if attempt.row == "old"]
-            self.numbers.claim((self.ceiling, *said))
-            for attempt, number in zip(nameless, self.numbers.give(len(nameless)), strict=True):
+            self.ids.claim((self.ceiling, *said))
+            for attempt, number in zip(nameless, self.ids.give(len(nameless)), strict=True):
                 attempt.task_id, attempt.row = number, "new"
 
     def _withdraw(self, provisional: int) -> None:
@@ -264,7 +228,7 @@ class TaskTable:
             if words.started is not None:
                 starts.append(self._started_row(number, words))
                 continue
-            if words.progress is not None and (words.finished is None or words.finished.status != "done"):
+            if words.progress is not None and (words.finished is None or words.finished.status != DONE):
                 share = fraction(words.progress.step, words.progress.total)
                 progress.append((number, share, words.progress.message))
             if words.finished is not None:
@@ -285,34 +249,22 @@ class TaskTable:
             self.ceiling = max(self.ceiling, *touched, *(row[0] for row in finishes))
 
     def _started_row(self, number: int, words: Said) -> tuple[Any, ...]:
-        started, progress, finished = words.started, words.progress, words.finished
+        started, progress = words.started, words.progress
         assert started is not None
         share = fraction(progress.step, progress.total) if progress else 0.0
-        if finished is None:
-            message = progress.message if progress else None
-            end: tuple[Any, ...] = (None, None)
-            status = "running"
+        if words.finished is not None:
+            status, message, result, finished_at = judged(words.finished)
+            row: tuple[Any, ...] = (
+                status, 1.0 if status == DONE else share, message, started.started_at, finished_at, result,
+            )  # fmt: skip
         else:
-            status, message = _status(finished), finished.message
-            share = 1.0 if status == "done" else share
-            end = (finished.finished_at, _result_text(finished.result))
-        return (
-            number, started.name, status, share, message, started.started_at, *end,
-            None, None, self.run_id, 1, None, None, 0, None,
-        )  # fmt: skip
+            row = RUNNING, share, progress.message if progress else None, started.started_at, None, None
+        return number, started.name, *row, None, None, self.run_id, 1, None, None, 0, None
 
     def _finished_row(self, number: int, finished: MsgTaskFinished) -> tuple[Any, ...]:
-        status = _status(finished)
-        return (
-            number,
-            f"task {number}",
-            status,
-            1.0 if status == "done" else 0.0,
-            finished.finished_at,
-            _result_text(finished.result),
-            finished.message,
-            self.run_id,
-        )
+        status, message, result, finished_at = judged(finished)
+        share = 1.0 if status == DONE else 0.0
+        return number, f"task {number}", status, share, finished_at, result, message, self.run_id
 
     # --- what was there before ---
 
@@ -331,7 +283,7 @@ class TaskTable:
     def keyed_among(self, numbers: Iterable[int]) -> set[int]:
         """Return those numbers whose rows belong to a keyed pipeline, on file or given out by this run."""
         numbers = list(numbers)
-        given = self.numbers.claim(numbers) if self.pipeline_id is not None else set()
+        given = self.ids.claim(numbers) if self.pipeline_id is not None else set()
         old = [(number,) for number in numbers if number <= self.ceiling]
         for size, flat in padded(old, 1):
             given.update(row[0] for row in self._conn.execute(sql.KEYED[size], flat))
@@ -346,32 +298,14 @@ def taken(number: int) -> str:
     )
 
 
-def task_number(value: Any) -> int:
-    """Return a message's ``task_id`` as an int that SQLite can hold.
+def _plain(finished: Iterable[Attempt], kept: Mapping[Attempt, int]) -> list[Attempt]:
+    """Return those that are done at their first try and cannot have a row yet, as most are.
 
-    Raises:
-        LedgerError: It is none.
+    A leaner statement inserts them.
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise LedgerError(f"task_id must be an int, not {type(value).__name__} {clean(value, 40)!r}") from None
-    if abs(number) >= NUMBER_LIMIT:
-        raise LedgerError("task_id must lie between -2**62 and 2**62")
-    return number
-
-
-def _status(finished: MsgTaskFinished) -> str:
-    if finished.status not in _WORKER_STATUSES:
-        raise LedgerError(f'a task finishes as "done", "error" or "cancelled", not {clean(finished.status, 40)!r}')
-    return finished.status
-
-
-def _result_text(result: Any) -> str | None:
-    """Return a worker's own result: text as it is, anything else as JSON."""
-    if result is None or type(result) is str:
-        return result
-    try:
-        return as_json(result)
-    except ValueError as error:
-        raise LedgerError(f"the result cannot be stored: {error}") from error
+    plain = [
+        attempt
+        for attempt in finished
+        if attempt.row == "new" and attempt.status == DONE and attempt.recorded is None and attempt.attempt == 1
+    ]
+    return [attempt for attempt in plain if attempt not in kept] if kept else plain

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Sized
 from time import monotonic
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -18,10 +18,12 @@ from rich.errors import LiveError
 from rich.segment import Segment
 from rich.text import Text
 
-from pipeloom.data.rates import Pace, duration, per_second, time_left
+from pipeloom.data.rates import Pace, duration, fraction, per_second, time_left
 from pipeloom.data.text import clean, describe
-from pipeloom.ledger.attempt import Attempt, fraction
 from pipeloom.rlog import SharedConsole
+
+if TYPE_CHECKING:
+    from pipeloom.ledger import Attempt
 
 __all__ = ["Screen", "Watched", "bar", "screen_for"]
 
@@ -275,7 +277,7 @@ def bar(share: float, width: int) -> Text:
 
 
 def _running_line(attempt: Attempt, shown_name: str, name_width: int, now: float, width: int) -> Text:
-    step, total, message = attempt.cell
+    step, total, message = attempt.progress
     line = Text().append("  ▸ ", style="cyan")
     name = Text(shown_name)
     name.truncate(name_width, overflow="ellipsis", pad=True)

@@ -2,7 +2,7 @@
 
 ::
 
-    logger.info(...) in a task ─▶ TaskLogHandler on the root logger ─▶ attempt.logs ─▶ the writer, at its next look
+    logger.info(...) in a task ─▶ TaskLogHandler on the root logger ─▶ task.logs ─▶ the writer, at its next look
 
 Any thread: the task is known by a context variable, so a thread that was started with a copy of the context counts
 as the task's. Keeping a record is appending to a list: it never blocks, never raises, and is bounded.
@@ -21,8 +21,10 @@ from typing import Final
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import describe, pass_on_interrupt, shorten, storable
-from pipeloom.ledger.attempt import Attempt, LogLine
-from pipeloom.worker.current import running_attempt
+from pipeloom.statuses import RUNNING
+from pipeloom.wire import LogLine
+from pipeloom.worker.current import running_task
+from pipeloom.worker.task import Task
 
 __all__ = ["keeping_logs", "note_gap"]
 
@@ -44,13 +46,13 @@ class TaskLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record with its task, if one is running here."""
-        attempt = running_attempt()
-        if attempt is not None and attempt.status == "running":
+        task = running_task()
+        if task is not None and task.status == RUNNING:
             try:
-                _keep(attempt, record)
+                _keep(task, record)
             except BaseException as error:  # a foreign argument may do anything when it is formatted
                 pass_on_interrupt(error)
-                attempt.unkept += 1
+                task.unkept += 1
         self._stand_aside(record)
 
     def _stand_aside(self, record: logging.LogRecord) -> None:
@@ -66,10 +68,10 @@ class TaskLogHandler(logging.Handler):
         last.handle(record)
 
 
-def _keep(attempt: Attempt, record: logging.LogRecord) -> None:
-    lines = _lines_of(attempt)
-    if len(lines) >= _PENDING or attempt.logged >= _MOST:
-        attempt.unkept += 1
+def _keep(task: Task, record: logging.LogRecord) -> None:
+    lines = _lines_of(task)
+    if len(lines) >= _PENDING or task.logged >= _MOST:
+        task.unkept += 1
         return
     error = None
     if record.exc_info and record.exc_info[1] is not None:
@@ -78,24 +80,24 @@ def _keep(attempt: Attempt, record: logging.LogRecord) -> None:
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     message = storable(shorten(record.getMessage(), _MESSAGE_LIMIT))
     line = LogLine(at, describe(record.levelname, 40), storable(describe(record.name, 200)), message, error)
-    if attempt.unkept:
-        note_gap(attempt)
+    if task.unkept:
+        note_gap(task)
     lines.append(line)
-    attempt.logged += 1
+    task.logged += 1
 
 
-def _lines_of(attempt: Attempt) -> deque[LogLine]:
-    lines = attempt.logs
+def _lines_of(task: Task) -> deque[LogLine]:
+    lines = task.logs
     if lines is None:
-        lines = attempt.__dict__.setdefault("logs", deque())  # two threads may log first at the same time
+        lines = task.__dict__.setdefault("logs", deque())  # two threads may log first at the same time
     return lines
 
 
-def note_gap(attempt: Attempt) -> None:
+def note_gap(task: Task) -> None:
     """Add a line that stands for those which were not kept."""
-    count, attempt.unkept = attempt.unkept, 0
+    count, task.unkept = task.unkept, 0
     why = f"{count:,} log records were not kept here: at most {_MOST:,} a try are, and {_PENDING:,} in 0.1 s"
-    _lines_of(attempt).append(LogLine(utc_now(), "WARNING", "pipeloom", why, None))
+    _lines_of(task).append(LogLine(utc_now(), "WARNING", "pipeloom", why, None))
 
 
 _guard = threading.Lock()

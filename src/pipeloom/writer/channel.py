@@ -16,16 +16,14 @@ from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
-from pipeloom.messages import SENTINEL, MsgTaskProgress
+from pipeloom.messages import MsgTaskProgress
 
-__all__ = ["Channel", "give_back", "settle", "take"]
+__all__ = ["Channel"]
 
 T = TypeVar("T")
 
 CAPACITY: Final = 1024
 """Measured: 256 carries 40 % less, 8,192 carries no more and adds 20 ms of latency under a flood."""
-
-_PLAIN_BULK: Final = 8192
 
 
 class _Heavy(Generic[T]):
@@ -263,59 +261,3 @@ def _orphan_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_orphan_all)
-
-
-def take(source: Channel[Any] | queue.Queue[Any], timeout: float | None) -> list[Any]:
-    """Take what waits from our channel or from a user's ``queue.Queue``, at most 8,192 of the latter.
-
-    A plain queue is emptied under its own lock, as ``get`` does for one item. A subclass may override ``get``,
-    so it is asked item by item, and not past the end of the conversation.
-
-    Returns:
-        n items, 0 when none came in time.
-    """
-    if isinstance(source, Channel):
-        return source.take(timeout)
-    try:
-        items = [source.get(timeout=timeout) if timeout != 0 else source.get_nowait()]
-    except queue.Empty:
-        return []
-    if type(source) is queue.Queue:
-        with source.mutex:
-            waiting = source.queue
-            if len(waiting) < _PLAIN_BULK:
-                items.extend(waiting)
-                waiting.clear()
-            else:
-                items.extend(waiting.popleft() for _ in range(_PLAIN_BULK - 1))
-            source.not_full.notify_all()
-        return items
-    try:
-        while len(items) < _PLAIN_BULK and items[-1] is not SENTINEL:
-            items.append(source.get_nowait())
-    except queue.Empty:
-        pass
-    return items
-
-
-def settle(source: Channel[Any] | queue.Queue[Any], count: int) -> None:
-    """Call ``task_done`` once per item taken, so that ``join`` returns."""
-    if isinstance(source, Channel):
-        source.task_done(count)
-    else:
-        for _ in range(count):
-            source.task_done()
-
-
-def give_back(source: Channel[Any] | queue.Queue[Any], items: list[Any]) -> int:
-    """Return what a bulk take found behind ``SENTINEL`` to the front of a user's queue: it is not ours.
-
-    Returns:
-        How many items were given back.
-    """
-    if type(source) is not queue.Queue or not items:
-        return 0
-    with source.mutex:
-        source.queue.extendleft(reversed(items))
-        source.not_empty.notify()
-    return len(items)

@@ -21,8 +21,8 @@ from typing import Any
 
 from pipeloom.db.connection import is_busy, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
-from pipeloom.ledger import Applied, Ledger
-from pipeloom.ledger.attempt import Attempt, Checkpoint, Spoken
+from pipeloom.ledger import Batch, Ledger
+from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 
 __all__ = ["Commits"]
 
@@ -54,8 +54,8 @@ class Commits:
             raise
         return value
 
-    def write(self, batch: list[Any]) -> list[Applied]:
-        """Commit one batch, as a whole if that goes, else one by one.
+    def write(self, items: list[Any]) -> list[Batch]:
+        """Commit what was said as one batch if that goes, else one by one.
 
         Returns:
             What was done, 1 to n parts; all of it is committed.
@@ -67,7 +67,7 @@ class Commits:
         while True:
             self._transaction.begin()
             try:
-                applied = self._ledger.apply(batch)
+                batch = self._ledger.apply(items)
                 self._transaction.commit()
             except BaseException as error:
                 if self._ends_it(error):
@@ -76,27 +76,27 @@ class Commits:
                 waits = is_busy(error) and not self._conn.in_transaction
                 self._roll_back()
                 if not waits:
-                    return self._singly(batch)
+                    return self._singly(items)
             else:
-                self._note(applied)
-                return [applied]
+                self._note(batch)
+                return [batch]
             reminder.say()
 
     def _ends_it(self, error: BaseException) -> bool:
         """Say whether an error is not to be looked into; nor is any once the writer has been abandoned."""
         return is_fatal(error) or self._transaction.abandoned
 
-    def _singly(self, batch: list[Any]) -> list[Applied]:
+    def _singly(self, items: list[Any]) -> list[Batch]:
         """Find what is at fault: each item under a savepoint of one transaction.
 
         When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own. Several
         items may be of one attempt: what the ledger has of it is noted before the next one, and taken back if lost.
         """
         self._transaction.begin()
-        applied: list[Applied] = []
-        before = _before(batch)
+        applied: list[Batch] = []
+        before = _before(items)
         try:
-            for item in batch:
+            for item in items:
                 self._transaction.mark()
                 try:
                     done = self._ledger.apply([item], with_live=False)
@@ -118,65 +118,65 @@ class Commits:
             for attempt, state in before.items():
                 attempt.restore(state)
             applied = []
-            for item in batch:
+            for item in items:
                 applied.append(self._alone(item, applied))
         return applied + self._show_live()
 
-    def _alone(self, item: Any, before: list[Applied]) -> Applied:
+    def _alone(self, item: Any, before: list[Batch]) -> Batch:
         self._transaction.begin()
         try:
-            applied = self._ledger.apply([item], with_live=False)
-            self._store_counts([*before, applied])
+            batch = self._ledger.apply([item], with_live=False)
+            self._store_counts([*before, batch])
             self._transaction.commit()
         except BaseException as error:
             if self._ends_it(error):
                 raise
             self._roll_back()
             self._transaction.begin()
-            applied = self._ledger.refuse(item, error)
-            self._store_counts([*before, applied])
+            batch = self._ledger.refuse(item, error)
+            self._store_counts([*before, batch])
             self._transaction.commit()
-        self._note(applied)
-        return applied
+        self._note(batch)
+        return batch
 
-    def _note(self, applied: Applied) -> None:
+    def _note(self, batch: Batch) -> None:
         if self._ledger.run is not None:
-            self._ledger.run.note(applied)
+            self._ledger.run.note(batch)
 
-    def _store_counts(self, applied: list[Applied]) -> None:
+    def _store_counts(self, applied: list[Batch]) -> None:
         if self._ledger.run is not None:
             self._ledger.run.store_counts([attempt for done in applied for attempt in done.finished])
 
-    def _show_live(self) -> list[Applied]:
+    def _show_live(self) -> list[Batch]:
         """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
-        shown: list[Applied] = []
+        shown: list[Batch] = []
         run = self._ledger.run
-        for glimpse in run.live() if run is not None else ():
+        for snapshot in run.live() if run is not None else ():
             self._transaction.begin()
             try:
-                applied = self._ledger.show_live(glimpse)
+                batch = self._ledger.show_live(snapshot)
                 self._transaction.commit()
             except BaseException as error:
                 if self._ends_it(error):
                     raise
                 self._roll_back()
-                glimpse.attempt.refused = error
+                snapshot.attempt.refused = error
             else:
-                self._note(applied)
-                shown.append(applied)
+                self._note(batch)
+                shown.append(batch)
         return shown
 
-    def _roll_back(self, noted: Sequence[Applied] = ()) -> None:
+    def _roll_back(self, noted: Sequence[Batch] = ()) -> None:
         self._transaction.roll_back()
         self._ledger.forget_schema()
         if self._ledger.run is not None:
             self._ledger.run.lost(noted)
 
 
-def _before(batch: list[Any]) -> dict[Attempt, dict[str, Any]]:
+def _before(items: list[Any]) -> dict[Attempt, dict[str, Any]]:
     """Return the attempts of a batch with what the writer may make of them, and may have to undo."""
-    ended = {item for item in batch if type(item) is Attempt}
-    going_on = {item.attempt for item in batch if type(item) in (Spoken, Checkpoint)} - ended
+    ended = {item for item in items if type(item) is Attempt}
+    going_on = {item.attempt for item in items if type(item) in (Spoken, StagedCheckpoint)} - ended
     return {
         **{attempt: attempt.before(has_ended=True) for attempt in ended},
         **{attempt: attempt.before(has_ended=False) for attempt in going_on},

@@ -27,19 +27,21 @@ from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_busy, is
 from pipeloom.db.maintenance import Upkeep
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.errors import StorageError, WriterBrokenError
-from pipeloom.ledger import Applied, Ledger, mark_interrupted
+from pipeloom.ledger import Batch, Ledger, mark_interrupted
 from pipeloom.ledger.answer import Answer
-from pipeloom.ledger.attempt import Attempt, Checkpoint
+from pipeloom.ledger.attempt import Attempt, StagedCheckpoint
 from pipeloom.messages import SENTINEL, Handler, Msg, MsgTaskProgress
-from pipeloom.writer.channel import Channel, give_back, settle, take
+from pipeloom.writer.channel import Channel
 from pipeloom.writer.commits import Commits
+from pipeloom.writer.requests import EarlyRequest, Request
+from pipeloom.writer.sources import source_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from pipeloom.progress import TaskBars
 
-__all__ = ["Request", "SQLiteWriter"]
+__all__ = ["SQLiteWriter"]
 
 logger = logging.getLogger("pipeloom")
 
@@ -50,22 +52,6 @@ _HELD: Final = 4096
 _MANY: Final = 16
 _GATHER_S: Final = 0.010
 _GLANCE_S: Final = 0.001
-
-
-class Request(Answer):
-    """A question to the ledger, answered between two batches."""
-
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[[Ledger], Any]) -> None:
-        super().__init__()
-        self.function = function
-
-
-class Question(Request):
-    """A request whose answer does not depend on what was said before it, so that it need not wait for a commit."""
-
-    __slots__ = ()
 
 
 class SQLiteWriter(threading.Thread):
@@ -105,7 +91,7 @@ class SQLiteWriter(threading.Thread):
         super().__init__(name="pipeloom-writer", daemon=False)
         self.db_path = db_path
         self.failure: BaseException | None = None
-        self._source = msg_q
+        self._source = source_of(msg_q)
         self._wal = wal
         self._store_task_status = store_task_status
         self._durability: Durability = durability
@@ -157,18 +143,13 @@ class SQLiteWriter(threading.Thread):
         """
         return self.request(function).result(look)
 
-    def request(self, function: Callable[[Ledger], Any], *, early: bool = False) -> Request:
-        """Like ``ask``, without waiting for the answer: call ``result()`` on what this returns.
+    def request(self, function: Callable[[Ledger], Any]) -> Request:
+        """Like ``ask``, without waiting for the answer: call ``result()`` on what this returns."""
+        return self.submit(Request(function))
 
-        Args:
-            function: What to run on the ledger.
-            early: Its answer does not depend on what was said before and is not committed yet.
-        """
-        request = Question(function) if early else Request(function)
-        if isinstance(self._source, Channel):
-            self._source.put_surely(request)
-        else:
-            self._source.put(request)  # type: ignore[arg-type]
+    def submit(self, request: Request) -> Request:
+        """Send a request; it is returned, to wait for its answer."""
+        self._source.put(request)
         return request
 
     def transact(self, function: Callable[[Ledger], Any], look: Callable[[], None] | None = None) -> Any:
@@ -251,13 +232,13 @@ class SQLiteWriter(threading.Thread):
     def _serve(self) -> None:
         """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
         run = self._ledger.run
-        items = self._answered(take(self._source, _TICK_S))
+        items = self._answered(self._source.take(_TICK_S))
         if run is not None and len(items) >= _MANY:
             self._gather(items)
         kinds = set(map(type, items))
         while kinds == _ONLY_PROGRESS and len(items) < _HELD:
             left = self._committed_at + _TICK_S - monotonic()
-            more = self._answered(take(self._source, left)) if left > 0 else []
+            more = self._answered(self._source.take(left)) if left > 0 else []
             if not more:
                 break
             kinds.update(map(type, more))
@@ -267,7 +248,7 @@ class SQLiteWriter(threading.Thread):
             self._deal(items)
         else:
             self._write(items)
-        settle(self._source, self._unsettled)
+        self._source.settle(self._unsettled)
         self._unsettled = 0
         self._in_hand = []
         self._upkeep.after_batch()
@@ -277,15 +258,15 @@ class SQLiteWriter(threading.Thread):
     def _answered(self, items: list[Any]) -> list[Any]:
         """Answer questions that need not wait for what was said before them; return the rest."""
         self._in_hand.extend(items)  # whoever asked must hear of it when one of these ends the writer
-        if Question not in set(map(type, items)):
+        if EarlyRequest not in set(map(type, items)):
             return items
         rest = []
         for item in items:
-            if type(item) is Question:
+            if type(item) is EarlyRequest:
                 self._answer(item)
             else:
                 rest.append(item)
-        settle(self._source, len(items) - len(rest))
+        self._source.settle(len(items) - len(rest))
         return rest
 
     def _answer(self, request: Request) -> None:
@@ -313,54 +294,54 @@ class SQLiteWriter(threading.Thread):
         """
         until = monotonic() + _GATHER_S
         while len(items) < _HELD and (left := until - monotonic()) > 0:
-            if type(items[-1]) in (Request, Checkpoint, type(SENTINEL)):
+            if type(items[-1]) in (Request, StagedCheckpoint, type(SENTINEL)):
                 return  # somebody waits
             sleep(min(left, _GLANCE_S))
-            items += self._answered(take(self._source, 0))
+            items += self._answered(self._source.take(0))
 
     def _deal(self, items: list[Any]) -> None:
         """Write what comes before each request, then answer it; stop at the end of the conversation."""
-        batch: list[Any] = []
+        group: list[Any] = []
         for place, item in enumerate(items):
             if item is SENTINEL:
                 self._stopping = True
-                self._unsettled -= give_back(self._source, items[place + 1 :])
+                self._unsettled -= self._source.give_back(items[place + 1 :])
                 break
             if type(item) is Request:
-                self._write(batch)
-                batch = []
+                self._write(group)
+                group = []
                 self._answer(item)
             else:
-                batch.append(item)
-        self._write(batch)
+                group.append(item)
+        self._write(group)
 
-    def _write(self, batch: list[Any]) -> None:
+    def _write(self, items: list[Any]) -> None:
         """Commit one batch, then tell."""
         run = self._ledger.run
-        if not batch and (run is None or not run.needs_writing()):
+        if not items and (run is None or not run.needs_writing()):
             return
-        applied = self._commits.write(batch)
+        written = self._commits.write(items)
         self._committed_at = monotonic()
-        for done in applied:
+        for done in written:
             self._tell(done)
 
     # --- after the commit ---
 
-    def _tell(self, applied: Applied) -> None:
+    def _tell(self, batch: Batch) -> None:
         """Commit before telling anyone; a failing bar or observer is logged once and dropped."""
         run = self._ledger.run
         if run is not None:
-            run.committed(applied)
-        applied.answer()
-        if self._observer is not None and applied.finished:
+            run.committed(batch)
+        batch.answer()
+        if self._observer is not None and batch.finished:
             try:
-                self._observer(applied.finished)
+                self._observer(batch.finished)
             except Exception:
                 logger.exception("the observer of the writer failed and is dropped; the run goes on")
                 self._observer = None
         if self._bars is not None:
             try:
-                for said in applied.heard:
+                for said in batch.heard:
                     self._bars.show(said)
             except Exception:
                 logger.exception("the progress bars failed and are dropped; the run goes on")
@@ -396,22 +377,21 @@ class SQLiteWriter(threading.Thread):
         self.failure = cause
         if self._ready.is_set() and not self._abandoned:
             logger.error("the writer stopped: %s", clean(cause))
-        if isinstance(self._source, Channel):
-            broken = WriterBrokenError(f"the writer died: {cause}")
-            broken.__cause__ = cause
-            for item in [*self._in_hand, *self._source.abort(cause)]:
-                if isinstance(item, Answer):
-                    item.fail(broken)
+        broken = WriterBrokenError(f"the writer died: {cause}")
+        broken.__cause__ = cause
+        for item in [*self._in_hand, *self._source.abort(cause)]:
+            if isinstance(item, Answer):
+                item.fail(broken)
 
     def _drop_the_rest(self) -> None:
         """Keep a user's plain queue moving, so that no producer hangs on a full one."""
-        if isinstance(self._source, Channel):
+        if not self._source.outlives_the_writer:
             return
-        settle(self._source, self._unsettled)
+        self._source.settle(self._unsettled)
         while not self._stopping and not _main_is_gone():
-            items = take(self._source, _IDLE_S)
+            items = self._source.take(_IDLE_S)
             self._stopping = any(item is SENTINEL for item in items)
-            settle(self._source, len(items))
+            self._source.settle(len(items))
 
 
 def _main_is_gone() -> bool:

@@ -1,0 +1,274 @@
+"""The run's inputs: read ahead a little by one thread, admitted by the ledger, ready for the workers.
+
+::
+
+    iterator ──reading thread──▶ pulled ──a worker asks the writer──▶ ready ──▶ workers
+                                              failed tries ──▶ retry queue ──▶
+
+No list and no future per task: at most about a thousand inputs are ahead of the workers, fewer when they are used
+up slowly. Only the reading thread ever waits for the iterator, so an input that is slow to come holds up nobody,
+not even the input before it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+from typing import Any, Final
+
+from pipeloom.data.keys import NUMBER_LIMIT, key_of
+from pipeloom.data.text import attribute, clean, describe, shorten, storable
+from pipeloom.engine.retry_queue import RetryQueue
+from pipeloom.errors import DuplicateKeyError, LedgerError
+from pipeloom.ledger.admission import Admission
+from pipeloom.ledger.attempt import Attempt
+from pipeloom.ledger.tasks import taken
+from pipeloom.writer.requests import Request
+
+__all__ = ["Intake"]
+
+_LARGEST: Final = 512
+_QUICK_S: Final = 0.05
+_SLOW_S: Final = 0.5
+_NAME_LIMIT: Final = 200
+
+Identity = str | int | None
+Pulled = tuple[Any, Identity, str]
+
+
+class Intake:
+    """Hands out attempts until the inputs end, or the run closes it.
+
+    Args:
+        items: The inputs; may be endless.
+        keyed: Tasks are known by key, rather than by number.
+        key: Input → key, for keyed runs; ``None`` takes the input itself.
+        admit: Answers n keys or numbers with n admissions, at once or, when the ledger must be asked, by a request.
+        workers: Number of workers, the size of the first chunk.
+        patience_s: Failed tries may come back; how long a call that was given up on gets to return. ``None`` when
+            none comes back.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Any],
+        *,
+        keyed: bool,
+        key: Callable[[Any], Any] | None,
+        admit: Callable[[list[Any]], list[Admission] | Request],
+        workers: int,
+        patience_s: float | None = None,
+    ) -> None:
+        self._items = items
+        self._keyed = keyed
+        self._key = key
+        self._admit = admit
+        self._pulled: deque[Pulled] = deque()
+        self._asked: tuple[list[Pulled], Request] | None = None
+        self._ready: deque[Attempt] = deque()
+        # A chunk of inputs is asked about at once. It grows while chunks are used up fast, and shrinks again.
+        self._size = self._smallest = workers
+        self._refilled_at = 0.0
+        self._refilling = threading.Lock()
+        # Guards the hand-over from the reading thread: "something was pulled", "there is room again".
+        self._moved = threading.Condition()
+        self.retries = None if patience_s is None else RetryQueue(self._moved, patience_s)
+        self._reader_waits = False
+        self._workers_wait = 0
+        self._exhausted = False
+        self._closed = False
+        self.error: BaseException | None = None
+        # A daemon: an input that never comes must not keep the interpreter from leaving.
+        self._reader = threading.Thread(target=self._read, name="pipeloom-intake", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read ahead."""
+        self._reader.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is admitted."""
+        return self._closed
+
+    def close(self) -> None:
+        """Admit nothing more; whoever waits in ``next`` gets ``None``. Closing twice is fine; any thread."""
+        self._closed = True
+        with self._moved:
+            self._moved.notify_all()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the reading thread, unless it is stuck in an input that does not come."""
+        self._reader.join(timeout_s)
+
+    # --- the reading thread ---
+
+    def _read(self) -> None:
+        try:
+            for item in self._items:
+                self._pulled.append((item, self._identity(item), _name_of(item)))
+                if self._workers_wait or len(self._pulled) >= self._size:
+                    self._hand_over()
+                if self._closed:
+                    return
+        except BaseException as error:  # raised by the caller's iterator or key=: it ends the run, not a worker
+            self.error = error
+        finally:
+            self._exhausted = True
+            with self._moved:
+                self._moved.notify_all()
+
+    def _hand_over(self) -> None:
+        """Wake a worker that waits; stop reading while a chunk is pulled and not asked about."""
+        with self._moved:
+            self._moved.notify()
+            self._reader_waits = True  # before looking: a worker empties first and looks at this second
+            while len(self._pulled) >= self._size and not self._closed:
+                self._moved.wait()
+            self._reader_waits = False
+
+    # --- worker threads ---
+
+    def next(self) -> Attempt | None:
+        """Return the next attempt, or ``None`` at the end. Blocks while inputs are awaited.
+
+        An attempt may come finished: refused at the door, it is only to be passed on to the writer.
+
+        Raises:
+            WriterBrokenError: The writer died.
+        """
+        retries = self.retries
+        while not self._closed:
+            if retries is not None and (attempt := retries.take()) is not None:
+                return attempt
+            try:
+                attempt = self._ready.popleft() if retries is None or not retries.is_full else None
+            except IndexError:
+                attempt = None
+            if attempt is None:
+                if not self._refill():
+                    return None
+                continue
+            # Before they run out, so that workers go on while the writer has a statement to wait for.
+            few = len(self._ready) * 2 < self._size
+            if few and self._asked is None and self._pulled and self._refilling.acquire(blocking=False):
+                try:
+                    self._ask()
+                finally:
+                    self._refilling.release()
+            return attempt
+        return None
+
+    def _refill(self) -> bool:
+        """Turn what was pulled into attempts, or wait until a try is due; false at the end of both."""
+        with self._refilling:
+            if self._ready and not self._is_held_up():
+                return True
+            if self._asked is None or self._is_held_up():
+                if not self._await_work():
+                    return False
+                if self._ready or self._is_held_up():
+                    return True
+            self._ask()
+            if self._asked is not None:
+                (chunk, request), self._asked = self._asked, None
+                self._ask()
+                self._make_ready(chunk, request.result())
+            return True
+
+    def _is_held_up(self) -> bool:
+        """Say whether so many tries wait that new inputs must."""
+        return self.retries is not None and self.retries.is_full
+
+    def _await_work(self) -> bool:
+        """Wait until something was pulled, or a try is due; false at the end of both."""
+        retries = self.retries
+        with self._moved:
+            self._workers_wait += 1
+            try:
+                while not self._closed:
+                    if not self._is_held_up():
+                        if self._pulled or self._ready or self._asked is not None:
+                            return True
+                        if self._exhausted and (retries is None or retries.is_over):
+                            return False
+                    if retries is not None and retries.is_due():
+                        return True
+                    self._moved.wait(None if retries is None else retries.until_due_s())
+                return False
+            finally:
+                self._workers_wait -= 1
+
+    def _ask(self) -> None:
+        """Ask about what was pulled, unless an answer is outstanding; does not wait for one that takes its time."""
+        if self._asked is None and self._pulled:
+            chunk = [self._pulled.popleft() for _ in range(min(len(self._pulled), self._size))]
+            self._adapt()
+            if self._reader_waits:
+                with self._moved:
+                    self._moved.notify_all()
+            answer = self._admit([identity for _, identity, _ in chunk])
+            if isinstance(answer, Request):
+                self._asked = chunk, answer
+            else:
+                self._make_ready(chunk, answer)
+
+    def _make_ready(self, chunk: list[Pulled], admissions: list[Admission]) -> None:
+        attempts = list(self._admitted(chunk, admissions))
+        if self.retries is not None:
+            self.retries.went_out(len(attempts))
+        self._ready.extend(attempts)
+
+    def _adapt(self) -> None:
+        now = monotonic()
+        since, self._refilled_at = now - self._refilled_at, now
+        if since < _QUICK_S:
+            self._size = min(self._size * 2, _LARGEST)
+        elif since > _SLOW_S:
+            self._size = max(self._size // 2, self._smallest)
+
+    def _identity(self, item: Any) -> Identity:
+        if self._keyed:
+            return key_of(item if self._key is None else self._key(item))
+        number = attribute(item, "task_id")
+        return number if type(number) is int and abs(number) < NUMBER_LIMIT else None
+
+    def _admitted(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
+        for (item, identity, name), (number, verdict) in zip(chunk, admissions, strict=True):
+            key = identity if self._keyed else None
+            if verdict == "new":
+                yield Attempt(item, number, key, name, "new")
+            elif verdict == "provisional":
+                yield Attempt(item, number, key, name, "provisional")
+            elif verdict == "again":
+                attempt = Attempt(item, number, key, name, "old")
+                attempt.seen_before = self._keyed
+                yield attempt
+            elif verdict == "duplicate":
+                shown = clean(identity, 80)
+                reason = f"the key {shown!r} came twice in this run: make keys unique, or pass key="
+                yield _refused(Attempt(item, 0, key, name, "none"), DuplicateKeyError(reason, key=key))
+            elif verdict == "stateful":
+                shown = clean(identity, 80)
+                reason = (
+                    f"the key {shown!r} has a checkpoint, whose rows resume=False would store twice: use "
+                    f"resume=True, or delete those rows and its row in pipeloom_state (task_id {number}) first"
+                )
+                yield _refused(Attempt(item, 0, key, name, "none"), LedgerError(reason))
+            elif verdict == "taken":
+                yield _refused(Attempt(item, number, key, name, "none"), LedgerError(taken(number)))
+
+
+def _refused(attempt: Attempt, error: LedgerError) -> Attempt:
+    attempt.fail(error, str(error), f"{type(error).__name__}: {error}")
+    return attempt
+
+
+def _name_of(item: Any) -> str:
+    if type(item) is int:
+        return str(item)
+    name = None if type(item) is str else attribute(item, "name")
+    if not isinstance(name, str):
+        name = describe(item, _NAME_LIMIT)
+    return storable(shorten(name, _NAME_LIMIT))

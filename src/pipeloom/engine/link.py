@@ -1,0 +1,86 @@
+"""The way from workers in this process to the writer."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final, cast
+
+from pipeloom.ledger.answer import Answer
+from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint, weight_of
+from pipeloom.wire import Brief, Checkpoint, Query, Question
+from pipeloom.worker.link import Look
+from pipeloom.worker.task import Task
+from pipeloom.writer import Channel, SQLiteWriter
+from pipeloom.writer.requests import Request
+
+__all__ = ["WriterLink"]
+
+_LOOK_S: Final = 0.25
+
+
+class WriterLink:
+    """Asks the ledger, and puts messages into the channel; see :class:`~pipeloom.worker.link.Link`.
+
+    Args:
+        brief: What is the same for all tasks of the run.
+        channel: To the writer.
+        writer: Answers.
+    """
+
+    def __init__(self, brief: Brief, channel: Channel[Any], writer: SQLiteWriter) -> None:
+        self.brief = brief
+        self.cancelling = False
+        self._channel = channel
+        self._writer = writer
+
+    def ask(self, task: Task, question: Question, look: Look) -> Answer:
+        """Send a question to the ledger."""
+        if isinstance(question, Checkpoint):
+            attempt = cast("Attempt", task)  # as every task is that a run hands out
+            checkpoint = StagedCheckpoint(attempt, question.output, question.state, question.rows)
+            # Under the channel's lock: somebody waits for it, so it must not get lost behind the channel's end.
+            self._put(self._channel.put_surely, checkpoint, weight_of(question.rows, question.size), look)
+            return checkpoint
+        if isinstance(question, Query):
+            request = Request(
+                lambda ledger: ledger.query(question.sql, question.params, lambda: request.is_abandoned)
+            )
+            return self._writer.submit(request)
+        return self._writer.request(lambda ledger: ledger.state_of(question.task_id))
+
+    def say(self, task: Task, message: Any, look: Look, *, block: bool, timeout: float | None) -> None:
+        """Send a message to be stored at once."""
+        self._put(self._channel.put, Spoken(cast("Attempt", task), message), 1, look, block, timeout)
+
+    def backlog(self) -> tuple[int, int]:
+        """Return how much waits for the writer, and how much may."""
+        return self._channel.qsize(), self._channel.maxsize
+
+    def _put(
+        self,
+        put: Callable[..., None],
+        item: Any,
+        weight: int,
+        look: Look,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Put an item; wait for room only as long as the task goes on."""
+        try:
+            put(item, block=False, weight=weight)
+            return
+        except queue.Full:
+            if not block:
+                raise
+        until = None if timeout is None else monotonic() + timeout
+        while True:
+            left = _LOOK_S if until is None else min(_LOOK_S, max(0.0, until - monotonic()))
+            try:
+                put(item, timeout=left, weight=weight)
+                return
+            except queue.Full:
+                if until is not None and monotonic() >= until:
+                    raise
+            look()

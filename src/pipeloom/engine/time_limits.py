@@ -1,0 +1,82 @@
+"""Tasks whose time is over: given up, so that others get their place."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Final
+
+from pipeloom.engine.intake import Intake
+from pipeloom.executors import Executor
+from pipeloom.ledger.attempt import Attempt
+from pipeloom.ledger.board import Board
+from pipeloom.statuses import RUNNING
+
+__all__ = ["TimeLimits"]
+
+logger = logging.getLogger("pipeloom")
+
+_PATIENCE_S: Final = 0.1  # so that tasks which look at ctx end by themselves when their time is over
+
+
+class TimeLimits:
+    """Looks for tasks past their deadline; in the run's thread.
+
+    Where a call cannot be ended it goes on, beside the worker that takes its place. When more calls go on than
+    there are workers, nothing more is admitted: the machine would fill with them.
+
+    Args:
+        timeout_s: How long a try may take, in seconds.
+        executor: Ends, or leaves alone, what is given up.
+        board: Which task runs in which place.
+        intake: Where tries wait whose calls go on.
+    """
+
+    def __init__(self, timeout_s: float, executor: Executor, board: Board, intake: Intake) -> None:
+        self._timeout_s = timeout_s
+        self._executor = executor
+        self._slots = board.slots
+        self._intake = intake
+        self._going_on: list[Attempt] = []
+
+    def look(self, at_work: set[int]) -> list[Attempt]:
+        """Give up what is overdue.
+
+        Args:
+            at_work: The places that have a worker; one that cannot be filled again is taken out.
+
+        Returns:
+            Attempts that have ended, to be handed to the writer.
+        """
+        ended = []
+        now = monotonic()
+        for place, attempt in enumerate(self._slots):
+            if attempt is not None and self._is_overdue(attempt, now) and self._executor.give_up(place, attempt):
+                attempt.given_up = True
+                ended.append(attempt)
+                self._slots[place] = None
+                if not self._replace(place, attempt):
+                    at_work.discard(place)
+                    self._stop_admitting()
+        if self._intake.retries is not None:
+            ended.extend(self._intake.retries.overdue())
+        return ended
+
+    def _is_overdue(self, attempt: Attempt, now: float) -> bool:
+        return attempt.status == RUNNING and attempt.deadline is not None and now > attempt.deadline + _PATIENCE_S
+
+    def _replace(self, place: int, attempt: Attempt) -> bool:
+        if "kill" not in self._executor.can:
+            self._going_on = [earlier for earlier in self._going_on if not earlier.returned]
+            self._going_on.append(attempt)
+        return len(self._going_on) <= len(self._slots) and self._executor.replace(place)
+
+    def _stop_admitting(self) -> None:
+        if not self._intake.closed:
+            logger.warning(
+                "%d calls go on past timeout=%g s, more than there are workers: nothing more is admitted; "
+                "give the function time limits of its own, since a thread cannot be ended, and run it again",
+                len(self._going_on),
+                self._timeout_s,
+            )
+            self._intake.close()

@@ -1,0 +1,109 @@
+"""What an executor is, and what it may rely on: the one seam between a run and where its workers live.
+
+::
+
+    run: Desk ── next() ──▶ executor ── perform(task, link) ──▶ the user's function
+      ▲                        │
+      └── end(task, outcome), hand_over(task) ◀──┘
+
+An executor decides where and when tasks run. It decides nothing about them: whether a failed one is tried again,
+what is stored, and when the run is over is the run's business. Adding one means implementing :class:`Executor` and
+naming it in ``executors/__init__.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from typing import Literal, Protocol
+
+from pipeloom.wire import Outcome
+from pipeloom.worker.link import Link
+from pipeloom.worker.task import Task
+
+__all__ = ["Ability", "Desk", "Executor"]
+
+Ability = Literal["live", "logs", "ask", "checkpoint", "kill"]
+"""What an executor can do for a task that runs: show its progress and its log lines before it ends, answer its
+questions, commit its checkpoints, and end its call from outside."""
+
+
+class Desk(Protocol):
+    """The run's side: where an executor takes tasks from and gives outcomes back. Any thread."""
+
+    @property
+    def link(self) -> Link:
+        """What workers hold."""
+
+    @property
+    def slots(self) -> list[Task | None]:
+        """One place per worker for the task it performs: the executor writes, the ledger and the screen read."""
+
+    def next(self) -> Task | None:
+        """Return the next task, or ``None`` at the end; blocks while inputs are awaited.
+
+        A task that is not ``queued`` was refused at the door: it is only to be handed over.
+
+        Raises:
+            WriterBrokenError: Nobody is there to store anything.
+        """
+
+    def end(self, task: Task, outcome: Outcome) -> None:
+        """Note how a task's try went. Call it once a try, whoever ends it."""
+
+    def hand_over(self, task: Task) -> None:
+        """Pass on a task that has ended, to be stored; blocks while there is no room.
+
+        Raises:
+            WriterBrokenError, ChannelClosedError: Nobody is there to store anything.
+        """
+
+    def returned(self, task: Task) -> None:
+        """Say that a call that was given up on has returned after all."""
+
+    def left(self, place: int) -> None:
+        """Say that the worker in this place does nothing more, because there is nothing more to do."""
+
+    def fail(self, error: BaseException) -> None:
+        """Say that an executor went wrong: nothing more is admitted, and the run raises this."""
+
+
+class Executor(Protocol):
+    """Performs tasks, several at once, until there are no more."""
+
+    @property
+    def name(self) -> str:
+        """What ``pipeloom_runs`` calls it."""
+
+    @property
+    def can(self) -> AbstractSet[Ability]:
+        """What it can do for a task."""
+
+    def start(self, desk: Desk) -> int:
+        """Start the workers, in places 0 to n - 1.
+
+        Returns:
+            How many could be started, 1 to n: the system may not grant them all.
+
+        Raises:
+            RuntimeError: Not even one could.
+        """
+
+    def give_up(self, place: int, task: Task) -> bool:
+        """End a task whose time is over; the run's thread.
+
+        Its outcome is on the desk, and what the call says from now on is refused. An executor that cannot kill
+        leaves the call to itself.
+
+        Returns:
+            False when the task has just ended by itself.
+        """
+
+    def replace(self, place: int) -> bool:
+        """Put another worker in the place of one that was given up on; false when there can be none."""
+
+    def join(self, timeout_s: float) -> int:
+        """Wait for workers that are about to leave.
+
+        Returns:
+            How many have not, 0 to n; they are left to themselves.
+        """

@@ -1,0 +1,131 @@
+"""Who is let in: for each input, whether it is to be run, and as which row."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from pipeloom.ledger.attempt import Attempt
+from pipeloom.ledger.board import Board
+from pipeloom.ledger.statements import LOOK_UP, padded
+from pipeloom.ledger.tasks import TaskTable
+from pipeloom.statuses import DONE
+
+__all__ = ["Admission", "Admissions"]
+
+Admission = tuple[int, Literal["new", "again", "provisional", "skip", "duplicate", "taken", "stateful"]]
+"""The ledger's word on one input: its row's id, and what to do with it."""
+
+
+class Admissions:
+    """Admits the inputs of one run, a chunk at a time.
+
+    Args:
+        conn: The writer's connection.
+        tasks: What is on file; ``None`` without ledger tables.
+        board: Where skipped inputs are counted.
+        resume: Skip keys that are done.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, tasks: TaskTable | None, board: Board, *, resume: bool) -> None:
+        self._conn = conn
+        self._table = tasks
+        self._board = board
+        self._resume = resume
+        self._in_flight: set[str | int | None] = set()
+        # While keys only ascend in a pipeline that began with this run, none needs to be looked up.
+        self._frontier: Any = None
+        self._frontier_known = False
+        if tasks is not None:
+            has_tasks = "SELECT 1 FROM task_runs WHERE pipeline_id = ? LIMIT 1"
+            self._frontier_known = conn.execute(has_tasks, (tasks.pipeline_id,)).fetchone() is None
+
+    @property
+    def _tasks(self) -> TaskTable:
+        assert self._table is not None  # keys need the ledger
+        return self._table
+
+    def ended(self, attempts: Iterable[Attempt]) -> None:
+        """Note that these are through; the writer's thread."""
+        self._in_flight.difference_update([attempt.key for attempt in attempts if attempt.row != "none"])
+
+    # --- by key ---
+
+    def new_keys(self, keys: Sequence[str | int]) -> list[Admission] | None:
+        """Admit keys of which it is known without a look into the file that all are new; any thread."""
+        if not self._are_beyond(keys):
+            return None
+        self._in_flight.update(keys)
+        return [(number, "new") for number in self._tasks.ids.give(len(keys))]
+
+    def keys(self, keys: Sequence[str | int]) -> list[Admission]:
+        """Say for each key, in order, whether it is to be run, and as which row; the writer's thread."""
+        tasks, in_flight, resume = self._tasks, self._in_flight, self._resume
+        known = self._look_up(keys)
+        # Rows of a checkpoint cannot be taken back: running such a task from its beginning would double them.
+        stateful = set() if resume else tasks.with_state(row[0] for row in known.values())
+        admissions: list[Admission] = []
+        for key in keys:
+            row = known.get(key)
+            if key in in_flight or (row is not None and row[2] == tasks.run_id):
+                admissions.append((0, "duplicate"))
+            elif row is None:
+                in_flight.add(key)
+                admissions.append((tasks.ids.give(1).start, "new"))
+            elif row[0] in stateful:
+                admissions.append((row[0], "stateful"))
+            elif resume and row[1] == DONE:
+                self._board.skipped += 1
+                admissions.append((row[0], "skip"))
+            else:
+                in_flight.add(key)
+                admissions.append((row[0], "again"))
+        return admissions
+
+    def _are_beyond(self, keys: Sequence[Any]) -> bool:
+        """Say whether keys ascend from beyond all keys of a pipeline that began with this run: all are new then."""
+        if not self._frontier_known:
+            return False
+        last = self._frontier
+        try:
+            for key in keys:
+                if last is not None and not key > last:
+                    break
+                last = key
+            else:
+                self._frontier = last
+                return True
+        except TypeError:  # text beside numbers
+            pass
+        self._frontier_known = False
+        return False
+
+    def _look_up(self, keys: Sequence[str | int]) -> dict[Any, tuple[int, str, int | None]]:
+        known = {}
+        for size, flat in padded([(key,) for key in keys], 1):
+            for key, number, status, run_id in self._conn.execute(LOOK_UP[size], (self._tasks.pipeline_id, *flat)):
+                known[key] = (number, status, run_id)
+        return known
+
+    # --- by number ---
+
+    def new_numbers(self, numbers: Sequence[int | None]) -> list[Admission] | None:
+        """Admit tasks whose numbers, if they have any, are beyond all rows of the file; any thread."""
+        tasks = self._table
+        if tasks is None:
+            return [(number if number is not None else 0, "new") for number in numbers]
+        if any(number is not None and number <= tasks.ceiling for number in numbers):
+            return None
+        return [self._admit_number(number) for number in numbers]
+
+    def numbers(self, numbers: Sequence[int | None]) -> list[Admission]:
+        """Give a stand-in to each task without a number; refuse numbers that belong to a keyed pipeline."""
+        taken = self._tasks.keyed_among(number for number in numbers if number is not None)
+        return [
+            (number, "taken") if number is not None and number in taken else self._admit_number(number)
+            for number in numbers
+        ]
+
+    def _admit_number(self, number: int | None) -> Admission:
+        return (number, "again") if number is not None else (self._tasks.next_stand_in(), "provisional")

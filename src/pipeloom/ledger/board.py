@@ -1,0 +1,116 @@
+"""A run at a glance: what is running, how many have ended and how, and the first failures.
+
+Screens and the report read it, from any thread, at any time. Counts and failures are of what was committed: the
+writer keeps them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence, Sized
+from typing import Final
+
+from pipeloom.data.text import clean, kind_of
+from pipeloom.ledger.attempt import Attempt, Snapshot
+from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
+
+__all__ = ["Board"]
+
+_KEPT_FAILURES: Final = 100
+_KEPT_EXCEPTIONS: Final = 20
+
+
+class Board:
+    """What is known of a run while it goes on.
+
+    Args:
+        places: How many tasks may run at once.
+
+    Attributes:
+        slots: One place per worker for the attempt it is working on; workers write, others read.
+        counts: How many tasks have ended in each state.
+        skipped: How many inputs were done before this run.
+        waiting: The tries that wait for their turn, in a run that has them.
+        failures: The first 100 attempts that did not end well.
+        exceptions: The first 20 exceptions, without frames.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.slots: list[Attempt | None] = [None] * places
+        self.counts: Counter[TaskStatus] = Counter()
+        self.skipped = 0
+        self.waiting: Sized = ()
+        self.failures: list[Attempt] = []
+        self.exceptions: list[Exception] = []
+
+    @property
+    def dealt_with(self) -> int:
+        """How many inputs are through: ended, or skipped."""
+        return sum(self.counts.values()) + self.skipped
+
+    def news(self) -> list[Snapshot]:
+        """Return running attempts that the ledger does not show yet as they are; the writer's thread."""
+        found = []
+        for attempt in self.slots:
+            if attempt is not None and attempt.status == RUNNING and attempt.refused is None:
+                snapshot = attempt.snapshot()
+                if (
+                    attempt.recorded != (snapshot.task_id, snapshot.started_at)
+                    or attempt.shown is not snapshot.progress
+                    or (attempt.logs and snapshot.task_id >= 0)
+                ):
+                    found.append(snapshot)
+        return found
+
+    def count(self, ended: Sequence[Attempt]) -> None:
+        """Take the last tries of tasks into the counts, and the failed ones into the report."""
+        self.counts.update([attempt.status for attempt in ended])
+        for attempt in ended:
+            if attempt.status != DONE:
+                self._keep(attempt)
+
+    def _keep(self, attempt: Attempt) -> None:
+        exception, attempt.exception = attempt.exception, None
+        if exception is not None and attempt.status in (ERROR, TIMED_OUT):
+            attempt.exception_type = kind_of(exception)
+            drop_frames(exception)
+            if not isinstance(exception, Exception):  # SystemExit: it must not end the caller's program
+                exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
+            if len(self.exceptions) < _KEPT_EXCEPTIONS:
+                _add_note(exception, attempt)
+                self.exceptions.append(exception)
+        if len(self.failures) < _KEPT_FAILURES:
+            attempt.item = None
+            self.failures.append(attempt)
+
+
+def _add_note(exception: Exception, attempt: Attempt) -> None:
+    """Say whose exception it is, and where it was raised: its frames are gone."""
+    key = attempt.key if attempt.key is not None else attempt.task_id
+    places = _PLACE.findall(attempt.error or "")
+    where = f", {places[-1][0]}:{places[-1][1]} in {places[-1][2]}" if places else ""
+    try:
+        BaseException.add_note(exception, clean(f"pipeloom: task {key}{where}", 300))
+    except Exception:
+        pass  # a frozen dataclass takes none
+
+
+_PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+
+
+def drop_frames(exception: BaseException | None) -> None:
+    """Free what the frames of a kept exception hold; its traceback is in the ledger as text."""
+    seen: set[int] = set()
+    waiting = [exception]
+    while waiting:
+        exception = waiting.pop()
+        if exception is not None and id(exception) not in seen:
+            seen.add(id(exception))
+            # Past what a foreign class makes of these attributes: a frozen dataclass lets nobody set them.
+            BaseException.with_traceback(exception, None)
+            waiting += (_CAUSE(exception), _CONTEXT(exception))
+
+
+_CAUSE: Final = vars(BaseException)["__cause__"].__get__
+_CONTEXT: Final = vars(BaseException)["__context__"].__get__

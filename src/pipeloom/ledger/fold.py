@@ -1,0 +1,164 @@
+"""What came through the channel, folded: what of it has to be written, and in which order.
+
+::
+
+    items ─▶ Fold ─▶ Batch: what was said about numbered tasks, the last word of each ▸ tries that ended
+                            ▸ checkpoints ▸ users' rows, statements and messages in their order
+
+Nothing here touches the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Any, Final
+
+from pipeloom.data.keys import NUMBER_LIMIT, task_number
+from pipeloom.errors import AttemptOverError
+from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
+from pipeloom.ledger.refuse import reason_of
+from pipeloom.ledger.tables import StagedOutput
+from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
+from pipeloom.statuses import DONE
+from pipeloom.wire import LogLine
+
+__all__ = ["Batch", "Said", "fold"]
+
+_STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
+
+
+class Said:
+    """What one task said in a batch, at most one of each kind, in the order start, progress, finish."""
+
+    __slots__ = ("finished", "progress", "started")
+
+    def __init__(self) -> None:
+        self.started: MsgTaskStarted | None = None
+        self.progress: MsgTaskProgress | None = None
+        self.finished: MsgTaskFinished | None = None
+
+
+class Batch:
+    """What one transaction holds: to be written, noted on the attempts, and told once it has committed."""
+
+    __slots__ = ("actions", "checkpoints", "finished", "heard", "kept", "live", "logged", "refused")
+
+    def __init__(self) -> None:
+        self.heard: list[dict[int, Said]] = []  # one after the other
+        self.finished: list[Attempt] = []
+        self.checkpoints: list[StagedCheckpoint] = []
+        self.refused: list[tuple[StagedCheckpoint, BaseException]] = []
+        self.actions: list[tuple[Any, StagedOutput]] = []  # each with the whole output that it is a part of
+        self.live: list[Snapshot] = []
+        self.kept: dict[Attempt, int] = {}  # rows stored by an attempt's checkpoints, these included
+        self.logged: list[tuple[Attempt, list[LogLine]]] = []
+
+    def answer(self) -> None:
+        """Tell those who wait for a checkpoint."""
+        for checkpoint in self.checkpoints:
+            checkpoint.give()
+        for checkpoint, error in self.refused:
+            checkpoint.fail(error)
+
+
+def fold(items: Iterable[Any], handled: Container[type]) -> Batch:
+    """Fold what was said.
+
+    Args:
+        items: Attempts, checkpoints, messages, anything.
+        handled: Types that a handler of the user's takes.
+
+    Raises:
+        LedgerError: A message names its task by something that is no number.
+    """
+    folding = _Fold(handled)
+    batch, said = folding.batch, folding.said
+    finished = batch.finished
+    for item in items:
+        kind = type(item)
+        if kind is Attempt:
+            finished.append(item)
+            if item.staged or item.staging is not None or item.refused is not None:
+                folding.end(item)
+        elif kind is MsgTaskProgress:  # the most frequent of messages, and only the last one counts
+            number = item.task_id
+            words = said.get(number) if type(number) is int else None
+            if words is None:
+                said = folding.hear(item)
+            elif words.finished is None:
+                words.progress = item
+        elif kind is MsgTaskStarted or kind is MsgTaskFinished:
+            said = folding.hear(item)
+        elif kind is StagedCheckpoint:
+            folding.come_to(item)
+        else:
+            said = folding.take(item.message if kind is Spoken else item)
+    return batch
+
+
+class _Fold:
+    """A batch while it is being folded."""
+
+    def __init__(self, handled: Container[type]) -> None:
+        self.batch = Batch()
+        self.said: dict[int, Said] = {}
+        self._handled = handled
+
+    def end(self, attempt: Attempt) -> None:
+        """Take the output of one that has ended, unless something of it was refused before."""
+        if attempt.refused is not None and (attempt.status == DONE or attempt.retry_in is not None):
+            reason = reason_of(attempt.refused)
+            attempt.fail(attempt.refused, reason, reason)
+        if attempt.staging is not None:  # it may have come to a checkpoint
+            attempt.fenced = True
+        if attempt.staged and attempt.status == DONE:
+            self._act(attempt.staged)
+
+    def come_to(self, checkpoint: StagedCheckpoint) -> None:
+        """Take a checkpoint, unless its task has ended.
+
+        By its place in the channel, not by the status of the moment; and as at first sight, however often the batch
+        is applied.
+        """
+        if checkpoint.is_late is None:
+            checkpoint.is_late = checkpoint.attempt.fenced
+        if checkpoint.is_late:
+            error = AttemptOverError("the task has ended: this is not stored")
+            self.batch.refused.append((checkpoint, error))
+        else:
+            self.batch.checkpoints.append(checkpoint)
+            self._act(checkpoint.staged)
+
+    def take(self, message: Any) -> dict[int, Said]:
+        """Take what is neither an attempt nor a checkpoint; a status message may be of a class of the user's."""
+        if isinstance(message, _STATUS_MESSAGES) and type(message) not in self._handled:
+            return self.hear(message)
+        self._act((message,))
+        return self.said
+
+    def hear(self, message: MsgTaskStarted | MsgTaskProgress | MsgTaskFinished) -> dict[int, Said]:
+        """Fold one status message; what goes backwards in the order start, progress, finish begins a new layer."""
+        number = message.task_id
+        if type(number) is not int or not -NUMBER_LIMIT < number < NUMBER_LIMIT:
+            number = task_number(number)
+        words = self.said.get(number)
+        if words is not None and isinstance(message, MsgTaskStarted):
+            self.said = {}
+            words = None
+        if words is None:
+            words = self.said[number] = Said()
+            if len(self.said) == 1:
+                self.batch.heard.append(self.said)
+        if isinstance(message, MsgTaskStarted):
+            words.started = message
+        elif words.finished is not None:
+            pass  # the first finish wins, and what comes behind it is too late
+        elif isinstance(message, MsgTaskProgress):
+            words.progress = message
+        else:
+            words.finished = message
+        return self.said
+
+    def _act(self, parts: Any) -> None:
+        output = StagedOutput(parts)
+        self.batch.actions.extend([(part, output) for part in parts])

@@ -1,0 +1,144 @@
+"""What crosses between a worker and its run: plain things that can be pickled, and none that acts.
+
+::
+
+    run ── Brief, TaskCall ──▶ worker           what to do, for all tasks and for one
+    run ◀── progress, LogLine ── worker         left on the call, to be looked at
+    run ◀── Question ── worker                  answered by whoever runs the ledger
+    run ◀── Outcome ── worker                   how it went, with what it staged
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from pipeloom.data.rows import Block, Statement
+    from pipeloom.retry import Retry
+    from pipeloom.statuses import TaskStatus
+
+__all__ = [
+    "NO_PROGRESS",
+    "Brief",
+    "Checkpoint",
+    "LogLine",
+    "Outcome",
+    "Output",
+    "Progress",
+    "Query",
+    "Question",
+    "StateOf",
+    "TaskCall",
+]
+
+Progress: TypeAlias = tuple[float, float | None, str]
+"""(step, total, message) as the task said it last."""
+
+NO_PROGRESS: Final[Progress] = (0, None, "")
+
+Output: TypeAlias = "list[Block | Statement]"
+"""What a task wrote, in its order: n blocks of rows and statements."""
+
+
+class LogLine(NamedTuple):
+    """One log record of a task."""
+
+    at: str
+    level: str
+    logger: str
+    message: str
+    error: str | None
+
+
+class Brief(NamedTuple):
+    """What is the same for all tasks of a run.
+
+    Attributes:
+        function: The user's.
+        context: The name of the parameter that gets the context; ``""`` for the second one, ``None`` for none.
+        keeps_results: What the function returns is the task's result, as JSON.
+        retry: When a failed try is followed by another.
+        timeout_s: How long a try may take, in seconds.
+        run_id: The run's number; ``None`` without ledger tables.
+        keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
+        max_task_bytes: How much one task may stage.
+    """
+
+    function: Callable[..., Any]
+    context: str | None
+    keeps_results: bool
+    retry: Retry | None
+    timeout_s: float | None
+    run_id: int | None
+    keyed: bool
+    max_task_bytes: float
+
+
+class TaskCall:
+    """One try of one task, to be performed.
+
+    Args:
+        item: The input.
+        task_id: The ``id`` of its row, or a negative stand-in.
+        key: Its key as stored; ``None`` in a run without keys.
+        name: What people call it.
+    """
+
+    attempt: int = 1  # the first try of this run
+    seen_before: bool = False  # its row was on file before this try, so a checkpoint of it may be, too
+    state: str | None = None  # its last checkpoint of this run that is on file, JSON
+
+    def __init__(self, item: Any, task_id: int, key: str | int | None, name: str) -> None:
+        self.item = item
+        self.task_id = task_id
+        self.key = key
+        self.name = name
+
+
+Outcome: TypeAlias = tuple[
+    "TaskStatus",
+    str | None,  # message
+    str | None,  # result: JSON, or a worker's own text
+    str | None,  # traceback
+    BaseException | None,  # what was raised, where it can be had
+    bool,  # the policy wants another try
+    "Output | None",  # what it staged; only of one that is done
+    int,  # rows in there
+    int,  # bytes in there, an estimate
+    str,  # when it finished
+    float,  # how long it took, in seconds
+]
+"""How a call went. A plain tuple: an object with named fields would cost a tenth of a quick task."""
+
+
+class Query(NamedTuple):
+    """Read from what is committed: answered with rows."""
+
+    sql: str
+    params: tuple[Any, ...] | dict[str, Any]
+
+
+class StateOf(NamedTuple):
+    """What did the task's last checkpoint say? Answered with JSON, or ``None``."""
+
+    task_id: int
+
+
+class Checkpoint(NamedTuple):
+    """Commit what is staged so far together with the state to go on from, now: answered once that is on file.
+
+    Attributes:
+        state: JSON.
+        output: n blocks and statements, 0 or more; whoever asks does not touch them any more.
+        rows: How many rows are in there.
+        size: How many bytes, an estimate.
+    """
+
+    state: str
+    output: Output
+    rows: int
+    size: int
+
+
+Question: TypeAlias = Query | StateOf | Checkpoint

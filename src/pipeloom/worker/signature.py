@@ -1,0 +1,66 @@
+"""How a function wants to be called: with its input alone, or with a context too."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+from pipeloom.worker.context import TaskContext
+
+__all__ = ["context_of", "second_argument_of"]
+
+
+def context_of(fn: Callable[..., Any]) -> str | None:
+    """Return the name of the parameter by which a function asks for its context; ``None`` when it does not.
+
+    It asks by a parameter that is named ``ctx`` or annotated ``TaskContext``.
+
+    Raises:
+        TypeError: It cannot be called with one input.
+    """
+    name = next((p.name for p in _parameters(fn) if p.name == "ctx" or _means_context(p.annotation)), None)
+    if name is None:
+        _check_call(fn, None)
+    else:
+        _check_call(fn, None, **{name: None})
+    return name
+
+
+def second_argument_of(worker_fn: Callable[..., Any]) -> str:
+    """Return what stands for "its second argument": a worker takes its queue, which is its context, there.
+
+    Raises:
+        TypeError: It cannot be called with two arguments.
+    """
+    _check_call(worker_fn, None, None)
+    return ""
+
+
+def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):  # some builtins have no signature
+        return []
+
+
+def _means_context(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return re.search(rf"\b{TaskContext.__name__}\b", annotation) is not None
+    return annotation is TaskContext or TaskContext in get_args(annotation)
+
+
+def _check_call(fn: Callable[..., Any], *arguments: None, **named: None) -> None:
+    """Try whether the arguments fit: better one sentence now than ten thousand failed tasks."""
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments, **named)
+    except TypeError as error:
+        what = getattr(fn, "__name__", type(fn).__name__)
+        raise TypeError(
+            f"{what}{signature} does not take one input, and ctx after it if it likes: {error}"
+        ) from None

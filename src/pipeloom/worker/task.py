@@ -1,0 +1,41 @@
+"""A task while it is performed: the call, and what its worker has put down on it so far.
+
+The worker is its author while it runs. Others may look at any time: an attribute of a Python object is replaced as
+a whole, so nobody sees half a value. That is how progress, log lines and the start of a task travel: as no message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeloom.statuses import QUEUED, TaskStatus
+from pipeloom.wire import NO_PROGRESS, LogLine, Progress, TaskCall
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from pipeloom.messages import MsgTaskFinished
+    from pipeloom.worker.staging import Staging
+
+__all__ = ["Task"]
+
+
+class Task(TaskCall):
+    """A call with its live state.
+
+    Everything is a default of the class until it is set: a quick task sets little of it, and making a task is on
+    the hottest path there is.
+    """
+
+    status: TaskStatus = QUEUED
+    worker: str | None = None
+    started_at: str | None = None
+    t0: float = 0.0  # by the monotonic clock, as is
+    deadline: float | None = None
+    progress: Progress = NO_PROGRESS
+    staging: Staging | None = None  # made when the task first writes
+    logs: deque[LogLine] | None = None  # what it logged, and the run has not taken yet
+    logged: int = 0  # how many records were kept,
+    unkept: int = 0  # and how many since were not
+    number_said: int | None = None  # the task's id as the worker itself called it, once it did
+    said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns

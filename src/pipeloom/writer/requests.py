@@ -1,0 +1,27 @@
+"""What the writer is asked: a function on the ledger, run in its thread between two batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeloom.ledger import Ledger
+from pipeloom.ledger.answer import Answer
+
+__all__ = ["EarlyRequest", "Request"]
+
+
+class Request(Answer):
+    """Answered once everything that was said before it is committed."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[Ledger], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+
+class EarlyRequest(Request):
+    """Answered at once: it does not depend on what was said before and is not committed yet."""
+
+    __slots__ = ()

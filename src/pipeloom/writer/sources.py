@@ -1,0 +1,130 @@
+"""Where the writer's messages come from: our own channel, or a queue of the user's."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from pipeloom.messages import SENTINEL
+from pipeloom.writer.channel import Channel
+
+__all__ = ["Source", "source_of"]
+
+_BULK: Final = 8192
+
+
+class Source(Protocol):
+    """What the writer takes from; its thread, unless it says otherwise."""
+
+    @property
+    def outlives_the_writer(self) -> bool:
+        """Whether producers go on putting, and would hang on a full queue, once the writer has died."""
+
+    def put(self, item: Any) -> None:
+        """Append something that is answered, or raise; any thread."""
+
+    def take(self, timeout: float) -> list[Any]:
+        """Take what waits, in order; blocks while there is nothing.
+
+        Args:
+            timeout: How long to wait for a first item, in seconds; 0 is not at all.
+
+        Returns:
+            n items; 0 when none came in time.
+        """
+
+    def settle(self, count: int) -> None:
+        """Say that ``count`` taken items are dealt with, so that ``join`` returns."""
+
+    def give_back(self, items: Sequence[Any]) -> int:
+        """Return what was taken behind ``SENTINEL``: it is not the writer's.
+
+        Returns:
+            How many items were given back.
+        """
+
+    def abort(self, cause: BaseException) -> list[Any]:
+        """Wake whoever waits here, since the writer is dead.
+
+        Returns:
+            The items that nobody will take.
+        """
+
+
+def source_of(msg_q: queue.Queue[Any] | Channel[Any]) -> Source:
+    """Return a source for what the user handed in."""
+    if isinstance(msg_q, Channel):
+        return _ChannelSource(msg_q)
+    return _QueueSource(msg_q) if type(msg_q) is queue.Queue else _ForeignSource(msg_q)
+
+
+class _ChannelSource:
+    """Our own channel: it ends when the writer does."""
+
+    outlives_the_writer = False
+
+    def __init__(self, channel: Channel[Any]) -> None:
+        self.put = channel.put_surely
+        self.take = channel.take
+        self.settle = channel.task_done
+        self.abort = channel.abort
+
+    def give_back(self, items: Sequence[Any]) -> int:  # noqa: ARG002 - nobody else takes from it
+        return 0
+
+
+class _ForeignSource:
+    """A subclass of ``queue.Queue``: it may override ``get``, so it is asked item by item, and not past the end."""
+
+    outlives_the_writer = True
+
+    def __init__(self, msg_q: queue.Queue[Any]) -> None:
+        self._queue = msg_q
+        self.put = msg_q.put
+
+    def take(self, timeout: float) -> list[Any]:
+        try:
+            items = [self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()]
+        except queue.Empty:
+            return []
+        self._take_more(items)
+        return items
+
+    def _take_more(self, items: list[Any]) -> None:
+        try:
+            while len(items) < _BULK and items[-1] is not SENTINEL:
+                items.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+
+    def settle(self, count: int) -> None:
+        for _ in range(count):
+            self._queue.task_done()
+
+    def give_back(self, items: Sequence[Any]) -> int:  # noqa: ARG002 - none was taken
+        return 0
+
+    def abort(self, cause: BaseException) -> list[Any]:  # noqa: ARG002 - it goes on, see above
+        return []
+
+
+class _QueueSource(_ForeignSource):
+    """A plain ``queue.Queue``, emptied under its own lock, as ``get`` does for one item."""
+
+    def _take_more(self, items: list[Any]) -> None:
+        with self._queue.mutex:
+            waiting = self._queue.queue
+            if len(waiting) < _BULK:
+                items.extend(waiting)
+                waiting.clear()
+            else:
+                items.extend(waiting.popleft() for _ in range(_BULK - 1))
+            self._queue.not_full.notify_all()
+
+    def give_back(self, items: Sequence[Any]) -> int:
+        if items:
+            with self._queue.mutex:
+                self._queue.queue.extendleft(reversed(items))
+                self._queue.not_empty.notify()
+        return len(items)
