@@ -60,6 +60,7 @@ SLOW = ("browser", "cli", "contract", "distribution", "doctor", "examples", "fau
 SLOW_TOO = (
     "engine/test_run.py",
     "engine/test_time_limits.py",
+    "show/test_console.py",
     "show/test_screen.py",
     "show/test_streams.py",
     "test_bench.py",

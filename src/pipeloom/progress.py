@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from pipeloom.data.text import clean
-from pipeloom.rlog import console
+from pipeloom.show.console import console
 from pipeloom.show.streams import same_terminal
 
 if TYPE_CHECKING:

@@ -209,20 +209,6 @@ def test_a_program_whose_stderr_nobody_reads(tmp_path, read, name, unbuffered):
         assert (done.returncode, done.stdout, counts) == (0, "the end\n", [(300, 0)])
 
 
-def test_a_standard_error_that_lacks_a_letter_shows_its_escape(tmp_path):
-    """A stream of the user's own, which is strict."""
-    code = """
-        import io, sys, pipeloom
-        sys.stderr = io.TextIOWrapper(sys.stderr.buffer, encoding="ascii", line_buffering=True)
-        pipeloom.console.print("caf\\xe9 and plain")
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, timeout=30, check=True
-    )
-
-    assert done.stderr == b"caf\\xe9 and plain\n"
-
-
 def test_tasks_that_print_after_the_reader_has_left(tmp_path, read):
     """The run notices within a moment; what is printed from then on goes nowhere, and fails nobody."""
     code = """

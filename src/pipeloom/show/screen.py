@@ -20,7 +20,7 @@ from rich.text import Text
 
 from pipeloom.data.rates import Pace, duration, fraction, per_second, time_left
 from pipeloom.data.text import clean, describe
-from pipeloom.rlog import SharedConsole
+from pipeloom.show.console import SharedConsole
 
 if TYPE_CHECKING:
     from pipeloom.ledger import Attempt
