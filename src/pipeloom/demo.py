@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeloom.data.clock import utc_now
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
+from pipeloom.statuses import DONE, ERROR
 
 __all__ = ["DemoTask", "TaskDef", "demo_worker"]
 
@@ -42,6 +43,6 @@ def demo_worker(task: DemoTask | TaskDef, msg_q: queue.Queue[Any]) -> None:
             time.sleep(0.02 + random.random() * 0.08)
             msg_q.put(MsgTaskProgress(task.task_id, step, task.steps, f"step {step}/{task.steps}"))
     except Exception as error:
-        msg_q.put(MsgTaskFinished(task.task_id, "error", utc_now(), message=str(error)))
+        msg_q.put(MsgTaskFinished(task.task_id, ERROR, utc_now(), message=str(error)))
         return
-    msg_q.put(MsgTaskFinished(task.task_id, "done", utc_now(), result=f"ok:{task.name}", message="completed"))
+    msg_q.put(MsgTaskFinished(task.task_id, DONE, utc_now(), result=f"ok:{task.name}", message="completed"))

@@ -22,6 +22,7 @@ from rich.progress import (
 from pipeloom.data.text import clean
 from pipeloom.show.console import console
 from pipeloom.show.streams import same_terminal
+from pipeloom.statuses import DONE
 
 if TYPE_CHECKING:
     from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
@@ -127,7 +128,7 @@ class TaskBars:
                 self._progress.update(bar, completed=words.progress.step, total=words.progress.total)
 
     def _finish(self, number: int, bar: TaskID, words: _Said) -> None:
-        if words.finished is not None and words.finished.status == "done":
+        if words.finished is not None and words.finished.status == DONE:
             known = next((task.total for task in self._progress.tasks if task.id == bar), None)
             total = words.progress.total if words.progress is not None else known or 1
             self._progress.update(bar, total=total, completed=total)

@@ -21,6 +21,8 @@ from rich.text import Text
 from pipeloom.data.rates import Pace, duration, fraction, per_second, time_left
 from pipeloom.data.text import clean, describe
 from pipeloom.show.console import SharedConsole
+from pipeloom.show.totals import SKIPPED, totals_of
+from pipeloom.statuses import QUEUED, RUNNING
 
 if TYPE_CHECKING:
     from pipeloom.ledger import Attempt
@@ -66,11 +68,11 @@ def screen_for(title: str, expected: int | None, console: Console) -> Screen:
     figures = Figures(clean(title, 60), expected)
     lines = LineScreen(figures, console)
     if isinstance(console, SharedConsole) and console.is_terminal and not console.is_dumb_terminal:
-        return GuardedScreen(LiveScreen(figures, console), lines)
-    return GuardedScreen(lines)
+        return SafeScreen(LiveScreen(figures, console), lines)
+    return SafeScreen(lines)
 
 
-class GuardedScreen:
+class SafeScreen:
     """A screen that never fails a run: what goes wrong is logged once, and the screen dropped.
 
     Args:
@@ -83,7 +85,7 @@ class GuardedScreen:
         self._instead = instead
 
     def start(self, run: Watched) -> None:
-        self._guarded(lambda screen: self._start(screen, run))
+        self._safely(lambda screen: self._start(screen, run))
 
     def _start(self, screen: Screen, run: Watched) -> None:
         try:
@@ -95,15 +97,15 @@ class GuardedScreen:
             self._screen.start(run)
 
     def tick(self) -> None:
-        self._guarded(lambda screen: screen.tick())
+        self._safely(lambda screen: screen.tick())
 
     def note(self, text: str) -> None:
-        self._guarded(lambda screen: screen.note(text))
+        self._safely(lambda screen: screen.note(text))
 
     def stop(self) -> None:
-        self._guarded(lambda screen: screen.stop())
+        self._safely(lambda screen: screen.stop())
 
-    def _guarded(self, draw: Callable[[Screen], None]) -> None:
+    def _safely(self, draw: Callable[[Screen], None]) -> None:
         if self._screen is not None:
             try:
                 draw(self._screen)
@@ -141,12 +143,8 @@ class Figures:
         run = self.run
         if run is None:
             return "opening"
-        parts = [f"{run.counts.get('done', 0):,} done"]
-        for status, word in (("error", "failed"), ("timed_out", "timed out"), ("cancelled", "cancelled")):
-            if count := run.counts.get(status, 0):
-                parts.append(f"{count:,} {word}")
-        if run.skipped:
-            parts.append(f"{run.skipped:,} skipped")
+        counts = {**run.counts, SKIPPED: run.skipped}
+        parts = [f"{total.number:,} {total.word}" for total in totals_of(counts)]
         if waiting := len(run.waiting):
             parts.append(f"{waiting:,} waiting for a retry")
         rate = self._pace.rate(now, self.ended)
@@ -209,7 +207,7 @@ class LiveScreen:
         if figures.over:
             room = height
         else:
-            running = [attempt for attempt in run.slots if attempt is not None and attempt.status != "queued"]
+            running = [attempt for attempt in run.slots if attempt is not None and attempt.status != QUEUED]
             room = max(height - 4, 1)
             shown = running[: min(room, _MAX_RUNNING)]
             names = [clean(attempt.name, 80) for attempt in shown]
@@ -288,7 +286,7 @@ def _running_line(attempt: Attempt, shown_name: str, name_width: int, now: float
     elif step:
         line.append(f"{step:,.0f}")
     line.append(f"  {duration(now - attempt.t0)}", style="dim")
-    if attempt.status != "running":
+    if attempt.status != RUNNING:
         line.append("  waits to be stored", style="dim")
     elif message:
         line.append("  " + clean(message, 80), style="dim")

@@ -1,0 +1,79 @@
+"""How the inputs of a run ended, counted and in words: the same on the terminal, in the report and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT
+
+__all__ = ["SKIPPED", "WORDS", "Counted", "Total", "totals", "totals_of"]
+
+SKIPPED: Final = "skipped"
+"""What becomes of an input that was done before: no status, since it is no task of this run."""
+
+WORDS: Final[Mapping[str, str]] = {
+    DONE: "done",
+    ERROR: "failed",
+    TIMED_OUT: "timed out",
+    CANCELLED: "cancelled",
+    SKIPPED: "skipped",
+}
+"""What people call each, in the order in which they are told."""
+
+
+class Counted(Protocol):
+    """What has been counted in a run: a row of the history, or a report."""
+
+    @property
+    def done(self) -> int:
+        """Tasks done."""
+
+    @property
+    def failed(self) -> int:
+        """Tasks that ended in error."""
+
+    @property
+    def timed_out(self) -> int:
+        """Tasks that ran out of time."""
+
+    @property
+    def cancelled(self) -> int:
+        """Tasks that were cancelled."""
+
+    @property
+    def skipped(self) -> int:
+        """Inputs that were done before."""
+
+
+class Total(NamedTuple):
+    """How many inputs ended in one way.
+
+    Attributes:
+        kind: A status, or ``skipped``.
+        word: What people call it.
+        number: How many, 0 or more.
+    """
+
+    kind: str
+    word: str
+    number: int
+
+
+def totals(run: Counted, always: Collection[str] = (DONE,)) -> list[Total]:
+    """Return how a run's inputs ended; ways in which none did are left out, except for those in ``always``."""
+    counts = {
+        DONE: run.done,
+        ERROR: run.failed,
+        TIMED_OUT: run.timed_out,
+        CANCELLED: run.cancelled,
+        SKIPPED: run.skipped,
+    }
+    return totals_of(counts, always)
+
+
+def totals_of(counts: Mapping[str, int], always: Collection[str] = (DONE,)) -> list[Total]:
+    """Return the same from counts by kind; other kinds are not told."""
+    return [
+        Total(kind, word, counts.get(kind, 0)) for kind, word in WORDS.items() if counts.get(kind) or kind in always
+    ]
