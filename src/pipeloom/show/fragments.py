@@ -5,88 +5,107 @@ Pure functions of what ``history`` returns, for the report in one file and for t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from pipeloom.data.text import clean, shorten
-from pipeloom.show.html import block, facts, table, text
+from pipeloom.show.html import Html, block, facts, join, tag
 from pipeloom.show.pictures import span_text
+from pipeloom.show.totals import totals
+from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, INTERRUPTED, RUNNING, TIMED_OUT
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow
     from pipeloom.history.figures import SlowTask
 
-__all__ = ["circumstances", "failures", "slowest", "totals", "tries", "verdict", "when"]
+__all__ = ["circumstances", "failures", "slowest", "totals_list", "tries", "verdict", "when"]
 
 _TRACEBACK_LINES = 40
 _LINE = 200
-_SIGNS = {"done": "✓", "error": "✗", "running": "▶"}
+_SIGNS: Final[Mapping[str, str]] = {DONE: "✓", ERROR: "✗", RUNNING: "▶"}
 
 
-def verdict(run: RunRow) -> str:
+def verdict(run: RunRow) -> Html:
     """Say in a sentence how the run ended, or that it has not."""
-    return (
-        f'<p class="verdict {escape(run.status) if run.status in _SIGNS else "stopped"}">'
-        f'<span class="sign" aria-hidden="true">{_SIGNS.get(run.status, "■")}</span>'
-        f"<span>{escape(sentence(run))}</span></p>"
+    told = _SENTENCES.get(run.status)
+    sentence = told(run) if told is not None else f"Its status is {clean(run.status, 40)}."
+    sign = tag("span", _SIGNS.get(run.status, "■"), class_="sign", aria_hidden="true")
+    return tag(
+        "p", sign, tag("span", sentence), class_=f"verdict {run.status if run.status in _SIGNS else 'stopped'}"
     )
 
 
-def sentence(run: RunRow) -> str:
-    """Return how the run ended, in plain words."""
+def _all_done(run: RunRow) -> str:
+    if not run.done:
+        return "Finished: nothing was left to do." if run.skipped else "Finished: there was nothing to do."
+    skipped = f"; {run.skipped:,} more had been done before" if run.skipped else ""
+    return f"Finished: {_counted(run.done)} done{skipped}."
+
+
+def _some_failed(run: RunRow) -> str:
     bad = run.failed + run.timed_out
+    if not bad:
+        return "Failed: it ended with an error."
+    return f"Finished with failures: {bad:,} of {_counted(run.ended)} failed."
+
+
+def _going_on(run: RunRow) -> str:
+    bad = run.failed + run.timed_out
+    return f"Going on: {_dealt_with(run)} so far{f', {bad:,} failed' if bad else ''}."
+
+
+def _cut_short(run: RunRow) -> str:
+    how = "its process ended before it did" if run.is_unclosed else "it ended early"
+    return f"Interrupted: {how}, with {_dealt_with(run)}. Run it again to do the rest."
+
+
+def _called_off(run: RunRow) -> str:
+    return f"Cancelled, with {_dealt_with(run)}. Run it again to do the rest."
+
+
+_SENTENCES: Final[Mapping[str, Callable[[RunRow], str]]] = {
+    RUNNING: _going_on,
+    DONE: _all_done,
+    ERROR: _some_failed,
+    CANCELLED: _called_off,
+    INTERRUPTED: _cut_short,
+}
+
+
+def _dealt_with(run: RunRow) -> str:
     of = f" of {run.expected:,}" if run.expected is not None else ""
-    if run.status == "done":
-        if not run.done:
-            return "Finished: nothing was left to do." if run.skipped else "Finished: there was nothing to do."
-        skipped = f"; {run.skipped:,} more had been done before" if run.skipped else ""
-        return f"Finished: {_counted(run.done)} done{skipped}."
-    if run.status == "error":
-        words = f"{bad:,} of {_counted(run.ended)} failed." if bad else "it ended with an error."
-        return f"Finished with failures: {words}" if bad else f"Failed: {words}"
-    if run.status == "running":
-        failed = f", {bad:,} failed" if bad else ""
-        return f"Going on: {run.ended:,}{of} tasks dealt with so far{failed}."
-    if run.status == "interrupted":
-        how = "its process ended before it did" if run.is_unclosed else "it ended early"
-        return f"Interrupted: {how}, with {run.ended:,}{of} tasks dealt with. Run it again to do the rest."
-    if run.status == "cancelled":
-        return f"Cancelled, with {run.ended:,}{of} tasks dealt with. Run it again to do the rest."
-    return f"Its status is {clean(run.status, 40)}."
+    return f"{run.ended:,}{of} tasks dealt with"
 
 
 def _counted(count: int) -> str:
     return f"{count:,} task" if count == 1 else f"{count:,} tasks"
 
 
-def totals(run: RunRow, figures: RunFigures | None = None) -> str:
+def totals_list(run: RunRow, figures: RunFigures | None = None) -> Html:
     """Return the run's figures, each under its name; those that are zero and say nothing are left out."""
-    elapsed = run.elapsed_s if run.elapsed_s is not None else figures.span_s if figures else None
-    ended = run.ended - run.skipped
-    shown = [("done", "Done", f"{run.done:,}")]
-    shown += [
-        (kind, name, f"{count:,}")
-        for kind, name, count in (
-            ("error", "Failed", run.failed),
-            ("timed_out", "Timed out", run.timed_out),
-            ("cancelled", "Cancelled", run.cancelled),
-            ("skipped", "Skipped", run.skipped),
-        )
-        if count
-    ]
+    shown = [(kind, word.capitalize(), f"{number:,}") for kind, word, number in totals(run)]
     if run.expected is not None and run.expected != run.ended:
         shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
-    if elapsed is not None:
-        shown.append(("elapsed", "So far" if run.status == "running" else "Took", span_text(elapsed)))
-        if ended and elapsed > 0:
-            shown.append(("rate", *_rate(ended / elapsed)))
-    if figures is not None and figures.rows_written:
-        shown.append(("rows", "Rows written", f"{figures.rows_written:,}"))
-    if figures is not None and figures.attempts:
-        shown.append(("busy", "Workers busy", f"{figures.busy:.0%}".replace("%", " %")))
-    cells = "".join(f'<div class="{kind}"><dt>{name}</dt><dd>{value}</dd></div>' for kind, name, value in shown)
-    return f'<dl class="totals">{cells}</dl>'
+    shown += [*_speed(run, figures), *(_work(figures) if figures is not None else ())]
+    cells = (tag("div", tag("dt", name), tag("dd", value), class_=kind) for kind, name, value in shown)
+    return tag("dl", *cells, class_="totals")
+
+
+def _speed(run: RunRow, figures: RunFigures | None) -> Iterator[tuple[str, str, str]]:
+    elapsed = run.elapsed_s if run.elapsed_s is not None else figures.span_s if figures else None
+    if elapsed is None:
+        return
+    yield "elapsed", "So far" if run.status == RUNNING else "Took", span_text(elapsed)
+    ended = run.ended - run.skipped
+    if ended and elapsed > 0:
+        yield "rate", *_rate(ended / elapsed)
+
+
+def _work(figures: RunFigures) -> Iterator[tuple[str, str, str]]:
+    if figures.rows_written:
+        yield "rows", "Rows written", f"{figures.rows_written:,}"
+    if figures.attempts:
+        yield "busy", "Workers busy", f"{figures.busy:.0%}".replace("%", " %")
 
 
 def _rate(per_second: float) -> tuple[str, str]:
@@ -97,29 +116,48 @@ def _rate(per_second: float) -> tuple[str, str]:
     return f"Tasks per {unit}", f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
-def failures(groups: Sequence[ErrorGroup]) -> str:
-    """Return one fold per group of equal failures, with its traceback inside; "" when there is none."""
-    return "".join(_failure(group) for group in groups)
+def failures(groups: Sequence[ErrorGroup]) -> Html:
+    """Return one fold per group of equal failures, with its traceback inside; nothing when there is none."""
+    return join(map(_failure, groups))
 
 
-def _failure(group: ErrorGroup) -> str:
-    kind = escape(group.status if group.status in ("timed_out", "cancelled", "interrupted") else "error")
-    name = text(group.exception or group.status.replace("_", " "), 80)
-    message = text(group.message, 400)
-    example = group.example
-    tries = f", try {example.attempt:,}" if example.attempt > 1 else ""
-    where = f"; raised at <code>{text(group.where, 160)}</code>" if group.where else ""
-    lines = [f"Such as {text(example.name, 120)} (task {example.id:,}{tries}){where}."]
-    if group.first_at and group.last_at:
-        ended = when(group.first_at)
-        lines.append(f"Ended {ended}." if group.count == 1 else f"First ended {ended}, last {when(group.last_at)}.")
-    evidence = "".join(f"<p>{line}</p>" for line in lines)
-    evidence += f"<pre>{block(_trimmed(group.traceback))}</pre>" if group.traceback else ""
-    return (
-        f'<details><summary><span class="count">{group.count:,}&times;</span><span class="reason">'
-        f'<b class="{kind}">{name}</b> {message if message != name else ""}</span></summary>'
-        f'<div class="evidence">{evidence}</div></details>'
+def _failure(group: ErrorGroup) -> Html:
+    name = clean(group.exception or _words(group.status), 80)
+    message = clean(group.message, 400)
+    summary = tag(
+        "summary",
+        tag("span", f"{group.count:,}", Html("&times;"), class_="count"),
+        tag(
+            "span",
+            tag("b", name, class_=group.status if group.status in FAILED else ERROR),
+            " ",
+            message if message != name else None,
+            class_="reason",
+        ),
     )
+    traceback = block(_trimmed(group.traceback)) if group.traceback else None
+    return tag("details", summary, tag("div", map(_paragraph, _evidence(group)), traceback, class_="evidence"))
+
+
+def _evidence(group: ErrorGroup) -> Iterator[Html]:
+    example = group.example
+    where = join("; raised at ", tag("code", clean(group.where, 160))) if group.where else None
+    yield join(f"Such as {clean(example.name, 120)} (task {example.id:,}{_try(example.attempt)})", where, ".")
+    if group.first_at and group.last_at:
+        first, last = when(group.first_at), when(group.last_at)
+        yield join("Ended ", first, ".") if group.count == 1 else join("First ended ", first, ", last ", last, ".")
+
+
+def _paragraph(inside: Html) -> Html:
+    return tag("p", inside)
+
+
+def _try(attempt: int) -> str:
+    return f", try {attempt:,}" if attempt > 1 else ""
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
 
 
 def _trimmed(traceback: str) -> str:
@@ -131,59 +169,69 @@ def _trimmed(traceback: str) -> str:
     return "\n".join([*lines[:half], f"… {len(lines) - 2 * half:,} lines left out …", *lines[-half:]])
 
 
-def slowest(tasks: Sequence[SlowTask]) -> str:
-    """Return a table of the tasks that took longest; "" when there is none."""
+def slowest(tasks: Sequence[SlowTask]) -> Html:
+    """Return a table of the tasks that took longest; nothing when there is none."""
     if not tasks:
-        return ""
+        return Html("")
     has_rows = any(task.rows_written for task in tasks)
     columns = [("Task", "name"), ("Number", "number"), ("Took", "number"), ("Status", "short"), ("Worker", "short")]
     columns += [("Rows", "number")] if has_rows else []
-    rows = []
-    for task in tasks:
-        tries = f", try {task.attempt:,}" if task.attempt > 1 else ""
-        row = [text(task.name, 80), str(task.task_id), span_text(task.elapsed_s)]
-        row += [text(task.status.replace("_", " "), 40) + tries, text(task.worker or "", 40)]
-        rows.append([*row, f"{task.rows_written:,}"] if has_rows else row)
-    return table(columns, rows, caption="Slowest tasks")
+    heads = (tag("th", heading, scope="col", class_=kind) for heading, kind in columns)
+    rows = (
+        tag(
+            "tr",
+            tag("th", clean(task.name, 80), scope="row", class_="name"),
+            tag("td", task.task_id, class_="number"),
+            tag("td", span_text(task.elapsed_s), class_="number"),
+            tag("td", clean(_words(task.status), 40), _try(task.attempt), class_="short"),
+            tag("td", clean(task.worker or "", 40), class_="short"),
+            tag("td", f"{task.rows_written:,}", class_="number") if has_rows else None,
+        )
+        for task in tasks
+    )
+    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
+    # A narrow screen scrolls it sideways, which must be possible from the keyboard too.
+    return tag("div", table, class_="table", role="region", tabindex=0, aria_label="Slowest tasks")
 
 
-def tries(figures: RunFigures) -> str:
-    """Return what there is to say of retries and timeouts; "" when nothing was tried twice and nothing waits."""
+def tries(figures: RunFigures) -> Html:
+    """Return what there is to say of retries and timeouts; nothing if nothing was tried twice and nothing waits."""
     attempts = sum(figures.attempts.values())
-    ordered = sorted(figures.attempts.items(), key=lambda pair: (pair[0] != "done", -pair[1]))
-    statuses = ", ".join(f"{count:,} {text(status.replace('_', ' '), 40)}" for status, count in ordered)
-    if not (figures.again or figures.waiting or figures.attempts.get("timed_out")):
-        return ""
+    timed_out = figures.attempts.get(TIMED_OUT, 0)
+    if not (figures.again or figures.waiting or timed_out):
+        return Html("")
+    ordered = sorted(figures.attempts.items(), key=lambda pair: (pair[0] != DONE, -pair[1]))
+    statuses = ", ".join(f"{count:,} {clean(_words(status), 40)}" for status, count in ordered)
     return facts(
         [
             ("Attempts", f"{attempts:,} ({statuses})"),
             ("Of these, further tries", f"{figures.again:,}"),
             ("Done at a further try", f"{figures.recovered:,}"),
-            ("Timed out", f"{figures.attempts.get('timed_out', 0):,}"),
-            ("Waiting for the next try", f"{figures.waiting:,}" if figures.waiting else ""),
+            ("Timed out", f"{timed_out:,}"),
+            ("Waiting for the next try", f"{figures.waiting:,}" if figures.waiting else None),
         ]
     )
 
 
-def circumstances(run: RunRow) -> str:
+def circumstances(run: RunRow) -> Html:
     """Return where and how the run took place."""
-    versions = ", ".join(f"{text(name, 40)} {text(version, 40)}" for name, version in run.versions.items())
+    versions = ", ".join(f"{clean(name, 40)} {clean(version, 40)}" for name, version in run.versions.items())
     return facts(
         [
-            ("Started as", f"<code>{text(run.command, 300)}</code>" if run.command else ""),
+            ("Started as", tag("code", clean(run.command, 300)) if run.command else None),
             ("Started", when(run.started_at)),
-            ("Ended", when(run.finished_at) if run.finished_at else ""),
-            ("Workers", f"{run.workers:,} ({text(run.executor, 40)})" if run.workers and run.executor else ""),
-            ("Host", text(run.host, 100) if run.host else ""),
-            ("Process", str(run.pid) if run.pid is not None else ""),
+            ("Ended", when(run.finished_at) if run.finished_at else None),
+            ("Workers", f"{run.workers:,} ({clean(run.executor, 40)})" if run.workers and run.executor else None),
+            ("Host", clean(run.host, 100) if run.host else None),
+            ("Process", str(run.pid) if run.pid is not None else None),
             ("Versions", versions),
         ]
     )
 
 
-def when(instant: str) -> str:
+def when(instant: str) -> Html:
     """Return an instant of the ledger as HTML; the ledger's are UTC."""
     shown = instant[:19].replace("T", " ") if instant.endswith(("+00:00", "Z")) else None
     if shown is None or len(shown) != 19:
-        return text(instant, 40)
-    return f'<time datetime="{text(instant, 40)}">{text(shown)} UTC</time>'
+        return join(clean(instant, 40))
+    return tag("time", shown, " UTC", datetime=clean(instant, 40))

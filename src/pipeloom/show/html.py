@@ -1,32 +1,87 @@
-"""Foreign text on a page, and the page around a body: no network, no script, only the styles that are known."""
+"""HTML from Python values, for the report and the web page: whatever is not ``Html`` already is text.
+
+Text is cleaned and escaped as it goes in, so that foreign text can neither end an element nor steer a terminal. A
+page of ours asks for nothing from anywhere, and uses only the styles that are known.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from html import escape
 from importlib.resources import files
+from typing import Any, Final
 
 from pipeloom.data.text import clean, clean_block
 
-__all__ = ["block", "document", "facts", "style", "table", "text"]
+__all__ = ["Html", "block", "document", "facts", "join", "style", "tag"]
+
+_EMPTY: Final = frozenset(("input", "link", "meta"))
 
 
-def text(value: object, limit: int | None = None) -> str:
-    """Return one harmless line of foreign text, for an element or a quoted attribute.
+class Html(str):
+    """Text that is HTML."""
+
+    __slots__ = ()
+
+
+def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
+    """Return an element.
 
     Args:
-        value: Text, or anything with a ``str``.
-        limit: The most characters to show.
+        name: Of the element; never foreign.
+        children: ``Html`` as it is; other text and numbers escaped; iterables of such; ``None`` is nothing.
+        attributes: ``data_since`` is ``data-since``, ``class_`` is ``class``; ``True`` is bare, ``None`` left out.
     """
-    return escape(clean(value, limit))
+    told = []
+    for key, value in attributes.items():
+        if value is True:
+            told.append(f" {_attribute(key)}")
+        elif value is not None and value is not False:
+            told.append(f' {_attribute(key)}="{escape(clean(value, 2_000))}"')
+    head = f"<{name}{''.join(told)}>"
+    return Html(head if name in _EMPTY else f"{head}{_shown(children)}</{name}>")
 
 
-def block(value: str) -> str:
-    """Return harmless text that keeps its line breaks, such as a traceback."""
-    return escape(clean_block(value))
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
+
+
+def _shown(child: Any) -> str:
+    if isinstance(child, Html):
+        return child
+    if child is None or child is False:
+        return ""
+    if isinstance(child, str | int | float):
+        return escape(clean(child, 20_000))
+    return "".join(map(_shown, child))
+
+
+def join(*parts: Any) -> Html:
+    """Return several children of an element as one."""
+    return Html(_shown(parts))
+
+
+def block(text: str, limit: int | None = None, **attributes: Any) -> Html:
+    """Return foreign text with its line breaks, such as a traceback.
+
+    Args:
+        text: The text.
+        limit: The most characters to show; the middle of what is longer is left out.
+        attributes: As of :func:`tag`.
+    """
+    if limit is not None and len(text) > limit:
+        left = len(text) - limit
+        text = f"{text[: limit // 2]}\n… {left:,} characters left out …\n{text[-limit // 2 :]}"
+    return tag("pre", Html(escape(clean_block(text))), **attributes)
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> Html:
+    """Return a table of (what, value); pairs without a value are left out."""
+    rows = (tag("tr", tag("th", what, scope="row"), tag("td", value)) for what, value in pairs if value)
+    return tag("div", tag("table", tag("tbody", *rows), class_="facts"), class_="table")
 
 
 @cache
@@ -35,53 +90,25 @@ def style() -> str:
     return files("pipeloom.show").joinpath("style.css").read_text(encoding="utf-8")
 
 
-def document(title: str, body: str) -> str:
+def document(title: str, *body: Html) -> Html:
     """Return a whole page in one file; it may load nothing, run nothing and send nothing.
 
     Args:
         title: Foreign text.
-        body: HTML.
+        body: What the page shows.
 
     Source: https://www.w3.org/TR/CSP3/ (a hash admits exactly this ``style`` element)
     """
     css = style()
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{text(title, 200)}</title>\n<style>{css}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", clean(title, 200)),
+        tag("style", Html(css)),
     )
-
-
-def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], *, caption: str = "") -> str:
-    """Return a table whose first cell of each row is its header.
-
-    Args:
-        columns: (heading, class of its cells), n of them.
-        rows: n cells each, as HTML.
-        caption: What it is, for those who only hear it.
-    """
-    head = "".join(f'<th scope="col" class="{kind}">{escape(heading)}</th>' for heading, kind in columns)
-    body = []
-    for first, *others in rows:
-        cells = "".join(
-            f'<td class="{kind}">{cell}</td>' for cell, (_, kind) in zip(others, columns[1:], strict=True)
-        )
-        body.append(f'<tr><th scope="row" class="{columns[0][1]}">{first}</th>{cells}</tr>')
-    # A narrow screen scrolls it sideways, which must be possible from the keyboard too.
-    label = f' role="region" tabindex="0" aria-label="{escape(caption)}"' if caption else ""
-    return (
-        f'<div class="table"{label}><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return a table of (what, HTML); pairs without a value are left out."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(what)}</th><td>{value}</td></tr>' for what, value in pairs if value
-    )
-    return f'<div class="table"><table class="facts"><tbody>{rows}</tbody></table></div>'
+    return Html(f"<!DOCTYPE html>\n{tag('html', head, tag('body', *body), lang='en')}\n")

@@ -16,7 +16,9 @@ from typing import Final
 
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
-from pipeloom.history.figures import ERRORS, STOPS, Bar, Durations, Lane, Throughput, Timeline
+from pipeloom.history.figures import Bar, Durations, Lane, Throughput, Timeline
+from pipeloom.show.html import Html
+from pipeloom.statuses import CANCELLED, DONE, ENDED, ERROR, INTERRUPTED, RUNNING, TIMED_OUT
 
 __all__ = ["durations_picture", "span_text", "throughput_picture", "timeline_picture"]
 
@@ -57,7 +59,7 @@ def _tick_text(seconds: float) -> str:
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
 
 
-def timeline_picture(timeline: Timeline) -> str:
+def timeline_picture(timeline: Timeline) -> Html:
     """Draw one lane per worker: a bar per attempt, or how busy it was and where something failed."""
     lanes, span = timeline.lanes, timeline.span_s
     height = _LANE if len(lanes) <= 24 else _FLAT_LANE
@@ -89,12 +91,12 @@ def _bars(bars: Sequence[Bar], span: float, y: float, height: float) -> str:
         kind, inset = _kind(bar.status), gap
         if width < _THIN:  # too narrow for an outline or a hatch: what did not end well is longer instead
             left, width = min(left, 1 - _NARROWEST), max(width, _NARROWEST)
-            inset = gap if kind == "done" else 0
+            inset = gap if kind == DONE else 0
             kind += " thin"
-        took = f"{span_text(bar.end_s - bar.start_s)}{' so far' if bar.status == 'running' else ''}"
+        took = f"{span_text(bar.end_s - bar.start_s)}{' so far' if bar.status == RUNNING else ''}"
         text = f"{bar.name} ({bar.task_id}): {bar.status.replace('_', ' ')}"
         text += f", try {bar.attempt}" if bar.attempt > 1 else ""
-        text += f", from {span_text(bar.start_s)}" + (f", {took}" if bar.status != "interrupted" else "")
+        text += f", from {span_text(bar.start_s)}" + (f", {took}" if bar.status != INTERRUPTED else "")
         found.append(
             f'<rect class="{kind}" x="{_percent(left)}%" y="{y + inset:g}" width="{_percent(width)}%" '
             f'height="{height - 2 * inset:g}"><title>{_shown(text, 160)}</title></rect>'
@@ -104,7 +106,7 @@ def _bars(bars: Sequence[Bar], span: float, y: float, height: float) -> str:
 
 def _kind(status: str) -> str:
     """Return the class of a status: what is not known looks like what was stopped."""
-    return status if status in ("done", "running", *ERRORS, *STOPS) else "cancelled"
+    return status if status in (RUNNING, *ENDED) else CANCELLED
 
 
 def _density(lane: Lane, y: float, height: float) -> str:
@@ -120,7 +122,7 @@ def _density(lane: Lane, y: float, height: float) -> str:
             before = level
     if len(steps) > 1:
         steps.append(f"H{len(columns)}V{room:g}Z")
-        found.append(_stretched(f'<path class="done" d="{"".join(steps)}"/>', columns, y + 2, room))
+        found.append(_stretched(f'<path class="{DONE}" d="{"".join(steps)}"/>', columns, y + 2, room))
     for places, kind, long in ((lane.stops_in, "stops", 0.5), (lane.failures_in, "failures", 0.75)):
         if places:
             strokes = "".join(f"M{place + 0.5:g} {room:g}v{-room * long:g}" for place in places)
@@ -135,7 +137,7 @@ def _stretched(inside: str, columns: Sequence[float], y: float, room: float) -> 
     )
 
 
-def throughput_picture(throughput: Throughput, span_s: float) -> str:
+def throughput_picture(throughput: Throughput, span_s: float) -> Html:
     """Draw how many attempts ended per second, over time; what did not end well stands on top, hatched."""
     slice_s = throughput.slice_s
     bottom = _TOP + _PLOT
@@ -171,12 +173,12 @@ def rate_unit(throughput: Throughput) -> str:
     return _rate_unit(throughput)[1]
 
 
-def durations_picture(durations: Durations) -> str:
+def durations_picture(durations: Durations) -> Html:
     """Draw how many attempts took how long."""
     bottom = _TOP + _PLOT
     edges = durations.edges
     if not edges:
-        return ""
+        return Html("")
     place_of = _placing(durations)
     columns = [(place_of(low), place_of(high) - place_of(low)) for low, high in pairwise(edges)]
 
@@ -243,7 +245,7 @@ def _columns(
         left, width = places[place]
         found.append(f"<g><title>{_shown(text(place), 160)}</title>")
         base = bottom
-        for value, kind in ((low, "done"), (high, "others")):
+        for value, kind in ((low, DONE), (high, "others")):
             if value:
                 size = max(value / ceiling * _PLOT, 1.5)  # one among ten thousand is still to be seen
                 base -= size
@@ -327,8 +329,8 @@ def _shown(text: str, limit: int) -> str:
     return escape(clean(text, limit))
 
 
-def _svg(name: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
-    return (
+def _svg(name: str, title: str, description: str, height: float, parts: Sequence[str]) -> Html:
+    return Html(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="picture" role="img" width="100%" height="{height:g}" '
         f'aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(title)}</title>'
         f'<desc id="{name}-desc">{escape(description)}</desc>{"".join(parts)}</svg>'
@@ -344,7 +346,7 @@ def _hatch(name: str, kind: str, angle: int, gap: int = 5) -> str:
 
 
 _PATTERNS: Final = (
-    f"<defs>{_hatch('timeline-error', 'error', 45)}{_hatch('timeline-timed-out', 'timed_out', 90, 4)}"
-    f"{_hatch('timeline-running', 'running', -45, 6)}</defs>"
+    f"<defs>{_hatch('timeline-error', ERROR, 45)}{_hatch('timeline-timed-out', TIMED_OUT, 90, 4)}"
+    f"{_hatch('timeline-running', RUNNING, -45, 6)}</defs>"
 )
-_PATTERNS_OF_COLUMNS: Final = f"<defs>{_hatch('{name}-others', 'error', 45)}</defs>"
+_PATTERNS_OF_COLUMNS: Final = f"<defs>{_hatch('{name}-others', ERROR, 45)}</defs>"

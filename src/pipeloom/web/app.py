@@ -22,11 +22,10 @@ from starlette.routing import Route
 
 from pipeloom.data.text import clean
 from pipeloom.history import History
-from pipeloom.show import html as markup
+from pipeloom.show.html import Html, join, style, tag
 from pipeloom.web import pieces, views
 from pipeloom.web.events import Events
 from pipeloom.web.guard import Guard
-from pipeloom.web.html import Html, join, tag
 from pipeloom.web.hub import MAX_VIEWERS, Hub, View, problem_of
 from pipeloom.web.layout import frame, message_page
 
@@ -133,7 +132,7 @@ class Pages:
         query = view.query() if kind is views.TasksView else None
         return frame(
             _heading(view),
-            join(places),
+            join(*places),
             database=self.database,
             path=view.path,
             query=query,
@@ -225,7 +224,7 @@ def _number(text: str) -> int | None:
 
 def _static_route(name: str, kind: str) -> Route:
     if name == "page.css":
-        content = markup.style().encode()
+        content = style().encode()
     else:
         content = files("pipeloom.web").joinpath("static", name).read_bytes()
 

@@ -7,7 +7,7 @@ from time import time
 from typing import Any
 
 from pipeloom import __version__
-from pipeloom.web.html import Html, tag
+from pipeloom.show.html import Html, tag
 
 __all__ = ["frame", "message_page"]
 

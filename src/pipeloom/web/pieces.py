@@ -9,8 +9,10 @@ from urllib.parse import urlencode
 
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
+from pipeloom.show.html import Html, block, join, tag
 from pipeloom.show.pictures import span_text
-from pipeloom.web.html import Html, join, tag
+from pipeloom.show.totals import WORDS
+from pipeloom.statuses import DONE, INTERRUPTED, TASK_STATUSES
 
 if TYPE_CHECKING:
     from pipeloom.history import TaskRow
@@ -26,6 +28,7 @@ __all__ = [
     "epoch",
     "headed",
     "kind_of",
+    "long_text",
     "not_there",
     "notice",
     "pages",
@@ -41,8 +44,8 @@ __all__ = [
 FAILURES: Final = "failures"
 """In addresses: every status that is no good end."""
 
-_WORDS: Final = {"error": "failed", "timed_out": "timed out", FAILURES: "all failures"}
-_KNOWN: Final = ("done", "running", "queued", "error", "timed_out", "cancelled", "interrupted")
+_WORDS: Final = {**WORDS, FAILURES: "all failures"}
+_LONGEST_BLOCK: Final = 100_000
 
 
 class Missing(Exception):  # noqa: N818 - not an error of the program: a page that is not there
@@ -90,6 +93,17 @@ def table(label: str, columns: Sequence[tuple[str, str]], rows: Iterable[Html]) 
     return tag("div", inside, class_="table")  # what is still too wide scrolls in its own box
 
 
+def long_text(text: str, label: str) -> Html:
+    """Return foreign text with its line breaks, such as a traceback; the middle of what is too long is left out.
+
+    The box scrolls by itself, so it can be reached with the keyboard.
+    """
+    if len(text) > _LONGEST_BLOCK:
+        half = _LONGEST_BLOCK // 2
+        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    return block(text, tabindex=0, role="region", aria_label=label)
+
+
 def pages(links: Sequence[Html]) -> Html | None:
     """Return the links to a list's other pages."""
     return tag("nav", *links, class_="pages", aria_label="Further pages") if links else None
@@ -105,7 +119,7 @@ def word_for(status: str) -> str:
 
 def kind_of(status: str) -> str:
     """Return the class of a status: what is not known looks like what was stopped."""
-    return status if status in _KNOWN else "interrupted"
+    return status if status in TASK_STATUSES else INTERRUPTED
 
 
 def badge(status: str) -> Html:
@@ -173,8 +187,8 @@ def bar(rects: Iterable[Html], share: float, label: str, kind: str = "bar") -> H
 
 def small_bar(task: TaskRow) -> Html:
     """Return how far a task is, as a bar and in words."""
-    inside = bar([rect("done", 0, task.progress * 100)], task.progress, "progress", "bar small-bar")
-    return join([inside, tag("span", f"{int(task.progress * 100)} %")])
+    inside = bar([rect(DONE, 0, task.progress * 100)], task.progress, "progress", "bar small-bar")
+    return join(inside, tag("span", f"{int(task.progress * 100)} %"))
 
 
 # --- links ---

@@ -8,8 +8,23 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeloom.data.rates import per_second, time_left
 from pipeloom.data.text import clean
 from pipeloom.show import fragments
-from pipeloom.web.html import Html, block, tag
-from pipeloom.web.pieces import age, badge, bar, clock, empty, kind_of, rect, table, tasks_link, when, word_for
+from pipeloom.show.html import Html, tag
+from pipeloom.show.totals import SKIPPED, totals
+from pipeloom.statuses import DONE, ERROR, RUNNING
+from pipeloom.web.pieces import (
+    age,
+    badge,
+    bar,
+    clock,
+    empty,
+    kind_of,
+    long_text,
+    rect,
+    table,
+    tasks_link,
+    when,
+    word_for,
+)
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunRow, TaskDetail
@@ -32,11 +47,11 @@ def spoken(run: RunRow) -> Html:
     """Return what a screen reader is told by itself: in steps of ten per cent, not at every number."""
     text = f"Run {run.run_id} {word_for(run.status)}"
     share = _share_of(run)
-    if run.status == "running" and share is not None:
+    if run.status == RUNNING and share is not None:
         text += f", {int(share * 10) * 10} per cent"
     bad = run.failed + run.timed_out
     if bad:  # a number that grows every second would never let it be silent
-        text += ", with failures" if run.status == "running" else f", {bad:,} failed"
+        text += ", with failures" if run.status == RUNNING else f", {bad:,} failed"
     return tag("span", text)
 
 
@@ -49,7 +64,7 @@ def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
         running: How many tasks are running now, when known.
     """
     share = _share_of(run)
-    percent = f"{int(share * 100)} % · " if share is not None and run.status == "running" else ""
+    percent = f"{int(share * 100)} % · " if share is not None and run.status == RUNNING else ""
     kicker = tag(
         "p",
         tag("a", f"run {run.run_id}", href=f"/runs/{run.run_id}"),
@@ -65,26 +80,17 @@ def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
     heading = tag("h1", _title_of(run), id="run-title")
     progress = _run_bar(run, share) if share is not None else None
     figures = tag("dl", *_figures(run, rate, running), class_="totals")
-    return tag(
-        "section", kicker, heading, Html(fragments.verdict(run)), progress, figures, aria_labelledby="run-title"
-    )
+    return tag("section", kicker, heading, fragments.verdict(run), progress, figures, aria_labelledby="run-title")
 
 
 def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
     """Return what is counted, each under its name; as in the report, with what changes while it runs."""
-    alive = run.status == "running"
-    shown: list[tuple[str, str, Any]] = [("done", "Done", f"{run.done:,}"), ("error", "Failed", f"{run.failed:,}")]
-    shown += [
-        (kind, name, f"{count:,}")
-        for kind, name, count in (
-            ("timed_out", "Timed out", run.timed_out),
-            ("cancelled", "Cancelled", run.cancelled),
-            ("skipped", "Skipped", run.skipped),
-        )
-        if count
+    alive = run.status == RUNNING
+    shown: list[tuple[str, str, Any]] = [
+        (kind, word.capitalize(), f"{number:,}") for kind, word, number in totals(run, always=(DONE, ERROR))
     ]
     if alive and running is not None:
-        shown.append(("running", "Running", f"{running:,}"))
+        shown.append((RUNNING, "Running", f"{running:,}"))
     if run.expected is not None and (alive or run.expected != run.ended):
         shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
     shown.append(("rate", "Tasks per second", per_second(rate).removesuffix("/s")))
@@ -92,7 +98,7 @@ def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
     if alive and (left := time_left(rate, run.expected, run.ended)):
         shown.append(("eta", "Time left, about", left.removesuffix(" left")))
     for kind, name, value in shown:
-        quiet = kind == "error" and not run.failed
+        quiet = kind == ERROR and not run.failed
         yield tag("div", tag("dt", name), tag("dd", value), class_=None if quiet else kind, data_key=kind)
 
 
@@ -100,8 +106,8 @@ def _run_bar(run: RunRow, share: float) -> Html:
     whole = max(run.expected or 0, run.ended, 1)
     bad = run.failed + run.timed_out
     widths = {
-        "skipped": run.skipped / whole * 100,
-        "done": run.done / whole * 100,
+        SKIPPED: run.skipped / whole * 100,
+        DONE: run.done / whole * 100,
         "bad": max(bad / whole * 100, _LEAST) if bad else 0.0,  # one among ten thousand is still to be seen
         "other": run.cancelled / whole * 100,
     }
@@ -136,7 +142,7 @@ def _run_row(run: RunRow) -> Html:
         tag("td", clean(run.pipeline or "", 100), class_="name"),
         tag("td", badge(run.status)),
         tag("td", when(run.started_at), class_="when wide"),
-        tag("td", age(run.elapsed_s, run.started_at, running=run.status == "running"), class_="number wide"),
+        tag("td", age(run.elapsed_s, run.started_at, running=run.status == RUNNING), class_="number wide"),
         tag("td", f"{run.done:,}", class_="number"),
         tag("td", f"{run.failed + run.timed_out:,}", class_="number"),
         tag("td", f"{run.skipped:,}", class_="number wide"),
@@ -161,7 +167,7 @@ def _failure(task: TaskDetail) -> Html:
     tries = f", try {task.attempt:,}" if task.attempt > 1 else ""
     link = tag("a", f"Task {task.id}", href=f"/tasks/{task.id}")
     evidence = tag("p", link, f": {word_for(task.status)}{tries}, ", when(task.finished_at), " UTC.")
-    traceback = block(task.error, aria_label=f"Traceback of {clean(task.name, 100)}") if task.error else None
+    traceback = long_text(task.error, f"Traceback of {clean(task.name, 100)}") if task.error else None
     fold = tag("details", summary, tag("div", evidence, traceback, class_="evidence"))
     return tag("li", fold, data_key=f"f{task.id}-{task.attempt}")
 
@@ -173,4 +179,4 @@ def groups_list(groups: Sequence[ErrorGroup]) -> Html:
 
 def _group(group: ErrorGroup) -> Html:
     key = f"g{group.status}-{group.exception}-{group.where}-{group.message}"
-    return tag("li", Html(fragments.failures([group])), data_key=clean(key, 500))
+    return tag("li", fragments.failures([group]), data_key=clean(key, 500))

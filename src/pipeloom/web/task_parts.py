@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeloom.data.text import clean
-from pipeloom.show import html as markup
-from pipeloom.web.html import Html, block, join, tag
-from pipeloom.web.pieces import age, badge, empty, small_bar, table, task_link, when
+from pipeloom.show.html import Html, facts, tag
+from pipeloom.statuses import RUNNING
+from pipeloom.web.pieces import age, badge, empty, long_text, small_bar, table, task_link, when
 
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, LogRow, TaskDetail, TaskRow
@@ -23,7 +23,7 @@ def running_table(tasks: Sequence[TaskRow]) -> Html:
 
 
 def _running_row(task: TaskRow) -> Html:
-    running = task.status == "running"
+    running = task.status == RUNNING
     return tag(
         "tr",
         tag("th", task_link(task), scope="row", class_="name"),
@@ -44,12 +44,12 @@ def tasks_table(tasks: Sequence[TaskRow]) -> Html:
 
 
 def _task_row(task: TaskRow, *, has_rows: bool) -> Html:
-    running = task.status == "running"
+    running = task.status == RUNNING
     return tag(
         "tr",
         tag("th", task_link(task), scope="row", class_="name"),
         tag("td", task.id, class_="number wide"),
-        tag("td", badge(task.status), join([Html(" "), small_bar(task)]) if running else None, class_="status"),
+        tag("td", badge(task.status), (" ", small_bar(task)) if running else None, class_="status"),
         tag("td", clean(task.message or "", 200), class_="message wide"),
         tag("td", f"{task.rows_written:,}", class_="number wide") if has_rows else None,
         tag("td", age(task.elapsed_s, task.started_at, running=running), class_="number"),
@@ -59,8 +59,8 @@ def _task_row(task: TaskRow, *, has_rows: bool) -> Html:
 
 def task_head(task: TaskDetail) -> Html:
     """Return everything about one task but its tries and log."""
-    running = task.status == "running"
-    facts: list[tuple[str, Any]] = [
+    running = task.status == RUNNING
+    told: list[tuple[str, Any]] = [
         ("Message", clean(task.message, 2_000) if task.message else None),
         ("Progress", small_bar(task) if running else None),
         ("Took" if not running else "So far", age(task.elapsed_s, task.started_at, running=running)),
@@ -77,8 +77,8 @@ def task_head(task: TaskDetail) -> Html:
     name = clean(task.name, 300) or f"task {task.id}"
     kicker = tag("p", f"task {task.id} · ", badge(task.status), class_="kicker", data_title=f"{name} · pipeloom")
     heading = tag("h1", name, id="task-title")
-    told = markup.facts((word, tag("span", value)) for word, value in facts if value not in (None, ""))
-    return tag("section", kicker, heading, Html(told), aria_labelledby="task-title")
+    table_of_facts = facts((word, tag("span", value)) for word, value in told if value not in (None, ""))
+    return tag("section", kicker, heading, table_of_facts, aria_labelledby="task-title")
 
 
 def attempts_table(attempts: Sequence[AttemptRow]) -> Html:
@@ -97,7 +97,7 @@ def attempts_table(attempts: Sequence[AttemptRow]) -> Html:
 def _attempt_row(attempt: AttemptRow) -> Html:
     said: Html | str = clean(attempt.message or "", 300)
     if attempt.error and not attempt.is_present:  # the present one's is shown in full on the same page
-        traceback = block(attempt.error, aria_label=f"Traceback of try {attempt.attempt}")
+        traceback = long_text(attempt.error, f"Traceback of try {attempt.attempt}")
         said = tag("details", tag("summary", said or "traceback"), tag("div", traceback, class_="evidence"))
     return tag(
         "tr",
@@ -106,7 +106,7 @@ def _attempt_row(attempt: AttemptRow) -> Html:
         tag("td", badge(attempt.status)),
         tag("td", said, class_="message"),
         tag("td", when(attempt.started_at), class_="when wide"),
-        tag("td", age(attempt.elapsed_s, attempt.started_at, running=attempt.status == "running"), class_="number"),
+        tag("td", age(attempt.elapsed_s, attempt.started_at, running=attempt.status == RUNNING), class_="number"),
         data_key=f"a{attempt.run_id}-{attempt.attempt}-{attempt.is_present}",
     )
 
@@ -122,7 +122,7 @@ def _log_row(log: LogRow) -> Html:
     level = log.level.lower() if log.level.isidentifier() else ""
     message: Html | str = clean(log.message, 2_000)
     if log.error:
-        traceback = block(log.error, aria_label="Traceback of a log record")
+        traceback = long_text(log.error, "Traceback of a log record")
         message = tag("details", tag("summary", message), tag("div", traceback, class_="evidence"))
     return tag(
         "tr",

@@ -12,18 +12,18 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data.rates import Pace
-from pipeloom.history import FAILED, History
+from pipeloom.history import History
 from pipeloom.show import fragments
+from pipeloom.show.html import Html, tag
 from pipeloom.show.report_page import pictures_of
+from pipeloom.statuses import ENDED, FAILED, INTERRUPTED, OPEN, QUEUED, RUNNING
 from pipeloom.web import pieces, run_parts, task_parts
-from pipeloom.web.html import Html, block, tag
 
 if TYPE_CHECKING:
     from pipeloom.history import RunRow, TaskDetail
 
-__all__ = ["STATUSES", "OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
+__all__ = ["OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
 
-STATUSES: Final = ("running", "queued", "done", "error", "timed_out", "interrupted", "cancelled")
 _PAGE: Final = 100
 _LOGS: Final = 500
 _SELDOM_S: Final = 1.0
@@ -37,7 +37,7 @@ _GONE: Final = "This {} is not in the file."
 def _rate(run: RunRow, memo: dict[str, Any]) -> float:
     """Return tasks per second: over the last ten seconds, or the whole run when it is over."""
     ended = run.ended - run.skipped
-    if run.status != "running":
+    if run.status != RUNNING:
         return ended / run.elapsed_s if run.elapsed_s else 0.0
     began = pieces.epoch(run.started_at)
     if began is None:
@@ -102,7 +102,7 @@ def _pictures(history: History, run: RunRow, memo: dict[str, Any]) -> str:
     """Return the pictures of the report."""
 
     def make() -> str:
-        if run.ended - run.skipped > (_MAX_DRAWN_LIVE if run.status == "running" else _MAX_DRAWN):
+        if run.ended - run.skipped > (_MAX_DRAWN_LIVE if run.status == RUNNING else _MAX_DRAWN):
             text = "This run has too many tasks to draw it here: pipeloom report does it."
             return pieces.headed("Timeline", pieces.empty(text), id_="pictures-title")
         return pictures_of(history.figures(run))
@@ -113,7 +113,7 @@ def _pictures(history: History, run: RunRow, memo: dict[str, Any]) -> str:
 
 def _failed(run: RunRow) -> int:
     """Return how many tasks did not end well; a run that died counts as one more, for those that it left behind."""
-    return run.failed + run.timed_out + run.cancelled + (run.status == "interrupted")
+    return run.failed + run.timed_out + run.cancelled + (run.status == INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,12 @@ class OverviewView:
                 "running": "", "failures": "", "groups": "", "runs": "",
             }  # fmt: skip
         run = runs[0]
-        alive = run.status == "running"
+        alive = run.status == RUNNING
         running = history.running(limit=17) if alive else []
-        waiting = history.tasks(limit=8, status="queued", run_id=run.run_id, order="oldest") if alive else []
+        waiting = history.tasks(limit=8, status=QUEUED, run_id=run.run_id, order="oldest") if alive else []
         count = None if not alive else len(running) if len(running) < 17 else run.workers
         failures = _failures(history, run, 8, memo)
-        more = pieces.tasks_link("all running", status="running")
+        more = pieces.tasks_link("all running", status=RUNNING)
         all_failures = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id)
         return {
             "spoken": run_parts.spoken(run),
@@ -213,8 +213,11 @@ class TasksView:
 
     def _filters(self, counts: Mapping[str, int]) -> Html:
         items: list[tuple[str | None, str, int]] = [(None, "all", sum(counts.values()))]
-        known = [*STATUSES, *sorted(set(counts) - set(STATUSES))]
-        items += [(status, pieces.word_for(status), counts[status]) for status in known if counts.get(status)]
+        known = (*OPEN, *ENDED)
+        foreign = sorted(counts.keys() - known)
+        items += [
+            (status, pieces.word_for(status), counts[status]) for status in (*known, *foreign) if counts.get(status)
+        ]
         failures = [counts[status] for status in FAILED if counts.get(status)]
         if len(failures) > 1 or self.status == pieces.FAILURES:
             items.append((pieces.FAILURES, pieces.word_for(pieces.FAILURES), sum(failures)))
@@ -255,10 +258,10 @@ class TaskView:
         logs = history.logs(self.task_id, limit=_LOGS, newest=True)
         return {
             "task": task_parts.task_head(task),
-            "error": pieces.headed("Traceback", block(task.error, aria_label="Traceback"), id_="error-title")
+            "error": pieces.headed("Traceback", pieces.long_text(task.error, "Traceback"), id_="error-title")
             if task.error
             else "",
-            "result": pieces.headed("Result", block(task.result, aria_label="Result"), id_="result-title")
+            "result": pieces.headed("Result", pieces.long_text(task.result, "Result"), id_="result-title")
             if task.result
             else "",
             "attempts": pieces.headed(
@@ -344,7 +347,5 @@ class RunView:
                 more=more if failures else None,
                 id_="failures-title",
             ),
-            "environment": pieces.headed(
-                "Environment", Html(fragments.circumstances(run)), id_="environment-title"
-            ),
+            "environment": pieces.headed("Environment", fragments.circumstances(run), id_="environment-title"),
         }
