@@ -2,7 +2,7 @@
 
 ::
 
-    requests ─▶ guard ─▶ app ─▶ a few reading threads (each request its own short look)
-                          │
-    EventSource ◀─ events ◀─ hub ◀── one reader thread: file changed? ▸ build each part once ▸ hand to all viewers
+    requests ─▶ same_origin ─▶ app ─▶ a few reading threads (each request its own short look)
+                                │
+    EventSource ◀─── events ◀─ hub ◀── one reader thread: file changed? ▸ build each part once ▸ hand to all viewers
 """

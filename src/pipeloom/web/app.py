@@ -25,9 +25,9 @@ from pipeloom.history import History
 from pipeloom.show.html import Html, join, style, tag
 from pipeloom.web import pieces, views
 from pipeloom.web.events import Events
-from pipeloom.web.guard import Guard
 from pipeloom.web.hub import MAX_VIEWERS, Hub, View, problem_of
 from pipeloom.web.layout import frame, message_page
+from pipeloom.web.same_origin import SameOrigin
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -235,7 +235,7 @@ def _static_route(name: str, kind: str) -> Route:
 
 
 def make_app(pages: Pages, port: int) -> ASGIApp:
-    """Return the application with its guard.
+    """Return the application, which answers our own page and no other.
 
     Args:
         pages: What it shows.
@@ -254,4 +254,4 @@ def make_app(pages: Pages, port: int) -> ASGIApp:
         lifespan=pages.lifespan,
         exception_handlers={HTTPException: lost},
     )
-    return Guard(app, port)
+    return SameOrigin(app, port)

@@ -15,8 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeloom.data.text import clean
 from pipeloom.web.app import Pages, make_app
-from pipeloom.web.guard import misdirected
 from pipeloom.web.hub import MAX_VIEWERS
+from pipeloom.web.same_origin import misdirected
 
 __all__ = ["AddressError", "PageServer", "bound_socket", "serve"]
 
@@ -83,7 +83,7 @@ def serve(db_path: Path, sock: socket.socket, announce: Callable[[str], None]) -
 
 
 class _Protocol(H11Protocol):
-    """Answers a missing or doubled ``Host`` as the guard answers a foreign one; h11 refuses it before the guard."""
+    """Answers a missing or doubled ``Host`` as :mod:`same_origin` does a foreign one; h11 would refuse it first."""
 
     def send_400_response(self, msg: str) -> None:
         if "Host" not in str(sys.exc_info()[1]):

@@ -10,7 +10,7 @@ from .serving import Server
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A page of a file that is not there: what is refused is refused before anything is read."""
-    server = Server(tmp_path_factory.mktemp("guard") / "out.db").warm()
+    server = Server(tmp_path_factory.mktemp("served") / "out.db").warm()
     yield server
     server.stop()
 

@@ -1,4 +1,4 @@
-"""Who may ask: the outermost layer of the page, before anything is read.
+"""Who may ask, our own page and no other: the outermost layer, before anything is read.
 
 A page on the loopback interface can be reached by every web site that its user visits: by a form, a script, or a
 name that is made to point to 127.0.0.1. So: GET and HEAD only, one ``Host`` that is ours, no other site's request.
@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LOOPBACK", "Guard", "hosts_for", "misdirected"]
+__all__ = ["LOOPBACK", "SameOrigin", "hosts_for", "misdirected"]
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -60,8 +60,8 @@ def misdirected(port: int) -> str:
     )
 
 
-class Guard:
-    """Refuses what is not for us, and puts the safety headers on every answer.
+class SameOrigin:
+    """Middleware that refuses requests of other sites and for other hosts, and puts safety headers on every answer.
 
     Args:
         app: What answers the others.
