@@ -25,9 +25,10 @@ from pipeloom.history import History
 from pipeloom.show.html import Html, join, style, tag
 from pipeloom.web import pieces, views
 from pipeloom.web.events import Events
-from pipeloom.web.hub import MAX_VIEWERS, Hub, View, problem_of
+from pipeloom.web.hub import MAX_VIEWERS, Hub, problem_of
 from pipeloom.web.layout import frame, message_page
 from pipeloom.web.same_origin import SameOrigin
+from pipeloom.web.views import AnyView
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,19 +47,13 @@ _STATIC: Final = {
     "icon.svg": "image/svg+xml",
 }
 
-# The places of a view's parts, in order.
-_PLACES: Final[dict[type, tuple[str, ...]]] = {
-    views.OverviewView: ("run", "running", "failures", "groups", "runs"),
-    views.TasksView: ("filters", "tasks"),
-    views.TaskView: ("task", "error", "result", "attempts", "logs"),
-    views.RunsView: ("runs",),
-    views.RunView: ("run", "pictures", "groups", "failures", "environment"),
-}
-_LISTS: Final = (views.TasksView, views.RunsView)  # their heading is not part of what changes
 _NOTHING_YET: Final = tag(
     "section", tag("h1", "Nothing to show yet"), tag("p", "What comes appears here by itself.", class_="note")
 )
-_TITLES: Final = {views.TasksView: "Tasks", views.RunsView: "Runs", views.OverviewView: "Overview"}
+_ATTRIBUTES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "notice": {"tabindex": -1, "role": "status"},
+    "spoken": {"class_": "hidden-text", "role": "status"},
+}
 
 
 class Pages:
@@ -108,7 +103,7 @@ class Pages:
             self._waiting -= 1
         return HTMLResponse(self._page(view, content))
 
-    def _read(self, view: View) -> Mapping[str, str]:
+    def _read(self, view: AnyView) -> Mapping[str, str]:
         """Read a view; one of the reading threads."""
         try:
             with History(self.db_path, deadline_s=_DEADLINE_S) as history:
@@ -117,25 +112,19 @@ class Pages:
             raise
         except Exception as error:  # a damaged or foreign file can raise anything: the page says so, and stays
             problem = {"notice": pieces.notice(problem_of(error))}
-            return problem if type(view) in _LISTS else {**problem, _PLACES[type(view)][0]: _NOTHING_YET}
+            return problem if view.is_list else {**problem, view.places[0]: _NOTHING_YET}
 
-    def _page(self, view: Any, content: Mapping[str, str]) -> Html:
-        kind = type(view)
-        places = [_place("notice", content)]
-        if kind in _LISTS:
-            places.append(tag("h1", _heading(view)))
-        places += [_place(name, content) for name in _PLACES[kind]]
-        if "spoken" in content or kind in (views.OverviewView, views.RunView):
-            inside = Html(content.get("spoken", ""))
-            spoken = tag("div", inside, id="spoken", class_="hidden-text", data_part=True, role="status")
-            places.append(spoken)
-        query = view.query() if kind is views.TasksView else None
+    def _page(self, view: AnyView, content: Mapping[str, str]) -> Html:
         return frame(
-            _heading(view),
-            join(*places),
+            view.heading,
+            join(
+                _place("notice", content),
+                tag("h1", view.heading) if view.is_list else None,
+                [_place(name, content) for name in view.places],
+            ),
             database=self.database,
             path=view.path,
-            query=query,
+            query=view.filters() if isinstance(view, views.TasksView) else None,
             events=events_address(view),
         )
 
@@ -143,32 +132,18 @@ class Pages:
         return HTMLResponse(message_page(title, text, database=self.database), status)
 
 
-def _heading(view: Any) -> str:
-    if isinstance(view, views.TaskView):
-        return f"Task {view.task_id}"
-    if isinstance(view, views.RunView):
-        return f"Run {view.run_id}"
-    if isinstance(view, views.TasksView) and view.run_id is not None:
-        return f"Tasks of run {view.run_id}"
-    return _TITLES[type(view)]
-
-
 def _place(name: str, content: Mapping[str, str]) -> Html:
-    inside = Html(content.get(name, ""))
-    return tag("div", inside, id=name, data_part=True, tabindex=-1, role="status" if name == "notice" else None)
+    return tag(
+        "div", Html(content.get(name, "")), id=name, data_part=True, **_ATTRIBUTES.get(name, {"tabindex": -1})
+    )
 
 
-def events_address(view: Any) -> str:
+def events_address(view: AnyView) -> str:
     """Return where the news of a view come from."""
-    query: dict[str, Any] = {}
-    if isinstance(view, views.TasksView):
-        query = view.query(after=view.after)
-    elif isinstance(view, views.RunsView) and view.before is not None:
-        query = {"before": view.before}
-    return f"/events{view.path}" + (f"?{urlencode(query)}" if query else "")
+    return f"/events{view.path}" + (f"?{urlencode(view.query)}" if view.query else "")
 
 
-def view_of(scope: Scope) -> Any:
+def view_of(scope: Scope) -> AnyView | None:
     """Return the view that an address means, with or without ``/events`` before it; ``None`` when there is none."""
     path = scope["path"].removeprefix("/events")
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))

@@ -1,119 +1,27 @@
 """What each page shows: which rows it asks for, and which parts they become.
 
-A view is what its address says, frozen, so that everybody who looks at the same address shares one. ``build`` runs
-in the thread of the ``History`` that it is given.
+A view is what its address says, frozen, so that everybody who looks at the same address shares one. It knows its
+address (``path`` and ``query``), its ``heading``, the ``places`` of its parts in their order, and how long it rests
+between two builds. ``build`` runs in the thread of the ``History`` that it is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
-from pipeloom.data.rates import Pace
 from pipeloom.history import History
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, tag
-from pipeloom.show.report_page import pictures_of
-from pipeloom.statuses import ENDED, FAILED, INTERRUPTED, OPEN, QUEUED, RUNNING
-from pipeloom.web import pieces, run_parts, task_parts
+from pipeloom.statuses import ENDED, FAILED, OPEN, QUEUED, RUNNING
+from pipeloom.web import pieces, remembered, run_parts, task_parts
 
-if TYPE_CHECKING:
-    from pipeloom.history import RunRow, TaskDetail
-
-__all__ = ["OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
+__all__ = ["AnyView", "OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
 
 _PAGE: Final = 100
 _LOGS: Final = 500
-_SELDOM_S: Final = 1.0
-_DUTY: Final = 10
-_MAX_GROUPED: Final = 200_000  # a second or two
-_MAX_DRAWN_LIVE: Final = 300_000
-_MAX_DRAWN: Final = 2_000_000
 _GONE: Final = "This {} is not in the file."
-
-
-def _rate(run: RunRow, memo: dict[str, Any]) -> float:
-    """Return tasks per second: over the last ten seconds, or the whole run when it is over."""
-    ended = run.ended - run.skipped
-    if run.status != RUNNING:
-        return ended / run.elapsed_s if run.elapsed_s else 0.0
-    began = pieces.epoch(run.started_at)
-    if began is None:
-        return 0.0
-    if memo.get("paced") != run.run_id:
-        memo["paced"], memo["pace"] = run.run_id, Pace(began)
-    rate: float = memo["pace"].rate(time(), ended)
-    return rate
-
-
-def _failures(history: History, run: RunRow, limit: int, memo: dict[str, Any]) -> list[TaskDetail]:
-    """Return the last failures of a run with their tracebacks; read again only when there are others."""
-    key = (run.run_id, _failed(run))
-    if memo.get("failures_of") != key:
-        found = (history.task(task.id) for task in history.failures(limit, run.run_id)) if _failed(run) else ()
-        memo["failures_of"], memo["failures"] = key, [task for task in found if task is not None]
-    failures: list[TaskDetail] = memo["failures"]
-    return failures
-
-
-def _seldom(memo: dict[str, Any], name: str, key: tuple[Any, ...], make: Callable[[], str]) -> str:
-    """Return what costs a look at every task or failure: again only for another ``key``, and not too soon.
-
-    Args:
-        memo: The view's.
-        name: What it is.
-        key: The run's number first, then whatever it depends on.
-        make: Builds it.
-    """
-    before = memo.get(name)
-    began = monotonic()
-    if before is not None:
-        old_key, rests_until, html = before
-        if old_key == key:
-            return str(html)
-        if old_key[0] == key[0] and began < rests_until:
-            memo["again"] = True
-            return str(html)
-    html = make()
-    done = monotonic()
-    memo[name] = (key, done + max(_SELDOM_S, (done - began) * _DUTY), html)
-    return html
-
-
-def _groups(history: History, run: RunRow, memo: dict[str, Any]) -> str:
-    """Return the failures of a run, equal ones counted together."""
-    failures = _failed(run)
-
-    def make() -> str:
-        if failures > _MAX_GROUPED:
-            text = f"{failures:,} failures are too many to group while you wait: pipeloom errors does it."
-            return pieces.headed("Failures by kind", pieces.empty(text), id_="groups-title")
-        groups = history.error_groups(run_id=run.run_id, limit=10) if failures else []
-        if not groups:
-            return ""
-        return pieces.headed("Failures by kind", run_parts.groups_list(groups), id_="groups-title")
-
-    return _seldom(memo, "groups", (run.run_id, failures), make)
-
-
-def _pictures(history: History, run: RunRow, memo: dict[str, Any]) -> str:
-    """Return the pictures of the report."""
-
-    def make() -> str:
-        if run.ended - run.skipped > (_MAX_DRAWN_LIVE if run.status == RUNNING else _MAX_DRAWN):
-            text = "This run has too many tasks to draw it here: pipeloom report does it."
-            return pieces.headed("Timeline", pieces.empty(text), id_="pictures-title")
-        return pictures_of(history.figures(run))
-
-    # A run that goes on is drawn anew with every change, until "now".
-    return _seldom(memo, "pictures", (run.run_id, run.ended, run.status), make)
-
-
-def _failed(run: RunRow) -> int:
-    """Return how many tasks did not end well; a run that died counts as one more, for those that it left behind."""
-    return run.failed + run.timed_out + run.cancelled + (run.status == INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +29,10 @@ class OverviewView:
     """The first page: the present run, what it is doing, what went wrong, the runs before."""
 
     path = "/"
+    query: ClassVar[Mapping[str, Any]] = {}
+    heading = "Overview"
+    is_list = False
+    places = ("run", "running", "failures", "groups", "runs", "spoken")
     rest_s = 0.0
 
     def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
@@ -138,24 +50,17 @@ class OverviewView:
         running = history.running(limit=17) if alive else []
         waiting = history.tasks(limit=8, status=QUEUED, run_id=run.run_id, order="oldest") if alive else []
         count = None if not alive else len(running) if len(running) < 17 else run.workers
-        failures = _failures(history, run, 8, memo)
         more = pieces.tasks_link("all running", status=RUNNING)
-        all_failures = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id)
         return {
             "spoken": run_parts.spoken(run),
-            "run": run_parts.run_head(run, _rate(run, memo), running=count),
+            "run": run_parts.run_head(run, remembered.rate(run, memo), running=count),
             "running": pieces.headed(
                 "Running", task_parts.running_table([*running[:16], *waiting]), more=more, id_="running-title"
             )
             if alive
             else "",
-            "failures": pieces.headed(
-                "Last failures",
-                run_parts.failures_list(failures),
-                more=all_failures if failures else None,
-                id_="failures-title",
-            ),
-            "groups": _groups(history, run, memo),
+            "failures": remembered.failures(history, run, 8, memo),
+            "groups": remembered.groups(history, run, memo),
             "runs": pieces.headed(
                 "Runs", run_parts.runs_table(runs[:5]), more=tag("a", "all runs", href="/runs"), id_="runs-title"
             ),
@@ -173,9 +78,21 @@ class TasksView:
     after: int | None = None
 
     path = "/tasks"
+    is_list = True
+    places = ("filters", "tasks")
     rest_s = 1.0
 
-    def query(self, **other: Any) -> dict[str, Any]:
+    @property
+    def query(self) -> Mapping[str, Any]:
+        """The rest of its address."""
+        return self.filters(after=self.after)
+
+    @property
+    def heading(self) -> str:
+        """What it is called."""
+        return "Tasks" if self.run_id is None else f"Tasks of run {self.run_id}"
+
+    def filters(self, **other: Any) -> dict[str, Any]:
         """Return this view as the query of an address, with changes; from its first page on."""
         told = {
             "status": self.status,
@@ -198,9 +115,9 @@ class TasksView:
         shown = tasks[:_PAGE]
         pages = []
         if self.after is not None:
-            pages.append(pieces.tasks_link("First page", **self.query()))
+            pages.append(pieces.tasks_link("First page", **self.filters()))
         if len(tasks) > _PAGE:
-            pages.append(pieces.tasks_link("Next page", **self.query(after=shown[-1].id)))
+            pages.append(pieces.tasks_link("Next page", **self.filters(after=shown[-1].id)))
         return {
             "filters": self._filters(history.counts(self.run_id)),
             "tasks": tag(
@@ -225,9 +142,8 @@ class TasksView:
             items.append((self.status, pieces.word_for(self.status), 0))
         links = []
         for status, word, count in items:
-            link = pieces.tasks_link((word, " ", tag("span", f"{count:,}")), **{**self.query(), "status": status})
-            if status == self.status:
-                link = Html(link.replace("<a ", '<a aria-current="page" ', 1))
+            told = (word, " ", tag("span", f"{count:,}"))
+            link = pieces.tasks_link(told, current=status == self.status, **self.filters(status=status))
             links.append(tag("li", link, data_key=f"s{word}"))
         return tag("nav", tag("ul", *links, class_="filters"), aria_label="Status")
 
@@ -238,12 +154,20 @@ class TaskView:
 
     task_id: int
 
+    query: ClassVar[Mapping[str, Any]] = {}
+    is_list = False
+    places = ("task", "error", "result", "attempts", "logs")
     rest_s = 0.0
 
     @property
     def path(self) -> str:
         """Its address."""
         return f"/tasks/{self.task_id}"
+
+    @property
+    def heading(self) -> str:
+        """What it is called."""
+        return f"Task {self.task_id}"
 
     def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
         """Return its parts.
@@ -292,7 +216,15 @@ class RunsView:
     before: int | None = None
 
     path = "/runs"
+    heading = "Runs"
+    is_list = True
+    places = ("runs",)
     rest_s = 0.0
+
+    @property
+    def query(self) -> Mapping[str, Any]:
+        """The rest of its address."""
+        return {} if self.before is None else {"before": self.before}
 
     def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
         """Return its parts."""
@@ -318,12 +250,20 @@ class RunView:
 
     run_id: int
 
+    query: ClassVar[Mapping[str, Any]] = {}
+    is_list = False
+    places = ("run", "pictures", "groups", "failures", "environment", "spoken")
     rest_s = 2.0
 
     @property
     def path(self) -> str:
         """Its address."""
         return f"/runs/{self.run_id}"
+
+    @property
+    def heading(self) -> str:
+        """What it is called."""
+        return f"Run {self.run_id}"
 
     def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
         """Return its parts.
@@ -334,18 +274,14 @@ class RunView:
         run = history.run(self.run_id)
         if run is None:
             raise pieces.Missing(_GONE.format("run"))
-        failures = _failures(history, run, 20, memo)
-        more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=self.run_id)
         return {
             "spoken": run_parts.spoken(run),
-            "run": run_parts.run_head(run, _rate(run, memo)),
-            "pictures": _pictures(history, run, memo),
-            "groups": _groups(history, run, memo),
-            "failures": pieces.headed(
-                "Last failures",
-                run_parts.failures_list(failures),
-                more=more if failures else None,
-                id_="failures-title",
-            ),
+            "run": run_parts.run_head(run, remembered.rate(run, memo)),
+            "pictures": remembered.pictures(history, run, memo),
+            "groups": remembered.groups(history, run, memo),
+            "failures": remembered.failures(history, run, 20, memo),
             "environment": pieces.headed("Environment", fragments.circumstances(run), id_="environment-title"),
         }
+
+
+AnyView: TypeAlias = OverviewView | TasksView | TaskView | RunsView | RunView
