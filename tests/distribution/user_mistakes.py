@@ -39,6 +39,58 @@ def number_worker(task: int, messages: queue.Queue[Msg]) -> None:
     messages.put(MsgWriteRows("lines", [], on_conflict="replace"))  # wrong
 
 
+def with_wrong_ctx(number: int, ctx: int) -> int:
+    return number + ctx
+
+
+def with_wrong_keyword(number: int, *, ctx: int) -> int:
+    return number + ctx
+
+
+def with_limit(number: int, limit: int) -> int:
+    return number + limit
+
+
+def with_queue(number: int, messages: queue.Queue[Msg]) -> None:
+    messages.put(MsgTaskStarted(number, "name", "2026-01-31T12:00:00+00:00"))
+
+
+def with_list(number: int, messages: list[Msg]) -> None:
+    print(number, messages)
+
+
+def with_keyword(number: int, *, ctx: TaskContext) -> None:
+    ctx.progress(number)
+
+
+def name_of(path: Path) -> str:
+    return path.name
+
+
+class Loader:
+    def __call__(self, path: Path, ctx: TaskContext) -> None:
+        ctx.write("paths", {"name": path.name})
+
+
+pipeloom.map(double, ["a"], db="out.db")  # wrong
+pipeloom.map(load, ["a"], db="out.db")  # wrong
+pipeloom.map(Loader(), ["a"], db="out.db")  # wrong
+pipeloom.map(Loader, [Path("a")], db="out.db")  # wrong
+pipeloom.map(with_wrong_ctx, [1], db="out.db")  # wrong
+pipeloom.map(with_wrong_keyword, [1], db="out.db")  # wrong
+pipeloom.map(with_limit, [1], db="out.db")  # wrong
+pipeloom.map(with_queue, [1], db="out.db")  # wrong
+pipeloom.map(double, [1], db="out.db", key=name_of)  # wrong
+pipeloom.map(double, [1], db="out.db", key=lambda number: number.name)  # wrong
+pipeloom.map(lambda number: number.name, [1], db="out.db")  # wrong
+pipeloom.map(lambda number, ctx: ctx.progres(number), [1], db="out.db")  # wrong
+pipeloom.run_pipeline([1], worker_fn=double)  # wrong
+pipeloom.run_pipeline([1], worker_fn=with_list)  # wrong
+pipeloom.run_pipeline([1], worker_fn=with_keyword)  # wrong
+pipeloom.run_pipeline([1], worker_fn=with_queue, key=name_of)  # wrong
+pipeloom.run_pipeline([1], worker_fn=lambda number, ctx: ctx.progres(number))  # wrong
+
+
 pipeloom.map(double, [1], db="out.db", workers="four")  # wrong
 pipeloom.map(double, [1], db="out.db", on_error="rise")  # wrong
 pipeloom.map(double, [1], db="out.db", durability="ful")  # wrong

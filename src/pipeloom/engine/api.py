@@ -1,4 +1,4 @@
-"""``map`` and ``run_pipeline``: what people call. They check the arguments; a ``Run`` does the rest."""
+"""``map`` and ``run_pipeline``: what people call. A job is made of what they pass; a ``Run`` does the rest."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import os
 import queue
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from pipeloom.data.keys import pipeline_name
 from pipeloom.db import Durability
-from pipeloom.engine import arguments
-from pipeloom.engine.job import Job, OnError
+from pipeloom.engine.arguments import OnError
+from pipeloom.engine.job import job_from
 from pipeloom.engine.report import RunReport
 from pipeloom.engine.run import Run
 from pipeloom.ledger import Tables
-from pipeloom.messages import Handler, Msg
+from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 from pipeloom.worker.context import TaskContext
 from pipeloom.worker.signature import context_of, second_argument_of
@@ -23,9 +22,64 @@ from pipeloom.worker.signature import context_of, second_argument_of
 __all__ = ["map", "run_pipeline"]
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
+class _TakesCtx(Protocol[T_contra]):
+    """A function of one input that gets the context by its name, wherever that stands among its parameters."""
+
+    def __call__(self, item: T_contra, /, *, ctx: TaskContext) -> object: ...
+
+
+if TYPE_CHECKING:
+
+    class _ContextAsQueue(TaskContext, queue.Queue[Any]):
+        """What a worker gets as its second argument: it may call it a context or a queue of any messages."""
+
+
+@overload
 def map(  # noqa: A001 - the field's own word
+    fn: Callable[[T], object],
+    items: Iterable[T],
+    *,
+    db: str | os.PathLike[str],
+    name: str | None = ...,
+    key: Callable[[T], object] | None = ...,
+    workers: int | None = ...,
+    retries: int | Retry = ...,
+    timeout: float | None = ...,
+    resume: bool = ...,
+    on_error: OnError = ...,
+    durability: Durability = ...,
+    tables: Tables | None = ...,
+    handlers: Mapping[type, Handler] | None = ...,
+    max_task_mb: float = ...,
+    progress: bool | None = ...,
+) -> RunReport: ...
+
+
+@overload
+def map(  # noqa: A001 - the field's own word
+    fn: Callable[[T, TaskContext], object] | _TakesCtx[T],
+    items: Iterable[T],
+    *,
+    db: str | os.PathLike[str],
+    name: str | None = ...,
+    key: Callable[[T], object] | None = ...,
+    workers: int | None = ...,
+    retries: int | Retry = ...,
+    timeout: float | None = ...,
+    resume: bool = ...,
+    on_error: OnError = ...,
+    durability: Durability = ...,
+    tables: Tables | None = ...,
+    handlers: Mapping[type, Handler] | None = ...,
+    max_task_mb: float = ...,
+    progress: bool | None = ...,
+) -> RunReport: ...
+
+
+def map(  # noqa: A001
     fn: Callable[..., Any],
     items: Iterable[Any],
     *,
@@ -79,32 +133,29 @@ def map(  # noqa: A001 - the field's own word
         StorageError: The file cannot be opened or written.
         ValueError, TypeError: An argument is wrong.
     """
-    arguments.check_function(fn)
-    arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
-    stable = name if name is not None else pipeline_name(fn)
-    job = Job(
-        function=fn,
-        context=context_of(fn),
-        title=name or _called(fn),
-        items=arguments.checked_items(items),
-        db=arguments.checked_db(db),
-        pipeline=stable if stable is not None else _called(fn),
-        standalone=stable is None,
-        keyed=True,
-        key=key,
-        workers=arguments.checked_workers(workers),
-        resume=resume,
-        on_error=on_error,
-        durability=durability,
-        retry=arguments.checked_retry(retries),
-        timeout_s=arguments.checked_timeout(timeout),
-        max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
-        tables=arguments.checked_tables(tables),
-        handlers=arguments.checked_handlers(handlers),
-        progress=progress,
-        keeps_results=True,
-    )
-    return Run(job).execute()
+    return Run(
+        job_from(
+            fn,
+            items,
+            db,
+            parameters=("fn", "items"),
+            context_of=context_of,
+            by_key=True,
+            keeps_results=True,
+            name=name,
+            key=key,
+            workers=workers,
+            retries=retries,
+            timeout=timeout,
+            resume=resume,
+            on_error=on_error,
+            durability=durability,
+            tables=tables,
+            handlers=handlers,
+            max_task_mb=max_task_mb,
+            progress=progress,
+        )
+    ).execute()
 
 
 def run_pipeline(
@@ -114,9 +165,9 @@ def run_pipeline(
     workers: int | None = None,
     wal: bool = True,
     store_task_status: bool = True,
-    worker_fn: Callable[[T, queue.Queue[Msg]], None] | Callable[[T, TaskContext], None],
+    worker_fn: Callable[[T, _ContextAsQueue], object],
     name: str | None = None,
-    key: Callable[[T], Any] | None = None,
+    key: Callable[[T], object] | None = None,
     retries: int | Retry = 0,
     timeout: float | None = None,
     resume: bool = False,
@@ -159,40 +210,28 @@ def run_pipeline(
         TasksFailedError: Some workers raised.
         RunInterruptedError, DatabaseInUseError, StorageError, ValueError, TypeError: See :func:`map`.
     """
-    arguments.check_function(worker_fn, "worker_fn")
-    arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
-    if resume and not store_task_status:
-        raise ValueError("resume=True needs the ledger: keep store_task_status=True")
-    if key is None and (resume or name is not None):
-        raise ValueError(f"{'resume=True' if resume else 'name='} needs key=, which says what identifies a task")
-    stable = name if name is not None else pipeline_name(worker_fn)
-    keyed = key is not None and store_task_status
-    job = Job(
-        function=worker_fn,
-        context=second_argument_of(worker_fn),
-        title=name or _called(worker_fn),
-        items=arguments.checked_items(tasks, "tasks"),
-        db=arguments.checked_db(db_path),
-        pipeline=(stable or _called(worker_fn)) if keyed else None,
-        standalone=stable is None,
-        keyed=keyed,
-        key=key,
-        workers=arguments.checked_workers(workers),
-        wal=wal,
-        store_task_status=store_task_status,
-        resume=resume,
-        on_error=on_error,
-        durability=durability,
-        retry=arguments.checked_retry(retries),
-        timeout_s=arguments.checked_timeout(timeout),
-        max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
-        tables=arguments.checked_tables(tables),
-        handlers=arguments.checked_handlers(handlers),
-        progress=progress,
-    )
-    return Run(job).execute()
-
-
-def _called(fn: Callable[..., Any]) -> str:
-    """Return what people call a function."""
-    return str(getattr(fn, "__name__", type(fn).__name__))
+    return Run(
+        job_from(
+            worker_fn,
+            tasks,
+            db_path,
+            parameters=("worker_fn", "tasks"),
+            context_of=second_argument_of,
+            by_key=key is not None,
+            keeps_results=False,
+            wal=wal,
+            store_task_status=store_task_status,
+            name=name,
+            key=key,
+            workers=workers,
+            retries=retries,
+            timeout=timeout,
+            resume=resume,
+            on_error=on_error,
+            durability=durability,
+            tables=tables,
+            handlers=handlers,
+            max_task_mb=max_task_mb,
+            progress=progress,
+        )
+    ).execute()

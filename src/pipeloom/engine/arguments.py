@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.text import clean
@@ -16,12 +16,13 @@ from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 
-__all__: list[str] = []
+__all__ = ["OnError"]
 
-_ON_ERROR = ("raise", "collect", "stop")
+OnError = Literal["raise", "collect", "stop"]
+"""What a task that fails does to the others: see :func:`pipeloom.map`."""
 
 
-def check_function(fn: Any, what: str = "fn") -> None:
+def check_function(fn: Any, what: str) -> None:
     """Refuse what cannot be called with one input."""
     if not callable(fn):
         raise TypeError(f"{what} must be a function, not {type(fn).__name__}")
@@ -32,7 +33,7 @@ def check_function(fn: Any, what: str = "fn") -> None:
         )
 
 
-def checked_items(items: Any, what: str = "items") -> Iterable[Any]:
+def checked_items(items: Any, what: str) -> Iterable[Any]:
     """Refuse what is not a collection of inputs."""
     if isinstance(items, str | bytes):
         raise TypeError(f"{what} is one {type(items).__name__}: pass a list of inputs, such as [{what}]")
@@ -116,7 +117,7 @@ def check_choices(*, name: Any, key: Any, on_error: Any, resume: Any, durability
         raise ValueError("name must be a few printable characters, or left out")
     if key is not None and not callable(key):
         raise TypeError(f"key must be a function from input to key, not {type(key).__name__}")
-    if on_error not in _ON_ERROR:
+    if on_error not in get_args(OnError):
         raise ValueError(f'on_error must be "raise", "collect" or "stop", not {clean(on_error, 40)!r}')
     if not isinstance(resume, bool):
         raise TypeError(f"resume must be True or False, not {clean(resume, 40)!r}")

@@ -1,25 +1,26 @@
-"""What a run is to do."""
+"""What a run is asked to do: every argument of ``map`` and ``run_pipeline``, checked, under one name each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from pipeloom.data.keys import pipeline_name
 from pipeloom.db import Durability
+from pipeloom.engine import arguments
+from pipeloom.engine.arguments import OnError
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 
-__all__ = ["Job", "OnError"]
-
-OnError = Literal["raise", "collect", "stop"]
+__all__ = ["Job", "job_from"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run as asked for, every argument checked; see :func:`pipeloom.map` for what they mean.
+    """One run as asked for, every argument checked.
 
     Attributes:
         context: How the function gets its context, see :class:`~pipeloom.wire.Brief`.
@@ -36,15 +37,83 @@ class Job:
     keyed: bool
     key: Callable[[Any], Any] | None
     workers: int
-    wal: bool = True
-    store_task_status: bool = True
+    wal: bool
+    store_task_status: bool
     resume: bool
     on_error: OnError
     durability: Durability
-    retry: Retry | None = None
-    timeout_s: float | None = None
+    retry: Retry | None
+    timeout_s: float | None
     max_task_bytes: float
-    tables: Tables = field(default_factory=dict)
-    handlers: Mapping[type, Handler] = field(default_factory=dict)
+    tables: Tables
+    handlers: Mapping[type, Handler]
     progress: bool | None
-    keeps_results: bool = False
+    keeps_results: bool
+
+
+def job_from(
+    fn: Any,
+    items: Any,
+    db: Any,
+    *,
+    parameters: tuple[str, str],
+    context_of: Callable[[Callable[..., Any]], str | None],
+    by_key: bool,
+    keeps_results: bool,
+    name: Any,
+    key: Any,
+    workers: Any,
+    retries: Any,
+    timeout: Any,
+    resume: Any,
+    on_error: Any,
+    durability: Any,
+    tables: Any,
+    handlers: Any,
+    max_task_mb: Any,
+    progress: bool | None,
+    wal: bool = True,
+    store_task_status: bool = True,
+) -> Job:
+    """Check what the caller passed, and return it as a job; nothing has been opened or called yet.
+
+    ``parameters`` is what the caller knows ``fn`` and ``items`` by, ``context_of`` returns how ``fn`` gets its
+    context, ``by_key`` says that tasks have keys rather than numbers. The others are those of ``pipeloom.map`` and
+    ``pipeloom.run_pipeline``.
+
+    Raises:
+        ValueError, TypeError: An argument is wrong; the sentence says what to pass instead.
+    """
+    arguments.check_function(fn, parameters[0])
+    arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
+    if resume and not store_task_status:
+        raise ValueError("resume=True needs the ledger: keep store_task_status=True")
+    if not by_key and (resume or name is not None):
+        raise ValueError(f"{'resume=True' if resume else 'name='} needs key=, which says what identifies a task")
+    keyed = by_key and store_task_status
+    stable = name if name is not None else pipeline_name(fn)
+    known_as = str(getattr(fn, "__name__", type(fn).__name__))
+    return Job(
+        function=fn,
+        context=context_of(fn),
+        title=name or known_as,
+        items=arguments.checked_items(items, parameters[1]),
+        db=arguments.checked_db(db),
+        pipeline=(stable or known_as) if keyed else None,
+        standalone=stable is None,
+        keyed=keyed,
+        key=key,
+        workers=arguments.checked_workers(workers),
+        wal=wal,
+        store_task_status=store_task_status,
+        resume=resume,
+        on_error=on_error,
+        durability=durability,
+        retry=arguments.checked_retry(retries),
+        timeout_s=arguments.checked_timeout(timeout),
+        max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
+        tables=arguments.checked_tables(tables),
+        handlers=arguments.checked_handlers(handlers),
+        progress=progress,
+        keeps_results=keeps_results,
+    )
