@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pipeloom import errors
-from pipeloom.engine.report import Failure, RunReport
 from pipeloom.errors import (
     AttemptOverError,
     ChannelClosedError,
@@ -29,6 +28,7 @@ from pipeloom.errors import (
     TaskTooLargeError,
     WriterBrokenError,
 )
+from pipeloom.report import Failure, RunReport
 
 REPORT = RunReport(
     run_id=7,

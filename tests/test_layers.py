@@ -18,7 +18,7 @@ PACKAGE = Path(pipeloom.__file__).parent
 
 # Layers of the architecture. A package stands for all of its modules. The package root is free: it only names.
 LAYERS = {
-    0: {"data", "errors", "messages", "retry", "statuses"},
+    0: {"data", "errors", "messages", "report", "retry", "statuses"},
     1: {"wire", "db"},
     2: {"worker", "history"},
     3: {"executors", "ledger", "show"},
@@ -41,12 +41,13 @@ NOT_AT_IMPORT = ("rich", "click", "msgspec", "sqlite3")
 
 @dataclass(frozen=True)
 class Import:
-    """One import statement: who names whom, where, and whether it runs when the module is loaded."""
+    """One import statement: who names whom, where, and when it runs: as the module is loaded, later, or never."""
 
     importer: str
     imported: str
     line: int
     at_load: bool
+    for_types: bool = False
 
     def __str__(self) -> str:
         return f"{self.importer}:{self.line} imports {self.imported}"
@@ -63,26 +64,30 @@ def is_for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def statements(node: ast.AST, at_load: bool = True) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """Walk all imports that can run, functions' included; the ``else`` of ``if TYPE_CHECKING`` runs too."""
-    for child in node.orelse if is_for_types_only(node) else ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child, at_load
-        else:
-            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            yield from statements(child, at_load and not inside)
+def statements(
+    node: ast.AST, at_load: bool = True, for_types: bool = False
+) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
+    """Walk all imports, functions' included; the ``else`` of ``if TYPE_CHECKING`` is not for types only."""
+    for field, value in ast.iter_fields(node):
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        typed = for_types or (is_for_types_only(node) and field == "body")
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield child, at_load and not inside and not typed, typed
+            elif isinstance(child, ast.AST):
+                yield from statements(child, at_load and not inside, typed)
 
 
 def imports_of(package: Path) -> tuple[set[str], list[Import]]:
-    """Read a package with ``ast``: the names of its modules, and every import that is not for types only."""
+    """Read a package with ``ast``: the names of its modules, and every import."""
     files = {name_of(path, package): path for path in sorted(package.rglob("*.py"))}
     found = []
     for importer, path in files.items():
         # What `from .` means: the package that the module is in, or that it is.
         home = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
-        for node, at_load in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        for node, at_load, for_types in statements(ast.parse(path.read_text(encoding="utf-8"))):
             for target in targets(node, home, set(files)):
-                found.append(Import(importer, target, node.lineno, at_load))
+                found.append(Import(importer, target, node.lineno, at_load, for_types))
     return set(files), found
 
 
@@ -106,11 +111,12 @@ def room_of(module: str) -> str:
 
 
 def arrows_up(imports: list[Import]) -> list[str]:
-    """Name the imports that point to a higher layer."""
+    """Name the imports that point to a higher layer; what is for types only does not run."""
     return [
         str(found)
         for found in imports
-        if room_of(found.importer) in LAYER_OF
+        if not found.for_types
+        and room_of(found.importer) in LAYER_OF
         and LAYER_OF.get(room_of(found.imported), -1) > LAYER_OF[room_of(found.importer)]
     ]
 
@@ -155,7 +161,9 @@ def test_a_room_that_must_know_little_imports_little(house, room):
     """Neither a worker nor an executor has a way to the ledger but its link and its desk."""
     _, imports = house
     known = {
-        room_of(i.imported) for i in imports if room_of(i.importer) == room and i.imported.startswith(f"{ROOT}.")
+        room_of(i.imported)
+        for i in imports
+        if room_of(i.importer) == room and i.imported.startswith(f"{ROOT}.") and not i.for_types
     }
 
     assert known - {room} <= MAY_IMPORT[room]
@@ -163,7 +171,7 @@ def test_a_room_that_must_know_little_imports_little(house, room):
 
 
 def test_no_cycle(house):
-    """Within a layer, too, imports go one way."""
+    """Within a layer, too, imports go one way, those for types only included."""
     assert cycle(*house) is None
 
 
@@ -228,10 +236,13 @@ def test_the_reader_sees_every_arrow_up_and_no_other(tmp_path):
     assert seen == {**dict.fromkeys(UP, 1), **dict.fromkeys(NOT_UP, 0)}
 
 
-def test_the_reader_sees_a_cycle(tmp_path):
-    """Two modules of one layer that need each other, also when one of them hides it in a function."""
+@pytest.mark.parametrize(
+    "line", ["def late():\n    import pipeloom.retry", "if TYPE_CHECKING:\n    import pipeloom.retry"]
+)
+def test_the_reader_sees_a_cycle(tmp_path, line):
+    """Two modules of one layer that need each other, also when one hides it in a function, or for types only."""
     (tmp_path / "__init__.py").write_text("")
     (tmp_path / "retry.py").write_text("import pipeloom.messages")
-    (tmp_path / "messages.py").write_text("def late():\n    import pipeloom.retry")
+    (tmp_path / "messages.py").write_text(line)
 
     assert set(cycle(*imports_of(tmp_path)) or ()) == {"pipeloom.retry", "pipeloom.messages"}

@@ -7,7 +7,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pipeloom.demo import TaskDef
     from pipeloom.engine.api import map, run_pipeline  # noqa: A004 - the field's own word
-    from pipeloom.engine.report import Failure, RunReport
     from pipeloom.errors import (
         AttemptOverError,
         ChannelClosedError,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
         MsgWriteRows,
     )
     from pipeloom.progress import make_overall_progress, make_task_progress, preregister_task_bars
+    from pipeloom.report import Failure, RunReport
     from pipeloom.retry import Retry
     from pipeloom.rlog import console, logger, setup_logging
     from pipeloom.worker.context import TaskContext, current_task
@@ -95,7 +95,7 @@ _HOME = {
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "messages": ("SENTINEL", *(name for name in __all__ if name.startswith("Msg"))),
     "progress": ("make_overall_progress", "make_task_progress", "preregister_task_bars"),
-    "engine.report": ("Failure", "RunReport"),
+    "report": ("Failure", "RunReport"),
     "retry": ("Retry",),
     "rlog": ("console", "logger", "setup_logging"),
     "writer": ("Channel", "SQLiteWriter"),

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeloom.engine.report import RunReport
+    from pipeloom.report import RunReport
 
 __all__ = [
     "AttemptOverError",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from pipeloom.db import Durability
 from pipeloom.engine.arguments import OnError
 from pipeloom.engine.job import job_from
-from pipeloom.engine.report import RunReport
 from pipeloom.engine.run import Run
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
+from pipeloom.report import RunReport
 from pipeloom.retry import Retry
 from pipeloom.worker.context import TaskContext
 from pipeloom.worker.signature import context_of, second_argument_of

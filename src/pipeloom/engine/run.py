@@ -32,13 +32,14 @@ from pipeloom.engine.dispatcher import Dispatcher
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.job import Job
 from pipeloom.engine.link import WriterLink
-from pipeloom.engine.report import RunReport, report_of
+from pipeloom.engine.report import report_of
 from pipeloom.engine.stopping import CancelFile, Signals, Stage
 from pipeloom.engine.time_limits import TimeLimits
 from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import Executor, executor_of
 from pipeloom.ledger import Attempt, RunLedger, RunSpec
 from pipeloom.messages import SENTINEL
+from pipeloom.report import RunReport
 from pipeloom.show.streams import is_unread, release_stderr
 from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT, RunStatus
 from pipeloom.wire import Brief

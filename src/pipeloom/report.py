@@ -1,0 +1,156 @@
+"""What comes back from a run, as data.
+
+A report knows no file and no error class: the errors hold reports, and the file lies in a room above. What it needs
+of both, the run that makes it brings along as its origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pipeloom.data.text import clean, near
+from pipeloom.statuses import DONE, ERROR, INTERRUPTED, RunStatus, TaskStatus
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Failure", "RunReport"]
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One task that did not end well.
+
+    Attributes:
+        key: The task's key as stored, or its number in a run without keys.
+        attempt: Which try of this run it was.
+        exception: The exception's type, such as ``"ValueError"``; ``None`` when the worker itself said so.
+        message: What people should read.
+        traceback: As Python prints it, or ``None``.
+        status: ``error``, ``cancelled`` or ``timed_out``.
+    """
+
+    key: str | int
+    attempt: int
+    exception: str | None
+    message: str
+    traceback: str | None
+    status: TaskStatus = ERROR
+
+
+class Origin(Protocol):
+    """The run behind a report; picklable, as the report is."""
+
+    @property
+    def exceptions(self) -> tuple[Exception, ...]:
+        """The first exceptions that tasks raised."""
+
+    def results(self) -> Iterator[tuple[str | int, Any]]:
+        """Iterate (key, result) from the ledger."""
+
+    def error_for(self, report: RunReport, count: int) -> Exception:
+        """Return what is raised for the failures of a report, which are so many."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The outcome of one run, as committed.
+
+    Attributes:
+        run_id: Its number in ``pipeloom_runs``; ``None`` without ledger tables.
+        status: ``done`` (every input is done), ``error`` (some failed), ``cancelled`` or ``interrupted``.
+        done: Tasks done in this run.
+        failed: Tasks that ended in error.
+        cancelled: Tasks that were cancelled.
+        timed_out: Tasks that ran out of time.
+        skipped: Inputs that were done before.
+        total: Inputs dealt with, the sum of these five.
+        elapsed_s: How long it took.
+        failures: The first 100; all of them are in the ledger.
+        pipeline: The name under which it resumes; ``None`` for a run without keys.
+        db: The file.
+    """
+
+    run_id: int | None
+    status: RunStatus
+    done: int
+    failed: int
+    cancelled: int
+    timed_out: int
+    skipped: int
+    total: int
+    elapsed_s: float
+    failures: tuple[Failure, ...]
+    pipeline: str | None
+    db: str
+    _origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    def results(self) -> Iterator[tuple[str | int, Any]]:
+        """Iterate (key, result) of this pipeline's done tasks, earlier runs included, from the ledger.
+
+        Reads the file page by page, in the calling thread, with no cursor left open in between. In a run without
+        keys: (number, result text) of this run.
+
+        Raises:
+            StorageError: There is no file to read from, or it cannot be read.
+        """
+        return self._run.results()
+
+    def raise_for_failures(self) -> None:
+        """Raise what went wrong, if anything did.
+
+        Raises:
+            TasksFailedError: Holds the first 20 exceptions and this report.
+        """
+        if count := self._not_done:
+            raise self._run.error_for(self, count)
+
+    @property
+    def has_exceptions(self) -> bool:
+        """Whether a task raised, or was refused by the ledger, rather than report its own error."""
+        return self._origin is not None and bool(self._origin.exceptions)
+
+    @property
+    def _not_done(self) -> int:
+        return self.failed + self.timed_out + self.cancelled
+
+    @property
+    def _run(self) -> Origin:
+        if self._origin is None:
+            raise ValueError("this report was not made by a run: there is nothing behind it to ask")
+        return self._origin
+
+    def __str__(self) -> str:
+        what = clean(self.pipeline, 80) if self.pipeline else "run"
+        counts = [f"{self.done:,} done"] if self.total else ["there were no inputs"]
+        for count, word in (
+            (self.failed, "failed"),
+            (self.timed_out, "timed out"),
+            (self.cancelled, "cancelled"),
+            (self.skipped, "skipped (done before)"),
+        ):
+            if count:
+                counts.append(f"{count:,} {word}")
+        number = f", run {self.run_id}" if self.run_id is not None else ""
+        lines = [f"{what}: {', '.join(counts)} in {self.elapsed_s:.1f} s ({clean(near(self.db))}{number})"]
+        lines += [
+            f"  ✗ {clean(f.key, 60)}: {f.exception + ': ' if f.exception else ''}{clean(f.message, 200)}"
+            for f in self.failures[:_SHOWN]
+        ]
+        if (more := self._not_done - _SHOWN) > 0:
+            lines.append(f"  … and {more:,} more")
+        return "\n".join(lines)
+
+    def __rich__(self) -> RenderableType:
+        from rich.text import Text
+
+        colour = {DONE: "green", INTERRUPTED: "yellow"}.get(self.status, "red")
+        head, *rest = str(self).split("\n")
+        text = Text(head, style=f"bold {colour}")
+        for line in rest:
+            text.append("\n" + line, style="red")
+        return text

@@ -1,0 +1,63 @@
+"""A report as data, without a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeloom import Failure, RunReport
+
+DONE = RunReport(
+    run_id=7,
+    status="done",
+    done=1200,
+    failed=0,
+    cancelled=0,
+    timed_out=0,
+    skipped=3,
+    total=1203,
+    elapsed_s=0.5,
+    failures=(),
+    pipeline="m:f",
+    db="out.db",
+)
+FAILED = replace(
+    DONE,
+    status="error",
+    failed=7,
+    total=1210,
+    failures=tuple(Failure(f"k{n}", 1, "ValueError", "no", None) for n in range(7)),
+)
+
+
+def test_it_reads_as_one_line_and_the_first_failures():
+    """Counts that are 0 are left out; five failures, and how many more."""
+    assert str(DONE) == "m:f: 1,200 done, 3 skipped (done before) in 0.5 s (out.db, run 7)"
+    lines = str(FAILED).splitlines()
+    assert lines[0] == "m:f: 1,200 done, 7 failed, 3 skipped (done before) in 0.5 s (out.db, run 7)"
+    assert lines[1:] == [*(f"  ✗ k{n}: ValueError: no" for n in range(5)), "  … and 2 more"]
+    assert str(replace(DONE, done=0, skipped=0, total=0, pipeline=None, run_id=None)) == (
+        "run: there were no inputs in 0.5 s (out.db)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "colour"), [("done", "green"), ("interrupted", "yellow"), ("error", "red"), ("cancelled", "red")]
+)
+def test_its_first_line_is_coloured_by_how_it_ended(status, colour):
+    """On the console; the text is the same."""
+    shown = replace(FAILED, status=status).__rich__()
+
+    assert shown.plain == str(FAILED)
+    assert shown.style == f"bold {colour}"
+
+
+def test_one_that_no_run_made_says_so():
+    """A program may make one to try its own code; only what needs the run is refused."""
+    assert not FAILED.has_exceptions
+    DONE.raise_for_failures()
+    with pytest.raises(ValueError, match="not made by a run"):
+        FAILED.raise_for_failures()
+    with pytest.raises(ValueError, match="not made by a run"):
+        FAILED.results()
