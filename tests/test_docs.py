@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import pipeloom
 from pipeloom import cli
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +31,16 @@ def test_the_readmes_program_runs(tmp_path):
 
     assert "2 done" in call()
     assert "0 done, 2 skipped" in call()
+
+
+def test_the_program_that_reads_a_ledger_runs(tmp_path, monkeypatch, capsys):
+    """As the page about the ledger has it."""
+    monkeypatch.chdir(tmp_path)
+    pipeloom.map(abs, [1, 2], db="out.db", progress=False)
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "ledger.md").read_text(), re.DOTALL)
+    exec(program, {})
+
+    assert capsys.readouterr().out == "done 2\n"
 
 
 @pytest.mark.parametrize("command", sorted(cli._COMMANDS))

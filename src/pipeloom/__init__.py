@@ -1,119 +1,82 @@
 """One function, many inputs, one SQLite file: concurrent, watched, resumable."""
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from pipeloom.demo import TaskDef
-    from pipeloom.engine.api import map, run_pipeline  # noqa: A004 - the field's own word
-    from pipeloom.errors import (
-        AttemptOverError,
-        ChannelClosedError,
-        DatabaseInUseError,
-        DuplicateKeyError,
-        LedgerError,
-        PipeloomError,
-        RowRefusedError,
-        RunInterruptedError,
-        SchemaError,
-        StorageError,
-        TaskCancelledError,
-        TasksFailedError,
-        TaskTimeoutError,
-        TaskTooLargeError,
-        WriterBrokenError,
-    )
-    from pipeloom.messages import (
-        SENTINEL,
-        Msg,
-        MsgExecute,
-        MsgTaskFinish,
-        MsgTaskFinished,
-        MsgTaskProgress,
-        MsgTaskStart,
-        MsgTaskStarted,
-        MsgWriteRows,
-    )
-    from pipeloom.progress import make_overall_progress, make_task_progress, preregister_task_bars
-    from pipeloom.report import Failure, RunReport
-    from pipeloom.retry import Retry
-    from pipeloom.rlog import console, logger, setup_logging
-    from pipeloom.worker.context import TaskContext, current_task
-    from pipeloom.writer.channel import Channel
-    from pipeloom.writer.thread import SQLiteWriter
-
-__all__ = [
-    "SENTINEL",
-    "AttemptOverError",
-    "Channel",
-    "ChannelClosedError",
-    "DatabaseInUseError",
-    "DuplicateKeyError",
-    "Failure",
-    "LedgerError",
-    "Msg",
-    "MsgExecute",
-    "MsgTaskFinish",
-    "MsgTaskFinished",
-    "MsgTaskProgress",
-    "MsgTaskStart",
-    "MsgTaskStarted",
-    "MsgWriteRows",
-    "PipeloomError",
-    "Retry",
-    "RowRefusedError",
-    "RunInterruptedError",
-    "RunReport",
-    "SQLiteWriter",
-    "SchemaError",
-    "StorageError",
-    "TaskCancelledError",
-    "TaskContext",
-    "TaskDef",
-    "TaskTimeoutError",
-    "TaskTooLargeError",
-    "TasksFailedError",
-    "WriterBrokenError",
-    "console",
-    "current_task",
-    "logger",
-    "make_overall_progress",
-    "make_task_progress",
-    "map",
-    "preregister_task_bars",
-    "run_pipeline",
-    "setup_logging",
-]
-
-# Where each name comes from. Names resolve when first used: `import pipeloom` happens in every worker and at
-# every prompt, and Rich alone takes 80 ms.
-_HOME = {
-    "worker.context": ("TaskContext", "current_task"),
-    "demo": ("TaskDef",),
-    "engine": ("map", "run_pipeline"),
-    "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "messages": ("SENTINEL", *(name for name in __all__ if name.startswith("Msg"))),
-    "progress": ("make_overall_progress", "make_task_progress", "preregister_task_bars"),
-    "report": ("Failure", "RunReport"),
-    "retry": ("Retry",),
-    "rlog": ("console", "logger", "setup_logging"),
-    "writer": ("Channel", "SQLiteWriter"),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+TYPE_CHECKING = False
 
 
-if not TYPE_CHECKING:  # Type checkers read the imports above: seeing this, they would accept any name.
+def _homes() -> dict[str, str]:
+    """Read from the imports below which module each name comes from; nothing where the source was left out.
 
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULE_OF:
+    They run only for type checkers. ``import pipeloom`` happens in every worker and at every prompt, Rich alone
+    takes 80 ms, and so each name is imported when it is first used. anyio does the same (``_lazyimport.py``).
+    """
+    try:
+        source: str = __spec__.loader.get_data(__file__).decode()  # type: ignore[union-attr]
+    except (AttributeError, OSError, UnicodeDecodeError):  # a frozen program may come without
+        return {}
+    lines = (line.split() for line in source.splitlines() if line.startswith("    from pipeloom."))
+    return {name: module for _, module, _, name, *_ in lines}
+
+
+_HOME = _homes()
+
+if TYPE_CHECKING or not _HOME:
+    from pipeloom.db import connect_readonly as connect_readonly
+    from pipeloom.demo import TaskDef as TaskDef
+    from pipeloom.engine import map as map  # noqa: A004 - the field's own word
+    from pipeloom.engine import run_pipeline as run_pipeline
+    from pipeloom.errors import AttemptOverError as AttemptOverError
+    from pipeloom.errors import ChannelClosedError as ChannelClosedError
+    from pipeloom.errors import DatabaseInUseError as DatabaseInUseError
+    from pipeloom.errors import DuplicateKeyError as DuplicateKeyError
+    from pipeloom.errors import LedgerError as LedgerError
+    from pipeloom.errors import PipeloomError as PipeloomError
+    from pipeloom.errors import RowRefusedError as RowRefusedError
+    from pipeloom.errors import RunInterruptedError as RunInterruptedError
+    from pipeloom.errors import SchemaError as SchemaError
+    from pipeloom.errors import StorageError as StorageError
+    from pipeloom.errors import TaskCancelledError as TaskCancelledError
+    from pipeloom.errors import TasksFailedError as TasksFailedError
+    from pipeloom.errors import TaskTimeoutError as TaskTimeoutError
+    from pipeloom.errors import TaskTooLargeError as TaskTooLargeError
+    from pipeloom.errors import WriterBrokenError as WriterBrokenError
+    from pipeloom.messages import SENTINEL as SENTINEL
+    from pipeloom.messages import Msg as Msg
+    from pipeloom.messages import MsgExecute as MsgExecute
+    from pipeloom.messages import MsgTaskFinish as MsgTaskFinish
+    from pipeloom.messages import MsgTaskFinished as MsgTaskFinished
+    from pipeloom.messages import MsgTaskProgress as MsgTaskProgress
+    from pipeloom.messages import MsgTaskStart as MsgTaskStart
+    from pipeloom.messages import MsgTaskStarted as MsgTaskStarted
+    from pipeloom.messages import MsgWriteRows as MsgWriteRows
+    from pipeloom.progress import make_overall_progress as make_overall_progress
+    from pipeloom.progress import make_task_progress as make_task_progress
+    from pipeloom.progress import preregister_task_bars as preregister_task_bars
+    from pipeloom.report import Failure as Failure
+    from pipeloom.report import RunReport as RunReport
+    from pipeloom.retry import Retry as Retry
+    from pipeloom.rlog import console as console
+    from pipeloom.rlog import logger as logger
+    from pipeloom.rlog import setup_logging as setup_logging
+    from pipeloom.worker.context import TaskContext as TaskContext
+    from pipeloom.worker.context import current_task as current_task
+    from pipeloom.writer import Channel as Channel
+    from pipeloom.writer import SQLiteWriter as SQLiteWriter
+else:
+    __all__ = list(_HOME)
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-        globals()[name] = value
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
         return value
 
 
+del TYPE_CHECKING
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOME})

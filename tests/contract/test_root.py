@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import compileall
 import dataclasses
+import shutil
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,6 +33,32 @@ HOMES = {
     "logger": "rlog",
     "setup_logging": "rlog",
     "TaskDef": None,
+    "connect_readonly": "db",
+}
+
+# Public in their modules, and meant to stay there: for those who work with the file itself, or for annotations.
+NOT_AT_THE_ROOT = {
+    "db": {
+        "SCHEMA_VERSION",
+        "Durability",
+        "Ownership",
+        "check_schema",
+        "connect",
+        "init_schema",
+        "owner_of",
+        "storage_error",
+        "wal_checkpoint",
+    },
+    "demo": {"DemoTask", "demo_worker"},
+    "engine": set(),
+    "errors": set(),
+    "messages": {"Handler", "OnConflict"},
+    "progress": set(),
+    "report": set(),
+    "retry": set(),
+    "rlog": set(),
+    "worker.context": set(),
+    "writer": set(),
 }
 
 
@@ -66,3 +99,47 @@ def test_an_unknown_name_is_an_attribute_error():
     """As with any module."""
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = pipeloom.no_such_name
+
+
+@pytest.mark.parametrize("module", NOT_AT_THE_ROOT)
+def test_what_is_public_in_a_module_is_at_the_root_or_meant_not_to_be(module):
+    """A name that is added to a public module is exported, or put into the list above."""
+    public = set(import_module(f"pipeloom.{module}").__all__)
+
+    assert public - set(pipeloom.__all__) == NOT_AT_THE_ROOT[module]
+
+
+def test_all_names_come_from_public_modules():
+    """So the list above is complete; and nothing else lies about at the root."""
+    stray = {name for name, value in vars(pipeloom).items() if not isinstance(value, ModuleType) and name[0] != "_"}
+
+    assert {home.removeprefix("pipeloom.") for home in pipeloom._HOME.values()} == set(NOT_AT_THE_ROOT)
+    assert stray <= set(pipeloom.__all__)
+
+
+def test_type_checkers_read_the_names_that_programs_get():
+    """The same statements, as Python itself reads them: each name from its module, under its own name."""
+    tree = ast.parse(Path(pipeloom.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    read = [(node.module, alias.name, alias.asname) for node in block.body for alias in node.names]
+
+    assert {name: module for module, name, _ in read} == pipeloom._HOME
+    assert all(name == exported for _, name, exported in read)
+    assert len(read) == len(set(pipeloom.__all__)) > 30
+
+
+def test_without_its_source_it_has_the_same_names(tmp_path):
+    """As in a frozen program: there they are imported at once."""
+    package = tmp_path / "pipeloom"
+    shutil.copytree(Path(pipeloom.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(package, quiet=1, legacy=True)
+    for source in package.rglob("*.py"):
+        source.unlink()
+    code = "import pipeloom; from pipeloom import *; print(pipeloom.__file__, *dir())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    file, *names = done.stdout.split()
+
+    assert Path(file) == package / "__init__.pyc"
+    assert set(pipeloom.__all__) <= set(names)

@@ -105,6 +105,7 @@ pipeloom.map(double, [1], db="out.db", tables={"lines": ["a"]})  # wrong
 pipeloom.map(double, [1], db="out.db", handlers={"Reading": print})  # wrong
 pipeloom.run_pipeline([1], "out.db")  # wrong
 pipeloom.run_pipeline(["a"], worker_fn=number_worker)  # wrong
+pipeloom.connect_readonly(5)  # wrong
 pipeloom.mapp(double, [1], db="out.db")  # wrong
 Retry(attempts="three")  # wrong
 Retry(on=["OSError"])  # wrong

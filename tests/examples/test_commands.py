@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib.resources import files
 
 import pytest
+
+import pipeloom
 
 EXAMPLES = {
     "csv": {"csv.db", "csv-files"},
@@ -117,3 +120,25 @@ def test_options_reach_the_programs(typed, tmp_path):
     assert (tmp_path / "out" / "t.csv.gz").is_file()
     (tmp_path / "out" / "t.csv.gz").unlink()
     assert "1 done" in typed("examples", "file-writer", "in", "--to", "out", "--db", "y.db", "--verify")[1]
+
+
+@pytest.mark.parametrize("module", [*sorted(MODULES.values()), "flights"])
+def test_each_is_made_of_public_names(module):
+    """Whoever copies one builds on nothing that may change; only what serves for practice is the package's own."""
+    tree = ast.parse((files("pipeloom.examples") / f"{module}.py").read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    parts = {
+        (node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    ours = {(home, name) for home, name in parts if home.split(".")[0] == "pipeloom"}
+    named = {name for home, name in ours if home == "pipeloom"}
+    attributes = {
+        node.attr
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "pipeloom"
+    }
+
+    assert {name for name in whole if name.split(".")[0] == "pipeloom"} == {"pipeloom"}
+    assert {home for home, _ in ours} <= {"pipeloom", "pipeloom.examples.practice"}
+    assert {"map"} < attributes | named <= set(pipeloom.__all__)

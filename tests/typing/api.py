@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,10 @@ try:
     report.raise_for_failures()
 except pipeloom.TasksFailedError as error:
     first: Exception = error.exceptions[0]
+
+with closing(pipeloom.connect_readonly("out.db")) as conn:
+    counted: list[tuple[object, ...]] = conn.execute("SELECT COUNT(*) FROM task_runs").fetchall()
+conn = pipeloom.connect_readonly(Path("out.db"), untouched=True)
 
 source: queue.Queue[Msg] = queue.Queue()
 writer = pipeloom.SQLiteWriter(Path(":memory:"), source, wal=False)

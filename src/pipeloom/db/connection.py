@@ -118,8 +118,12 @@ def connect(
     return conn
 
 
-def connect_readonly(db_path: Path, *, untouched: bool = False) -> sqlite3.Connection:
-    """Open a connection that never writes, checkpoints or creates; usable only in the calling thread.
+def connect_readonly(db_path: str | os.PathLike[str], *, untouched: bool = False) -> sqlite3.Connection:
+    """Open a database to read it, even during a run, which it does not hold up.
+
+    The connection never writes, checkpoints or creates a database. It can be used only in the calling thread; close
+    it when done. Each statement sees what was committed when it began; while a query is unfinished, the write-ahead
+    log cannot shrink.
 
     Args:
         db_path: The file.
@@ -127,7 +131,7 @@ def connect_readonly(db_path: Path, *, untouched: bool = False) -> sqlite3.Conne
             nobody ever wrote it: look afterwards whether somebody did (its time, or a ``-wal``). For few questions.
 
     Raises:
-        StorageError: There is no such file, or it is no database.
+        StorageError: There is no such file, it is no database, or it cannot be read.
 
     Source: https://www.sqlite.org/uri.html (mode=ro; ``query_only`` alone would still allow checkpoints)
     """

@@ -21,8 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 import pipeloom
-from pipeloom import Retry, TaskContext
-from pipeloom.db import connect_readonly
+from pipeloom import Retry, TaskContext, connect_readonly
 
 __all__ = ["main"]
 

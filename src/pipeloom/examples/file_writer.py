@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import pipeloom
-from pipeloom import TaskContext
-from pipeloom.db import connect_readonly
+from pipeloom import TaskContext, connect_readonly
 
 __all__ = ["main"]
 

@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pipeloom
-from pipeloom import TaskContext
-from pipeloom.db import connect_readonly
-from pipeloom.errors import PipeloomError
+from pipeloom import PipeloomError, TaskContext, connect_readonly
 
 __all__ = ["TABLES", "Answer", "answers", "load", "locate", "run", "split"]
 
