@@ -266,47 +266,6 @@ def test_works_outside_the_main_thread(db):
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
-    [
-        ({"fn": 3}, TypeError, "must be a function"),
-        ({"items": "abc"}, TypeError, r"one str.*\[items\]"),
-        ({"items": 5}, TypeError, "iterable"),
-        ({"db": 5}, TypeError, "out.db"),
-        ({"db": ""}, ValueError, "empty"),
-        ({"workers": 0}, ValueError, "at least 1"),
-        ({"workers": 2.5}, TypeError, "int"),
-        ({"on_error": "ignore"}, ValueError, "collect"),
-        ({"durability": "maybe"}, ValueError, "normal"),
-        ({"key": "name"}, TypeError, "function"),
-        ({"name": ""}, ValueError, "name"),
-        ({"tables": {"t": {"a": complex}}}, ValueError, "t.a.*no column type"),
-        ({"tables": {"task_runs": {"a": int}}}, ValueError, "ledger"),
-        ({"tables": {"": {"a": int}}}, ValueError, "table name"),
-        ({"handlers": {"x": print}}, TypeError, "no type"),
-        ({"handlers": {pipeloom.MsgTaskStarted: print}}, ValueError, "of your own"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_wrong_arguments_are_refused_before_anything_happens(db, change, error, words):
-    """One sentence that says what to pass; no file is made."""
-    arguments = {"fn": nothing, "items": [1], "db": db, **change}
-    with pytest.raises(error, match=words):
-        pipeloom.map(arguments.pop("fn"), arguments.pop("items"), **arguments)
-
-    assert not db.exists()
-
-
-def test_an_async_function_is_refused(db):
-    """It says what to do instead."""
-
-    async def task(_):
-        return None
-
-    with pytest.raises(TypeError, match="to_thread"):
-        pipeloom.map(task, [1], db=db)
-
-
-@pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda p: p / "no" / "out.db", "does not exist"),

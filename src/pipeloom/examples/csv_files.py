@@ -256,24 +256,35 @@ def tables_for(load: Load, sources: Sequence[Source], db: Path) -> dict[str, dic
 
     Files that cannot be read are left to their tasks, and tables that exist stay as they are.
     """
-    tables: dict[str, dict[str, type]] = {}
+    spelled: dict[str, str] = {}  # SQL ignores case: the first spelling of a table counts, and so for columns
+    columns: dict[str, dict[str, str]] = {}
     unknown = set(load.types)
+    for table, header in _headers(load, sources):
+        unknown -= set(header)
+        spelled.setdefault(table.lower(), table)
+        known = columns.setdefault(table.lower(), {})
+        for name in header:
+            known.setdefault(name.lower(), name)
+    if unknown and columns:
+        raise ValueError(f"a type is given for {min(unknown)!r}, but no file has a column of that name")
+    existing = _existing_tables(db)
+    tables = {
+        spelled[table]: {**{name: load.types.get(name, str) for name in known.values()}, "_file": str}
+        for table, known in columns.items()
+        if table not in existing
+    }
+    return tables if "csv_files" in existing else {**tables, "csv_files": dict(_FILES)}
+
+
+def _headers(load: Load, sources: Sequence[Source]) -> Iterator[tuple[str, list[str]]]:
+    """Yield table and column names of each file that can be read and has any."""
     for source in sources:
         try:
             table, header = load.table_of(source), load.header_of(source)
         except (OSError, ValueError):
             continue
-        unknown -= set(header)
         if header:
-            same = next((name for name in tables if name.lower() == table.lower()), table)
-            columns = tables.setdefault(same, {})
-            known = {name.lower() for name in columns}
-            columns |= {name: load.types.get(name, str) for name in header if name.lower() not in known}
-    if unknown and tables:
-        raise ValueError(f"a type is given for {min(unknown)!r}, but no file has a column of that name")
-    existing = _existing_tables(db)
-    tables = {name: {**columns, "_file": str} for name, columns in tables.items() if name.lower() not in existing}
-    return tables if "csv_files" in existing else {**tables, "csv_files": dict(_FILES)}
+            yield table, header
 
 
 def with_versions(sources: Sequence[Source], load: Load, db: Path) -> list[Source]:

