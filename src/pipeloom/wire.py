@@ -22,12 +22,14 @@ __all__ = [
     "NO_PROGRESS",
     "Brief",
     "Checkpoint",
+    "Failed",
     "LogLine",
     "Outcome",
     "Output",
     "Progress",
     "Query",
     "Question",
+    "Staged",
     "StateOf",
     "TaskCall",
 ]
@@ -96,20 +98,26 @@ class TaskCall:
         self.name = name
 
 
+Failed: TypeAlias = tuple[
+    BaseException,  # what was raised
+    str,  # its traceback
+    bool,  # the policy wants another try
+]
+Staged: TypeAlias = tuple[
+    "Output",
+    int,  # rows in there
+    int,  # bytes in there, an estimate
+]
 Outcome: TypeAlias = tuple[
     "TaskStatus",
     str | None,  # message
     str | None,  # result: JSON, or a worker's own text
-    str | None,  # traceback
-    BaseException | None,  # what was raised, where it can be had
-    bool,  # the policy wants another try
-    "Output | None",  # what it staged; only of one that is done
-    int,  # rows in there
-    int,  # bytes in there, an estimate
+    Failed | None,  # of one that raised
+    Staged | None,  # of one that is done, and wrote something
     str,  # when it finished
     float,  # how long it took, in seconds
 ]
-"""How a call went. A plain tuple: an object with named fields would cost a tenth of a quick task."""
+"""How a call went. Plain tuples: objects with named fields would cost a tenth of a quick task."""
 
 
 class Query(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.link import WriterLink
-from pipeloom.ledger.attempt import Attempt
+from pipeloom.ledger.attempt import Attempt, weight_of
 from pipeloom.ledger.board import Board
 from pipeloom.wire import Outcome
 from pipeloom.worker.task import Task
@@ -49,17 +49,35 @@ class Dispatcher:
         self._put = channel.put
 
     def end(self, task: Task, outcome: Outcome) -> None:
-        """Note how a task's try went."""
-        retry_in = None
-        if outcome[5] and not self._intake.closed and not self.link.cancelling:
-            policy = self.link.brief.retry
-            retry_in = None if policy is None else policy.delay_after(task.attempt)
-        cast("Attempt", task).end(outcome, retry_in)
+        """Note how a task's try went; the status last, since it says that the try is over."""
+        attempt: Attempt = task  # type: ignore[assignment]  # every task that a run hands out is one
+        status, message, result, failed, staged, attempt.finished_at, attempt.elapsed_s = outcome
+        if message is not None:
+            attempt.message = message
+        if result is not None:
+            attempt.result = result
+        if staged is not None:
+            attempt.staged, attempt.rows_written, size = staged
+            attempt.weight = weight_of(attempt.rows_written, size)
+        if failed is not None:
+            attempt.exception, attempt.error, is_worth_another_try = failed
+            if is_worth_another_try:
+                attempt.retry_in = self._delay_after(attempt)
+        if attempt.retry_in is None:
+            attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
+        if attempt.number_said is not None and attempt.row == "provisional":
+            attempt.row = "old"
+        attempt.status = status
+
+    def _delay_after(self, attempt: Attempt) -> float | None:
+        policy = self.link.brief.retry
+        if policy is None or self._intake.closed or self.link.cancelling:
+            return None
+        return policy.delay_after(attempt.attempt)
 
     def hand_over(self, task: Task) -> None:
         """Put a task that has ended into the channel."""
-        attempt = cast("Attempt", task)
-        self._put(attempt, weight=attempt.weight)
+        self._put(task, weight=task.weight)  # type: ignore[attr-defined]  # see `end`
 
     def returned(self, task: Task) -> None:
         """Take note that a call that was given up on has returned: its input may be tried again."""

@@ -131,6 +131,6 @@ class ThreadExecutor:
 
 def _end_of_fork(outcome: Outcome) -> NoReturn:
     """Leave a child that the task forked and that came back here: the run is its parent's."""
-    status, exception = outcome[0], outcome[4]
-    code = exception.code if isinstance(exception, SystemExit) else None
+    status, failed = outcome[0], outcome[3]
+    code = failed[0].code if failed is not None and isinstance(failed[0], SystemExit) else None
     os._exit(code if isinstance(code, int) else status != DONE)

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 from pipeloom.data.clock import utc_now
 from pipeloom.ledger.answer import Answer
 from pipeloom.statuses import ERROR
-from pipeloom.wire import NO_PROGRESS, Outcome, Output, Progress
+from pipeloom.wire import NO_PROGRESS, Output, Progress
 from pipeloom.worker.task import Task
 
 __all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "weight_of"]
@@ -65,32 +65,6 @@ class Attempt(Task):
         self.key = key
         self.name = name
         self.row = row
-
-    def end(self, outcome: Outcome, retry_in: float | None) -> None:
-        """Note the outcome; the status last, since it says that the try is over. Once, by whoever ends it.
-
-        Args:
-            outcome: How it went.
-            retry_in: Another try follows after so many seconds; its item is kept for it.
-        """
-        status, message, result, trace, exception, _, output, rows, size, finished_at, elapsed_s = outcome
-        if message is not None:
-            self.message = message
-        if result is not None:
-            self.result = result
-        if exception is not None:
-            self.exception, self.error = exception, trace
-        if output:
-            self.staged, self.rows_written, self.weight = output, rows, weight_of(rows, size)
-        if retry_in is None:
-            self.item = None  # it may be large, and the outcome may wait a moment for its commit
-        else:
-            self.retry_in = retry_in
-        if self.row == "provisional" and self.number_said is not None:
-            self.row = "old"
-        self.elapsed_s = elapsed_s
-        self.finished_at = finished_at
-        self.status = status
 
     def fail(self, exception: BaseException, message: str, error: str) -> None:
         """Turn the outcome into an error: nothing that was staged will be stored."""

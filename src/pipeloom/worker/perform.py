@@ -13,7 +13,7 @@ from pipeloom.data.text import describe, shorten, storable
 from pipeloom.data.values import as_json
 from pipeloom.errors import TaskCancelledError, TaskTimeoutError
 from pipeloom.statuses import CANCELLED, DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
-from pipeloom.wire import Outcome, Output
+from pipeloom.wire import Outcome, Staged
 from pipeloom.worker.context import TaskContext
 from pipeloom.worker.current import enter
 from pipeloom.worker.link import Link
@@ -41,10 +41,8 @@ def perform(task: Task, link: Link) -> Outcome:
     task.status = RUNNING
     status: TaskStatus = DONE
     message: str | None
-    failure: BaseException | None = None
-    result = finished_at = trace = output = None
-    rows = size = 0
-    retryable = False
+    raised: BaseException | None = None
+    result = finished_at = failed = staged = None
     try:
         if brief.context is None:
             value = brief.function(task.item)
@@ -60,30 +58,19 @@ def perform(task: Task, link: Link) -> Outcome:
     except TaskCancelledError as error:
         status, message = CANCELLED, describe(error)
     except TaskTimeoutError as error:
-        status, failure = TIMED_OUT, error
+        status, raised = TIMED_OUT, error
     except BaseException as error:  # SystemExit too: it is the task's, not the program's
-        status, failure = ERROR, error
-    if failure is not None:
-        result = finished_at = None
-        message, trace = _described(failure)
-        retryable = brief.retry is not None and brief.retry.wants(failure, task.attempt)
+        status, raised = ERROR, error
+    if raised is not None:
+        message, trace = _described(raised)
+        failed = raised, trace, _is_worth_another_try(raised, task, link)
     if task.staging is not None:
-        output, rows, size = _last_output(task.staging, keep=status == DONE)
+        staged = _last_output(task.staging, keep=status == DONE)
     if task.unkept:
         note_gap(task)
-    return (
-        status,
-        message if message is None else storable(message),
-        result,
-        trace,
-        failure,
-        retryable,
-        output,
-        rows,
-        size,
-        finished_at or utc_now(),
-        monotonic() - began,
-    )
+    if message is not None:
+        message = storable(message)
+    return status, message, result, failed, staged, finished_at or utc_now(), monotonic() - began
 
 
 def given_up(task: Task, link: Link, thread: int | None) -> Outcome:
@@ -94,25 +81,28 @@ def given_up(task: Task, link: Link, thread: int | None) -> Outcome:
         link: Its run.
         thread: Where its call goes on: the thread's identifier.
     """
-    brief = link.brief
     error = TaskTimeoutError(
-        f"not done after {brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
+        f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
     )
-    retryable = brief.retry is not None and brief.retry.wants(error, task.attempt)
-    trace = _whereabouts(thread, error)
+    failed = error, _whereabouts(thread, error), _is_worth_another_try(error, task, link)
     if task.staging is not None:
         _last_output(task.staging, keep=False)
     if task.unkept:
         note_gap(task)
-    took = monotonic() - task.t0
-    return TIMED_OUT, str(error), None, trace, error, retryable, None, 0, 0, utc_now(), took
+    return TIMED_OUT, str(error), None, failed, None, utc_now(), monotonic() - task.t0
 
 
-def _last_output(staging: Staging, *, keep: bool) -> tuple[Output | None, int, int]:
+def _is_worth_another_try(error: BaseException, task: Task, link: Link) -> bool:
+    """Say whether the policy wants another try. Asked here, where the exception's class lives."""
+    retry = link.brief.retry
+    return retry is not None and retry.wants(error, task.attempt)
+
+
+def _last_output(staging: Staging, *, keep: bool) -> Staged | None:
     with staging.lock:
-        output, rows, size = staging.take()
+        staged = staging.take()
         staging.is_closed = True
-    return (output, rows, size) if keep else (None, 0, 0)
+    return staged if keep and staged[0] else None
 
 
 def _result(value: Any) -> str:
