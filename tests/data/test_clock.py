@@ -90,6 +90,8 @@ def test_instants_sort_as_text():
         ("0001-01-01T00:00:00+14:00", None),
         ("", None),
         (None, None),
+        (7, None),
+        (b"2026-01-31", None),
     ],
 )
 def test_an_instant_is_read_back_whoever_wrote_it(text, instant_utc):
@@ -97,6 +99,7 @@ def test_an_instant_is_read_back_whoever_wrote_it(text, instant_utc):
     found = clock.instant(text)
 
     assert (None if found is None else found.isoformat()) == instant_utc
+    assert clock.unix_time(text) == (None if found is None else found.timestamp())
 
 
 def test_seconds_since_is_never_negative():

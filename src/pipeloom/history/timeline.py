@@ -11,10 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, Final, Literal
 
+from pipeloom.data.clock import unix_time
 from pipeloom.data.text import clean
 from pipeloom.history.figures import ERRORS, STOPS, Bar, Lane, RunFigures, SlowTask, Timeline
 from pipeloom.history.rows import RunRow
@@ -55,12 +55,12 @@ def read_figures(rows: Rows, run: RunRow, now: str) -> RunFigures:
         now: The present instant: until then last the open attempts of a run that is going on.
     """
     outline = rows(_OUTLINE, (run.run_id,))
-    began = instant(run.started_at) or 0.0
+    began = unix_time(run.started_at) or 0.0
     # Of a run whose process died, the ledger knows when somebody noticed: its end is its last sign of life.
     seen = run.elapsed_s is not None or run.status not in ("interrupted", "running")
-    end = instant(now if run.status == "running" else run.finished_at if seen else None)
+    end = unix_time(now if run.status == "running" else run.finished_at if seen else None)
     if end is None:
-        end = max((at for _, _, text, _, _ in outline if (at := instant(text)) is not None), default=began)
+        end = max((at for _, _, text, _, _ in outline if (at := unix_time(text)) is not None), default=began)
     span = max(end - began, 1e-3)
     sums = _Sums(
         is_open=run.status == "running",
@@ -111,15 +111,6 @@ def _pages(rows: Rows, run_id: int) -> Iterator[list[tuple[Any, ...]]]:
             last = page[-1][0]
 
 
-def instant(text: object) -> float | None:
-    """Return an ISO-8601 instant as seconds since 1970, UTC when it does not say; ``None`` when it is none."""
-    try:
-        at = datetime.fromisoformat(text)  # type: ignore[arg-type]
-        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
 def is_time(value: object) -> bool:
     """Say whether a value read from a file can be a length of time in seconds."""
     return isinstance(value, int | float) and 0 <= value < 1e12
@@ -145,7 +136,7 @@ class _Sums:
     def add(self, page: Sequence[tuple[Any, ...]]) -> None:
         began, span = self.began, self.span
         for _, task_id, name, status, attempt, started_at, finished_at, elapsed_s, worker, rows_written in page:
-            start = instant(started_at)
+            start = unix_time(started_at)
             status = clean(status, 40)  # noqa: PLW2901
             if status == "running" and not self.is_open:
                 status = "interrupted"  # noqa: PLW2901
@@ -158,7 +149,7 @@ class _Sums:
                 self.again += 1
                 self.recovered += status == "done"
             ended = status not in ("running", "interrupted")
-            end = instant(finished_at) if ended else None
+            end = unix_time(finished_at) if ended else None
             elapsed = elapsed_s if is_time(elapsed_s) else None
             if elapsed is None and start is not None and end is not None:
                 elapsed = max(end - start, 0.0)
