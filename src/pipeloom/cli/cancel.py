@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeloom.cli.options import db_option, say, verbose_option
+from pipeloom.statuses import DONE, FAILED
 
 if TYPE_CHECKING:
     from pipeloom.history import History, RunRow
@@ -78,9 +79,9 @@ def _wait(history: History, run: RunRow, name: str, timeout_s: float) -> int:
         say(f"{name} has ended")
     else:
         counts = ", ".join(
-            f"{number:,} {what}"
-            for what, number in (("done", now.done), ("failed", now.failed), ("cancelled", now.cancelled))
-            if number or what == "done"
+            f"{total.inputs:,} {total.name}"
+            for total in now.totals
+            if total.kind == DONE or (total.inputs and total.kind in FAILED)
         )
         say(f"{name} has ended: {now.status}, {counts}")
     return 0

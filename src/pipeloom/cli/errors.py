@@ -12,6 +12,7 @@ import click
 from pipeloom.cli import formatting
 from pipeloom.cli.options import MOST, db_option, json_option, limit_option, run_option, verbose_option
 from pipeloom.data.text import clean, clean_block
+from pipeloom.statuses import DONE, ERROR
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -43,7 +44,7 @@ def command(
             _warn_of_many(history)
         groups = history.error_groups(run_id, limit=MOST)
         commands = [run.command for number in _runs_of(groups) if (run := history.run(number)) is not None]
-        done = history.counts(run_id).get("done", 0) if not groups else 0
+        done = history.counts(run_id).get(DONE, 0) if not groups else 0
     total = sum(group.count for group in groups)
     words, is_command = formatting.again(commands)
     if as_document:
@@ -63,8 +64,9 @@ def command(
 
 
 def _warn_of_many(history: History) -> None:
-    counts = history.counts()
-    failures = sum(count for status, count in counts.items() if status not in ("done", "running", "queued"))
+    from pipeloom.history import failed_counts
+
+    failures = sum(failed_counts(history.counts()).values())
     if failures > _MANY and sys.stderr.isatty():
         click.echo(f"reading {failures:,} failures …", err=True)
 
@@ -103,7 +105,7 @@ def _group(group: ErrorGroup) -> Text:
 
     text = Text("\n")
     text.append(f"{group.count:,} \N{MULTIPLICATION SIGN} ", style="bold")
-    if group.status != "error":
+    if group.status != ERROR:
         text.append(f"{clean(group.status, 40)}: ", style=formatting.style_of(group.status))
     if group.exception:
         text.append(clean(group.exception, 80), style=formatting.style_of(group.status))

@@ -21,6 +21,7 @@ import click
 from pipeloom.data.clock import instant, seconds_since
 from pipeloom.data.rates import ago, duration
 from pipeloom.data.text import clean, clean_block
+from pipeloom.statuses import CANCELLED, DONE, ENDED, INTERRUPTED, OPEN, QUEUED, RUNNING
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -53,13 +54,14 @@ __all__ = [
 ]
 
 _STYLES: Final = {
-    "done": "green",
-    "running": "cyan",
-    "queued": "dim",
-    "interrupted": "yellow",
-    "cancelled": "yellow",
+    DONE: "green",
+    RUNNING: "cyan",
+    QUEUED: "dim",
+    INTERRUPTED: "yellow",
+    CANCELLED: "yellow",
+    "skipped": "",
 }
-_ORDER: Final = ("running", "queued", "done", "error", "timed_out", "interrupted", "cancelled")
+_ORDER: Final = (*OPEN, *ENDED)
 _LEVELS: Final = {
     "DEBUG": "dim",
     "INFO": "not dim green",
@@ -77,7 +79,7 @@ class NotThereError(click.ClickException):
 
 
 def style_of(status: str) -> str:
-    """Return the colour of a status."""
+    """Return the colour of a status, or of inputs that were skipped."""
     return _STYLES.get(status, "red")
 
 
@@ -235,7 +237,7 @@ def task_table(tasks: Sequence[TaskRow]) -> Grid:
 
 def state(task: TaskRow) -> str:
     """Return a task's status, with how far it came where that says something."""
-    part = f" {task.progress * 100:.0f} %" if task.status != "done" and task.progress else ""
+    part = f" {task.progress * 100:.0f} %" if task.status != DONE and task.progress else ""
     return clean(task.status, 40) + part
 
 

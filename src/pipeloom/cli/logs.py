@@ -16,6 +16,7 @@ from pipeloom.cli.options import at_most, db_option, json_option, verbose_option
 from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
 from pipeloom.show.streams import is_unread
+from pipeloom.statuses import OPEN
 
 if TYPE_CHECKING:
     from pipeloom.history import History, LogRow, TaskRow
@@ -83,7 +84,7 @@ def _follow(history: History, task: TaskRow, records: Sequence[LogRow], *, as_li
             if records:
                 seen, heard_at = records[-1].id, monotonic()
                 _print(records, as_lines=as_lines)
-            elif now is None or now.status not in ("running", "queued"):  # a retry that waits is queued
+            elif now is None or now.status not in OPEN:  # a retry that waits is queued
                 quiet_s = monotonic() - heard_at
                 if quiet_s >= _QUIET_S:
                     return

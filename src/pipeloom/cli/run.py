@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pipeloom.cli.options import say, verbose_option
+from pipeloom.statuses import DONE
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -36,7 +37,7 @@ def command(target: str, pairs: tuple[str, ...], verbose: int, log_file: Path | 
     outcome = function(**_arguments(function, pairs))
     if outcome is not None:
         say(outcome if isinstance(outcome, RunReport) else str(outcome))
-    return 1 if isinstance(outcome, RunReport) and outcome.status != "done" else 0
+    return 1 if isinstance(outcome, RunReport) and outcome.status != DONE else 0
 
 
 def _is_windows_path(target: str) -> bool:

@@ -76,10 +76,12 @@ def _next(overview: Overview, db: Path) -> list[RenderableType]:
     """Say where the rest is, when not all is shown, and where the reasons are."""
     from rich.text import Text
 
+    from pipeloom.history import failed_counts
+
     lines = []
     total = sum(overview.counts.values())
     if total > len(overview.tasks):
         lines.append(f"{len(overview.tasks):,} of {total:,} tasks; all of them: {formatting.typed('tasks', db)}")
-    if set(overview.counts) - {"done", "running", "queued"}:
+    if failed_counts(overview.counts):
         lines.append(f"why they failed: {formatting.typed('errors', db)}")
     return [Text("\n".join(lines), style="dim")] if lines else []

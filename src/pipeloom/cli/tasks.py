@@ -9,14 +9,13 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, limit_option, run_option, verbose_option
-
-_STATUSES = ("queued", "running", "done", "error", "cancelled", "timed_out", "interrupted")
+from pipeloom.statuses import TASK_STATUSES
 
 
 @click.command(name="tasks")
 @db_option
 @click.option(
-    "-s", "--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="Only such; repeatable."
+    "-s", "--status", "statuses", multiple=True, type=click.Choice(TASK_STATUSES), help="Only such; repeatable."
 )
 @click.option("--name", metavar="TEXT", help="Only those with this in their name or key, in any case.")
 @click.option(

@@ -13,6 +13,8 @@ from typing import Any, Final
 from pipeloom.data.identifiers import is_reserved
 from pipeloom.data.text import clean
 from pipeloom.doctor.finding import Finding
+from pipeloom.history.tasks import all_by_status
+from pipeloom.statuses import DONE, INTERRUPTED, RUNNING
 
 __all__ = ["Check", "checks", "missing"]
 
@@ -75,7 +77,7 @@ def _run(owner: int | None, rows: Rows) -> list[Finding]:
     if owner is not None:
         who = f"process {owner}" if owner else "a process that cannot be told from here"
         return [Finding("run", "ok", f"{name} is going on, {since}, {who}")]
-    if status == "running":
+    if status == RUNNING:
         return [
             Finding(
                 "run",
@@ -88,14 +90,10 @@ def _run(owner: int | None, rows: Rows) -> list[Finding]:
 
 
 def _tasks(owner: int | None, rows: Rows) -> list[Finding]:
-    (_, everything), *found = rows(
-        "SELECT NULL, COUNT(*) FROM task_runs UNION ALL "
-        "SELECT * FROM (SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' GROUP BY status)"
-    )
-    counts = {clean(status): number for status, number in found if number}
-    done = everything - sum(counts.values())
+    counts = {clean(status): number for status, number in all_by_status(rows)}
+    done = counts.pop(DONE, 0)
     text = ", ".join([f"{done:,} done", *(f"{number:,} {status}" for status, number in sorted(counts.items()))])
-    cut_short = counts.get("interrupted", 0) + (counts.get("running", 0) if owner is None else 0)
+    cut_short = counts.get(INTERRUPTED, 0) + (counts.get(RUNNING, 0) if owner is None else 0)
     if cut_short:
         return [
             Finding(

@@ -3,8 +3,19 @@
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.grouping import essence
 from pipeloom.history.history import History
-from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
-from pipeloom.history.tasks import FAILED, Order
+from pipeloom.history.rows import (
+    AttemptRow,
+    ErrorGroup,
+    LogRow,
+    Overview,
+    RejectedRow,
+    RunRow,
+    TaskDetail,
+    TaskRow,
+    Total,
+)
+from pipeloom.history.tasks import Order, failed_counts
+from pipeloom.statuses import FAILED
 
 __all__ = [
     "FAILED",
@@ -19,5 +30,7 @@ __all__ = [
     "RunRow",
     "TaskDetail",
     "TaskRow",
+    "Total",
     "essence",
+    "failed_counts",
 ]

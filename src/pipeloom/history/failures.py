@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pipeloom.data.clock import utc_now
-from pipeloom.history import rows
+from pipeloom.history import columns
 from pipeloom.history.grouping import Group, Groups
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import ErrorGroup
-from pipeloom.history.tasks import FAILED, PAST, PAST_FAILURES, numbers, select
+from pipeloom.history.tasks import PAST, PAST_FAILURES, numbers, select
+from pipeloom.statuses import FAILED, INTERRUPTED, OPEN
 
 __all__ = ["error_groups"]
 
@@ -33,8 +34,8 @@ def error_groups(reader: Reader, run_id: int | None, dead: Sequence[int], limit:
         for row in _present(reader, [status], run_id, ""):
             groups.add(row[0], status, *row[1:])
     if dead:
-        for row in _present(reader, ["running", "queued"], run_id, f"AND t.run_id IN {numbers(dead)} "):
-            groups.add(row[0], "interrupted", *row[1:])
+        for row in _present(reader, OPEN, run_id, f"AND t.run_id IN {numbers(dead)} "):
+            groups.add(row[0], INTERRUPTED, *row[1:])
     if run_id is not None:
         for row in _past(reader, run_id):
             groups.add(*row)
@@ -89,8 +90,8 @@ def _shown(reader: Reader, group: Group, dead: Sequence[int]) -> ErrorGroup | No
         count=group.count,
         first_at=group.first_at,
         last_at=group.last_at,
-        example=rows.task_row(task),
-        traceback=rows.text(error),
+        example=columns.task_row(task),
+        traceback=columns.text(error),
         where=group.where,
         run_ids=tuple(sorted(group.run_ids, reverse=True)),
     )

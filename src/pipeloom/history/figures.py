@@ -6,13 +6,15 @@ Times are seconds since the run began, unless they are called an instant.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from pipeloom.statuses import ERROR, FAILED, TIMED_OUT
 
 __all__ = ["ERRORS", "STOPS", "Bar", "Durations", "Lane", "RunFigures", "SlowTask", "Throughput", "Timeline"]
 
-ERRORS = ("error", "timed_out")
+ERRORS: Final = (ERROR, TIMED_OUT)
 """Statuses of an attempt that went wrong."""
-STOPS = ("cancelled", "interrupted")
+STOPS: Final = tuple(status for status in FAILED if status not in ERRORS)
 """Statuses of an attempt that somebody or something ended."""
 
 

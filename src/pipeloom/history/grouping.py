@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeloom.history.rows import text
+from pipeloom.history.columns import text
+from pipeloom.statuses import INTERRUPTED
 
 __all__ = ["Group", "Groups", "essence", "folded", "origin"]
 
@@ -119,7 +120,7 @@ class Groups:
         """Take one failure: columns of its row, of whatever type; ``past`` is its row among the past tries."""
         said = text(message) or ""
         exception, where = self._origin(text(error) or "", said)
-        if status == "interrupted" and exception is None:
+        if status == INTERRUPTED and exception is None:
             said = "its process ended before it did"
         common = self._common(said)
         key = (status, exception, where, common)

@@ -13,13 +13,23 @@ from typing import Any, Final, Self
 from pipeloom.data.clock import seconds_since, utc_now
 from pipeloom.data.text import storable
 from pipeloom.db import owner_of
-from pipeloom.history import rows
+from pipeloom.history import columns
 from pipeloom.history.failures import error_groups
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
-from pipeloom.history.tasks import FAILED, PAST, PAST_FAILURES, Order, Question, numbers, select
+from pipeloom.history.tasks import (
+    PAST,
+    PAST_FAILURES,
+    Order,
+    TaskQuery,
+    all_by_status,
+    failed_counts,
+    numbers,
+    select,
+)
 from pipeloom.history.timeline import read_figures
+from pipeloom.statuses import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING
 
 __all__ = ["History"]
 
@@ -82,7 +92,7 @@ class History:
 
     def run(self, run_id: int) -> RunRow | None:
         """Return one run."""
-        found = self._runs("WHERE r.id = ?", run_id, limit=1) if rows.fits(run_id) else []
+        found = self._runs("WHERE r.id = ?", run_id, limit=1) if columns.fits(run_id) else []
         return found[0] if found else None
 
     def latest_run(self) -> RunRow | None:
@@ -105,21 +115,21 @@ class History:
             "ORDER BY r.id DESC LIMIT ?",
             (*params, _bounded(limit)),
         )
-        return [self._as_of_now(rows.run_row(row), dead) for row in found]
+        return [self._as_of_now(columns.run_row(row), dead) for row in found]
 
     def _as_of_now(self, run: RunRow, dead: Sequence[int]) -> RunRow:
         """Return a run with its time until now, or as interrupted, and counted anew, when its process is gone.
 
         A run stores its counts ten times a second, its tasks with every commit.
         """
-        if run.status != "running":
+        if run.status != RUNNING:
             return run
         if run.run_id not in dead:
-            return rows.lasting(run, seconds_since(run.started_at))
+            return columns.lasting(run, seconds_since(run.started_at))
         counts = self._reader.rows(
             "SELECT status, COUNT(*) FROM task_runs WHERE run_id = ? GROUP BY status", (run.run_id,)
         )
-        return rows.unclosed(run, dict(counts))
+        return columns.unclosed(run, dict(counts))
 
     def _open_runs(self, *only: int) -> list[tuple[Any, ...]]:
         """Return (number, process) of the runs that say they are going on."""
@@ -145,9 +155,8 @@ class History:
     def overview(self, limit: int) -> Overview:
         """Return counts, the latest run, and up to ``limit`` tasks: running, bad, queued, then done ones."""
         counts = self.counts()
-        bad = [status for status in counts if status not in ("running", "queued", "done")]
         tasks: list[TaskRow] = []
-        for status in (["running"], bad, ["queued"], ["done"]):
+        for status in ([RUNNING], failed_counts(counts), [QUEUED], [DONE]):
             tasks += self.tasks(limit=limit - len(tasks), status=status)
         return Overview(counts, self.latest_run(), tasks)
 
@@ -157,23 +166,18 @@ class History:
         if run_id is not None:
             found = self._reader.rows(
                 "SELECT status, COUNT(*) FROM task_runs WHERE run_id = ? GROUP BY status",
-                (run_id if rows.fits(run_id) else None,),
+                (run_id if columns.fits(run_id) else None,),
             )
         else:
-            # Counting all rows and those in the index is several times faster than grouping all rows.
-            (_, everything), *found = self._reader.rows(
-                "SELECT NULL, COUNT(*) FROM task_runs UNION ALL "
-                "SELECT * FROM (SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' GROUP BY status)"
-            )
-            found.append(("done", everything - sum(number for _, number in found)))
-        counts = {rows.words(status): number for status, number in found if number}
+            found = all_by_status(self._reader.rows)
+        counts = {columns.words(status): number for status, number in found}
         if dead and (run_id is None or run_id in dead):
             for status, number in self._reader.rows(
                 "SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' AND status IN ('running', 'queued') "
                 f"AND run_id IN {numbers(dead if run_id is None else [run_id])} GROUP BY status"
             ):
                 counts[status] = counts.get(status, 0) - number
-                counts["interrupted"] = counts.get("interrupted", 0) + number
+                counts[INTERRUPTED] = counts.get(INTERRUPTED, 0) + number
         return {status: number for status, number in counts.items() if number > 0}
 
     def open_counts(self) -> dict[str, int]:
@@ -184,7 +188,7 @@ class History:
             "SELECT status, COUNT(*) FROM task_runs "
             f"WHERE status <> 'done' AND status IN ('running', 'queued') {alive}GROUP BY status"
         )
-        return {rows.words(status): number for status, number in found}
+        return {columns.words(status): number for status, number in found}
 
     def tasks(
         self,
@@ -211,14 +215,14 @@ class History:
         Raises:
             ValueError: ``limit`` is negative, or ``order`` none of the three.
         """
-        if not all(rows.fits(number) for number in (after_id, run_id, limit) if number is not None):
+        if not all(columns.fits(number) for number in (after_id, run_id, limit) if number is not None):
             raise ValueError("limit, after_id and run_id must be within 64 bits")
         dead, now = self._dead(), utc_now()
         after = None
         if after_id is not None:
             took = self._reader.rows(f"{select(dead)} WHERE t.id = :id", {"id": after_id, "now": now})
-            after = (after_id, rows.task_row(took[0]).elapsed_s if took else None)
-        question = Question(
+            after = (after_id, columns.task_row(took[0]).elapsed_s if took else None)
+        query = TaskQuery(
             limit=limit,
             statuses=(status,) if isinstance(status, str) else None if status is None else tuple(status),
             word=name,
@@ -229,11 +233,11 @@ class History:
             dead=dead,
             now=now,
         )
-        return [rows.task_row(row) for row in self._reader.rows(*question.sql())]
+        return [columns.task_row(row) for row in self._reader.rows(*query.sql())]
 
     def running(self, limit: int) -> list[TaskRow]:
         """Return the tasks that are running now, the lowest numbers first."""
-        return self.tasks(limit=limit, status="running", order="oldest")
+        return self.tasks(limit=limit, status=RUNNING, order="oldest")
 
     def failures(self, limit: int, run_id: int | None = None) -> list[TaskRow]:
         """Return tasks that did not end well, the one that ended last first.
@@ -246,11 +250,11 @@ class History:
         many = _bounded(limit) + 200 if limit else 0  # numbers follow time closely, not exactly
         for status in FAILED:
             found += self.tasks(limit=many, status=status, run_id=run_id)
-        if run_id is not None and rows.fits(run_id):
+        if run_id is not None and columns.fits(run_id):
             past = self._reader.rows(
                 f"{PAST} WHERE {PAST_FAILURES} ORDER BY a.rowid DESC LIMIT :limit", {"run": run_id, "limit": many}
             )
-            found += [rows.task_row(row[:-1]) for row in past]
+            found += [columns.task_row(row[:-1]) for row in past]
         return sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True)[:limit]
 
     def find(self, word: str) -> list[TaskRow]:
@@ -283,30 +287,30 @@ class History:
             f"{select(self._dead())} WHERE {where} ORDER BY t.id LIMIT {_MATCHES}",
             {"now": utc_now(), "word": word, **values},
         )
-        return [rows.task_row(row) for row in found]
+        return [columns.task_row(row) for row in found]
 
     def task(self, task_id: int) -> TaskDetail | None:
         """Return everything about one task."""
-        if not rows.fits(task_id):
+        if not columns.fits(task_id):
             return None
         found = self._reader.rows(
             f"{select(self._dead(), in_full=True)} WHERE t.id = :id", {"id": task_id, "now": utc_now()}
         )
-        return rows.task_detail(found[0]) if found else None
+        return columns.task_detail(found[0]) if found else None
 
     def attempts(self, task_id: int) -> list[AttemptRow]:
         """Return the tries of one task, the first one first, at most the last 1,000; the present one is last."""
-        if not rows.fits(task_id):
+        if not columns.fits(task_id):
             return []
-        columns = "attempt, {}, progress, message, started_at, finished_at, elapsed_s, rows_written, worker, error"
         past = self._reader.rows(
-            f"SELECT * FROM (SELECT rowid, task_id, run_id, {columns.format('status')} FROM pipeloom_attempts "
+            "SELECT * FROM (SELECT rowid, task_id, run_id, attempt, status, progress, message, started_at, "
+            "finished_at, elapsed_s, rows_written, worker, error FROM pipeloom_attempts "
             f"WHERE task_id = ? ORDER BY rowid DESC LIMIT {_TRIES}) ORDER BY rowid",
             (task_id,),
         )
         present = self.task(task_id)
-        tries = [rows.attempt_row(row[1:], is_present=False) for row in past]
-        return tries if present is None else [*tries, _present(present)]
+        tries = [columns.attempt_row(row[1:], is_present=False) for row in past]
+        return tries if present is None else [*tries, columns.present_attempt(present)]
 
     def error_groups(self, run_id: int | None = None, limit: int = 50) -> list[ErrorGroup]:
         """Return failures grouped by exception, place and what their messages share, the largest group first.
@@ -317,7 +321,7 @@ class History:
             run_id: Only what failed in this run, also when a later run has done it since.
             limit: At most so many groups.
         """
-        if run_id is not None and not rows.fits(run_id):
+        if run_id is not None and not columns.fits(run_id):
             return []
         return error_groups(self._reader, run_id, self._dead(), _bounded(limit))
 
@@ -338,7 +342,7 @@ class History:
             f"WHERE task_id = ? AND id > ? ORDER BY id {'DESC' if newest else ''} LIMIT ?",
             (task_id, after_id, _bounded(limit)),
         )
-        return [rows.log_row(row) for row in (reversed(found) if newest else found)]
+        return [columns.log_row(row) for row in (reversed(found) if newest else found)]
 
     def rejected(self, limit: int, task_id: int | None = None) -> list[RejectedRow]:
         """Return messages that could not be applied, the latest first; of one task, if given."""
@@ -347,25 +351,7 @@ class History:
             f"{'' if task_id is None else 'WHERE task_id = ? '}ORDER BY id DESC LIMIT ?",
             (_bounded(limit),) if task_id is None else (task_id, _bounded(limit)),
         )
-        return [rows.rejected_row(row) for row in found]
-
-
-def _present(task: TaskDetail) -> AttemptRow:
-    return AttemptRow(
-        task_id=task.id,
-        run_id=task.run_id,
-        attempt=task.attempt,
-        status=task.status,
-        progress=task.progress,
-        message=task.message,
-        started_at=task.started_at,
-        finished_at=task.finished_at,
-        elapsed_s=task.elapsed_s,
-        rows_written=task.rows_written,
-        worker=task.worker,
-        error=task.error,
-        is_present=True,
-    )
+        return [columns.rejected_row(row) for row in found]
 
 
 def _bounded(limit: int) -> int:
@@ -381,4 +367,4 @@ def _number(word: str) -> int | None:
         number = int(word)
     except ValueError:
         return None
-    return number if rows.fits(number) else None
+    return number if columns.fits(number) else None

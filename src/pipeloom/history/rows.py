@@ -1,16 +1,11 @@
-"""What a look at the ledger returns: frozen values, whatever types the file really holds.
-
-A column of SQLite takes any type, and people write rows by hand: each value is brought to the type that is
-promised here, and what cannot be is ``None`` or zero.
-"""
+"""What a look at the ledger returns: frozen values of the types that are promised here."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT
 
 __all__ = [
     "AttemptRow",
@@ -21,9 +16,22 @@ __all__ = [
     "RunRow",
     "TaskDetail",
     "TaskRow",
+    "Total",
 ]
 
-_INT64: Final = 1 << 63
+
+class Total(NamedTuple):
+    """How many inputs of a run were dealt with in one way.
+
+    Attributes:
+        kind: The status that their tasks got, or ``skipped``.
+        name: The same in plain words.
+        inputs: How many.
+    """
+
+    kind: str
+    name: str
+    inputs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +82,25 @@ class RunRow:
     is_unclosed: bool
 
     @property
+    def totals(self) -> tuple[Total, ...]:
+        """How the inputs were dealt with, in the order in which people want to know it."""
+        return (
+            Total(DONE, "done", self.done),
+            Total(ERROR, "failed", self.failed),
+            Total(TIMED_OUT, "timed out", self.timed_out),
+            Total(CANCELLED, "cancelled", self.cancelled),
+            Total("skipped", "skipped", self.skipped),
+        )
+
+    @property
     def ended(self) -> int:
         """Inputs dealt with, in whatever way."""
-        return self.done + self.failed + self.cancelled + self.timed_out + self.skipped
+        return sum(total.inputs for total in self.totals)
+
+    @property
+    def errors(self) -> int:
+        """Tasks that failed or timed out."""
+        return self.failed + self.timed_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,168 +238,3 @@ class Overview:
     counts: dict[str, int]
     run: RunRow | None
     tasks: list[TaskRow]
-
-
-# --- from what the file holds ---
-
-
-def text(value: Any) -> str | None:
-    """Return text for whatever a column holds."""
-    if value is None or type(value) is str:
-        return value
-    if type(value) is bytes:
-        return value.decode("utf-8", "backslashreplace")
-    return str(value)
-
-
-def words(value: Any) -> str:
-    """Return text, empty for NULL."""
-    return text(value) or ""
-
-
-def whole(value: Any) -> int | None:
-    """Return an int for whatever a column holds, ``None`` if it is no number."""
-    number = real(value)
-    return None if number is None else value if type(value) is int else int(number)
-
-
-def count(value: Any) -> int:
-    """Return an int, zero if it is none."""
-    return whole(value) or 0
-
-
-def real(value: Any) -> float | None:
-    """Return a finite number for whatever a column holds, ``None`` if it is none."""
-    return value if type(value) is int or (type(value) is float and math.isfinite(value)) else None
-
-
-def task_row(row: Sequence[Any]) -> TaskRow:
-    """Build a task from its columns, in the order of the fields."""
-    return TaskRow(*_task_fields(row))
-
-
-def task_detail(row: Sequence[Any]) -> TaskDetail:
-    """Build a task with everything from its columns, in the order of the fields."""
-    *common, result, error, has_state = row
-    fields: tuple[Any, ...] = (*_task_fields(common), text(result), text(error), bool(has_state))
-    return TaskDetail(*fields)
-
-
-def _task_fields(row: Sequence[Any]) -> tuple[Any, ...]:
-    number, key, name, status, progress, message, started, finished, elapsed, rows, attempt, worker, run, of = row
-    return (
-        count(number),
-        key if type(key) is int else text(key),
-        words(name),
-        words(status),
-        min(max(real(progress) or 0.0, 0.0), 1.0),
-        text(message),
-        text(started),
-        text(finished),
-        real(elapsed),
-        count(rows),
-        count(attempt),
-        text(worker),
-        whole(run),
-        text(of),
-    )
-
-
-def run_row(row: Sequence[Any]) -> RunRow:
-    """Build a run from its columns, in the order of the fields up to ``versions``."""
-    number, pipeline, status, started, finished, elapsed, expected = row[:7]
-    done, failed, cancelled, timed_out, skipped, workers, pid, executor, host, command, versions = row[7:]
-    return RunRow(
-        run_id=count(number),
-        pipeline=text(pipeline),
-        status=words(status),
-        started_at=words(started),
-        finished_at=text(finished),
-        elapsed_s=real(elapsed),
-        expected=whole(expected),
-        done=count(done),
-        failed=count(failed),
-        cancelled=count(cancelled),
-        timed_out=count(timed_out),
-        skipped=count(skipped),
-        workers=whole(workers),
-        pid=whole(pid),
-        executor=text(executor),
-        host=text(host),
-        command=text(command),
-        versions=_versions(versions),
-        is_unclosed=False,
-    )
-
-
-def unclosed(run: RunRow, counts: Mapping[str, int]) -> RunRow:
-    """Return a run as it is shown when its process is gone, with its tasks by status."""
-    return replace(
-        run,
-        status="interrupted",
-        is_unclosed=True,
-        done=counts.get("done", 0),
-        failed=counts.get("error", 0),
-        cancelled=counts.get("cancelled", 0),
-        timed_out=counts.get("timed_out", 0),
-    )
-
-
-def lasting(run: RunRow, elapsed_s: float | None) -> RunRow:
-    """Return a running run with its time until now."""
-    return replace(run, elapsed_s=elapsed_s)
-
-
-def _versions(value: Any) -> dict[str, str]:
-    try:
-        found = json.loads(words(value))
-    except (ValueError, RecursionError):
-        return {}
-    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
-
-
-def attempt_row(row: Sequence[Any], *, is_present: bool) -> AttemptRow:
-    """Build a try from its columns, in the order of the fields."""
-    task, run, attempt, status, progress, message, started, finished, elapsed, rows, worker, error = row
-    return AttemptRow(
-        count(task),
-        whole(run),
-        count(attempt),
-        words(status),
-        min(max(real(progress) or 0.0, 0.0), 1.0),
-        text(message),
-        text(started),
-        text(finished),
-        real(elapsed),
-        count(rows),
-        text(worker),
-        text(error),
-        is_present,
-    )
-
-
-def log_row(row: Sequence[Any]) -> LogRow:
-    """Build a log record from its columns, in the order of the fields."""
-    number, task, run, attempt, at, level, logger, message, error = row
-    return LogRow(
-        count(number),
-        whole(task),
-        whole(run),
-        whole(attempt),
-        words(at),
-        words(level),
-        text(logger),
-        words(message),
-        text(error),
-    )
-
-
-def rejected_row(row: Sequence[Any]) -> RejectedRow:
-    """Build a refused message from its columns, in the order of the fields."""
-    number, run, task, at, kind, content, error = row
-    return RejectedRow(count(number), whole(run), whole(task), words(at), words(kind), words(content), words(error))
-
-
-def fits(number: int) -> bool:
-    """Say whether SQLite can hold this number; no row has any other."""
-    return -_INT64 <= number < _INT64

@@ -6,27 +6,33 @@ will in the file once a run opens it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from pipeloom.data.identifiers import ascii_lower
 from pipeloom.data.text import storable
+from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN
 
-__all__ = ["FAILED", "PAST", "PAST_FAILURES", "Order", "Question", "numbers", "select"]
+__all__ = [
+    "PAST",
+    "PAST_FAILURES",
+    "Order",
+    "TaskQuery",
+    "all_by_status",
+    "failed_counts",
+    "numbers",
+    "select",
+]
 
 Order = Literal["recent", "oldest", "slowest"]
 """By number, the last first; by number; by time taken, the longest first."""
 
-FAILED: Final = ("error", "timed_out", "interrupted", "cancelled")
-"""What is no good end; such tasks run again when the program is called again."""
-
-_OPEN: Final = ("running", "queued")
 _ALL_BUT_DONE: Final = "t.status <> 'done'"  # in these words, since the partial index is found by them
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TaskQuery:
     """What a list of tasks is to show.
 
     Attributes:
@@ -90,13 +96,13 @@ class Question:
         for place, status in enumerate(dict.fromkeys(self.statuses)):
             params[f"status{place}"] = storable(status)
             part = [f"t.status = :status{place}"]
-            if status != "done":
+            if status != DONE:
                 part.insert(0, _ALL_BUT_DONE)
-            if self.dead and status in _OPEN:
+            if self.dead and status in OPEN:
                 part.append(f"(t.run_id IS NULL OR NOT {gone})")
             parts.append(part)
-            if self.dead and status == "interrupted":
-                parts += [[_ALL_BUT_DONE, f"t.status = '{open_one}'", gone] for open_one in _OPEN]
+            if self.dead and status == INTERRUPTED:
+                parts += [[_ALL_BUT_DONE, f"t.status = '{open_one}'", gone] for open_one in OPEN]
         return parts or [["0"]]
 
     def _filters(self, params: dict[str, Any]) -> list[str]:
@@ -140,8 +146,8 @@ def select(dead: Iterable[int], *, in_full: bool = False, among: str | None = No
     name, message = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
     status = "t.status"
     if dead:
-        gone = f"t.status IN {_OPEN} AND t.run_id IN {numbers(dead)}"
-        status = f"CASE WHEN {gone} THEN 'interrupted' ELSE t.status END"
+        gone = f"t.status IN {OPEN} AND t.run_id IN {numbers(dead)}"
+        status = f"CASE WHEN {gone} THEN '{INTERRUPTED}' ELSE t.status END"
         # As the next run will say of it; what it said last is no reason.
         last = f"'its process ended before it did' || COALESCE('; it said last: ' || NULLIF({message}, ''), '')"
         message = f"CASE WHEN {gone} THEN {last} ELSE {message} END"
@@ -167,6 +173,27 @@ PAST: Final = (
     "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
 )
 """Past tries ``a`` as tasks, with the traceback at the end."""
+
+
+def all_by_status(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[Any, int]]:
+    """Return (status, number) of all tasks, as the file says; only what there is at least one of.
+
+    Counting all rows and those in the index is several times faster than grouping all rows.
+
+    Args:
+        rows: Runs one statement, and returns all rows.
+    """
+    (_, everything), *others = rows(
+        "SELECT NULL, COUNT(*) FROM task_runs UNION ALL "
+        "SELECT * FROM (SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' GROUP BY status)"
+    )
+    found = [*others, (DONE, everything - sum(number for _, number in others))]
+    return [(status, number) for status, number in found if number]
+
+
+def failed_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return those of the counts by status that did not end well, a status that somebody made up included."""
+    return {status: number for status, number in counts.items() if status not in (*OPEN, DONE)}
 
 
 def elapsed(dead: Iterable[int]) -> str:

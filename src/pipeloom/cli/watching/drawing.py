@@ -26,6 +26,7 @@ from pipeloom.cli.watching.view import PAGES, Frame, View
 from pipeloom.cli.watching.words import summary
 from pipeloom.data.text import clean
 from pipeloom.show.screen import bar
+from pipeloom.statuses import RUNNING
 
 __all__ = ["draw"]
 
@@ -111,7 +112,7 @@ def _overall(snapshot: Snapshot, width: int) -> Text:
     run = snapshot.run
     assert run is not None
     if run.expected is None:
-        return Text(f"{run.ended:,} so far" if run.status == "running" else f"{run.ended:,} in all", style="bold")
+        return Text(f"{run.ended:,} so far" if run.status == RUNNING else f"{run.ended:,} in all", style="bold")
     share = min(run.ended / run.expected, 1.0) if run.expected else 1.0
     tail = f"  {run.ended:,}/{run.expected:,} {int(share * 100):3d} %"
     return fit(Text().append_text(bar(share, max(width - len(tail), 0))).append(tail, style="bold"), width)
@@ -119,7 +120,7 @@ def _overall(snapshot: Snapshot, width: int) -> Text:
 
 def _tabs(snapshot: Snapshot, view: View, width: int) -> Text:
     counts = {
-        "running": str(snapshot.counts.get("running", "")) if snapshot.is_running else "",
+        "running": str(snapshot.counts.get(RUNNING, "")) if snapshot.is_running else "",
         "failures": f"{snapshot.failed:,}" if snapshot.failed else "",
     }
     for counted in (True, False):

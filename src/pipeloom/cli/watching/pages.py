@@ -17,6 +17,7 @@ from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.history import ErrorGroup, RunRow, TaskRow
 from pipeloom.show.screen import bar
+from pipeloom.statuses import ERROR, RUNNING
 
 __all__ = ["opened", "page"]
 
@@ -54,7 +55,7 @@ def _running(snapshot: Snapshot, view: View, width: int, room: int, now: float) 
     # Failures keep a third of the room when there are more running tasks than fit.
     kept = min(len(failures) + 1, max(room // 3, 2)) if failures and room >= 4 else 0
     place = max(room - kept, 0)
-    total = max(snapshot.counts.get("running", 0), len(running))
+    total = max(snapshot.counts.get(RUNNING, 0), len(running))
     shown = running[: place if total <= place else max(place - 1, 0)]
     since = max(now - snapshot.at, 0.0) if snapshot.is_running else 0.0
     names = _name_width([task.name for task in shown], width)
@@ -159,7 +160,7 @@ def _running_line(task: TaskRow, names: int, since: float, width: int) -> Text:
 
 def _failure_line(task: TaskRow, names: int, width: int) -> Text:
     line = Text().append("  ✗ ", style="red").append_text(_named(task.name, names)).append("  ")
-    if task.status != "error":
+    if task.status != ERROR:
         line.append(clean(task.status, 20) + "  ", style=style_of(task.status))
     return fit(line.append(clean(task.message or "", 300), style="red"), width)
 
@@ -179,7 +180,7 @@ def _run_line(run: RunRow, width: int) -> Text:
     line.append(f"  {moment(run.started_at):<19}", style="dim")
     line.append(f"  {duration(run.elapsed_s):>8}" if run.elapsed_s is not None else " " * 10)
     line.append(f"  {run.done:,} done")
-    if failed := run.failed + run.timed_out:
+    if failed := run.errors:
         line.append(f"  {failed:,} failed", style="red")
     if run.skipped:
         line.append(f"  {run.skipped:,} skipped", style="dim")

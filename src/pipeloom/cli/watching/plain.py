@@ -14,6 +14,7 @@ from pipeloom.cli.watching.source import Source, Want
 from pipeloom.cli.watching.words import summary
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import clean
+from pipeloom.statuses import RUNNING
 
 __all__ = ["watch_json", "watch_lines"]
 
@@ -76,7 +77,7 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
         "state": _state(snapshot),
         "trouble": snapshot.trouble,
         "note": snapshot.note,
-        "run": _without_clock(run, still_going=run.status == "running") if run is not None else None,
+        "run": _without_clock(run, still_going=run.status == RUNNING) if run is not None else None,
         "counts": dict(snapshot.counts),
         "running": [_without_clock(task, still_going=True) for task in snapshot.running],
         "failures": [_without_clock(task, still_going=False) for task in snapshot.failures[:_FAILURES]],

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeloom.statuses import QUEUED, RUNNING
+
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, ErrorGroup, LogRow, RunRow, TaskDetail, TaskRow
 
@@ -56,15 +58,15 @@ class Snapshot:
     @property
     def is_running(self) -> bool:
         """Whether a run is going on."""
-        return self.run is not None and self.run.status == "running"
+        return self.run is not None and self.run.status == RUNNING
 
     @property
     def waiting_retries(self) -> int:
         """Tasks that wait for their next try."""
-        return self.counts.get("queued", 0)
+        return self.counts.get(QUEUED, 0)
 
     @property
     def failed(self) -> int:
         """Tasks of this run that did not end well, as far as its row counts them or the list shows them."""
-        counted = self.run.failed + self.run.timed_out if self.run is not None else 0
+        counted = self.run.errors if self.run is not None else 0
         return max(counted, len(self.failures))

@@ -16,7 +16,8 @@ from pipeloom.cli.watching.snapshot import Opened, Snapshot
 from pipeloom.cli.watching.view import Choice
 from pipeloom.data.rates import Pace
 from pipeloom.errors import PipeloomError, SchemaError
-from pipeloom.history import FAILED, History, RunRow, TaskRow
+from pipeloom.history import History, RunRow, TaskRow
+from pipeloom.statuses import FAILED, RUNNING
 
 __all__ = ["Source", "Want"]
 
@@ -181,7 +182,7 @@ class Source:
     def _refresh(self, now: float) -> None:
         """Have the rate of this moment: it sinks while nothing is committed."""
         run = self._snapshot.run
-        if run is None or run.status != "running":
+        if run is None or run.status != RUNNING:
             return
         if self._pace is None or self._pace[0] != run.run_id:
             self._pace = (run.run_id, Pace(now - (run.elapsed_s or 0.0)))

@@ -6,6 +6,7 @@ from pipeloom.cli.formatting import style_of
 from pipeloom.cli.watching.snapshot import Snapshot
 from pipeloom.data.rates import duration, per_second, time_left
 from pipeloom.data.text import clean
+from pipeloom.statuses import DONE, RUNNING
 
 __all__ = ["summary"]
 
@@ -20,17 +21,14 @@ def summary(snapshot: Snapshot, now: float) -> list[tuple[str, str]]:
     run = snapshot.run
     if run is None:
         return [(f"{count:,} {clean(status, 20)}", style_of(status)) for status, count in snapshot.counts.items()]
-    parts = [(f"{run.done:,} done", "green")]
-    for count, word, style in (
-        (run.failed, "failed", "red"),
-        (run.timed_out, "timed out", "red"),
-        (run.cancelled, "cancelled", "yellow"),
-        (run.skipped, "skipped", ""),
-        (snapshot.waiting_retries, "waiting for a retry", "yellow"),
-    ):
-        if count:
-            parts.append((f"{count:,} {word}", style))
-    if run.status == "running":
+    parts = [
+        (f"{total.inputs:,} {total.name}", style_of(total.kind))
+        for total in run.totals
+        if total.inputs or total.kind == DONE
+    ]
+    if waiting := snapshot.waiting_retries:
+        parts.append((f"{waiting:,} waiting for a retry", "yellow"))
+    if run.status == RUNNING:
         parts.append((per_second(snapshot.rate), ""))
         if run.elapsed_s is not None:
             parts.append((duration(run.elapsed_s + max(now - snapshot.at, 0.0)), ""))

@@ -1,0 +1,219 @@
+"""From the columns of a row to the values that are promised, whatever types the file really holds.
+
+A column of SQLite takes any type, and people write rows by hand: each value is brought to the type that
+:mod:`pipeloom.history.rows` promises, and what cannot be is ``None`` or zero.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from pipeloom.history.rows import AttemptRow, LogRow, RejectedRow, RunRow, TaskDetail, TaskRow
+from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT
+
+__all__ = [
+    "attempt_row",
+    "fits",
+    "lasting",
+    "log_row",
+    "present_attempt",
+    "rejected_row",
+    "run_row",
+    "task_detail",
+    "task_row",
+    "text",
+    "unclosed",
+    "words",
+]
+
+_INT64: Final = 1 << 63
+
+
+def text(value: Any) -> str | None:
+    """Return text for whatever a column holds."""
+    if value is None or type(value) is str:
+        return value
+    if type(value) is bytes:
+        return value.decode("utf-8", "backslashreplace")
+    return str(value)
+
+
+def words(value: Any) -> str:
+    """Return text, empty for NULL."""
+    return text(value) or ""
+
+
+def whole(value: Any) -> int | None:
+    """Return an int for whatever a column holds, ``None`` if it is no number."""
+    number = real(value)
+    return None if number is None else value if type(value) is int else int(number)
+
+
+def count(value: Any) -> int:
+    """Return an int, zero if it is none."""
+    return whole(value) or 0
+
+
+def real(value: Any) -> float | None:
+    """Return a finite number for whatever a column holds, ``None`` if it is none."""
+    return value if type(value) is int or (type(value) is float and math.isfinite(value)) else None
+
+
+def share(value: Any) -> float:
+    """Return a fraction, 0..1."""
+    return min(max(real(value) or 0.0, 0.0), 1.0)
+
+
+def task_row(row: Sequence[Any]) -> TaskRow:
+    """Build a task from its columns, in the order of the fields."""
+    return TaskRow(*_task_fields(row))
+
+
+def task_detail(row: Sequence[Any]) -> TaskDetail:
+    """Build a task with everything from its columns, in the order of the fields."""
+    *common, result, error, has_state = row
+    fields: tuple[Any, ...] = (*_task_fields(common), text(result), text(error), bool(has_state))
+    return TaskDetail(*fields)
+
+
+def _task_fields(row: Sequence[Any]) -> tuple[Any, ...]:
+    number, key, name, status, progress, message, started, finished, elapsed, rows, attempt, worker, run, of = row
+    return (
+        count(number),
+        key if type(key) is int else text(key),
+        words(name),
+        words(status),
+        share(progress),
+        text(message),
+        text(started),
+        text(finished),
+        real(elapsed),
+        count(rows),
+        count(attempt),
+        text(worker),
+        whole(run),
+        text(of),
+    )
+
+
+def run_row(row: Sequence[Any]) -> RunRow:
+    """Build a run from its columns, in the order of the fields up to ``versions``."""
+    number, pipeline, status, started, finished, elapsed, expected = row[:7]
+    done, failed, cancelled, timed_out, skipped, workers, pid, executor, host, command, versions = row[7:]
+    return RunRow(
+        run_id=count(number),
+        pipeline=text(pipeline),
+        status=words(status),
+        started_at=words(started),
+        finished_at=text(finished),
+        elapsed_s=real(elapsed),
+        expected=whole(expected),
+        done=count(done),
+        failed=count(failed),
+        cancelled=count(cancelled),
+        timed_out=count(timed_out),
+        skipped=count(skipped),
+        workers=whole(workers),
+        pid=whole(pid),
+        executor=text(executor),
+        host=text(host),
+        command=text(command),
+        versions=_versions(versions),
+        is_unclosed=False,
+    )
+
+
+def unclosed(run: RunRow, counts: Mapping[str, int]) -> RunRow:
+    """Return a run as it is shown when its process is gone, with its tasks by status."""
+    return replace(
+        run,
+        status=INTERRUPTED,
+        is_unclosed=True,
+        done=counts.get(DONE, 0),
+        failed=counts.get(ERROR, 0),
+        cancelled=counts.get(CANCELLED, 0),
+        timed_out=counts.get(TIMED_OUT, 0),
+    )
+
+
+def lasting(run: RunRow, elapsed_s: float | None) -> RunRow:
+    """Return a running run with its time until now."""
+    return replace(run, elapsed_s=elapsed_s)
+
+
+def _versions(value: Any) -> dict[str, str]:
+    try:
+        found = json.loads(words(value))
+    except (ValueError, RecursionError):
+        return {}
+    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+
+
+def attempt_row(row: Sequence[Any], *, is_present: bool) -> AttemptRow:
+    """Build a try from its columns, in the order of the fields."""
+    task, run, attempt, status, progress, message, started, finished, elapsed, rows, worker, error = row
+    return AttemptRow(
+        count(task),
+        whole(run),
+        count(attempt),
+        words(status),
+        share(progress),
+        text(message),
+        text(started),
+        text(finished),
+        real(elapsed),
+        count(rows),
+        text(worker),
+        text(error),
+        is_present,
+    )
+
+
+def present_attempt(task: TaskDetail) -> AttemptRow:
+    """Return the latest try of a task, as it stands in the task's own row."""
+    return AttemptRow(
+        task_id=task.id,
+        run_id=task.run_id,
+        attempt=task.attempt,
+        status=task.status,
+        progress=task.progress,
+        message=task.message,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
+        elapsed_s=task.elapsed_s,
+        rows_written=task.rows_written,
+        worker=task.worker,
+        error=task.error,
+        is_present=True,
+    )
+
+
+def log_row(row: Sequence[Any]) -> LogRow:
+    """Build a log record from its columns, in the order of the fields."""
+    number, task, run, attempt, at, level, logger, message, error = row
+    return LogRow(
+        count(number),
+        whole(task),
+        whole(run),
+        whole(attempt),
+        words(at),
+        words(level),
+        text(logger),
+        words(message),
+        text(error),
+    )
+
+
+def rejected_row(row: Sequence[Any]) -> RejectedRow:
+    """Build a refused message from its columns, in the order of the fields."""
+    number, run, task, at, kind, content, error = row
+    return RejectedRow(count(number), whole(run), whole(task), words(at), words(kind), words(content), words(error))
+
+
+def fits(number: int) -> bool:
+    """Say whether SQLite can hold this number; no row has any other."""
+    return -_INT64 <= number < _INT64
