@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from pipeloom.history import History
-from pipeloom.history.timeline import is_time, read_figures
+from pipeloom.history.attempts import is_time
+from pipeloom.history.sums import read_figures
 
 MANY = 100_000
 

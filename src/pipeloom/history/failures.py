@@ -8,15 +8,13 @@ from typing import Any, Final
 from pipeloom.data.clock import utc_now
 from pipeloom.history import columns
 from pipeloom.history.grouping import Group, Groups
-from pipeloom.history.reading import Reader
+from pipeloom.history.reading import Reader, pages
 from pipeloom.history.rows import ErrorGroup
 from pipeloom.history.tasks import PAST, PAST_FAILURES, numbers, select
 from pipeloom.statuses import FAILED, INTERRUPTED, OPEN
 
 __all__ = ["error_groups"]
 
-_PAGE: Final = 5000
-_LOWEST: Final = -(1 << 63)
 _COMPARED: Final = "substr({0}.message, 1, 400), substr({0}.error, -8000), {0}.finished_at, {0}.run_id"
 
 
@@ -31,46 +29,36 @@ def error_groups(reader: Reader, run_id: int | None, dead: Sequence[int], limit:
     """
     groups = Groups()
     for status in FAILED:
-        for row in _present(reader, [status], run_id, ""):
-            groups.add(row[0], status, *row[1:])
+        for number, *compared in _present(reader, status, run_id):
+            groups.add(number, status, *compared)
     if dead:
-        for row in _present(reader, OPEN, run_id, f"AND t.run_id IN {numbers(dead)} "):
-            groups.add(row[0], INTERRUPTED, *row[1:])
+        for status in OPEN:
+            for number, *compared in _present(reader, status, run_id, f"AND t.run_id IN {numbers(dead)} "):
+                groups.add(number, INTERRUPTED, *compared)
     if run_id is not None:
-        for row in _past(reader, run_id):
-            groups.add(*row)
+        for _, *compared in _past(reader, run_id):
+            groups.add(*compared)
     found = (_shown(reader, group, dead) for group in groups.largest(limit))
     return [group for group in found if group is not None]
 
 
-def _present(reader: Reader, statuses: Sequence[str], run_id: int | None, more: str) -> Iterator[tuple[Any, ...]]:
-    for status in statuses:
-        last = _LOWEST
-        while True:
-            page = reader.rows(
-                f"SELECT t.id, {_COMPARED.format('t')} FROM task_runs t WHERE t.status <> 'done' "
-                f"AND t.status = :status {more}{'' if run_id is None else 'AND t.run_id = :run '}"
-                f"AND t.id > :last ORDER BY t.id LIMIT {_PAGE}",
-                {"status": status, "run": run_id, "last": last},
-            )
-            yield from page
-            if len(page) < _PAGE:
-                break
-            last = page[-1][0]
+def _present(reader: Reader, status: str, run_id: int | None, more: str = "") -> Iterator[tuple[Any, ...]]:
+    return pages(
+        reader.rows,
+        f"SELECT t.id, {_COMPARED.format('t')} FROM task_runs t WHERE t.status <> 'done' "
+        f"AND t.status = :status {more}{'' if run_id is None else 'AND t.run_id = :run '}"
+        "AND t.id > :last ORDER BY t.id",
+        {"status": status, "run": run_id},
+    )
 
 
 def _past(reader: Reader, run_id: int) -> Iterator[tuple[Any, ...]]:
-    last = _LOWEST
-    while True:
-        page = reader.rows(
-            f"SELECT a.task_id, a.status, {_COMPARED.format('a')}, a.rowid FROM pipeloom_attempts a "
-            f"WHERE {PAST_FAILURES} AND a.rowid > :last ORDER BY a.rowid LIMIT {_PAGE}",
-            {"run": run_id, "last": last},
-        )
-        yield from page
-        if len(page) < _PAGE:
-            return
-        last = page[-1][-1]
+    return pages(
+        reader.rows,
+        f"SELECT a.rowid, a.task_id, a.status, {_COMPARED.format('a')}, a.rowid FROM pipeloom_attempts a "
+        f"WHERE {PAST_FAILURES} AND a.rowid > :last ORDER BY a.rowid",
+        {"run": run_id},
+    )
 
 
 def _shown(reader: Reader, group: Group, dead: Sequence[int]) -> ErrorGroup | None:

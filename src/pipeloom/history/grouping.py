@@ -105,6 +105,19 @@ class Group:
     last_at: str | None = None
     run_ids: set[int] = field(default_factory=set)
 
+    def count_in(self, number: int, at: str | None, run_id: Any, past: int | None) -> None:
+        """Count one more: which task it was, when it ended, and in which run."""
+        self.count += 1
+        if number < self.example:
+            self.example, self.past = number, past
+        if at is not None:
+            self.first_at = at if self.first_at is None else min(self.first_at, at)
+            self.last_at = at if self.last_at is None else max(self.last_at, at)
+        if type(run_id) is int and run_id not in self.run_ids:
+            self.run_ids.add(run_id)
+            if len(self.run_ids) > _RUNS:
+                self.run_ids.remove(min(self.run_ids))
+
 
 class Groups:
     """Takes failures one by one."""
@@ -130,19 +143,7 @@ class Groups:
                 common = "…"
                 key = (status, exception, where, common)
             group = self._groups.setdefault(key, Group(exception, common, status, where, number, past))
-        group.count += 1
-        if number < group.example:
-            group.example, group.past = number, past
-        when = text(at)
-        if when is not None:
-            if group.first_at is None or when < group.first_at:
-                group.first_at = when
-            if group.last_at is None or when > group.last_at:
-                group.last_at = when
-        if type(run_id) is int and run_id not in group.run_ids:
-            group.run_ids.add(run_id)
-            if len(group.run_ids) > _RUNS:
-                group.run_ids.remove(min(group.run_ids))
+        group.count_in(number, text(at), run_id, past)
 
     def _origin(self, traceback: str, message: str) -> tuple[str | None, str | None]:
         """Read a traceback; those of one kind are the same up to the message, and are read once."""

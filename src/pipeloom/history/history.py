@@ -18,6 +18,7 @@ from pipeloom.history.failures import error_groups
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
+from pipeloom.history.sums import read_figures
 from pipeloom.history.tasks import (
     PAST,
     PAST_FAILURES,
@@ -28,7 +29,6 @@ from pipeloom.history.tasks import (
     numbers,
     select,
 )
-from pipeloom.history.timeline import read_figures
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING
 
 __all__ = ["History"]

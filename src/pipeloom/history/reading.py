@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,13 @@ from pipeloom.db import SCHEMA_VERSION, connect_readonly, storage_error
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError, StorageError
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "Rows", "pages"]
 
+Rows = Callable[[str, Any], list[tuple[Any, ...]]]
+"""Runs one statement with its parameters, and returns all rows; see :meth:`Reader.rows`."""
+
+_PAGE: Final = 5000
+_LOWEST: Final = -(1 << 63)
 _STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock: well under a millisecond
 
 
@@ -125,6 +131,23 @@ class Reader:
             "less (a run, a status), or check the file for views of another program",
             path=self.path,
         )
+
+
+def pages(rows: Rows, sql: str, params: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a question of any size, read page by page: no cursor stays open between two of them.
+
+    Args:
+        rows: How to read.
+        sql: Without a LIMIT; its first column is a number that must be greater than ``:last``, and orders it.
+        params: Its other parameters.
+    """
+    last = _LOWEST
+    while True:
+        page = rows(f"{sql} LIMIT {_PAGE}", {**params, "last": last})
+        yield from page
+        if len(page) < _PAGE:
+            return
+        last = page[-1][0]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,22 +1,26 @@
-"""Counts that attempts are put into one by one: per slice of a run's time, and per class of duration."""
+"""What attempts are put into one by one: how many ended in each slice of time, how long they took, the slowest."""
 
 from __future__ import annotations
 
+import heapq
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, Literal
 
-from pipeloom.history.figures import Durations, Throughput
+from pipeloom.data.text import clean
+from pipeloom.history.attempts import TimedAttempt
+from pipeloom.history.figures import NAME, Durations, SlowTask, Throughput
 
-__all__ = ["Classes", "Slices"]
+__all__ = ["Classes", "Slices", "Slowest"]
 
 _SLICES: Final = 96
 _SPREAD: Final = 30.0
 _SHORTEST_S: Final = 1e-6  # what is shorter counts as this, on a logarithmic scale
 _DECADES: Final = range(-6, 9)
 _PER_DECADE: Final = 48
+_SLOWEST: Final = 10
 
 
 class Slices:
@@ -118,3 +122,41 @@ def _linear_edges(low: float, high: float, most: int) -> list[float]:
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
     first, last = math.floor(low / step), math.floor(high / step) + 1
     return [number * step for number in range(first, last + 1)]
+
+
+class Slowest:
+    """The attempts that took longest; of equal ones, those of the lower numbers."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, SlowTask]] = []
+
+    def add(self, attempt: TimedAttempt) -> None:
+        """Keep an attempt that has ended, if it is among them."""
+        elapsed, heap = float(attempt.elapsed or 0.0), self._heap
+        rank = elapsed, -attempt.task_id
+        if len(heap) == _SLOWEST and rank <= heap[0][:2]:
+            return
+        if any(rank == other[:2] for other in heap):  # two tries of a task, equally long
+            return
+        entry = (*rank, _slow_task(attempt, elapsed))
+        if len(heap) < _SLOWEST:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heapreplace(heap, entry)
+
+    def tasks(self) -> tuple[SlowTask, ...]:
+        """Return them, the longest first."""
+        return tuple(task for *_, task in sorted(self._heap, key=lambda entry: entry[:2], reverse=True))
+
+
+def _slow_task(attempt: TimedAttempt, elapsed: float) -> SlowTask:
+    return SlowTask(
+        task_id=attempt.task_id,
+        name=clean(attempt.name, NAME),
+        attempt=attempt.number,
+        status=attempt.status,
+        started_at=None if attempt.started_at is None else clean(attempt.started_at, 40),
+        elapsed_s=elapsed,
+        worker=None if attempt.worker is None else clean(attempt.worker, 40),
+        rows_written=attempt.rows_written,
+    )
