@@ -206,16 +206,6 @@ def test_changed_says_whether_somebody_committed(written, change, opened):
         assert [history.changed(), history.changed()] == [True, False]
 
 
-def test_another_file_in_its_place_is_noticed(ran, opened):
-    """Replaced or removed."""
-    with opened() as history:
-        assert history.is_same_file()
-        ran.rename(ran.with_name("moved.db"))
-        assert not history.is_same_file()
-        ran.touch()
-        assert not history.is_same_file()
-
-
 def test_a_view_without_end_is_given_up(db, written, change, opened):
     """One sentence, after the deadline: in a list, and already when the file is opened."""
     written(task_runs=tasks(1))

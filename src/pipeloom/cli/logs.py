@@ -19,7 +19,7 @@ from pipeloom.show.streams import is_unread
 from pipeloom.statuses import OPEN
 
 if TYPE_CHECKING:
-    from pipeloom.history import History, LogRow, TaskRow
+    from pipeloom.history import Follower, LogRow, TaskRow
 
 _LOOK_S = 0.2
 _QUIET_S = 1.0
@@ -54,13 +54,14 @@ def command(
 
     TASK is its number, its key or its name. With --follow, --json prints a document per record, one a line.
     """
-    from pipeloom.history import History
+    from pipeloom.history import Follower
 
-    with History(db) as history:
+    with Follower(db) as ledger:
+        history, _ = ledger.look()
         found = formatting.one_task(history, task, as_document=as_document)
         records = history.logs(found.id, limit=lines, newest=True)
         if follow:
-            _follow(history, found, records, as_lines=as_document)
+            _follow(ledger, found, records, as_lines=as_document)
         elif as_document:
             formatting.tell({"logs": [formatting.as_json(record) for record in records]})
         elif records:
@@ -69,15 +70,17 @@ def command(
             formatting.draw(f"task {found.id} ({clean(found.name, 80)}) has logged nothing")
 
 
-def _follow(history: History, task: TaskRow, records: Sequence[LogRow], *, as_lines: bool) -> None:
+def _follow(ledger: Follower, task: TaskRow, records: Sequence[LogRow], *, as_lines: bool) -> None:
     """Print records as they are committed, until the task has ended and nothing has come for a moment."""
+    history, _ = ledger.look()
     last = history.logs(task.id, limit=1, newest=True)
     seen = last[0].id if last else 0
     try:
         _print(records, as_lines=as_lines)
         heard_at = monotonic()
         while not is_unread(sys.stdout):
-            if not history.is_same_file():
+            history, news = ledger.look()
+            if news == "replaced":
                 raise StorageError(f"{clean(history.path)}: the file was replaced: ask again", path=history.path)
             now = history.task(task.id)
             records = history.logs(task.id, seen, _PAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pipeloom.show.streams import is_unread
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipeloom.history import History, Overview
+    from pipeloom.history import Follower, Overview
 
 _WATCH_S = 1.0
 
@@ -33,11 +34,12 @@ def command(db: Path, limit: int, form: str, watch: bool, verbose: int) -> None:
 
     Reads only, also while a run is going on.
     """
-    from pipeloom.history import History
+    from pipeloom.history import Follower
 
-    with History(db) as history:
+    with Follower(db) as ledger:
+        history, _ = ledger.look()
         if watch:
-            _watch(history, limit, form)
+            _watch(ledger, limit, form)
             return
         overview = history.overview(limit)
     if form == "json":
@@ -46,25 +48,32 @@ def command(db: Path, limit: int, form: str, watch: bool, verbose: int) -> None:
         formatting.draw(*_parts(overview), *_next(overview, db))
 
 
-def _watch(history: History, limit: int, form: str) -> None:
+def _watch(ledger: Follower, limit: int, form: str) -> None:
     """Draw again and again; JSON as one line per look."""
-    from time import sleep
-
+    looks = _looks(ledger, limit)
     try:
         if form == "json":
-            while not is_unread(sys.stdout):
-                click.echo(json.dumps(formatting.as_json(history.overview(limit))))
-                sleep(_WATCH_S)
+            for overview in looks:
+                click.echo(json.dumps(formatting.as_json(overview)))
             return
         from rich.console import Console, Group
         from rich.live import Live
 
         with Live(console=Console(), auto_refresh=False, screen=False) as live:
-            while not is_unread(sys.stdout):
-                live.update(Group(*_parts(history.overview(limit))), refresh=True)
-                sleep(_WATCH_S)
+            for overview in looks:
+                live.update(Group(*_parts(overview)), refresh=True)
     except KeyboardInterrupt:
         return
+
+
+def _looks(ledger: Follower, limit: int) -> Iterator[Overview]:
+    """Yield what there is once a second, as long as anybody reads it."""
+    from time import sleep
+
+    while not is_unread(sys.stdout):
+        history, _ = ledger.look()
+        yield history.overview(limit)
+        sleep(_WATCH_S)
 
 
 def _parts(overview: Overview) -> list[RenderableType]:

@@ -1,8 +1,10 @@
 """Every read-only look at a ledger, in one place, with typed results."""
 
 from pipeloom.history.figures import RunFigures
+from pipeloom.history.follow import Follower, News
 from pipeloom.history.grouping import essence
 from pipeloom.history.history import History
+from pipeloom.history.reading import NoLedgerError
 from pipeloom.history.rows import (
     AttemptRow,
     ErrorGroup,
@@ -21,8 +23,11 @@ __all__ = [
     "FAILED",
     "AttemptRow",
     "ErrorGroup",
+    "Follower",
     "History",
     "LogRow",
+    "News",
+    "NoLedgerError",
     "Order",
     "Overview",
     "RejectedRow",

@@ -49,7 +49,8 @@ class History:
     Raises:
         StorageError: No such file, or no database; later, from any method: it cannot be read, or does not answer
             in time.
-        SchemaError: A database without a ledger, or with a newer one.
+        NoLedgerError: A database without a ledger.
+        SchemaError: One with a newer ledger.
     """
 
     def __init__(self, db_path: Path, *, deadline_s: float = 5.0) -> None:
@@ -69,10 +70,6 @@ class History:
     def changed(self) -> bool:
         """Say whether something was committed since the last call; true the first time. Costs microseconds."""
         return self._reader.changed()
-
-    def is_same_file(self) -> bool:
-        """Say whether the path still names the file that was opened; if not, open it again."""
-        return self._reader.is_same_file()
 
     # --- runs ---
 

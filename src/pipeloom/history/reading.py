@@ -6,7 +6,6 @@ to go on, and past the deadline it does not. Text need not be UTF-8: what is not
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -20,7 +19,7 @@ from pipeloom.db import SCHEMA_VERSION, connect_readonly, storage_error
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError, StorageError
 
-__all__ = ["Reader", "Rows", "pages"]
+__all__ = ["NoLedgerError", "Reader", "Rows", "pages"]
 
 Rows = Callable[[str, Any], list[tuple[Any, ...]]]
 """Runs one statement with its parameters, and returns all rows; see :meth:`Reader.rows`."""
@@ -28,6 +27,10 @@ Rows = Callable[[str, Any], list[tuple[Any, ...]]]
 _PAGE: Final = 5000
 _LOWEST: Final = -(1 << 63)
 _STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock: well under a millisecond
+
+
+class NoLedgerError(SchemaError):
+    """A database that no run has written to yet."""
 
 
 class Reader:
@@ -39,7 +42,8 @@ class Reader:
 
     Raises:
         StorageError: No such file, or no database, or it does not answer in time.
-        SchemaError: A database without a ledger, or with a newer one.
+        NoLedgerError: A database without a ledger.
+        SchemaError: One with a newer ledger.
 
     Source: https://www.sqlite.org/c3ref/progress_handler.html, https://www.sqlite.org/pragma.html#pragma_query_only
     """
@@ -49,7 +53,6 @@ class Reader:
         self._deadline_s = deadline_s
         self._until = 0.0
         self._seen_version: int | None = None
-        self._identity = _identity(self.path)
         self._conn = connect_readonly(self.path)
         try:
             self._conn.execute("PRAGMA query_only = ON")
@@ -72,7 +75,7 @@ class Reader:
         except sqlite3.Error as error:
             raise self._named(error) from error
         if version == 0:
-            raise SchemaError(
+            raise NoLedgerError(
                 f"{clean(self.path)}: this database has no pipeloom ledger: name one that a run has written",
                 path=self.path,
             )
@@ -111,10 +114,6 @@ class Reader:
         before, self._seen_version = self._seen_version, self.rows("PRAGMA data_version")[0][0]
         return before != self._seen_version
 
-    def is_same_file(self) -> bool:
-        """Say whether the path still names the file that was opened."""
-        return self._identity is not None and _identity(self.path) == self._identity
-
     def _is_late(self) -> bool:
         return monotonic() > self._until
 
@@ -148,14 +147,6 @@ def pages(rows: Rows, sql: str, params: Mapping[str, Any]) -> Iterator[tuple[Any
         if len(page) < _PAGE:
             return
         last = page[-1][0]
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _folded(value: object) -> str:

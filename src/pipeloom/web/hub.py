@@ -19,14 +19,13 @@ from typing import Any, Final, Protocol
 
 from pipeloom.data.text import clean, describe
 from pipeloom.errors import PipeloomError
-from pipeloom.history import History
+from pipeloom.history import Follower, History
 from pipeloom.web.pieces import Missing, not_there, notice
 
 __all__ = ["LOOK_S", "MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer"]
 
 MAX_VIEWERS: Final = 64
 LOOK_S: Final = 0.3
-_ALIVE_S: Final = 2.0
 _DUTY: Final = 5  # a view that is dear to build rests this many times as long
 _DEADLINE_S: Final = 2.0
 _END_S: Final = 0.5
@@ -247,54 +246,34 @@ class Hub:
 
 
 class _Eye:
-    """The reader's look at the file: opens it once it is there, sees when it changed, was replaced or is gone."""
+    """The reader's look at the file, and what keeps it from reading."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.history: History | None = None
+        self._follower = Follower(path, deadline_s=_DEADLINE_S)
+        self._history: History | None = None
         self._problem = ""
-        self._alive: tuple[int, bool] | None = None
-        self._alive_at = 0.0
 
     def close(self) -> None:
-        if self.history is not None:
-            self.history.close()
-            self.history = None
+        self._follower.close()
+        self._history = None
 
     def look(self) -> bool:
         """Say whether there is something new to see."""
         before = self._problem
         try:
-            if self.history is not None and not self.history.is_same_file():
-                self.close()
-            if self.history is None:
-                self.history = History(self._path, deadline_s=_DEADLINE_S)
-                self.history.changed()  # from here on
-                self._problem, self._alive, self._alive_at = "", None, 0.0
-                return True
-            self._problem = ""
-            return self.history.changed() or self._life_changed(self.history) or bool(before)
+            self._history, news = self._follower.look()
         except Exception as error:  # a damaged or foreign file can raise anything: said on the page, tried again
-            self.close()
-            self._problem = problem_of(error)
+            self._history, self._problem = None, problem_of(error)
             return self._problem != before
-
-    def _life_changed(self, history: History) -> bool:
-        """Ask now and then whether the run that says it is running still is: its death changes no byte."""
-        if monotonic() - self._alive_at < _ALIVE_S:
-            return False
-        self._alive_at = monotonic()
-        run = history.latest_run()
-        alive = None if run is None else (run.run_id, not run.is_unclosed)
-        changed, self._alive = alive != self._alive, alive
-        return changed
+        self._problem = ""
+        return news is not None
 
     def build(self, view: View, memo: dict[str, Any]) -> tuple[Mapping[str, str], bool]:
         """Return the view's parts, only the notice when they cannot be read; and whether to try again."""
-        if self.history is None:
+        if self._history is None:
             return {"notice": notice(self._problem)}, False  # the next look that succeeds makes all stale
         try:
-            parts = view.build(self.history, memo)
+            parts = view.build(self._history, memo)
             return {"notice": "", **parts}, memo.pop("again", False)
         except Missing as missing:
             return {"notice": not_there(str(missing))}, False

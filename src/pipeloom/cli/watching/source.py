@@ -1,7 +1,7 @@
-"""Follows one file: not there yet, there, replaced, removed, locked, there again.
+"""Reads what the viewer wants to know from a file that is followed, and says what is in the way.
 
-Reads only when something was committed, or once a second while a run goes on (its process may be gone); no more
-than a tenth of the time, however big the file is. No read transaction stays open, since every question is short.
+Reads only when something has happened to the file or something else is wanted, and no more than a tenth of the
+time, however big the file is. No read transaction stays open, since every question is short.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any, Final
 from pipeloom.cli.watching.snapshot import Opened, Snapshot
 from pipeloom.cli.watching.view import Choice
 from pipeloom.data.rates import Pace
-from pipeloom.errors import PipeloomError, SchemaError
-from pipeloom.history import History, RunRow, TaskRow
+from pipeloom.errors import PipeloomError
+from pipeloom.history import Follower, History, NoLedgerError, RunRow, TaskRow
 from pipeloom.statuses import FAILED, RUNNING
 
 __all__ = ["Source", "Want"]
 
 _DEADLINE_S: Final = 2.0
-_AGAIN_S: Final = 1.0  # for what no commit announces: a process that is gone
+_AGAIN_S: Final = 1.0  # until what cannot be read is tried again
 _SHARE: Final = 10  # at most one part in so many of the time is spent reading
 _NOTE_S: Final = 60.0
+_REPLACED: Final = "the file was replaced by another one, which is shown now"
 _LISTED: Final = 200
 _LOGS: Final = 50
 
@@ -55,13 +56,12 @@ class Source:
     def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._history: History | None = None
+        self._follower = Follower(path, deadline_s=_DEADLINE_S, clock=clock)
         self._snapshot = Snapshot(str(path))
         self._pace: tuple[int, Pace] | None = None
         self._failures_of: tuple[Any, ...] | None = None
         self._want: Want | None = None
         self._not_before = 0.0
-        self._again_at = 0.0
         self._noted_at = 0.0
 
     def __enter__(self) -> Source:
@@ -72,18 +72,20 @@ class Source:
 
     def close(self) -> None:
         """Let go of the file; closing twice is fine."""
-        history, self._history = self._history, None
-        if history is not None:
-            history.close()
+        self._follower.close()
 
     def look(self, want: Want) -> Snapshot:
         """Return what there is; never raises for the file's sake. Blocks on the disk, and on a lock for seconds."""
         now = self._clock()
-        asked = self._history is not None and want != self._want
         try:
-            if asked or now >= self._not_before:
-                history = self._followed(now)
-                if history.changed() or want != self._want or (self._snapshot.is_running and now >= self._again_at):
+            if now >= self._not_before or (self._want is not None and want != self._want):
+                history, news = self._follower.look()
+                if news == "replaced":
+                    self._snapshot = replace(self._snapshot, note=_REPLACED)
+                    self._noted_at = now
+                if news in ("opened", "replaced"):
+                    self._pace, self._failures_of = None, None
+                if news is not None or want != self._want:
                     self._read(history, want, now)
                 self._snapshot = replace(self._snapshot, trouble=None)
         except PipeloomError as error:
@@ -91,22 +93,12 @@ class Source:
         self._refresh(now)
         return self._snapshot
 
-    def _followed(self, now: float) -> History:
-        """Have the file open that the path names now."""
-        if self._history is not None and not self._history.is_same_file():
-            self.close()
-            if self._path.exists():
-                self._note("the file was replaced by another one, which is shown now", now)
-        if self._history is None:
-            self._history = History(self._path, deadline_s=_DEADLINE_S)
-            self._want, self._pace, self._failures_of = None, None, None
-        return self._history
-
     def _trouble(self, error: PipeloomError, now: float) -> None:
         """Say what is in the way; what was known before stays."""
         self.close()
+        self._want = None
         self._not_before = now + _AGAIN_S
-        if not self._path.exists():
+        if self._follower.is_missing():
             self._not_before = now
             if self._snapshot.run is not None or self._snapshot.counts:
                 said = "the file was removed: waiting for a new one…"
@@ -114,25 +106,19 @@ class Source:
                 said = "the file is not there yet: waiting for it…"
             else:
                 said = "neither the file nor its directory is there yet: waiting for them…"
-        elif isinstance(error, SchemaError) and "no pipeloom ledger" in str(error):
+        elif isinstance(error, NoLedgerError):
             said = "there is no ledger in this file yet: waiting for a run to make one…"
         else:
             said = f"cannot read it: {error}"
         self._snapshot = replace(self._snapshot, trouble=said)
 
-    def _note(self, text: str, now: float) -> None:
-        self._snapshot = replace(self._snapshot, note=text)
-        self._noted_at = now
-
     def _read(self, history: History, want: Want, now: float) -> None:
         before = self._snapshot
         runs = history.runs(_LISTED if want.page == "runs" else 1)
         run = runs[0] if runs else None
-        note = before.note if now - self._noted_at < _NOTE_S else None
         snapshot = replace(
             before,
             at=now,
-            note=note,
             run=run,
             counts=history.open_counts() if run is not None else history.counts(),
             running=tuple(history.running(want.rows)),
@@ -150,7 +136,6 @@ class Source:
         self._snapshot, self._failures_of, self._want = snapshot, which, want
         took = self._clock() - now
         self._not_before = now + took * _SHARE
-        self._again_at = now + _AGAIN_S
 
     @staticmethod
     def _failures(history: History, run_id: int | None) -> tuple[TaskRow, ...]:
@@ -180,7 +165,9 @@ class Source:
         )
 
     def _refresh(self, now: float) -> None:
-        """Have the rate of this moment: it sinks while nothing is committed."""
+        """Have the note and the rate of this moment: one expires, the other sinks while nothing is committed."""
+        if now - self._noted_at >= _NOTE_S:
+            self._snapshot = replace(self._snapshot, note=None)
         run = self._snapshot.run
         if run is None or run.status != RUNNING:
             return
