@@ -1,4 +1,4 @@
-"""Snapshots to draw, and runs that wait to be told to go on."""
+"""Scenes to draw, and runs that wait to be told to go on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 import pipeloom
-from pipeloom.cli.watching.snapshot import Opened, Snapshot
+from pipeloom.cli.watching.scene import Opened, Scene
 from pipeloom.history import AttemptRow, ErrorGroup, LogRow, RunRow, TaskDetail, TaskRow
 
 BAD = "bad \x1b[2J [/red] \u202e \ud800 news"
@@ -46,10 +46,10 @@ def run():
 
 
 @pytest.fixture
-def snapshot(run, task):
+def scene(run, task):
     """A run in full swing, with hostile names in it."""
     failures = tuple(task(100 - n, "error", f"bad {n}", BAD) for n in range(10))
-    return Snapshot(
+    return Scene(
         "out.db",
         at=1000.0,
         run=run(),

@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 
 from pipeloom.cli.watching.drawing import draw
-from pipeloom.cli.watching.snapshot import Snapshot
-from pipeloom.cli.watching.view import PAGES, Choice, View
+from pipeloom.cli.watching.navigation import PAGES, Choice, Navigation
+from pipeloom.cli.watching.scene import Scene
 
 SIZES = [(80, 24), (40, 10), (200, 50), (20, 5), (3, 2), (1, 1)]
 NOW = 1002.0
 
 
-def text(snapshot, view, width, height, **options):
+def text(scene, navigation, width, height, **options):
     """Return what would stand on the screen; nothing may be too wide, too high, or harmful."""
-    frame = draw(snapshot, view, width, height, NOW, **options)
+    frame = draw(scene, navigation, width, height, NOW, **options)
     assert len(frame.lines) <= height
     for line in frame.lines:
         assert line.cell_len <= width, line.plain
@@ -26,31 +26,31 @@ def text(snapshot, view, width, height, **options):
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_fits_every_size(snapshot, opened, page, width, height):
+def test_every_page_fits_every_size(scene, opened, page, width, height):
     """Whatever is shown, selected or opened, in trouble or not; hostile text is harmless."""
-    views = [
-        View(page=page),
-        View(page=page, selected=Choice("task", 95), at=4),
-        View(page=page, opened=Choice("task", 99), scroll=3),
-        View(page=page, opened=Choice("task", 7)),
-        View(page=page, opened=Choice("run", 11)),
-        View(page=page, opened=Choice("run", 77)),
-        View(page=page, helping=True),
+    navigations = [
+        Navigation(page=page),
+        Navigation(page=page, selected=Choice("task", 95), at=4),
+        Navigation(page=page, opened=Choice("task", 99), scroll=3),
+        Navigation(page=page, opened=Choice("task", 7)),
+        Navigation(page=page, opened=Choice("run", 11)),
+        Navigation(page=page, opened=Choice("run", 77)),
+        Navigation(page=page, helping=True),
     ]
-    for view in views:
+    for navigation in navigations:
         for seen in (
-            replace(snapshot, opened=opened),
-            replace(snapshot, trouble="cannot read it: " + "very " * 40 + "locked", note="replaced"),
-            Snapshot("x" * 300, trouble="the file is not there yet: waiting for it…"),
-            Snapshot("名" * 100, counts={"done": 7, "odd \x1b": 1}),
+            replace(scene, opened=opened),
+            replace(scene, trouble="cannot read it: " + "very " * 40 + "locked", note="replaced"),
+            Scene("x" * 300, trouble="the file is not there yet: waiting for it…"),
+            Scene("名" * 100, counts={"done": 7, "odd \x1b": 1}),
         ):
-            text(seen, view, width, height)
-            text(seen, view, width, height, has_keys=False)
+            text(seen, navigation, width, height)
+            text(seen, navigation, width, height, has_keys=False)
 
 
-def test_the_usual_screen(snapshot):
+def test_the_usual_screen(scene):
     """80 by 24: what runs, how far, the counts, running tasks that fit, the last failures, the keys."""
-    lines = text(snapshot, View(), 80, 24)
+    lines = text(scene, Navigation(), 80, 24)
 
     assert lines[0].startswith("load  run 12  running")
     assert lines[0].endswith("out.db")
@@ -69,9 +69,9 @@ def test_the_usual_screen(snapshot):
     assert len(lines) == 24
 
 
-def test_a_small_screen_keeps_what_matters(snapshot):
+def test_a_small_screen_keeps_what_matters(scene):
     """40 by 10: title, bar, counts, a running task, a failure."""
-    lines = text(snapshot, View(), 40, 10)
+    lines = text(scene, Navigation(), 40, 10)
 
     assert lines[0].startswith("load  run 12  running")
     assert lines[1].endswith("40 %")
@@ -80,29 +80,29 @@ def test_a_small_screen_keeps_what_matters(snapshot):
     assert any(line.startswith("  ✗ bad 0") for line in lines)
 
 
-def test_a_large_screen_shows_all_that_fits(snapshot):
+def test_a_large_screen_shows_all_that_fits(scene):
     """200 by 50: most running tasks, and all of the last failures that there is room for."""
-    lines = text(snapshot, View(), 200, 50)
+    lines = text(scene, Navigation(), 200, 50)
 
     assert sum("▸" in line for line in lines) >= 30
     assert sum("✗" in line for line in lines) >= 10
 
 
-def test_an_ended_run_says_so_with_totals(snapshot, run):
+def test_an_ended_run_says_so_with_totals(scene, run):
     """And that the next one is waited for; its clock has stopped."""
-    ended = replace(snapshot, run=run(status="error", done=9_990, elapsed_s=61.0), counts={}, running=())
-    lines = text(ended, View(), 80, 24)
+    ended = replace(scene, run=run(status="error", done=9_990, elapsed_s=61.0), counts={}, running=())
+    lines = text(ended, Navigation(), 80, 24)
 
     assert lines[0].startswith("load  run 12  error")
     assert "10,000/10,000 100 %" in lines[1]
     assert lines[2] == "9,990 done · 10 failed · took 1:01 · waiting for the next run"
     gone = replace(ended, run=run(status="interrupted", is_unclosed=True))
-    assert any("its process is gone" in line for line in text(gone, View(), 80, 24))
+    assert any("its process is gone" in line for line in text(gone, Navigation(), 80, 24))
 
 
-def test_trouble_is_said_plainly_and_the_clock_stands(snapshot):
+def test_trouble_is_said_plainly_and_the_clock_stands(scene):
     """What was read before stays, and is called so."""
-    lines = text(replace(snapshot, trouble="cannot read it: locked"), View(), 80, 24)
+    lines = text(replace(scene, trouble="cannot read it: locked"), Navigation(), 80, 24)
 
     assert any(line.startswith("! cannot read it: locked; trying again") for line in lines)
     assert any("Below is what was read last." in line for line in lines)
@@ -110,27 +110,27 @@ def test_trouble_is_said_plainly_and_the_clock_stands(snapshot):
     assert "3.0 s" in next(line for line in lines if "▸ item 1" in line)
 
 
-def test_a_long_list_keeps_the_selected_line_in_sight(snapshot, task):
+def test_a_long_list_keeps_the_selected_line_in_sight(scene, task):
     """Two hundred failures on a small screen."""
     failures = tuple(task(number, "error", f"bad {number}") for number in range(200))
-    seen = replace(snapshot, failures=failures)
+    seen = replace(scene, failures=failures)
     for place in (0, 7, 100, 199):
-        view = View(page="failures", selected=Choice("task", place), at=place)
-        frame = draw(seen, view, 60, 12, NOW)
+        navigation = Navigation(page="failures", selected=Choice("task", place), at=place)
+        frame = draw(seen, navigation, 60, 12, NOW)
         reversed_lines = [line.plain for line in frame.lines if any(s.style == "reverse" for s in line.spans)]
         assert any(f"bad {place} " in line for line in reversed_lines), place
         assert len(frame.choices) == 200
 
 
-def test_an_opened_task_can_be_read_to_its_end(snapshot, opened):
+def test_an_opened_task_can_be_read_to_its_end(scene, opened):
     """Tries, the whole traceback and the log records come by while scrolling; nothing is cut."""
-    seen = replace(snapshot, opened=opened)
-    frame = draw(seen, View(opened=Choice("task", 99)), 60, 20, NOW)
+    seen = replace(scene, opened=opened)
+    frame = draw(seen, Navigation(opened=Choice("task", 99)), 60, 20, NOW)
     assert frame.scroll_end > 40
     passed = []
     for scroll in range(0, frame.scroll_end + 1, 5):
-        passed += text(seen, View(opened=Choice("task", 99), scroll=scroll), 60, 20)
-    passed += text(seen, View(opened=Choice("task", 99), scroll=frame.scroll_end + 100), 60, 20)
+        passed += text(seen, Navigation(opened=Choice("task", 99), scroll=scroll), 60, 20)
+    passed += text(seen, Navigation(opened=Choice("task", 99), scroll=frame.scroll_end + 100), 60, 20)
     everything = "\n".join(passed)
 
     assert "try 3" in everything
@@ -141,12 +141,12 @@ def test_an_opened_task_can_be_read_to_its_end(snapshot, opened):
     assert everything.count("x" * 20) >= 80  # long lines go on in the next one
 
 
-def test_every_selectable_line_can_be_selected(snapshot):
+def test_every_selectable_line_can_be_selected(scene):
     """On the first page running tasks come first, then failures; the marked line is the chosen one."""
-    frame = draw(snapshot, View(), 80, 24, NOW)
+    frame = draw(scene, Navigation(), 80, 24, NOW)
     assert frame.choices[0] == Choice("task", 1)
     assert frame.choices[-1].number > 40
     for place, choice in enumerate(frame.choices):
-        again = draw(snapshot, View(selected=choice, at=place), 80, 24, NOW)
+        again = draw(scene, Navigation(selected=choice, at=place), 80, 24, NOW)
         marked = [line for line in again.lines if any(s.style == "reverse" and s.end > 30 for s in line.spans)]
         assert len(marked) == 1

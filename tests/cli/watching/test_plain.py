@@ -13,7 +13,7 @@ import pytest
 import pipeloom
 from pipeloom.cli.watching import plain
 from pipeloom.cli.watching.plain import as_json, line, watch_json, watch_lines
-from pipeloom.cli.watching.snapshot import Snapshot
+from pipeloom.cli.watching.scene import Scene
 
 
 def heard(watch, path, enough, monkeypatch, then=lambda _: None):
@@ -51,13 +51,13 @@ def test_json_says_a_line_per_change(db, held, monkeypatch):
     assert [task["message"] for task in seen["failures"]] == ["no 1"]
 
 
-def test_json_tells_waiting_from_unreadable(snapshot):
+def test_json_tells_waiting_from_unreadable(scene):
     """So that a program need not read sentences; hostile text is escaped."""
-    assert as_json(snapshot)["state"] == "running"
-    assert as_json(replace(snapshot, trouble="the file is not there yet: waiting for it…"))["state"] == "waiting"
-    assert as_json(replace(snapshot, trouble="cannot read it: locked"))["state"] == "unreadable"
-    assert as_json(Snapshot("out.db"))["state"] == "idle"
-    assert json.dumps(as_json(snapshot)).isascii()
+    assert as_json(scene)["state"] == "running"
+    assert as_json(replace(scene, trouble="the file is not there yet: waiting for it…"))["state"] == "waiting"
+    assert as_json(replace(scene, trouble="cannot read it: locked"))["state"] == "unreadable"
+    assert as_json(Scene("out.db"))["state"] == "idle"
+    assert json.dumps(as_json(scene)).isascii()
 
 
 def test_lines_say_what_happens(db, monkeypatch):
@@ -80,12 +80,12 @@ def test_a_line_now_and_then_while_a_run_goes_on(db, held, monkeypatch):
     assert all(text.startswith("load, run 1 running: 0/6 · 0 done · 0.0/s · ") for text in said)
 
 
-def test_lines_are_harmless(snapshot, run):
+def test_lines_are_harmless(scene, run):
     """Whatever the file or the pipeline is called."""
     for seen in (
-        replace(snapshot, run=run(pipeline="a\x1b[2J\nb", status="x\x07"), note="replaced"),
-        replace(snapshot, path="a\nb", trouble="cannot read it: \x1b"),
-        replace(snapshot, run=None, counts={"odd\x1b": 3}),
+        replace(scene, run=run(pipeline="a\x1b[2J\nb", status="x\x07"), note="replaced"),
+        replace(scene, path="a\nb", trouble="cannot read it: \x1b"),
+        replace(scene, run=None, counts={"odd\x1b": 3}),
     ):
         assert line(seen, 1000.0).isprintable()
 

@@ -1,4 +1,4 @@
-"""One screenful: from a snapshot and a view to lines that fit a size. Pure: no file, no terminal, no clock.
+"""One screenful: what there is and what the viewer chose, as lines that fit. Pure: no file, no terminal, no clock.
 
 ::
 
@@ -21,8 +21,8 @@ from rich.text import Text
 from pipeloom.cli.formatting import style_of
 from pipeloom.cli.watching import pages
 from pipeloom.cli.watching.lines import fit, joined, wrapped
-from pipeloom.cli.watching.snapshot import Snapshot
-from pipeloom.cli.watching.view import PAGES, Frame, View
+from pipeloom.cli.watching.navigation import PAGES, Frame, Navigation
+from pipeloom.cli.watching.scene import Scene
 from pipeloom.cli.watching.words import summary
 from pipeloom.data.text import clean
 from pipeloom.show.screen import bar
@@ -41,47 +41,49 @@ _HELP: Final = (
 )
 
 
-def draw(snapshot: Snapshot, view: View, width: int, height: int, now: float, *, has_keys: bool = True) -> Frame:
+def draw(
+    scene: Scene, navigation: Navigation, width: int, height: int, now: float, *, has_keys: bool = True
+) -> Frame:
     """Return what stands on a screen of this size.
 
     Args:
-        snapshot: What there is.
-        view: What the viewer wants to see.
+        scene: What there is.
+        navigation: What the viewer wants to see.
         width: Columns.
         height: Rows.
-        now: The monotonic clock: ages go on while the snapshot stays the same.
+        now: The monotonic clock: ages go on while the scene stays the same.
         has_keys: Whether keys can be pressed, and are worth naming.
     """
-    if snapshot.trouble is not None:
-        now = snapshot.at  # nothing is known of the time since
-    head = _head(snapshot, width, height, now)
-    foot = [_foot(view, has_keys, width)]
+    if scene.trouble is not None:
+        now = scene.at  # nothing is known of the time since
+    head = _head(scene, width, height, now)
+    foot = [_foot(navigation, has_keys, width)]
     room = max(height - len(head) - len(foot), 0)
-    if view.helping:
+    if navigation.helping:
         body = Frame(_help(width))
-    elif view.opened is not None:
-        body = pages.opened(snapshot, view, width, room, now)
+    elif navigation.opened is not None:
+        body = pages.opened(scene, navigation, width, room, now)
     else:
-        tabs = [] if room < 3 else [_tabs(snapshot, view, width)]
-        body = pages.page(snapshot, view, width, room - len(tabs), now)
+        tabs = [] if room < 3 else [_tabs(scene, navigation, width)]
+        body = pages.page(scene, navigation, width, room - len(tabs), now)
         head += tabs
     blank = [Text()] * max(height - len(head) - len(body.lines) - len(foot), 0)
     lines = [*[*head, *body.lines, *blank][: height - 1], *foot]
     return Frame([fit(line, width) for line in lines], body.choices, body.page, body.scroll_end)
 
 
-def _head(snapshot: Snapshot, width: int, height: int, now: float) -> list[Text]:
-    lines = [_title(snapshot, width)]
-    if snapshot.run is not None:
-        lines.append(_overall(snapshot, width))
-    parts = [Text(words, style=style) for words, style in summary(snapshot, now)]
+def _head(scene: Scene, width: int, height: int, now: float) -> list[Text]:
+    lines = [_title(scene, width)]
+    if scene.run is not None:
+        lines.append(_overall(scene, width))
+    parts = [Text(words, style=style) for words, style in summary(scene, now)]
     lines += wrapped(parts, width, 2 if height >= 10 else 1)
-    if snapshot.trouble is not None:
-        again = "" if snapshot.trouble.endswith("…") else "; trying again…"
-        before = "" if snapshot.run is None else " Below is what was read last."
-        lines += _sentence("! " + snapshot.trouble + again + before, "bold yellow", width, height)
-    elif snapshot.note is not None:
-        lines += _sentence(snapshot.note, "yellow", width, height)
+    if scene.trouble is not None:
+        again = "" if scene.trouble.endswith("…") else "; trying again…"
+        before = "" if scene.run is None else " Below is what was read last."
+        lines += _sentence("! " + scene.trouble + again + before, "bold yellow", width, height)
+    elif scene.note is not None:
+        lines += _sentence(scene.note, "yellow", width, height)
     return lines
 
 
@@ -90,8 +92,8 @@ def _sentence(text: str, style: str, width: int, height: int) -> list[Text]:
     return wrapped(words, width, 3 if height >= 16 else 2, Text(" "))
 
 
-def _title(snapshot: Snapshot, width: int) -> Text:
-    run, path = snapshot.run, clean(snapshot.path)
+def _title(scene: Scene, width: int) -> Text:
+    run, path = scene.run, clean(scene.path)
     line = Text()
     if run is None:
         line.append("no run yet", style="bold")
@@ -108,8 +110,8 @@ def _title(snapshot: Snapshot, width: int) -> Text:
     return fit(line.append(" " * (width - line.cell_len - cell_len(path))).append(path, style="dim"), width)
 
 
-def _overall(snapshot: Snapshot, width: int) -> Text:
-    run = snapshot.run
+def _overall(scene: Scene, width: int) -> Text:
+    run = scene.run
     assert run is not None
     if run.expected is None:
         return Text(f"{run.ended:,} so far" if run.status == RUNNING else f"{run.ended:,} in all", style="bold")
@@ -118,28 +120,28 @@ def _overall(snapshot: Snapshot, width: int) -> Text:
     return fit(Text().append_text(bar(share, max(width - len(tail), 0))).append(tail, style="bold"), width)
 
 
-def _tabs(snapshot: Snapshot, view: View, width: int) -> Text:
+def _tabs(scene: Scene, navigation: Navigation, width: int) -> Text:
     counts = {
-        "running": str(snapshot.counts.get(RUNNING, "")) if snapshot.is_running else "",
-        "failures": f"{snapshot.failed:,}" if snapshot.failed else "",
+        "running": str(scene.counts.get(RUNNING, "")) if scene.is_running else "",
+        "failures": f"{scene.failed:,}" if scene.failed else "",
     }
     for counted in (True, False):
         line = Text()
         for name in PAGES:
             number = f" {counts[name]}" if counted and counts.get(name) else ""
-            line.append(f" {name.capitalize()}{number} ", style="reverse" if name == view.page else "dim")
+            line.append(f" {name.capitalize()}{number} ", style="reverse" if name == navigation.page else "dim")
             line.append(" " if width >= 50 else "")
         if line.cell_len <= width:
             break
     return fit(line, width)
 
 
-def _foot(view: View, has_keys: bool, width: int) -> Text:
+def _foot(navigation: Navigation, has_keys: bool, width: int) -> Text:
     if not has_keys:
         return fit(Text("Ctrl-C quits", style="dim"), width)
-    if view.helping:
+    if navigation.helping:
         hints = ["any key goes back"]
-    elif view.opened is not None:
+    elif navigation.opened is not None:
         hints = ["Esc back", "↑↓ scroll", "? keys"]
     else:
         hints = ["q quit", "↑↓ select", "Enter open", "Tab page", "? keys"]

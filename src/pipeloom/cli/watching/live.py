@@ -12,10 +12,10 @@ from time import monotonic
 from typing import Final
 
 from pipeloom.cli.watching.drawing import draw
-from pipeloom.cli.watching.snapshot import Snapshot
-from pipeloom.cli.watching.source import Source, Want
+from pipeloom.cli.watching.navigation import Navigation, press
+from pipeloom.cli.watching.scene import Scene
 from pipeloom.cli.watching.terminal import Terminal
-from pipeloom.cli.watching.view import View, press
+from pipeloom.cli.watching.watcher import Want, Watcher
 
 __all__ = ["watch_live"]
 
@@ -36,7 +36,7 @@ class Reading:
         self._wanted = threading.Event()
         self._over = False
         self._want = Want()
-        self.latest: tuple[Want | None, Snapshot] = (None, Snapshot(str(path)))
+        self.latest: tuple[Want | None, Scene] = (None, Scene(str(path)))
         self.failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="pipeloom-watch", daemon=True)
         self._thread.start()
@@ -55,10 +55,10 @@ class Reading:
 
     def _run(self) -> None:
         try:
-            with Source(self._path) as source:
+            with Watcher(self._path) as watcher:
                 while not self._over:
                     want = self._want
-                    self.latest = (want, source.look(want))
+                    self.latest = (want, watcher.look(want))
                     self._wanted.wait(_TICK_S)
                     self._wanted.clear()
         except BaseException as error:  # shown by the thread that draws
@@ -81,18 +81,18 @@ def watch_live(path: Path) -> None:
 
 
 def _watch(reading: Reading, terminal: Terminal) -> None:
-    view, want, asked_at = View(), Want(), monotonic()
+    navigation, want, asked_at = Navigation(), Want(), monotonic()
     pending: deque[str] = deque()
-    while not view.over:
+    while not navigation.over:
         width, height = terminal.size()
-        wanted = Want(view.page, view.opened, max(height, 10))
+        wanted = Want(navigation.page, navigation.opened, max(height, 10))
         if wanted != want:
             want, asked_at = wanted, monotonic()
             reading.want(want)
         if reading.failed is not None:
             raise reading.failed
-        answered, snapshot = reading.latest
-        frame = draw(snapshot, view, width, height, monotonic(), has_keys=terminal.has_keys)
+        answered, scene = reading.latest
+        frame = draw(scene, navigation, width, height, monotonic(), has_keys=terminal.has_keys)
         # A key acts on what its typist means to see: whoever types fast waits until the new page has been read.
         settled = answered == want or monotonic() - asked_at > _PATIENCE_S
         if pending and settled:
@@ -100,7 +100,7 @@ def _watch(reading: Reading, terminal: Terminal) -> None:
             if key == "redraw":
                 terminal.redraw()
             else:
-                view = press(view, key, frame)
+                navigation = press(navigation, key, frame)
             continue
         terminal.show(frame.lines)
         pending += terminal.keys(_TICK_S if settled else _SOON_S)

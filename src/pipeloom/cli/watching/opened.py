@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from pipeloom.cli.formatting import log_line, moment, style_of
 from pipeloom.cli.watching.lines import folded
-from pipeloom.cli.watching.snapshot import Opened
+from pipeloom.cli.watching.scene import Opened
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, clean_block
-from pipeloom.history import RunRow
+from pipeloom.history import AttemptRow, RunRow, TaskDetail
+from pipeloom.statuses import RUNNING
 
 __all__ = ["run_text", "task_text"]
 
@@ -22,45 +25,59 @@ def task_text(opened: Opened, width: int, since: float) -> list[Text]:
         width: Columns.
         since: Seconds since it was read, by which a running task is older now.
     """
-    task = opened.task
-    lines = folded(clean(task.name), width, "bold")
-    state = Text(clean(task.status, 20), style=style_of(task.status))
-    state.append(f"  task {task.id}", style="dim")
-    if task.elapsed_s is not None:
-        state.append(f"  {duration(task.elapsed_s + (since if task.status == 'running' else 0.0))}")
-    if task.status == "running":
-        state.append(f"  {int(task.progress * 100)} %")
-    if task.attempt > 1:
-        state.append(f"  try {task.attempt}", style="yellow")
-    if task.rows_written:
-        state.append(f"  {task.rows_written:,} rows")
-    lines.append(state)
+    task, past = opened.task, [attempt for attempt in opened.attempts if not attempt.is_present]
+    return [
+        *_head(task, width, since),
+        *_section("Tries before", [line for attempt in past for line in _try(attempt, width)]),
+        *_traceback("Traceback", task.error, width),
+        *(_traceback("Traceback of the try before", past[-1].error, width) if past and not task.error else ()),
+        *_section(
+            "Last log records",
+            [line for record in opened.logs for line in folded(log_line(record), width, indent="  ")],
+        ),
+    ]
+
+
+def _section(title: str, lines: Sequence[Text]) -> list[Text]:
+    """Return lines below their title; nothing when there are none."""
+    return [Text(), Text(title, style="bold"), *lines] if lines else []
+
+
+def _head(task: TaskDetail, width: int, since: float) -> list[Text]:
+    lines = [*folded(clean(task.name), width, "bold"), _state(task, since)]
     if task.key is not None and str(task.key) != task.name:
         lines += folded(f"key {clean(task.key)}", width, "dim")
-    for what, instant in (("started", task.started_at), ("finished", task.finished_at)):
-        if instant:
-            lines.append(Text(f"{what} {moment(instant)}", style="dim"))
+    for what, at in (("started", task.started_at), ("finished", task.finished_at)):
+        if at:
+            lines.append(Text(f"{what} {moment(at)}", style="dim"))
     if task.message:
         lines += folded(clean_block(task.message), width, style_of(task.status))
-    if past := [attempt for attempt in opened.attempts if not attempt.is_present]:
-        lines += [Text(), Text("Tries before", style="bold")]
-        for attempt in past:
-            took = f"  {duration(attempt.elapsed_s)}" if attempt.elapsed_s is not None else ""
-            head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}"
-            lines += folded(head, width, style_of(attempt.status))
-            if attempt.message:
-                lines += folded(clean_block(attempt.message), width, "", "    ")
-    if task.error:
-        lines += [Text(), Text("Traceback", style="bold")]
-        lines += folded(clean_block(task.error.rstrip("\n")), width, "", "  ")
-    elif past and past[-1].error:
-        lines += [Text(), Text("Traceback of the try before", style="bold")]
-        lines += folded(clean_block(past[-1].error.rstrip("\n")), width, "", "  ")
-    if opened.logs:
-        lines += [Text(), Text("Last log records", style="bold")]
-        for record in opened.logs:
-            lines += folded(log_line(record), width, indent="  ")
     return lines
+
+
+def _state(task: TaskDetail, since: float) -> Text:
+    running = task.status == RUNNING
+    line = Text(clean(task.status, 20), style=style_of(task.status)).append(f"  task {task.id}", style="dim")
+    if task.elapsed_s is not None:
+        line.append(f"  {duration(task.elapsed_s + (since if running else 0.0))}")
+    if running:
+        line.append(f"  {int(task.progress * 100)} %")
+    if task.attempt > 1:
+        line.append(f"  try {task.attempt}", style="yellow")
+    if task.rows_written:
+        line.append(f"  {task.rows_written:,} rows")
+    return line
+
+
+def _try(attempt: AttemptRow, width: int) -> list[Text]:
+    took = f"  {duration(attempt.elapsed_s)}" if attempt.elapsed_s is not None else ""
+    head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}"
+    message = folded(clean_block(attempt.message), width, indent="    ") if attempt.message else []
+    return [*folded(head, width, style_of(attempt.status)), *message]
+
+
+def _traceback(title: str, error: str | None, width: int) -> list[Text]:
+    return _section(title, folded(clean_block(error.rstrip("\n")), width, indent="  ") if error else [])
 
 
 def run_text(run: RunRow, width: int) -> list[Text]:
@@ -74,11 +91,7 @@ def run_text(run: RunRow, width: int) -> list[Text]:
         ("finished", moment(run.finished_at)),
         ("took", duration(run.elapsed_s) if run.elapsed_s is not None else None),
         ("inputs", f"{run.ended:,}" + (f" of {run.expected:,}" if run.expected is not None else "")),
-        ("done", f"{run.done:,}"),
-        ("failed", f"{run.failed:,}"),
-        ("timed out", f"{run.timed_out:,}"),
-        ("cancelled", f"{run.cancelled:,}"),
-        ("skipped", f"{run.skipped:,}"),
+        *((total.name, f"{total.inputs:,}") for total in run.totals),
         ("workers", f"{run.workers} {run.executor or ''}" if run.workers is not None else None),
         ("host", f"{run.host}, process {run.pid}" if run.host else None),
         ("command", run.command),

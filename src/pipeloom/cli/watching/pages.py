@@ -1,18 +1,18 @@
-"""The part of the screen that changes with the view: a page of lines that can be selected, or one thing in full."""
+"""The part of the screen that the viewer chooses: a page of lines that can be selected, or one thing in full."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from pipeloom.cli.formatting import moment, style_of
 from pipeloom.cli.watching.lines import fit
+from pipeloom.cli.watching.navigation import Choice, Frame, Navigation
 from pipeloom.cli.watching.opened import run_text, task_text
-from pipeloom.cli.watching.snapshot import Snapshot
-from pipeloom.cli.watching.view import Choice, Frame, View
+from pipeloom.cli.watching.scene import Scene
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.history import ErrorGroup, RunRow, TaskRow
@@ -23,119 +23,128 @@ __all__ = ["opened", "page"]
 
 _LAST_FAILURES: Final = 10
 _Row = tuple[Text, Choice | None]
+_Item = TypeVar("_Item")
 
 
-def page(snapshot: Snapshot, view: View, width: int, room: int, now: float) -> Frame:
+def page(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
     """Return the chosen page, its selected line in sight."""
-    draw = {"running": _running, "failures": _failures, "errors": _errors, "runs": _runs}[view.page]
-    return draw(snapshot, view, width, max(room, 0), now)
+    draw = {"running": _running, "failures": _failures, "errors": _errors, "runs": _runs}[navigation.page]
+    return draw(scene, navigation, width, max(room, 0), now)
 
 
-def opened(snapshot: Snapshot, view: View, width: int, room: int, now: float) -> Frame:
+def opened(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
     """Return the opened task or run, scrolled as the viewer left it."""
-    assert view.opened is not None
-    kind, number = view.opened
+    assert navigation.opened is not None
+    kind, number = navigation.opened
     if kind == "run":
-        run = next((run for run in snapshot.runs if run.run_id == number), None)
+        run = next((run for run in scene.runs if run.run_id == number), None)
         text = run_text(run, width) if run is not None else [Text(f"  run {number} is not there any more")]
-    elif snapshot.opened is not None and snapshot.opened.task.id == number:
-        text = task_text(snapshot.opened, width, max(now - snapshot.at, 0.0))
+    elif scene.opened is not None and scene.opened.task.id == number:
+        text = task_text(scene.opened, width, scene.since(now))
     else:
-        text = [Text(f"  task {number}: not there" if snapshot.trouble is None else "", style="dim")]
+        text = [Text(f"  task {number}: not there" if scene.trouble is None else "", style="dim")]
     end = max(len(text) - room, 0)
-    first = min(view.scroll, end)
+    first = min(navigation.scroll, end)
     lines = text[first : first + room]
     if first < end and lines:
         lines[-1] = Text(f"  ↓ {len(text) - first - room + 1} more lines", style="dim")
     return Frame(lines, (), max(room - 1, 1), end)
 
 
-def _running(snapshot: Snapshot, view: View, width: int, room: int, now: float) -> Frame:
-    running, failures = snapshot.running, snapshot.failures[:_LAST_FAILURES]
+def _running(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
+    failures = scene.failures[:_LAST_FAILURES]
     # Failures keep a third of the room when there are more running tasks than fit.
     kept = min(len(failures) + 1, max(room // 3, 2)) if failures and room >= 4 else 0
-    place = max(room - kept, 0)
-    total = max(snapshot.counts.get(RUNNING, 0), len(running))
-    shown = running[: place if total <= place else max(place - 1, 0)]
-    since = max(now - snapshot.at, 0.0) if snapshot.is_running else 0.0
-    names = _name_width([task.name for task in shown], width)
-    rows: list[_Row] = [(_running_line(task, names, since, width), Choice("task", task.id)) for task in shown]
-    if total > len(shown) and place:
-        rows.append((Text(f"  … and {total - len(shown):,} more running", style="dim"), None))
-    if not rows and place:
-        rows.append((Text("  nothing is running" + " this moment" * snapshot.is_running, style="dim"), None))
-    left = room - len(rows)
-    if failures and left >= 2:
-        rows.append((Text("Last failures", style="dim"), None))
-        shown = failures[: left - 1]
-        names = _name_width([task.name for task in shown], width)
-        rows += [(_failure_line(task, names, width), Choice("task", task.id)) for task in shown]
+    rows = _running_rows(scene, width, max(room - kept, 0), now)
+    rows += _failure_rows(failures, width, room - len(rows))
     choices = [choice for _, choice in rows if choice is not None]
-    selected = view.place(choices)
-    for line, choice in rows:
-        if selected is not None and choice == choices[selected]:
-            line.stylize("reverse")
+    place = navigation.place(choices)
+    if place is not None:
+        next(line for line, choice in rows if choice == choices[place]).stylize("reverse")
     return Frame([line for line, _ in rows], choices, max(room - 1, 1))
 
 
+def _running_rows(scene: Scene, width: int, room: int, now: float) -> list[_Row]:
+    """Return as many running tasks as fit, and how many more there are."""
+    if not room:
+        return []
+    total = max(scene.counts.get(RUNNING, 0), len(scene.running))
+    if not total:
+        return [(Text("  nothing is running" + " this moment" * scene.is_running, style="dim"), None)]
+    shown = scene.running[: room if total <= room else room - 1]
+    since = scene.since(now) if scene.is_running else 0.0
+    names = _name_width(shown, width)
+    rows: list[_Row] = [(_running_line(task, names, since, width), _task(task)) for task in shown]
+    if total > len(shown):
+        rows.append((Text(f"  … and {total - len(shown):,} more running", style="dim"), None))
+    return rows
+
+
+def _failure_rows(failures: Sequence[TaskRow], width: int, room: int) -> list[_Row]:
+    """Return as many failures as fit below their heading."""
+    if not failures or room < 2:
+        return []
+    shown = failures[: room - 1]
+    names = _name_width(shown, width)
+    rows: list[_Row] = [(_failure_line(task, names, width), _task(task)) for task in shown]
+    return [(Text("Last failures", style="dim"), None), *rows]
+
+
 def _listed(
-    rows: Sequence[object],
-    choices: Sequence[Choice],
-    draw: Callable[[int], Text],
+    items: Sequence[_Item],
+    choice_of: Callable[[_Item], Choice],
+    line_of: Callable[[_Item], Text],
     empty: str,
-    view: View,
+    navigation: Navigation,
     room: int,
 ) -> Frame:
-    """Return that part of a long list in which the selected line is."""
-    if not rows:
+    """Return that part of a long list in which the selected line is; only what is in sight is drawn."""
+    if not items:
         return Frame([Text("  " + empty, style="dim")][:room])
-    place = view.place(choices)
-    first = min(max((place or 0) - room + 1, 0), max(len(rows) - room, 0)) if room else 0
-    lines = [draw(number) for number in range(first, min(first + room, len(rows)))]
+    choices = [choice_of(item) for item in items]
+    place = navigation.place(choices)
+    first = min(max((place or 0) - room + 1, 0), max(len(items) - room, 0)) if room else 0
+    lines = [line_of(item) for item in items[first : first + room]]
     if place is not None and first <= place < first + len(lines):
         lines[place - first].stylize("reverse")
     return Frame(lines, choices, max(room - 1, 1))
 
 
-def _failures(snapshot: Snapshot, view: View, width: int, room: int, _now: float) -> Frame:
-    failures = snapshot.failures
-    names = _name_width([task.name for task in failures], width)
-    return _listed(
-        failures,
-        [Choice("task", task.id) for task in failures],
-        lambda row: _failure_line(failures[row], names, width),
-        "no failures",
-        view,
-        room,
-    )
+def _failures(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
+    names = _name_width(scene.failures, width)
+
+    def line(task: TaskRow) -> Text:
+        return _failure_line(task, names, width)
+
+    return _listed(scene.failures, _task, line, "no failures", navigation, room)
 
 
-def _errors(snapshot: Snapshot, view: View, width: int, room: int, _now: float) -> Frame:
-    groups = snapshot.errors
-    return _listed(
-        groups,
-        [Choice("task", group.example.id) for group in groups],
-        lambda row: _group_line(groups[row], width),
-        "no errors",
-        view,
-        room,
-    )
+def _errors(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
+    def example(group: ErrorGroup) -> Choice:
+        return _task(group.example)
+
+    def line(group: ErrorGroup) -> Text:
+        return _group_line(group, width)
+
+    return _listed(scene.errors, example, line, "no errors", navigation, room)
 
 
-def _runs(snapshot: Snapshot, view: View, width: int, room: int, _now: float) -> Frame:
-    runs = snapshot.runs
-    return _listed(
-        runs,
-        [Choice("run", run.run_id) for run in runs],
-        lambda row: _run_line(runs[row], width),
-        "no runs yet",
-        view,
-        room,
-    )
+def _runs(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
+    def itself(run: RunRow) -> Choice:
+        return Choice("run", run.run_id)
+
+    def line(run: RunRow) -> Text:
+        return _run_line(run, width)
+
+    return _listed(scene.runs, itself, line, "no runs yet", navigation, room)
 
 
-def _name_width(names: Sequence[str], width: int) -> int:
-    longest = max((cell_len(clean(name, 80)) for name in names), default=0)
+def _task(task: TaskRow) -> Choice:
+    return Choice("task", task.id)
+
+
+def _name_width(tasks: Sequence[TaskRow], width: int) -> int:
+    longest = max((cell_len(clean(task.name, 80)) for task in tasks), default=0)
     return min(longest, max(width // 3, 8), 48)
 
 

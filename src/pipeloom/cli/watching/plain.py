@@ -9,8 +9,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
-from pipeloom.cli.watching.snapshot import Snapshot
-from pipeloom.cli.watching.source import Source, Want
+from pipeloom.cli.watching.scene import Scene
+from pipeloom.cli.watching.watcher import Want, Watcher
 from pipeloom.cli.watching.words import summary
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import clean
@@ -31,26 +31,26 @@ def watch_lines(path: Path, say: Say) -> None:
     """Say a line when a run begins or ends, when the file is in trouble, and every five seconds."""
     before: Any = None
     said_at = 0.0
-    with Source(path) as source:
+    with Watcher(path) as watcher:
         while say(""):
-            snapshot, now = source.look(Want(rows=0)), monotonic()
-            run = snapshot.run
-            state = (run and (run.run_id, run.status), snapshot.trouble, snapshot.note)
-            if state != before or (snapshot.is_running and now - said_at >= _LINE_S):
+            scene, now = watcher.look(Want(rows=0)), monotonic()
+            run = scene.run
+            state = (run and (run.run_id, run.status), scene.trouble, scene.note)
+            if state != before or (scene.is_running and now - said_at >= _LINE_S):
                 before, said_at = state, now
-                say(line(snapshot, now))
+                say(line(scene, now))
             sleep(_LOOK_S)
 
 
-def line(snapshot: Snapshot, now: float) -> str:
-    """Return a snapshot in one harmless line."""
-    if snapshot.trouble is not None:
-        return f"{clean(snapshot.path)}: {clean(snapshot.trouble)}"
-    note = f" ({snapshot.note})" if snapshot.note is not None else ""
-    words = " · ".join(part for part, _ in summary(snapshot, now)) or "no tasks yet"
-    run = snapshot.run
+def line(scene: Scene, now: float) -> str:
+    """Return what there is in one harmless line."""
+    if scene.trouble is not None:
+        return f"{clean(scene.path)}: {clean(scene.trouble)}"
+    note = f" ({scene.note})" if scene.note is not None else ""
+    words = " · ".join(part for part, _ in summary(scene, now)) or "no tasks yet"
+    run = scene.run
     if run is None:
-        return f"{clean(snapshot.path)}: no run yet: {words}{note}"
+        return f"{clean(scene.path)}: no run yet: {words}{note}"
     of = f"/{run.expected:,}" if run.expected is not None else ""
     title = f"{clean(run.pipeline, 60)}, " if run.pipeline else ""
     return f"{title}run {run.run_id} {clean(run.status, 20)}: {run.ended:,}{of} · {words}{note}"
@@ -59,37 +59,37 @@ def line(snapshot: Snapshot, now: float) -> str:
 def watch_json(path: Path, say: Say) -> None:
     """Say a line of JSON whenever something has changed, at most four times a second."""
     before: Any = None
-    with Source(path) as source:
+    with Watcher(path) as watcher:
         while say(""):
-            snapshot = source.look(Want(rows=_RUNNING))
-            content = as_json(snapshot)
+            scene = watcher.look(Want(rows=_RUNNING))
+            content = as_json(scene)
             if content != before:
                 before = content
-                say(json.dumps({"at": utc_now(), **content, "rate": round(snapshot.rate, 3)}))
+                say(json.dumps({"at": utc_now(), **content, "rate": round(scene.rate, 3)}))
             sleep(_LOOK_S)
 
 
-def as_json(snapshot: Snapshot) -> dict[str, Any]:
-    """Return what is in a snapshot, without what only the clock changes."""
-    run = snapshot.run
+def as_json(scene: Scene) -> dict[str, Any]:
+    """Return what there is, without what only the clock changes."""
+    run = scene.run
     return {
-        "db": snapshot.path,
-        "state": _state(snapshot),
-        "trouble": snapshot.trouble,
-        "note": snapshot.note,
+        "db": scene.path,
+        "state": _state(scene),
+        "trouble": scene.trouble,
+        "note": scene.note,
         "run": _without_clock(run, still_going=run.status == RUNNING) if run is not None else None,
-        "counts": dict(snapshot.counts),
-        "running": [_without_clock(task, still_going=True) for task in snapshot.running],
-        "failures": [_without_clock(task, still_going=False) for task in snapshot.failures[:_FAILURES]],
+        "counts": dict(scene.counts),
+        "running": [_without_clock(task, still_going=True) for task in scene.running],
+        "failures": [_without_clock(task, still_going=False) for task in scene.failures[:_FAILURES]],
     }
 
 
-def _state(snapshot: Snapshot) -> str:
-    if snapshot.trouble is not None:
-        return "waiting" if snapshot.trouble.endswith("…") else "unreadable"
-    if snapshot.run is None:
+def _state(scene: Scene) -> str:
+    if scene.trouble is not None:
+        return "waiting" if scene.trouble.endswith("…") else "unreadable"
+    if scene.run is None:
         return "idle"
-    return "running" if snapshot.is_running else "ended"
+    return "running" if scene.is_running else "ended"
 
 
 def _without_clock(row: Any, *, still_going: bool) -> dict[str, Any]:

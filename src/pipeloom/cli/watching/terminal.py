@@ -58,8 +58,8 @@ class Terminal:
 
     def __init__(self, out: TextIO | None = None, keys: TextIO | None = None) -> None:
         self._out = sys.stdout if out is None else out
-        source = sys.stdin if keys is None else keys
-        self._keys = source.fileno() if source is not None and source.isatty() and termios else None
+        watcher = sys.stdin if keys is None else keys
+        self._keys = watcher.fileno() if watcher is not None and watcher.isatty() and termios else None
         # Rich finds out about colours, and turns styled text into escape sequences; it never writes itself.
         self._console = Console(file=self._out, width=10_000, height=100, highlight=False, soft_wrap=True)
         self._reader = KeyReader()

@@ -11,7 +11,7 @@ from pipeloom.statuses import QUEUED, RUNNING
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, ErrorGroup, LogRow, RunRow, TaskDetail, TaskRow
 
-__all__ = ["Opened", "Snapshot"]
+__all__ = ["Opened", "Scene"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Scene:
     """What there was to see.
 
     Attributes:
@@ -54,6 +54,10 @@ class Snapshot:
     errors: tuple[ErrorGroup, ...] = ()
     runs: tuple[RunRow, ...] = ()
     opened: Opened | None = None
+
+    def since(self, now: float) -> float:
+        """Return how long ago it was read, in seconds."""
+        return max(now - self.at, 0.0)
 
     @property
     def is_running(self) -> bool:

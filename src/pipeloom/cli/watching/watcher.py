@@ -12,14 +12,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from pipeloom.cli.watching.snapshot import Opened, Snapshot
-from pipeloom.cli.watching.view import Choice
+from pipeloom.cli.watching.navigation import Choice
+from pipeloom.cli.watching.scene import Opened, Scene
 from pipeloom.data.rates import Pace
 from pipeloom.errors import PipeloomError
 from pipeloom.history import Follower, History, NoLedgerError, RunRow, TaskRow
 from pipeloom.statuses import FAILED, RUNNING
 
-__all__ = ["Source", "Want"]
+__all__ = ["Want", "Watcher"]
 
 _DEADLINE_S: Final = 2.0
 _AGAIN_S: Final = 1.0  # until what cannot be read is tried again
@@ -35,7 +35,7 @@ class Want:
     """What the viewer wants to know beside the run's own row.
 
     Attributes:
-        page: One of the view's pages.
+        page: One of the pages.
         opened: A task or a run to be read in full.
         rows: How many running tasks could be shown.
     """
@@ -45,7 +45,7 @@ class Want:
     rows: int = 50
 
 
-class Source:
+class Watcher:
     """Reads one file again and again; used in one thread; a context manager.
 
     Args:
@@ -57,14 +57,14 @@ class Source:
         self._path = path
         self._clock = clock
         self._follower = Follower(path, deadline_s=_DEADLINE_S, clock=clock)
-        self._snapshot = Snapshot(str(path))
+        self._scene = Scene(str(path))
         self._pace: tuple[int, Pace] | None = None
         self._failures_of: tuple[Any, ...] | None = None
         self._want: Want | None = None
         self._not_before = 0.0
         self._noted_at = 0.0
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Watcher:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,24 +74,24 @@ class Source:
         """Let go of the file; closing twice is fine."""
         self._follower.close()
 
-    def look(self, want: Want) -> Snapshot:
+    def look(self, want: Want) -> Scene:
         """Return what there is; never raises for the file's sake. Blocks on the disk, and on a lock for seconds."""
         now = self._clock()
         try:
             if now >= self._not_before or (self._want is not None and want != self._want):
                 history, news = self._follower.look()
                 if news == "replaced":
-                    self._snapshot = replace(self._snapshot, note=_REPLACED)
+                    self._scene = replace(self._scene, note=_REPLACED)
                     self._noted_at = now
                 if news in ("opened", "replaced"):
                     self._pace, self._failures_of = None, None
                 if news is not None or want != self._want:
                     self._read(history, want, now)
-                self._snapshot = replace(self._snapshot, trouble=None)
+                self._scene = replace(self._scene, trouble=None)
         except PipeloomError as error:
             self._trouble(error, now)
         self._refresh(now)
-        return self._snapshot
+        return self._scene
 
     def _trouble(self, error: PipeloomError, now: float) -> None:
         """Say what is in the way; what was known before stays."""
@@ -100,7 +100,7 @@ class Source:
         self._not_before = now + _AGAIN_S
         if self._follower.is_missing():
             self._not_before = now
-            if self._snapshot.run is not None or self._snapshot.counts:
+            if self._scene.run is not None or self._scene.counts:
                 said = "the file was removed: waiting for a new one…"
             elif self._path.parent.is_dir():
                 said = "the file is not there yet: waiting for it…"
@@ -110,13 +110,13 @@ class Source:
             said = "there is no ledger in this file yet: waiting for a run to make one…"
         else:
             said = f"cannot read it: {error}"
-        self._snapshot = replace(self._snapshot, trouble=said)
+        self._scene = replace(self._scene, trouble=said)
 
     def _read(self, history: History, want: Want, now: float) -> None:
-        before = self._snapshot
+        before = self._scene
         runs = history.runs(_LISTED if want.page == "runs" else 1)
         run = runs[0] if runs else None
-        snapshot = replace(
+        scene = replace(
             before,
             at=now,
             run=run,
@@ -128,12 +128,12 @@ class Source:
         which = (run.run_id, run.failed, run.timed_out, run.cancelled, run.status) if run else ()
         run_id = run.run_id if run is not None else None
         if which != self._failures_of or want.page == "errors":
-            snapshot = replace(snapshot, failures=self._failures(history, run_id))
+            scene = replace(scene, failures=self._failures(history, run_id))
         if want.page != "errors":
-            snapshot = replace(snapshot, errors=())
+            scene = replace(scene, errors=())
         elif which != self._failures_of or not before.errors:
-            snapshot = replace(snapshot, errors=tuple(history.error_groups(run_id, _LISTED)))
-        self._snapshot, self._failures_of, self._want = snapshot, which, want
+            scene = replace(scene, errors=tuple(history.error_groups(run_id, _LISTED)))
+        self._scene, self._failures_of, self._want = scene, which, want
         took = self._clock() - now
         self._not_before = now + took * _SHARE
 
@@ -167,10 +167,10 @@ class Source:
     def _refresh(self, now: float) -> None:
         """Have the note and the rate of this moment: one expires, the other sinks while nothing is committed."""
         if now - self._noted_at >= _NOTE_S:
-            self._snapshot = replace(self._snapshot, note=None)
-        run = self._snapshot.run
+            self._scene = replace(self._scene, note=None)
+        run = self._scene.run
         if run is None or run.status != RUNNING:
             return
         if self._pace is None or self._pace[0] != run.run_id:
             self._pace = (run.run_id, Pace(now - (run.elapsed_s or 0.0)))
-        self._snapshot = replace(self._snapshot, rate=self._pace[1].rate(now, run.ended - run.skipped))
+        self._scene = replace(self._scene, rate=self._pace[1].rate(now, run.ended - run.skipped))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["PAGES", "Choice", "Frame", "View", "press"]
+__all__ = ["PAGES", "Choice", "Frame", "Navigation", "press"]
 
 PAGES: Final = ("running", "failures", "errors", "runs")
 
@@ -39,7 +39,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Navigation:
     """What the viewer chose.
 
     Attributes:
@@ -72,43 +72,43 @@ class View:
 _MOVES: Final = {"up": -1, "k": -1, "down": 1, "j": 1}
 
 
-def press(view: View, key: str, frame: Frame) -> View:
-    """Return the view after a key; ``frame`` is what the viewer saw when pressing it."""
-    if view.helping:
-        return replace(view, helping=False)
+def press(navigation: Navigation, key: str, frame: Frame) -> Navigation:
+    """Return what is chosen after a key; ``frame`` is what the viewer saw when pressing it."""
+    if navigation.helping:
+        return replace(navigation, helping=False)
     if key in ("?", "h"):
-        return replace(view, helping=True)
-    if view.opened is not None:
-        return _press_in_text(view, key, frame)
+        return replace(navigation, helping=True)
+    if navigation.opened is not None:
+        return _press_in_text(navigation, key, frame)
     if key in ("q", "Q"):
-        return replace(view, over=True)
+        return replace(navigation, over=True)
     if key == "escape":
-        return replace(view, selected=None, at=0)
+        return replace(navigation, selected=None, at=0)
     if key in ("tab", "right", "l"):
-        return _turned(view, 1)
+        return _turned(navigation, 1)
     if key in ("backtab", "left"):
-        return _turned(view, -1)
+        return _turned(navigation, -1)
     if key.isdecimal() and key.isascii() and 1 <= int(key) <= len(PAGES):
-        return View(page=PAGES[int(key) - 1])
+        return Navigation(page=PAGES[int(key) - 1])
     if key == "enter":
-        place = view.place(frame.choices)
+        place = navigation.place(frame.choices)
         if frame.choices:
             chosen = frame.choices[place or 0]
-            return replace(view, opened=chosen, selected=chosen, at=place or 0, scroll=0)
-        return view
-    return _moved(view, key, frame)
+            return replace(navigation, opened=chosen, selected=chosen, at=place or 0, scroll=0)
+        return navigation
+    return _moved(navigation, key, frame)
 
 
-def _turned(view: View, by: int) -> View:
-    return View(page=PAGES[(PAGES.index(view.page) + by) % len(PAGES)])
+def _turned(navigation: Navigation, by: int) -> Navigation:
+    return Navigation(page=PAGES[(PAGES.index(navigation.page) + by) % len(PAGES)])
 
 
-def _moved(view: View, key: str, frame: Frame) -> View:
+def _moved(navigation: Navigation, key: str, frame: Frame) -> Navigation:
     choices = frame.choices
     last = len(choices) - 1
     if last < 0:
-        return view
-    place = view.place(choices)
+        return navigation
+    place = navigation.place(choices)
     if key in _MOVES:
         # Nothing is selected yet: the first line, from whichever side the viewer comes.
         target = (0 if _MOVES[key] > 0 else last) if place is None else place + _MOVES[key]
@@ -119,15 +119,15 @@ def _moved(view: View, key: str, frame: Frame) -> View:
     elif key in ("end", "G"):
         target = last
     else:
-        return view
+        return navigation
     target = min(max(target, 0), last)
-    return replace(view, selected=choices[target], at=target)
+    return replace(navigation, selected=choices[target], at=target)
 
 
-def _press_in_text(view: View, key: str, frame: Frame) -> View:
+def _press_in_text(navigation: Navigation, key: str, frame: Frame) -> Navigation:
     if key in ("escape", "q", "Q", "left", "enter"):
-        return replace(view, opened=None, scroll=0)
-    at = min(view.scroll, frame.scroll_end)
+        return replace(navigation, opened=None, scroll=0)
+    at = min(navigation.scroll, frame.scroll_end)
     if key in _MOVES:
         at += _MOVES[key]
     elif key in ("pagedown", " "):
@@ -138,4 +138,4 @@ def _press_in_text(view: View, key: str, frame: Frame) -> View:
         at = 0
     elif key in ("end", "G"):
         at = frame.scroll_end
-    return replace(view, scroll=min(max(at, 0), frame.scroll_end))
+    return replace(navigation, scroll=min(max(at, 0), frame.scroll_end))

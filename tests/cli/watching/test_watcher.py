@@ -10,8 +10,8 @@ from time import monotonic
 import pytest
 
 import pipeloom
-from pipeloom.cli.watching.source import Source, Want
-from pipeloom.cli.watching.view import Choice
+from pipeloom.cli.watching.navigation import Choice
+from pipeloom.cli.watching.watcher import Want, Watcher
 from pipeloom.history import History
 
 RUNNING = Want()
@@ -20,15 +20,15 @@ RUNNING = Want()
 @pytest.fixture
 def look(db):
     """Look at the file until it shows something; ``look(wanted, condition)``."""
-    with Source(db) as source:
+    with Watcher(db) as watcher:
 
         def looking(condition=lambda _: True, want=RUNNING):
             deadline = monotonic() + 20
-            while not condition(snapshot := source.look(want)):
-                assert monotonic() < deadline, snapshot
-            return snapshot
+            while not condition(scene := watcher.look(want)):
+                assert monotonic() < deadline, scene
+            return scene
 
-        looking.source = source
+        looking.watcher = watcher
         yield looking
 
 
@@ -54,7 +54,7 @@ def test_it_waits_for_the_file_its_ledger_and_a_run(db, look, tmp_path):
     assert (seen.run.run_id, seen.run.status, seen.run.done, seen.run.failed) == (1, "error", 2, 2)
     assert [task.name for task in seen.failures] in (["1", "3"], ["3", "1"])
     assert not list(tmp_path.glob("*-journal"))
-    with Source(tmp_path / "nowhere" / "out.db") as nowhere:
+    with Watcher(tmp_path / "nowhere" / "out.db") as nowhere:
         assert "nor its directory" in nowhere.look(RUNNING).trouble
 
 
@@ -162,9 +162,9 @@ def test_an_unchanged_file_costs_one_pragma(db, look):
     ended(db)
     look()
     said = []
-    look.source._follower._history._reader._conn.set_trace_callback(said.append)
+    look.watcher._follower._history._reader._conn.set_trace_callback(said.append)
     for _ in range(5):
-        look.source._not_before = 0.0
+        look.watcher._not_before = 0.0
         look()
     assert said == ["PRAGMA data_version"] * 5
 
@@ -175,7 +175,7 @@ def test_no_question_goes_through_all_tasks(db, look, held):
     with held(range(6), name="other") as end:
         look(lambda seen: seen.is_running)
         said = []
-        look.source._follower._history._reader._conn.set_trace_callback(said.append)
+        look.watcher._follower._history._reader._conn.set_trace_callback(said.append)
         look(want=Want("failures", Choice("task", 1)))
         look(want=Want("runs", Choice("run", 1)))
         assert len(said) > 10
@@ -202,23 +202,23 @@ def test_reading_takes_a_tenth_of_the_time_at_most(db):
     """After a look that took a second, the next one is ten seconds later; what is newly wanted is read at once."""
     ended(db)
     now = [0.0]
-    with Source(db, clock=lambda: now[0]) as source:
-        source.look(RUNNING)
+    with Watcher(db, clock=lambda: now[0]) as watcher:
+        watcher.look(RUNNING)
         read = []
-        original = source._read
+        original = watcher._read
 
         def slow(history: History, want: Want, at: float) -> None:
             read.append(at)
             original(history, want, at)
 
-        source._read = slow
-        source._not_before = 10.0
+        watcher._read = slow
+        watcher._not_before = 10.0
         for second in range(12):
             now[0] = float(second)
             with closing(sqlite3.connect(db, isolation_level=None)) as conn:
                 conn.execute("UPDATE task_runs SET message = ?", (second,))
-            source.look(RUNNING)
+            watcher.look(RUNNING)
         assert read == [10.0, 11.0]
-        source._not_before = 100.0
-        source.look(Want("runs"))
+        watcher._not_before = 100.0
+        watcher.look(Want("runs"))
         assert read == [10.0, 11.0, 11.0]
