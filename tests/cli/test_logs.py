@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,20 @@ def test_following_ends_when_the_process_is_killed(going):
         out, err = process.communicate(timeout=20)
 
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_another_file_in_its_place_ends_following(going):
+    """Its task is another one."""
+    db, _ = going
+    first_record(db)
+    with following(db) as process:
+        process.stdout.readline()
+        shutil.copy(db, db.with_name("new.db"))
+        db.with_name("new.db").replace(db)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 3
+    assert "the file was replaced: ask again" in err
 
 
 def test_the_last_records_of_a_task(going):

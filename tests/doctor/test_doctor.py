@@ -1,9 +1,7 @@
-"""``pipeloom doctor`` on files that are well, damaged, tampered with, left by a killed run, or read by others."""
+"""Files that are well, damaged, tampered with, or left by a killed run."""
 
 from __future__ import annotations
 
-import json
-import re
 import signal
 import sqlite3
 import subprocess
@@ -17,44 +15,15 @@ from pipeloom import map as pipeloom_map
 from pipeloom.db.cancel import request_cancel
 from pipeloom.demo import DemoTask
 from pipeloom.doctor import examine
-from pipeloom.doctor.place import in_bytes, reader_locks, sqlite_finding
 from pipeloom.errors import StorageError
 from pipeloom.messages import MsgTaskFinished, MsgTaskStarted
 
-
-def fill(db, tasks=50, **options):
-    """Run: each task writes two rows."""
-
-    def write_two(number, ctx):
-        ctx.write("t", [{"n": number, "text": "x" * 100}, {"n": -number, "text": "y" * 100}])
-
-    return pipeloom_map(write_two, range(tasks), name="two", db=db, progress=False, **options)
-
-
-def alter(db, *statements):
-    """Let another program write."""
-    with closing(sqlite3.connect(db)) as conn:
-        for sql in statements:
-            conn.execute(sql)
-        conn.commit()
-
-
-def by_check(found):
-    """Return check → finding."""
-    return {finding.check: finding for finding in found}
-
-
-def remarkable(db, **options):
-    """Return check → verdict of what is not ok; SQLite's version is this machine's affair."""
-    return {f.check: f.verdict for f in examine(db, **options) if f.verdict != "ok" and f.check != "SQLite"}
+from .conftest import alter, by_check, fill, remarkable
 
 
 def snapshot(db):
     """Return every byte beside the file, and itself."""
     return {path.name: path.read_bytes() for path in db.parent.iterdir()}
-
-
-# --- well ---
 
 
 @pytest.mark.parametrize("wal", [True, False])
@@ -113,23 +82,8 @@ def test_a_file_without_a_ledger_is_looked_at_too(db):
     assert remarkable(db) == {"schema": "note"}
 
 
-def test_what_on_conflict_left_out_is_explained(db):
-    """A UNIQUE is there: fewer rows than were offered are as it should be."""
-
-    def same(number, ctx):
-        ctx.write("t", {"n": number % 2}, on_conflict="ignore", conflict_on=["n"])
-
-    pipeloom_map(same, range(10), name="same", db=db, progress=False, tables={"t": {"n": int}})
-
-    assert "2 rows in 1 table; the tasks offered 10" in by_check(examine(db))["rows"].text
-    assert remarkable(db) == {}
-
-
-# --- damaged ---
-
-
 def test_a_flipped_page_is_found(db):
-    """The sentence is SQLite's, cleaned; the exit code is 1."""
+    """The sentence is SQLite's, cleaned."""
     fill(db, 500)
     with closing(sqlite3.connect(db)) as conn:
         (page,) = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 't'").fetchone()
@@ -142,9 +96,6 @@ def test_a_flipped_page_is_found(db):
     assert found["integrity"].verdict == "BAD"
     assert ".recover" in found["integrity"].advice + found["integrity"].text
     assert found["schema"].verdict == "ok"  # the rest is looked at all the same
-    done = doctor(db)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert re.search(r"is\s*not\s*well", done.stdout)  # the line may be wrapped, as long as the path is
 
 
 def test_an_index_that_lost_an_entry_is_found(db):
@@ -171,50 +122,15 @@ def test_a_file_cut_off_in_its_last_page(db):
 
 
 def test_a_file_that_cannot_be_read_is_an_error(db):
-    """Cut in half, no database at all, not there: exit code 3 and one sentence."""
+    """Cut in half, or no database at all; it stays as it is."""
     fill(db, 500)
     whole = db.read_bytes()
     for content, words in ((whole[: len(whole) // 2], "damaged"), (b"text" * 999, "is not a SQLite database")):
         db.write_bytes(content)
         with pytest.raises(StorageError, match=words):
             examine(db)
-        done = doctor(db)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
         assert db.read_bytes() == content
-    db.unlink()
-    assert doctor(db).returncode == 3
 
-
-# --- tampered with ---
-
-
-@pytest.mark.parametrize(
-    ("sql", "remark"),
-    [
-        ("UPDATE pipeloom_runs SET done = done - 1", {"done marks": "BAD"}),
-        ("UPDATE pipeloom_runs SET done = done + 1", {"done marks": "note"}),
-        ("DELETE FROM task_runs WHERE id = 3", {"done marks": "note"}),
-        ("DELETE FROM t WHERE n > 40", {"rows": "note"}),
-        ("INSERT INTO t VALUES (1000, '')", {}),
-        ("INSERT INTO pipeloom_state VALUES (999, 1, 1, '', '{}')", {"checkpoints": "note"}),
-        ("UPDATE pipeloom_meta SET value = 99", {"schema": "note"}),
-        ("UPDATE pipeloom_meta SET value = 'x'", {"schema": "BAD"}),
-        ("UPDATE pipeloom_runs SET done = 'many'", {"done marks": "BAD"}),
-        ('CREATE TABLE "a ""b""\n" (n)', {}),
-        ("ALTER TABLE pipeloom_runs RENAME COLUMN done TO finished", {"schema": "BAD"}),
-        ("UPDATE task_runs SET status = char(27) || '[2J' WHERE id = 1", {"done marks": "note"}),
-    ],
-)
-def test_what_does_not_add_up_is_found(db, sql, remark):
-    """And is BAD only where no run and no deleting explains it."""
-    fill(db)
-    alter(db, sql)
-
-    assert remarkable(db) == remark
-    assert all(finding.text.isprintable() for finding in examine(db))
-
-
-# --- runs ---
 
 KILLED = """
 import os, signal, sys, threading
@@ -273,7 +189,6 @@ def test_a_killed_run_leaves_notes(db):
     assert remarks.pop("SQLite", "note") == "note"
     assert remarks == {"run": "note", "log": "note", "cancel": "note", "tasks": "note"}
     assert "ended without a word" in found["run"].text
-    assert doctor(db).returncode == 0
 
 
 def test_a_file_that_is_written_meanwhile_is_looked_at_again(db):
@@ -293,136 +208,9 @@ def test_a_file_that_is_written_meanwhile_is_looked_at_again(db):
         assert by_check(found)["rows"].text.startswith("3")
 
 
-READER = """
-import sqlite3, sys
-conn = sqlite3.connect(sys.argv[1], isolation_level=None)
-conn.execute("BEGIN")
-conn.execute("SELECT COUNT(*) FROM t").fetchone()
-print("reading", flush=True)
-sys.stdin.readline()
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who reads")
-def test_who_pins_the_log_is_named(db):
-    """Another process that has an open read transaction."""
-    fill(db)
-    with closing(sqlite3.connect(db)) as writer:
-        writer.execute("PRAGMA wal_autocheckpoint = 0")
-        writer.execute("INSERT INTO t VALUES (1, '')")
-        writer.commit()
-        with subprocess.Popen(
-            [sys.executable, "-c", READER, db], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as child:
-            assert child.stdout.readline() == "reading\n"
-            finding = by_check(examine(db))["readers"]
-            child.stdin.close()
-            child.wait()
-        after = by_check(examine(db))["readers"]
-
-    assert finding.verdict == "note"
-    assert f"process {child.pid} (" in finding.text
-    assert after.verdict == "ok"
-
-
 def test_a_check_that_takes_too_long_is_given_up(db):
     """And says how to give it more time; the other checks go on."""
     fill(db, 2000)
     finding = by_check(examine(db, deadline_s=1e-9))["integrity"]
 
     assert (finding.verdict, "not finished within" in finding.text) == ("note", True)
-
-
-# --- the parts ---
-
-LOCKS = """1: POSIX  ADVISORY  READ 101 fe:00:77 124 124
-2: FLOCK  ADVISORY  WRITE 102 fe:00:77 0 EOF
-2: -> POSIX  ADVISORY  WRITE 103 fe:00:77 124 124
-3: POSIX  ADVISORY  READ 104 fe:00:77 128 128
-4: POSIX  ADVISORY  WRITE 105 00:1b:77 120 120
-5: OFDLCK ADVISORY  READ -1 fe:00:78 123 127
-nonsense
-"""
-
-
-def test_locks_are_read_from_what_linux_lists():
-    """By device and number; by number alone where the devices differ and only one is listed."""
-    assert reader_locks(LOCKS, 77, (0xFE, 0)) == {(101, 124), (104, 128)}
-    assert reader_locks(LOCKS, 77, (0, 0x1B)) == {(105, 120)}
-    assert reader_locks(LOCKS, 77, (9, 9)) == set()
-    assert reader_locks(LOCKS, 78, (9, 9)) == {(-1, byte) for byte in range(123, 128)}
-
-
-@pytest.mark.parametrize(
-    ("version", "verdict"),
-    [
-        ((3, 6, 23), "ok"),
-        ((3, 7, 0), "note"),
-        ((3, 40, 1), "note"),
-        ((3, 44, 6), "ok"),
-        ((3, 50, 7), "ok"),
-        ((3, 51, 2), "note"),
-        ((3, 51, 3), "ok"),
-    ],
-)
-def test_versions_with_the_fault_of_the_log(version, verdict):
-    """As SQLite's own page lists them."""
-    assert sqlite_finding(version).verdict == verdict
-
-
-def test_sizes_are_said_as_people_do():
-    """In powers of 1,024."""
-    assert [in_bytes(n) for n in (0, 1023, 1024, 5 << 20, 3 << 40)] == [
-        "0 bytes",
-        "1,023 bytes",
-        "1.0 KiB",
-        "5.0 MiB",
-        "3.0 TiB",
-    ]
-
-
-# --- the command ---
-
-
-def doctor(db, *options):
-    """Call the command."""
-    return subprocess.run(
-        [sys.executable, "-m", "pipeloom", "doctor", "--db", db, *options],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def test_the_command_prints_a_line_per_check(db):
-    """And as JSON the same; exit code 0."""
-    fill(db)
-    done = doctor(db)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "ok    integrity    every page and index is sound" in done.stdout
-    assert re.search(r"is\s*well", done.stdout)
-
-    found = json.loads(doctor(db, "--json").stdout)
-    assert [set(finding) for finding in found] == [{"check", "verdict", "text", "advice"}] * len(found)
-    assert {finding["verdict"] for finding in found} <= {"ok", "note"}
-
-
-def test_wrong_options_are_usage(db):
-    """Exit code 2."""
-    assert doctor(db, "--deadline", "0").returncode == 2
-    assert doctor(db, "--nonesuch").returncode == 2
-
-
-def test_a_locked_file_is_no_damage(db):
-    """Another program may hold a rollback journal's lock for a while: a note, or one sentence with exit code 3."""
-    fill(db, 3)
-    with closing(sqlite3.connect(db, isolation_level=None)) as other:
-        other.execute("PRAGMA journal_mode = DELETE")
-        other.execute("CREATE TABLE u (n)")
-        other.execute("BEGIN EXCLUSIVE")
-        other.execute("INSERT INTO u VALUES (1)")
-        done = doctor(db)
-
-    assert "damaged" not in done.stdout + done.stderr
-    assert (done.returncode, "holds its lock" in done.stderr) == (3, True), done.stderr

@@ -85,3 +85,15 @@ def tasks(count: int, **columns: Any) -> list[dict[str, Any]]:
         {"id": number, "name": f"task-{number}", "status": "done", "progress": 1.0, **columns}
         for number in range(1, count + 1)
     ]
+
+
+@pytest.fixture
+def figures(db):
+    """Read the figures of a run, by default the latest."""
+
+    def reading(run_id=None, path=db):
+        with History(path) as history:
+            run = history.latest_run() if run_id is None else history.run(run_id)
+            return history.figures(run)
+
+    return reading

@@ -1,19 +1,15 @@
-"""Failures that are the same one: what is folded, where it was raised, and how much is kept."""
+"""What failures have in common, and what a traceback says."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import traceback
-from pathlib import Path
 
 import pytest
 
-import pipeloom
 from pipeloom.history import essence
 from pipeloom.history.grouping import Groups, folded, origin
-
-AT = "2026-01-31T12:00:0{}.000+00:00"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +83,7 @@ def test_exception_and_place_are_read_from_the_traceback(case):
     source, exception, where = CASES[case]
     message, error = raised(source)
     groups = Groups()
-    groups.add(1, "error", message, error, AT.format(1), 1)
+    groups.add(1, "error", message, error, "2026-01-31T12:00:01.000+00:00", 1)
     (group,) = groups.largest(1)
 
     assert (group.exception, group.where) == (exception, where)
@@ -100,6 +96,16 @@ def test_text_that_is_no_traceback_is_no_error():
     assert essence("") == [""]
 
 
+def test_frames_of_pipeloom_are_not_the_users():
+    """Wherever it lies; the examples are programs of users."""
+    frame = '  File "/src/pipeloom/{}.py", line {}, in there\n    it()\n'
+    told = "".join(frame.format(*place) for place in (("examples/etl", 1), ("worker/context", 2), ("retry", 3)))
+    assert origin(f"Traceback (most recent call last):\n{told}ValueError", cut=True) == (
+        "ValueError",
+        "/src/pipeloom/examples/etl.py:1 in there",
+    )
+
+
 def test_the_essence_is_the_users_own_line_and_the_end():
     """Of forty frames in a library, none."""
     message, error = raised("import json\ndef parse(text):\n  return json.loads(text)\nparse('x')")
@@ -109,64 +115,6 @@ def test_the_essence_is_the_users_own_line_and_the_end():
     assert lines[-1] == f"json.decoder.JSONDecodeError: {message}"
     assert "  …" in lines
     assert len(lines) <= 5
-
-
-def test_one_kind_is_one_group(ran, opened):
-    """From a real run: counts, the largest first, an example with its traceback."""
-    with opened() as history:
-        first, second = history.error_groups()
-
-    assert (first.exception, first.count, first.status) == ("ValueError", 3, "error")
-    assert first.message == "could not convert string to float: …"
-    assert first.where.startswith(__file__.replace("test_grouping", "conftest"))
-    assert first.where.endswith("in work")
-    assert (first.example.id, first.example.name, first.run_ids) == (7, "n1", (1,))
-    assert first.traceback.endswith("ValueError: could not convert string to float: 'n1'\n")
-    assert (second.exception, second.message, second.count) == ("FileNotFoundError", "no such file: …", 1)
-
-
-def test_what_failed_in_a_run_stays_said_when_a_later_one_has_done_it(ran, opened):
-    """Without a run, only what is failed now."""
-    pipeloom.map(lambda path: 1, [Path("in/n1"), Path("in/m1")], db=ran, name="work", progress=False)
-    with opened() as history:
-        assert [group.count for group in history.error_groups()] == [2]
-        then = history.error_groups(run_id=1)
-        assert sorted(group.count for group in then) == [1, 3]
-        assert {group.example.status for group in then} == {"error"}
-        assert all(group.traceback for group in then)
-        assert sorted(task.id for task in history.failures(9, run_id=1)) == [7, 8, 9, 10]
-        assert history.error_groups(run_id=2) == history.failures(9, run_id=2) == []
-        assert history.error_groups(run_id=1 << 70) == []
-
-
-def test_a_try_that_its_own_run_repeated_is_no_failure_of_it(written, opened):
-    """Retries: only how the run left the task counts."""
-    written(
-        task_runs=[{"id": n, "name": "t", "status": "done", "run_id": 1 if n == 1 else 2} for n in (1, 2)],
-        pipeloom_attempts=[
-            {"task_id": 1, "run_id": 1, "attempt": 1, "status": "error", "message": "a"},
-            {"task_id": 2, "run_id": 1, "attempt": 1, "status": "error", "message": "b"},
-            {"task_id": 2, "run_id": 1, "attempt": 2, "status": "error", "message": "c"},
-        ],
-    )
-    with opened() as history:
-        assert [(group.message, group.count) for group in history.error_groups(run_id=1)] == [("c", 1)]
-
-
-def test_times_and_runs_are_gathered(written, opened):
-    """First, last, and which runs."""
-    written(
-        task_runs=[
-            {"id": n, "name": "t", "status": "timed_out", "message": f"{n} s", "run_id": n}
-            | {"finished_at": AT.format(9 - n)}
-            for n in range(1, 4)
-        ]
-    )
-    with opened() as history:
-        (group,) = history.error_groups()
-
-    assert (group.first_at, group.last_at, group.run_ids) == (AT.format(6), AT.format(8), (3, 2, 1))
-    assert (group.exception, group.status, group.message) == (None, "timed_out", "… s")
 
 
 def test_messages_without_likeness_take_bounded_memory():

@@ -26,7 +26,9 @@ _MESSAGE: Final = 300  # characters that are compared
 _FRAME: Final = re.compile(r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?P<in>, in .+)$', re.MULTILINE)
 _TYPE: Final = re.compile(r"(?:[^\W\d]\w*\.|<locals>\.)*[^\W\d]\w*")
 _NOT_THEIRS: Final = re.compile(
-    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|[\\/]pipeloom[\\/][a-z_]+\.py|^<frozen"
+    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|^<frozen"
+    # pipeloom itself, where it is not installed but on the path
+    r"|[\\/]pipeloom[\\/](?:(?:data|db|engine|executors|ledger|worker|writer)[\\/])?[a-z_]+\.py"
 )
 # What tells one failure from its like: quoted parts, addresses, paths, hexadecimal and decimal numbers.
 _PARTICULAR: Final = re.compile(

@@ -113,12 +113,3 @@ def test_json_never_loads_rich(db):
     )
     done = subprocess.run([sys.executable, "-c", code, db], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "1 []"
-
-
-def test_what_can_never_be_watched_is_refused(tmp_path):
-    """One sentence and exit code 2."""
-    command = [sys.executable, "-m", "pipeloom", "watch", "--db"]
-    for path in (str(tmp_path), ":memory:"):
-        done = subprocess.run([*command, path], capture_output=True, text=True, timeout=30)
-        assert done.returncode == 2
-        assert "name a database file" in done.stderr

@@ -1,9 +1,8 @@
-"""News by themselves: event streams of real runs."""
+"""One reader for all viewers: what it sees, and whom it tells."""
 
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import threading
 from contextlib import ExitStack, closing
@@ -14,7 +13,7 @@ import pytest
 import pipeloom
 from pipeloom.web.hub import Hub
 
-from .serving import LIMIT_S, Stream, wait_until
+from .serving import Stream, wait_until
 
 ITEMS = ["a.csv", "b.csv", "c.csv"]
 
@@ -145,71 +144,6 @@ def test_who_comes_back_gets_what_is_new(serve, gated, db):
             assert "notice" not in again.parts
         with Stream(server, Last_Event_ID="of-another-server") as fresh:
             fresh.until("notice", lambda html: html == "")
-
-
-def test_the_first_words_say_how_soon_to_come_back(serve, db):
-    """And the stream is what browsers take for one."""
-    with Stream(serve(db)) as stream:
-        assert stream.answer.getheader("content-type") == "text/event-stream; charset=utf-8"
-        assert stream.line() == "retry: 1000"
-
-
-def test_a_quiet_stream_has_a_beat(serve, db, monkeypatch):
-    """So that a dead connection is noticed from either side."""
-    monkeypatch.setattr("pipeloom.web.events.BEAT_S", 0.05)
-    with Stream(serve(db)) as stream:
-        while stream.comments < 3:
-            stream.take()
-
-
-def test_one_viewer_too_many_is_told_so(serve, db):
-    """In plain text, and there is room again once somebody leaves."""
-    server = serve(db, max_viewers=2)
-    with Stream(server) as one:
-        with Stream(server) as two:
-            one.until("notice", "no such file")
-            two.until("notice", "no such file")
-            status, headers, text = server.ask("/events/")
-            assert status == 503
-            assert headers["content-type"].startswith("text/plain")
-            assert "close one" in text
-            assert server.ask("/")[0] == 200
-        wait_until(lambda: server.hub.viewers == 1)
-        with Stream(server) as three:
-            three.until("notice", "no such file")
-
-
-def test_a_viewer_who_takes_nothing_is_dropped(serve, db, monkeypatch):
-    """Its connection is cut, and the others do not notice."""
-    monkeypatch.setattr("pipeloom.web.events.SLOW_S", 0.2)
-    page = "x" * 400_000
-
-    class Loud:
-        rest_s = 0.0
-        number = 0
-
-        def build(self, history, memo):
-            Loud.number += 1
-            memo["again"] = True
-            return {"run": f"{page}{Loud.number}"}
-
-    monkeypatch.setattr("pipeloom.web.hub.LOOK_S", 0.01)
-    pipeloom.map(str, range(3), db=db, progress=False)
-    loud = Loud()
-    server = serve(db)
-    monkeypatch.setattr(server.server.pages.events, "_find", lambda scope: loud)
-    with socket.socket() as lazy:
-        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        lazy.connect(("127.0.0.1", server.port))
-        lazy.sendall(f"GET /events/ HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode())
-        wait_until(lambda: server.hub.viewers == 1)
-        with Stream(server) as brisk:
-            brisk.until("run", page)
-            limit = monotonic() + LIMIT_S
-            while server.hub.viewers > 1:
-                assert monotonic() < limit
-                brisk.take()
-            brisk.take()
 
 
 def test_the_end_of_the_server_ends_the_streams(serve, db):
