@@ -24,6 +24,7 @@ from pipeloom.wire import LogLine
 
 __all__ = ["Batch", "Said", "fold"]
 
+_NOBODY: Final = NUMBER_LIMIT
 _STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
 
 
@@ -80,15 +81,11 @@ def fold(items: Iterable[Any], handled: Container[type]) -> Batch:
             finished.append(item)
             if item.staged or item.staging is not None or item.refused is not None:
                 folding.end(item)
-        elif kind is MsgTaskProgress:  # the most frequent of messages, and only the last one counts
-            number = item.task_id
-            words = said.get(number) if type(number) is int else None
-            if words is None:
-                said = folding.hear(item)
-            elif words.finished is None:
+        elif kind is MsgTaskProgress and (
+            words := said.get(item.task_id if type(item.task_id) is int else _NOBODY)
+        ):
+            if words.finished is None:  # the most frequent of messages, and only the last one counts
                 words.progress = item
-        elif kind is MsgTaskStarted or kind is MsgTaskFinished:
-            said = folding.hear(item)
         elif kind is StagedCheckpoint:
             folding.come_to(item)
         else:
