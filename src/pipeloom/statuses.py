@@ -1,20 +1,22 @@
 """The states of a task and of a run, and every way from one to another.
 
-A task, as its row in ``task_runs`` says, and as a try of it is recorded meanwhile::
+A task, as its row in ``task_runs`` says::
 
-               ┌────────── another try ──────────┐
-               ▼                                 │
-    ●──▶ queued ──▶ running ──▶ done             │      the function returned, and its rows are committed
-           │  ▲        ├──────▶ error ───────────┤      it raised, or what it wrote was refused
-           │  │        ├──────▶ timed_out ───────┘      its time was over
-           │  │        ├──────▶ cancelled              it noticed that the run was being cancelled
-           │  │        └──────▶ interrupted            its process ended before it did
-           │  └── another run, from any of these
-           ├────────▶ error                            refused at the door: a key that came twice
-           └────────▶ interrupted                      the run ended before its turn
+             ┌── a try failed, and ──┐
+             │   another one follows │
+             ▼                       │
+    ●──▶ queued ──────────────▶ running ──▶ done           it returned, and its rows are committed
+          │  ▲                       ├────▶ error          it raised, or what it wrote was refused
+          │  │ another run,          ├────▶ timed_out      its time was over
+          │  └ from any state        ├────▶ cancelled      it noticed that the run was being cancelled
+          │    below                 └────▶ interrupted    its process ended before it did
+          ├──────▶ error, timed_out                        refused at the door, such as a key that came twice;
+          │                                                or its run ended while it waited for another try
+          └──────▶ interrupted                             its process ended while it waited for another try
 
-A task is done only once it is committed: what the ledger refuses of it turns ``done`` into ``error``. The row of a
-quick task is written once, when it has ended; the states before are passed through all the same.
+A row is written when there is something to see: that of a quick task only once, when it has ended. The states before
+are passed through all the same. ``done`` is the ledger's word: what it refuses of a task that returned turns its try
+from ``done`` to ``error`` before anything is committed.
 
 A run, as its row in ``pipeloom_runs`` says::
 
@@ -71,15 +73,15 @@ REPORTED: Final[tuple[TaskStatus, ...]] = (DONE, ERROR, CANCELLED)
 """What a worker may say of itself in ``MsgTaskFinished``."""
 
 TASK_TRANSITIONS: Final[Mapping[TaskStatus, tuple[TaskStatus, ...]]] = {
-    QUEUED: (RUNNING, ERROR, INTERRUPTED),
-    RUNNING: (DONE, ERROR, TIMED_OUT, CANCELLED, INTERRUPTED),
-    DONE: (ERROR, QUEUED),
+    QUEUED: (RUNNING, ERROR, TIMED_OUT, INTERRUPTED),
+    RUNNING: (DONE, ERROR, TIMED_OUT, CANCELLED, INTERRUPTED, QUEUED),
+    DONE: (QUEUED,),
     ERROR: (QUEUED,),
-    TIMED_OUT: (ERROR, QUEUED),
+    TIMED_OUT: (QUEUED,),
     CANCELLED: (QUEUED,),
     INTERRUPTED: (QUEUED,),
 }
-"""From each state, the states that may follow."""
+"""From each state of a task, those that may follow."""
 RUN_TRANSITIONS: Final[Mapping[RunStatus, tuple[RunStatus, ...]]] = {
     RUNNING: (DONE, ERROR, CANCELLED, INTERRUPTED),
     DONE: (),
