@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipeloom.data.text import clean, near
-from pipeloom.statuses import DONE, ERROR, INTERRUPTED, RunStatus, TaskStatus
+from pipeloom.statuses import DONE, ERROR, INTERRUPTED, RunEnd, TaskStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,7 +76,7 @@ class RunReport:
     """
 
     run_id: int | None
-    status: RunStatus
+    status: RunEnd
     done: int
     failed: int
     cancelled: int

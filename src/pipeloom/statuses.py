@@ -14,9 +14,9 @@ A task, as its row in ``task_runs`` says::
           │                                                or its run ended while it waited for another try
           └──────▶ interrupted                             its process ended while it waited for another try
 
-A row is written when there is something to see: that of a quick task only once, when it has ended. The states before
-are passed through all the same. ``done`` is the ledger's word: what it refuses of a task that returned turns its try
-from ``done`` to ``error`` before anything is committed.
+A row is written when there is something to see: that of a quick task only once, when it has ended. The states
+before are passed through all the same. ``done`` is the ledger's word: what it refuses of a task that returned turns
+its try from ``done`` to ``error`` before anything is committed.
 
 A run, as its row in ``pipeloom_runs`` says::
 
@@ -47,12 +47,15 @@ __all__ = [
     "TASK_STATUSES",
     "TASK_TRANSITIONS",
     "TIMED_OUT",
+    "RunEnd",
     "RunStatus",
     "TaskStatus",
 ]
 
 TaskStatus = Literal["queued", "running", "done", "error", "timed_out", "cancelled", "interrupted"]
-RunStatus = Literal["running", "done", "error", "cancelled", "interrupted"]
+RunEnd = Literal["done", "error", "cancelled", "interrupted"]
+"""What a run that is over can be."""
+RunStatus = Literal["running", RunEnd]
 
 QUEUED: Final = "queued"
 RUNNING: Final = "running"

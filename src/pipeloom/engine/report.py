@@ -15,7 +15,7 @@ from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
 from pipeloom.ledger import RunLedger
 from pipeloom.report import Failure, RunReport
-from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunStatus
+from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
 
 __all__ = ["report_of"]
 
@@ -77,7 +77,7 @@ def _decoded(result: str) -> Any:
         return result
 
 
-def report_of(run: RunLedger, status: RunStatus, elapsed_s: float, pipeline: str | None, db: str) -> RunReport:
+def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, pipeline: str | None, db: str) -> RunReport:
     """Build the report from what the writer committed."""
     board = run.board
     counts = board.counts

@@ -41,7 +41,7 @@ from pipeloom.ledger import Attempt, RunLedger, RunSpec
 from pipeloom.messages import SENTINEL
 from pipeloom.report import RunReport
 from pipeloom.show.streams import is_unread, release_stderr
-from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT, RunStatus
+from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT, RunEnd
 from pipeloom.wire import Brief
 from pipeloom.worker.logs import keeping_logs
 from pipeloom.writer import Channel, SQLiteWriter
@@ -300,7 +300,7 @@ class Run:
         except WriterBrokenError:
             pass  # _stop_writer raises the cause
 
-    def _status(self) -> RunStatus:
+    def _status(self) -> RunEnd:
         if self.stage or self.signals.count:
             return CANCELLED if self.stage == 2 else INTERRUPTED
         counts = self.board.counts
@@ -309,7 +309,7 @@ class Run:
 
     # --- close ---
 
-    def _close(self, status: RunStatus, elapsed_s: float) -> None:
+    def _close(self, status: RunEnd, elapsed_s: float) -> None:
         if self.writer.failure is None:
             try:
                 self.writer.transact(lambda _: self.run.close(status, elapsed_s))

@@ -24,7 +24,7 @@ from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.ledger.board import Board, drop_frames
 from pipeloom.ledger.fold import Batch
 from pipeloom.ledger.tasks import TaskTable
-from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunStatus, TaskStatus
+from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd, TaskStatus
 
 __all__ = ["RunLedger", "RunSpec", "mark_interrupted"]
 
@@ -175,7 +175,7 @@ class RunLedger:
         self.admissions.ended(ended)
         self.board.count(ended)
 
-    def close(self, status: RunStatus, elapsed_s: float) -> None:
+    def close(self, status: RunEnd, elapsed_s: float) -> None:
         """Write the run's end; inside a transaction."""
         if self._tasks is None:
             return
