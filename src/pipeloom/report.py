@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipeloom.data.text import clean, near
-from pipeloom.statuses import DONE, ERROR, INTERRUPTED, RunEnd, TaskStatus
+from pipeloom.data.totals import SKIPPED, how_many, totals
+from pipeloom.statuses import DONE, ERROR, FAILED, INTERRUPTED, RunEnd, TaskStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -116,7 +117,7 @@ class RunReport:
 
     @property
     def _not_done(self) -> int:
-        return self.failed + self.timed_out + self.cancelled
+        return how_many(self, FAILED)
 
     @property
     def _run(self) -> Origin:
@@ -126,17 +127,14 @@ class RunReport:
 
     def __str__(self) -> str:
         what = clean(self.pipeline, 80) if self.pipeline else "run"
-        counts = [f"{self.done:,} done"] if self.total else ["there were no inputs"]
-        for count, word in (
-            (self.failed, "failed"),
-            (self.timed_out, "timed out"),
-            (self.cancelled, "cancelled"),
-            (self.skipped, "skipped (done before)"),
-        ):
-            if count:
-                counts.append(f"{count:,} {word}")
+        counts = ", ".join(
+            f"{total.number:,} {total.word}{' (done before)' if total.kind == SKIPPED else ''}"
+            for total in totals(self, always=(DONE,) if self.total else ())
+        )
         number = f", run {self.run_id}" if self.run_id is not None else ""
-        lines = [f"{what}: {', '.join(counts)} in {self.elapsed_s:.1f} s ({clean(near(self.db))}{number})"]
+        lines = [
+            f"{what}: {counts or 'there were no inputs'} in {self.elapsed_s:.1f} s ({clean(near(self.db))}{number})"
+        ]
         lines += [
             f"  ✗ {clean(f.key, 60)}: {f.exception + ': ' if f.exception else ''}{clean(f.message, 200)}"
             for f in self.failures[:_SHOWN]

@@ -36,6 +36,7 @@ __all__ = [
     "DONE",
     "ENDED",
     "ERROR",
+    "ERRORS",
     "FAILED",
     "INTERRUPTED",
     "OPEN",
@@ -44,6 +45,7 @@ __all__ = [
     "RUNNING",
     "RUN_STATUSES",
     "RUN_TRANSITIONS",
+    "STOPS",
     "TASK_STATUSES",
     "TASK_TRANSITIONS",
     "TIMED_OUT",
@@ -69,7 +71,11 @@ TASK_STATUSES: Final[tuple[TaskStatus, ...]] = get_args(TaskStatus)
 RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
 OPEN: Final[tuple[TaskStatus, ...]] = (RUNNING, QUEUED)
 """There is more to come."""
-FAILED: Final[tuple[TaskStatus, ...]] = (ERROR, TIMED_OUT, INTERRUPTED, CANCELLED)
+ERRORS: Final[tuple[TaskStatus, ...]] = (ERROR, TIMED_OUT)
+"""Something went wrong in the task."""
+STOPS: Final[tuple[TaskStatus, ...]] = (INTERRUPTED, CANCELLED)
+"""Somebody or something stopped it."""
+FAILED: Final[tuple[TaskStatus, ...]] = (*ERRORS, *STOPS)
 """Ended, and not done: what people look for first comes first."""
 ENDED: Final[tuple[TaskStatus, ...]] = (DONE, *FAILED)
 REPORTED: Final[tuple[TaskStatus, ...]] = (DONE, ERROR, CANCELLED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeloom.cli.options import db_option, say, verbose_option
-from pipeloom.statuses import DONE, FAILED
+from pipeloom.data.totals import SKIPPED, totals
 
 if TYPE_CHECKING:
     from pipeloom.history import History, RunRow
@@ -78,10 +78,6 @@ def _wait(history: History, run: RunRow, name: str, timeout_s: float) -> int:
     if now is None:  # somebody has deleted its row
         say(f"{name} has ended")
     else:
-        counts = ", ".join(
-            f"{total.inputs:,} {total.name}"
-            for total in now.totals
-            if total.kind == DONE or (total.inputs and total.kind in FAILED)
-        )
+        counts = ", ".join(f"{total.number:,} {total.word}" for total in totals(now) if total.kind != SKIPPED)
         say(f"{name} has ended: {now.status}, {counts}")
     return 0

@@ -21,7 +21,8 @@ import click
 from pipeloom.data.clock import instant, seconds_since
 from pipeloom.data.rates import ago, duration
 from pipeloom.data.text import clean, clean_block
-from pipeloom.statuses import CANCELLED, DONE, ENDED, INTERRUPTED, OPEN, QUEUED, RUNNING
+from pipeloom.data.totals import SKIPPED, in_order
+from pipeloom.statuses import CANCELLED, DONE, INTERRUPTED, QUEUED, RUNNING
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,9 +60,8 @@ _STYLES: Final = {
     QUEUED: "dim",
     INTERRUPTED: "yellow",
     CANCELLED: "yellow",
-    "skipped": "",
+    SKIPPED: "",
 }
-_ORDER: Final = (*OPEN, *ENDED)
 _LEVELS: Final = {
     "DEBUG": "dim",
     "INFO": "not dim green",
@@ -184,7 +184,7 @@ def counts_line(counts: Mapping[str, int]) -> Text:
     from rich.text import Text
 
     line = Text()
-    for status in sorted(counts, key=lambda status: (_ORDER.index(status) if status in _ORDER else 99, status)):
+    for status in in_order(counts):
         line.append(f"{counts[status]:,} {clean(status, 40)}  ", style=style_of(status))
     if not counts:
         line.append("no tasks yet", style="dim")

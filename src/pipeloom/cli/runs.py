@@ -46,14 +46,13 @@ def _table(runs: Sequence[RunRow]) -> Grid:
 
     rows = []
     for run in runs:
-        failed = run.failed + run.timed_out + run.cancelled
         rows.append(
             (
                 str(run.run_id),
                 clean(run.pipeline or "", 60),
                 (clean(run.status, 20), formatting.style_of(run.status)),
                 f"{run.done:,}",
-                (f"{failed:,}", "red" if failed else "dim"),
+                (f"{run.not_done:,}", "red" if run.not_done else "dim"),
                 (f"{run.skipped:,}", "" if run.skipped else "dim"),
                 formatting.took(run.elapsed_s),
                 formatting.when(run.started_at),

@@ -14,13 +14,10 @@ from pipeloom.history.rows import (
     RunRow,
     TaskDetail,
     TaskRow,
-    Total,
 )
 from pipeloom.history.tasks import Order, failed_counts
-from pipeloom.statuses import FAILED
 
 __all__ = [
-    "FAILED",
     "AttemptRow",
     "ErrorGroup",
     "Follower",
@@ -35,7 +32,6 @@ __all__ = [
     "RunRow",
     "TaskDetail",
     "TaskRow",
-    "Total",
     "essence",
     "failed_counts",
 ]

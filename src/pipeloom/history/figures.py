@@ -8,12 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pipeloom.statuses import ERROR, FAILED, TIMED_OUT
-
 __all__ = [
-    "ERRORS",
     "NAME",
-    "STOPS",
     "Bar",
     "Durations",
     "Lane",
@@ -23,10 +19,6 @@ __all__ = [
     "Timeline",
 ]
 
-ERRORS: Final = (ERROR, TIMED_OUT)
-"""Statuses of an attempt that went wrong."""
-STOPS: Final = tuple(status for status in FAILED if status not in ERRORS)
-"""Statuses of an attempt that somebody or something ended."""
 NAME: Final = 80
 """How many characters of a name are kept."""
 

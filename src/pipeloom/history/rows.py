@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT
+from pipeloom.data.totals import how_many
+from pipeloom.statuses import ERRORS, FAILED
 
 __all__ = [
     "AttemptRow",
@@ -16,22 +16,7 @@ __all__ = [
     "RunRow",
     "TaskDetail",
     "TaskRow",
-    "Total",
 ]
-
-
-class Total(NamedTuple):
-    """How many inputs of a run were dealt with in one way.
-
-    Attributes:
-        kind: The status that their tasks got, or ``skipped``.
-        name: The same in plain words.
-        inputs: How many.
-    """
-
-    kind: str
-    name: str
-    inputs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +67,19 @@ class RunRow:
     is_unclosed: bool
 
     @property
-    def totals(self) -> tuple[Total, ...]:
-        """How the inputs were dealt with, in the order in which people want to know it."""
-        return (
-            Total(DONE, "done", self.done),
-            Total(ERROR, "failed", self.failed),
-            Total(TIMED_OUT, "timed out", self.timed_out),
-            Total(CANCELLED, "cancelled", self.cancelled),
-            Total("skipped", "skipped", self.skipped),
-        )
-
-    @property
     def ended(self) -> int:
         """Inputs dealt with, in whatever way."""
-        return sum(total.inputs for total in self.totals)
+        return how_many(self)
 
     @property
     def errors(self) -> int:
         """Tasks that failed or timed out."""
-        return self.failed + self.timed_out
+        return how_many(self, ERRORS)
+
+    @property
+    def not_done(self) -> int:
+        """Tasks that ended in any other way than done."""
+        return how_many(self, FAILED)
 
 
 @dataclass(frozen=True, slots=True)

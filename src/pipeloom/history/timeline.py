@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 from pipeloom.data.text import clean
 from pipeloom.history.attempts import TimedAttempt
-from pipeloom.history.figures import ERRORS, NAME, STOPS, Bar, Lane, Timeline
-from pipeloom.statuses import INTERRUPTED
+from pipeloom.history.figures import NAME, Bar, Lane, Timeline
+from pipeloom.statuses import ERRORS, INTERRUPTED, STOPS
 
 __all__ = ["Lanes"]
 

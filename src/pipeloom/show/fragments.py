@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pipeloom.data.text import clean, shorten
+from pipeloom.data.totals import totals
 from pipeloom.show.html import Html, block, facts, join, tag
 from pipeloom.show.pictures import span_text
-from pipeloom.show.totals import totals
 from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, INTERRUPTED, RUNNING, TIMED_OUT
 
 if TYPE_CHECKING:
@@ -43,15 +43,13 @@ def _all_done(run: RunRow) -> str:
 
 
 def _some_failed(run: RunRow) -> str:
-    bad = run.failed + run.timed_out
-    if not bad:
+    if not run.errors:
         return "Failed: it ended with an error."
-    return f"Finished with failures: {bad:,} of {_counted(run.ended)} failed."
+    return f"Finished with failures: {run.errors:,} of {_counted(run.ended)} failed."
 
 
 def _going_on(run: RunRow) -> str:
-    bad = run.failed + run.timed_out
-    return f"Going on: {_dealt_with(run)} so far{f', {bad:,} failed' if bad else ''}."
+    return f"Going on: {_dealt_with(run)} so far{f', {run.errors:,} failed' if run.errors else ''}."
 
 
 def _cut_short(run: RunRow) -> str:

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from pipeloom.data.rates import Pace, duration, fraction, per_second, time_left
 from pipeloom.data.text import clean, describe
+from pipeloom.data.totals import SKIPPED, totals_of
 from pipeloom.show.console import SharedConsole
-from pipeloom.show.totals import SKIPPED, totals_of
 from pipeloom.statuses import QUEUED, RUNNING
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
+from pipeloom.data.totals import WORDS
 from pipeloom.show.html import Html, block, join, tag
 from pipeloom.show.pictures import span_text
-from pipeloom.show.totals import WORDS
 from pipeloom.statuses import DONE, INTERRUPTED, TASK_STATUSES
 
 if TYPE_CHECKING:

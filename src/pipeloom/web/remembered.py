@@ -83,7 +83,7 @@ def pictures(history: History, run: RunRow, memo: dict[str, Any]) -> Html:
 
 def _failed(run: RunRow) -> int:
     """Return how many tasks did not end well; a run that died counts as one more, for those that it left behind."""
-    return run.failed + run.timed_out + run.cancelled + (run.status == INTERRUPTED)
+    return run.not_done + (run.status == INTERRUPTED)
 
 
 def _seldom(memo: dict[str, Any], name: str, key: tuple[Any, ...], make: Callable[[], Html]) -> Html:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data.rates import per_second, time_left
 from pipeloom.data.text import clean
+from pipeloom.data.totals import SKIPPED, totals
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, tag
-from pipeloom.show.totals import SKIPPED, totals
 from pipeloom.statuses import DONE, ERROR, RUNNING
 from pipeloom.web.pieces import (
     age,
@@ -49,9 +49,8 @@ def spoken(run: RunRow) -> Html:
     share = _share_of(run)
     if run.status == RUNNING and share is not None:
         text += f", {int(share * 10) * 10} per cent"
-    bad = run.failed + run.timed_out
-    if bad:  # a number that grows every second would never let it be silent
-        text += ", with failures" if run.status == RUNNING else f", {bad:,} failed"
+    if run.errors:  # a number that grows every second would never let it be silent
+        text += ", with failures" if run.status == RUNNING else f", {run.errors:,} failed"
     return tag("span", text)
 
 
@@ -104,11 +103,12 @@ def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
 
 def _run_bar(run: RunRow, share: float) -> Html:
     whole = max(run.expected or 0, run.ended, 1)
-    bad = run.failed + run.timed_out
     widths = {
         SKIPPED: run.skipped / whole * 100,
         DONE: run.done / whole * 100,
-        "bad": max(bad / whole * 100, _LEAST) if bad else 0.0,  # one among ten thousand is still to be seen
+        "bad": max(run.errors / whole * 100, _LEAST)
+        if run.errors
+        else 0.0,  # one among ten thousand is still to be seen
         "other": run.cancelled / whole * 100,
     }
     at = min(100.0 - sum(widths.values()), 0.0)
@@ -144,7 +144,7 @@ def _run_row(run: RunRow) -> Html:
         tag("td", when(run.started_at), class_="when wide"),
         tag("td", age(run.elapsed_s, run.started_at, running=run.status == RUNNING), class_="number wide"),
         tag("td", f"{run.done:,}", class_="number"),
-        tag("td", f"{run.failed + run.timed_out:,}", class_="number"),
+        tag("td", f"{run.errors:,}", class_="number"),
         tag("td", f"{run.skipped:,}", class_="number wide"),
         data_key=f"r{run.run_id}",
     )

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
+from pipeloom.data.totals import in_order
 from pipeloom.history import History
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, tag
-from pipeloom.statuses import ENDED, FAILED, OPEN, QUEUED, RUNNING
+from pipeloom.statuses import FAILED, QUEUED, RUNNING
 from pipeloom.web import pieces, remembered, run_parts, task_parts
 
 __all__ = ["AnyView", "OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
@@ -130,11 +131,7 @@ class TasksView:
 
     def _filters(self, counts: Mapping[str, int]) -> Html:
         items: list[tuple[str | None, str, int]] = [(None, "all", sum(counts.values()))]
-        known = (*OPEN, *ENDED)
-        foreign = sorted(counts.keys() - known)
-        items += [
-            (status, pieces.word_for(status), counts[status]) for status in (*known, *foreign) if counts.get(status)
-        ]
+        items += [(status, pieces.word_for(status), counts[status]) for status in in_order(counts)]
         failures = [counts[status] for status in FAILED if counts.get(status)]
         if len(failures) > 1 or self.status == pieces.FAILURES:
             items.append((pieces.FAILURES, pieces.word_for(pieces.FAILURES), sum(failures)))

@@ -11,6 +11,7 @@ from pipeloom.cli.watching.lines import folded
 from pipeloom.cli.watching.scene import Opened
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, clean_block
+from pipeloom.data.totals import WORDS, totals
 from pipeloom.history import AttemptRow, RunRow, TaskDetail
 from pipeloom.statuses import RUNNING
 
@@ -91,7 +92,7 @@ def run_text(run: RunRow, width: int) -> list[Text]:
         ("finished", moment(run.finished_at)),
         ("took", duration(run.elapsed_s) if run.elapsed_s is not None else None),
         ("inputs", f"{run.ended:,}" + (f" of {run.expected:,}" if run.expected is not None else "")),
-        *((total.name, f"{total.inputs:,}") for total in run.totals),
+        *((total.word, f"{total.number:,}") for total in totals(run, always=WORDS)),
         ("workers", f"{run.workers} {run.executor or ''}" if run.workers is not None else None),
         ("host", f"{run.host}, process {run.pid}" if run.host else None),
         ("command", run.command),

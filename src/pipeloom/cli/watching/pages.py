@@ -189,8 +189,8 @@ def _run_line(run: RunRow, width: int) -> Text:
     line.append(f"  {moment(run.started_at):<19}", style="dim")
     line.append(f"  {duration(run.elapsed_s):>8}" if run.elapsed_s is not None else " " * 10)
     line.append(f"  {run.done:,} done")
-    if failed := run.errors:
-        line.append(f"  {failed:,} failed", style="red")
+    if run.errors:
+        line.append(f"  {run.errors:,} failed", style="red")
     if run.skipped:
         line.append(f"  {run.skipped:,} skipped", style="dim")
     return fit(line.append(f"  {clean(run.pipeline or '', 80)}", style="dim"), width)

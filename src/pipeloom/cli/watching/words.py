@@ -6,7 +6,8 @@ from pipeloom.cli.formatting import style_of
 from pipeloom.cli.watching.scene import Scene
 from pipeloom.data.rates import duration, per_second, time_left
 from pipeloom.data.text import clean
-from pipeloom.statuses import DONE, RUNNING
+from pipeloom.data.totals import totals
+from pipeloom.statuses import RUNNING
 
 __all__ = ["summary"]
 
@@ -21,11 +22,7 @@ def summary(scene: Scene, now: float) -> list[tuple[str, str]]:
     run = scene.run
     if run is None:
         return [(f"{count:,} {clean(status, 20)}", style_of(status)) for status, count in scene.counts.items()]
-    parts = [
-        (f"{total.inputs:,} {total.name}", style_of(total.kind))
-        for total in run.totals
-        if total.inputs or total.kind == DONE
-    ]
+    parts = [(f"{total.number:,} {total.word}", style_of(total.kind)) for total in totals(run)]
     if waiting := scene.waiting_retries:
         parts.append((f"{waiting:,} waiting for a retry", "yellow"))
     if run.status == RUNNING:

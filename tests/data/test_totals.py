@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeloom.show.totals import SKIPPED, totals, totals_of
-from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT
+from pipeloom.data.totals import SKIPPED, how_many, in_order, totals, totals_of
+from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, QUEUED, RUNNING, TIMED_OUT
 
 RUN = SimpleNamespace(done=1, failed=2, timed_out=3, cancelled=4, skipped=5)
 NOTHING = SimpleNamespace(done=0, failed=0, timed_out=0, cancelled=0, skipped=0)
@@ -33,4 +33,18 @@ def test_zero_is_told_only_of_what_is_asked_for(always):
 
 def test_counts_by_status_are_told_alike():
     """A kind without words is left out."""
-    assert totals_of({ERROR: 2, "queued": 7}) == [(DONE, "done", 0), (ERROR, "failed", 2)]
+    assert totals_of({ERROR: 2, QUEUED: 7}) == [(DONE, "done", 0), (ERROR, "failed", 2)]
+
+
+@pytest.mark.parametrize(("kinds", "number"), [((), 0), ((DONE,), 1), (FAILED, 9), ((SKIPPED, "made up"), 5)])
+def test_inputs_of_several_kinds_are_added(kinds, number):
+    """A kind that a run does not count adds nothing; without any named, all of them."""
+    assert how_many(RUN, kinds) == number
+    assert how_many(RUN) == 15
+
+
+def test_statuses_come_in_the_order_in_which_people_look_for_them():
+    """What is going on, what is done, what failed; what somebody made up comes last."""
+    told = {"zapped": 1, CANCELLED: 2, "blue": 3, DONE: 4, ERROR: 5, QUEUED: 6, RUNNING: 7}
+
+    assert in_order(told) == [RUNNING, QUEUED, DONE, ERROR, CANCELLED, "blue", "zapped"]

@@ -1,13 +1,13 @@
-"""How the inputs of a run ended, counted and in words: the same on the terminal, in the report and on the page."""
+"""How the inputs of a run ended, counted and in words: the same in a report, on the terminal and on a page."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT
+from pipeloom.statuses import CANCELLED, DONE, ENDED, ERROR, OPEN, TIMED_OUT
 
-__all__ = ["SKIPPED", "WORDS", "Counted", "Total", "totals", "totals_of"]
+__all__ = ["SKIPPED", "WORDS", "Counted", "Total", "how_many", "in_order", "totals", "totals_of"]
 
 SKIPPED: Final = "skipped"
 """What becomes of an input that was done before: no status, since it is no task of this run."""
@@ -62,14 +62,7 @@ class Total(NamedTuple):
 
 def totals(run: Counted, always: Collection[str] = (DONE,)) -> list[Total]:
     """Return how a run's inputs ended; ways in which none did are left out, except for those in ``always``."""
-    counts = {
-        DONE: run.done,
-        ERROR: run.failed,
-        TIMED_OUT: run.timed_out,
-        CANCELLED: run.cancelled,
-        SKIPPED: run.skipped,
-    }
-    return totals_of(counts, always)
+    return totals_of(_counts(run), always)
 
 
 def totals_of(counts: Mapping[str, int], always: Collection[str] = (DONE,)) -> list[Total]:
@@ -77,3 +70,25 @@ def totals_of(counts: Mapping[str, int], always: Collection[str] = (DONE,)) -> l
     return [
         Total(kind, word, counts.get(kind, 0)) for kind, word in WORDS.items() if counts.get(kind) or kind in always
     ]
+
+
+def how_many(run: Counted, kinds: Iterable[str] = WORDS) -> int:
+    """Return how many of a run's inputs ended in one of these ways; in any way, if none are named."""
+    counts = _counts(run)
+    return sum(counts.get(kind, 0) for kind in kinds)
+
+
+def _counts(run: Counted) -> dict[str, int]:
+    return {
+        DONE: run.done,
+        ERROR: run.failed,
+        TIMED_OUT: run.timed_out,
+        CANCELLED: run.cancelled,
+        SKIPPED: run.skipped,
+    }
+
+
+def in_order(statuses: Iterable[str]) -> list[str]:
+    """Return statuses as people look for them: what is going on, what is done, what failed, then unknown ones."""
+    found, known = set(statuses), (*OPEN, *ENDED)
+    return [*(status for status in known if status in found), *sorted(found.difference(known))]
