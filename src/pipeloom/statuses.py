@@ -40,6 +40,7 @@ __all__ = [
     "FAILED",
     "INTERRUPTED",
     "OPEN",
+    "PROCESS_ENDED",
     "QUEUED",
     "REPORTED",
     "RUNNING",
@@ -80,6 +81,9 @@ FAILED: Final[tuple[TaskStatus, ...]] = (*ERRORS, *STOPS)
 ENDED: Final[tuple[TaskStatus, ...]] = (DONE, *FAILED)
 REPORTED: Final[tuple[TaskStatus, ...]] = (DONE, ERROR, CANCELLED)
 """What a worker may say of itself in ``MsgTaskFinished``."""
+
+PROCESS_ENDED: Final = "its process ended before it did"
+"""What is said of a task or a run that its process left behind."""
 
 TASK_TRANSITIONS: Final[Mapping[TaskStatus, tuple[TaskStatus, ...]]] = {
     QUEUED: (RUNNING, ERROR, TIMED_OUT, INTERRUPTED),

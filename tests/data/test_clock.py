@@ -100,6 +100,7 @@ def test_an_instant_is_read_back_whoever_wrote_it(text, instant_utc):
 
     assert (None if found is None else found.isoformat()) == instant_utc
     assert clock.unix_time(text) == (None if found is None else found.timestamp())
+    assert clock.utc_text(text) == (None if instant_utc is None else instant_utc[:19].replace("T", " "))
 
 
 def test_seconds_since_is_never_negative():

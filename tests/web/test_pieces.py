@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pipeloom.web import pieces
 
 
@@ -12,3 +14,24 @@ def test_the_middle_of_a_long_text_is_left_out(monkeypatch):
 
     assert "a" * 50 + "\n… 300 characters left out …\n" + "b" * 50 in html
     assert html.startswith('<pre tabindex="0" role="region" aria-label="Traceback">')
+
+
+def test_times_of_day_are_utc():
+    """To the second, or the millisecond; what is no instant stays as it is."""
+    at = "2026-01-31T01:00:00.250+02:00"
+
+    assert pieces.clock(at) == f'<time datetime="{at}">23:00:00</time>'
+    assert pieces.clock(at, exactly=True) == f'<time datetime="{at}">23:00:00.250</time>'
+    assert pieces.clock("<soon>") == "&lt;soon&gt;"
+
+
+def test_what_runs_grows_from_its_instant_in_utc(monkeypatch):
+    """An instant without a zone is UTC, wherever the server is; without an instant nothing grows."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert 'data-since="10.0"' in pieces.age(5.0, "1970-01-01T00:00:10", running=True)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert "data-since" not in pieces.age(5.0, "soon", running=True)

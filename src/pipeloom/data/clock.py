@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from time import time
 
-__all__ = ["instant", "seconds_since", "unix_time", "utc_now"]
+__all__ = ["instant", "seconds_since", "unix_time", "utc_now", "utc_text"]
 
 # (millisecond, its text). Formatting takes 2 µs, finding the last one again 0.1 µs, and quick tasks share their
 # milliseconds. The pair is replaced as one object, so threads that race here only format the same one twice.
@@ -39,6 +39,12 @@ def unix_time(value: object) -> float | None:
     """Return that instant in seconds since 1970."""
     found = instant(value)
     return None if found is None else found.timestamp()
+
+
+def utc_text(value: object) -> str | None:
+    """Return that instant as people read it, in UTC: ``2026-01-31 12:00:00``."""
+    found = instant(value)
+    return None if found is None else found.isoformat(" ", "seconds").removesuffix("+00:00")
 
 
 def seconds_since(value: object) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
+from pipeloom.data.clock import utc_text
 from pipeloom.data.identifiers import is_reserved
 from pipeloom.data.text import clean
 from pipeloom.doctor.finding import Finding
@@ -73,7 +74,7 @@ def _run(owner: int | None, rows: Rows) -> list[Finding]:
         return [Finding("run", "ok", "no run yet")]
     number, status, pid, started_at, pipeline = latest[0]
     name = f"run {number}" + (f" of {clean(pipeline, 60)}" if pipeline else "")
-    since = f"since {clean(str(started_at)[:19].replace('T', ' '))} UTC"
+    since = f"since {utc_text(started_at) or clean(started_at, 40)} UTC"
     if owner is not None:
         who = f"process {owner}" if owner else "a process that cannot be told from here"
         return [Finding("run", "ok", f"{name} is going on, {since}, {who}")]

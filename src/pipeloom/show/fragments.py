@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pipeloom.data.clock import utc_text
 from pipeloom.data.text import clean, shorten
 from pipeloom.data.totals import totals
 from pipeloom.show.html import Html, block, facts, join, tag
 from pipeloom.show.pictures import span_text
-from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, INTERRUPTED, RUNNING, TIMED_OUT
+from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, INTERRUPTED, PROCESS_ENDED, RUNNING, TIMED_OUT
 
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow
@@ -53,7 +54,7 @@ def _going_on(run: RunRow) -> str:
 
 
 def _cut_short(run: RunRow) -> str:
-    how = "its process ended before it did" if run.is_unclosed else "it ended early"
+    how = PROCESS_ENDED if run.is_unclosed else "it ended early"
     return f"Interrupted: {how}, with {_dealt_with(run)}. Run it again to do the rest."
 
 
@@ -218,7 +219,7 @@ def circumstances(run: RunRow) -> Html:
         [
             ("Started as", tag("code", clean(run.command, 300)) if run.command else None),
             ("Started", when(run.started_at)),
-            ("Ended", when(run.finished_at) if run.finished_at else None),
+            ("Ended", when(run.finished_at)),
             ("Workers", f"{run.workers:,} ({clean(run.executor, 40)})" if run.workers and run.executor else None),
             ("Host", clean(run.host, 100) if run.host else None),
             ("Process", str(run.pid) if run.pid is not None else None),
@@ -227,9 +228,14 @@ def circumstances(run: RunRow) -> Html:
     )
 
 
-def when(instant: str) -> Html:
-    """Return an instant of the ledger as HTML; the ledger's are UTC."""
-    shown = instant[:19].replace("T", " ") if instant.endswith(("+00:00", "Z")) else None
-    if shown is None or len(shown) != 19:
-        return join(clean(instant, 40))
-    return tag("time", shown, " UTC", datetime=clean(instant, 40))
+def when(at: str | None, *, zone: bool = True) -> Html:
+    """Return an instant of the ledger as HTML, in UTC; other text as it is, nothing for nothing.
+
+    Args:
+        at: The instant, in whatever zone.
+        zone: Say that it is UTC: false below a heading that says so.
+    """
+    shown = utc_text(at)
+    if shown is None:
+        return join(clean(at or "", 40))
+    return tag("time", shown, " UTC" if zone else None, datetime=clean(at, 40))

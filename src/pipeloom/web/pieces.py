@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from pipeloom.data.clock import instant, unix_time
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.data.totals import WORDS
+from pipeloom.show.fragments import when
 from pipeloom.show.html import Html, block, join, tag
 from pipeloom.show.pictures import span_text
 from pipeloom.statuses import DONE, INTERRUPTED, TASK_STATUSES
@@ -25,7 +26,6 @@ __all__ = [
     "bar",
     "clock",
     "empty",
-    "epoch",
     "headed",
     "kind_of",
     "long_text",
@@ -37,7 +37,6 @@ __all__ = [
     "table",
     "task_link",
     "tasks_link",
-    "when",
     "word_for",
 ]
 
@@ -130,33 +129,17 @@ def badge(status: str) -> Html:
 # --- times ---
 
 
-def epoch(at: str | None) -> float | None:
-    """Return seconds since 1970; ``None`` for what is no time: a worker may have sent anything."""
-    try:
-        return datetime.fromisoformat(at or "").timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def when(at: str | None) -> Html:
-    """Return an instant as people read it; the ledger's are UTC."""
-    if at is None:
-        return Html("")
-    if epoch(at) is None:
-        return tag("span", clean(at, 40))
-    return tag("time", at[:19].replace("T", " "), datetime=at)
-
-
-def clock(at: str | None) -> Html:
-    """Return the time of day of an instant."""
-    if at is None or epoch(at) is None:
+def clock(at: str | None, *, exactly: bool = False) -> Html:
+    """Return the time of day of an instant, in UTC; to the millisecond, if ``exactly``."""
+    found = instant(at)
+    if found is None:
         return when(at)
-    return tag("time", at[11:19], datetime=at)
+    return tag("time", found.strftime("%H:%M:%S.%f")[: 12 if exactly else 8], datetime=clean(at, 40))
 
 
 def age(elapsed_s: float | None, started_at: str | None, *, running: bool) -> Html:
     """Return time taken; what is running has an element that the page's script lets grow."""
-    since = epoch(started_at) if running else None
+    since = unix_time(started_at) if running else None
     text = "" if elapsed_s is None else duration(elapsed_s) if since is not None else span_text(elapsed_s)
     return tag("span", text, data_since=None if since is None else f"{since:.1f}")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeloom.data.clock import unix_time
 from pipeloom.data.rates import Pace
 from pipeloom.show.html import Html
 from pipeloom.show.report_page import pictures_of
@@ -32,7 +33,7 @@ def rate(run: RunRow, memo: dict[str, Any]) -> float:
     ended = run.ended - run.skipped
     if run.status != RUNNING:
         return ended / run.elapsed_s if run.elapsed_s else 0.0
-    began = pieces.epoch(run.started_at)
+    began = unix_time(run.started_at)
     if began is None:
         return 0.0
     if memo.get("paced") != run.run_id:

@@ -22,7 +22,6 @@ from pipeloom.web.pieces import (
     rect,
     table,
     tasks_link,
-    when,
     word_for,
 )
 
@@ -68,8 +67,8 @@ def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
         "p",
         tag("a", f"run {run.run_id}", href=f"/runs/{run.run_id}"),
         " · ",
-        when(run.started_at),
-        " UTC · ",
+        fragments.when(run.started_at),
+        " · ",
         tasks_link("its tasks", run=run.run_id),
         " · ",
         tasks_link("the slowest", run=run.run_id, order="slowest"),
@@ -141,7 +140,7 @@ def _run_row(run: RunRow) -> Html:
         tag("th", tag("a", run.run_id, href=f"/runs/{run.run_id}", aria_label=f"Run {run.run_id}"), scope="row"),
         tag("td", clean(run.pipeline or "", 100), class_="name"),
         tag("td", badge(run.status)),
-        tag("td", when(run.started_at), class_="when wide"),
+        tag("td", fragments.when(run.started_at, zone=False), class_="when wide"),
         tag("td", age(run.elapsed_s, run.started_at, running=run.status == RUNNING), class_="number wide"),
         tag("td", f"{run.done:,}", class_="number"),
         tag("td", f"{run.errors:,}", class_="number"),
@@ -166,7 +165,7 @@ def _failure(task: TaskDetail) -> Html:
     )
     tries = f", try {task.attempt:,}" if task.attempt > 1 else ""
     link = tag("a", f"Task {task.id}", href=f"/tasks/{task.id}")
-    evidence = tag("p", link, f": {word_for(task.status)}{tries}, ", when(task.finished_at), " UTC.")
+    evidence = tag("p", link, f": {word_for(task.status)}{tries}, ", fragments.when(task.finished_at), ".")
     traceback = long_text(task.error, f"Traceback of {clean(task.name, 100)}") if task.error else None
     fold = tag("details", summary, tag("div", evidence, traceback, class_="evidence"))
     return tag("li", fold, data_key=f"f{task.id}-{task.attempt}")

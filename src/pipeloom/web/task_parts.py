@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeloom.data.text import clean
+from pipeloom.show import fragments
 from pipeloom.show.html import Html, facts, tag
 from pipeloom.statuses import RUNNING
-from pipeloom.web.pieces import age, badge, empty, long_text, small_bar, table, task_link, when
+from pipeloom.web.pieces import age, badge, clock, empty, long_text, small_bar, table, task_link
 
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, LogRow, TaskDetail, TaskRow
@@ -64,8 +65,8 @@ def task_head(task: TaskDetail) -> Html:
         ("Message", clean(task.message, 2_000) if task.message else None),
         ("Progress", small_bar(task) if running else None),
         ("Took" if not running else "So far", age(task.elapsed_s, task.started_at, running=running)),
-        ("Started", (when(task.started_at), " UTC") if task.started_at else None),
-        ("Ended", (when(task.finished_at), " UTC") if task.finished_at else None),
+        ("Started", fragments.when(task.started_at)),
+        ("Ended", fragments.when(task.finished_at)),
         ("Rows written", f"{task.rows_written:,}"),
         ("Try", task.attempt),
         ("Run", None if task.run_id is None else tag("a", task.run_id, href=f"/runs/{task.run_id}")),
@@ -105,7 +106,7 @@ def _attempt_row(attempt: AttemptRow) -> Html:
         tag("td", attempt.run_id, class_="number"),
         tag("td", badge(attempt.status)),
         tag("td", said, class_="message"),
-        tag("td", when(attempt.started_at), class_="when wide"),
+        tag("td", fragments.when(attempt.started_at, zone=False), class_="when wide"),
         tag("td", age(attempt.elapsed_s, attempt.started_at, running=attempt.status == RUNNING), class_="number"),
         data_key=f"a{attempt.run_id}-{attempt.attempt}-{attempt.is_present}",
     )
@@ -126,7 +127,7 @@ def _log_row(log: LogRow) -> Html:
         message = tag("details", tag("summary", message), tag("div", traceback, class_="evidence"))
     return tag(
         "tr",
-        tag("td", tag("time", clean(log.at[11:23], 12), datetime=clean(log.at, 40)), class_="when"),
+        tag("td", clock(log.at, exactly=True), class_="when"),
         tag("td", clean(log.level, 20), class_=f"l-{level}"),
         tag("td", clean(log.logger or "", 60), class_="note wide"),
         tag("td", message, class_="name"),
