@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeloom.data.clock import utc_now
+from pipeloom.history.dead import DeadRuns
 from pipeloom.history.tasks import TaskQuery
 
 from .conftest import AT
@@ -88,7 +89,7 @@ def test_an_unknown_order_is_refused(file, opened, order):
 @pytest.mark.parametrize("status", ["error", "interrupted", "running"])
 def test_a_status_is_looked_up_in_its_index(file, opened, status):
     """No scan of a million tasks to show twenty."""
-    question = TaskQuery(20, (status,), None, None, None, "recent", None, [3], utc_now())
+    question = TaskQuery(20, (status,), None, None, None, "recent", None, DeadRuns([3]), utc_now())
     sql, params = question.sql()
     with opened() as history:
         plan = [row[3] for row in history._reader.rows(f"EXPLAIN QUERY PLAN {sql}", params)]

@@ -11,8 +11,9 @@ from typing import Final
 
 from pipeloom.data.text import clean
 from pipeloom.errors import SchemaError
+from pipeloom.statuses import PROCESS_ENDED
 
-__all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "schema_version"]
+__all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "last_words", "schema_version"]
 
 _CONTRACT_COLUMNS: Final = (
     "id",
@@ -246,3 +247,12 @@ def _misfit(conn: sqlite3.Connection) -> str | None:
         if name not in ours and not_null and default is None:
             return f"needs a value for the column {clean(name)}"
     return None
+
+
+def last_words(said: str) -> str:
+    """Return SQL for the message of a task that its process left behind.
+
+    Args:
+        said: The expression for what it said last, which is no reason.
+    """
+    return f"'{PROCESS_ENDED}' || COALESCE('; it said last: ' || NULLIF({said}, ''), '')"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pipeloom.data.clock import utc_now
 from pipeloom.history import columns
+from pipeloom.history.dead import DeadRuns
 from pipeloom.history.grouping import Group, Groups
 from pipeloom.history.reading import Reader, pages
 from pipeloom.history.rows import ErrorGroup
-from pipeloom.history.tasks import PAST, PAST_FAILURES, numbers, select
+from pipeloom.history.tasks import PAST, PAST_FAILURES, select
 from pipeloom.statuses import FAILED, INTERRUPTED, OPEN
 
 __all__ = ["error_groups"]
@@ -18,13 +19,13 @@ __all__ = ["error_groups"]
 _COMPARED: Final = "substr({0}.message, 1, 400), substr({0}.error, -8000), {0}.finished_at, {0}.run_id"
 
 
-def error_groups(reader: Reader, run_id: int | None, dead: Sequence[int], limit: int) -> list[ErrorGroup]:
+def error_groups(reader: Reader, run_id: int | None, dead: DeadRuns, limit: int) -> list[ErrorGroup]:
     """Group what failed; reads all of it, so it takes seconds for a million.
 
     Args:
         reader: Who asks the file.
         run_id: Only what failed in this run, also when a later one has done it.
-        dead: Runs whose process is gone though they say ``running``.
+        dead: Runs whose process is gone.
         limit: At most so many groups, the largest ones.
     """
     groups = Groups()
@@ -33,7 +34,7 @@ def error_groups(reader: Reader, run_id: int | None, dead: Sequence[int], limit:
             groups.add(number, status, *compared)
     if dead:
         for status in OPEN:
-            for number, *compared in _present(reader, status, run_id, f"AND t.run_id IN {numbers(dead)} "):
+            for number, *compared in _present(reader, status, run_id, f"AND {dead.theirs} "):
                 groups.add(number, INTERRUPTED, *compared)
     if run_id is not None:
         for _, *compared in _past(reader, run_id):
@@ -61,7 +62,7 @@ def _past(reader: Reader, run_id: int) -> Iterator[tuple[Any, ...]]:
     )
 
 
-def _shown(reader: Reader, group: Group, dead: Sequence[int]) -> ErrorGroup | None:
+def _shown(reader: Reader, group: Group, dead: DeadRuns) -> ErrorGroup | None:
     """Look its example up; ``None`` when somebody has deleted that meanwhile."""
     if group.past is not None:
         found = reader.rows(f"{PAST} WHERE a.rowid = :place", {"place": group.past})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeloom.history.columns import text
-from pipeloom.statuses import INTERRUPTED
+from pipeloom.statuses import INTERRUPTED, PROCESS_ENDED
 
 __all__ = ["Group", "Groups", "essence", "folded", "origin"]
 
@@ -136,7 +136,7 @@ class Groups:
         said = text(message) or ""
         exception, where = self._origin(text(error) or "", said)
         if status == INTERRUPTED and exception is None:
-            said = "its process ended before it did"
+            said = PROCESS_ENDED
         common = self._common(said)
         key = (status, exception, where, common)
         group = self._groups.get(key)

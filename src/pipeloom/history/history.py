@@ -6,7 +6,7 @@ A ``History`` is used in the thread that made it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -14,6 +14,7 @@ from pipeloom.data.clock import seconds_since, utc_now
 from pipeloom.data.text import storable
 from pipeloom.db import owner_of
 from pipeloom.history import columns
+from pipeloom.history.dead import DeadRuns, numbers
 from pipeloom.history.failures import error_groups
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.reading import Reader
@@ -26,10 +27,9 @@ from pipeloom.history.tasks import (
     TaskQuery,
     all_by_status,
     failed_counts,
-    numbers,
     select,
 )
-from pipeloom.statuses import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING
+from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN, QUEUED, RUNNING
 
 __all__ = ["History"]
 
@@ -114,7 +114,7 @@ class History:
         )
         return [self._as_of_now(columns.run_row(row), dead) for row in found]
 
-    def _as_of_now(self, run: RunRow, dead: Sequence[int]) -> RunRow:
+    def _as_of_now(self, run: RunRow, dead: DeadRuns) -> RunRow:
         """Return a run with its time until now, or as interrupted, and counted anew, when its process is gone.
 
         A run stores its counts ten times a second, its tasks with every commit.
@@ -136,16 +136,16 @@ class History:
             (_RECENT_RUNS,),
         )
 
-    def _dead(self) -> list[int]:
+    def _dead(self) -> DeadRuns:
         """Return the runs that say they are going on while their process is gone.
 
         They are asked twice: a run that closes says so first and lets go of the file then. What is dead stays so.
         """
         if not (said := self._open_runs()):
-            return []
+            return DeadRuns()
         owner = owner_of(self.path)
         gone = [number for number, pid in said if owner is None or (owner and pid is not None and pid != owner)]
-        return [number for number, _ in self._open_runs(*gone)] if gone else []
+        return DeadRuns(number for number, _ in self._open_runs(*gone)) if gone else DeadRuns()
 
     # --- tasks ---
 
@@ -170,8 +170,9 @@ class History:
         counts = {columns.words(status): number for status, number in found}
         if dead and (run_id is None or run_id in dead):
             for status, number in self._reader.rows(
-                "SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' AND status IN ('running', 'queued') "
-                f"AND run_id IN {numbers(dead if run_id is None else [run_id])} GROUP BY status"
+                "SELECT t.status, COUNT(*) FROM task_runs t "
+                f"WHERE t.status <> 'done' AND {(dead if run_id is None else DeadRuns([run_id])).cut_short} "
+                "GROUP BY t.status"
             ):
                 counts[status] = counts.get(status, 0) - number
                 counts[INTERRUPTED] = counts.get(INTERRUPTED, 0) + number
@@ -179,11 +180,9 @@ class History:
 
     def open_counts(self) -> dict[str, int]:
         """Return how many tasks are ``running`` and ``queued`` (waiting for a retry) now; looks at those alone."""
-        dead = self._dead()
-        alive = f"AND (run_id IS NULL OR run_id NOT IN {numbers(dead)}) " if dead else ""
         found = self._reader.rows(
-            "SELECT status, COUNT(*) FROM task_runs "
-            f"WHERE status <> 'done' AND status IN ('running', 'queued') {alive}GROUP BY status"
+            "SELECT t.status, COUNT(*) FROM task_runs t "
+            f"WHERE t.status <> 'done' AND t.status IN {OPEN} AND {self._dead().not_theirs} GROUP BY t.status"
         )
         return {columns.words(status): number for status, number in found}
 

@@ -1,17 +1,14 @@
-"""Which tasks, and in what order: the SQL of a list, always bounded, by an index wherever there is one.
-
-A task that says ``running`` or ``queued`` while its run's process is gone counts as ``interrupted`` here, as it
-will in the file once a run opens it again.
-"""
+"""Which tasks, and in what order: the SQL of a list, always bounded, by an index wherever there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from pipeloom.data.identifiers import ascii_lower
 from pipeloom.data.text import storable
+from pipeloom.history.dead import DeadRuns
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN
 
 __all__ = [
@@ -21,7 +18,6 @@ __all__ = [
     "TaskQuery",
     "all_by_status",
     "failed_counts",
-    "numbers",
     "select",
 ]
 
@@ -43,7 +39,7 @@ class TaskQuery:
         slower_than_s: Took longer than this; a running one, until now.
         order: See :data:`Order`.
         after: (number, time taken) of the task after which the list goes on.
-        dead: Runs whose process is gone though they say ``running``.
+        dead: Runs whose process is gone.
         now: The present, ISO 8601.
     """
 
@@ -54,7 +50,7 @@ class TaskQuery:
     slower_than_s: float | None
     order: Order
     after: tuple[int, float | None] | None
-    dead: Sequence[int]
+    dead: DeadRuns
     now: str
 
     def __post_init__(self) -> None:
@@ -84,7 +80,7 @@ class TaskQuery:
         return {
             "recent": "t.id DESC",
             "oldest": "t.id",
-            "slowest": f"{elapsed(self.dead)} DESC, t.id DESC",
+            "slowest": f"{self.dead.elapsed} DESC, t.id DESC",
         }[self.order]
 
     def _parts(self, params: dict[str, Any]) -> list[list[str]]:
@@ -92,17 +88,16 @@ class TaskQuery:
         if self.statuses is None:
             return [[]]
         parts = []
-        gone = f"t.run_id IN {numbers(self.dead)}"
         for place, status in enumerate(dict.fromkeys(self.statuses)):
             params[f"status{place}"] = storable(status)
             part = [f"t.status = :status{place}"]
             if status != DONE:
                 part.insert(0, _ALL_BUT_DONE)
-            if self.dead and status in OPEN:
-                part.append(f"(t.run_id IS NULL OR NOT {gone})")
+            if status in OPEN:
+                part.append(self.dead.not_theirs)
             parts.append(part)
             if self.dead and status == INTERRUPTED:
-                parts += [[_ALL_BUT_DONE, f"t.status = '{open_one}'", gone] for open_one in OPEN]
+                parts += [[_ALL_BUT_DONE, f"t.status = '{open_one}'", self.dead.theirs] for open_one in OPEN]
         return parts or [["0"]]
 
     def _filters(self, params: dict[str, Any]) -> list[str]:
@@ -112,7 +107,7 @@ class TaskQuery:
             filters.append("t.run_id = :run")
         if self.slower_than_s is not None:
             params["slower"] = self.slower_than_s
-            filters.append(f"{elapsed(self.dead)} > :slower")
+            filters.append(f"{self.dead.elapsed} > :slower")
         if self.word:
             params["word"] = ascii_lower(self.word) if self.word.isascii() else storable(self.word.casefold())
             fold = "lower" if self.word.isascii() else "folded"
@@ -127,14 +122,14 @@ class TaskQuery:
             return "t.id > :after"
         if self.order == "recent":
             return "t.id < :after"
-        time = elapsed(self.dead)
+        time = self.dead.elapsed
         if took_s is None:
             return f"({time} IS NULL AND t.id < :after)"
         params["took"] = took_s
         return f"({time} < :took OR {time} IS NULL OR ({time} = :took AND t.id < :after))"
 
 
-def select(dead: Iterable[int], *, in_full: bool = False, among: str | None = None) -> str:
+def select(dead: DeadRuns, *, in_full: bool = False, among: str | None = None) -> str:
     """Return ``SELECT … FROM`` for tasks ``t``, in the order of the fields of ``TaskRow``; needs ``:now``.
 
     ``among`` is a question for the ``id`` of few of them. They are looked up one by one whatever the statistics
@@ -142,19 +137,12 @@ def select(dead: Iterable[int], *, in_full: bool = False, among: str | None = No
 
     Source: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
     """
-    dead = list(dead)
-    name, message = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
-    status = "t.status"
-    if dead:
-        gone = f"t.status IN {OPEN} AND t.run_id IN {numbers(dead)}"
-        status = f"CASE WHEN {gone} THEN '{INTERRUPTED}' ELSE t.status END"
-        # As the next run will say of it; what it said last is no reason.
-        last = f"'its process ended before it did' || COALESCE('; it said last: ' || NULLIF({message}, ''), '')"
-        message = f"CASE WHEN {gone} THEN {last} ELSE {message} END"
+    name, said = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
     more = ", t.result, t.error, EXISTS (SELECT 1 FROM pipeloom_state s WHERE s.task_id = t.id)"
     return (
-        f"SELECT t.id, t.key, {name}, {status}, t.progress, {message}, t.started_at, t.finished_at, "
-        f"{elapsed(dead)}, t.rows_written, t.attempt, t.worker, t.run_id, p.name{more if in_full else ''} "
+        f"SELECT t.id, t.key, {name}, {dead.status}, t.progress, {dead.message(said)}, t.started_at, "
+        f"t.finished_at, {dead.elapsed}, t.rows_written, t.attempt, t.worker, t.run_id, "
+        f"p.name{more if in_full else ''} "
         f"FROM {f'({among}) few CROSS JOIN task_runs t ON t.id = few.id' if among else 'task_runs t'} "
         "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
     )
@@ -194,18 +182,3 @@ def all_by_status(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[An
 def failed_counts(counts: Mapping[str, int]) -> dict[str, int]:
     """Return those of the counts by status that did not end well, a status that somebody made up included."""
     return {status: number for status, number in counts.items() if status not in (*OPEN, DONE)}
-
-
-def elapsed(dead: Iterable[int]) -> str:
-    """Return the expression for seconds taken, until ``:now`` while running."""
-    dead = list(dead)
-    alive = f" AND (t.run_id IS NULL OR t.run_id NOT IN {numbers(dead)})" if dead else ""
-    return (
-        f"COALESCE(t.elapsed_s, CASE WHEN t.status = 'running'{alive} THEN "
-        "MAX(0.0, (julianday(:now) - julianday(t.started_at)) * 86400.0) END)"
-    )
-
-
-def numbers(values: Iterable[int]) -> str:
-    """Return numbers, n ≥ 1, as a list in SQL."""
-    return f"({', '.join(str(int(value)) for value in values)})"

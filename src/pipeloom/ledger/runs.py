@@ -18,6 +18,7 @@ from typing import Final
 from pipeloom import __version__
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import storable
+from pipeloom.db.schema import last_words
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.admission import Admissions
 from pipeloom.ledger.attempt import Attempt, Snapshot
@@ -234,7 +235,7 @@ def mark_interrupted(conn: sqlite3.Connection) -> int:
     now = utc_now()
     changed = conn.execute(
         "UPDATE task_runs SET status = 'interrupted', finished_at = ?, "
-        "message = 'its process ended before it did' || COALESCE('; it said last: ' || NULLIF(message, ''), '') "
+        f"message = {last_words('message')} "
         f"WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id IN ({dead})",
         (now,),
     ).rowcount
