@@ -110,7 +110,7 @@ def test_an_unchanged_file_costs_one_pragma(ledger, clock, written):
     written(pipeloom_runs=[{**GOING_ON, "status": "done"}])
     history, _ = ledger.look()
     said = []
-    history._reader._conn.set_trace_callback(said.append)
+    history._reader._file.conn.set_trace_callback(said.append)
     for clock.now in range(5):
         assert news(ledger) is None
     assert said == ["PRAGMA data_version"] * 5

@@ -102,9 +102,9 @@ def test_a_key_is_looked_up_in_its_index(file, opened):
     """One look per pipeline."""
     with opened() as history:
         asked = []
-        history._reader._conn.set_trace_callback(asked.append)
+        history._reader._file.conn.set_trace_callback(asked.append)
         history.with_key("Straße/4")
-        history._reader._conn.set_trace_callback(None)
+        history._reader._file.conn.set_trace_callback(None)
         plan = [row[3] for row in history._reader.rows(f"EXPLAIN QUERY PLAN {asked[-1]}")]
 
     assert any("pipeloom_task_key" in step for step in plan), plan

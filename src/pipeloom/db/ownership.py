@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from pipeloom.data.text import clean
+from pipeloom.db.place import Identity, identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
 try:
@@ -27,7 +28,6 @@ except ImportError:  # Windows; written for it, never tested there
 __all__ = ["Ownership", "owner_of"]
 
 _guard = threading.Lock()
-Identity = tuple[int, int]
 
 _ADVICE: Final = {
     errno.ENOSPC: "free some space, and run again",
@@ -71,7 +71,7 @@ class Ownership:
         lock_path = real.with_name(real.name + "-lock")
         with _guard:
             descriptor = _opened(lock_path, db_path)
-            if _identity(real) in _held:
+            if identity(real) in _held:
                 raise DatabaseInUseError(
                     f"{clean(db_path)}: a run on this file is already going on in this process: "
                     "wait for it, or use another file",
@@ -131,9 +131,9 @@ def owner_of(db_path: Path) -> int | None:
     real = Path(os.path.realpath(db_path))
     lock_path = real.with_name(real.name + "-lock")
     with _guard:
-        known = _identity(lock_path)
+        known = identity(lock_path)
         own = None if known is None else _descriptors.get(known)
-        if _identity(real) in _held or (own is not None and own in _held.values()):
+        if identity(real) in _held or (own is not None and own in _held.values()):
             return os.getpid()
         if own is not None:
             return _locker(own)
@@ -174,14 +174,6 @@ def _locker(descriptor: int) -> int | None:
     return _owner(descriptor) or max(answer[_PID], 0)
 
 
-def _identity(path: Path) -> Identity | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _made(real: Path) -> Identity:
     """Return the database's identity; make an empty file when there is none.
 
@@ -192,12 +184,12 @@ def _made(real: Path) -> Identity:
         os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
     except OSError:
         pass  # it exists, or SQLite will say in a moment why it cannot
-    return _identity(real) or (-1, hash(real))
+    return identity(real) or (-1, hash(real))
 
 
 def _opened(lock_path: Path, db_path: Path) -> int:
     try:
-        known = _identity(lock_path)
+        known = identity(lock_path)
         if known is not None and known in _descriptors:
             return _descriptors[known]
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)

@@ -13,7 +13,17 @@ from typing import Final, NamedTuple
 from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
 
-__all__ = ["Mount", "check_file", "check_file_system", "check_place", "is_read_only", "mount_of", "mounted"]
+__all__ = [
+    "Identity",
+    "Mount",
+    "check_file",
+    "check_file_system",
+    "check_place",
+    "identity",
+    "is_read_only",
+    "mount_of",
+    "mounted",
+]
 
 logger = logging.getLogger("pipeloom")
 
@@ -31,6 +41,9 @@ _NETWORK: Final = """
     fuse.smbnetfs fuse.sshfs fuse.vmhgfs-fuse
 """
 _MOUNTS: Final = "/proc/self/mountinfo"
+
+Identity = tuple[int, int]
+"""Device and number: what tells one file from another that takes its name."""
 
 
 class Mount(NamedTuple):
@@ -112,6 +125,15 @@ def check_file_system(path: Path, *, wal: bool) -> None:
             path=path,
         )
     logger.warning("%s, whose locks may not hold: let nobody on another machine open it during the run", where)
+
+
+def identity(path: Path) -> Identity | None:
+    """Return which file is at a path, links followed; ``None`` when there is none, or it cannot be looked at."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def is_read_only(directory: Path) -> bool:

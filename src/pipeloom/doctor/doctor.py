@@ -17,8 +17,9 @@ from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.text import clean
-from pipeloom.db import SCHEMA_VERSION, connect_readonly, owner_of
+from pipeloom.db import SCHEMA_VERSION, owner_of
 from pipeloom.db.connection import is_busy
+from pipeloom.db.limited import LimitedReader
 from pipeloom.db.place import check_file
 from pipeloom.db.schema import schema_version
 from pipeloom.doctor import ledger
@@ -31,7 +32,6 @@ __all__ = ["examine"]
 OnStep = Callable[[str, float], None]
 """Told what is being looked at and for how many seconds; called a few times a second."""
 
-_STEPS: Final = 50_000
 _BRIEFLY_S: Final = 0.8
 _TELL_S: Final = 0.25
 _HUGE: Final = 1 << 30  # bytes; beyond, indexes are not held against their tables unless time is asked for
@@ -84,11 +84,7 @@ class _Examination:
 
     def findings(self) -> list[Finding]:
         found = list(look_around(self._path, self._owner))
-        with closing(connect_readonly(self._path, untouched=True)) as conn:
-            conn.execute("PRAGMA query_only = ON")
-            conn.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
-            conn.set_progress_handler(self._tick, _STEPS)
-            self._conn = conn
+        with closing(LimitedReader(self._path, self._tick, untouched=True)) as self._reader:
             found = [self._file(), *found, *self._guarded("integrity", self._integrity)]
             version = list(self._guarded("schema", self._schema))
             found += version
@@ -103,7 +99,7 @@ class _Examination:
         try:
             return check()
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            if self._reader.was_ended(error):
                 return [self._late(name)]
             code = getattr(error, "sqlite_errorname", type(error).__name__)
             if is_busy(error):
@@ -117,29 +113,19 @@ class _Examination:
             ]
 
     def _ask(self, check: ledger.Check) -> list[Finding]:
-        self._rows("BEGIN")  # one state of the file for all questions of a check
-        try:
+        with self._reader.one_state():
             return check(self._rows)
-        finally:
-            self._conn.set_progress_handler(None, 0)
-            self._conn.rollback()
-            self._conn.set_progress_handler(self._tick, _STEPS)
 
     def _rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
-        with closing(self._conn.execute(sql, params)) as cursor:
-            return cursor.fetchall()
+        return self._reader.rows(sql, params)
 
     def _late(self, name: str) -> Finding:
-        if not self._is_late():
-            raise KeyboardInterrupt  # it came while SQLite asked whether to go on
         why = " while a run is going on" if self._owner is not None else ""
         more = "run it again when the run has ended" if why else "allow it more time: --deadline"
         return Finding(name, "note", f"not finished within {self._limit_s:g} s{why}", more)
 
-    def _is_late(self) -> bool:
-        return monotonic() - self._began > self._limit_s
-
     def _tick(self) -> bool:
+        """Tell what is being looked at; say whether that has taken too long."""
         now = monotonic()
         if now - self._told > _TELL_S:
             self._told = now
@@ -147,7 +133,7 @@ class _Examination:
                 self._on_step(self._step, now - self._began)
             if self._owner is None and (owner := owner_of(self._path)) is not None:
                 self._owner, self._limit_s = owner, _BRIEFLY_S  # a run has just begun: out of its way
-        return self._is_late()
+        return now - self._began > self._limit_s
 
     # --- the file itself ---
 
@@ -189,7 +175,7 @@ class _Examination:
 
     def _schema(self) -> list[Finding]:
         try:
-            version = schema_version(self._conn)
+            version = schema_version(self._reader.conn)
         except SchemaError as error:
             return [Finding("schema", "BAD", str(error))]
         if version == 0:

@@ -6,12 +6,12 @@ Whoever shows a file for longer than a moment asks here what has happened to it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Final, Literal, Self
 
+from pipeloom.db.place import Identity, identity
 from pipeloom.history.history import History
 from pipeloom.statuses import RUNNING
 
@@ -37,7 +37,7 @@ class Follower:
         self._deadline_s = deadline_s
         self._clock = clock
         self._history: History | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
         self._was_replaced = False
         self._may_die = False
         self._dead_run: int | None = None
@@ -57,7 +57,7 @@ class Follower:
 
     def is_missing(self) -> bool:
         """Say whether there is nothing at the path now."""
-        return _identity(self._path) is None
+        return identity(self._path) is None
 
     def look(self) -> tuple[History, News | None]:
         """Return the ledger as it is now, and what has happened since the last look; ``None`` when nothing has.
@@ -77,7 +77,7 @@ class Follower:
             raise
 
     def _look(self) -> tuple[History, News | None]:
-        now = _identity(self._path)
+        now = identity(self._path)
         if self._history is not None and now != self._identity:
             self.close()
             self._was_replaced = now is not None
@@ -103,11 +103,3 @@ class Follower:
         self._may_die = run is not None and run.status == RUNNING
         before, self._dead_run = self._dead_run, run.run_id if run is not None and run.is_unclosed else None
         return self._dead_run not in (None, before)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -1,21 +1,16 @@
-"""One read-only connection whose every question has an end: in time, and with no cursor left open.
-
-The file may be hostile. A view in place of a table can run for ever: SQLite asks every few thousand steps whether
-to go on, and past the deadline it does not. Text need not be UTF-8: what is not is shown as its escape.
-"""
+"""Questions to one ledger, each under a deadline, and what is wrong with the file in words."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.text import clean
-from pipeloom.db import SCHEMA_VERSION, connect_readonly, storage_error
+from pipeloom.db import SCHEMA_VERSION, storage_error
+from pipeloom.db.limited import LimitedReader
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError, StorageError
 
@@ -26,7 +21,6 @@ Rows = Callable[[str, Any], list[tuple[Any, ...]]]
 
 _PAGE: Final = 5000
 _LOWEST: Final = -(1 << 63)
-_STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock: well under a millisecond
 
 
 class NoLedgerError(SchemaError):
@@ -44,8 +38,6 @@ class Reader:
         StorageError: No such file, or no database, or it does not answer in time.
         NoLedgerError: A database without a ledger.
         SchemaError: One with a newer ledger.
-
-    Source: https://www.sqlite.org/c3ref/progress_handler.html, https://www.sqlite.org/pragma.html#pragma_query_only
     """
 
     def __init__(self, db_path: Path, deadline_s: float) -> None:
@@ -53,21 +45,18 @@ class Reader:
         self._deadline_s = deadline_s
         self._until = 0.0
         self._seen_version: int | None = None
-        self._conn = connect_readonly(self.path)
+        self._file = LimitedReader(self.path, self._is_late)
         try:
-            self._conn.execute("PRAGMA query_only = ON")
-            self._conn.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
-            self._conn.create_function("folded", 1, _folded, deterministic=True)
-            self._conn.set_progress_handler(self._is_late, _STEPS)
+            self._file.conn.create_function("folded", 1, _folded, deterministic=True)
             self._check()
         except BaseException:
-            self._conn.close()
+            self.close()
             raise
 
     def _check(self) -> None:
         self._until = monotonic() + self._deadline_s
         try:
-            version = schema_version(self._conn)
+            version = schema_version(self._file.conn)
         except SchemaError:
             if self._is_late():  # it was not refused for what it says, but for never saying it
                 raise self._too_late() from None
@@ -87,7 +76,7 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the file; closing twice is fine."""
-        self._conn.close()
+        self._file.close()
 
     def rows(self, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
         """Return all rows of one question; it must bound them itself.
@@ -97,8 +86,7 @@ class Reader:
         """
         self._until = monotonic() + self._deadline_s
         try:
-            with closing(self._conn.execute(sql, params)) as cursor:
-                return cursor.fetchall()
+            return self._file.rows(sql, params)
         except sqlite3.Error as error:
             raise self._named(error) from error
 
@@ -117,12 +105,8 @@ class Reader:
     def _is_late(self) -> bool:
         return monotonic() > self._until
 
-    def _named(self, error: sqlite3.Error) -> BaseException:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
-            if not self._is_late():  # Ctrl-C came while SQLite asked whether to go on
-                return KeyboardInterrupt()
-            return self._too_late()
-        return storage_error(error, self.path)
+    def _named(self, error: sqlite3.Error) -> StorageError:
+        return self._too_late() if self._file.was_ended(error) else storage_error(error, self.path)
 
     def _too_late(self) -> StorageError:
         return StorageError(

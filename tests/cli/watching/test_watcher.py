@@ -162,7 +162,7 @@ def test_an_unchanged_file_costs_one_pragma(db, look):
     ended(db)
     look()
     said = []
-    look.watcher._follower._history._reader._conn.set_trace_callback(said.append)
+    look.watcher._follower._history._reader._file.conn.set_trace_callback(said.append)
     for _ in range(5):
         look.watcher._not_before = 0.0
         look()
@@ -175,7 +175,7 @@ def test_no_question_goes_through_all_tasks(db, look, held):
     with held(range(6), name="other") as end:
         look(lambda seen: seen.is_running)
         said = []
-        look.watcher._follower._history._reader._conn.set_trace_callback(said.append)
+        look.watcher._follower._history._reader._file.conn.set_trace_callback(said.append)
         look(want=Want("failures", Choice("task", 1)))
         look(want=Want("runs", Choice("run", 1)))
         assert len(said) > 10

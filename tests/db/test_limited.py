@@ -1,0 +1,70 @@
+"""A read-only connection whose every question has an end."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from pipeloom.db.limited import LimitedReader
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+
+
+@pytest.fixture
+def file(db):
+    """A database with one row, whose text is not UTF-8."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t AS SELECT CAST(x'61ff62' AS TEXT) AS x")
+        conn.commit()
+    return db
+
+
+def test_a_question_ends_when_it_is_late(file):
+    """The next one is answered; an error of another kind is none of lateness."""
+    asked = []
+
+    def is_late():
+        asked.append(1)
+        return True
+
+    with closing(LimitedReader(file, is_late)) as reader:
+        with pytest.raises(sqlite3.OperationalError) as late:
+            reader.rows(ENDLESS)
+        assert reader.was_ended(late.value)
+        with pytest.raises(sqlite3.OperationalError) as refused:
+            reader.rows("DELETE FROM t")
+        assert not reader.was_ended(refused.value)
+        assert reader.rows("SELECT x FROM t WHERE ? = 1", (1,)) == [("a\\xffb",)]
+    assert asked
+
+
+def test_an_interruption_that_sqlite_swallowed_is_raised(file):
+    """What the handler raises ends the question, and is lost."""
+
+    def is_late():
+        if not interrupted:
+            interrupted.append(1)
+            raise KeyboardInterrupt
+        return False
+
+    interrupted = []
+    with closing(LimitedReader(file, is_late)) as reader:
+        with pytest.raises(sqlite3.OperationalError) as ended:
+            reader.rows(ENDLESS)
+        with pytest.raises(KeyboardInterrupt):
+            reader.was_ended(ended.value)
+
+
+def test_questions_within_one_state_see_no_change(file):
+    """Whatever is committed meanwhile; it is seen afterwards."""
+    with closing(LimitedReader(file, lambda: False)) as reader:
+        with closing(sqlite3.connect(file)) as conn:
+            conn.execute("PRAGMA journal_mode = WAL")
+            with reader.one_state():
+                assert len(reader.rows("SELECT x FROM t")) == 1
+                conn.execute("INSERT INTO t VALUES ('more')")
+                conn.commit()
+                assert len(reader.rows("SELECT x FROM t")) == 1
+        assert len(reader.rows("SELECT x FROM t")) == 2
