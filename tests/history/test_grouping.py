@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 
+import pipeloom
 from pipeloom.history import essence
-from pipeloom.history.grouping import Groups, folded, origin
+from pipeloom.history.grouping import Groups, folded, is_theirs, origin
+
+PACKAGE = Path(pipeloom.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -96,14 +100,48 @@ def test_text_that_is_no_traceback_is_no_error():
     assert essence("") == [""]
 
 
-def test_frames_of_pipeloom_are_not_the_users():
-    """Wherever it lies; the examples are programs of users."""
-    frame = '  File "/src/pipeloom/{}.py", line {}, in there\n    it()\n'
-    told = "".join(frame.format(*place) for place in (("examples/etl", 1), ("worker/context", 2), ("retry", 3)))
-    assert origin(f"Traceback (most recent call last):\n{told}ValueError", cut=True) == (
-        "ValueError",
-        "/src/pipeloom/examples/etl.py:1 in there",
-    )
+def traceback_through(*files):
+    """Return a traceback through these files, line 1 of the first one, and so on."""
+    frames = "".join(f'  File "{file}", line {line}, in there\n    it()\n' for line, file in enumerate(files, 1))
+    return f"Traceback (most recent call last):\n{frames}ValueError"
+
+
+MODULES = [path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("root", ["/src/pipeloom/", "C:\\src\\pipeloom\\"])
+def test_every_module_of_pipeloom_is_judged(root, module):
+    """None is the user's own, whatever rooms there are; the examples are programs of users."""
+    file = root + (module.replace("/", "\\") if "\\" in root else module)
+
+    assert is_theirs(file) == module.startswith("examples/")
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        (("/src/pipeloom/executors/threads.py", "/src/pipeloom/worker/perform.py", "/home/ann/load.py"), 3),
+        (("/src/pipeloom/worker/perform.py", "/home/ann/load.py", "/src/pipeloom/worker/context.py"), 2),
+        (("/src/pipeloom/worker/perform.py", "/src/pipeloom/examples/etl.py", "/src/pipeloom/retry.py"), 2),
+        (("/src/pipeloom/worker/perform.py", "/src/pipeloom/demo.py"), 2),
+        (("/src/pipeloom/worker/perform.py", "/home/ann/pipeloom/jobs/load.py", "<frozen os>"), 2),
+        (
+            (
+                "/x/site-packages/pipeloom/worker/perform.py",
+                "/home/ann/pipeloom/load.py",
+                "/usr/lib/python3.11/re.py",
+            ),
+            2,
+        ),
+    ],
+)
+def test_the_place_is_the_last_one_in_the_users_own_code(files, line):
+    """Wherever pipeloom lies; the last one of all where none is the user's. Both ways to tell it agree."""
+    told = traceback_through(*files)
+
+    assert origin(told, cut=True) == ("ValueError", f"{files[line - 1]}:{line} in there")
+    assert essence(told)[0] == f'  File "{files[line - 1]}", line {line}, in there'
 
 
 def test_the_essence_is_the_users_own_line_and_the_end():

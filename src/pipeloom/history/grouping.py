@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
+from pkgutil import iter_modules
 from typing import Any, Final
 
+import pipeloom
 from pipeloom.history.columns import text
 from pipeloom.statuses import INTERRUPTED, PROCESS_ENDED
 
-__all__ = ["Group", "Groups", "essence", "folded", "origin"]
+__all__ = ["Group", "Groups", "essence", "folded", "is_theirs", "origin"]
 
 _DIGITS: Final = str.maketrans("123456789", "0" * 9)
 _GROUPS: Final = 2000  # distinct ones; past that, what differs only in its message is one
@@ -25,11 +28,7 @@ _MESSAGE: Final = 300  # characters that are compared
 
 _FRAME: Final = re.compile(r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?P<in>, in .+)$', re.MULTILINE)
 _TYPE: Final = re.compile(r"(?:[^\W\d]\w*\.|<locals>\.)*[^\W\d]\w*")
-_NOT_THEIRS: Final = re.compile(
-    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|^<frozen"
-    # pipeloom itself, where it is not installed but on the path
-    r"|[\\/]pipeloom[\\/](?:(?:data|db|engine|executors|ledger|worker|writer)[\\/])?[a-z_]+\.py"
-)
+_LIBRARY: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|^<frozen")
 # What tells one failure from its like: quoted parts, addresses, paths, hexadecimal and decimal numbers.
 _PARTICULAR: Final = re.compile(
     r"""(?<!\w)'.*?'(?!\w)|"[^"]*"|`[^`]*`|“[^”]*”
@@ -50,17 +49,17 @@ def essence(traceback: str, limit: int = 6) -> list[str]:
         limit: At most about so many lines; what is left out is ``…``.
     """
     lines = traceback.rstrip().split("\n")
-    frames = [place for place, line in enumerate(lines) if _FRAME.match(line)]
-    theirs = [place for place in frames if not _NOT_THEIRS.search(lines[place])] or frames
-    if not theirs:
+    files = {place: frame["file"] for place, line in enumerate(lines) if (frame := _FRAME.match(line))}
+    if not files:
         return lines if len(lines) <= limit else [*lines[: limit - 1], "…"]
-    begin = theirs[-1]
+    last = max(files)
+    begin = max((place for place, file in files.items() if is_theirs(file)), default=last)
     end = next((place for place in range(begin + 1, len(lines)) if not lines[place][:4].isspace()), len(lines))
-    after = next((place for place in range(frames[-1] + 1, len(lines)) if not lines[place][:1].isspace()), end)
+    after = next((place for place in range(last + 1, len(lines)) if not lines[place][:1].isspace()), end)
     said = lines[after:]
     if len(said) > limit - 2:
         said = [*said[: limit - 3], "…"]
-    return [*lines[begin:end], *(["  …"] if frames[-1] > begin else []), *said]
+    return [*lines[begin:end], *(["  …"] if last > begin else []), *said]
 
 
 def folded(message: str) -> str:
@@ -78,7 +77,7 @@ def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
         cut: It ends right before the colon and the message.
     """
     frames = list(_FRAME.finditer(traceback))
-    theirs = [frame for frame in frames if not _NOT_THEIRS.search(frame["file"])] or frames
+    theirs = [frame for frame in frames if is_theirs(frame["file"])] or frames
     where = None
     if theirs:
         frame = theirs[-1]
@@ -90,6 +89,28 @@ def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
         if _TYPE.fullmatch(name):
             return name, where
     return None, where
+
+
+def is_theirs(file: str) -> bool:
+    """Say whether a file that a traceback names is the user's own: neither of a library nor of pipeloom.
+
+    The examples are programs of users, where pipeloom is not installed but on the path.
+    """
+    return not (_LIBRARY.search(file) or _ours().search(file))
+
+
+@cache
+def _ours() -> re.Pattern[str]:
+    """Return the pattern of pipeloom's own files, wherever they lie: the ledger may come from another machine.
+
+    Only the names that are there are ours: a user's project may be called pipeloom, too.
+    """
+    inside = [
+        rf"{module.name}[\\/].+" if module.ispkg else rf"{module.name}\.py"
+        for module in iter_modules(pipeloom.__path__)
+        if module.name != "examples"
+    ]
+    return re.compile(rf"[\\/]pipeloom[\\/](?:{'|'.join(inside)}|__init__\.py)$")
 
 
 @dataclass(slots=True)
