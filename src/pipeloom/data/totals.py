@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from pipeloom.statuses import CANCELLED, DONE, ENDED, ERROR, OPEN, TIMED_OUT
 
-__all__ = ["SKIPPED", "WORDS", "Counted", "Total", "how_many", "in_order", "totals", "totals_of"]
+__all__ = ["SKIPPED", "WORDS", "Counted", "Total", "how_many", "in_order", "spelled", "totals", "totals_of"]
 
 SKIPPED: Final = "skipped"
 """What becomes of an input that was done before: no status, since it is no task of this run."""
@@ -86,6 +86,11 @@ def _counts(run: Counted) -> dict[str, int]:
         CANCELLED: run.cancelled,
         SKIPPED: run.skipped,
     }
+
+
+def spelled(status: str) -> str:
+    """Return a status of a task as words: ``timed out``."""
+    return status.replace("_", " ")
 
 
 def in_order(statuses: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeloom.data.clock import utc_text
 from pipeloom.data.text import clean, shorten
-from pipeloom.data.totals import totals
+from pipeloom.data.totals import spelled, totals
 from pipeloom.show.html import Html, block, facts, join, tag
 from pipeloom.show.pictures import span_text
 from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, INTERRUPTED, PROCESS_ENDED, RUNNING, TIMED_OUT
@@ -121,7 +121,7 @@ def failures(groups: Sequence[ErrorGroup]) -> Html:
 
 
 def _failure(group: ErrorGroup) -> Html:
-    name = clean(group.exception or _words(group.status), 80)
+    name = clean(group.exception or spelled(group.status), 80)
     message = clean(group.message, 400)
     summary = tag(
         "summary",
@@ -155,10 +155,6 @@ def _try(attempt: int) -> str:
     return f", try {attempt:,}" if attempt > 1 else ""
 
 
-def _words(status: str) -> str:
-    return status.replace("_", " ")
-
-
 def _trimmed(traceback: str) -> str:
     """Leave out the middle of a long traceback: the ends say where it came from and what it was."""
     lines = [shorten(line, _LINE) for line in traceback.rstrip().split("\n")]
@@ -182,7 +178,7 @@ def slowest(tasks: Sequence[SlowTask]) -> Html:
             tag("th", clean(task.name, 80), scope="row", class_="name"),
             tag("td", task.task_id, class_="number"),
             tag("td", span_text(task.elapsed_s), class_="number"),
-            tag("td", clean(_words(task.status), 40), _try(task.attempt), class_="short"),
+            tag("td", clean(spelled(task.status), 40), _try(task.attempt), class_="short"),
             tag("td", clean(task.worker or "", 40), class_="short"),
             tag("td", f"{task.rows_written:,}", class_="number") if has_rows else None,
         )
@@ -200,7 +196,7 @@ def tries(figures: RunFigures) -> Html:
     if not (figures.again or figures.waiting or timed_out):
         return Html("")
     ordered = sorted(figures.attempts.items(), key=lambda pair: (pair[0] != DONE, -pair[1]))
-    statuses = ", ".join(f"{count:,} {clean(_words(status), 40)}" for status, count in ordered)
+    statuses = ", ".join(f"{count:,} {clean(spelled(status), 40)}" for status, count in ordered)
     return facts(
         [
             ("Attempts", f"{attempts:,} ({statuses})"),

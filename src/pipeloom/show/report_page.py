@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom import __version__
 from pipeloom.data.text import clean
+from pipeloom.data.totals import spelled
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, document, join, tag
 from pipeloom.show.pictures import durations_picture, rate_unit, span_text, throughput_picture, timeline_picture
@@ -19,12 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["pictures_of", "run_page"]
 
 _LEGEND: Final[Mapping[str, str]] = {
-    DONE: "done",
-    ERROR: "error",
-    TIMED_OUT: "timed out",
-    CANCELLED: "cancelled",
+    **{status: spelled(status) for status in (DONE, ERROR, TIMED_OUT, CANCELLED)},
     INTERRUPTED: "interrupted, its end is not known",
-    RUNNING: "running",
+    RUNNING: spelled(RUNNING),
 }
 
 
@@ -159,7 +157,7 @@ def _unbroken(text: str) -> Html:
 
 
 def _outcomes(others: Sequence[int], more: Sequence[tuple[str, str]] = ()) -> Html:
-    ended = [(DONE, "done")] + ([(ERROR, "not done")] if any(others) else [])
+    ended = [(DONE, _LEGEND[DONE])] + ([(ERROR, "not done")] if any(others) else [])
     return _legend([*ended, *more])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from pipeloom.cli.watching.navigation import Choice
+from pipeloom.cli.watching.navigation import PAGES, Choice
 from pipeloom.cli.watching.scene import Opened, Scene
 from pipeloom.data.rates import Pace
 from pipeloom.errors import PipeloomError
@@ -40,7 +40,7 @@ class Want:
         rows: How many running tasks could be shown.
     """
 
-    page: str = "running"
+    page: str = PAGES[0]
     opened: Choice | None = None
     rows: int = 50
 
