@@ -17,9 +17,9 @@ class Finish(NamedTuple):
     """How a task ended, storable."""
 
     status: TaskStatus
-    message: str
+    message: str | None
     result: str | None
-    finished_at: str
+    finished_at: str | None
 
 
 def judged(said: MsgTaskFinished) -> Finish:
@@ -30,10 +30,14 @@ def judged(said: MsgTaskFinished) -> Finish:
     """
     for status in REPORTED:
         if said.status == status:
-            message = said.message if type(said.message) is str else describe(said.message)
-            return Finish(status, storable(message), _result(said.result), storable(str(said.finished_at)))
+            return Finish(status, _text(said.message), _result(said.result), _text(said.finished_at))
     allowed = ", ".join(f'"{status}"' for status in REPORTED[:-1]) + f' or "{REPORTED[-1]}"'
     raise LedgerError(f"a task finishes as {allowed}, not {clean(said.status, 40)!r}")
+
+
+def _text(said: object) -> str | None:
+    """Return what ought to be text; ``None`` stays what it is: nothing was said."""
+    return None if said is None else storable(said if type(said) is str else describe(said))
 
 
 def _result(said: Any) -> str | None:
