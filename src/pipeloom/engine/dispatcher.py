@@ -65,7 +65,7 @@ class Dispatcher:
                 attempt.retry_in = self._delay_after(attempt)
         if attempt.retry_in is None:
             attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
-        if attempt.number_said is not None and attempt.row == "provisional":
+        if attempt.is_renumbered:
             attempt.row = "old"
         attempt.status = status
 

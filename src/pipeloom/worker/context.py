@@ -310,8 +310,8 @@ class TaskContext:
             if type(number) is not int or abs(number) >= NUMBER_LIMIT:
                 return False  # the ledger refuses it, and says why
             task.number_said = number
-            if not self._link.brief.keyed:
-                task.task_id = number
+            if not self._link.brief.keyed and number != task.task_id:
+                task.task_id, task.is_renumbered = number, True
         return number is task.number_said or number == task.number_said
 
     def _hear(self, message: MsgTaskStarted | MsgTaskProgress | MsgTaskFinished) -> None:

@@ -37,5 +37,6 @@ class Task(TaskCall):
     logs: deque[LogLine] | None = None  # what it logged, and the run has not taken yet
     logged: int = 0  # how many records were kept,
     unkept: int = 0  # and how many since were not
-    number_said: int | None = None  # the task's id as the worker itself called it, once it did
+    number_said: int | None = None  # the task's id as the worker itself called it, once it did,
+    is_renumbered: bool = False  # and that is not the id it was given
     said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns

@@ -1,0 +1,156 @@
+"""Tasks out, outcomes back: what the run makes of how a try went."""
+
+from __future__ import annotations
+
+import queue
+
+import pytest
+from worker.recording import brief_for
+
+from pipeloom import MsgTaskProgress, Retry, run_pipeline
+from pipeloom.data.rows import Block, Shape
+from pipeloom.engine.dispatcher import Dispatcher
+from pipeloom.engine.intake import Intake
+from pipeloom.engine.link import WriterLink
+from pipeloom.ledger import Attempt, Board
+from pipeloom.writer import Channel
+
+AT = "2026-01-01T00:00:00+00:00"
+ALWAYS = Retry(5, delay_s=2.0, factor=3.0, jitter=0.0)
+
+
+class Scene:
+    """A dispatcher between an intake without inputs and a channel that nobody takes from."""
+
+    def __init__(self, retry: Retry | None = None, capacity: int = 100) -> None:
+        self.channel = Channel(capacity)
+        self.intake = Intake(
+            [], keyed=True, key=None, admit=lambda names: [], workers=1, patience_s=None if retry is None else 1.0
+        )
+        self.link = WriterLink(brief_for(print, retry=retry), self.channel, writer=None)
+        self.left: list[int] = []
+        self.dispatcher = Dispatcher(self.intake, self.link, Board(1), self.channel, self.left.append)
+
+
+def running(row="new"):
+    attempt = Attempt("item", 7, "key", "name", row)
+    attempt.status = "running"
+    return attempt
+
+
+def done(message=None, result=None, staged=None):
+    return "done", message, result, None, staged, AT, 1.5
+
+
+def failed(error, *, again, status="error"):
+    return status, str(error), None, (error, "trace", again), None, AT, 1.5
+
+
+def test_an_outcome_is_noted_on_the_attempt():
+    """All of it; the input is let go of, which may be large."""
+    attempt, output = running(), [Block(Shape("t", ("n",), "error", ()), [(n,) for n in range(80)])]
+    Scene().dispatcher.end(attempt, done("m", "1", (output, 80, 100)))
+
+    assert (attempt.status, attempt.message, attempt.result) == ("done", "m", "1")
+    assert (attempt.staged, attempt.rows_written) == (output, 80)
+    assert (attempt.finished_at, attempt.elapsed_s) == (AT, 1.5)
+    assert (attempt.item, attempt.exception, attempt.retry_in) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "weight"), [(0, 0, 1), (7, 10, 1), (80, 100, 11), (1, 10 * 64 * 1024, 11)]
+)
+def test_a_large_output_takes_more_of_the_channel(rows, size, weight):
+    """By its rows or its bytes, whichever is more."""
+    scene, attempt = Scene(), running()
+    scene.dispatcher.end(attempt, done(staged=([object()], rows, size)))
+    scene.dispatcher.hand_over(attempt)
+
+    assert scene.channel.qsize() == weight
+    assert scene.channel.take(0) == [attempt]
+
+
+def test_a_failed_try_is_followed_by_another():
+    """After the wait that the policy says; its input is kept for that."""
+    error = OSError("no")
+    attempt = running()
+    attempt.attempt = 2
+    Scene(ALWAYS).dispatcher.end(attempt, failed(error, again=True))
+
+    assert (attempt.status, attempt.exception, attempt.error) == ("error", error, "trace")
+    assert attempt.retry_in == 6.0
+    assert attempt.item == "item"
+
+
+@pytest.mark.parametrize("why_not", ["not worth it", "nothing more is admitted", "cancelling", "no retries"])
+def test_a_failed_try_is_the_last_one_when(why_not):
+    """The worker says that it is not worth another, or the run is being stopped."""
+    scene, attempt = Scene(None if why_not == "no retries" else ALWAYS), running()
+    if why_not == "nothing more is admitted":
+        scene.intake.close()
+    scene.link.cancelling = why_not == "cancelling"
+    scene.dispatcher.end(attempt, failed(OSError("no"), again=why_not != "not worth it"))
+
+    assert attempt.retry_in is None
+    assert attempt.item is None
+
+
+def test_a_call_that_returns_late_lets_its_input_be_tried_again():
+    """Not before: two calls for one input must not run at the same time."""
+    scene, attempt = Scene(Retry(2, 0.0)), running()
+    scene.dispatcher.end(attempt, failed(OSError("no"), again=True, status="timed_out"))
+    attempt.given_up = True
+    scene.intake.retries.went_out(1)
+    scene.intake.retries.settle([attempt])
+    assert scene.intake.retries.take() is None
+
+    scene.dispatcher.returned(attempt)
+    assert attempt.returned
+    assert scene.intake.retries.take().attempt == 2
+
+
+def test_a_fault_closes_the_intake():
+    """The run raises it in the end."""
+    scene, fault = Scene(), ZeroDivisionError()
+    scene.dispatcher.fail(fault)
+
+    assert scene.dispatcher.fault is fault
+    assert scene.intake.closed
+    assert scene.dispatcher.next() is None
+
+
+def test_workers_that_leave_are_told_by_their_place():
+    """For the run to know when all have."""
+    scene = Scene()
+    scene.dispatcher.left(0)
+
+    assert scene.left == [0]
+
+
+def test_a_worker_that_calls_its_task_by_the_stand_in_gets_a_number_all_the_same(db, read):
+    """It said nothing new: ``task_id`` is what it had been told."""
+
+    def worker(task, ctx):
+        ctx.put(MsgTaskProgress(ctx.task_id, 1, 2, "half"))
+
+    run_pipeline(["a", "b"], db, worker_fn=worker, workers=1)
+
+    assert read(db, "SELECT id, name, message FROM task_runs ORDER BY id") == [(1, "a", "half"), (2, "b", "half")]
+
+
+@pytest.mark.parametrize("number", [5, -5])
+def test_a_number_of_the_workers_own_is_its_row(db, read, number):
+    """Positive or negative, also in a try that follows."""
+    tries = queue.SimpleQueue()
+
+    def worker(task, ctx):
+        ctx.put(MsgTaskProgress(number, 1, 2))
+        tries.put(ctx.attempt)
+        if ctx.attempt == 1:
+            raise OSError
+
+    run_pipeline(["a"], db, worker_fn=worker, retries=Retry(2, 0.0))
+
+    assert [tries.get_nowait(), tries.get_nowait()] == [1, 2]
+    assert read(db, "SELECT id, status, attempt FROM task_runs") == [(number, "done", 2)]
+    assert read(db, "SELECT task_id, attempt, status FROM pipeloom_attempts") == [(number, 1, "error")]
