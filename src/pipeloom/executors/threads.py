@@ -110,6 +110,7 @@ class ThreadExecutor:
                         enter(None)
                         desk.returned(task)
                         return
+                    del outcome  # its output may be large, and the next task may take long
                 desk.hand_over(task)
                 slots[place] = None
         except (WriterBrokenError, ChannelClosedError):
