@@ -20,6 +20,11 @@ class Request(Answer):
         super().__init__()
         self.function = function
 
+    def give(self, value: Any = None) -> None:
+        """Hand over the value; the function is let go of, which may refer to this very request."""
+        del self.function
+        super().give(value)
+
 
 class EarlyRequest(Request):
     """Answered at once: it does not depend on what was said before and is not committed yet."""
