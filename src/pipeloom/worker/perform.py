@@ -7,8 +7,8 @@ import traceback
 from time import monotonic
 from typing import Any, Final
 
+from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
-from pipeloom.data.finish import judged
 from pipeloom.data.text import describe, shorten, storable
 from pipeloom.data.values import as_json
 from pipeloom.errors import TaskCancelledError, TaskTimeoutError
@@ -24,6 +24,7 @@ from pipeloom.worker.task import Task
 __all__ = ["given_up", "perform"]
 
 _TRACEBACK_LIMIT: Final = 20_000
+_OURS: Final = (__file__, finish.__file__)
 
 
 def perform(task: Task, link: Link) -> Outcome:
@@ -52,7 +53,7 @@ def perform(task: Task, link: Link) -> Outcome:
             value = brief.function(task.item, TaskContext(task, link))
         message = task.progress[2] or None
         if task.said_finish is not None:
-            status, message, result, finished_at = judged(task.said_finish)
+            status, message, result, finished_at = finish.judged(task.said_finish)
         elif brief.keeps_results and value is not None:
             result = _result(value)
     except TaskCancelledError as error:
@@ -86,7 +87,7 @@ def given_up(task: Task, link: Link, thread: int | None) -> Outcome:
     )
     failed = error, _whereabouts(thread, error), _is_worth_another_try(error, task, link)
     if task.staging is not None:
-        _last_output(task.staging, keep=False)
+        task.staging.abandon()
     if task.unkept:
         note_gap(task)
     return TIMED_OUT, str(error), None, failed, None, utc_now(), monotonic() - task.t0
@@ -118,7 +119,7 @@ def _described(error: BaseException) -> tuple[str, str]:
     """Return an exception's message and its traceback."""
     try:
         frame = error.__traceback__
-        while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+        while frame is not None and frame.tb_frame.f_code.co_filename in _OURS:
             frame = frame.tb_next  # ours: people look for theirs
         text = "".join(traceback.format_exception(type(error), error, frame))
     except BaseException as broken:  # a foreign __str__ or __cause__ may do anything

@@ -55,7 +55,8 @@ class Staging:
 
     def append(self, block: Block, row: tuple[Any, ...]) -> bool:
         """Add a row to the last block, if that is still ``block`` and it need not be weighed; under the lock."""
-        if self._unweighed + 1 < self._weigh_every and self._parts and self._parts[-1] is block:
+        parts = self._parts  # once: see `abandon`
+        if self._unweighed + 1 < self._weigh_every and parts and parts[-1] is block:
             self._unweighed += 1
             block.rows.append(row)
             return True
@@ -105,6 +106,15 @@ class Staging:
         parts, size = self._parts, self._size
         self._parts, self._size = [], 0
         return parts, sum(len(part.rows) for part in parts if type(part) is Block), size
+
+    def abandon(self) -> None:
+        """Refuse what is added from now on, and drop the rest, for a call that goes on although it was given up.
+
+        Any thread, and without the lock: the call may hold it, waiting for room in the channel, for as long as
+        another program holds the file's lock. What is added at this instant is dropped once the call returns.
+        """
+        self.is_closed = True
+        self._parts, self._size = [], 0
 
     def _put(self, block: Block) -> None:
         """Add rows to the last block when they have its shape."""

@@ -1,0 +1,166 @@
+"""What a task has staged: its order, its weight, and its end."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pipeloom import TaskTooLargeError
+from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.worker.staging import Staging
+
+SHAPE = Shape("t", ("n",), "error", ())
+OTHER = Shape("u", ("n",), "error", ())
+LONG_S = 10.0
+
+
+def block(*rows, shape=SHAPE):
+    return Block(shape, [(row,) for row in rows])
+
+
+@pytest.fixture
+def staging():
+    """With room for 10,000 bytes."""
+    return Staging(10_000)
+
+
+def test_rows_of_one_shape_become_one_block(staging):
+    """What comes in between keeps its place."""
+    staging.add(block(1))
+    staging.add(block(2, 3))
+    staging.add_statement(Statement("DELETE FROM t", ()))
+    staging.add(block(4))
+    staging.add(block(5, shape=OTHER))
+    staging.add(block(6))
+
+    parts, rows, size = staging.take()
+    assert parts == [
+        block(1, 2, 3),
+        Statement("DELETE FROM t", ()),
+        block(4),
+        block(5, shape=OTHER),
+        block(6),
+    ]
+    assert rows == 6
+    assert 0 < size <= 10_000
+
+
+def test_taking_begins_anew(staging):
+    """Of an empty one nothing is taken."""
+    staging.add(block(1))
+    first = staging.last
+    taken = staging.take()
+
+    assert taken[0] == [first]
+    assert staging.last is None
+    assert staging.take() == ([], 0, 0)
+    staging.add(block(2))
+    assert staging.take()[0] == [block(2)]
+    assert taken[0] == [block(1)]
+
+
+def test_a_row_is_appended_only_to_the_block_that_is_still_the_last(staging):
+    """A checkpoint of another thread may have taken it meanwhile, or another shape come behind it."""
+    staging = Staging(1e9)
+    staging.add(block(0))
+    for n in range(8):  # until rows need not be weighed one by one
+        staging.join(staging.last, (n,))
+    last = staging.last
+    assert staging.append(last, ("fits",))
+
+    staging.add(block(9, shape=OTHER))
+    assert not staging.append(last, ("too late",))
+    staging.join(last, ("in a block of its own",))
+    assert staging.last == Block(SHAPE, [("in a block of its own",)])
+
+    staging.take()
+    assert not staging.append(last, ("taken",))
+    staging.join(last, ("anew",))
+    assert staging.take()[0] == [Block(SHAPE, [("anew",)])]
+    assert ("too late",) not in last.rows
+
+
+def test_light_rows_are_weighed_ever_more_seldom_and_heavy_ones_always():
+    """Weighing takes a fifth of the time of writing a row."""
+
+    def unweighed(row, of=1000):
+        staging = Staging(1e12)
+        staging.add(block(0))
+        last, appended = staging.last, 0
+        for _ in range(of):
+            if staging.append(last, row):
+                appended += 1
+            else:
+                staging.join(last, row)
+        return appended
+
+    assert unweighed((1,)) > 950
+    assert unweighed((b"x" * 100_000,)) == 0
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda staging: staging.add(block(*[b"x" * 6000] * 2)),
+        lambda staging: staging.add_statement(Statement("INSERT INTO t VALUES (?)", (b"x" * 12_000,))),
+        lambda staging: staging.add_statement(Statement("INSERT INTO t VALUES (:x)", {"x": b"x" * 12_000})),
+        lambda staging: staging.join(staging.last, (b"x" * 12_000,)),
+    ],
+    ids=["rows", "a statement", "a statement with names", "one row"],
+)
+def test_what_would_be_too_much_is_not_added(staging, add):
+    """The sentence says how much it is, and what to do; what was there stays, and there is still room."""
+    staging.add(block(1))
+    with pytest.raises(TaskTooLargeError, match=r"ctx\.checkpoint") as caught:
+        add(staging)
+
+    assert "max_task_mb" in str(caught.value)
+    assert staging.take()[0] == [block(1)]
+
+
+def test_many_light_rows_come_to_the_limit_too(staging):
+    """Those that were not weighed count like the one that was."""
+    staging.add(block(0))
+    last, written = staging.last, 0
+    with pytest.raises(TaskTooLargeError):
+        for _ in range(10_000):
+            if not staging.append(last, (1,)):
+                staging.join(last, (1,))
+            written += 1
+
+    assert 50 < written < 200  # 92 bytes each, by the estimate
+
+
+def test_taking_makes_room(staging):
+    """A task that comes to checkpoints may go on for ever."""
+    for _ in range(100):
+        staging.add(block(*[b"x" * 2000] * 4))
+        staging.take()
+
+    assert staging.last is None
+
+
+def test_what_is_abandoned_is_empty_and_closed_at_once(staging):
+    """Even while a call that hangs holds the lock."""
+    staging.add(block(1))
+    last = staging.last
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        with staging.lock:
+            held.set()
+            go_on.wait(LONG_S)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(LONG_S)
+    staging.abandon()
+    empty = staging.last is None
+    go_on.set()
+    holder.join(LONG_S)
+
+    assert empty
+    assert staging.is_closed
+    assert not staging.append(last, (2,))
+    assert staging.take() == ([], 0, 0)
