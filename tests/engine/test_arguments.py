@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
 import pipeloom
-from pipeloom import TaskContext
 
 
 def nothing(_item):
@@ -81,62 +78,3 @@ def test_wrong_arguments_of_run_pipeline_are_refused_too(db, change, error, word
         pipeloom.run_pipeline(**arguments)
 
     assert not db.exists()
-
-
-def of_ctx(item, ctx):
-    return (item, type(ctx))
-
-
-def by_annotation(item, anything: TaskContext):
-    return (item, type(anything))
-
-
-def by_keyword(item, limit=3, *, ctx):
-    return (item, type(ctx))
-
-
-def if_there_is_one(item, ctx: TaskContext | None = None):
-    return (item, type(ctx))
-
-
-class Called:
-    def __call__(self, item, ctx):
-        return (item, type(ctx))
-
-    def method(self, item, ctx):
-        return (item, type(ctx))
-
-
-@pytest.mark.parametrize(
-    "fn",
-    [
-        of_ctx,
-        by_annotation,
-        by_keyword,
-        if_there_is_one,
-        functools.partial(of_ctx),
-        Called(),
-        Called().method,
-        lambda item, ctx: (item, type(ctx)),
-    ],
-    ids=lambda fn: getattr(fn, "__qualname__", type(fn).__name__),
-)
-def test_the_functions_that_type_checkers_take_with_a_context_get_one(db, fn):
-    """In each of the ways in which a function can ask for it: see tests/typing/calls.py."""
-    seen = []
-
-    def note(*args, **named):
-        seen.append(fn(*args, **named))
-
-    note.__wrapped__ = fn  # so that it looks like the function itself
-    pipeloom.map(note, [1], db=db, progress=False)
-
-    assert seen == [(1, TaskContext)]
-
-
-@pytest.mark.parametrize("fn", [str, abs, {1: "a"}.get, functools.partial(max, 0), lambda item, limit=2: item])
-def test_the_functions_that_take_one_input_get_only_that(db, fn):
-    """Classes, builtins without a signature, and functions with defaults."""
-    report = pipeloom.map(fn, [1], db=db, progress=False)
-
-    assert [result for _, result in report.results()] == [fn(1)]

@@ -134,18 +134,6 @@ def test_a_task_may_change_the_directory(tmp_path, monkeypatch):
     assert len(list(report.results())) == 5
 
 
-@pytest.mark.parametrize(
-    ("fn", "words"),
-    [(lambda: None, "one input"), (lambda a, b: None, "one input"), (lambda ctx, item: None, "one input")],
-    ids=["none", "two", "ctx-first"],
-)
-def test_a_function_that_does_not_take_one_input_is_refused(db, fn, words):
-    """Before anything happens, rather than ten thousand times."""
-    with pytest.raises(TypeError, match=words):
-        pipeloom.map(fn, [1], db=db)
-    assert not db.exists()
-
-
 def run(code, tmp_path, **options):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
