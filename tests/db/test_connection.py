@@ -1,4 +1,4 @@
-"""Opening the file: the right pragmas, or a sentence that says what to do; and SQLite's errors in words."""
+"""Opening the file: the right pragmas, or a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeloom.db import connect, connect_readonly, storage_error, wal_checkpoint
-from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_fatal
+from pipeloom.db import connect, connect_readonly, wal_checkpoint
+from pipeloom.db.connection import MEMORY, close_without_checkpoint
 from pipeloom.errors import StorageError
 
 
@@ -253,95 +253,6 @@ def test_other_checkpoint_modes_are_refused(db, mode):
     """The mode is part of the SQL."""
     with closing(connect(db)) as conn, pytest.raises(ValueError, match="mode must be"):
         wal_checkpoint(conn, mode)
-
-
-# --- SQLite's errors ---
-
-
-def disk_full(db):
-    """Let a real database run full."""
-    with closing(connect(db)) as conn:
-        conn.execute("PRAGMA max_page_count = 3")
-        conn.execute("CREATE TABLE t (b)")
-        conn.execute("INSERT INTO t VALUES (zeroblob(100000))")
-
-
-def damaged(db):
-    """Read a page that was overwritten."""
-    filled(db, rows=1000)
-    content = bytearray(db.read_bytes())
-    content[4096:] = b"\xa5" * (len(content) - 4096)
-    db.write_bytes(content)
-    with closing(sqlite3.connect(db)) as conn:
-        conn.execute("SELECT COUNT(text) FROM t").fetchall()
-
-
-def read_only(db):
-    """Write where only reading is allowed."""
-    filled(db)
-    with closing(connect_readonly(db)) as conn:
-        conn.execute("DELETE FROM t")
-
-
-def locked(db):
-    """Meet another connection's write lock."""
-    with closing(connect(db)) as one, closing(connect(db)) as other:
-        other.execute("PRAGMA busy_timeout = 0")
-        one.execute("BEGIN IMMEDIATE")
-        other.execute("BEGIN IMMEDIATE")
-
-
-def not_there(db):
-    """Open a path that leads nowhere."""
-    sqlite3.connect(db / "no" / "x.db")
-
-
-def no_such_table(db):
-    """Make a mistake in one statement."""
-    with closing(connect(db)) as conn:
-        conn.execute("SELECT * FROM nowhere")
-
-
-def unique(db):
-    """Break a constraint."""
-    with closing(connect(db)) as conn:
-        conn.execute("CREATE TABLE t (n UNIQUE)")
-        conn.execute("INSERT INTO t VALUES (1), (1)")
-
-
-@pytest.mark.parametrize(
-    ("cause", "fatal", "words"),
-    [
-        (disk_full, True, "the disk is full: free some space"),
-        (damaged, True, "is damaged"),
-        (read_only, True, "cannot be written: check the permissions"),
-        (not_there, True, "cannot open it"),
-        (locked, False, "another process holds its lock"),
-        (no_such_table, False, "no such table: nowhere"),
-        (unique, False, "UNIQUE constraint failed"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_an_error_of_sqlite_is_put_into_words(db, cause, fatal, words):
-    """What happened, what to do, and SQLite's own name for it; only those of the file or machine are fatal."""
-    with pytest.raises(sqlite3.Error) as raised:
-        cause(db)
-
-    told = storage_error(raised.value, db)
-    assert is_fatal(raised.value) is fatal
-    assert words in str(told)
-    assert raised.value.sqlite_errorname in str(told)
-    assert told.path == str(db)
-
-
-def test_other_exceptions_are_not_fatal():
-    """An error that Python itself raises, without a code, is about one statement."""
-    with closing(sqlite3.connect(MEMORY)) as conn, pytest.raises(sqlite3.ProgrammingError) as raised:
-        conn.execute("SELECT ?", ())
-
-    assert not is_fatal(raised.value)
-    assert not is_fatal(OSError(28, "No space left on device"))
-    assert "ProgrammingError" in str(storage_error(raised.value, "out.db"))
 
 
 def test_a_hostile_path_is_shown_harmlessly(tmp_path):

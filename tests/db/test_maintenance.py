@@ -10,7 +10,7 @@ import pytest
 
 import pipeloom
 from pipeloom.db import connect
-from pipeloom.db.maintenance import Upkeep
+from pipeloom.db.maintenance import Maintenance
 from pipeloom.errors import StorageError
 
 
@@ -25,11 +25,11 @@ def opened(db, wal):
     """A connection that has committed a row, and who looks after it."""
     with closing(connect(db, wal=wal)) as conn:
         conn.execute("CREATE TABLE t (n)")
-        upkeep = Upkeep(conn, db, wal=wal)
-        upkeep.after_batch()
+        maintenance = Maintenance(conn, db, wal=wal)
+        maintenance.after_batch()
         conn.execute("INSERT INTO t VALUES (7)")
-        upkeep.after_batch()
-        yield conn, upkeep
+        maintenance.after_batch()
+        yield conn, maintenance
 
 
 def rows(path):
@@ -98,32 +98,32 @@ def test_a_log_that_was_cut_off_is_noticed(db, opened):
 @pytest.mark.parametrize("left", ["nothing", "a half"])
 def test_a_log_whose_pages_were_moved_and_that_was_cut_off_is_noticed(db, opened, left):
     """SQLite still counts its frames, and would write the next one behind a hole."""
-    conn, upkeep = opened
+    conn, maintenance = opened
     for n in range(50):
         conn.execute("INSERT INTO t VALUES (?)", (n,))
     conn.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    upkeep.look()
+    maintenance.look()
     log = db.with_name(db.name + "-wal")
     os.truncate(log, 0 if left == "nothing" else log.stat().st_size // 2)
 
     with pytest.raises(StorageError, match="was cut off while in use"):
-        upkeep.look()
+        maintenance.look()
 
 
 @pytest.mark.parametrize("wal", [True], indirect=True)
 @pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
 def test_a_checkpoint_of_another_program_is_none_of_our_business(db, opened, mode):
     """SQLite allows it at any time, and nothing is lost: with TRUNCATE the log is empty, or short, afterwards."""
-    conn, upkeep = opened
+    conn, maintenance = opened
     with closing(connect(db)) as other:
         for n in range(60):
             conn.execute("INSERT INTO t VALUES (?)", (n,))
             if n % 2:
-                upkeep.look()
+                maintenance.look()
             if n % 3 == 2:
                 assert other.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0
             if n % 5 == 4:
-                upkeep.look()
+                maintenance.look()
 
     assert [n for (n,) in conn.execute("SELECT n FROM t")] == [7, *range(60)]
 
@@ -131,10 +131,10 @@ def test_a_checkpoint_of_another_program_is_none_of_our_business(db, opened, mod
 @pytest.mark.parametrize("wal", [True], indirect=True)
 def test_a_log_that_another_program_limits_is_none_of_our_business(db, opened):
     """Its own writes cut the log to `journal_size_limit` when it begins again."""
-    conn, upkeep = opened
+    conn, maintenance = opened
     for n in range(200):
         conn.execute("INSERT INTO t VALUES (?)", (n,))
-    upkeep.look()
+    maintenance.look()
     conn.execute("PRAGMA wal_checkpoint(PASSIVE)")
     log = db.with_name(db.name + "-wal")
     long = log.stat().st_size
@@ -143,16 +143,16 @@ def test_a_log_that_another_program_limits_is_none_of_our_business(db, opened):
         other.execute("INSERT INTO t VALUES ('theirs')")
 
         assert 0 < log.stat().st_size < long
-        upkeep.look()
+        maintenance.look()
         conn.execute("INSERT INTO t VALUES ('ours')")
-        upkeep.look()
+        maintenance.look()
 
 
 @pytest.mark.parametrize("wal", [True], indirect=True)
 def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, opened, monkeypatch):
     """SQLite cannot be asked while another program is at it; the next look can."""
-    conn, upkeep = opened
-    upkeep.look()
+    conn, maintenance = opened
+    maintenance.look()
     with closing(connect(db)) as other:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 
@@ -162,23 +162,23 @@ def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, ope
         def execute(self, sql):
             return conn.execute("SELECT 1, -1, -1" if "wal_checkpoint" in sql else sql)
 
-    monkeypatch.setattr(upkeep, "_conn", Busy())
-    upkeep.look()
-    monkeypatch.setattr(upkeep, "_conn", conn)
+    monkeypatch.setattr(maintenance, "_conn", Busy())
+    maintenance.look()
+    monkeypatch.setattr(maintenance, "_conn", conn)
     os.truncate(db.with_name(db.name + "-wal"), 0)
-    upkeep.look()
+    maintenance.look()
     conn.execute("INSERT INTO t VALUES (8)")
-    upkeep.look()
+    maintenance.look()
     os.truncate(db.with_name(db.name + "-wal"), 0)
     with pytest.raises(StorageError, match="was cut off while in use"):
-        upkeep.look()
+        maintenance.look()
 
 
 @pytest.mark.parametrize("wal", [True], indirect=True)
 def test_a_checkpoint_that_fails_says_nothing_of_a_short_log(db, opened, monkeypatch):
     """A full disk after another program's checkpoint is a full disk."""
-    conn, upkeep = opened
-    upkeep.look()
+    conn, maintenance = opened
+    maintenance.look()
     with closing(connect(db)) as other:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 
@@ -192,23 +192,23 @@ def test_a_checkpoint_that_fails_says_nothing_of_a_short_log(db, opened, monkeyp
                 raise error
             return conn.execute(sql)
 
-    monkeypatch.setattr(upkeep, "_conn", Full())
-    upkeep.look()
-    monkeypatch.setattr(upkeep, "_conn", conn)
+    monkeypatch.setattr(maintenance, "_conn", Full())
+    maintenance.look()
+    monkeypatch.setattr(maintenance, "_conn", conn)
     conn.execute("INSERT INTO t VALUES (8)")
-    upkeep.look()
+    maintenance.look()
     assert rows(db) == [(7,), (8,)]
 
 
 def test_statistics_are_for_some_tables_only_where_there_are_thousands(db, opened):
     """Each ANALYZE takes longer the more tables there are."""
-    conn, upkeep = opened
+    conn, maintenance = opened
     tables = [f"t{n:03}" for n in range(300)]
     for table in tables:
         conn.execute(f"CREATE TABLE {table} (n)")
     asked = []
     conn.set_trace_callback(asked.append)
-    upkeep.at_close(tables)
+    maintenance.at_close(tables)
     conn.set_trace_callback(None)
 
     assert sum(sql.startswith("ANALYZE ") for sql in asked) == 200

@@ -17,7 +17,7 @@ def command(db: Path, verbose: int) -> None:  # noqa: ARG001 - read by main()
     """Create a database with an empty ledger; an existing one keeps its tables and rows."""
     from pipeloom.data.text import clean
     from pipeloom.db import SCHEMA_VERSION, Ownership, check_schema, connect, init_schema
-    from pipeloom.db.connection import check_place
+    from pipeloom.db.place import check_place
 
     check_place(db)
     with Ownership(db), closing(connect(db, inspect=check_schema)) as conn:

@@ -1,6 +1,7 @@
 """The database file: its connection, its schema, who may write it, and who asked that to stop."""
 
-from pipeloom.db.connection import Durability, connect, connect_readonly, storage_error, wal_checkpoint
+from pipeloom.db.connection import Durability, connect, connect_readonly, wal_checkpoint
+from pipeloom.db.failures import storage_error
 from pipeloom.db.ownership import Ownership, owner_of
 from pipeloom.db.schema import SCHEMA_VERSION, check_schema, init_schema
 

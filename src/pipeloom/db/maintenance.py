@@ -12,10 +12,11 @@ from typing import Final
 
 from pipeloom.data.identifiers import quoted
 from pipeloom.data.text import clean
-from pipeloom.db.connection import MEMORY, is_damage, storage_error, wal_checkpoint
+from pipeloom.db.connection import MEMORY, wal_checkpoint
+from pipeloom.db.failures import is_damage, storage_error
 from pipeloom.errors import StorageError
 
-__all__ = ["Upkeep"]
+__all__ = ["Maintenance"]
 
 logger = logging.getLogger("pipeloom")
 
@@ -28,7 +29,7 @@ _FRAME_HEADER: Final = 24
 _PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
 
 
-class Upkeep:
+class Maintenance:
     """Looks after one open file; the writer's thread, outside transactions.
 
     SQLite does not say how long the log is, short of checkpointing it. So changes are counted, and each

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.text import clean
-from pipeloom.db.connection import is_busy
+from pipeloom.db.failures import is_busy
 
 __all__ = ["Reminder", "Transaction"]
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, owner_of
-from pipeloom.db.connection import is_busy
+from pipeloom.db.failures import is_busy
 from pipeloom.db.limited import LimitedReader
 from pipeloom.db.place import check_file
 from pipeloom.db.schema import schema_version

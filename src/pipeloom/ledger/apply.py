@@ -19,7 +19,7 @@ from pipeloom.data.keys import task_number
 from pipeloom.data.rows import Block, Statement, block_from
 from pipeloom.data.text import attribute, clean, describe, kind_of
 from pipeloom.data.values import adapt_params
-from pipeloom.db.connection import is_fatal
+from pipeloom.db.failures import is_fatal
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError, RowRefusedError
 from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint

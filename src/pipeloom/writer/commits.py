@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeloom.db.connection import is_busy, is_fatal
+from pipeloom.db.failures import is_busy, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.ledger import Batch, Ledger
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint

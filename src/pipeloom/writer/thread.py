@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
-from pipeloom.db.connection import MEMORY, close_without_checkpoint, is_busy, is_damage, is_fatal
-from pipeloom.db.maintenance import Upkeep
+from pipeloom.db.connection import MEMORY, close_without_checkpoint
+from pipeloom.db.failures import is_busy, is_damage, is_fatal
+from pipeloom.db.maintenance import Maintenance
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.errors import StorageError, WriterBrokenError
 from pipeloom.ledger import Batch, Ledger, mark_interrupted
@@ -186,7 +187,7 @@ class SQLiteWriter(threading.Thread):
                 self._serve()
             if self._abandoned:
                 raise WriterBrokenError("the run was left at once")
-            self._upkeep.look()  # what the last batch went to
+            self._maintenance.look()  # what the last batch went to
         except BaseException as error:
             self._break(error)
         finally:
@@ -222,7 +223,7 @@ class SQLiteWriter(threading.Thread):
                 conn, self._transaction, store_task_status=self._store_task_status, handlers=self._handlers
             )
             self._commits = Commits(conn, self._transaction, self._ledger, self.db_path)
-            self._upkeep = Upkeep(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
+            self._maintenance = Maintenance(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
         except BaseException as error:
             conn.close()
             if isinstance(error, sqlite3.Error):
@@ -251,7 +252,7 @@ class SQLiteWriter(threading.Thread):
         self._source.settle(self._unsettled)
         self._unsettled = 0
         self._in_hand = []
-        self._upkeep.after_batch()
+        self._maintenance.after_batch()
         if not items and _main_is_gone():
             self._stopping = True
 
@@ -355,7 +356,7 @@ class SQLiteWriter(threading.Thread):
             if self._conn.in_transaction:
                 self._conn.rollback()
             if not isinstance(self.failure, StorageError):  # a disk that failed is not asked again
-                self._upkeep.at_close(self._ledger.written_tables())
+                self._maintenance.at_close(self._ledger.written_tables())
         except sqlite3.Error as error:
             if is_damage(error):
                 self._break(error)
