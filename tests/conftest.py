@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from leaks import Leaks
 from surroundings import CACHE, hearing, keep_inside, settle
 
 from pipeloom.db import connect, init_schema
@@ -41,18 +38,6 @@ def no_signal_is_ignored() -> Iterator[None]:
     """Every program that a test starts hears what it is sent."""
     with hearing():
         yield
-
-
-def _open_connections() -> list[sqlite3.Connection]:
-    found = []
-    for thing in gc.get_objects():
-        if issubclass(type(thing), sqlite3.Connection):  # isinstance would ask a hostile object
-            try:
-                _ = thing.in_transaction
-            except sqlite3.ProgrammingError:  # closed
-                continue
-            found.append(thing)
-    return found
 
 
 # Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
@@ -82,23 +67,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_leaks(tmp_path: Path) -> Iterator[None]:
-    """Fail the test that leaves a thread, a process or an open connection.
+    """Fail the test that leaves a thread, a process, a connection or a descriptor open.
 
     It asks for ``tmp_path`` so that this directory is removed last, after whatever other fixtures still run in it.
     """
-    threads_before = set(threading.enumerate())
-    connections_before = {id(conn) for conn in _open_connections()}
+    leaks = Leaks()
     yield
-    deadline = monotonic() + 5
-    while leaked := set(threading.enumerate()) - threads_before:
-        for thread in leaked:
-            thread.join(max(0.0, deadline - monotonic()))
-        if monotonic() > deadline:
-            break
-    assert not leaked, f"threads left behind: {leaked}"
-    assert not multiprocessing.active_children()
-    left = [conn for conn in _open_connections() if id(conn) not in connections_before]
-    assert not left, f"{len(left)} open connections left behind"
+    left = leaks.found()
+    assert not left, f"left behind: {'; '.join(left)}"
 
 
 @pytest.fixture
