@@ -69,6 +69,14 @@ def test_status_shows_rows_that_people_inserted_themselves(invoked, db):
     assert "by-hand" in outcome.output
 
 
+def test_status_is_a_program(typed, ledger):
+    """As a shell starts it."""
+    code, out, err = typed("status", "--db", ledger)
+
+    assert (code, err) == (0, "")
+    assert "task-5" in out
+
+
 def test_status_of_what_is_no_ledger_is_an_error(typed, tmp_path):
     """A missing file is not created, another program's is left as it is."""
     (tmp_path / "text.db").write_text("this is not a database, but long enough to look like one" * 20)

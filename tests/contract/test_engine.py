@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import queue
+import threading
+import weakref
 from pathlib import Path
 from time import monotonic
 
@@ -225,3 +227,39 @@ def test_an_empty_task_list_ends_at_once(db, read, options):
     assert read(db, "PRAGMA integrity_check") == [("ok",)]
     if options.get("store_task_status", True):
         assert read(db, STATUSES) == []
+
+
+def test_tasks_are_taken_as_they_are_needed_and_let_go(db):
+    """While the first ones run, few are waiting; never are many alive at once."""
+    count = 20_000
+    alive, most, made = weakref.WeakSet(), [], []
+    started, go_on = threading.Event(), threading.Event()
+
+    class Item:
+        pass
+
+    def items():
+        for _ in range(count):
+            item = Item()
+            alive.add(item)
+            made.append(None)
+            yield item
+
+    def worker(item, msg_q):
+        if not started.is_set():
+            started.set()
+            assert go_on.wait(30)
+        most.append(len(alive))
+
+    run = threading.Thread(target=run_pipeline, args=(items(), db), kwargs={"worker_fn": worker, "workers": 1})
+    run.start()
+    try:
+        assert started.wait(20)
+        ahead = len(made)
+    finally:
+        go_on.set()
+        run.join(30)
+
+    assert len(most) == count
+    assert ahead < 2_000
+    assert max(most) < count / 2  # what waits for the writer is bounded; the number of tasks is not

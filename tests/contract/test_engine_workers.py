@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from pipeloom import MsgTaskFinished, MsgTaskStarted, TaskDef, run_pipeline
+from pipeloom import MsgTaskFinished, MsgTaskStarted, TaskDef, TasksFailedError, run_pipeline
 
 AT = "2026-01-31T12:00:00+00:00"
 LATER = "2026-01-31T12:00:09+00:00"
@@ -156,3 +156,23 @@ def test_a_worker_that_reports_cancelled_is_recorded_and_nothing_is_raised(db, r
     run_pipeline(defs(2), db, worker_fn=lambda task, q: q.put(MsgTaskFinished(task.task_id, "cancelled", LATER)))
 
     assert read(db, STATUSES) == [("cancelled", 2)]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_every_exception_is_recorded_and_none_is_swallowed(db, read, workers):
+    """No row stays running; the caller hears of all of them."""
+
+    def worker(task, msg_q):
+        msg_q.put(MsgTaskStarted(task.task_id, task.name, AT))
+        if task.task_id > 2:
+            raise ValueError(f"reason {task.task_id}")
+        msg_q.put(MsgTaskFinished(task.task_id, "done", LATER))
+
+    with pytest.raises(TasksFailedError) as failed:
+        run_pipeline(defs(6), db, workers=workers, worker_fn=worker)
+
+    assert {str(error) for error in failed.value.exceptions} == {f"reason {n}" for n in (3, 4, 5, 6)}
+    assert read(db, "SELECT id, status, message FROM task_runs ORDER BY id")[2:] == [
+        (n, "error", f"reason {n}") for n in (3, 4, 5, 6)
+    ]
+    assert read(db, STATUSES) == [("done", 2), ("error", 4)]

@@ -1,6 +1,6 @@
-"""Fault 3 of the described system, with real processes and real signals.
+"""A run that is interrupted or killed, with real processes and signals.
 
-An interrupted run gives the handlers back, records what ran, leaves no row running; a second call does the rest.
+It gives the handlers back, records what ran, leaves no row running; a second call does the rest.
 """
 
 from __future__ import annotations

@@ -284,3 +284,23 @@ def test_a_message_of_unknown_type_is_a_warning(db, read, store, caplog, strange
     assert writer.failure is None
     assert any(record.levelname == "WARNING" and record.name == "pipeloom" for record in caplog.records)
     assert read(db, "SELECT status FROM task_runs") == [("done",)]
+
+
+# --- batches ---
+
+
+def test_messages_that_wait_share_a_commit(db, opened):
+    """A hundred messages and more to each."""
+    source = queue.Queue()
+    for number in range(5_000):
+        source.put(MsgTaskStarted(number, "t", AT))
+        source.put(MsgTaskProgress(number, 1, 2))
+        source.put(MsgTaskFinished(number, "done", LATER))
+    source.put(SENTINEL)
+    writer = SQLiteWriter(db, source)
+    writer.start()
+    writer.join(30)
+
+    assert not writer.is_alive()
+    assert opened[0].count("COMMIT") < 150
+    assert opened[0].count("INSERT INTO TASK_RUNS") < 500
