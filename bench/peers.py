@@ -116,12 +116,12 @@ def peewee_queue(tasks: int, per_task: int, threads: int, at: str, table: Sequen
 
 def pandas_load(paths: list[Path], db: Path) -> None:
     """Read and append file by file."""
-    import pandas
+    import pandas as pd
 
     conn = sqlite3.connect(db)
     conn.execute("PRAGMA journal_mode = WAL")
     for path in paths:
-        pandas.read_csv(path).to_sql("flights", conn, if_exists="append", index=False)
+        pd.read_csv(path).to_sql("flights", conn, if_exists="append", index=False)
     conn.close()
 
 

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyte
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    import pyte
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))

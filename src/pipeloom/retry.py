@@ -54,7 +54,7 @@ class Retry:
                 raise TypeError(f"Retry: {name} must be a number, not {type(value).__name__}")
             if not least <= value <= most or value == math.inf:
                 raise ValueError(f"Retry: {name} must be {_range(least, most)}, not {value}")
-        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        kinds: tuple[object, ...] = self.on if isinstance(self.on, tuple) else (self.on,)
         if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
             raise TypeError("Retry: on must be an exception type, or a tuple of them")
 

@@ -146,7 +146,7 @@ PLAIN = [
     ("pathology: none", "pathology: none"),
     (Path("a/b"), "path:a/b"),
     (date(2026, 1, 31), "date:2026-01-31"),
-    (datetime(2026, 1, 31, 12), "datetime:2026-01-31T12:00:00"),
+    (datetime(2026, 1, 31, 12), "datetime:2026-01-31T12:00:00"),  # noqa: DTZ001 - a key of a user's may be naive
     (UUID(int=5), "uuid:00000000-0000-0000-0000-000000000005"),
 ]
 

@@ -58,7 +58,7 @@ def describe(value: object, limit: int = 500) -> str:
     """Return ``str(value)``, shortened, also for objects whose ``str`` raises."""
     try:
         return shorten(str(value), limit)
-    except BaseException as error:  # foreign code: anything may come out of it, SystemExit too
+    except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, SystemExit too
         pass_on_interrupt(error)
         return f"<{kind_of(value)} that cannot be shown: {kind_of(error)}>"
 
@@ -82,7 +82,7 @@ def attribute(value: object, name: str) -> Any:
     """Return an attribute of a foreign object; ``None`` when it has none, or raises whatever it likes."""
     try:
         return getattr(value, name)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - foreign code, as above
         pass_on_interrupt(error)
         return None
 

@@ -129,13 +129,8 @@ class Maintenance:
         """
         frame = _FRAME_HEADER + self._conn.execute("PRAGMA page_size").fetchone()[0]
         for _ in range(2):
-            try:
-                busy, frames, _ = self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            except sqlite3.Error as error:
-                if is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ:
-                    raise self._cut_off() from error  # frames that are not there
-                busy = 1
-            if busy:  # another program is at it right now, or the disk is full: the next look decides
+            frames = self._frames()
+            if frames is None:  # the next look decides
                 self._length = before
                 return
             self._length = _look_closely(self._log)[1]
@@ -143,6 +138,16 @@ class Maintenance:
                 self._length_then = self._length
                 return
         raise self._cut_off()
+
+    def _frames(self) -> int | None:
+        """Return how many frames SQLite knows of; ``None`` while a checkpoint or a full disk is in the way."""
+        try:
+            busy, frames, _ = self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            if is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ:
+                raise self._cut_off() from error  # frames that are not there
+            return None
+        return None if busy else int(frames)
 
     def _cut_off(self) -> StorageError:
         return StorageError(

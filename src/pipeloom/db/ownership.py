@@ -19,11 +19,10 @@ from pipeloom.data.text import clean
 from pipeloom.db.place import Identity, identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
-try:
-    import fcntl
-except ImportError:  # Windows; written for it, never tested there
-    fcntl = None  # type: ignore[assignment]
+if sys.platform == "win32":  # written for it, never tested there
     import msvcrt
+else:
+    import fcntl
 
 __all__ = ["Ownership", "owner_of"]
 
@@ -156,7 +155,7 @@ _TYPE, _PID = (0, 4) if sys.platform == "linux" else (3, 2)
 
 def _locker(descriptor: int) -> int | None:
     """Return who has locked an open lock file, without taking the lock."""
-    if fcntl is None:
+    if sys.platform == "win32":
         # Windows keeps everybody else from reading locked bytes.
         try:
             os.pread(descriptor, 1, 0)
@@ -207,8 +206,8 @@ def _opened(lock_path: Path, db_path: Path) -> int:
 
 def _lock(descriptor: int) -> bool:
     try:
-        if fcntl is None:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -217,8 +216,8 @@ def _lock(descriptor: int) -> bool:
 
 
 def _unlock(descriptor: int) -> None:
-    if fcntl is None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
     else:
         fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
