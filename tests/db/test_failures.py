@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from pipeloom.db import connect, connect_readonly, storage_error
 from pipeloom.db.connection import MEMORY
 from pipeloom.db.failures import is_busy, is_damage, is_fatal
+from pipeloom.errors import StorageError
 
 
 def disk_full(db):
@@ -111,3 +115,88 @@ def test_other_exceptions_are_not_fatal():
     for error in (raised.value, OSError(28, "No space left on device")):
         assert judgements(error) == set()
     assert "ProgrammingError" in str(storage_error(raised.value, "out.db"))
+
+
+def test_a_disk_without_room_for_shared_memory_is_full():
+    """SQLite calls it an I/O error of the -shm file."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_SHMSIZE, "SQLITE_IOERR_SHMSIZE"
+
+    assert "the disk is full, there is no room for the -shm file" in str(storage_error(error, "out.db"))
+
+
+# --- readers ---
+
+
+def test_a_commit_that_was_cut_short_is_said_to_readers(db):
+    """A reader may not take it back, and the journal must not be lost until somebody does."""
+    left = db.with_name("left.db")
+    with closing(connect(db, wal=False)) as conn:
+        conn.execute("CREATE TABLE t (text)")
+        conn.execute("PRAGMA cache_spill = 1")
+        conn.execute("BEGIN")
+        conn.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 10_000)  # more than the cache holds
+        shutil.copy(db, left)
+        shutil.copy(f"{db}-journal", f"{left}-journal")
+        conn.execute("ROLLBACK")
+
+    with pytest.raises(StorageError, match="died within a commit") as refused:
+        connect_readonly(left)
+    assert "keep the -journal" in str(refused.value)
+    with closing(connect(left)) as conn:  # which takes it back
+        assert conn.execute("SELECT COUNT(*) FROM t").fetchone() == (0,)
+    connect_readonly(left).close()
+
+
+READING = """
+import os, resource, sys, tempfile
+from contextlib import closing
+from pathlib import Path
+from pipeloom.db import connect, connect_readonly
+from pipeloom.errors import StorageError
+if os.geteuid() == 0:
+    os.setuid(65534)  # permissions do not bind root
+with tempfile.TemporaryDirectory() as directory:
+    db = Path(directory) / "out.db"
+    with closing(connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        log = Path(f"{db}-wal").read_bytes()
+    taken = []
+    if sys.argv[1] == "file":
+        db.chmod(0)
+    elif sys.argv[1] == "directory":
+        Path(f"{db}-wal").write_bytes(log)
+        Path(directory).chmod(0o555)
+    else:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+        try:
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+    try:
+        connect_readonly(db).close()
+    except StorageError as error:
+        print(error)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        Path(directory).chmod(0o755)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lacking", "words"),
+    [
+        ("file", "no permission to read it: ask its owner"),
+        ("directory", "SQLite must write -shm beside it, and may not"),
+        ("descriptors", "this process may open no more files"),
+    ],
+)
+def test_what_a_reader_lacks_is_said_in_words(lacking, words):
+    """SQLite only says that it cannot open the file."""
+    done = subprocess.run(
+        [sys.executable, "-c", READING, lacking], capture_output=True, text=True, timeout=30, check=True
+    )
+
+    assert words in done.stdout

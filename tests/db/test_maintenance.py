@@ -214,6 +214,16 @@ def test_statistics_are_for_some_tables_only_where_there_are_thousands(db, opene
     assert sum(sql.startswith("ANALYZE ") for sql in asked) == 200
 
 
+def test_a_table_that_cannot_be_analysed_does_not_keep_the_log_from_being_emptied(db, opened, wal):
+    """It may be gone by now, or have a name that SQLite keeps for itself."""
+    conn, maintenance = opened
+    maintenance.at_close(["nowhere", "nul\0", "t"])
+
+    assert [table for (table,) in conn.execute("SELECT DISTINCT tbl FROM sqlite_stat1")] == ["t"]
+    if wal:
+        assert db.with_name(db.name + "-wal").stat().st_size == 0
+
+
 def test_a_run_whose_file_is_emptied_ends(db):
     """Within a moment, rather than with all of it done and the file empty."""
 
