@@ -98,6 +98,20 @@ def sentence(verdict: dict[str, Any]) -> str:
     )
 
 
+def chosen(only: str | None) -> dict[str, Workload]:
+    """Return the workloads to run, by their scripts; ``only`` lists names, such as ``B1,B3``."""
+    wanted = {name.strip().upper() for name in only.split(",")} if only else None
+    workloads: dict[str, Workload] = {script: importlib.import_module(script).WORKLOAD for script in SCRIPTS}
+    return {script: workload for script, workload in workloads.items() if not wanted or workload.name in wanted}
+
+
+def report(workload: Workload, figures: Figures, verdicts: list[dict[str, Any]]) -> str:
+    """Return what came out as Markdown: the table, the verdicts, and what could not be run."""
+    absent = [name for name in workload.variants if name not in figures]
+    left_out = [f"- left out, not installed: {', '.join(absent)}"] if absent else []
+    return "\n".join([*table(workload, figures), "", *map(sentence, verdicts), *left_out])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the benchmark workloads.")
     parser.add_argument("--only", help="workloads by name, such as B3 or B1,B3")
@@ -105,7 +119,6 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="run everything once at a tiny size")
     parser.add_argument("--json", type=Path, default=scratch() / "results.json", help="where to write the figures")
     options = parser.parse_args()
-    only = {name.strip().upper() for name in options.only.split(",")} if options.only else None
 
     machine = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -115,19 +128,12 @@ def main() -> None:
     }
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     results: dict[str, Any] = {"machine": machine, "workloads": {}}
-    for script in SCRIPTS:
-        workload: Workload = importlib.import_module(script).WORKLOAD
-        if only is not None and workload.name not in only:
-            continue
+    for script, workload in chosen(options.only).items():
         size, rounds = (workload.tiny, 1) if options.tiny else (workload.size, options.rounds)
         figures = measure(script, workload, size, rounds)
         verdicts = [judged(target, figures) for target in workload.targets]
-        if options.tiny:
-            print(f"{workload.name}: {len(figures)} variants ran and verified")
-        else:
-            absent = [name for name in workload.variants if name not in figures]
-            left_out = [f"- left out, not installed: {', '.join(absent)}"] if absent else []
-            print("\n".join([*table(workload, figures), "", *map(sentence, verdicts), *left_out]), flush=True)
+        ran = f"{workload.name}: {len(figures)} variants ran and verified"
+        print(ran if options.tiny else report(workload, figures, verdicts), flush=True)
         results["workloads"][workload.name] = {"what": workload.what, "figures": figures, "targets": verdicts}
     options.json.write_text(json.dumps(results, indent=1))
     print(f"\nfigures: {options.json}")
