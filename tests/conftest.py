@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from leaks import Leaks
-from surroundings import CACHE, hearing, keep_inside, settle
+from surroundings import CACHE, hearing, keep_inside, measure_programs, settle
 
 from pipeloom.db import connect, init_schema
 
@@ -56,11 +56,22 @@ SLOW_TOO = (
 )
 
 
+# Tests whose programs coverage measures, at a quarter of a second each. Elsewhere it would be in the way: programs
+# are killed, are timed, or have their writes counted or made to fail (and coverage writes a SQLite file).
+MEASURED = ("cli", "contract", "show", "web")
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have the programs that a test starts measured, or not."""
+    measure_programs(item.path.relative_to(HERE).parts[0] in MEASURED)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them slow."""
-    here = Path(__file__).parent
     for item in items:
-        path = item.path.relative_to(here)
+        path = item.path.relative_to(HERE)
         if path.parts[0] in SLOW or path.as_posix() in SLOW_TOO:
             item.add_marker(pytest.mark.slow)
 

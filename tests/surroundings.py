@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CACHE", "ROOT", "hearing", "keep_inside", "settle"]
+__all__ = ["CACHE", "ROOT", "hearing", "keep_inside", "measure_programs", "settle"]
 
 ROOT: Final = Path(__file__).parent.parent
 CACHE: Final = ROOT / ".cache"
@@ -32,6 +32,10 @@ _PERSONAL_FAMILIES: Final = ("LC_", "XDG_")
 # temporary directory: multiprocessing in "pymp-????????/listener-????????", Chromium in
 # "org.chromium.Chromium.??????/SingletonSocket", the longest of them with 46 bytes.
 _SOCKET_BYTES: Final = 104 - 1 - len("/org.chromium.Chromium.??????/SingletonSocket")
+
+# By this a program hears that it is measured. Source: https://coverage.readthedocs.io/en/latest/subprocess.html
+_COVERAGE: Final = "COVERAGE_PROCESS_CONFIG"
+_coverage: Final[dict[str, str]] = {}
 
 _IGNORED_BY_PYTHON: Final = {getattr(signal, name, None) for name in ("SIGPIPE", "SIGXFSZ")}
 
@@ -59,6 +63,14 @@ def keep_inside() -> None:
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     os.environ["HOME"], os.environ["TMPDIR"] = str(home), str(temporary)
     tempfile.tempdir = None  # so that it looks again
+
+
+def measure_programs(wanted: bool) -> None:
+    """Let coverage, if it is on, measure the programs that are started from now on, or keep it out of them."""
+    if wanted:
+        os.environ.update(_coverage)
+    elif _COVERAGE in os.environ:
+        _coverage[_COVERAGE] = os.environ.pop(_COVERAGE)
 
 
 @contextmanager
