@@ -18,7 +18,7 @@ from pipeloom.examples import download
 CONTENT = os.urandom(300_000)
 
 
-class Answer(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
     """Serves ``server.contents``; breaks off, or waits, where ``server.limits`` says."""
 
     def do_GET(self):
@@ -53,7 +53,7 @@ class Answer(BaseHTTPRequestHandler):
 @contextmanager
 def serving(contents):
     """A server of the test's own, on a free port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RequestHandler)
     server.daemon_threads = False
     server.contents, server.tags, server.limits, server.asked = dict(contents), {}, {}, []
     server.ranges, server.waits, server.go_on = True, False, threading.Event()

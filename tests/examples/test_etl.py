@@ -15,7 +15,7 @@ from pipeloom import TasksFailedError
 from pipeloom.examples import etl, practice
 
 
-class Answer(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
     """Serves ``server.pages``: a list of bodies, or of (status, body)."""
 
     def do_GET(self):
@@ -38,7 +38,7 @@ class Answer(BaseHTTPRequestHandler):
 @contextmanager
 def serving():
     """A server of the test's own, on a free port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RequestHandler)
     server.daemon_threads = False
     server.pages, server.once, server.asked = [], {}, []
     server.url = f"http://127.0.0.1:{server.server_port}/v1/things"

@@ -15,7 +15,7 @@ from pipeloom.data.text import clean
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipeloom.examples.flights import Answer
+    from pipeloom.examples.flights import QueryResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -197,7 +197,7 @@ def flights(db: Path, files: Path, data: Path | None, workers: int | None, verbo
         say(_table(answer))
 
 
-def _table(answer: Answer) -> Table:
+def _table(answer: QueryResult) -> Table:
     from rich.table import Table
     from rich.text import Text
 

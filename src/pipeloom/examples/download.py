@@ -88,7 +88,7 @@ def download(
     check_folder(to)
     return pipeloom.map(
         fetch,
-        jobs_for(urls, db, to, verify=verify, base=base),
+        files_for(urls, db, to, verify=verify, base=base),
         db=db,
         name="download",
         key=str,
@@ -106,7 +106,7 @@ def check_folder(to: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Job:
+class RemoteFile:
     """One file to be downloaded.
 
     Attributes:
@@ -139,44 +139,44 @@ class Job:
         return self.part.with_name(self.part.name + ".json")
 
 
-def fetch(job: Job, ctx: TaskContext) -> dict[str, Any]:
+def fetch(file: RemoteFile, ctx: TaskContext) -> dict[str, Any]:
     """Download one file, or the rest of it; what a worker calls."""
-    job.folder.mkdir(parents=True, exist_ok=True)
-    have, version = _kept(job)
+    file.folder.mkdir(parents=True, exist_ok=True)
+    have, version = _kept(file)
     headers = {"Accept-Encoding": "identity", "User-Agent": "pipeloom-example"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
-    with _asked(job, headers) as answer:
-        _receive(job, ctx, answer, have)
-    digest = sha256_of(job.part)
-    target = _target(job, digest)
-    size = job.part.stat().st_size
-    job.part.replace(target)
-    _settle(job.folder)
-    job.note.unlink(missing_ok=True)
-    row = (job.url, target.name, size, digest, job.version, datetime.now(UTC).isoformat(timespec="seconds"))
+    with _asked(file, headers) as answer:
+        _receive(file, ctx, answer, have)
+    digest = sha256_of(file.part)
+    target = _target(file, digest)
+    size = file.part.stat().st_size
+    file.part.replace(target)
+    _settle(file.folder)
+    file.note.unlink(missing_ok=True)
+    row = (file.url, target.name, size, digest, file.version, datetime.now(UTC).isoformat(timespec="seconds"))
     ctx.write("downloads", [row], columns=list(_MANIFEST), on_conflict="update", conflict_on=("url",))
     return {"name": target.name, "bytes": size, "sha256": digest, "continued_from": have}
 
 
-def _kept(job: Job) -> tuple[int, str]:
+def _kept(file: RemoteFile) -> tuple[int, str]:
     """Return how many bytes an earlier try has left, and their version; 0 when they cannot be continued."""
     try:
-        version = json.loads(job.note.read_text(encoding="utf-8"))["version"]
-        return job.part.stat().st_size, str(version)
+        version = json.loads(file.note.read_text(encoding="utf-8"))["version"]
+        return file.part.stat().st_size, str(version)
     except (OSError, ValueError, LookupError, TypeError):
         return 0, ""
 
 
-def _asked(job: Job, headers: dict[str, str]) -> Any:
+def _asked(file: RemoteFile, headers: dict[str, str]) -> Any:
     """Ask, and return the answer as soon as it begins."""
-    local = urlsplit(job.address).hostname in ("127.0.0.1", "localhost", "::1")
+    local = urlsplit(file.address).hostname in ("127.0.0.1", "localhost", "::1")
     try:
-        return _opener(local).open(Request(job.address, headers=headers), timeout=_IDLE_S)
+        return _opener(local).open(Request(file.address, headers=headers), timeout=_IDLE_S)
     except HTTPError as error:
         error.close()
         if error.code == 416:  # what is there is no beginning of what the server has now
-            job.note.unlink(missing_ok=True)
+            file.note.unlink(missing_ok=True)
         said = f"the server answers {error.code} {error.reason}"
         if error.code in (*_PASSING, 416):
             raise TryAgainError(said) from None
@@ -185,34 +185,34 @@ def _asked(job: Job, headers: dict[str, str]) -> Any:
         raise TryAgainError(f"no answer: {getattr(error, 'reason', None) or error}") from error
 
 
-def _receive(job: Job, ctx: TaskContext, answer: Any, have: int) -> None:
+def _receive(file: RemoteFile, ctx: TaskContext, answer: Any, have: int) -> None:
     """Take the content; all of it is on the disk afterwards."""
     length = answer.headers.get("Content-Length", "")
     total = int(length) if length.isdecimal() else None
     if answer.status == 206:
         begin, total = _content_range(answer.headers.get("Content-Range", ""))
         if begin != have:
-            job.note.unlink(missing_ok=True)
+            file.note.unlink(missing_ok=True)
             raise TryAgainError(f"the server goes on at byte {begin}, not {have}")
     elif answer.status == 200:
         have = 0
-        job.note.unlink(missing_ok=True)
+        file.note.unlink(missing_ok=True)
     else:
         raise RuntimeError(f"the server answers {answer.status} {answer.reason}, not a file")
-    with job.part.open("r+b" if have else "wb") as file:
-        file.seek(have)
+    with file.part.open("r+b" if have else "wb") as part:
+        part.seek(have)
         if not have and (version := _version(answer)):
-            job.note.write_text(json.dumps({"url": job.url, "version": version}), encoding="utf-8")
+            file.note.write_text(json.dumps({"url": file.url, "version": version}), encoding="utf-8")
         while (total is None or have < total) and (chunk := _read(answer)):
-            file.write(chunk)
+            part.write(chunk)
             have += len(chunk)
             ctx.progress(have, total)
             ctx.check()
-        file.flush()
-        os.fsync(file.fileno())
+        part.flush()
+        os.fsync(part.fileno())
     if total is not None and have != total:
         if have > total:
-            job.note.unlink(missing_ok=True)
+            file.note.unlink(missing_ok=True)
         raise TryAgainError(f"broken off after {have:,} of {total:,} bytes")
 
 
@@ -263,24 +263,24 @@ class _HttpOnly(HTTPRedirectHandler):
 # --- names ---
 
 
-def jobs_for(urls: list[str], db: Path, to: Path, *, verify: bool, base: str = "") -> list[Job]:
+def files_for(urls: list[str], db: Path, to: Path, *, verify: bool, base: str = "") -> list[RemoteFile]:
     """Give each URL a name of its own: the one it has in the table, else one made from its path."""
     listed = _listed(db)
     taken = {row["name"].casefold() for row in listed.values()}
-    jobs = []
+    files = []
     for address in urls:
         url = address.removeprefix(base)
         row = listed.get(url)
         if row is not None and row["name"] == safe(row["name"]):
             changed = verify and not _stands(to / row["name"], row)
-            jobs.append(Job(address, url, to, row["name"], True, row["version"] + changed))
+            files.append(RemoteFile(address, url, to, row["name"], True, row["version"] + changed))
             continue
         name = safe(unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]))
         if name.casefold() in taken or name.casefold().startswith(db.name.casefold()):
             name = _tagged(name, url)
         taken.add(name.casefold())
-        jobs.append(Job(address, url, to, name))
-    return jobs
+        files.append(RemoteFile(address, url, to, name))
+    return files
 
 
 def safe(name: str) -> str:
@@ -303,12 +303,12 @@ def _tagged(name: str, url: str) -> str:
     return f"{path.stem}-{_tag(url)}{path.suffix}"
 
 
-def _target(job: Job, digest: str) -> Path:
+def _target(file: RemoteFile, digest: str) -> Path:
     """Return where the file goes; a file that was there before and is none of ours is left alone."""
-    target = job.folder / job.name
-    if job.is_listed or not target.exists() or (target.is_file() and sha256_of(target) == digest):
+    target = file.folder / file.name
+    if file.is_listed or not target.exists() or (target.is_file() and sha256_of(target) == digest):
         return target
-    return job.folder / _tagged(job.name, job.url)
+    return file.folder / _tagged(file.name, file.url)
 
 
 def _listed(db: Path) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -74,12 +74,12 @@ def main(
     names = find(folder, to, db)
     check_folder(to)
     written = written_before(db)
-    jobs = [job_for(folder, to, name, written.get(storable(name)), verify=verify) for name in names]
-    return pipeloom.map(write, jobs, db=db, name=_NAME, key=str, workers=workers)
+    outputs = [output_for(folder, to, name, written.get(storable(name)), verify=verify) for name in names]
+    return pipeloom.map(write, outputs, db=db, name=_NAME, key=str, workers=workers)
 
 
 @dataclass(frozen=True)
-class Job:
+class Output:
     """One output to be written; ``version`` is 1, and one more each time it has to be written anew."""
 
     name: str
@@ -93,24 +93,24 @@ class Job:
         return self.name if self.version == 1 else f"{self.name}, version {self.version}"
 
 
-def write(job: Job, ctx: TaskContext) -> dict[str, Any]:
+def write(output: Output, ctx: TaskContext) -> dict[str, Any]:
     """Write one output; what a worker calls."""
 
     def tell(read: int) -> None:
-        ctx.progress(read, job.size)
+        ctx.progress(read, output.size)
         ctx.check()
 
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    with job.source.open("rb") as source, whole_or_not_at_all(job.target) as output:
-        produce(source, output, tell)
+    output.target.parent.mkdir(parents=True, exist_ok=True)
+    with output.source.open("rb") as source, whole_or_not_at_all(output.target) as file:
+        produce(source, file, tell)
     return {
-        "name": job.name,
-        "version": job.version,
-        "source_size": job.size,
-        "source_modified_ns": job.modified_ns,
-        "path": storable(str(job.target)),
-        "bytes": job.target.stat().st_size,
-        "sha256": sha256_of(job.target),
+        "name": output.name,
+        "version": output.version,
+        "source_size": output.size,
+        "source_modified_ns": output.modified_ns,
+        "path": storable(str(output.target)),
+        "bytes": output.target.stat().st_size,
+        "sha256": sha256_of(output.target),
     }
 
 
@@ -185,23 +185,23 @@ def written_before(db: Path) -> dict[str, dict[str, Any]]:
     return {result["name"]: result for result in sorted(results, key=lambda result: result["version"])}
 
 
-def job_for(folder: Path, to: Path, name: str, before: dict[str, Any] | None, *, verify: bool) -> Job:
+def output_for(folder: Path, to: Path, name: str, before: dict[str, Any] | None, *, verify: bool) -> Output:
     """Describe one output; it gets a new version, and so is written again, if the recorded one does not stand."""
     try:
         seen = (folder / name).stat()
         size, modified_ns = seen.st_size, seen.st_mtime_ns
     except OSError:
         size, modified_ns = 0, 0  # opening it will say why
-    job = Job(storable(name), folder / name, to / f"{name}{_SUFFIX}", size, modified_ns)
+    output = Output(storable(name), folder / name, to / f"{name}{_SUFFIX}", size, modified_ns)
     if before is None:
-        return job
+        return output
     stands = (
-        [before["source_size"], before["source_modified_ns"]] == [job.size, job.modified_ns]
-        and job.target.is_file()
-        and job.target.stat().st_size == before["bytes"]
-        and (not verify or sha256_of(job.target) == before["sha256"])
+        [before["source_size"], before["source_modified_ns"]] == [output.size, output.modified_ns]
+        and output.target.is_file()
+        and output.target.stat().st_size == before["bytes"]
+        and (not verify or sha256_of(output.target) == before["sha256"])
     )
-    return Job(job.name, job.source, job.target, job.size, job.modified_ns, before["version"] + (not stands))
+    return replace(output, version=before["version"] + (not stands))
 
 
 def sha256_of(path: Path) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import pipeloom
 from pipeloom import PipeloomError, TaskContext, connect_readonly
 
-__all__ = ["TABLES", "Answer", "answers", "load", "locate", "run", "split"]
+__all__ = ["TABLES", "QueryResult", "answers", "load", "locate", "run", "split"]
 
 TABLES: Final[Mapping[str, Mapping[str, type]]] = {
     "flights": {
@@ -172,8 +172,8 @@ def _part_of(table: str, header: list[str], row: list[str]) -> str:
 # --- what can be asked afterwards ---
 
 
-class Answer(NamedTuple):
-    """A question, and its answer as a table of n rows."""
+class QueryResult(NamedTuple):
+    """The answer to a question: a table of n rows."""
 
     question: str
     columns: tuple[str, ...]
@@ -206,12 +206,12 @@ _QUESTIONS: Final = {
 }
 
 
-def answers(db: Path) -> Iterator[Answer]:
+def answers(db: Path) -> Iterator[QueryResult]:
     """Ask the finished database, read-only."""
     with closing(connect_readonly(db)) as conn:
         for question, sql in _QUESTIONS.items():
             cursor = conn.execute(sql)
-            yield Answer(question, tuple(column[0] for column in cursor.description), cursor.fetchall())
+            yield QueryResult(question, tuple(column[0] for column in cursor.description), cursor.fetchall())
 
 
 def rows_in_database(db: Path) -> dict[str, int]:

@@ -100,7 +100,7 @@ class PracticeServer(ThreadingHTTPServer):
     daemon_threads = False
 
     def __init__(self, files: list[Path], *, troubled: bool) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+        super().__init__(("127.0.0.1", 0), _RequestHandler)
         self.files = {path.name: path for path in files}
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.file_urls = [f"{self.address}/files/{quote(name)}" for name in self.files]
@@ -125,7 +125,7 @@ class PracticeServer(ThreadingHTTPServer):
         """Stay silent when a client leaves in the middle."""
 
 
-class _Answer(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     timeout = _IDLE_S
     server: PracticeServer
 
