@@ -13,6 +13,7 @@ import pipeloom
 from pipeloom import cli
 
 ROOT = Path(__file__).parent.parent
+PAGES = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
 
 
 def test_the_readmes_program_runs(tmp_path):
@@ -50,14 +51,22 @@ def test_every_command_is_in_the_guide(command):
     assert any(f"pipeloom {command}" in page for page in pages)
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/guide.md", "docs/watching.md", "docs/ledger.md", "docs/explanation/architecture.md"]
-)
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", *(f"docs/{path}" for path in PAGES)])
 def test_links_between_pages_lead_somewhere(page):
-    """Relative links name files that exist."""
+    """Relative links name files that exist, and headings that stand in them."""
     path = ROOT / page
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
-        assert (path.parent / target).exists(), target
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+        there = path.parent / target if target else path
+        assert there.exists(), target
+        if heading:
+            assert heading in anchors(there.read_text()), f"{target}#{heading}"
+
+
+def anchors(text):
+    """The headings of a page, as links name them."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_every_picture_is_shown_somewhere_and_small():
