@@ -44,18 +44,17 @@ def command(db: Path, limit: int, as_document: bool, verbose: int) -> None:  # n
 def _table(runs: Sequence[RunRow]) -> Grid:
     from pipeloom.cli.grid import Grid
 
-    rows = []
-    for run in runs:
-        rows.append(
-            (
-                str(run.run_id),
-                clean(run.pipeline or "", 60),
-                (clean(run.status, 20), formatting.style_of(run.status)),
-                f"{run.done:,}",
-                (f"{run.not_done:,}", "red" if run.not_done else "dim"),
-                (f"{run.skipped:,}", "" if run.skipped else "dim"),
-                formatting.took(run.elapsed_s),
-                formatting.when(run.started_at),
-            )
+    rows = [
+        (
+            str(run.run_id),
+            clean(run.pipeline or "", 60),
+            (clean(run.status, 20), formatting.style_of(run.status)),
+            f"{run.done:,}",
+            (f"{run.not_done:,}", "red" if run.not_done else "dim"),
+            (f"{run.skipped:,}", "" if run.skipped else "dim"),
+            formatting.took(run.elapsed_s),
+            formatting.when(run.started_at),
         )
+        for run in runs
+    ]
     return Grid([">run", "~pipeline", "status", ">done", ">failed", ">skipped", ">time", "started"], rows)

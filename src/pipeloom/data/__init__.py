@@ -1,1 +1,1 @@
-"""What users' things become: text, names, values, rows, keys, instants and rates."""
+"""What users' things become: text, names, values, rows, keys, instants, rates and totals."""

@@ -83,7 +83,7 @@ class SharedConsole(Console):
         with self._turn:
             if self._live_stack and isinstance(live, _RegionDisplay):
                 raise LiveError("another live display has the terminal")
-            live._lock = self._turn
+            live._lock = self._turn  # noqa: SLF001 - Rich has no other way to share one lock among displays
             return super().set_live(live)
 
     def clear_live(self) -> None:
