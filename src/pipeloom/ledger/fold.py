@@ -127,8 +127,12 @@ class _Fold:
             self._act(checkpoint.staged)
 
     def take(self, message: Any) -> dict[int, Said]:
-        """Take what is neither an attempt nor a checkpoint; a status message may be of a class of the user's."""
-        if isinstance(message, _STATUS_MESSAGES) and type(message) not in self._handled:
+        """Take what is neither an attempt nor a checkpoint.
+
+        A status message may be of a class of the user's, which a handler may take; ours are the ledger's.
+        """
+        kind = type(message)
+        if kind in _STATUS_MESSAGES or (isinstance(message, _STATUS_MESSAGES) and kind not in self._handled):
             return self.hear(message)
         self._act((message,))
         return self.said

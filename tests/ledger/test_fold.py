@@ -1,4 +1,4 @@
-"""The fast path equals the slow one: batches leave what one message per transaction would leave."""
+"""What is said in a batch, folded: it leaves what one message per transaction would leave."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeloom import MsgExecute, MsgTaskFinished, MsgTaskProgress, MsgTaskStarted, MsgWriteRows, SQLiteWriter
+from pipeloom import (
+    AttemptOverError,
+    LedgerError,
+    MsgExecute,
+    MsgTaskFinished,
+    MsgTaskProgress,
+    MsgTaskStarted,
+    MsgWriteRows,
+    SQLiteWriter,
+)
+from pipeloom.data.rows import Block, Shape
+from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
+from pipeloom.ledger.fold import fold
+from pipeloom.worker.staging import Staging
 
+AT = "2026-01-01T00:00:00+00:00"
 BIG = 2**70
 FINAL = ("done", "error", "cancelled")
 
@@ -162,3 +177,155 @@ def _comparable(row: tuple[Any, ...]) -> str:
     """Leave out the message of a row whose error was put into the writer's own words."""
     number, name, status, progress, message, result = row
     return repr((number, name, status, progress, None if status == "error" else message, result))
+
+
+# --- messages about numbered tasks ---
+
+
+def heard(*items, handled=()):
+    """Return the layers of what was said: number → which words."""
+    return [
+        {
+            number: [word for word in ("started", "progress", "finished") if getattr(words, word) is not None]
+            for number, words in layer.items()
+        }
+        for layer in fold(items, handled).heard
+    ]
+
+
+def test_of_many_words_the_last_ones_count():
+    """However many there are, one row is written of each task."""
+    steps = [MsgTaskProgress(number, step, 10) for step in range(10) for number in (1, 2)]
+    (layer,) = fold([MsgTaskStarted(1, "a", AT), *steps, MsgTaskFinished(2, "done", AT)], ()).heard
+
+    assert sorted(layer) == [1, 2]
+    assert layer[1].progress is steps[-2]
+    assert layer[2].progress is steps[-1]
+    assert heard(*steps[:2]) == [{1: ["progress"], 2: ["progress"]}]
+
+
+def test_a_task_that_begins_again_begins_a_layer():
+    """What was said before is written first, since it becomes the past."""
+    again = MsgTaskStarted(1, "a", AT)
+
+    assert heard(again, MsgTaskProgress(2, 1, 2), again, MsgTaskFinished(1, "done", AT), again) == [
+        {1: ["started"], 2: ["progress"]},
+        {1: ["started", "finished"]},
+        {1: ["started"]},
+    ]
+    assert heard(MsgTaskFinished(1, "done", AT), again, MsgTaskProgress(3, 1, 2)) == [
+        {1: ["finished"]},
+        {1: ["started"], 3: ["progress"]},
+    ]
+
+
+def test_after_a_finish_nothing_counts():
+    """Neither progress nor another finish: the first one wins."""
+    first = MsgTaskFinished(1, "done", AT)
+    late = [MsgTaskProgress(1, 1, 2), MsgTaskFinished(1, "error", AT), MsgTaskProgress(1, 2, 2)]
+    (layer,) = fold([first, *late], ()).heard
+
+    assert layer[1].finished is first
+    assert layer[1].progress is None
+
+
+@pytest.mark.parametrize("number", [None, "1", 1.0, 2**62, -(2**62)])
+@pytest.mark.parametrize("kind", [MsgTaskStarted, MsgTaskProgress, MsgTaskFinished])
+def test_what_names_no_task_is_refused(kind, number):
+    """It is not known whose it is."""
+    with pytest.raises(LedgerError, match="task_id must"):
+        fold([kind(number, 1, 2)], ())
+
+
+def test_numbers_of_other_types_are_the_same_number():
+    """Such as those of NumPy, which know their index."""
+
+    class Number:
+        def __index__(self):
+            return 7
+
+    assert heard(MsgTaskStarted(7, "a", AT), MsgTaskProgress(Number(), 1, 2)) == [{7: ["started", "progress"]}]
+
+
+class OwnProgress(MsgTaskProgress):
+    """A status message of a class of the user's."""
+
+
+def test_a_handler_takes_only_messages_of_a_users_own_class():
+    """What is ours is the ledger's; a class without a handler counts like the one that it comes from."""
+    ours, own = MsgTaskProgress(1, 1, 2), OwnProgress(1, 2, 2)
+    batch = fold([ours, own], {MsgTaskProgress, OwnProgress})
+
+    assert [action for action, _ in batch.actions] == [own]
+    assert batch.heard[0][1].progress is ours
+    assert fold([ours, own], ()).heard[0][1].progress is own
+
+
+# --- tries that end, checkpoints, and the rest ---
+
+
+def attempt(status="running", *, rows=0):
+    """Return an attempt, with some rows if it is done."""
+    made = Attempt(None, 1, "a", "a", "new")
+    made.status = status
+    made.staged = [Block(Shape("t", ("n",), "error", ()), [(n,)]) for n in range(rows)] or None
+    return made
+
+
+def test_actions_keep_their_order():
+    """What was put at once, checkpoints and the rest of a task, in the order in which they came."""
+    one, two = attempt("done", rows=2), attempt("error", rows=1)
+    checkpoint = StagedCheckpoint(two, ["staged"], "1", 0)
+    batch = fold([Spoken(one, "said"), checkpoint, one, "bare", two], ())
+
+    assert [action for action, _ in batch.actions] == ["said", "staged", *one.staged, "bare"]
+    assert batch.finished == [one, two]
+    assert batch.checkpoints == [checkpoint]
+    assert batch.actions[2][1] is batch.actions[3][1]  # both know the whole output that they are a part of
+
+
+def test_a_checkpoint_behind_its_tasks_end_is_refused():
+    """Also when the batch is applied again, one by one; those before the end stand."""
+    late_one = attempt("done")
+    late_one.staging = Staging(1e9)
+    before, behind = (StagedCheckpoint(late_one, [n], "1", 0) for n in range(2))
+    batch = fold([before, late_one, behind], ())
+
+    assert batch.checkpoints == [before]
+    assert [(refused, type(error)) for refused, error in batch.refused] == [(behind, AttemptOverError)]
+    assert [action for action, _ in batch.actions] == [0]
+    assert fold([before], ()).checkpoints == [before]
+    assert fold([behind], ()).checkpoints == []
+
+
+@pytest.mark.parametrize(("status", "again"), [("done", None), ("error", 1.0)], ids=["done", "to be tried again"])
+def test_a_task_of_which_something_was_refused_fails_for_good(status, again):
+    """Its output is not stored."""
+    item = attempt(status, rows=1)
+    item.refused, item.retry_in = LedgerError("no such column"), again
+    batch = fold([item], ())
+
+    assert (item.status, item.message, item.retry_in, item.staged) == ("error", "no such column", None, None)
+    assert item.exception is item.refused
+    assert batch.actions == []
+
+
+def test_a_task_that_failed_anyway_keeps_its_own_error():
+    """It is the better explanation."""
+    item = attempt("error")
+    item.refused, item.message = LedgerError("no such column"), "its own"
+    fold([item], ())
+
+    assert item.message == "its own"
+
+
+def test_whoever_waits_for_a_checkpoint_is_told():
+    """Once it is on file, or with why it is not."""
+    kept, refused = (StagedCheckpoint(attempt(), [], "1", 0) for _ in range(2))
+    batch = fold([kept], ())
+    batch.refused.append((refused, LedgerError("no")))
+    batch.answer()
+
+    assert kept.result() is None
+    with pytest.raises(LedgerError, match="no"):
+        refused.result()
