@@ -4,74 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
 from time import monotonic
 
 import pytest
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
-from pipeloom.messages import SENTINEL
 from pipeloom.writer.channel import Channel
-from pipeloom.writer.sources import source_of
-
-LONG_S = 10.0
+from writer.crew import LONG_S, Crew, await_blocked, filled
 
 kinds = pytest.mark.parametrize("kind", [Channel, queue.Queue], ids=["Channel", "queue.Queue"])
-
-
-class Crew:
-    """Threads of one test, whose outcomes can be asked for."""
-
-    def __init__(self) -> None:
-        self.threads: list[threading.Thread] = []
-        self.outcomes: list[object] = []
-
-    def start(self, call: Callable[[], object], count: int = 1) -> None:
-        """Run ``call`` in n threads; what it returns or raises is an outcome."""
-
-        def run() -> None:
-            try:
-                self.outcomes.append(call())
-            except Exception as error:
-                self.outcomes.append(error)
-
-        fresh = [threading.Thread(target=run, daemon=True) for _ in range(count)]
-        self.threads += fresh
-        for thread in fresh:
-            thread.start()
-
-    def end(self, within_s: float = LONG_S) -> list[object]:
-        """Wait for all of them; return the outcomes."""
-        deadline = monotonic() + within_s
-        for thread in self.threads:
-            thread.join(max(0.0, deadline - monotonic()))
-        assert not any(thread.is_alive() for thread in self.threads), f"blocked after {within_s} s"
-        return self.outcomes
-
-
-@pytest.fixture
-def crew() -> Iterator[Crew]:
-    """Threads that have ended when the test has."""
-    crew = Crew()
-    yield crew
-    crew.end()
-
-
-def await_blocked(source: Channel[int] | queue.Queue[int], count: int) -> None:
-    """Poll until n producers wait for room; only the condition itself knows."""
-    condition = source._room if isinstance(source, Channel) else source.not_full
-    deadline = monotonic() + LONG_S
-    while len(condition._waiters) < count:
-        assert monotonic() < deadline, "they never blocked"
-        threading.Event().wait(0.001)
-
-
-def filled(kind, count):
-    """Return a full source that holds 0 to n - 1."""
-    source = kind(count)
-    for number in range(count):
-        source.put(number)
-    return source
 
 
 # --- the contract: as queue.Queue does it ---
@@ -224,99 +165,6 @@ def test_more_cannot_be_done_than_was_put(kind):
 
     with pytest.raises(ValueError, match="task_done"):
         source.task_done()
-
-
-@kinds
-def test_everything_is_taken_at_once_and_settled_together(kind):
-    """``take`` and ``settle`` treat both kinds alike."""
-    source = filled(kind, 5)
-
-    assert source_of(source).take(LONG_S) == [0, 1, 2, 3, 4]
-    assert source_of(source).take(0) == []
-    assert source_of(source).take(0.01) == []
-    source_of(source).settle(5)
-    source.join()
-
-
-@kinds
-def test_taking_wakes_everyone_who_waits_for_room(kind, crew):
-    """One take frees the room of all that it took."""
-    source = filled(kind, 4)
-    crew.start(lambda: source.put(9), 4)
-    await_blocked(source, 4)
-    taken = source_of(source).take(LONG_S)
-    crew.end()
-
-    assert (taken + source_of(source).take(0)).count(9) == 4
-
-
-# --- a user's own queue ---
-
-
-def test_what_was_found_behind_the_end_is_given_back():
-    """To the front, in order, still unfinished; our own channel keeps what it was given."""
-    source = queue.Queue()
-    for item in ("a", SENTINEL, "b", "c"):
-        source.put(item)
-    items = source_of(source).take(0)
-    source.put("d")
-
-    assert source_of(source).give_back(items[2:]) == 2
-    source_of(source).settle(2)
-    assert [source.get_nowait() for _ in range(3)] == ["b", "c", "d"]
-    assert source.unfinished_tasks == 3
-    assert source_of(source).give_back([]) == 0
-    assert source_of(Channel()).give_back(["x"]) == 0
-
-
-def test_what_is_given_back_wakes_who_waits_for_it(crew):
-    """Another consumer of the user's queue may be asleep."""
-    source = queue.Queue()
-    source.put("x")
-    items = source_of(source).take(0)
-    crew.start(lambda: source.get(timeout=LONG_S))
-    source_of(source).give_back(items)
-
-    assert crew.end() == ["x"]
-
-
-def test_a_flooded_queue_is_taken_in_parts():
-    """At most 8,192 at a time, so that one batch stays bounded."""
-    source = filled(queue.Queue, 20_000)
-    parts = []
-    while part := source_of(source).take(0):
-        parts.append(part)
-
-    assert [item for part in parts for item in part] == list(range(20_000))
-    assert max(map(len, parts)) <= 8192
-
-
-@pytest.mark.parametrize(
-    ("kind", "order"), [(queue.PriorityQueue, [1, 2, 3]), (queue.LifoQueue, [2, 1, 3])], ids=lambda k: str(k)
-)
-def test_a_queue_with_an_order_of_its_own_keeps_it(kind, order):
-    """It is asked item by item."""
-    source = kind()
-    for item in (3, 1, 2):
-        source.put(item)
-
-    assert source_of(source).take(0) == order
-    source_of(source).settle(3)
-
-
-def test_a_queue_of_a_users_class_is_not_read_past_the_end():
-    """Nothing could be given back to it."""
-
-    class Mine(queue.Queue):
-        pass
-
-    source = Mine()
-    for item in ("a", SENTINEL, "b"):
-        source.put(item)
-
-    assert source_of(source).take(0) == ["a", SENTINEL]
-    assert source.get_nowait() == "b"
-    assert source_of(source).take(0.01) == []
 
 
 # --- weights ---
@@ -522,7 +370,7 @@ def test_join_waits_for_what_was_said_before_the_end(crew):
     crew.start(lambda: (channel.join(), joined.set()))
 
     assert not joined.wait(0.02)
-    source_of(channel).settle(len(channel.take()))
+    channel.task_done(len(channel.take()))
     assert joined.wait(LONG_S)
 
 
