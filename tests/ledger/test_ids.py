@@ -1,0 +1,44 @@
+"""The ids of new rows."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeloom.ledger.ids import IdAllocator
+
+
+def test_ids_ascend_beyond_what_is_on_file():
+    """Each is given out once; none is a range of none."""
+    ids = IdAllocator(41)
+
+    assert list(ids.give(3)) == [42, 43, 44]
+    assert list(ids.give(0)) == []
+    assert list(ids.give(1)) == [45]
+
+
+def test_what_somebody_claims_is_not_given_out():
+    """Whether it was before is the answer; what lies below has a row, if any, and was never ours to give."""
+    ids = IdAllocator(10)
+    ids.give(2)
+
+    assert ids.claim([12, 5, -3]) == {12}
+    assert ids.claim([20]) == set()
+    assert ids.claim([]) == set()
+    assert list(ids.give(2)) == [21, 22]
+
+
+def test_a_number_at_the_very_end_leaves_room():
+    """SQLite holds 64 bits: beyond such a row there would be no number for the next one."""
+    ids = IdAllocator(10)
+    ids.claim([2**62, 2**63 - 1])
+
+    assert list(ids.give(1)) == [11]
+
+
+def test_several_threads_get_ids_of_their_own():
+    """At the same time."""
+    ids = IdAllocator(0)
+    with ThreadPoolExecutor(4) as pool:
+        given = [number for part in pool.map(lambda _: list(ids.give(3)), range(500)) for number in part]
+
+    assert sorted(given) == list(range(1, 1501))
