@@ -13,12 +13,11 @@ from pipeloom.data.text import describe, shorten, storable
 from pipeloom.data.values import as_json
 from pipeloom.errors import TaskCancelledError, TaskTimeoutError
 from pipeloom.statuses import CANCELLED, DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
-from pipeloom.wire import Outcome, Staged
+from pipeloom.wire import Outcome
 from pipeloom.worker.context import TaskContext
 from pipeloom.worker.current import enter
 from pipeloom.worker.link import Link
 from pipeloom.worker.logs import note_gap
-from pipeloom.worker.staging import Staging
 from pipeloom.worker.task import Task
 
 __all__ = ["given_up", "perform"]
@@ -66,7 +65,7 @@ def perform(task: Task, link: Link) -> Outcome:
         message, trace = _described(raised)
         failed = raised, trace, _is_worth_another_try(raised, task, link)
     if task.staging is not None:
-        staged = _last_output(task.staging, keep=status == DONE)
+        staged = task.staging.close(keep=status == DONE)
     if task.unkept:
         note_gap(task)
     if message is not None:
@@ -97,13 +96,6 @@ def _is_worth_another_try(error: BaseException, task: Task, link: Link) -> bool:
     """Say whether the policy wants another try. Asked here, where the exception's class lives."""
     retry = link.brief.retry
     return retry is not None and retry.wants(error, task.attempt)
-
-
-def _last_output(staging: Staging, *, keep: bool) -> Staged | None:
-    with staging.lock:
-        staged = staging.take()
-        staging.is_closed = True
-    return staged if keep and staged[0] else None
 
 
 def _result(value: Any) -> str:

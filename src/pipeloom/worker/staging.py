@@ -15,7 +15,7 @@ from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable
 from pipeloom.errors import RowRefusedError, TaskTooLargeError
-from pipeloom.wire import Output
+from pipeloom.wire import Output, Staged
 
 __all__ = ["Staging"]
 
@@ -32,20 +32,18 @@ class Staging:
 
     Attributes:
         is_closed: The task has ended: what is added now would be stored by nobody.
-        lock: Held by whoever changes this; reentrant, since a destructor of the task's may run, and write,
-        meanwhile.
+        lock: Held by whoever changes this; reentrant, since a destructor of the task's may run, and write.
     """
 
-    __slots__ = ("_limit", "_parts", "_size", "_unweighed", "_weigh_every", "is_closed", "lock")
+    is_closed = False
+    _size = 0  # an estimate, from one row in so many
+    _unweighed = 0
+    _weigh_every = 1
 
     def __init__(self, limit: float) -> None:
         self.lock = threading.RLock()
-        self.is_closed = False
         self._limit = limit
         self._parts: Output = []
-        self._size = 0  # an estimate, from one row in so many
-        self._unweighed = 0
-        self._weigh_every = 1
 
     @property
     def last(self) -> Block | Statement | None:
@@ -97,15 +95,18 @@ class Staging:
         self._weigh(_STATEMENT, [(statement.sql, *values)], 1)
         self._parts.append(statement)
 
-    def take(self) -> tuple[Output, int, int]:
-        """Hand over what there is, and begin anew; under the lock.
-
-        Returns:
-            The parts, how many rows are in them, and about how many bytes.
-        """
+    def take(self) -> Staged:
+        """Hand over what there is, and begin anew; under the lock."""
         parts, size = self._parts, self._size
         self._parts, self._size = [], 0
         return parts, sum(len(part.rows) for part in parts if type(part) is Block), size
+
+    def close(self, *, keep: bool) -> Staged | None:
+        """Refuse what is added from now on, and hand over what there is, if anything, and if it is to be kept."""
+        with self.lock:
+            self.is_closed = True
+            staged = self.take() if self._parts else None
+        return staged if keep else None
 
     def abandon(self) -> None:
         """Refuse what is added from now on, and drop the rest, for a call that goes on although it was given up.
@@ -118,11 +119,12 @@ class Staging:
 
     def _put(self, block: Block) -> None:
         """Add rows to the last block when they have its shape."""
-        last = self.last
+        parts = self._parts
+        last = parts[-1] if parts else None
         if type(last) is Block and last.shape == block.shape:
             last.rows.extend(block.rows)
         else:
-            self._parts.append(block)
+            parts.append(block)
 
     def _weigh(self, shape: Shape, rows: Sequence[Sequence[Any]], count: int) -> float:
         """Add ``count`` rows to the size, judged by up to 64 of them; returns bytes per row."""
