@@ -81,13 +81,13 @@ def statements(
 def imports_of(package: Path) -> tuple[set[str], list[Import]]:
     """Read a package with ``ast``: the names of its modules, and every import."""
     files = {name_of(path, package): path for path in sorted(package.rglob("*.py"))}
-    found = []
+    found: list[Import] = []
     for importer, path in files.items():
         # What `from .` means: the package that the module is in, or that it is.
         home = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
         for node, at_load, for_types in statements(ast.parse(path.read_text(encoding="utf-8"))):
-            for target in targets(node, home, set(files)):
-                found.append(Import(importer, target, node.lineno, at_load, for_types))
+            named = targets(node, home, set(files))
+            found += [Import(importer, target, node.lineno, at_load, for_types) for target in named]
     return set(files), found
 
 

@@ -42,7 +42,7 @@ def demo_worker(task: DemoTask | TaskDef, msg_q: queue.Queue[Any]) -> None:
         for step in range(1, task.steps + 1):
             time.sleep(0.02 + random.random() * 0.08)
             msg_q.put(MsgTaskProgress(task.task_id, step, task.steps, f"step {step}/{task.steps}"))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a task says how it ended, whatever it raised
         msg_q.put(MsgTaskFinished(task.task_id, ERROR, utc_now(), message=str(error)))
         return
     msg_q.put(MsgTaskFinished(task.task_id, DONE, utc_now(), result=f"ok:{task.name}", message="completed"))

@@ -307,7 +307,7 @@ def test_exceptions_of_any_make_fail_only_their_own_task(db):
 
     def fn(item, ctx):
         ctx.put(made[item]())
-        raise made[item]()
+        raise made[item]
 
     report = pipeloom.map(fn, [*made, "KeyError"], db=db, on_error="collect", name="n")
 

@@ -81,7 +81,7 @@ def test_a_call_that_hangs_is_given_up_on(db, read, released):
             for word in (lambda: ctx.write("t", {"item": 99}), lambda: ctx.put("x"), lambda: ctx.checkpoint(1)):
                 try:
                     word()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - looked at below
                     late.put(error)
             ctx.progress(1, 2)
             raise ValueError("late")

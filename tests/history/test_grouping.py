@@ -42,7 +42,7 @@ def raised(source, name="/home/ann/load.py"):
     """Return the traceback of code as if it stood in this file."""
     try:
         exec(compile(source, name, "exec"), {"__name__": "load"})
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever the code raises is what is asked for
         tb = error.__traceback__.tb_next
         return str(error), "".join(traceback.format_exception(type(error), error, tb))
     raise AssertionError("it did not raise")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -24,7 +24,7 @@ def lane_of(bars=(), **columns):
 
 def read(picture):
     """Parse a picture; it is well-formed, or the test fails."""
-    root = ElementTree.fromstring(picture)
+    root = ET.fromstring(picture)
     assert root.tag == SVG + "svg"
     return root
 

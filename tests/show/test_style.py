@@ -30,7 +30,7 @@ def schemes():
     """The colours by name: light, dark and printed."""
     found = [
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
-        for block in re.findall(r":root \{(.*?)\}", style(), re.S)
+        for block in re.findall(r":root \{(.*?)\}", style(), re.DOTALL)
     ]
     assert len(found) == 3
     assert len({frozenset(colours) for colours in found}) == 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -83,7 +83,7 @@ class Stream:
         self.last_id = ""
         self.comments = 0
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

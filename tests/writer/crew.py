@@ -27,7 +27,7 @@ class Crew:
         def run() -> None:
             try:
                 self.outcomes.append(call())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - an outcome too
                 self.outcomes.append(error)
 
         fresh = [threading.Thread(target=run, daemon=True) for _ in range(count)]

@@ -38,8 +38,7 @@ def test_order_holds_while_both_sides_work(kind, crew):
             source.put((who, number))
 
     crew.start(produce, 4)
-    for _ in range(1200):
-        got.append(source.get(timeout=LONG_S))
+    got += [source.get(timeout=LONG_S) for _ in range(1200)]
     crew.end()
 
     for who in range(4):

@@ -100,7 +100,7 @@ def _run() -> NoReturn:
         _exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
         _interrupted(error.__cause__ if isinstance(error, click.Abort) else error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is becomes a sentence and an exit code
         _exit(_code_of(error))
 
 

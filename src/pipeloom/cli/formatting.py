@@ -126,7 +126,7 @@ def moment(at: str | None) -> str:
     if found is None:
         return clean(at or "", 40)
     local = found.astimezone()
-    return local.strftime("%H:%M:%S" if local.date() == datetime.now().date() else "%Y-%m-%d %H:%M:%S")
+    return local.strftime("%H:%M:%S" if local.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M:%S")
 
 
 def span(first: str | None, last: str | None) -> str:

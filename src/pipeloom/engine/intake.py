@@ -112,7 +112,7 @@ class Intake:
                     self._hand_over()
                 if self._closed:
                     return
-        except BaseException as error:  # raised by the caller's iterator or key=: it ends the run, not a worker
+        except BaseException as error:  # noqa: BLE001 - raised by the caller's iterator or key=: it ends the run, not a worker
             self.error = error
         finally:
             self._exhausted = True

@@ -161,7 +161,7 @@ class Run:
             from pipeloom.show.screen import screen_for
 
             return screen_for(self.job.title, self.expected, console)
-        except Exception as error:  # such as no file descriptor left to import it with
+        except Exception as error:  # noqa: BLE001 - such as no file descriptor left to import it with
             logger.warning("there is no screen, the run goes on: %s", describe(error))
             return None
 
@@ -280,7 +280,7 @@ class Run:
         if self.intake.retries is not None:
             try:
                 self.intake.retries.settle(finished)
-            except BaseException as error:  # our own fault: workers would wait for ever for what is lost here
+            except BaseException as error:  # noqa: BLE001 - our own fault: workers would wait for ever for what is lost here
                 self.dispatcher.fail(error)
         if self.job.on_error == "stop" and (self.board.counts[ERROR] or self.board.counts[TIMED_OUT]):
             self.events.put(("stop", 0))
@@ -386,5 +386,5 @@ def _add_note(error: BaseException, report: RunReport) -> None:
     )
     try:
         error.add_note(note)
-    except Exception:  # a frozen dataclass takes no notes
+    except Exception:  # noqa: BLE001 - a frozen dataclass takes no notes
         logger.warning("%s", note)

@@ -115,7 +115,7 @@ class ThreadExecutor:
                 slots[place] = None
         except (WriterBrokenError, ChannelClosedError):
             pass  # the run knows, and says why
-        except BaseException as error:  # our own fault: the run must not go on as if nothing were
+        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
             desk.fail(error)
         enter(None)
         slots[place] = None

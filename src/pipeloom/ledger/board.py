@@ -92,8 +92,8 @@ def _add_note(exception: Exception, attempt: Attempt) -> None:
     where = f", {places[-1][0]}:{places[-1][1]} in {places[-1][2]}" if places else ""
     try:
         BaseException.add_note(exception, clean(f"pipeloom: task {key}{where}", 300))
-    except Exception:
-        pass  # a frozen dataclass takes none
+    except Exception:  # noqa: BLE001 - a frozen dataclass takes none, and raises what it likes
+        pass
 
 
 _PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)

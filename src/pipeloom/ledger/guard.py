@@ -81,7 +81,7 @@ class Guard:
         Raises:
             sqlite3.Error: As SQLite raised it, with a note that says what was denied.
         """
-        self._on, self._reason = True, None
+        self._on = True
         try:
             yield
         except Exception as error:
@@ -89,7 +89,7 @@ class Guard:
                 error.add_note(self._reason)
             raise
         finally:
-            self._on = False
+            self._on, self._reason = False, None
 
     def check_names(self) -> None:
         """Notice a table that took one of the ledger's names, or lost it: renaming shows no new name beforehand.

@@ -108,10 +108,9 @@ def _work(figures: RunFigures) -> Iterator[tuple[str, str, str]]:
 
 
 def _rate(per_second: float) -> tuple[str, str]:
-    for factor, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
-        if per_second * factor >= 1 or unit == "hour":
-            rate = per_second * factor
-            break
+    units = ((1, "second"), (60, "minute"))
+    factor, unit = next((pair for pair in units if per_second * pair[0] >= 1), (3600, "hour"))
+    rate = per_second * factor
     return f"Tasks per {unit}", f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 

@@ -13,7 +13,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.errors import LiveError
 from rich.segment import Segment
 from rich.text import Text
@@ -25,6 +24,8 @@ from pipeloom.show.console import SharedConsole
 from pipeloom.statuses import QUEUED, RUNNING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeloom.ledger import Attempt
 
 __all__ = ["Screen", "Watched", "bar", "screen_for"]
@@ -109,7 +110,7 @@ class SafeScreen:
         if self._screen is not None:
             try:
                 draw(self._screen)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - no fault of a screen may end a run
                 self._screen = None
                 logger.warning("the screen failed and is dropped, the run goes on: %s", describe(error))
 

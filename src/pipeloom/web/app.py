@@ -110,7 +110,7 @@ class Pages:
                 return view.build(history, {})
         except pieces.Missing:
             raise
-        except Exception as error:  # a damaged or foreign file can raise anything: the page says so, and stays
+        except Exception as error:  # noqa: BLE001 - a damaged or foreign file can raise anything: the page says so, and stays
             problem = {"notice": pieces.notice(problem_of(error))}
             return problem if view.is_list else {**problem, view.places[0]: _NOTHING_YET}
 

@@ -134,9 +134,7 @@ class Hub:
         self.end_streams()
         if self._thread is not None:
             # It may be in the middle of a long look. It only reads, so the end does not wait for that.
-            until = monotonic() + _END_S
-            while self._thread.is_alive() and monotonic() < until:
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(self._thread.join, _END_S)
             self._thread = None
 
     def join(self, view: View, seen: str = "") -> Viewer:
@@ -262,7 +260,7 @@ class _Eye:
         before = self._problem
         try:
             self._history, news = self._follower.look()
-        except Exception as error:  # a damaged or foreign file can raise anything: said on the page, tried again
+        except Exception as error:  # noqa: BLE001 - a damaged or foreign file: said on the page, tried again
             self._history, self._problem = None, problem_of(error)
             return self._problem != before
         self._problem = ""
@@ -277,7 +275,7 @@ class _Eye:
             return {"notice": "", **parts}, memo.pop("again", False)
         except Missing as missing:
             return {"notice": not_there(str(missing))}, False
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as in `look`
             return {"notice": notice(problem_of(error))}, True
 
 

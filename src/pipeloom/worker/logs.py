@@ -50,7 +50,7 @@ class TaskLogHandler(logging.Handler):
         if task is not None and task.status == RUNNING:
             try:
                 _keep(task, record)
-            except BaseException as error:  # a foreign argument may do anything when it is formatted
+            except BaseException as error:  # noqa: BLE001 - a foreign argument may do anything when it is formatted
                 pass_on_interrupt(error)
                 task.unkept += 1
         self._stand_aside(record)

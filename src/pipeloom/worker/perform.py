@@ -26,7 +26,7 @@ _TRACEBACK_LIMIT: Final = 20_000
 _OURS: Final = (__file__, finish.__file__)
 
 
-def perform(task: Task, link: Link) -> Outcome:
+def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each call more would cost every task
     """Call the function; blocks until it returns. Whatever it raises is the task's, SystemExit too.
 
     Nothing is noted on the task that says that it is over: meanwhile somebody else may have given it up, and what
@@ -59,7 +59,7 @@ def perform(task: Task, link: Link) -> Outcome:
         status, message = CANCELLED, describe(error)
     except TaskTimeoutError as error:
         status, raised = TIMED_OUT, error
-    except BaseException as error:  # SystemExit too: it is the task's, not the program's
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the task's, not the program's
         status, raised = ERROR, error
     if raised is not None:
         message, trace = _described(raised)
@@ -114,14 +114,14 @@ def _described(error: BaseException) -> tuple[str, str]:
         while frame is not None and frame.tb_frame.f_code.co_filename in _OURS:
             frame = frame.tb_next  # ours: people look for theirs
         text = "".join(traceback.format_exception(type(error), error, frame))
-    except BaseException as broken:  # a foreign __str__ or __cause__ may do anything
+    except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may do anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
     return shorten(describe(error, 2000) or type(error).__name__, 2000), _fitted(text)
 
 
 def _whereabouts(ident: int | None, error: TaskTimeoutError) -> str:
     """Return where a thread is now, as a traceback ends."""
-    frame = None if ident is None else sys._current_frames().get(ident)
+    frame = None if ident is None else sys._current_frames().get(ident)  # noqa: SLF001 - public, by its documentation
     places = traceback.extract_stack(frame) if frame is not None else []
     ours = [place for place, entry in enumerate(places) if entry.filename == __file__]
     stack = "".join(traceback.format_list(places[ours[-1] + 1 :] if ours else places))

@@ -256,7 +256,7 @@ _known: weakref.WeakSet[Channel[Any]] = weakref.WeakSet()
 
 def _orphan_all() -> None:
     for channel in list(_known):
-        channel._orphan()
+        channel._orphan()  # noqa: SLF001 - of the class above, and for nobody else to call
 
 
 if hasattr(os, "register_at_fork"):

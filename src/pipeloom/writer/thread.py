@@ -177,7 +177,7 @@ class SQLiteWriter(threading.Thread):
         """Serve until ``SENTINEL``; see the class."""
         try:
             self._open()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised by `start`
             self._break(error)
             self._ready.set()
             return
@@ -188,7 +188,7 @@ class SQLiteWriter(threading.Thread):
             if self._abandoned:
                 raise WriterBrokenError("the run was left at once")
             self._maintenance.look()  # what the last batch went to
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the cause, for all who wait
             self._break(error)
         finally:
             self._close()

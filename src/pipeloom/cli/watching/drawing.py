@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -125,15 +125,18 @@ def _tabs(scene: Scene, navigation: Navigation, width: int) -> Text:
         "running": str(scene.counts.get(RUNNING, "")) if scene.is_running else "",
         "failures": f"{scene.failed:,}" if scene.failed else "",
     }
-    for counted in (True, False):
-        line = Text()
-        for name in PAGES:
-            number = f" {counts[name]}" if counted and counts.get(name) else ""
-            line.append(f" {name.capitalize()}{number} ", style="reverse" if name == navigation.page else "dim")
-            line.append(" " if width >= 50 else "")
-        if line.cell_len <= width:
-            break
-    return fit(line, width)
+    gap = " " if width >= 50 else ""
+    line = _tab_line(navigation, counts, gap)
+    return line if line.cell_len <= width else fit(_tab_line(navigation, {}, gap), width)
+
+
+def _tab_line(navigation: Navigation, counts: Mapping[str, str], gap: str) -> Text:
+    line = Text()
+    for name in PAGES:
+        number = f" {counts[name]}" if counts.get(name) else ""
+        line.append(f" {name.capitalize()}{number} ", style="reverse" if name == navigation.page else "dim")
+        line.append(gap)
+    return line
 
 
 def _foot(navigation: Navigation, has_keys: bool, width: int) -> Text:

@@ -61,7 +61,7 @@ class Reading:
                     self.latest = (want, watcher.look(want))
                     self._wanted.wait(_TICK_S)
                     self._wanted.clear()
-        except BaseException as error:  # shown by the thread that draws
+        except BaseException as error:  # noqa: BLE001 - shown by the thread that draws
             self.failed = error
 
 

@@ -21,7 +21,9 @@ try:
     import termios
     import tty
 except ImportError:  # Windows; written for it, never tested there: no keys, Ctrl-C ends
-    termios = tty = None  # type: ignore[assignment]
+    _HAS_MODES = False
+else:
+    _HAS_MODES = True
 
 __all__ = ["Ended", "Terminal"]
 
@@ -59,7 +61,7 @@ class Terminal:
     def __init__(self, out: TextIO | None = None, keys: TextIO | None = None) -> None:
         self._out = sys.stdout if out is None else out
         watcher = sys.stdin if keys is None else keys
-        self._keys = watcher.fileno() if watcher is not None and watcher.isatty() and termios else None
+        self._keys = watcher.fileno() if watcher is not None and watcher.isatty() and _HAS_MODES else None
         # Rich finds out about colours, and turns styled text into escape sequences; it never writes itself.
         self._console = Console(file=self._out, width=10_000, height=100, highlight=False, soft_wrap=True)
         self._reader = KeyReader()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pipeloom.cli.watching.navigation import PAGES, Choice
 from pipeloom.cli.watching.scene import Opened, Scene
@@ -64,7 +64,7 @@ class Watcher:
         self._not_before = 0.0
         self._noted_at = 0.0
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
