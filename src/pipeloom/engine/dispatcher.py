@@ -10,14 +10,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.link import WriterLink
 from pipeloom.ledger.attempt import Attempt, weight_of
 from pipeloom.ledger.board import Board
 from pipeloom.wire import Outcome
-from pipeloom.worker.task import Task
 from pipeloom.writer import Channel
 
 __all__ = ["Dispatcher"]
@@ -41,16 +40,15 @@ class Dispatcher:
         self, intake: Intake, link: WriterLink, board: Board, channel: Channel[Any], left: Callable[[int], None]
     ) -> None:
         self.link = link
-        self.slots = cast("list[Task | None]", board.slots)
+        self.slots = board.slots
         self.next = intake.next
         self.left = left
         self.fault: BaseException | None = None
         self._intake = intake
         self._put = channel.put
 
-    def end(self, task: Task, outcome: Outcome) -> None:
+    def end(self, attempt: Attempt, outcome: Outcome) -> None:
         """Note how a task's try went; the status last, since it says that the try is over."""
-        attempt: Attempt = task  # type: ignore[assignment]  # every task that a run hands out is one
         status, message, result, failed, staged, attempt.finished_at, attempt.elapsed_s = outcome
         if message is not None:
             attempt.message = message
@@ -75,13 +73,12 @@ class Dispatcher:
             return None
         return policy.delay_after(attempt.attempt)
 
-    def hand_over(self, task: Task) -> None:
+    def hand_over(self, attempt: Attempt) -> None:
         """Put a task that has ended into the channel."""
-        self._put(task, weight=task.weight)  # type: ignore[attr-defined]  # see `end`
+        self._put(attempt, weight=attempt.weight)
 
-    def returned(self, task: Task) -> None:
+    def returned(self, attempt: Attempt) -> None:
         """Take note that a call that was given up on has returned: its input may be tried again."""
-        attempt = cast("Attempt", task)
         attempt.returned = True
         if self._intake.retries is not None:
             self._intake.retries.returned(attempt)

@@ -103,7 +103,7 @@ class Run:
             stack.callback(self._give_back, Ownership(job.db))
             cancel.clear(job.db)  # meant for a run that has ended
             stack.callback(cancel.clear, job.db)  # came too late for this one
-        self.executor: Executor = executor_of(job.workers)
+        self.executor: Executor[Attempt] = executor_of(job.workers)
         self._open_writer(stack)
         self._open_run()
         if job.store_task_status:

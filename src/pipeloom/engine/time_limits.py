@@ -32,7 +32,7 @@ class TimeLimits:
         intake: Where tries wait whose calls go on.
     """
 
-    def __init__(self, timeout_s: float, executor: Executor, board: Board, intake: Intake) -> None:
+    def __init__(self, timeout_s: float, executor: Executor[Attempt], board: Board, intake: Intake) -> None:
         self._timeout_s = timeout_s
         self._executor = executor
         self._slots = board.slots

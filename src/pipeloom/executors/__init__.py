@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pipeloom.executors.base import Ability, Desk, Executor
+from pipeloom.executors.base import Ability, Desk, Executor, T
 from pipeloom.executors.threads import ThreadExecutor
 
 __all__ = ["Ability", "Desk", "Executor", "executor_of"]
 
 
-def executor_of(workers: int) -> Executor:
+def executor_of(workers: int) -> Executor[T]:
     """Return an executor for so many workers, at least 1."""
     return ThreadExecutor(workers)

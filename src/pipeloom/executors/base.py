@@ -14,7 +14,7 @@ naming it in ``executors/__init__.py``.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from pipeloom.wire import Outcome
 from pipeloom.worker.link import Link
@@ -26,8 +26,11 @@ Ability = Literal["live", "logs", "ask", "checkpoint", "kill"]
 """What an executor can do for a task that runs: show its progress and its log lines before it ends, answer its
 questions, commit its checkpoints, and end its call from outside."""
 
+T = TypeVar("T", bound=Task)
+"""The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
 
-class Desk(Protocol):
+
+class Desk(Protocol[T]):
     """The run's side: where an executor takes tasks from and gives outcomes back. Any thread."""
 
     @property
@@ -35,10 +38,10 @@ class Desk(Protocol):
         """What workers hold."""
 
     @property
-    def slots(self) -> list[Task | None]:
+    def slots(self) -> list[T | None]:
         """One place per worker for the task it performs: the executor writes, the ledger and the screen read."""
 
-    def next(self) -> Task | None:
+    def next(self) -> T | None:
         """Return the next task, or ``None`` at the end; blocks while inputs are awaited.
 
         A task that is not ``queued`` was refused at the door: it is only to be handed over.
@@ -47,17 +50,17 @@ class Desk(Protocol):
             WriterBrokenError: Nobody is there to store anything.
         """
 
-    def end(self, task: Task, outcome: Outcome) -> None:
+    def end(self, task: T, outcome: Outcome) -> None:
         """Note how a task's try went. Call it once a try, whoever ends it."""
 
-    def hand_over(self, task: Task) -> None:
+    def hand_over(self, task: T) -> None:
         """Pass on a task that has ended, to be stored; blocks while there is no room.
 
         Raises:
             WriterBrokenError, ChannelClosedError: Nobody is there to store anything.
         """
 
-    def returned(self, task: Task) -> None:
+    def returned(self, task: T) -> None:
         """Say that a call that was given up on has returned after all."""
 
     def left(self, place: int) -> None:
@@ -67,7 +70,7 @@ class Desk(Protocol):
         """Say that an executor went wrong: nothing more is admitted, and the run raises this."""
 
 
-class Executor(Protocol):
+class Executor(Protocol[T]):
     """Performs tasks, several at once, until there are no more."""
 
     @property
@@ -78,7 +81,7 @@ class Executor(Protocol):
     def can(self) -> AbstractSet[Ability]:
         """What it can do for a task."""
 
-    def start(self, desk: Desk) -> int:
+    def start(self, desk: Desk[T]) -> int:
         """Start the workers, in places 0 to n - 1.
 
         Returns:
@@ -88,7 +91,7 @@ class Executor(Protocol):
             RuntimeError: Not even one could.
         """
 
-    def give_up(self, place: int, task: Task) -> bool:
+    def give_up(self, place: int, task: T) -> bool:
         """End a task whose time is over; the run's thread.
 
         Its outcome is on the desk, and what the call says from now on is refused. An executor that cannot kill

@@ -8,22 +8,21 @@ import threading
 from collections.abc import Set as AbstractSet
 from os import getpid
 from time import monotonic
-from typing import Final, NoReturn
+from typing import Final, Generic, NoReturn
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
-from pipeloom.executors.base import Ability, Desk
+from pipeloom.executors.base import Ability, Desk, T
 from pipeloom.statuses import DONE, QUEUED, RUNNING
 from pipeloom.wire import Outcome
 from pipeloom.worker.current import enter, enter_run
 from pipeloom.worker.perform import given_up, perform
-from pipeloom.worker.task import Task
 
 __all__ = ["ThreadExecutor"]
 
 logger = logging.getLogger("pipeloom")
 
 
-class ThreadExecutor:
+class ThreadExecutor(Generic[T]):
     """Runs one loop per worker until there is nothing more to do.
 
     The threads are daemons: a task that never ends cannot keep the interpreter from leaving. What was said is safe
@@ -43,7 +42,7 @@ class ThreadExecutor:
         # Guards "this try has ended": with a time limit two threads may say so, and the first one is believed.
         self._ending = threading.Lock()
 
-    def start(self, desk: Desk) -> int:
+    def start(self, desk: Desk[T]) -> int:
         """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
         for place in range(self.workers):
@@ -72,7 +71,7 @@ class ThreadExecutor:
         name = f"pipeloom-worker-{place + 1}"
         return threading.Thread(target=self._loop, args=(place,), name=name, daemon=True)
 
-    def give_up(self, place: int, task: Task) -> bool:
+    def give_up(self, place: int, task: T) -> bool:
         """End a task from outside; its call goes on, since a thread cannot be ended."""
         with self._ending:
             if task.status != RUNNING:
@@ -121,7 +120,7 @@ class ThreadExecutor:
         slots[place] = None
         desk.left(place)
 
-    def _end_in_time(self, task: Task, outcome: Outcome) -> bool:
+    def _end_in_time(self, task: T, outcome: Outcome) -> bool:
         """Note the outcome, unless the task was given up on meanwhile."""
         with self._ending:
             if task.status != RUNNING:
