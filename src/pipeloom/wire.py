@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from pipeloom.data.rows import Block, Statement
+    from pipeloom.data.values import Params
     from pipeloom.retry import Retry
     from pipeloom.statuses import TaskStatus
 
@@ -67,7 +68,7 @@ class Brief(NamedTuple):
         max_task_bytes: How much one task may stage.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., object]
     context: str | None
     keeps_results: bool
     retry: Retry | None
@@ -91,7 +92,7 @@ class TaskCall:
     seen_before: bool = False  # its row was on file before this try, so a checkpoint of it may be, too
     state: str | None = None  # its last checkpoint of this run that is on file, JSON
 
-    def __init__(self, item: Any, task_id: int, key: str | int | None, name: str) -> None:
+    def __init__(self, item: object, task_id: int, key: str | int | None, name: str) -> None:
         self.item = item
         self.task_id = task_id
         self.key = key
@@ -124,7 +125,7 @@ class Query(NamedTuple):
     """Read from what is committed: answered with rows."""
 
     sql: str
-    params: tuple[Any, ...] | dict[str, Any]
+    params: Params
 
 
 class StateOf(NamedTuple):

@@ -129,7 +129,7 @@ def task_number(value: Any) -> int:
     return number
 
 
-def pipeline_name(fn: Callable[..., Any]) -> str | None:
+def pipeline_name(fn: Callable[..., object]) -> str | None:
     """Return ``module:qualname``, with the script's stem for ``__main__``; ``None`` when nothing is stable.
 
     A lambda, a partial, a callable object and a function typed at a prompt have no stable name.

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeGuard, cast
 
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.text import clean
-from pipeloom.data.values import adapt_rows
+from pipeloom.data.values import Params, adapt_rows
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows, OnConflict
 
@@ -31,14 +31,14 @@ class Statement(NamedTuple):
     """One SQL statement with storable parameters."""
 
     sql: str
-    params: tuple[Any, ...] | dict[str, Any]
+    params: Params
 
 
 class Block(NamedTuple):
     """n rows of one shape, each a tuple of ``len(shape.columns)`` storable values."""
 
     shape: Shape
-    rows: list[tuple[Any, ...]]
+    rows: list[tuple[object, ...]]
 
 
 def block_of(

@@ -21,9 +21,12 @@ import msgspec
 from pipeloom.data.text import attribute, clean, describe
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Storable", "adapt", "adapt_rows", "as_json", "sql_type"]
+__all__ = ["Params", "Storable", "adapt", "adapt_rows", "as_json", "sql_type"]
 
 Storable = None | int | float | str | bytes
+
+Params = tuple[object, ...] | dict[str, object]
+"""The parameters of one statement, as SQLite can bind them."""
 
 _PLAIN: Final = frozenset({type(None), float, str, bytes})
 _PLAIN_OR_INT: Final = _PLAIN | {int}
@@ -174,7 +177,7 @@ def _adapt_row(row: tuple[Any, ...], table: str, columns: Sequence[str]) -> tupl
     return tuple(adapted)
 
 
-def explain_unbindable(rows: Iterable[Sequence[Any]], table: str, columns: Sequence[str]) -> str | None:
+def explain_unbindable(rows: Iterable[Sequence[object]], table: str, columns: Sequence[str]) -> str | None:
     """Find the value that SQLite could not bind although its type was fine; ``None`` when there is none."""
     for row in rows:
         for column, value in zip(columns, row, strict=False):
@@ -195,7 +198,7 @@ def explain_unbindable(rows: Iterable[Sequence[Any]], table: str, columns: Seque
     return None
 
 
-def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
+def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> Params:
     """Return a copy of one statement's parameters that SQLite can bind.
 
     Raises:
@@ -226,7 +229,7 @@ def _encode_foreign(value: Any) -> Any:
 _encoder: Final = msgspec.json.Encoder(enc_hook=_encode_foreign)
 
 
-def as_json(value: Any) -> str:
+def as_json(value: object) -> str:
     """Return ``value`` as JSON text.
 
     Raises:

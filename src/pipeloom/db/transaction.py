@@ -62,7 +62,7 @@ class Transaction:
         """Begin a unit of work; SQLite hears of it when there is more to it than one statement."""
         self._held = None
 
-    def write(self, sql: str, params: Sequence[Any]) -> None:
+    def write(self, sql: str, params: Sequence[object]) -> None:
         """Run a statement in order, at the latest at ``commit``."""
         if self._conn.in_transaction:
             self._conn.execute(sql, params)
@@ -107,7 +107,7 @@ class Transaction:
         """Keep what was done since the mark, and forget it."""
         self._conn.execute("RELEASE pipeloom_item" + _OWN)
 
-    def _patiently(self, sql: str, params: Sequence[Any] = ()) -> None:
+    def _patiently(self, sql: str, params: Sequence[object] = ()) -> None:
         reminder = Reminder(self._path)
         while True:
             try:

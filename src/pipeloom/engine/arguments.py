@@ -13,6 +13,7 @@ from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.connection import MEMORY, Durability
+from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 
@@ -22,7 +23,7 @@ OnError = Literal["raise", "collect", "stop"]
 """What a task that fails does to the others: see :func:`pipeloom.map`."""
 
 
-def check_function(fn: Any, what: str) -> None:
+def check_function(fn: object, what: str) -> None:
     """Refuse what cannot be called with one input."""
     if not callable(fn):
         raise TypeError(f"{what} must be a function, not {type(fn).__name__}")
@@ -33,7 +34,7 @@ def check_function(fn: Any, what: str) -> None:
         )
 
 
-def checked_items(items: Any, what: str) -> Iterable[Any]:
+def checked_items(items: Any, what: str) -> Iterable[object]:
     """Refuse what is not a collection of inputs."""
     if isinstance(items, str | bytes):
         raise TypeError(f"{what} is one {type(items).__name__}: pass a list of inputs, such as [{what}]")
@@ -41,11 +42,11 @@ def checked_items(items: Any, what: str) -> Iterable[Any]:
         iter(items)
     except TypeError:
         raise TypeError(f"{what} must be an iterable of inputs, not {type(items).__name__}") from None
-    found: Iterable[Any] = items
+    found: Iterable[object] = items
     return found
 
 
-def checked_db(db: Any) -> Path:
+def checked_db(db: object) -> Path:
     """Return the database as a path."""
     if not isinstance(db, str | os.PathLike) or not isinstance(os.fspath(db), str):
         raise TypeError(f'the database must be a path such as "out.db", not {type(db).__name__}')
@@ -57,7 +58,7 @@ def checked_db(db: Any) -> Path:
     return Path(db) if os.fspath(db) == MEMORY else Path(os.path.abspath(db))
 
 
-def checked_workers(workers: Any) -> int:
+def checked_workers(workers: object) -> int:
     """Return a number of workers; ``None`` picks one."""
     if workers is None:
         return min(32, (os.cpu_count() or 1) + 4)
@@ -68,7 +69,7 @@ def checked_workers(workers: Any) -> int:
     return workers
 
 
-def checked_tables(tables: Any) -> Mapping[str, Mapping[str, Any]]:
+def checked_tables(tables: object) -> Tables:
     """Return declared tables, every name and type checked."""
     if tables is None:
         return {}
@@ -95,7 +96,7 @@ def checked_tables(tables: Any) -> Mapping[str, Mapping[str, Any]]:
     return tables
 
 
-def checked_handlers(handlers: Any) -> Mapping[type, Handler]:
+def checked_handlers(handlers: object) -> Mapping[type, Handler]:
     """Return handlers, every one callable and for a type."""
     if handlers is None:
         return {}
@@ -111,7 +112,7 @@ def checked_handlers(handlers: Any) -> Mapping[type, Handler]:
     return handlers
 
 
-def check_choices(*, name: Any, key: Any, on_error: Any, resume: Any, durability: Any) -> None:
+def check_choices(*, name: object, key: object, on_error: object, resume: object, durability: object) -> None:
     """Refuse values outside the few that an option has."""
     if name is not None and (not isinstance(name, str) or not name or not name.isprintable()):
         raise ValueError("name must be a few printable characters, or left out")
@@ -125,7 +126,7 @@ def check_choices(*, name: Any, key: Any, on_error: Any, resume: Any, durability
         raise ValueError(f'durability must be "full", "normal" or "off", not {clean(durability, 40)!r}')
 
 
-def checked_retry(retries: Any) -> Retry | None:
+def checked_retry(retries: object) -> Retry | None:
     """Return when to try again; ``None`` for never."""
     if isinstance(retries, Retry):
         return retries if retries.attempts > 1 else None
@@ -136,19 +137,19 @@ def checked_retry(retries: Any) -> Retry | None:
     return Retry(attempts=retries + 1) if retries else None
 
 
-def checked_timeout(timeout: Any) -> float | None:
+def checked_timeout(timeout: object) -> float | None:
     """Return a time limit in seconds; ``None`` for none."""
     if timeout is None:
         return None
     return _positive(timeout, "timeout", "a number of seconds")
 
 
-def checked_max_task_bytes(max_task_mb: Any) -> float:
+def checked_max_task_bytes(max_task_mb: object) -> float:
     """Return how many bytes a task may stage."""
     return _positive(max_task_mb, "max_task_mb", "a number of MiB") * 2**20
 
 
-def _positive(value: Any, name: str, what: str) -> float:
+def _positive(value: object, name: str, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
     if not 0 < value < math.inf:
@@ -156,7 +157,7 @@ def _positive(value: Any, name: str, what: str) -> float:
     return float(value)
 
 
-def length_of(items: Iterable[Any]) -> int | None:
+def length_of(items: Iterable[object]) -> int | None:
     """Return the number of inputs when it is known without reading them."""
     try:
         return len(items)  # type: ignore[arg-type]

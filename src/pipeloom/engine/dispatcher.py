@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.link import WriterLink
@@ -37,7 +36,7 @@ class Dispatcher:
     """
 
     def __init__(
-        self, intake: Intake, link: WriterLink, board: Board, channel: Channel[Any], left: Callable[[int], None]
+        self, intake: Intake, link: WriterLink, board: Board, channel: Channel[object], left: Callable[[int], None]
     ) -> None:
         self.link = link
         self.slots = board.slots

@@ -35,7 +35,7 @@ _SLOW_S: Final = 0.5
 _NAME_LIMIT: Final = 200
 
 Identity = str | int | None
-Pulled = tuple[Any, Identity, str]
+Pulled = tuple[object, Identity, str]
 
 
 class Intake:
@@ -53,11 +53,11 @@ class Intake:
 
     def __init__(
         self,
-        items: Iterable[Any],
+        items: Iterable[object],
         *,
         keyed: bool,
-        key: Callable[[Any], Any] | None,
-        admit: Callable[[list[Any]], list[Admission] | Request],
+        key: Callable[[Any], object] | None,
+        admit: Callable[[list[Any]], list[Admission] | Request[list[Admission]]],
         workers: int,
         patience_s: float | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class Intake:
         self._key = key
         self._admit = admit
         self._pulled: deque[Pulled] = deque()
-        self._asked: tuple[list[Pulled], Request] | None = None
+        self._asked: tuple[list[Pulled], Request[list[Admission]]] | None = None
         self._ready: deque[Attempt] = deque()
         # A chunk of inputs is asked about at once. It grows while chunks are used up fast, and shrinks again.
         self._size = self._smallest = workers
@@ -228,7 +228,7 @@ class Intake:
         elif since > _SLOW_S:
             self._size = max(self._size // 2, self._smallest)
 
-    def _identity(self, item: Any) -> Identity:
+    def _identity(self, item: object) -> Identity:
         if self._keyed:
             return key_of(item if self._key is None else self._key(item))
         number = attribute(item, "task_id")
@@ -265,7 +265,7 @@ def _refused(attempt: Attempt, error: LedgerError) -> Attempt:
     return attempt
 
 
-def _name_of(item: Any) -> str:
+def _name_of(item: object) -> str:
     if type(item) is int:
         return str(item)
     name = None if type(item) is str else attribute(item, "name")

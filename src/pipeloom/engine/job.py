@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,15 @@ class Job:
         standalone: ``pipeline`` is only a label: no other run resumes this one.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., object]
     context: str | None
     title: str
-    items: Iterable[Any]
+    items: Iterable[object]
     db: Path
     pipeline: str | None
     standalone: bool
     keyed: bool
-    key: Callable[[Any], Any] | None
+    key: Callable[[Any], object] | None
     workers: int
     wal: bool
     store_task_status: bool
@@ -52,25 +53,25 @@ class Job:
 
 
 def job_from(
-    fn: Any,
-    items: Any,
-    db: Any,
+    fn: Callable[..., object],
+    items: Iterable[object],
+    db: str | PathLike[str],
     *,
     parameters: tuple[str, str],
-    context_of: Callable[[Callable[..., Any]], str | None],
+    context_of: Callable[[Callable[..., object]], str | None],
     by_key: bool,
     keeps_results: bool,
-    name: Any,
-    key: Any,
-    workers: Any,
-    retries: Any,
-    timeout: Any,
-    resume: Any,
-    on_error: Any,
-    durability: Any,
-    tables: Any,
-    handlers: Any,
-    max_task_mb: Any,
+    name: str | None,
+    key: Callable[[Any], object] | None,
+    workers: int | None,
+    retries: int | Retry,
+    timeout: float | None,
+    resume: bool,
+    on_error: OnError,
+    durability: Durability,
+    tables: Tables | None,
+    handlers: Mapping[type, Handler] | None,
+    max_task_mb: float,
     progress: bool | None,
     wal: bool = True,
     store_task_status: bool = True,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from pipeloom.ledger.answer import Answer
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint, weight_of
 from pipeloom.wire import Brief, Checkpoint, Query, Question
-from pipeloom.worker.link import Look
+from pipeloom.worker.link import Look, Reply
 from pipeloom.worker.task import Task
 from pipeloom.writer import Channel, SQLiteWriter
 from pipeloom.writer.requests import Request
@@ -29,13 +28,13 @@ class WriterLink:
         writer: Answers.
     """
 
-    def __init__(self, brief: Brief, channel: Channel[Any], writer: SQLiteWriter) -> None:
+    def __init__(self, brief: Brief, channel: Channel[object], writer: SQLiteWriter) -> None:
         self.brief = brief
         self.cancelling = False
         self._channel = channel
         self._writer = writer
 
-    def ask(self, task: Task, question: Question, look: Look) -> Answer:
+    def ask(self, task: Task, question: Question, look: Look) -> Reply:
         """Send a question to the ledger."""
         if isinstance(question, Checkpoint):
             attempt = cast("Attempt", task)  # as every task is that a run hands out
@@ -44,13 +43,13 @@ class WriterLink:
             self._put(self._channel.put_surely, checkpoint, weight_of(question.rows, question.size), look)
             return checkpoint
         if isinstance(question, Query):
-            request = Request(
+            request: Request[list[tuple[object, ...]]] = Request(
                 lambda ledger: ledger.query(question.sql, question.params, lambda: request.is_abandoned)
             )
             return self._writer.submit(request)
         return self._writer.request(lambda ledger: ledger.state_of(question.task_id))
 
-    def say(self, task: Task, message: Any, look: Look, *, block: bool, timeout: float | None) -> None:
+    def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:
         """Send a message to be stored at once."""
         self._put(self._channel.put, Spoken(cast("Attempt", task), message), 1, look, block, timeout)
 
@@ -61,7 +60,7 @@ class WriterLink:
     def _put(
         self,
         put: Callable[..., None],
-        item: Any,
+        item: object,
         weight: int,
         look: Look,
         block: bool = True,

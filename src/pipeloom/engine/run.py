@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pipeloom.data.text import clean, describe, near
 from pipeloom.db import Ownership, cancel
@@ -37,7 +37,7 @@ from pipeloom.engine.stopping import CancelFile, Signals, Stage
 from pipeloom.engine.time_limits import TimeLimits
 from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import Executor, executor_of
-from pipeloom.ledger import Attempt, RunLedger, RunSpec
+from pipeloom.ledger import Attempt, RunSpec
 from pipeloom.messages import SENTINEL
 from pipeloom.report import RunReport
 from pipeloom.show.streams import is_unread, release_stderr
@@ -115,7 +115,7 @@ class Run:
 
     def _open_writer(self, stack: ExitStack) -> None:
         job = self.job
-        self.channel: Channel[Any] = Channel(_CAPACITY)
+        self.channel: Channel[object] = Channel(_CAPACITY)
         self.writer = SQLiteWriter(
             job.db,
             self.channel,
@@ -144,8 +144,7 @@ class Run:
             expected=self.expected,
             retrying=job.retry is not None,
         )
-        run = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables), self._look_for_interrupt)
-        self.run: RunLedger = run
+        self.run = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables), self._look_for_interrupt)
         self.board = self.run.board
 
     def _look_for_interrupt(self) -> None:

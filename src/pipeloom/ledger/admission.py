@@ -101,7 +101,7 @@ class Admissions:
         self._frontier_known = False
         return False
 
-    def _look_up(self, keys: Sequence[str | int]) -> dict[Any, tuple[int, str, int | None]]:
+    def _look_up(self, keys: Sequence[str | int]) -> dict[str | int, tuple[int, str, int | None]]:
         known = {}
         for size, flat in padded([(key,) for key in keys], 1):
             for key, number, status, run_id in self._conn.execute(LOOK_UP[size], (self._tasks.pipeline_id, *flat)):

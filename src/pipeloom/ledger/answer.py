@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 __all__ = ["Answer"]
+
+T = TypeVar("T")
 
 _LOOK_S: Final = 0.25
 
 
-class Answer:
+class Answer(Generic[T]):
     """What somebody waits for: given once, by the consumer; awaited in one other thread."""
 
     __slots__ = ("_error", "_given", "_value", "is_abandoned")
 
     def __init__(self) -> None:
         self._given = threading.Event()
-        self._value: Any = None
+        self._value: T
         self._error: BaseException | None = None
         self.is_abandoned = False  # nobody waits for it any more
 
-    def give(self, value: Any = None) -> None:
+    def give(self, value: T) -> None:
         """Hand over the value."""
         self._value = value
         self._given.set()
@@ -33,7 +35,7 @@ class Answer:
             self._error = error
             self._given.set()
 
-    def result(self, look: Callable[[], None] | None = None) -> Any:
+    def result(self, look: Callable[[], None] | None = None) -> T:
         """Block until it is answered.
 
         Args:

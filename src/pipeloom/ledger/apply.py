@@ -18,7 +18,7 @@ from pipeloom.data.clock import utc_now
 from pipeloom.data.keys import task_number
 from pipeloom.data.rows import Block, Statement, block_from
 from pipeloom.data.text import attribute, clean, describe, kind_of
-from pipeloom.data.values import adapt_params
+from pipeloom.data.values import Params, adapt_params
 from pipeloom.db.failures import is_fatal
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError, RowRefusedError
@@ -79,7 +79,7 @@ class Ledger:
         self.tables.forget()
         self.guard.forget()
 
-    def apply(self, items: Iterable[Any], *, with_live: bool = True) -> Batch:
+    def apply(self, items: Iterable[object], *, with_live: bool = True) -> Batch:
         """Write a batch: states first, then users' rows, statements and handlers in their order.
 
         Args:
@@ -129,7 +129,7 @@ class Ledger:
             actions: What to do, each with the whole output that it is a part of.
         """
         self._transaction.open()
-        together: list[Any] = []
+        together: list[object] = []
         for action, output in actions:
             kind = type(action)
             if together and kind is not type(together[0]):
@@ -158,7 +158,7 @@ class Ledger:
             self.conn.execute(*statement).close()
         self._after_users_sql()
 
-    def _handle(self, messages: list[Any]) -> None:
+    def _handle(self, messages: list[object]) -> None:
         self.tables.flush()
         handler = self._handlers[type(messages[0])]
         try:
@@ -181,7 +181,7 @@ class Ledger:
             self.tables.forget()
             self.guard.check_names()
 
-    def _meet_stranger(self, message: Any) -> None:
+    def _meet_stranger(self, message: object) -> None:
         kind = type(message)
         if kind not in self._warned:
             self._warned.add(kind)
@@ -192,7 +192,7 @@ class Ledger:
             )
         self.rejections.keep(None, kind.__name__, describe(message), "unknown message type")
 
-    def query(self, sql: str, params: Any, give_up: Callable[[], bool]) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, params: Params, give_up: Callable[[], bool]) -> list[tuple[Any, ...]]:
         """Answer a task's question from committed data; between transactions.
 
         Args:
@@ -234,7 +234,7 @@ class Ledger:
 
     # --- refusals ---
 
-    def refuse(self, item: Any, error: BaseException) -> Batch:
+    def refuse(self, item: object, error: BaseException) -> Batch:
         """Record an item that could not be applied, and let its own task bear it; inside a transaction."""
         if type(item) is Attempt:
             return self._refuse_attempt(item, error)
@@ -261,7 +261,7 @@ class Ledger:
             attempt.row = "none"
             return self.apply([attempt], with_live=False)
 
-    def _reject(self, number: Any, message: Any, error: BaseException) -> None:
+    def _reject(self, number: object, message: object, error: BaseException) -> None:
         reason = reason_of(error)
         logger.warning("%s refused: %s", clean(kind_of(message), 80), clean(reason, 500))
         self.rejections.keep(number, kind_of(message), describe(message, 2000), reason)

@@ -7,7 +7,7 @@ number.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pipeloom.data.clock import utc_now
 from pipeloom.ledger.answer import Answer
@@ -59,7 +59,7 @@ class Attempt(Task):
     shown: Progress = NO_PROGRESS  # the progress that the ledger has
     refused: BaseException | None = None  # what it refused of this task, which then cannot be done
 
-    def __init__(self, item: Any, task_id: int, key: str | int | None, name: str, row: Row) -> None:
+    def __init__(self, item: object, task_id: int, key: str | int | None, name: str, row: Row) -> None:
         self.item = item
         self.task_id = task_id
         self.key = key
@@ -79,7 +79,7 @@ class Attempt(Task):
         if self.finished_at is None:
             self.started_at = self.finished_at = utc_now()
 
-    def before(self, *, has_ended: bool) -> dict[str, Any]:
+    def before(self, *, has_ended: bool) -> dict[str, object]:
         """Return what the writer may make of it, to come back to with ``restore``; the writer's thread.
 
         Args:
@@ -88,7 +88,7 @@ class Attempt(Task):
         """
         return {name: getattr(self, name) for name in (_NOTES + _OUTCOME if has_ended else _NOTES)}
 
-    def restore(self, before: dict[str, Any]) -> None:
+    def restore(self, before: dict[str, object]) -> None:
         """Undo what the writer made of it in a transaction that was rolled back."""
         for name, value in before.items():
             setattr(self, name, value)
@@ -119,7 +119,7 @@ def weight_of(rows: int, size: int) -> int:
     return 1 + max(rows // 8, size // _BYTES_PER_WEIGHT)
 
 
-class StagedCheckpoint(Answer):
+class StagedCheckpoint(Answer[None]):
     """A checkpoint on its way to the ledger, and the answer that its task waits for.
 
     Args:
@@ -144,7 +144,7 @@ class Spoken(NamedTuple):
     """A message that a task sent through its context."""
 
     attempt: Attempt
-    message: Any
+    message: object
 
 
 class Snapshot(NamedTuple):

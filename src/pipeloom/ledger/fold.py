@@ -10,7 +10,7 @@ Nothing here touches the database.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final
 
 from pipeloom.data.keys import NUMBER_LIMIT, task_number
@@ -57,7 +57,7 @@ class Batch:
     def answer(self) -> None:
         """Tell those who wait for a checkpoint."""
         for checkpoint in self.checkpoints:
-            checkpoint.give()
+            checkpoint.give(None)
         for checkpoint, error in self.refused:
             checkpoint.fail(error)
 
@@ -160,6 +160,6 @@ class _Fold:
             words.finished = message
         return self.said
 
-    def _act(self, parts: Any) -> None:
+    def _act(self, parts: Sequence[object]) -> None:
         output = StagedOutput(parts)
         self.batch.actions.extend([(part, output) for part in parts])

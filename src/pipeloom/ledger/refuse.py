@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import describe, storable
 from pipeloom.db.transaction import Transaction
@@ -25,7 +23,7 @@ class Rejections:
         self._has_ledger = has_ledger
         self.run_id: int | None = None
 
-    def keep(self, number: Any, kind: str, content: str, error: str) -> None:
+    def keep(self, number: object, kind: str, content: str, error: str) -> None:
         """Keep what was refused.
 
         Args:

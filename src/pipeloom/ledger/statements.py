@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 __all__ = [
     "ARCHIVE",
@@ -149,7 +149,7 @@ PUT_STATE: Final = (
 )
 
 
-def padded(rows: Sequence[Sequence[Any]], width: int) -> Iterable[tuple[int, list[Any]]]:
+def padded(rows: Sequence[Sequence[object]], width: int) -> Iterable[tuple[int, list[object]]]:
     """Cut n rows into statements of a fixed size, padded with NULLs; yields (size, flat parameters)."""
     largest = SIZES[-1]
     for begin in range(0, len(rows), largest):

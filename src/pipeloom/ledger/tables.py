@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, Final
 
 from pipeloom.data.identifiers import ascii_lower, quoted
-from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.rows import Block, Shape
 from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable, sql_type
 from pipeloom.errors import RowRefusedError, SchemaError
@@ -37,7 +37,7 @@ class StagedOutput:
 
     __slots__ = ("_blocks", "_parts")
 
-    def __init__(self, parts: Sequence[Block | Statement]) -> None:
+    def __init__(self, parts: Sequence[object]) -> None:
         self._parts = parts
         self._blocks: dict[str, list[Block]] | None = None
 
@@ -62,7 +62,7 @@ class UserTables:
         self._declared: dict[str, dict[str, str]] = {}
         self._ready: set[Shape] = set()
         self._made: set[str] = set()
-        self._pending: dict[Shape, list[list[tuple[Any, ...]]]] = {}
+        self._pending: dict[Shape, list[list[tuple[object, ...]]]] = {}
         self._strict_order: bool | None = None
 
     def declare(self, tables: Tables) -> None:
@@ -138,7 +138,7 @@ class UserTables:
             self._strict_order = self._conn.execute(_ORDER_MATTERS).fetchone() is not None
         return not self._strict_order
 
-    def _insert(self, shape: Shape, rows: list[tuple[Any, ...]]) -> None:
+    def _insert(self, shape: Shape, rows: list[tuple[object, ...]]) -> None:
         width = len(shape.columns)
         begin = 0
         for size in _SIZES:

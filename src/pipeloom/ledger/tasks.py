@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.finish import judged
@@ -26,6 +26,9 @@ from pipeloom.statuses import DONE, QUEUED, RUNNING
 from pipeloom.wire import LogLine
 
 __all__ = ["TaskTable", "taken"]
+
+TaskRow = tuple[int, *tuple[object, ...]]
+"""The id, and the other columns in the order of the statement that the row is for."""
 
 _MANY_NEW: Final = 64
 
@@ -114,7 +117,7 @@ class TaskTable:
             elif attempt.waited:
                 self._write(sql.FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
 
-    def _ended_row(self, attempt: Attempt, kept: Mapping[Attempt, int]) -> tuple[Any, ...]:
+    def _ended_row(self, attempt: Attempt, kept: Mapping[Attempt, int]) -> TaskRow:
         if attempt.retry_in is not None:
             return self._waiting_row(attempt)
         step, total, _ = attempt.progress
@@ -126,7 +129,7 @@ class TaskTable:
             attempt.error, attempt.worker, rows, attempt.elapsed_s,
         )  # fmt: skip
 
-    def _live_row(self, snapshot: Snapshot, kept: Mapping[Attempt, int]) -> tuple[Any, ...]:
+    def _live_row(self, snapshot: Snapshot, kept: Mapping[Attempt, int]) -> TaskRow:
         attempt, number, started_at, (step, total, message) = snapshot
         return (
             number, attempt.name, RUNNING, fraction(step, total), message or None, started_at,
@@ -134,7 +137,7 @@ class TaskTable:
             None, attempt.worker, kept.get(attempt, attempt.rows_kept), None,
         )  # fmt: skip
 
-    def _waiting_row(self, attempt: Attempt) -> tuple[Any, ...]:
+    def _waiting_row(self, attempt: Attempt) -> TaskRow:
         """The row of a task that is to be tried again: queued, with why and when."""
         why = f"waits {attempt.retry_in:.1f} s for try {attempt.attempt + 1}: {attempt.message or attempt.status}"
         return (
@@ -162,7 +165,7 @@ class TaskTable:
             The records of each: it is done with them, unless the transaction is rolled back.
         """
         stored: list[tuple[Attempt, list[LogLine]]] = []
-        rows: list[tuple[Any, ...]] = []
+        rows: list[Sequence[object]] = []
         for attempt in [attempt for attempt in attempts if attempt.logs]:
             if attempt.row == "none" or attempt.task_id < 0:  # no number of its own yet
                 continue
@@ -248,20 +251,21 @@ class TaskTable:
         if starts or finishes:
             self.ceiling = max(self.ceiling, *touched, *(row[0] for row in finishes))
 
-    def _started_row(self, number: int, words: Said) -> tuple[Any, ...]:
+    def _started_row(self, number: int, words: Said) -> TaskRow:
         started, progress = words.started, words.progress
         assert started is not None
         share = fraction(progress.step, progress.total) if progress else 0.0
-        if words.finished is not None:
-            status, message, result, finished_at = judged(words.finished)
-            row: tuple[Any, ...] = (
-                status, 1.0 if status == DONE else share, message, started.started_at, finished_at, result,
-            )  # fmt: skip
-        else:
-            row = RUNNING, share, progress.message if progress else None, started.started_at, None, None
-        return number, started.name, *row, None, None, self.run_id, 1, None, None, 0, None
+        status, message, result, finished_at = (
+            judged(words.finished)
+            if words.finished is not None
+            else (RUNNING, progress.message if progress else None, None, None)
+        )
+        return (
+            number, started.name, status, 1.0 if status == DONE else share, message, started.started_at,
+            finished_at, result, None, None, self.run_id, 1, None, None, 0, None,
+        )  # fmt: skip
 
-    def _finished_row(self, number: int, finished: MsgTaskFinished) -> tuple[Any, ...]:
+    def _finished_row(self, number: int, finished: MsgTaskFinished) -> TaskRow:
         status, message, result, finished_at = judged(finished)
         share = 1.0 if status == DONE else 0.0
         return number, f"task {number}", status, share, finished_at, result, message, self.run_id

@@ -21,7 +21,7 @@ from pipeloom.data.rates import Pace, duration, fraction, per_second, time_left
 from pipeloom.data.text import clean, describe
 from pipeloom.data.totals import SKIPPED, totals_of
 from pipeloom.show.console import SharedConsole
-from pipeloom.statuses import QUEUED, RUNNING
+from pipeloom.statuses import QUEUED, RUNNING, TaskStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ _MAX_FAILURES: Final = 3
 class Watched(Protocol):
     """What there is to see of a run."""
 
-    counts: Counter[str]
+    counts: Counter[TaskStatus]
     skipped: int
     waiting: Sized
     slots: list[Attempt | None]
@@ -144,7 +144,7 @@ class Figures:
         run = self.run
         if run is None:
             return "opening"
-        counts = {**run.counts, SKIPPED: run.skipped}
+        counts: dict[str, int] = dict([*run.counts.items(), (SKIPPED, run.skipped)])
         parts = [f"{total.number:,} {total.word}" for total in totals_of(counts)]
         if waiting := len(run.waiting):
             parts.append(f"{waiting:,} waiting for a retry")

@@ -304,7 +304,7 @@ class TaskContext:
         waiting, capacity = self._link.backlog()
         return waiting >= capacity
 
-    def _is_own(self, number: Any) -> bool:
+    def _is_own(self, number: object) -> bool:
         task = self._task
         if task.number_said is None:
             if type(number) is not int or abs(number) >= NUMBER_LIMIT:

@@ -50,12 +50,12 @@ class Link(Protocol):
             WriterBrokenError: Nobody is there to answer.
         """
 
-    def say(self, task: Task, message: Any, look: Look, *, block: bool, timeout: float | None) -> None:
+    def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:
         """Send a message to be stored at once, whatever becomes of the task.
 
         Args:
             task: Whose message it is.
-            message: Anything.
+            message: objectthing.
             look: See :data:`Look`.
             block: Wait while there is no room.
             timeout: How long to wait at most, in seconds; ``None`` is for ever.

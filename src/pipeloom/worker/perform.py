@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
@@ -98,7 +98,7 @@ def _is_worth_another_try(error: BaseException, task: Task, link: Link) -> bool:
     return retry is not None and retry.wants(error, task.attempt)
 
 
-def _result(value: Any) -> str:
+def _result(value: object) -> str:
     try:
         return as_json(value)
     except ValueError as error:

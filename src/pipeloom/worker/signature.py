@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 from pipeloom.worker.context import TaskContext
 
 __all__ = ["context_of", "second_argument_of"]
 
 
-def context_of(fn: Callable[..., Any]) -> str | None:
+def context_of(fn: Callable[..., object]) -> str | None:
     """Return the name of the parameter by which a function asks for its context; ``None`` when it does not.
 
     It asks by a parameter that is named ``ctx`` or annotated ``TaskContext``.
@@ -28,7 +28,7 @@ def context_of(fn: Callable[..., Any]) -> str | None:
     return name
 
 
-def second_argument_of(worker_fn: Callable[..., Any]) -> str:
+def second_argument_of(worker_fn: Callable[..., object]) -> str:
     """Return what stands for "its second argument": a worker takes its queue, which is its context, there.
 
     Raises:
@@ -38,20 +38,20 @@ def second_argument_of(worker_fn: Callable[..., Any]) -> str:
     return ""
 
 
-def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):  # some builtins have no signature
         return []
 
 
-def _means_context(annotation: Any) -> bool:
+def _means_context(annotation: object) -> bool:
     if isinstance(annotation, str):
         return re.search(rf"\b{TaskContext.__name__}\b", annotation) is not None
     return annotation is TaskContext or TaskContext in get_args(annotation)
 
 
-def _check_call(fn: Callable[..., Any], *arguments: None, **named: None) -> None:
+def _check_call(fn: Callable[..., object], *arguments: None, **named: None) -> None:
     """Try whether the arguments fit: better one sentence now than ten thousand failed tasks."""
     try:
         signature = inspect.signature(fn)

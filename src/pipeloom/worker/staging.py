@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from sys import getsizeof
-from typing import Any, Final
+from typing import Final
 
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.text import clean
@@ -51,7 +51,7 @@ class Staging:
         parts = self._parts  # once: another thread may come to a checkpoint
         return parts[-1] if parts else None
 
-    def append(self, block: Block, row: tuple[Any, ...]) -> bool:
+    def append(self, block: Block, row: tuple[object, ...]) -> bool:
         """Add a row to the last block, if that is still ``block`` and it need not be weighed; under the lock."""
         parts = self._parts  # once: see `abandon`
         if self._unweighed + 1 < self._weigh_every and parts and parts[-1] is block:
@@ -60,7 +60,7 @@ class Staging:
             return True
         return False
 
-    def join(self, block: Block, row: tuple[Any, ...]) -> None:
+    def join(self, block: Block, row: tuple[object, ...]) -> None:
         """Add a row to the block before it, and weigh it when it is time; under the lock.
 
         Raises:
@@ -126,7 +126,7 @@ class Staging:
         else:
             parts.append(block)
 
-    def _weigh(self, shape: Shape, rows: Sequence[Sequence[Any]], count: int) -> float:
+    def _weigh(self, shape: Shape, rows: Sequence[Sequence[object]], count: int) -> float:
         """Add ``count`` rows to the size, judged by up to 64 of them; returns bytes per row."""
         if not rows:
             return 0.0
@@ -145,6 +145,6 @@ class Staging:
         return per_row
 
 
-def _size_of(row: Sequence[Any]) -> int:
+def _size_of(row: Sequence[object]) -> int:
     """Return about how many bytes of memory a row takes."""
     return 56 + 8 * len(row) + sum(map(getsizeof, row))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pipeloom.db.failures import is_busy, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
@@ -25,6 +25,8 @@ from pipeloom.ledger import Batch, Ledger
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 
 __all__ = ["Commits"]
+
+T = TypeVar("T")
 
 
 class Commits:
@@ -43,7 +45,7 @@ class Commits:
         self._transaction = transaction
         self._ledger = ledger
 
-    def transact(self, function: Callable[[Ledger], Any]) -> Any:
+    def transact(self, function: Callable[[Ledger], T]) -> T:
         """Run a function that writes, in a transaction of its own."""
         self._transaction.open()
         try:
@@ -54,7 +56,7 @@ class Commits:
             raise
         return value
 
-    def write(self, items: list[Any]) -> list[Batch]:
+    def write(self, items: list[object]) -> list[Batch]:
         """Commit what was said as one batch if that goes, else one by one.
 
         Returns:
@@ -86,7 +88,7 @@ class Commits:
         """Say whether an error is not to be looked into; nor is any once the writer has been abandoned."""
         return is_fatal(error) or self._transaction.abandoned
 
-    def _singly(self, items: list[Any]) -> list[Batch]:
+    def _singly(self, items: list[object]) -> list[Batch]:
         """Find what is at fault: each item under a savepoint of one transaction.
 
         When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own. Several
@@ -122,7 +124,7 @@ class Commits:
                 applied.append(self._alone(item, applied))
         return applied + self._show_live()
 
-    def _alone(self, item: Any, before: list[Batch]) -> Batch:
+    def _alone(self, item: object, before: list[Batch]) -> Batch:
         self._transaction.begin()
         try:
             batch = self._ledger.apply([item], with_live=False)
@@ -173,10 +175,10 @@ class Commits:
             self._ledger.run.lost(noted)
 
 
-def _before(items: list[Any]) -> dict[Attempt, dict[str, Any]]:
+def _before(items: list[object]) -> dict[Attempt, dict[str, object]]:
     """Return the attempts of a batch with what the writer may make of them, and may have to undo."""
     ended = {item for item in items if type(item) is Attempt}
-    going_on = {item.attempt for item in items if type(item) in (Spoken, StagedCheckpoint)} - ended
+    going_on = {item.attempt for item in items if isinstance(item, Spoken | StagedCheckpoint)} - ended
     return {
         **{attempt: attempt.before(has_ended=True) for attempt in ended},
         **{attempt: attempt.before(has_ended=False) for attempt in going_on},

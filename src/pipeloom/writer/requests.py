@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from pipeloom.ledger import Ledger
 from pipeloom.ledger.answer import Answer
 
 __all__ = ["EarlyRequest", "Request"]
 
+T = TypeVar("T")
 
-class Request(Answer):
+
+class Request(Answer[T]):
     """Answered once everything that was said before it is committed."""
 
     __slots__ = ("function",)
 
-    def __init__(self, function: Callable[[Ledger], Any]) -> None:
+    def __init__(self, function: Callable[[Ledger], T]) -> None:
         super().__init__()
         self.function = function
 
-    def give(self, value: Any = None) -> None:
+    def give(self, value: T) -> None:
         """Hand over the value; the function is let go of, which may refer to this very request."""
         del self.function
         super().give(value)
 
 
-class EarlyRequest(Request):
+class EarlyRequest(Request[T]):
     """Answered at once: it does not depend on what was said before and is not committed yet."""
 
     __slots__ = ()

@@ -21,10 +21,10 @@ class Source(Protocol):
     def outlives_the_writer(self) -> bool:
         """Whether producers go on putting, and would hang on a full queue, once the writer has died."""
 
-    def put(self, item: Any) -> None:
+    def put(self, item: object) -> None:
         """Append something that is answered, or raise; any thread."""
 
-    def take(self, timeout: float) -> list[Any]:
+    def take(self, timeout: float) -> list[object]:
         """Take what waits, in order; blocks while there is nothing.
 
         Args:
@@ -37,14 +37,14 @@ class Source(Protocol):
     def settle(self, count: int) -> None:
         """Say that ``count`` taken items are dealt with, so that ``join`` returns."""
 
-    def give_back(self, items: Sequence[Any]) -> int:
+    def give_back(self, items: Sequence[object]) -> int:
         """Return what was taken behind ``SENTINEL``: it is not the writer's.
 
         Returns:
             How many items were given back.
         """
 
-    def abort(self, cause: BaseException) -> list[Any]:
+    def abort(self, cause: BaseException) -> list[object]:
         """Wake whoever waits here, since the writer is dead.
 
         Returns:
@@ -70,7 +70,7 @@ class _ChannelSource:
         self.settle = channel.task_done
         self.abort = channel.abort
 
-    def give_back(self, items: Sequence[Any]) -> int:  # noqa: ARG002 - nobody else takes from it
+    def give_back(self, items: Sequence[object]) -> int:  # noqa: ARG002 - nobody else takes from it
         return 0
 
 
@@ -83,7 +83,7 @@ class _ForeignSource:
         self._queue = msg_q
         self.put = msg_q.put
 
-    def take(self, timeout: float) -> list[Any]:
+    def take(self, timeout: float) -> list[object]:
         try:
             items = [self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()]
         except queue.Empty:
@@ -91,7 +91,7 @@ class _ForeignSource:
         self._take_more(items)
         return items
 
-    def _take_more(self, items: list[Any]) -> None:
+    def _take_more(self, items: list[object]) -> None:
         try:
             while len(items) < _BULK and items[-1] is not SENTINEL:
                 items.append(self._queue.get_nowait())
@@ -102,17 +102,17 @@ class _ForeignSource:
         for _ in range(count):
             self._queue.task_done()
 
-    def give_back(self, items: Sequence[Any]) -> int:  # noqa: ARG002 - none was taken
+    def give_back(self, items: Sequence[object]) -> int:  # noqa: ARG002 - none was taken
         return 0
 
-    def abort(self, cause: BaseException) -> list[Any]:  # noqa: ARG002 - it goes on, see above
+    def abort(self, cause: BaseException) -> list[object]:  # noqa: ARG002 - it goes on, see above
         return []
 
 
 class _QueueSource(_ForeignSource):
     """A plain ``queue.Queue``, emptied under its own lock, as ``get`` does for one item."""
 
-    def _take_more(self, items: list[Any]) -> None:
+    def _take_more(self, items: list[object]) -> None:
         with self._queue.mutex:
             waiting = self._queue.queue
             if len(waiting) < _BULK:
@@ -122,7 +122,7 @@ class _QueueSource(_ForeignSource):
                 items.extend(waiting.popleft() for _ in range(_BULK - 1))
             self._queue.not_full.notify_all()
 
-    def give_back(self, items: Sequence[Any]) -> int:
+    def give_back(self, items: Sequence[object]) -> int:
         if items:
             with self._queue.mutex:
                 self._queue.queue.extendleft(reversed(items))

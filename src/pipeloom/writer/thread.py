@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pipeloom.data.text import clean
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from pipeloom.progress import TaskBars
 
 __all__ = ["SQLiteWriter"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("pipeloom")
 
@@ -108,7 +110,7 @@ class SQLiteWriter(threading.Thread):
         self._stopping = False
         self._abandoned = False
         self._unsettled = 0
-        self._in_hand: list[Any] = []
+        self._in_hand: list[object] = []
         self._committed_at = monotonic()
 
     # --- any thread ---
@@ -132,7 +134,7 @@ class SQLiteWriter(threading.Thread):
             self.join()
             raise self.failure
 
-    def ask(self, function: Callable[[Ledger], Any], look: Callable[[], None] | None = None) -> Any:
+    def ask(self, function: Callable[[Ledger], T], look: Callable[[], None] | None = None) -> T:
         """Run a function on the ledger in the writer's thread; blocks until everything said before is committed.
 
         Args:
@@ -144,16 +146,16 @@ class SQLiteWriter(threading.Thread):
         """
         return self.request(function).result(look)
 
-    def request(self, function: Callable[[Ledger], Any]) -> Request:
+    def request(self, function: Callable[[Ledger], T]) -> Request[T]:
         """Like ``ask``, without waiting for the answer: call ``result()`` on what this returns."""
         return self.submit(Request(function))
 
-    def submit(self, request: Request) -> Request:
+    def submit(self, request: Request[T]) -> Request[T]:
         """Send a request; it is returned, to wait for its answer."""
         self._source.put(request)
         return request
 
-    def transact(self, function: Callable[[Ledger], Any], look: Callable[[], None] | None = None) -> Any:
+    def transact(self, function: Callable[[Ledger], T], look: Callable[[], None] | None = None) -> T:
         """Like ``ask``, for a function that writes: in a transaction of its own."""
         return self.ask(lambda _: self._commits.transact(function), look)
 
@@ -256,7 +258,7 @@ class SQLiteWriter(threading.Thread):
         if not items and _main_is_gone():
             self._stopping = True
 
-    def _answered(self, items: list[Any]) -> list[Any]:
+    def _answered(self, items: list[object]) -> list[object]:
         """Answer questions that need not wait for what was said before them; return the rest."""
         self._in_hand.extend(items)  # whoever asked must hear of it when one of these ends the writer
         if EarlyRequest not in set(map(type, items)):
@@ -270,7 +272,7 @@ class SQLiteWriter(threading.Thread):
         self._source.settle(len(items) - len(rest))
         return rest
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request[object]) -> None:
         """Run a request and hand the outcome to whoever waits.
 
         With a rollback journal another program's lock is in the way of reading, too: that is waited for.
@@ -288,7 +290,7 @@ class SQLiteWriter(threading.Thread):
                     return
             reminder.say()
 
-    def _gather(self, items: list[Any]) -> None:
+    def _gather(self, items: list[object]) -> None:
         """Under load, let a batch grow for a moment: a page that many tasks touch is then written once.
 
         Measured with 200,000 unsorted keys: 1.3 times the rate; nothing lost with ascending ones.
@@ -300,9 +302,9 @@ class SQLiteWriter(threading.Thread):
             sleep(min(left, _GLANCE_S))
             items += self._answered(self._source.take(0))
 
-    def _deal(self, items: list[Any]) -> None:
+    def _deal(self, items: list[object]) -> None:
         """Write what comes before each request, then answer it; stop at the end of the conversation."""
-        group: list[Any] = []
+        group: list[object] = []
         for place, item in enumerate(items):
             if item is SENTINEL:
                 self._stopping = True
@@ -316,7 +318,7 @@ class SQLiteWriter(threading.Thread):
                 group.append(item)
         self._write(group)
 
-    def _write(self, items: list[Any]) -> None:
+    def _write(self, items: list[object]) -> None:
         """Commit one batch, then tell."""
         run = self._ledger.run
         if not items and (run is None or not run.needs_writing()):
