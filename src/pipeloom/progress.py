@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
 from rich.progress import (
@@ -25,15 +25,7 @@ from pipeloom.show.streams import same_terminal
 from pipeloom.statuses import DONE
 
 if TYPE_CHECKING:
-    from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
-
-    class _Said(Protocol):
-        """What one task said in a batch; ``ledger.Said``, which lives a layer above, has this shape."""
-
-        started: MsgTaskStarted | None
-        progress: MsgTaskProgress | None
-        finished: MsgTaskFinished | None
-
+    from pipeloom.ledger import Said
 
 _MOST_SHOWN: Final = 16
 
@@ -105,7 +97,7 @@ class TaskBars:
             for column in progress.columns
         )
 
-    def show(self, said: Mapping[int, _Said]) -> None:
+    def show(self, said: Mapping[int, Said]) -> None:
         """Bring the bars to what a batch said."""
         for number, words in said.items():
             bar = self._bars.get(number)
@@ -127,7 +119,7 @@ class TaskBars:
             if words.progress is not None:
                 self._progress.update(bar, completed=words.progress.step, total=words.progress.total)
 
-    def _finish(self, number: int, bar: TaskID, words: _Said) -> None:
+    def _finish(self, number: int, bar: TaskID, words: Said) -> None:
         if words.finished is not None and words.finished.status == DONE:
             known = next((task.total for task in self._progress.tasks if task.id == bar), None)
             total = words.progress.total if words.progress is not None else known or 1

@@ -1,9 +1,11 @@
-"""What crosses between a worker and its run: plain things that can be pickled, and none that acts.
+"""What crosses between a worker and its run: plain things, none of which acts.
+
+They can be pickled if the user's function, inputs and exceptions can.
 
 ::
 
     run ── Brief, TaskCall ──▶ worker           what to do, for all tasks and for one
-    run ◀── progress, LogLine ── worker         left on the call, to be looked at
+    run ◀── progress, LogLine ── worker         left on the task, to be looked at
     run ◀── Question ── worker                  answered by whoever runs the ledger
     run ◀── Outcome ── worker                   how it went, with what it staged
 """
@@ -11,7 +13,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from pipeloom.data.rows import Block, Statement
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_PROGRESS",
+    "Ability",
     "Brief",
     "Checkpoint",
     "Failed",
@@ -37,6 +41,10 @@ __all__ = [
 
 Progress: TypeAlias = tuple[float, float | None, str]
 """(step, total, message) as the task said it last."""
+
+Ability: TypeAlias = Literal["live", "logs", "ask", "checkpoint", "kill"]
+"""What an executor can do for a task that runs: show its progress and its log lines before it ends, answer its
+questions, commit its checkpoints, and end its call from outside."""
 
 NO_PROGRESS: Final[Progress] = (0, None, "")
 
@@ -66,6 +74,8 @@ class Brief(NamedTuple):
         run_id: The run's number; ``None`` without ledger tables.
         keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
         max_task_bytes: How much one task may stage.
+        executor: What the run's executor is called,
+        can: and what it can do for a task; the context refuses the rest.
     """
 
     function: Callable[..., object]
@@ -76,6 +86,8 @@ class Brief(NamedTuple):
     run_id: int | None
     keyed: bool
     max_task_bytes: float
+    executor: str
+    can: AbstractSet[Ability]
 
 
 class TaskCall:

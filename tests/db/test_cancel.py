@@ -119,5 +119,5 @@ def test_a_name_that_no_file_can_have_has_no_request():
 
 def test_an_unknown_stage_is_refused(db):
     """Two stages, as with Ctrl-C."""
-    with pytest.raises(ValueError, match="stage must be"):
+    with pytest.raises(ValueError, match="how must be"):
         request_cancel(db, 1, "stop")

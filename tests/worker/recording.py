@@ -24,6 +24,8 @@ def brief_for(function: Callable[..., Any], **changes: Any) -> Brief:
         run_id=1,
         keyed=True,
         max_task_bytes=1e9,
+        executor="recording",
+        can=frozenset({"ask", "checkpoint"}),
     )
     return plain._replace(**changes)
 

@@ -14,9 +14,10 @@ import pytest
 from pipeloom import AttemptOverError, MsgTaskFinished, Retry, RowRefusedError, TaskCancelledError, TaskTimeoutError
 from pipeloom.data.clock import instant
 from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.executors.threads import given_up
 from pipeloom.worker.context import TaskContext
 from pipeloom.worker.current import enter
-from pipeloom.worker.perform import given_up, perform
+from pipeloom.worker.perform import perform
 from worker.recording import RecordingLink, brief_for, task_for
 
 AT = "2026-01-01T00:00:00+00:00"

@@ -65,7 +65,7 @@ def block_of(
         RowRefusedError: Something about it cannot be stored; nothing is staged.
     """
     _check_target(table, on_conflict, conflict_on)
-    absent = checked_null(null) if null or isinstance(null, str) else None
+    absent = checked_null(null) if null != () else None
     if columns is not None:
         names = _checked_names(columns)
         copied = _sequences(table, rows, names)

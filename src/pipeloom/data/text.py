@@ -21,6 +21,7 @@ __all__ = [
     "pass_on_interrupt",
     "shorten",
     "storable",
+    "tail",
 ]
 
 
@@ -52,6 +53,11 @@ def clean_block(value: str) -> str:
 def shorten(text: str, limit: int) -> str:
     """Cut ``text`` to at most ``limit`` characters, the last of them ``…`` when something was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def tail(text: str, limit: int) -> str:
+    """Return the end of ``text``, behind ``…`` when it is longer than ``limit``: a traceback says most there."""
+    return text if len(text) <= limit else "…" + text[-limit:]
 
 
 def describe(value: object, limit: int = 500) -> str:

@@ -15,9 +15,9 @@ from typing import Final, Literal, get_args
 from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
 
-__all__ = ["Stage", "cancel_path", "clear", "request_cancel", "requested"]
+__all__ = ["How", "cancel_path", "clear", "request_cancel", "requested"]
 
-Stage = Literal["cancel", "drain"]
+How = Literal["cancel", "drain"]
 """``drain`` lets running tasks finish; ``cancel`` asks them to stop as well."""
 
 _LINE: Final = re.compile(rb"([0-9]{1,18}) (cancel|drain)\n")
@@ -33,15 +33,15 @@ def cancel_path(db_path: Path) -> Path:
     return Path(real + "-cancel")
 
 
-def request_cancel(db_path: Path, run_id: int, stage: Stage) -> None:
+def request_cancel(db_path: Path, run_id: int, how: How) -> None:
     """Ask this run to stop; the request appears whole or not at all, and replaces an earlier one.
 
     Raises:
         StorageError: The file cannot be written.
-        ValueError: ``stage`` is none of the two.
+        ValueError: ``how`` is neither of the two.
     """
-    if stage not in get_args(Stage):
-        raise ValueError(f'stage must be "cancel" or "drain", not {stage!r}')
+    if how not in get_args(How):
+        raise ValueError(f'how must be "cancel" or "drain", not {how!r}')
     path = cancel_path(db_path)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -50,7 +50,7 @@ def request_cancel(db_path: Path, run_id: int, stage: Stage) -> None:
         try:
             if hasattr(os, "fchmod"):
                 os.fchmod(descriptor, 0o644)  # whatever the umask: the run may belong to another user
-            os.write(descriptor, f"{run_id} {stage}\n".encode("ascii"))
+            os.write(descriptor, f"{run_id} {how}\n".encode("ascii"))
         finally:
             os.close(descriptor)
         os.replace(draft, path)
@@ -66,8 +66,8 @@ def request_cancel(db_path: Path, run_id: int, stage: Stage) -> None:
         ) from error
 
 
-def requested(db_path: Path) -> tuple[int, Stage] | None:
-    """Return run id and stage of the request that lies there; ``None`` when there is none, or it is nonsense.
+def requested(db_path: Path) -> tuple[int, How] | None:
+    """Return which run is to stop and how, as the request that lies there says; ``None`` for none, or nonsense.
 
     Costs a few system calls and never raises or blocks: a FIFO, a link or a large file in its place is nonsense.
     """

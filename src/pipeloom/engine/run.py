@@ -178,6 +178,8 @@ class Run:
             run_id=run.run_id,
             keyed=job.keyed,
             max_task_bytes=job.max_task_bytes,
+            executor=self.executor.name,
+            can=self.executor.can,
         )
         admissions = run.admissions
         at_once, admit = (

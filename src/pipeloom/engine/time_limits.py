@@ -37,6 +37,7 @@ class TimeLimits:
         self._executor = executor
         self._slots = board.slots
         self._intake = intake
+        self._can_kill = "kill" in executor.can
         self._going_on: list[Attempt] = []
 
     def look(self, at_work: set[int]) -> list[Attempt]:
@@ -52,12 +53,12 @@ class TimeLimits:
         now = monotonic()
         for place, attempt in enumerate(self._slots):
             if attempt is not None and self._is_overdue(attempt, now) and self._executor.give_up(place, attempt):
-                attempt.given_up = True
+                attempt.given_up = not self._can_kill
                 ended.append(attempt)
                 self._slots[place] = None
                 if not self._replace(place, attempt):
                     at_work.discard(place)
-                    self._stop_admitting()
+                    self._intake.close()
         if self._intake.retries is not None:
             ended.extend(self._intake.retries.overdue())
         return ended
@@ -66,12 +67,19 @@ class TimeLimits:
         return attempt.status == RUNNING and attempt.deadline is not None and now > attempt.deadline + _PATIENCE_S
 
     def _replace(self, place: int, attempt: Attempt) -> bool:
-        if "kill" not in self._executor.can:
+        """Put another worker in a place; false, with a warning, when there can be none."""
+        if not self._can_kill:
             self._going_on = [earlier for earlier in self._going_on if not earlier.returned]
             self._going_on.append(attempt)
-        return len(self._going_on) <= len(self._slots) and self._executor.replace(place)
+            if len(self._going_on) > len(self._slots):
+                self._warn_of_calls_that_go_on()
+                return False
+        if self._executor.replace(place):
+            return True
+        logger.warning("no other worker could be started in the place of one whose call goes on")
+        return False
 
-    def _stop_admitting(self) -> None:
+    def _warn_of_calls_that_go_on(self) -> None:
         if not self._intake.closed:
             logger.warning(
                 "%d calls go on past timeout=%g s, more than there are workers: nothing more is admitted; "
@@ -79,4 +87,3 @@ class TimeLimits:
                 len(self._going_on),
                 self._timeout_s,
             )
-            self._intake.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeloom.executors.base import Ability, Desk, Executor, T
+from pipeloom.executors.base import Desk, Executor, T
 from pipeloom.executors.threads import ThreadExecutor
 
-__all__ = ["Ability", "Desk", "Executor", "executor_of"]
+__all__ = ["Desk", "Executor", "executor_of"]
 
 
 def executor_of(workers: int) -> Executor[T]:

@@ -14,17 +14,13 @@ naming it in ``executors/__init__.py``.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from pipeloom.wire import Outcome
+from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["Ability", "Desk", "Executor"]
-
-Ability = Literal["live", "logs", "ask", "checkpoint", "kill"]
-"""What an executor can do for a task that runs: show its progress and its log lines before it ends, answer its
-questions, commit its checkpoints, and end its call from outside."""
+__all__ = ["Desk", "Executor"]
 
 T = TypeVar("T", bound=Task)
 """The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
@@ -39,7 +35,7 @@ class Desk(Protocol[T]):
 
     @property
     def slots(self) -> list[T | None]:
-        """One place per worker for the task it performs: the executor writes, the ledger and the screen read."""
+        """One place per worker for the task it performs: the executor writes, and the run when it gives one up."""
 
     def next(self) -> T | None:
         """Return the next task, or ``None`` at the end; blocks while inputs are awaited.

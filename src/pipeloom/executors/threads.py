@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
+import traceback
 from collections.abc import Set as AbstractSet
 from os import getpid
 from time import monotonic
 from typing import Final, Generic, NoReturn
 
-from pipeloom.errors import ChannelClosedError, WriterBrokenError
-from pipeloom.executors.base import Ability, Desk, T
+from pipeloom.errors import ChannelClosedError, TaskTimeoutError, WriterBrokenError
+from pipeloom.executors.base import Desk, T
 from pipeloom.statuses import DONE, QUEUED, RUNNING
-from pipeloom.wire import Outcome
-from pipeloom.worker.current import enter, enter_run
-from pipeloom.worker.perform import given_up, perform
+from pipeloom.wire import Ability, Outcome
+from pipeloom.worker.current import enter, enter_link
+from pipeloom.worker.link import Link
+from pipeloom.worker.perform import ended_outside, perform
+from pipeloom.worker.task import Task
 
-__all__ = ["ThreadExecutor"]
+__all__ = ["ThreadExecutor", "given_up"]
 
 logger = logging.getLogger("pipeloom")
 
@@ -26,7 +30,7 @@ class ThreadExecutor(Generic[T]):
     """Runs one loop per worker until there is nothing more to do.
 
     The threads are daemons: a task that never ends cannot keep the interpreter from leaving. What was said is safe
-    all the same, since the writer is none.
+    all the same, since the writer's thread is not a daemon.
 
     Args:
         workers: How many, at least 1.
@@ -94,7 +98,7 @@ class ThreadExecutor(Generic[T]):
         link, slots, pid = desk.link, desk.slots, self._pid
         is_limited = link.brief.timeout_s is not None
         worker = f"thread-{place + 1}"
-        enter_run(link)
+        enter_link(link)
         try:
             while (task := desk.next()) is not None:
                 if task.status == QUEUED:
@@ -127,6 +131,29 @@ class ThreadExecutor(Generic[T]):
                 return False
             self._desk.end(task, outcome)
         return True
+
+
+def given_up(task: Task, link: Link, thread: int | None) -> Outcome:
+    """Return the outcome of a call whose time is over, and which goes on, since a thread cannot be ended.
+
+    Args:
+        task: Whose time is over.
+        link: Its run.
+        thread: Where its call goes on: the thread's identifier.
+    """
+    error = TaskTimeoutError(
+        f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
+    )
+    return ended_outside(task, link, error, _whereabouts(thread, error))
+
+
+def _whereabouts(ident: int | None, error: TaskTimeoutError) -> str:
+    """Return where a thread is now, as a traceback ends."""
+    frame = None if ident is None else sys._current_frames().get(ident)  # noqa: SLF001 - public, by its documentation
+    places = traceback.extract_stack(frame) if frame is not None else []
+    ours = [place for place, entry in enumerate(places) if entry.filename == perform.__code__.co_filename]
+    stack = "".join(traceback.format_list(places[ours[-1] + 1 :] if ours else places))
+    return f"Its call was here when its time was over:\n{stack}{type(error).__name__}: {error}\n"
 
 
 def _end_of_fork(outcome: Outcome) -> NoReturn:

@@ -14,23 +14,20 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pipeloom.data.clock import utc_now
-from pipeloom.data.keys import task_number
 from pipeloom.data.rows import Block, Statement, block_from
-from pipeloom.data.text import attribute, clean, describe, kind_of
+from pipeloom.data.text import clean, describe, kind_of
 from pipeloom.data.values import Params, adapt_params
 from pipeloom.db.failures import is_fatal
 from pipeloom.db.transaction import Transaction
-from pipeloom.errors import LedgerError, RowRefusedError
-from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
+from pipeloom.errors import RowRefusedError
+from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.ledger.fold import Batch, fold
 from pipeloom.ledger.guard import Guard
-from pipeloom.ledger.refuse import Rejections, reason_of
+from pipeloom.ledger.rejections import Rejections, reason_of
 from pipeloom.ledger.runs import RunLedger, RunSpec
 from pipeloom.ledger.tables import StagedOutput, Tables, UserTables
 from pipeloom.ledger.tasks import TaskTable
-from pipeloom.messages import Handler, MsgExecute, MsgTaskFinished, MsgWriteRows
-from pipeloom.statuses import ERROR
+from pipeloom.messages import Handler, MsgExecute, MsgWriteRows
 
 __all__ = ["Ledger"]
 
@@ -231,49 +228,6 @@ class Ledger:
             batch.live.append(snapshot)
             self.tasks.put_attempts((), batch.live, {})
         return batch
-
-    # --- refusals ---
-
-    def refuse(self, item: object, error: BaseException) -> Batch:
-        """Record an item that could not be applied, and let its own task bear it; inside a transaction."""
-        if type(item) is Attempt:
-            return self._refuse_attempt(item, error)
-        if type(item) is StagedCheckpoint:
-            item.attempt.refused = error
-            batch = Batch()
-            batch.refused.append((item, error))
-            return batch
-        if type(item) is Spoken:
-            item.attempt.refused = error
-            self._reject(item.attempt.task_id, item.message, error)
-            return Batch()
-        self._reject(attribute(item, "task_id"), item, error)
-        return self._fail_numbered(item, error) if isinstance(item, MsgTaskFinished) else Batch()
-
-    def _refuse_attempt(self, attempt: Attempt, error: BaseException) -> Batch:
-        reason = reason_of(error)
-        attempt.fail(error, reason, f"{kind_of(error)}: {reason}")
-        try:
-            return self.apply([attempt], with_live=False)
-        except Exception as again:  # not even its row may be written: its number is another's
-            if is_fatal(again):
-                raise
-            attempt.row = "none"
-            return self.apply([attempt], with_live=False)
-
-    def _reject(self, number: object, message: object, error: BaseException) -> None:
-        reason = reason_of(error)
-        logger.warning("%s refused: %s", clean(kind_of(message), 80), clean(reason, 500))
-        self.rejections.keep(number, kind_of(message), describe(message, 2000), reason)
-
-    def _fail_numbered(self, message: MsgTaskFinished, error: BaseException) -> Batch:
-        """End a task whose own word on its end was refused."""
-        try:
-            number = task_number(message.task_id)
-            spare = MsgTaskFinished(number, ERROR, utc_now(), None, clean(reason_of(error), 500))
-            return self.apply([spare], with_live=False)
-        except LedgerError:  # it is nobody's number, or another's: there is no row to tell
-            return Batch()
 
 
 def _show_checkpoints(batch: Batch) -> None:

@@ -79,7 +79,7 @@ class Attempt(Task):
         if self.finished_at is None:
             self.started_at = self.finished_at = utc_now()
 
-    def before(self, *, has_ended: bool) -> dict[str, object]:
+    def saved(self, *, has_ended: bool) -> dict[str, object]:
         """Return what the writer may make of it, to come back to with ``restore``; the writer's thread.
 
         Args:
@@ -88,9 +88,9 @@ class Attempt(Task):
         """
         return {name: getattr(self, name) for name in (_NOTES + _OUTCOME if has_ended else _NOTES)}
 
-    def restore(self, before: dict[str, object]) -> None:
+    def restore(self, saved: dict[str, object]) -> None:
         """Undo what the writer made of it in a transaction that was rolled back."""
-        for name, value in before.items():
+        for name, value in saved.items():
             setattr(self, name, value)
 
     def snapshot(self) -> Snapshot:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pipeloom.data.keys import NUMBER_LIMIT, task_number
 from pipeloom.errors import AttemptOverError
 from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
-from pipeloom.ledger.refuse import reason_of
+from pipeloom.ledger.rejections import reason_of
 from pipeloom.ledger.tables import StagedOutput
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.statuses import DONE
@@ -79,7 +79,8 @@ def fold(items: Iterable[Any], handled: Container[type]) -> Batch:
         kind = type(item)
         if kind is Attempt:
             finished.append(item)
-            if item.staged or item.staging is not None or item.refused is not None:
+            item.fenced = True
+            if item.staged or item.refused is not None:
                 folding.end(item)
         elif kind is MsgTaskProgress and (
             words := said.get(item.task_id if type(item.task_id) is int else _NOBODY)
@@ -106,8 +107,6 @@ class _Fold:
         if attempt.refused is not None and (attempt.status == DONE or attempt.retry_in is not None):
             reason = reason_of(attempt.refused)
             attempt.fail(attempt.refused, reason, reason)
-        if attempt.staging is not None:  # it may have come to a checkpoint
-            attempt.fenced = True
         if attempt.staged and attempt.status == DONE:
             self._act(attempt.staged)
 

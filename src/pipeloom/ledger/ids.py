@@ -28,7 +28,7 @@ class IdAllocator:
             return range(first, self._next)
 
     def claim(self, numbers: Iterable[int]) -> set[int]:
-        """Return those that were given out; the others, which somebody said by himself, never will be.
+        """Return those that were given out; the others, which a worker chose itself, never will be.
 
         Both under one lock: a number that is free must not be given away before its row is written.
         """

@@ -1,50 +1,76 @@
-"""What the ledger does not take: told to whoever said it, and kept in ``pipeloom_rejected``."""
+"""What becomes of an item that could not be applied: its own task bears it, and the rest of the batch stands.
+
+Runs in the writer's thread, inside a transaction of the writer's.
+"""
 
 from __future__ import annotations
 
+import logging
+
 from pipeloom.data.clock import utc_now
-from pipeloom.data.text import describe, storable
-from pipeloom.db.transaction import Transaction
-from pipeloom.ledger.attempt import Attempt
+from pipeloom.data.keys import task_number
+from pipeloom.data.text import attribute, clean, describe, kind_of
+from pipeloom.db.failures import is_fatal
+from pipeloom.errors import LedgerError
+from pipeloom.ledger.apply import Ledger
+from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
+from pipeloom.ledger.fold import Batch
+from pipeloom.ledger.rejections import reason_of
+from pipeloom.messages import MsgTaskFinished
+from pipeloom.statuses import ERROR
 
-__all__ = ["Rejections", "reason_of"]
+__all__ = ["refuse"]
+
+logger = logging.getLogger("pipeloom")
 
 
-class Rejections:
-    """Writes ``pipeloom_rejected``; the writer's thread, inside its transaction.
+def refuse(ledger: Ledger, item: object, error: BaseException) -> Batch:
+    """Record an item that could not be applied.
 
     Args:
-        transaction: The writer's.
-        has_ledger: There is such a table.
+        ledger: Where.
+        item: What was said.
+        error: Why it could not be applied.
     """
-
-    def __init__(self, transaction: Transaction, *, has_ledger: bool) -> None:
-        self._write = transaction.write
-        self._has_ledger = has_ledger
-        self.run_id: int | None = None
-
-    def keep(self, number: object, kind: str, content: str, error: str) -> None:
-        """Keep what was refused.
-
-        Args:
-            number: Whose it was, if that is known.
-            kind: The type of what was said.
-            content: What was said.
-            error: Why it was refused.
-        """
-        if not self._has_ledger:
-            return
-        task_id = number if type(number) is int and abs(number) < 1 << 63 else None
-        self._write(
-            "INSERT INTO pipeloom_rejected (run_id, task_id, at, kind, content, error) VALUES (?, ?, ?, ?, ?, ?)",
-            (self.run_id, task_id, utc_now(), storable(kind), storable(content), storable(error)),
-        )
-
-    def keep_input(self, attempt: Attempt) -> None:
-        """Keep a task that was refused at the door, since its key's or number's row is another task's."""
-        self.keep(attempt.task_id, "input", attempt.name, attempt.message or "")
+    if isinstance(item, Attempt):
+        return _refuse_attempt(ledger, item, error)
+    batch = Batch()
+    if isinstance(item, StagedCheckpoint):
+        item.attempt.refused = error
+        batch.refused.append((item, error))
+    elif isinstance(item, Spoken):
+        item.attempt.refused = error
+        _reject(ledger, item.attempt.task_id, item.message, error)
+    else:
+        _reject(ledger, attribute(item, "task_id"), item, error)
+        if isinstance(item, MsgTaskFinished):
+            return _fail_numbered(ledger, item, error)
+    return batch
 
 
-def reason_of(error: BaseException) -> str:
-    """Return an error's text with the notes that say where it was, and what to do."""
-    return "; ".join([*getattr(error, "__notes__", ()), describe(error)])
+def _refuse_attempt(ledger: Ledger, attempt: Attempt, error: BaseException) -> Batch:
+    reason = reason_of(error)
+    attempt.fail(error, reason, f"{kind_of(error)}: {reason}")
+    try:
+        return ledger.apply([attempt], with_live=False)
+    except Exception as again:
+        if is_fatal(again):
+            raise
+        attempt.row = "none"
+        return ledger.apply([attempt], with_live=False)
+
+
+def _reject(ledger: Ledger, number: object, message: object, error: BaseException) -> None:
+    reason = reason_of(error)
+    logger.warning("%s refused: %s", clean(kind_of(message), 80), clean(reason, 500))
+    ledger.rejections.keep(number, kind_of(message), describe(message, 2000), reason)
+
+
+def _fail_numbered(ledger: Ledger, message: MsgTaskFinished, error: BaseException) -> Batch:
+    """End a task whose own word on its end was refused."""
+    try:
+        number = task_number(message.task_id)
+        spare = MsgTaskFinished(number, ERROR, utc_now(), None, clean(reason_of(error), 500))
+        return ledger.apply([spare], with_live=False)
+    except LedgerError:  # it is nobody's number, or another's: there is no row to tell
+        return Batch()

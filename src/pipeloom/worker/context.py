@@ -17,8 +17,8 @@ from pipeloom.data.values import adapt_params, adapt_rows, as_json
 from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError, TaskCancelledError, TaskTimeoutError
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted, MsgWriteRows, OnConflict
 from pipeloom.statuses import RUNNING
-from pipeloom.wire import NO_PROGRESS, Checkpoint, Progress, Query, StateOf
-from pipeloom.worker.current import present_run, running_task
+from pipeloom.wire import NO_PROGRESS, Ability, Checkpoint, Progress, Query, StateOf
+from pipeloom.worker.current import present_link, running_task
 from pipeloom.worker.link import Link
 from pipeloom.worker.staging import Staging
 from pipeloom.worker.task import Task
@@ -155,14 +155,14 @@ class TaskContext:
             AttemptOverError: The task has ended.
         """
         staging = self._task.staging
-        if staging is not None and columns is None and on_conflict == "error":
+        if staging is not None and columns is None and on_conflict == "error" and not conflict_on:
             last = staging.last
             if joins(last, table, rows):
                 (row,) = adapt_rows(
                     [tuple(rows.values())],  # type: ignore[union-attr]  # it joins, so it is a dict
                     last.shape.table,
                     last.shape.columns,
-                    checked_null(null) if null else None,
+                    checked_null(null) if null != () else None,
                 )
                 with staging.lock:
                     if self._task.status != RUNNING or staging.is_closed:
@@ -204,6 +204,7 @@ class TaskContext:
             TaskCancelledError, TaskTimeoutError: As ``check``; the question is given up.
             WriterBrokenError: The writer died.
         """
+        self._must_be_able("ask", "ctx.query")
         query = Query(sql, adapt_params(params))
         self._must_be_running()
         try:
@@ -224,6 +225,7 @@ class TaskContext:
         task = self._task
         state = task.state
         if state is None and task.seen_before:
+            self._must_be_able("ask", "ctx.state")
             # Not kept: the task's state is the run's to say, and a checkpoint may be committed meanwhile.
             state = self._link.ask(task, StateOf(task.task_id), self._look).result(self._look)
         return None if state is None else msgspec.json.decode(state)
@@ -241,10 +243,11 @@ class TaskContext:
         Raises:
             RowRefusedError: Something staged, or the state, cannot be stored; the task cannot be done any more.
             TaskCancelledError, TaskTimeoutError: As ``check``, but never before it is on its way.
-            LedgerError: The run has no keys, so that no later try would find it.
+            LedgerError: The run has no keys, so that no later try would find it; or its executor cannot do this.
             AttemptOverError: The task has ended.
             WriterBrokenError: The writer died.
         """
+        self._must_be_able("checkpoint", "ctx.checkpoint")
         if not self._link.brief.keyed:
             raise LedgerError(
                 "ctx.checkpoint needs tasks with keys: use pipeloom.map, or pass key= to run_pipeline"
@@ -339,6 +342,13 @@ class TaskContext:
         self._must_be_running()
         self.check()
 
+    def _must_be_able(self, ability: Ability, what: str) -> None:
+        brief = self._link.brief
+        if ability not in brief.can:
+            raise LedgerError(
+                f"{what}: a task that runs on {brief.executor} has no way to the ledger before it ends"
+            )
+
     def _must_be_running(self, staging: Staging | None = None) -> None:
         if self._task.status != RUNNING or (staging is not None and staging.is_closed):
             raise self._over()
@@ -363,4 +373,4 @@ def current_task() -> TaskContext:
     task = running_task()
     if task is None:
         raise RuntimeError("current_task() was called where no pipeloom task is running")
-    return TaskContext(task, present_run())
+    return TaskContext(task, present_link())

@@ -8,13 +8,13 @@ from typing import Final
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["enter", "enter_run", "present_run", "running_task"]
+__all__ = ["enter", "enter_link", "present_link", "running_task"]
 
 _task: ContextVar[Task | None] = ContextVar("pipeloom_task", default=None)
 _link: ContextVar[Link] = ContextVar("pipeloom_link")
 
 
-def present_run() -> Link:
+def present_link() -> Link:
     """Return the way to the run that the task here belongs to; only where one is running."""
     return _link.get()
 
@@ -24,7 +24,7 @@ def running_task() -> Task | None:
     return _task.get()
 
 
-def enter_run(link: Link) -> None:
+def enter_link(link: Link) -> None:
     """Make this the run of the calling worker."""
     _link.set(link)
 

@@ -5,7 +5,7 @@
     logger.info(...) in a task ─▶ TaskLogHandler on the root logger ─▶ task.logs ─▶ the writer, at its next look
 
 Any thread: the task is known by a context variable, so a thread that was started with a copy of the context counts
-as the task's. Keeping a record is appending to a list: it never blocks, never raises, and is bounded.
+as the task's. Keeping a record is appending to a deque: it never blocks, never raises, and is bounded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pipeloom.data.clock import utc_now
-from pipeloom.data.text import describe, pass_on_interrupt, shorten, storable
+from pipeloom.data.text import describe, pass_on_interrupt, shorten, storable, tail
 from pipeloom.statuses import RUNNING
 from pipeloom.wire import LogLine
 from pipeloom.worker.current import running_task
@@ -76,7 +76,7 @@ def _keep(task: Task, record: logging.LogRecord) -> None:
     error = None
     if record.exc_info and record.exc_info[1] is not None:
         error = "".join(traceback.format_exception(record.exc_info[1]))
-        error = storable(error if len(error) <= _ERROR_LIMIT else "…" + error[-_ERROR_LIMIT:])
+        error = storable(tail(error, _ERROR_LIMIT))
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     message = storable(shorten(record.getMessage(), _MESSAGE_LIMIT))
     line = LogLine(at, describe(record.levelname, 40), storable(describe(record.name, 200)), message, error)

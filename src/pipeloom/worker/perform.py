@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from time import monotonic
 from typing import Final
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
-from pipeloom.data.text import describe, shorten, storable
+from pipeloom.data.text import describe, shorten, storable, tail
 from pipeloom.data.values import as_json
 from pipeloom.errors import TaskCancelledError, TaskTimeoutError
 from pipeloom.statuses import CANCELLED, DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
@@ -20,7 +19,7 @@ from pipeloom.worker.link import Link
 from pipeloom.worker.logs import note_gap
 from pipeloom.worker.task import Task
 
-__all__ = ["given_up", "perform"]
+__all__ = ["ended_outside", "perform"]
 
 _TRACEBACK_LIMIT: Final = 20_000
 _OURS: Final = (__file__, finish.__file__)
@@ -73,23 +72,22 @@ def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each c
     return status, message, result, failed, staged, finished_at or utc_now(), monotonic() - began
 
 
-def given_up(task: Task, link: Link, thread: int | None) -> Outcome:
-    """Return the outcome of a call whose time is over, and which goes on; any thread but its own.
+def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outcome:
+    """Return the outcome of a call that was ended, or left to itself, from outside; any thread but its own.
 
     Args:
-        task: Whose time is over.
+        task: Whose call it is.
         link: Its run.
-        thread: Where its call goes on: the thread's identifier.
+        error: Why: a :class:`TaskTimeoutError` says that its time was over.
+        trace: Where its call was, as a traceback is printed.
     """
-    error = TaskTimeoutError(
-        f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
-    )
-    failed = error, _whereabouts(thread, error), _is_worth_another_try(error, task, link)
+    status: TaskStatus = TIMED_OUT if isinstance(error, TaskTimeoutError) else ERROR
+    failed = error, storable(tail(trace, _TRACEBACK_LIMIT)), _is_worth_another_try(error, task, link)
     if task.staging is not None:
         task.staging.abandon()
     if task.unkept:
         note_gap(task)
-    return TIMED_OUT, str(error), None, failed, None, utc_now(), monotonic() - task.t0
+    return status, str(error), None, failed, None, utc_now(), monotonic() - task.t0
 
 
 def _is_worth_another_try(error: BaseException, task: Task, link: Link) -> bool:
@@ -116,17 +114,4 @@ def _described(error: BaseException) -> tuple[str, str]:
         text = "".join(traceback.format_exception(type(error), error, frame))
     except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may do anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
-    return shorten(describe(error, 2000) or type(error).__name__, 2000), _fitted(text)
-
-
-def _whereabouts(ident: int | None, error: TaskTimeoutError) -> str:
-    """Return where a thread is now, as a traceback ends."""
-    frame = None if ident is None else sys._current_frames().get(ident)  # noqa: SLF001 - public, by its documentation
-    places = traceback.extract_stack(frame) if frame is not None else []
-    ours = [place for place, entry in enumerate(places) if entry.filename == __file__]
-    stack = "".join(traceback.format_list(places[ours[-1] + 1 :] if ours else places))
-    return _fitted(f"Its call was here when its time was over:\n{stack}{type(error).__name__}: {error}\n")
-
-
-def _fitted(text: str) -> str:
-    return storable(text if len(text) <= _TRACEBACK_LIMIT else "…" + text[-_TRACEBACK_LIMIT:])
+    return shorten(describe(error, 2000) or type(error).__name__, 2000), storable(tail(text, _TRACEBACK_LIMIT))

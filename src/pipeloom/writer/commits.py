@@ -23,6 +23,7 @@ from pipeloom.db.failures import is_busy, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.ledger import Batch, Ledger
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
+from pipeloom.ledger.refuse import refuse
 
 __all__ = ["Commits"]
 
@@ -96,7 +97,7 @@ class Commits:
         """
         self._transaction.begin()
         applied: list[Batch] = []
-        before = _before(items)
+        saved = _saved(items)
         try:
             for item in items:
                 self._transaction.mark()
@@ -107,7 +108,7 @@ class Commits:
                         raise
                     self._transaction.back_to_mark()
                     self._ledger.forget_schema()
-                    done = self._ledger.refuse(item, error)
+                    done = refuse(self._ledger, item, error)
                 self._transaction.release_mark()
                 self._note(done)
                 applied.append(done)
@@ -117,7 +118,7 @@ class Commits:
             if self._ends_it(error):
                 raise
             self._roll_back(applied)
-            for attempt, state in before.items():
+            for attempt, state in saved.items():
                 attempt.restore(state)
             applied = []
             for item in items:
@@ -135,7 +136,7 @@ class Commits:
                 raise
             self._roll_back()
             self._transaction.begin()
-            batch = self._ledger.refuse(item, error)
+            batch = refuse(self._ledger, item, error)
             self._store_counts([*before, batch])
             self._transaction.commit()
         self._note(batch)
@@ -175,11 +176,11 @@ class Commits:
             self._ledger.run.lost(noted)
 
 
-def _before(items: list[object]) -> dict[Attempt, dict[str, object]]:
+def _saved(items: list[object]) -> dict[Attempt, dict[str, object]]:
     """Return the attempts of a batch with what the writer may make of them, and may have to undo."""
     ended = {item for item in items if type(item) is Attempt}
     going_on = {item.attempt for item in items if isinstance(item, Spoken | StagedCheckpoint)} - ended
     return {
-        **{attempt: attempt.before(has_ended=True) for attempt in ended},
-        **{attempt: attempt.before(has_ended=False) for attempt in going_on},
+        **{attempt: attempt.saved(has_ended=True) for attempt in ended},
+        **{attempt: attempt.saved(has_ended=False) for attempt in going_on},
     }
