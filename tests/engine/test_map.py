@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import re
 import sys
 import threading
@@ -90,50 +89,6 @@ def test_a_function_without_a_stable_name_stands_alone(db, fn):
 
     assert (report.done, report.skipped) == (2, 0)
     assert len(list(report.results())) == 2
-
-
-def test_inputs_are_pulled_lazily_and_none_is_kept(db):
-    """An endless generator starts at once; "stop" ends it after the first failure."""
-    pulled = itertools.count()
-
-    def endless():
-        yield from pulled
-
-    def task(number):
-        if number == 100:
-            raise RuntimeError("enough")
-
-    with pytest.raises(pipeloom.TasksFailedError, match="enough") as stopped:
-        pipeloom.map(task, endless(), db=db, on_error="stop", workers=2)
-
-    assert stopped.value.report.failed == 1
-    assert next(pulled) < 100_000
-
-
-def test_slow_inputs_start_as_they_come(db):
-    """The first input runs although the second has not come yet."""
-    first_ran = threading.Event()
-
-    def inputs():
-        yield 1
-        assert first_ran.wait(10)
-        yield 2
-
-    assert pipeloom.map(lambda _: first_ran.set(), inputs(), db=db, workers=4).done == 2
-
-
-def test_inputs_that_raise_end_the_run_after_what_came_before(db):
-    """What was yielded is done and stored; the exception reaches the caller with a note."""
-
-    def inputs():
-        yield from range(5)
-        raise OSError("the disk with the list")
-
-    with pytest.raises(OSError, match="the disk") as raised:
-        pipeloom.map(nothing, inputs(), db=db, name="x")
-
-    assert "run again" in raised.value.__notes__[0]
-    assert pipeloom.map(nothing, range(5), db=db, name="x").skipped == 5
 
 
 def test_a_key_that_comes_twice_fails_that_task(db, read):
@@ -319,21 +274,6 @@ def test_exceptions_of_any_make_fail_only_their_own_task(db):
         "Odd",
         "KeyError",
     }
-
-
-def test_inputs_that_raise_a_frozen_exception(db):
-    """It reaches the caller as it is, although it takes no note."""
-
-    @dataclasses.dataclass(frozen=True)
-    class Frozen(Exception):
-        code: int = 1
-
-    def items():
-        yield 1
-        raise Frozen
-
-    with pytest.raises(Frozen):
-        pipeloom.map(abs, items(), db=db, name="n")
 
 
 def test_what_is_raised_says_whose_it_is_and_where(db):

@@ -1,4 +1,4 @@
-"""When a failed try is followed by another: the policy, and what a run does with it."""
+"""Failed tries that wait for their turn, by themselves and in a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,152 @@ import pytest
 
 import pipeloom
 from pipeloom import MsgTaskFinished, Retry, TasksFailedError
+from pipeloom.engine.retry_queue import RetryQueue
+from pipeloom.ledger.attempt import Attempt
 
 AT_ONCE = Retry(attempts=3, delay_s=0.0)
+PATIENCE_S = 5.0
+
+
+class Clock:
+    """A clock that stands still until it is told."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What the queue takes for the time."""
+    clock = Clock()
+    monkeypatch.setattr("pipeloom.engine.retry_queue.monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def retries():
+    """An empty queue."""
+    return RetryQueue(threading.Condition(), PATIENCE_S)
+
+
+def ended(name, retry_in=None, *, given_up=False):
+    attempt = Attempt(name, 1, name, name, "new")
+    attempt.status, attempt.retry_in, attempt.given_up = "error", retry_in, given_up
+    return attempt
+
+
+def names(attempts):
+    return [attempt.name for attempt in attempts]
+
+
+def test_tries_come_back_when_they_are_due(clock, retries):
+    """The earliest first; of two at the same time the one that waited first."""
+    retries.went_out(4)
+    retries.settle([ended("a", 3.0), ended("b", 1.0), ended("c", 3.0), ended("done")])
+    assert len(retries) == 3
+    assert retries.take() is None
+    assert retries.until_due_s() == 1.0
+
+    clock.now += 3.0
+    assert retries.is_due()
+    assert names(retries.take() for _ in range(3)) == ["b", "a", "c"]
+    assert retries.take() is None
+    assert retries.until_due_s() is None
+
+
+def test_what_comes_back_is_the_next_try_of_the_same_row(clock, retries):
+    """It knows the last checkpoint, and that its row is there."""
+    first = ended("a", 0.0)
+    first.state = "1"
+    retries.went_out(1)
+    retries.settle([first])
+    following = retries.take()
+
+    assert following is not first
+    assert (following.attempt, following.status, following.item, following.state) == (2, "queued", "a", "1")
+    assert (following.row, following.recorded, following.seen_before) == ("old", (1, None), True)
+
+
+def test_it_is_over_when_nothing_can_come_back(clock, retries):
+    """Neither what is out, nor what waits, nor what is held back."""
+    assert retries.is_over
+    retries.went_out(2)
+    retries.settle([ended("done")])
+    assert not retries.is_over
+    retries.settle([ended("a", 0.0)])
+    assert not retries.is_over
+    retries.take()
+    assert not retries.is_over
+    retries.settle([ended("a", given_up=True)])
+    assert retries.is_over
+    retries.went_out(1)
+    retries.settle([ended("held", 0.0, given_up=True)])
+    assert not retries.is_over
+
+
+def test_a_call_that_goes_on_holds_its_next_try_back(clock, retries):
+    """Until it returns; from then on the wait counts."""
+    stuck = ended("stuck", 1.0, given_up=True)
+    retries.went_out(1)
+    retries.settle([stuck])
+    clock.now += 2.0
+    assert (len(retries), retries.take(), retries.until_due_s()) == (1, None, None)
+
+    retries.returned(stuck)
+    assert retries.until_due_s() == 1.0
+    retries.returned(stuck)
+    assert len(retries) == 1
+    assert retries.overdue() == []
+
+
+def test_a_call_that_had_returned_before_its_end_was_stored_holds_nothing_back(clock, retries):
+    """Its try was given up on, and waits as any other."""
+    back = ended("back", 1.0, given_up=True)
+    back.returned = True
+    retries.went_out(1)
+    retries.returned(back)
+    retries.settle([back])
+
+    assert retries.until_due_s() == 1.0
+
+
+def test_a_call_that_does_not_return_in_time_has_had_its_last_try(clock, retries):
+    """It is put to the writer once more, as that."""
+    stuck = ended("stuck", 1.0, given_up=True)
+    retries.went_out(1)
+    retries.settle([stuck])
+    clock.now += PATIENCE_S - 0.1
+    assert retries.overdue() == []
+    clock.now += 0.1
+
+    assert retries.overdue() == [stuck]
+    assert (stuck.retry_in, stuck.waited) == (None, True)
+    assert not retries.is_over
+    retries.settle([stuck])
+    assert retries.is_over
+
+
+def test_at_the_runs_end_everything_that_waits_is_taken(clock, retries):
+    """Their last tries are their last word."""
+    waits, stuck = ended("waits", 60.0), ended("stuck", 60.0, given_up=True)
+    retries.went_out(2)
+    retries.settle([waits, stuck])
+
+    assert retries.take_all() == [waits, stuck]
+    assert all(attempt.waited and attempt.retry_in is None for attempt in (waits, stuck))
+    assert len(retries) == 0
+
+
+def test_beyond_so_many_new_inputs_should_wait(clock, retries):
+    """Memory stays flat if all fail."""
+    retries.went_out(4096)
+    retries.settle([ended(str(n), 1.0) for n in range(4095)])
+    assert not retries.is_full
+    retries.settle([ended("last", 1.0)])
+    assert retries.is_full
 
 
 def failing(times, *, error=OSError, rows=()):
@@ -28,43 +172,6 @@ def failing(times, *, error=OSError, rows=()):
 
     fn.calls = calls
     return fn
-
-
-def test_waits_grow_up_to_a_limit():
-    """Each is longer by the factor."""
-    policy = Retry(10, delay_s=1.0, factor=3.0, max_delay_s=20.0, jitter=0.0)
-
-    assert [policy.delay_after(n) for n in (1, 2, 3, 4, 9)] == [1, 3, 9, 20, 20]
-    assert Retry(9999, delay_s=1.0, factor=10.0, max_delay_s=7.0, jitter=0.0).delay_after(9000) == 7
-
-
-def test_jitter_stays_within_its_share():
-    """A quarter to either side."""
-    waits = [Retry(delay_s=4.0, jitter=0.25).delay_after(1) for _ in range(200)]
-
-    assert 3.0 <= min(waits) < max(waits) <= 5.0
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"attempts": 0}, ValueError),
-        ({"attempts": 1.5}, TypeError),
-        ({"attempts": True}, TypeError),
-        ({"delay_s": -1}, ValueError),
-        ({"delay_s": float("nan")}, ValueError),
-        ({"delay_s": "1"}, TypeError),
-        ({"factor": 0.5}, ValueError),
-        ({"max_delay_s": float("inf")}, ValueError),
-        ({"jitter": 1.5}, ValueError),
-        ({"on": "OSError"}, TypeError),
-        ({"on": (OSError, 3)}, TypeError),
-    ],
-)
-def test_a_policy_that_makes_no_sense_is_refused(options, error):
-    """One sentence that names the argument."""
-    with pytest.raises(error, match=f"Retry: {next(iter(options))} must be|attempts counts"):
-        Retry(**options)
 
 
 @pytest.mark.parametrize("retries", [-1, 1.5, True, "3", None])

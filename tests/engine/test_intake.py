@@ -1,0 +1,337 @@
+"""A run's inputs: read a little ahead, let in by the ledger, handed to whoever asks."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+from collections.abc import Iterator
+from time import monotonic
+from types import SimpleNamespace
+
+import pytest
+
+import pipeloom
+from pipeloom import DuplicateKeyError, LedgerError
+from pipeloom.engine.intake import Intake
+from pipeloom.writer.requests import Request
+
+LONG_S = 10.0
+
+
+def until(condition):
+    """Poll, with a deadline."""
+    deadline = monotonic() + LONG_S
+    while not condition():
+        assert monotonic() < deadline, "it never came to that"
+        threading.Event().wait(0.001)
+
+
+class Ledger:
+    """Admits everything as new, unless it was told otherwise; keeps the chunks that it was asked about.
+
+    Attributes:
+        verdicts: Name → what is said of it.
+        requests: What was asked and not answered at once, if ``is_slow``.
+    """
+
+    def __init__(self):
+        self.verdicts, self.chunks, self.requests = {}, [], []
+        self.is_slow = False
+        self._numbers = itertools.count(1)
+
+    def admit(self, names):
+        self.chunks.append(names)
+        if not self.is_slow:
+            return self.words(names)
+        self.requests.append((names, Request(print)))
+        return self.requests[-1][1]
+
+    def words(self, names):
+        return [(next(self._numbers), self.verdicts.get(name, "new")) for name in names]
+
+    def answer(self):
+        names, request = self.requests.pop(0)
+        request.give(self.words(names))
+
+
+@pytest.fixture
+def ledger():
+    """Who says what is let in."""
+    return Ledger()
+
+
+@pytest.fixture
+def started(ledger) -> Iterator[object]:
+    """Start an intake; its reading thread has ended when the test has."""
+    intakes = []
+
+    def start(items, *, keyed=True, key=None, workers=4, patience_s=None):
+        intake = Intake(items, keyed=keyed, key=key, admit=ledger.admit, workers=workers, patience_s=patience_s)
+        intakes.append(intake)
+        intake.start()
+        return intake
+
+    yield start
+    for intake in intakes:
+        intake.close()
+        intake.join(LONG_S)
+
+
+def drained(intake):
+    """Take attempts until there are no more."""
+    return list(iter(intake.next, None))
+
+
+# --- what becomes of an input ---
+
+
+def test_every_input_becomes_a_task_in_its_order(started):
+    """With its key, a name, and the number that the ledger gave it."""
+    attempts = drained(started(["a", "b", "c"]))
+
+    assert [(a.item, a.key, a.name, a.task_id, a.row, a.status) for a in attempts] == [
+        (name, name, name, number, "new", "queued") for number, name in enumerate("abc", start=1)
+    ]
+    assert not any(attempt.seen_before for attempt in attempts)
+
+
+def test_a_key_of_the_callers_own_is_asked_about(started, ledger):
+    """Rather than the input."""
+    attempts = drained(started([{"id": 3}], key=lambda item: item["id"]))
+
+    assert ledger.chunks == [[3]]
+    assert attempts[0].key == 3
+
+
+def test_without_keys_the_numbers_that_tasks_have_are_asked_about(started, ledger):
+    """Where they have one that can be a row's."""
+    tasks = [SimpleNamespace(task_id=number, name="n") for number in (7, -7, "7", True, 2**62, None)]
+    attempts = drained(started([*tasks, "x"], keyed=False))
+
+    assert [name for chunk in ledger.chunks for name in chunk] == [7, -7, None, None, None, None, None]
+    assert {attempt.key for attempt in attempts} == {None}
+    assert [attempt.name for attempt in attempts] == ["n"] * 6 + ["x"]
+
+
+@pytest.mark.parametrize(
+    ("item", "name"),
+    [(5, "5"), ("x" * 500, "x" * 199 + "…"), (SimpleNamespace(name="its own"), "its own"), ((1, 2), "(1, 2)")],
+    ids=["number", "long text", "with a name", "anything"],
+)
+def test_a_task_is_called_like_its_input(started, item, name):
+    """In a few characters."""
+    assert drained(started([item], key=lambda _: 1))[0].name == name
+
+
+def test_what_was_there_before_is_known_to_be(started, ledger):
+    """A task with a row may have a checkpoint; one without keys has none."""
+    ledger.verdicts = {"a": "again", None: "again"}
+
+    (keyed,) = drained(started(["a"]))
+    assert (keyed.row, keyed.seen_before) == ("old", True)
+    (numbered,) = drained(started(["a"], keyed=False))
+    assert (numbered.row, numbered.seen_before) == ("old", False)
+
+
+def test_what_is_done_is_not_handed_out(started, ledger):
+    """The others are."""
+    ledger.verdicts = dict.fromkeys(range(0, 50, 2), "skip")
+
+    assert [attempt.item for attempt in drained(started(range(50)))] == list(range(1, 50, 2))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error", "words"),
+    [
+        ("duplicate", DuplicateKeyError, "came twice"),
+        ("stateful", LedgerError, "resume=False would store twice"),
+        ("taken", LedgerError, "belongs to a pipeline with keys"),
+    ],
+)
+def test_what_is_refused_at_the_door_comes_finished(started, ledger, verdict, error, words):
+    """With why; it has no row of its own."""
+    ledger.verdicts = {"b": verdict}
+    _, refused, _ = drained(started(["a", "b", "c"]))
+
+    assert (refused.status, refused.row, type(refused.exception)) == ("error", "none", error)
+    assert words in refused.message
+    assert refused.finished_at is not None
+
+
+# --- how they are read ---
+
+
+def test_inputs_are_asked_about_in_chunks_that_grow(started, ledger):
+    """From as many as there are workers to 512, as fast as they are used up."""
+    assert len(drained(started(range(5000), workers=4))) == 5000
+    assert len(ledger.chunks[0]) <= 4
+    assert max(map(len, ledger.chunks)) <= 512
+    assert [name for chunk in ledger.chunks for name in chunk] == list(range(5000))
+    assert len(ledger.chunks) < 500
+
+
+def test_only_a_little_is_read_ahead(started):
+    """While nobody takes anything."""
+    pulled = []
+
+    def endless():
+        for n in itertools.count():
+            pulled.append(n)
+            yield n
+
+    intake = started(endless(), workers=3)
+    until(lambda: len(pulled) == 3)
+    assert intake.next().item == 0
+    until(lambda: len(pulled) > 3)
+    intake.close()
+    intake.join(LONG_S)
+
+    assert len(pulled) < 50
+
+
+def test_workers_go_on_while_the_ledger_is_asked(started, ledger):
+    """The next chunk is asked about before the last one is used up, and nobody waits for the answer until it is."""
+    ledger.is_slow = True
+    intake, taken = started(range(100), workers=4), []
+
+    def take():
+        for attempt in iter(intake.next, None):
+            taken.append(attempt)  # noqa: PERF402 - to be seen one by one
+
+    taking = threading.Thread(target=take, daemon=True)
+    taking.start()
+    until(lambda: ledger.requests)
+    first = len(ledger.requests[0][0])
+    ledger.answer()
+    until(lambda: len(taken) == first and ledger.requests)
+    while taking.is_alive():
+        if ledger.requests:
+            ledger.answer()
+        taking.join(0.001)
+
+    assert [attempt.item for attempt in taken] == list(range(100))
+
+
+def test_closing_ends_whoever_waits(started):
+    """For an input that does not come; closing twice is fine."""
+    go_on = threading.Event()
+
+    def slow():
+        yield 1
+        go_on.wait(LONG_S)
+
+    intake, got = started(slow()), []
+    assert intake.next().item == 1
+    waiting = [threading.Thread(target=lambda: got.append(intake.next()), daemon=True) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    intake.close()
+    intake.close()
+    for thread in waiting:
+        thread.join(LONG_S)
+    go_on.set()
+
+    assert got == [None] * 3
+    assert intake.closed
+
+
+def test_inputs_that_raise_are_the_end_of_them(started):
+    """What came before is handed out; so it is when a key cannot be told."""
+    error = OSError("the disk with the list")
+
+    def inputs():
+        yield from range(5)
+        raise error
+
+    intake = started(inputs())
+    assert len(drained(intake)) == 5
+    assert intake.error is error
+
+    intake = started([1, 2, 0, 4], key=lambda n: 1 // n)
+    assert len(drained(intake)) == 2
+    assert isinstance(intake.error, ZeroDivisionError)
+
+
+def test_tries_that_are_due_come_first(started):
+    """And the intake is not at its end while some may come back."""
+    intake = started(range(3), patience_s=1.0)
+    first = intake.next()
+    first.status, first.retry_in = "error", 0.0
+    intake.retries.settle([first])
+
+    again = intake.next()
+    assert (again.item, again.attempt) == (0, 2)
+    rest = [intake.next(), intake.next()]
+    assert [attempt.item for attempt in rest] == [1, 2]
+    ends = []
+    waiting = threading.Thread(target=lambda: ends.append(intake.next()), daemon=True)
+    waiting.start()
+    until(lambda: intake._workers_wait)
+    assert ends == []
+    intake.retries.settle([again, *rest])
+    waiting.join(LONG_S)
+
+    assert ends == [None]
+
+
+# --- in a run ---
+
+
+def test_inputs_are_pulled_lazily_and_none_is_kept(db):
+    """An endless generator starts at once; "stop" ends it after the first failure."""
+    pulled = itertools.count()
+
+    def endless():
+        yield from pulled
+
+    def task(number):
+        if number == 100:
+            raise RuntimeError("enough")
+
+    with pytest.raises(pipeloom.TasksFailedError, match="enough") as stopped:
+        pipeloom.map(task, endless(), db=db, on_error="stop", workers=2)
+
+    assert stopped.value.report.failed == 1
+    assert next(pulled) < 100_000
+
+
+def test_slow_inputs_start_as_they_come(db):
+    """The first input runs although the second has not come yet."""
+    first_ran = threading.Event()
+
+    def inputs():
+        yield 1
+        assert first_ran.wait(10)
+        yield 2
+
+    assert pipeloom.map(lambda _: first_ran.set(), inputs(), db=db, workers=4).done == 2
+
+
+def test_inputs_that_raise_end_the_run_after_what_came_before(db):
+    """What was yielded is done and stored; the exception reaches the caller with a note."""
+
+    def inputs():
+        yield from range(5)
+        raise OSError("the disk with the list")
+
+    with pytest.raises(OSError, match="the disk") as raised:
+        pipeloom.map(abs, inputs(), db=db, name="x")
+
+    assert "run again" in raised.value.__notes__[0]
+    assert pipeloom.map(abs, range(5), db=db, name="x").skipped == 5
+
+
+def test_inputs_that_raise_a_frozen_exception(db):
+    """It reaches the caller as it is, although it takes no note."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int = 1
+
+    def items():
+        yield 1
+        raise Frozen
+
+    with pytest.raises(Frozen):
+        pipeloom.map(abs, items(), db=db, name="n")
