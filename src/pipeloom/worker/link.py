@@ -55,7 +55,7 @@ class Link(Protocol):
 
         Args:
             task: Whose message it is.
-            message: objectthing.
+            message: Anything.
             look: See :data:`Look`.
             block: Wait while there is no room.
             timeout: How long to wait at most, in seconds; ``None`` is for ever.
