@@ -10,7 +10,17 @@ from dataclasses import dataclass
 import pytest
 
 import pipeloom
-from pipeloom import MsgExecute, MsgTaskFinished, MsgTaskProgress, MsgTaskStarted, MsgWriteRows, TaskContext
+from pipeloom import (
+    LedgerError,
+    MsgExecute,
+    MsgTaskFinished,
+    MsgTaskProgress,
+    MsgTaskStarted,
+    MsgWriteRows,
+    TaskContext,
+)
+from pipeloom.statuses import RUNNING
+from worker.recording import RecordingLink, task_for
 
 
 def test_ctx_is_passed_only_when_asked_for(db):
@@ -330,3 +340,31 @@ def test_a_progress_message_is_short(db, read):
     pipeloom.map(lambda item, ctx: ctx.progress(1, 2, "x" * 1_000_000), [1], db=db, name="n")
 
     assert read(db, "SELECT length(message) FROM task_runs") == [(2000,)]
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+@pytest.mark.parametrize("wrong", [{"conflict_on": ["a"]}, {"null": ""}, {"on_conflict": "replace"}])
+def test_a_wrong_option_is_refused_whatever_was_written_before(db, place, wrong):
+    """A row of the shape of the one before takes a shorter way, but past no check."""
+
+    def task(_item, ctx):
+        if place == "second":
+            ctx.write("t", {"a": 1})
+        ctx.write("t", {"a": 2}, **wrong)
+
+    report = pipeloom.map(task, [0], db=db, on_error="collect")
+
+    assert report.failures[0].exception == "RowRefusedError"
+
+
+@pytest.mark.parametrize(
+    "use", [lambda ctx: ctx.query("SELECT 1"), lambda ctx: ctx.checkpoint(1), lambda ctx: ctx.state]
+)
+def test_what_an_executor_cannot_do_is_refused_in_a_sentence(use):
+    """A task that has no way to the ledger before it ends is told so, rather than left to wait."""
+    task = task_for("a")
+    task.status, task.seen_before = RUNNING, True
+    ctx = TaskContext(task, RecordingLink(executor="clouds", can=frozenset()))
+
+    with pytest.raises(LedgerError, match="on clouds has no way to the ledger before it ends"):
+        use(ctx)

@@ -12,7 +12,7 @@ from pipeloom.data.values import Params, adapt_rows
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows, OnConflict
 
-__all__ = ["Block", "Shape", "Statement", "block_from", "block_of", "joins"]
+__all__ = ["Block", "Shape", "Statement", "block_from", "block_of", "checked_null", "joins"]
 
 
 _PLAIN_SEQUENCES: Final = (list, tuple)

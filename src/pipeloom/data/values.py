@@ -21,7 +21,7 @@ import msgspec
 from pipeloom.data.text import attribute, clean, describe
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Params", "Storable", "adapt", "adapt_rows", "as_json", "sql_type"]
+__all__ = ["Params", "Storable", "adapt", "adapt_params", "adapt_rows", "as_json", "explain_unbindable", "sql_type"]
 
 Storable = None | int | float | str | bytes
 

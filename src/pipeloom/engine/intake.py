@@ -19,12 +19,11 @@ from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.keys import NUMBER_LIMIT, key_of
-from pipeloom.data.text import attribute, clean, describe, shorten, storable
+from pipeloom.data.text import attribute, describe, shorten, storable
 from pipeloom.engine.retry_queue import RetryQueue
-from pipeloom.errors import DuplicateKeyError, LedgerError
-from pipeloom.ledger.admission import Admission
+from pipeloom.errors import LedgerError
+from pipeloom.ledger.admission import Admission, refusal_of
 from pipeloom.ledger.attempt import Attempt
-from pipeloom.ledger.tasks import taken
 from pipeloom.writer.requests import Request
 
 __all__ = ["Intake"]
@@ -237,27 +236,15 @@ class Intake:
     def _admitted(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
         for (item, identity, name), (number, verdict) in zip(chunk, admissions, strict=True):
             key = identity if self._keyed else None
-            if verdict == "new":
-                yield Attempt(item, number, key, name, "new")
-            elif verdict == "provisional":
-                yield Attempt(item, number, key, name, "provisional")
+            if verdict == "new" or verdict == "provisional":  # noqa: PLR1714 - narrows the type
+                yield Attempt(item, number, key, name, verdict)
             elif verdict == "again":
                 attempt = Attempt(item, number, key, name, "old")
                 attempt.seen_before = self._keyed
                 yield attempt
-            elif verdict == "duplicate":
-                shown = clean(identity, 80)
-                reason = f"the key {shown!r} came twice in this run: make keys unique, or pass key="
-                yield _refused(Attempt(item, 0, key, name, "none"), DuplicateKeyError(reason, key=key))
-            elif verdict == "stateful":
-                shown = clean(identity, 80)
-                reason = (
-                    f"the key {shown!r} has a checkpoint, whose rows resume=False would store twice: use "
-                    f"resume=True, or delete those rows and its row in pipeloom_state (task_id {number}) first"
-                )
-                yield _refused(Attempt(item, 0, key, name, "none"), LedgerError(reason))
-            elif verdict == "taken":
-                yield _refused(Attempt(item, number, key, name, "none"), LedgerError(taken(number)))
+            elif verdict != "skip":
+                rejected = Attempt(item, number if verdict == "taken" else 0, key, name, "none")
+                yield _refused(rejected, refusal_of(verdict, identity, number))
 
 
 def _refused(attempt: Attempt, error: LedgerError) -> Attempt:

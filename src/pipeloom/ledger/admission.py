@@ -6,16 +6,38 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from pipeloom.data.text import clean
+from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
 from pipeloom.ledger.statements import LOOK_UP, padded
-from pipeloom.ledger.tasks import TaskTable
+from pipeloom.ledger.tasks import TaskTable, taken
 from pipeloom.statuses import DONE
 
-__all__ = ["Admission", "Admissions"]
+__all__ = ["Admission", "Admissions", "refusal_of"]
 
 Admission = tuple[int, Literal["new", "again", "provisional", "skip", "duplicate", "taken", "stateful"]]
 """The ledger's word on one input: its row's id, and what to do with it."""
+
+
+def refusal_of(verdict: str, identity: str | int | None, number: int) -> LedgerError:
+    """Return why an input is not let in.
+
+    Args:
+        verdict: ``"duplicate"``, ``"stateful"`` or ``"taken"``.
+        identity: Its key, or the number it goes by.
+        number: The row that is in the way.
+    """
+    key = clean(identity, 80)
+    if verdict == "duplicate":
+        reason = f"the key {key!r} came twice in this run: make keys unique, or pass key="
+        return DuplicateKeyError(reason, key=identity)
+    if verdict == "stateful":
+        return LedgerError(
+            f"the key {key!r} has a checkpoint, whose rows resume=False would store twice: use resume=True, or "
+            f"delete those rows and its row in pipeloom_state (task_id {number}) first"
+        )
+    return LedgerError(taken(number))
 
 
 class Admissions:

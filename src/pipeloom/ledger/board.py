@@ -15,7 +15,7 @@ from pipeloom.data.text import clean, kind_of
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 
-__all__ = ["Board"]
+__all__ = ["Board", "drop_frames"]
 
 _KEPT_FAILURES: Final = 100
 _KEPT_EXCEPTIONS: Final = 20

@@ -16,7 +16,7 @@ from pipeloom.data.values import explain_unbindable, sql_type
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
 
-__all__ = ["Tables", "UserTables"]
+__all__ = ["StagedOutput", "Tables", "UserTables"]
 
 Tables = Mapping[str, Mapping[str, Any]]
 """``tables=``: table → column → Python type."""

@@ -20,7 +20,7 @@ from pipeloom.history.figures import Bar, Durations, Lane, Throughput, Timeline
 from pipeloom.show.html import Html
 from pipeloom.statuses import CANCELLED, DONE, ENDED, ERROR, INTERRUPTED, RUNNING, TIMED_OUT
 
-__all__ = ["durations_picture", "span_text", "throughput_picture", "timeline_picture"]
+__all__ = ["durations_picture", "rate_unit", "span_text", "throughput_picture", "timeline_picture"]
 
 _LANE: Final = 20.0  # pixels, as all heights below
 _FLAT_LANE: Final = 14.0

@@ -22,7 +22,7 @@ from pipeloom.errors import PipeloomError
 from pipeloom.history import Follower, History
 from pipeloom.web.pieces import Missing, not_there, notice
 
-__all__ = ["LOOK_S", "MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer"]
+__all__ = ["LOOK_S", "MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer", "problem_of"]
 
 MAX_VIEWERS: Final = 64
 LOOK_S: Final = 0.3
