@@ -173,7 +173,8 @@ class TaskContext:
         block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
         staging = self._staging()
         with staging.lock:
-            self._must_be_running(staging)
+            if self._task.status != RUNNING or staging.is_closed:
+                raise self._over()
             staging.add(block)
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:

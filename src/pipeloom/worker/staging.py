@@ -99,14 +99,16 @@ class Staging:
         """Hand over what there is, and begin anew; under the lock."""
         parts, size = self._parts, self._size
         self._parts, self._size = [], 0
-        return parts, sum(len(part.rows) for part in parts if type(part) is Block), size
+        return parts, sum([len(part.rows) for part in parts if type(part) is Block]), size
 
     def close(self, *, keep: bool) -> Staged | None:
         """Refuse what is added from now on, and hand over what there is, if anything, and if it is to be kept."""
         with self.lock:
             self.is_closed = True
-            staged = self.take() if self._parts else None
-        return staged if keep else None
+            if self._parts and keep:
+                return self.take()
+            self._parts = []
+            return None
 
     def abandon(self) -> None:
         """Refuse what is added from now on, and drop the rest, for a call that goes on although it was given up.
