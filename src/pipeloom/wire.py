@@ -74,8 +74,8 @@ class Brief(NamedTuple):
         run_id: The run's number; ``None`` without ledger tables.
         keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
         max_task_bytes: How much one task may stage.
-        executor: What the run's executor is called,
-        can: and what it can do for a task; the context refuses the rest.
+        executor: What the run's executor is called.
+        can: What it can do for a task; the context refuses the rest.
     """
 
     function: Callable[..., object]
