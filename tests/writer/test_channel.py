@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from itertools import count
 from time import monotonic
 
 import pytest
@@ -405,7 +406,7 @@ def test_producers_that_race_with_the_break_are_told(surely):
         def produce(channel=channel, go=go, accepted=accepted):
             put = channel.put_surely if surely else channel.put
             go.wait(LONG_S)
-            for number in range(1000):
+            for number in count():  # none may be through before the break
                 put(number)
                 accepted.append(number)
 
