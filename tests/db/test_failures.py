@@ -149,7 +149,7 @@ def test_a_commit_that_was_cut_short_is_said_to_readers(db):
 
 
 READING = """
-import os, resource, sys, tempfile
+import os, resource, sys, tempfile, urllib.parse  # Python 3.13 imports the last one when it is too late
 from contextlib import closing
 from pathlib import Path
 from pipeloom.db import connect, connect_readonly
