@@ -148,23 +148,29 @@ def test_a_log_that_another_program_limits_is_none_of_our_business(db, opened):
         maintenance.look()
 
 
-@pytest.mark.parametrize("wal", [True], indirect=True)
-def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, opened, monkeypatch):
-    """SQLite cannot be asked while another program is at it; the next look can."""
+def look_after_a_checkpoint(db, opened, monkeypatch, answer):
+    """Look when another program has just cut the log short, and ``answer()`` is what a checkpoint of ours says."""
     conn, maintenance = opened
     maintenance.look()
     with closing(connect(db)) as other:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 
-    class Busy:
-        """The connection, while another program's checkpoint is under way."""
+    class Meanwhile:
+        """The connection, as it is just then."""
 
         def execute(self, sql):
-            return conn.execute("SELECT 1, -1, -1" if "wal_checkpoint" in sql else sql)
+            return answer() if "wal_checkpoint" in sql else conn.execute(sql)
 
-    monkeypatch.setattr(maintenance, "_conn", Busy())
-    maintenance.look()
-    monkeypatch.setattr(maintenance, "_conn", conn)
+    with monkeypatch.context() as patch:
+        patch.setattr(maintenance, "_conn", Meanwhile())
+        maintenance.look()
+
+
+@pytest.mark.parametrize("wal", [True], indirect=True)
+def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, opened, monkeypatch):
+    """SQLite cannot be asked while another program is at it; the next look can."""
+    conn, maintenance = opened
+    look_after_a_checkpoint(db, opened, monkeypatch, lambda: conn.execute("SELECT 1, -1, -1"))
     os.truncate(db.with_name(db.name + "-wal"), 0)
     maintenance.look()
     conn.execute("INSERT INTO t VALUES (8)")
@@ -178,23 +184,13 @@ def test_a_short_log_is_decided_on_when_no_other_checkpoint_is_under_way(db, ope
 def test_a_checkpoint_that_fails_says_nothing_of_a_short_log(db, opened, monkeypatch):
     """A full disk after another program's checkpoint is a full disk."""
     conn, maintenance = opened
-    maintenance.look()
-    with closing(connect(db)) as other:
-        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 
-    class Full:
-        """The connection, while nothing can be written to the database."""
+    def full():
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
-        def execute(self, sql):
-            if "wal_checkpoint" in sql:
-                error = sqlite3.OperationalError("database or disk is full")
-                error.sqlite_errorcode = sqlite3.SQLITE_FULL
-                raise error
-            return conn.execute(sql)
-
-    monkeypatch.setattr(maintenance, "_conn", Full())
-    maintenance.look()
-    monkeypatch.setattr(maintenance, "_conn", conn)
+    look_after_a_checkpoint(db, opened, monkeypatch, full)
     conn.execute("INSERT INTO t VALUES (8)")
     maintenance.look()
     assert rows(db) == [(7,), (8,)]

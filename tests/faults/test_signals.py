@@ -26,7 +26,12 @@ EXPECTED = {signal.SIGINT: 128 + signal.SIGINT, signal.SIGTERM: 128 + signal.SIG
 
 # The third signal raises KeyboardInterrupt wherever the main thread is. In a callback of Python's own, such as
 # one of the import system, it cannot be raised, and the interpreter itself says so.
-_SWALLOWED = re.compile(r"Exception ignored in: .*?\nTraceback .*?\nKeyboardInterrupt: *\n", re.DOTALL)
+_SWALLOWED = re.compile(
+    r"Exception ignored in: .*\n"
+    r"Traceback \(most recent call last\):\n"
+    r'(?:  File "<frozen importlib\._bootstrap.*\n)+'
+    r"KeyboardInterrupt: *\n"
+)
 
 
 def as_a_shell_says(code: int) -> int:

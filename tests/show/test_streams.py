@@ -209,6 +209,25 @@ def test_a_program_whose_stderr_nobody_reads(tmp_path, read, name, unbuffered):
         assert (done.returncode, done.stdout, counts) == (0, "the end\n", [(300, 0)])
 
 
+def left_by_its_reader(code, place, **options):
+    """Run a program to its end, of whose standard error only the first line is read: that it begins."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=place,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    ) as process:
+        assert process.stderr.readline() == "begins\n"
+        process.stderr.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        assert process.stdout.read() == "the end\n"
+        assert process.wait(30) == 0
+
+
 def test_tasks_that_print_after_the_reader_has_left(tmp_path, read):
     """The run notices within a moment; what is printed from then on goes nowhere, and fails nobody."""
     code = """
@@ -224,20 +243,7 @@ def test_tasks_that_print_after_the_reader_has_left(tmp_path, read):
         pipeloom.map(work, range(300), db="out.db", name="x", workers=1, progress=False)
         print("the end")
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr.readline() == "begins\n"
-        process.stderr.close()
-        process.stdin.write("\n")
-        process.stdin.close()
-        assert process.stdout.read() == "the end\n"
-        assert process.wait(30) == 0
+    left_by_its_reader(textwrap.dedent(code), tmp_path)
     assert read(tmp_path / "out.db", "SELECT done, failed FROM pipeloom_runs") == [(300, 0)]
 
 
@@ -251,18 +257,5 @@ def test_a_reader_that_leaves_during_the_run(tmp_path):
         print("the end")
     """
     code = "import sys; print('begins', file=sys.stderr)\n" + textwrap.dedent(code)
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr.readline() == "begins\n"
-        process.stderr.close()
-        process.stdin.write("\n")
-        process.stdin.close()
-        assert process.stdout.read() == "the end\n"
-        assert process.wait(30) == 0
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    left_by_its_reader(code, tmp_path, env=buffered)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, cast
+from typing import cast
 
+from pipeloom.ledger.answer import LOOK_S
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint, weight_of
 from pipeloom.wire import Brief, Checkpoint, Query, Question
 from pipeloom.worker.link import Look, Reply
@@ -15,8 +16,6 @@ from pipeloom.writer import Channel, SQLiteWriter
 from pipeloom.writer.requests import Request
 
 __all__ = ["WriterLink"]
-
-_LOOK_S: Final = 0.25
 
 
 class WriterLink:
@@ -75,7 +74,7 @@ class WriterLink:
                 raise
         until = None if timeout is None else monotonic() + timeout
         while True:
-            left = _LOOK_S if until is None else min(_LOOK_S, max(0.0, until - monotonic()))
+            left = LOOK_S if until is None else min(LOOK_S, max(0.0, until - monotonic()))
             try:
                 put(item, timeout=left, weight=weight)
                 return

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Answer"]
+__all__ = ["LOOK_S", "Answer"]
 
 T = TypeVar("T")
 
-_LOOK_S: Final = 0.25
+LOOK_S: Final = 0.25
+"""Between two looks of somebody who waits, for whether it is still worth waiting."""
 
 
 class Answer(Generic[T]):
@@ -41,7 +42,7 @@ class Answer(Generic[T]):
         Args:
             look: Called four times a second; raises to give up.
         """
-        while not self._given.wait(None if look is None else _LOOK_S):
+        while not self._given.wait(None if look is None else LOOK_S):
             assert look is not None
             try:
                 look()

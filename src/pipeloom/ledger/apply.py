@@ -89,7 +89,7 @@ class Ledger:
         """
         batch = fold(items, self._handlers)
         if self.run is not None and with_live:
-            batch.live = self.run.live()
+            batch.live = self.run.board.news()
         if batch.checkpoints:
             _show_checkpoints(batch)
         if self.tasks is not None:

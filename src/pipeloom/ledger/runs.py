@@ -21,7 +21,7 @@ from pipeloom.data.text import storable
 from pipeloom.db.schema import last_words
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.admission import Admissions
-from pipeloom.ledger.attempt import Attempt, Snapshot
+from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board, drop_frames
 from pipeloom.ledger.fold import Batch
 from pipeloom.ledger.tasks import TaskTable
@@ -120,13 +120,9 @@ class RunLedger:
 
     # --- what a batch does to the run ---
 
-    def live(self) -> list[Snapshot]:
-        """Return running attempts that the ledger does not show yet as they are."""
-        return self.board.news()
-
     def needs_writing(self) -> bool:
         """Say whether there is news although nothing was said."""
-        return self._stored != self.board.dealt_with or bool(self.live())
+        return self._stored != self.board.dealt_with or bool(self.board.news())
 
     def store_counts(self, finished: Sequence[Attempt], *, now: bool = False) -> None:
         """Write the counts as they will be once this batch has committed, ten times a second at most.

@@ -154,7 +154,7 @@ class Commits:
         """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
         shown: list[Batch] = []
         run = self._ledger.run
-        for snapshot in run.live() if run is not None else ():
+        for snapshot in run.board.news() if run is not None else ():
             self._transaction.begin()
             try:
                 batch = self._ledger.show_live(snapshot)
