@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 AT = "2026-01-31T12:00:00.000+00:00"
 LISTS = ["status", "runs", "tasks", "errors"]
@@ -18,6 +19,21 @@ def typed(*words, **environment):
         [sys.executable, "-m", "pipeloom", *map(str, words)],
         capture_output=True, text=True, timeout=30, check=False, env=os.environ | environment,
     )  # fmt: skip
+
+
+@contextmanager
+def going_on(*words):
+    """Have a command go on meanwhile; yields its process, and ends it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeloom", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def document(outcome):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing
 
 import pytest
+
+from cli.commands import going_on
 
 PROGRAM = """
 import logging, sys, threading
@@ -50,19 +52,17 @@ def going(tmp_path):
             process.kill()
 
 
-@contextmanager
 def following(db, *words):
     """Run ``pipeloom logs a --follow`` meanwhile."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pipeloom", "logs", "a", "--follow", "--db", str(db), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return going_on("logs", "a", "--follow", "--db", db, *words)
+
+
+def replace_by_copy(db):
+    """Put another file in its place that holds all the same, what is still in the log beside it included."""
+    other = db.with_name("new.db")
+    with closing(sqlite3.connect(db)) as conn, closing(sqlite3.connect(other)) as copy:
+        conn.backup(copy)
+    other.replace(db)
 
 
 def first_record(db):
@@ -126,8 +126,7 @@ def test_another_file_in_its_place_ends_following(going):
     first_record(db)
     with following(db) as process:
         process.stdout.readline()
-        shutil.copy(db, db.with_name("new.db"))
-        db.with_name("new.db").replace(db)
+        replace_by_copy(db)
         _, err = process.communicate(timeout=20)
 
     assert process.returncode == 3

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from contextlib import contextmanager
 
 import pipeloom
-
-
-@contextmanager
-def watching(db):
-    """Watch a file meanwhile; yields the process."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pipeloom", "status", "--watch", "--json", "--db", db],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+from cli.commands import going_on
 
 
 def test_another_file_in_its_place_is_shown(db, tmp_path):
     """From the next look on."""
     for path, items in ((db, 2), (tmp_path / "new.db", 3)):
         pipeloom.map(str, range(items), db=path, progress=False)
-    with watching(db) as process:
+    with going_on("status", "--watch", "--json", "--db", db) as process:
         assert json.loads(process.stdout.readline())["counts"] == {"done": 2}
         (tmp_path / "new.db").replace(db)
         while (counts := json.loads(process.stdout.readline())["counts"]) == {"done": 2}:
@@ -41,7 +24,7 @@ def test_another_file_in_its_place_is_shown(db, tmp_path):
 def test_a_file_that_is_removed_ends_it(db):
     """With the exit code for storage."""
     pipeloom.map(str, range(2), db=db, progress=False)
-    with watching(db) as process:
+    with going_on("status", "--watch", "--json", "--db", db) as process:
         process.stdout.readline()
         db.unlink()
         _, err = process.communicate(timeout=20)
