@@ -82,6 +82,5 @@ def _descriptors() -> set[tuple[int, str]]:
             target = os.readlink(_DESCRIPTORS / name)
         except OSError:  # the one that read the directory
             continue
-        if not target.removesuffix(" (deleted)").endswith("-lock"):  # ours stay open as long as the process lives
-            found.add((int(name), target))
+        found.add((int(name), target))
     return found

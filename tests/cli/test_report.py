@@ -296,7 +296,7 @@ def test_a_missing_file_and_one_without_a_ledger(typed, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.db"]
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-lock", "-journal", "-cancel"])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal", "-cancel"])
 def test_the_database_is_never_overwritten(report, record, db, suffix):
     """Nor what belongs to it, whether it is there or not; nor by another name."""
     some(record)

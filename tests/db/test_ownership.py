@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from pipeloom.db import Ownership, owner_of
+from pipeloom.db import Ownership, connect, locks, owner_of, ownership
+from pipeloom.db.maintenance import Maintenance
+from pipeloom.db.place import identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
 HOLD = """
@@ -126,7 +130,7 @@ def test_an_error_in_the_run_gives_the_file_back(db):
 
 
 def test_a_refused_attempt_does_not_take_the_lock_with_it(db):
-    """Closing any descriptor of the lock file would drop the owner's lock: none may be closed."""
+    """It opens and closes the file, which would drop a record lock of the process."""
     with Ownership(db):
         for _ in range(3):
             with pytest.raises(DatabaseInUseError):
@@ -134,18 +138,23 @@ def test_a_refused_attempt_does_not_take_the_lock_with_it(db):
         assert seen_elsewhere(db) == str(os.getpid())
 
 
-def test_the_lock_file_is_opened_once(db):
-    """However many runs: one descriptor for one file."""
+def test_no_descriptor_is_kept(db):
+    """However many runs, on however many files."""
 
     def descriptors():
         return len(os.listdir("/dev/fd"))
 
-    Ownership(db).release()
     before = descriptors()
-    for _ in range(10):
-        Ownership(db).release()
+    for n in range(10):
+        Ownership(db.with_name(f"{n}.db")).release()
 
     assert descriptors() == before
+
+
+def test_nothing_is_made_beside_the_database(db):
+    """The lock is on the file itself."""
+    with Ownership(db):
+        assert [path.name for path in db.parent.iterdir()] == [db.name]
 
 
 def test_files_do_not_disturb_each_other(tmp_path):
@@ -179,19 +188,68 @@ def test_one_file_has_one_owner_by_whatever_name(db, way):
         Ownership(other)
 
 
-def test_removing_the_lock_file_frees_nothing(db):
-    """A tidy user deletes it while the run goes on: in this process the file itself is known to be in use."""
-    db.touch()
+def test_reading_the_file_frees_nothing(db):
+    """A task hashes it, or copies it: that drops the record locks of this process, and not this one."""
     with Ownership(db):
-        db.with_name(db.name + "-lock").unlink()
-        with pytest.raises(DatabaseInUseError):
-            Ownership(db)
+        db.read_bytes()
+        with db.open("r+b"):
+            pass
+        assert seen_elsewhere(db) == str(os.getpid())
+        assert owner_seen_elsewhere(db) == str(os.getpid())
 
 
-def test_a_place_that_cannot_have_a_lock_is_said_in_words(tmp_path):
-    """The lock lies beside the database."""
-    with pytest.raises(StorageError, match=r"cannot create out\.db-lock beside it"):
+def test_connections_of_the_program_itself_do_not_disturb(db):
+    """The program may have the file open before, during and after; SQLite keeps some descriptors back."""
+    with closing(sqlite3.connect(db)) as before, closing(sqlite3.connect(db)) as another:
+        before.execute("CREATE TABLE t (n)")
+        before.execute("BEGIN IMMEDIATE")
+        another.close()  # SQLite keeps its descriptor for the next one that opens the file
+        with Ownership(db):
+            with closing(sqlite3.connect(db)) as during:
+                assert during.execute("SELECT * FROM t").fetchall() == []
+            assert seen_elsewhere(db) == str(os.getpid())
+            before.execute("INSERT INTO t VALUES (1)")
+            assert seen_elsewhere(db) == str(os.getpid())
+        before.execute("COMMIT")
+        assert seen_elsewhere(db) == "free"
+
+
+def test_a_database_beside_another_ones_log_is_refused(db):
+    """Somebody moved a database away while a run has it open, and begins another under its name."""
+    with Ownership(db), closing(connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        maintenance = Maintenance(conn, db, wal=True)
+        try:
+            os.rename(db, db.with_name("moved.db"))
+            assert seen_elsewhere(db) == str(os.getpid())
+            with pytest.raises(DatabaseInUseError, match="that was moved away or replaced"):
+                Ownership(db)
+        finally:
+            maintenance.release()
+
+
+def test_a_place_that_cannot_have_a_database_is_said_in_words(tmp_path):
+    """Its directory is missing."""
+    with pytest.raises(StorageError, match="SQLite cannot open it"):
         Ownership(tmp_path / "no" / "out.db")
+
+
+def test_a_system_without_such_locks_is_refused_in_words(db, monkeypatch):
+    """A sandbox may know none: what cannot be guarded is not begun."""
+
+    def none(*_arguments, **_options):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(ownership, "lock", none)
+    with pytest.raises(StorageError, match="has no locks of open files"):
+        Ownership(db)
+
+
+def test_a_system_that_does_not_list_descriptors(db, monkeypatch):
+    """Without /proc they are looked at one by one."""
+    monkeypatch.setattr(locks, "_LISTS", ("/nowhere",))
+    with Ownership(db):
+        assert seen_elsewhere(db) == str(os.getpid())
 
 
 def test_of_many_that_try_at_once_one_wins(db):
@@ -255,7 +313,7 @@ in_child(take)
 
 
 def test_a_forked_child_neither_owns_nor_frees_the_file(db):
-    """It inherits descriptors and objects, not the right: the parent's lasts until the parent gives it back."""
+    """It inherits open files and objects, not the right: the parent's lasts until the parent gives it back."""
     done = subprocess.run(
         [sys.executable, "-c", FORK, str(db)], capture_output=True, text=True, timeout=30, check=True
     )
@@ -283,7 +341,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_surviving_child_does_not_keep_a_dead_owners_file(db):
-    """The reason for a record lock: ``flock`` would live on in the child."""
+    """A lock of an open file would live on in the child, which lets go of it."""
     with subprocess.Popen(
         [sys.executable, "-c", ORPHAN, str(db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as owner:
@@ -311,25 +369,24 @@ def owner_seen_elsewhere(db):
     return done.stdout.strip()
 
 
-def test_asking_for_the_owner_here_does_not_cost_the_lock(db):
-    """Opening and closing the lock file would drop it: the registry answers instead."""
+def test_asking_for_the_owner_does_not_cost_the_lock(db):
+    """Here the registry answers, elsewhere the lock."""
     with Ownership(db):
         assert owner_of(db) == os.getpid()
         assert owner_seen_elsewhere(db) == str(os.getpid())
         assert seen_elsewhere(db) == str(os.getpid())
 
-    assert owner_of(db) is None  # by the descriptor that stays open
+    assert owner_of(db) is None
     assert owner_seen_elsewhere(db) == "None"
 
 
 def test_the_owner_elsewhere_is_seen_until_it_is_gone(db):
-    """Killed or not: the lock says so, not the number in the file."""
+    """Killed or not."""
     with owner_elsewhere(db) as owner:
         assert owner_of(db) == owner.pid
         owner.send_signal(signal.SIGKILL)
         owner.wait(10)
         assert owner_of(db) is None
-        assert db.with_name(db.name + "-lock").read_text() == f"{owner.pid}\n"
     Ownership(db).release()
 
 
@@ -346,16 +403,41 @@ def test_asking_makes_no_file_and_takes_no_lock(db):
         assert seen_elsewhere(db) == "free"
 
 
-def test_the_owner_is_known_although_the_lock_file_was_removed(db):
-    """In this process; elsewhere nothing is left to see."""
-    db.touch()
+def test_an_owner_is_seen_by_a_process_that_has_the_file_open(db):
+    """Its own connection's descriptor is asked: opening and closing another would drop that connection's locks."""
+    with owner_elsewhere(db) as owner, closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        conn.execute("BEGIN IMMEDIATE")
+        assert owner_of(db) == owner.pid
+        assert seen_elsewhere(db) == str(owner.pid)
+        conn.execute("INSERT INTO t VALUES (1)")
+        conn.execute("COMMIT")
+
+
+ASK_FROM_AFAR = """
+import sys
+from pathlib import Path
+from pipeloom.db.ownership import owner_seen
+print(owner_seen(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
+def test_the_owner_in_another_namespace_is_told_apart(db):
+    """In another container the same number is another process, which nobody must be told to kill."""
     with Ownership(db):
-        db.with_name(db.name + "-lock").unlink()
-        assert owner_of(db) == os.getpid()
+        words = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", ASK_FROM_AFAR, str(db)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+
+    assert done.stdout == f"process {os.getpid()} of another container\n"
 
 
-def test_an_owner_whose_number_cannot_be_read_is_one(db):
-    """Between taking the lock and writing its number, or in a file that somebody emptied."""
-    with owner_elsewhere(db) as owner:
-        os.truncate(db.with_name(db.name + "-lock"), 0)
-        assert owner_of(db) == owner.pid  # the system knows it too
+def test_an_owner_that_cannot_be_told_is_one(db):
+    """Another program's lock in that place, or a file that may not be opened: better one run too few."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        (descriptor,) = locks.descriptors_of(identity(db))
+        assert locks.lock(descriptor, ownership.OWNED - 5, 100, kind="exclusive")
+        assert owner_seen_elsewhere(db) == "0"
+        with pytest.raises(DatabaseInUseError, match="another pipeloom run is using this file"):
+            Ownership(db)

@@ -240,7 +240,7 @@ def test_a_run_leaves_such_a_file_byte_for_byte(db, statements):
         pipeloom.SQLiteWriter(db, queue.Queue()).start()
 
     assert db.read_bytes() == before
-    assert {found.name for found in db.parent.iterdir()} <= {db.name, f"{db.name}-lock"}
+    assert {found.name for found in db.parent.iterdir()} == {db.name}
 
 
 def test_without_a_ledger_a_foreign_table_is_no_matter(db, read):

@@ -268,7 +268,7 @@ def test_no_url_leaves_the_folder(server, db, tmp_path):
 
     assert report.done == len(paths)
     assert sorted(files_in(to).values()) == sorted(path.encode() for path in paths)
-    assert {path.name for path in tmp_path.iterdir()} == {"to", db.name, f"{db.name}-lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"to", db.name}
     assert not (to / "out.db-journal").exists()
 
 

@@ -72,7 +72,7 @@ def read_log(log: Path) -> list[Op]:
         at += path_length
         ops.append(Op(kind.decode(), name, offset, raw[at : at + length]))
         at += length
-    return [op for op in ops if not op.name.endswith("-lock")]
+    return ops
 
 
 class Disk:

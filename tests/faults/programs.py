@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pipeloom
 
@@ -133,6 +134,44 @@ def pipeline(
     )  # fmt: skip
     noted.write(list(range(count)))
     return report
+
+
+def reading(
+    db: str, acks: str = "", count: int = 24, workers: int = 4, wal: bool = True, pause_s: float = 0.0
+) -> pipeloom.RunReport:
+    """Tasks that back up the directory in which the database lies: they open, read and close every file of it."""
+    noted, here = Acks(acks), Path(db).parent
+    work = working(noted, acks, pause_s)
+
+    def reads(task: int, ctx: pipeloom.TaskContext) -> dict[str, int]:
+        result = work(task, ctx)
+        for path in here.iterdir():
+            try:
+                path.read_bytes()
+            except OSError:
+                pass  # somebody else's, gone by now
+        return result
+
+    say_begun()
+    report = pipeloom.run_pipeline(
+        range(count), db, worker_fn=reads, name=NAME, key=int, resume=True, workers=workers, wal=wal, retries=RETRY,
+        tables=TABLES, progress=False,
+    )  # fmt: skip
+    noted.write(list(range(count)))
+    return report
+
+
+def unguarded(db: str, acks: str = "", count: int = 24) -> pipeloom.RunReport:
+    """The same with a mistake: SQLite's locks are not said a second time."""
+    from pipeloom.db.second_locks import SecondLocks
+
+    def nothing(self: SecondLocks) -> SecondLocks:
+        self.release()
+        return self
+
+    SecondLocks.__enter__ = nothing  # type: ignore[method-assign]
+    SecondLocks.__exit__ = lambda *_: None  # type: ignore[method-assign, assignment]
+    return reading(db, acks, count)
 
 
 def bulky(db: str, megabytes: int) -> pipeloom.RunReport:

@@ -40,16 +40,14 @@ def test_a_disk_that_becomes_full(start, tmp_path, small_disk):
     VERDICT.resumed(db, words, 400)
 
 
-@pytest.mark.parametrize("there", ["nothing", "a lock file", "a database"])
+@pytest.mark.parametrize("there", ["nothing", "a database"])
 def test_a_disk_that_is_full_from_the_start(start, small_disk, there):
-    """Not even the lock file, the shared memory or the log can be written: a clear error, no traceback."""
+    """Neither the shared memory nor the log can be written: a clear error, no traceback."""
     place = small_disk("1m")
     db = place / "out.db"
     words = product("load", db=db, count=10)
     if there == "a database":
         assert start(words).wait()[0] == DONE
-    elif there == "a lock file":
-        (place / "out.db-lock").write_text("12345678\n")
     with (place / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
         while True:
             filler.write(b"x" * 4096)

@@ -62,14 +62,17 @@ def _going_on(history: History) -> RunRow | None:
 
 def _wait(history: History, run: RunRow, name: str, timeout_s: float) -> int:
     """Wait until the run has closed its row, or its process is gone; say how it ended."""
-    from pipeloom.db import owner_of
+    from pipeloom.db.ownership import owner_seen
 
     until = monotonic() + timeout_s
     while history.is_alive(run):
         if monotonic() > until:
+            owner = owner_seen(history.path)
+            # Another container's number is, here, somebody else's process.
+            how = f"kill {owner}" if owner is not None and owner.pid and owner.is_near else "end it where it runs"
             click.echo(
                 f"pipeloom: {name} has not ended within {timeout_s:g} s: it stops when its running tasks end; "
-                f"to stop it at once, kill process {owner_of(history.path) or run.pid}",
+                f"to stop it at once, {how}",
                 err=True,
             )
             return 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _GROUPS: Final = 50
 _DEADLINE_S: Final = 60.0  # for one of the questions; nobody waits for their answers but who asked for the file
-_OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", "-lock", "-cancel")
+_OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", "-cancel")
 
 
 class PlaceRefusedError(click.ClickException):

@@ -11,7 +11,15 @@ from typing import Final, Literal, get_args
 
 from pipeloom.data.text import clean
 from pipeloom.db.failures import reading_error, storage_error
-from pipeloom.db.place import check_file, check_file_system, check_place, is_read_only
+from pipeloom.db.ownership import owner_seen
+from pipeloom.db.place import (
+    check_file,
+    check_file_system,
+    check_place,
+    is_mount_point,
+    is_read_only,
+    mount_point_error,
+)
 from pipeloom.errors import StorageError
 
 __all__ = [
@@ -117,6 +125,8 @@ def connect_readonly(db_path: str | os.PathLike[str], *, untouched: bool = False
     """
     path = Path(db_path)
     check_file(path)
+    if is_mount_point(path) and owner_seen(path) is not None:
+        raise mount_point_error(path)  # without the log it would be read in the middle of a checkpoint
     ways = ["mode=ro"]
     if not _size(path, "-wal") and not _size(path, "-journal"):
         # On a read-only disk nobody writes, and SQLite cannot make the -shm that it wants for a log.

@@ -1,112 +1,141 @@
-"""One engine per file: an in-process registry, then a lock on ``<db>-lock`` that dies with its process.
+"""One engine per file: a lock on the database itself, which dies with its process.
 
-A POSIX record lock is granted to the same process twice, and is lost when *any* descriptor of the file is
-closed. So each lock file is opened once per process and never closed or removed, and a registry keyed by the
-file's identity answers for this process.
+The lock is one of an open file description, far behind anything SQLite locks. So it holds for the file, whatever
+name, link, mount or container it is reached by; nothing that is done beside the database, and no task that reads
+it, drops it. How long a range is locked says whose it is. The log carries such a lock, too
+(:mod:`pipeloom.db.second_locks`), since it goes by the database's name.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import struct
+import sqlite3
 import sys
 import threading
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from pipeloom.data.text import clean
+from pipeloom.db.failures import storage_error
+from pipeloom.db.locks import descriptors_of, lock, locked_by, unlock
 from pipeloom.db.place import Identity, identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
-if sys.platform == "win32":  # written for it, never tested there
-    import msvcrt
-else:
-    import fcntl
+__all__ = ["OWNED", "Owner", "Ownership", "let_go_in_child", "owner_of", "owner_seen", "process_name"]
 
-__all__ = ["Ownership", "owner_of"]
+OWNED: Final = 1 << 62
+"""The first byte of the range that a run locks in its files. A lock may lie beyond the end of a file."""
+
+_WHOLE: Final = 1 << 61  # longer than any such range
+
+_PID_BITS: Final = 23  # Linux gives out numbers below 2**22
+_TRIES: Final = 100
+_NO_SUCH_LOCKS: Final = (
+    "this system has no locks of open files, on which it rests that no two runs write one database: run on Linux "
+    "3.15, macOS 10.11 or later, on a local disk"
+)
+_READING: Final = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+)
 
 _guard = threading.Lock()
-
-_ADVICE: Final = {
-    errno.ENOSPC: "free some space, and run again",
-    errno.EDQUOT: "your quota is used up: free some space, and run again",
-    errno.EMFILE: "this process may open no more files: close some, or raise the limit (ulimit -n)",
-    errno.ENFILE: "this machine may open no more files: close some programs",
-    errno.EISDIR: "a directory has that name: rename it, or use another file",
-}
-_OTHER_USER: Final = "run as the user whose it is, or use another file"
-_OTHER_PLACE: Final = "choose a place that can be written"
-
-_descriptors: Final[dict[Identity, int]] = {}  # lock file → its one descriptor
 _held: Final[dict[Identity, int]] = {}  # database → the descriptor that locks it
 
 
 def _forget_after_fork() -> None:
-    """A child inherits the descriptors but not the locks, and may find the guard taken by a lost thread."""
+    """A child shares the open files, and with them the locks: it lets go of them, so that they die with the owner.
+
+    Their numbers stay taken: objects that the child has inherited may close them.
+    """
     global _guard  # noqa: PLW0603
     _guard = threading.Lock()
+    for descriptor in _held.values():
+        let_go_in_child(descriptor)
     _held.clear()
+
+
+def let_go_in_child(descriptor: int) -> None:
+    """Put something else in the place of an open file that was inherited; after a fork, in the child.
+
+    It cannot be locked for writing: a connection that the child inherited, and closes, must not find that it is the
+    last one, and remove the log.
+    """
+    try:
+        nothing = os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
+    except OSError:
+        pass  # no descriptor left: the lock stays until the child ends
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
 
 
+class Owner(NamedTuple):
+    """Whose a file is.
+
+    Attributes:
+        pid: Its process as that calls itself; 0 when it cannot be told.
+        is_near: That number means the same process here: both live in one namespace of process ids.
+    """
+
+    pid: int
+    is_near: bool
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "a process that cannot be told from here"
+        return f"process {self.pid}" + ("" if self.is_near else " of another container")
+
+
 class Ownership:
     """The right to run an engine on one database file; a context manager; releasing twice is fine.
+
+    Any thread. It has SQLite open the file, which is created empty when missing, and reads nothing of it.
 
     Args:
         db_path: The database; need not exist yet, its directory must.
 
     Raises:
-        DatabaseInUseError: Another engine is running on it, here or in another process.
-        StorageError: The lock file cannot be made.
+        DatabaseInUseError: Another engine is running on it, here or in another process; or on a database that was
+            moved away, and whose log is still beside this one.
+        StorageError: It cannot be opened, or locked.
     """
 
     def __init__(self, db_path: Path) -> None:
         self._identity: Identity | None = None
+        if sys.platform == "win32":
+            raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path)
         real = Path(os.path.realpath(db_path))
-        lock_path = real.with_name(real.name + "-lock")
         with _guard:
-            descriptor = _opened(lock_path, db_path)
-            if identity(real) in _held:
+            _create(real)
+            which = identity(real)
+            if which is not None and which in _held:
                 raise DatabaseInUseError(
                     f"{clean(db_path)}: a run on this file is already going on in this process: "
                     "wait for it, or use another file",
                     path=db_path,
                     pid=os.getpid(),
                 )
-            if descriptor in _held.values() or not _lock(descriptor):
-                pid = _owner(descriptor)
-                raise DatabaseInUseError(
-                    f"{clean(db_path)}: another pipeloom run{f' (process {pid})' if pid else ''} is using this "
-                    "file: wait until it ends, or use another file",
-                    path=db_path,
-                    pid=pid,
-                )
+            self._conn, descriptor = _opened(real, db_path)
             try:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            except OSError as error:
-                _unlock(descriptor)
-                raise StorageError(
-                    f"{clean(db_path)}: cannot write {clean(lock_path.name)} beside it ({error.strerror}): "
-                    "free some space, and run again",
-                    path=db_path,
-                ) from error
-            self._identity = _made(real)
+                self._identity = _locked(descriptor, real, db_path)
+            except BaseException:
+                self._conn.close()
+                raise
             _held[self._identity] = descriptor
 
     def release(self) -> None:
         """Give the file back."""
         with _guard:
-            if self._identity is not None and (descriptor := _held.pop(self._identity, None)) is not None:
-                try:
-                    _unlock(descriptor)
-                except OSError:
-                    pass  # a task has closed it, which gave the lock back
-            self._identity = None
+            which, self._identity = self._identity, None
+            descriptor = _held.pop(which, None) if which is not None else None
+            if descriptor is not None:
+                # SQLite may keep the file open for a while, for the sake of another connection's locks.
+                unlock(descriptor, OWNED, _WHOLE)
+                self._conn.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,115 +145,138 @@ class Ownership:
 
 
 def owner_of(db_path: Path) -> int | None:
-    """Return the process that runs an engine on this file, ``None`` when none does; any thread, never blocks.
-
-    Takes no lock and makes no file. The registry is asked first: closing a descriptor of a lock file that this
-    process holds would drop the lock.
+    """Return the process that runs an engine on this file, ``None`` when none does; see :func:`owner_seen`.
 
     Returns:
         Its id as it calls itself, which in a container may be another than the one seen from outside; 0 when
         there is an owner, or may be one, that cannot be told from here.
+    """
+    owner = owner_seen(db_path)
+    return None if owner is None else owner.pid
 
-    Source: https://www.man7.org/linux/man-pages/man2/fcntl_locking.2.html (F_GETLK)
+
+def owner_seen(db_path: Path) -> Owner | None:
+    """Return who runs an engine on this file, ``None`` when nobody does; any thread, never blocks.
+
+    Takes no lock, makes no file, and opens none but by way of SQLite.
     """
     real = Path(os.path.realpath(db_path))
-    lock_path = real.with_name(real.name + "-lock")
     with _guard:
-        known = identity(lock_path)
-        own = None if known is None else _descriptors.get(known)
-        if identity(real) in _held or (own is not None and own in _held.values()):
-            return os.getpid()
-        if own is not None:
-            return _locker(own)
-        try:
-            descriptor = os.open(lock_path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except FileNotFoundError:
+        which = identity(real)
+        if which is None:
             return None
-        except OSError:
-            return 0
+        if which in _held:
+            return Owner(os.getpid(), is_near=True)
+        if sys.platform == "win32":
+            return None
         try:
-            return _locker(descriptor)
-        finally:
-            os.close(descriptor)
+            for descriptor in descriptors_of(which):
+                return _owner_by(descriptor)
+            conn = sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True)
+            try:
+                return _owner_by(next(iter(descriptors_of(which))))
+            finally:
+                conn.close()
+        except (OSError, sqlite3.Error, StopIteration, ImportError):
+            return Owner(0, is_near=False)
 
 
-# struct flock: type, whence, start, length, pid on Linux; start, length, pid, type, whence on macOS and the BSDs.
-_FLOCK: Final = struct.Struct("@hhqqi" if sys.platform == "linux" else "@qqihh")
-_TYPE, _PID = (0, 4) if sys.platform == "linux" else (3, 2)
-
-
-def _locker(descriptor: int) -> int | None:
-    """Return who has locked an open lock file, without taking the lock."""
-    if sys.platform == "win32":
-        # Windows keeps everybody else from reading locked bytes.
-        try:
-            os.pread(descriptor, 1, 0)
-        except (AttributeError, OSError):
-            return 0
-        return None
-    question = [0] * 5
-    question[_TYPE] = fcntl.F_WRLCK
+def process_name() -> int:
+    """Return how long a range this process locks: its namespace of process ids, and its id in that."""
     try:
-        answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _FLOCK.pack(*question)))
+        namespace = os.stat("/proc/self/ns/pid").st_ino & 0xFFFFFFFF
     except OSError:
-        return 0
-    if answer[_TYPE] == fcntl.F_UNLCK:
+        namespace = 0  # there is one only
+    return namespace << _PID_BITS | os.getpid()
+
+
+def _owner_by(descriptor: int) -> Owner | None:
+    found = locked_by(descriptor, OWNED)
+    if found is None:
         return None
-    return _owner(descriptor) or max(answer[_PID], 0)
+    if found.start != OWNED:
+        return Owner(0, is_near=False)
+    return Owner(found.length & ((1 << _PID_BITS) - 1), found.length >> _PID_BITS == process_name() >> _PID_BITS)
 
 
-def _made(real: Path) -> Identity:
-    """Return the database's identity; make an empty file when there is none.
-
-    Nothing but SQLite may open a database, since closing it would drop SQLite's locks in this process. A file that
-    did not exist has none.
-    """
+def _create(real: Path) -> None:
+    """Make an empty file when there is none. Nothing but SQLite may open one that exists."""
     try:
-        os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o644))
     except OSError:
         pass  # it exists, or SQLite will say in a moment why it cannot
-    return identity(real) or (-1, hash(real))
 
 
-def _opened(lock_path: Path, db_path: Path) -> int:
+def _opened(real: Path, db_path: Path) -> tuple[sqlite3.Connection, int]:
+    """Have SQLite open the file once more, and find the descriptor; it never reads or writes through it.
+
+    Of its own, so that nothing that becomes of the writer's connection touches the lock.
+    """
+    spare: list[sqlite3.Connection] = []
     try:
-        known = identity(lock_path)
-        if known is not None and known in _descriptors:
-            return _descriptors[known]
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        for _ in range(_TRIES):
+            before = set(descriptors_of(identity(real)))
+            conn = sqlite3.connect(
+                f"{real.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+            )
+            new = [number for number in descriptors_of(identity(real)) if number not in before]
+            if len(new) == 1:
+                return conn, new[0]
+            # Another thread has opened the file at this instant, or SQLite took one that it had not closed yet.
+            spare.append(conn)
+    except sqlite3.Error as error:
+        raise storage_error(error, db_path) from error
+    finally:
+        for other in spare:
+            other.close()
+    raise StorageError(
+        f"{clean(db_path)}: it cannot be told which files this process has open: run where /proc is mounted",
+        path=db_path,
+    )
+
+
+def _locked(descriptor: int, real: Path, db_path: Path) -> Identity:
+    """Lock the file; return which it is.
+
+    Raises:
+        DatabaseInUseError: It is somebody's, or what lies beside it is.
+        StorageError: There are no such locks.
+    """
+    try:
+        if not lock(descriptor, OWNED, process_name(), kind="exclusive"):
+            owner = _owner_by(descriptor) or Owner(0, is_near=False)
+            raise DatabaseInUseError(
+                f"{clean(db_path)}: another pipeloom run{f' ({owner})' if owner.pid else ''} is using this file: "
+                "wait until it ends, or use another file",
+                path=db_path,
+                pid=owner.pid or None,
+            )
+        log = real.with_name(real.name + "-wal")
+        if (other := _owner_of_log(log)) is not None:
+            raise DatabaseInUseError(
+                f"{clean(db_path)}: {clean(log.name)} beside it belongs to a run ({other}) on a database that was "
+                "moved away or replaced: wait until that run has noticed, or use another name",
+                path=db_path,
+                pid=other.pid or None,
+            )
     except OSError as error:
-        is_there = os.path.lexists(lock_path)
+        if error.errno == errno.EINVAL:
+            raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path) from error
+        advice = "run as the user whose it is" if error.errno == errno.EBADF else "choose a local disk"
         raise StorageError(
-            f"{clean(db_path)}: cannot {'open' if is_there else 'create'} {clean(lock_path.name)} beside it "
-            f"({error.strerror}): {_ADVICE.get(error.errno or 0, _OTHER_USER if is_there else _OTHER_PLACE)}",
-            path=db_path,
+            f"{clean(db_path)}: cannot be locked ({error.strerror}): {advice}", path=db_path
         ) from error
-    made = os.fstat(descriptor)
-    _descriptors[made.st_dev, made.st_ino] = descriptor
-    return descriptor
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
 
 
-def _lock(descriptor: int) -> bool:
+def _owner_of_log(log: Path) -> Owner | None:
+    """Return who runs on a database with this log. SQLite takes no locks on a log: it may be opened and closed."""
     try:
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(log, _READING)
     except OSError:
-        return False
-    return True
-
-
-def _unlock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-    else:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN)
-
-
-def _owner(descriptor: int) -> int | None:
-    """Return what the owner wrote into the file: its id as it calls itself."""
+        return None  # there is none; what is wrong with it is told by check_place
     try:
-        return int(os.pread(descriptor, 20, 0))
-    except (OSError, ValueError):
-        return None
+        return _owner_by(descriptor)
+    finally:
+        os.close(descriptor)

@@ -20,8 +20,10 @@ __all__ = [
     "check_file_system",
     "check_place",
     "identity",
+    "is_mount_point",
     "is_read_only",
     "mount_of",
+    "mount_point_error",
     "mounted",
 ]
 
@@ -41,6 +43,7 @@ _NETWORK: Final = """
     fuse.smbnetfs fuse.sshfs fuse.vmhgfs-fuse
 """
 _MOUNTS: Final = "/proc/self/mountinfo"
+_BESIDE: Final = ("-wal", "-shm", "-journal")
 
 Identity = tuple[int, int]
 """Device and number: what tells one file from another that takes its name."""
@@ -82,6 +85,8 @@ def check_place(path: Path) -> None:
             f"{_NAME_BYTES} for the file: choose a shorter one",
             path=path,
         )
+    for suffix in _BESIDE:
+        _check_beside(path, real.with_name(real.name + suffix))
     place = real if found is not None else real.parent
     if is_read_only(real.parent):
         raise StorageError(
@@ -104,19 +109,27 @@ def check_file(path: Path) -> None:
     if found is None:
         raise StorageError(f"{clean(path)}: no such file", path=path)
     _check_kind(path, found)
+    real = Path(os.path.realpath(path))
+    for suffix in _BESIDE:
+        _check_beside(path, real.with_name(real.name + suffix))
 
 
 def check_file_system(path: Path, *, wal: bool) -> None:
-    """Refuse a write-ahead log on a network file system; warn of a rollback journal there.
+    """Refuse a file that is a mount point, and a log on a network file system; warn of a rollback journal there.
 
-    A log needs memory that all who have the file open share, which ends at the machine. A rollback journal needs
-    only locks: many servers keep them, some do not.
+    SQLite finds a log by the name of the database, so where only that was mounted it lies elsewhere. A log needs
+    memory that all who have the file open share, which ends at the machine. A rollback journal needs only locks:
+    many servers keep them, some do not.
 
     Raises:
-        StorageError: It is on a network file system, and ``wal`` is true.
+        StorageError: It is a mount point; or it is on a network file system, and ``wal`` is true.
     """
     mount = mount_of(path)
-    if mount is None or not mount.is_network:
+    if mount is None:
+        return
+    if mount.point == os.path.realpath(path):
+        raise mount_point_error(path)
+    if not mount.is_network:
         return
     where = f"{clean(path)}: is on a network file system ({clean(mount.kind)} at {clean(mount.point)})"
     if wal:
@@ -125,6 +138,21 @@ def check_file_system(path: Path, *, wal: bool) -> None:
             path=path,
         )
     logger.warning("%s, whose locks may not hold: let nobody on another machine open it during the run", where)
+
+
+def is_mount_point(path: Path) -> bool:
+    """Say whether a file is itself a mount point; ``False`` where the system does not tell."""
+    mount = mount_of(path)
+    return mount is not None and mount.point == os.path.realpath(path)
+
+
+def mount_point_error(path: Path) -> StorageError:
+    """Return why a database that is a mount point is refused."""
+    return StorageError(
+        f"{clean(path)}: is itself a mount point (a container with this one file bound in), so that SQLite's log "
+        "lies beside another name, unseen from here: mount its directory instead",
+        path=path,
+    )
 
 
 def identity(path: Path) -> Identity | None:
@@ -201,11 +229,37 @@ def _check_directory(path: Path) -> None:
         )
 
 
+def _check_beside(path: Path, beside: Path) -> None:
+    """Refuse what lies where SQLite has its own files, and is none of those: it would write through a link."""
+    try:
+        found = os.lstat(beside)
+    except OSError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        what = f"is a {_kind(found)}" if found.st_nlink == 1 else f"has {found.st_nlink} names (hard links)"
+        raise StorageError(
+            f"{clean(path)}: {clean(beside.name)} beside it {what}, where SQLite has its own file: move it away",
+            path=path,
+        )
+
+
+def _kind(found: os.stat_result) -> str:
+    mode = found.st_mode
+    kinds = {
+        stat.S_IFLNK: "symbolic link",
+        stat.S_IFIFO: "pipe",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFDIR: "directory",
+    }
+    return kinds.get(stat.S_IFMT(mode), "device")
+
+
 def _check_kind(path: Path, found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise StorageError(
             f"{clean(path)}: is a directory: name a file in it, such as {clean(path / 'out.db')}", path=path
         )
     if not stat.S_ISREG(found.st_mode):
-        kind = "pipe" if stat.S_ISFIFO(found.st_mode) else "socket" if stat.S_ISSOCK(found.st_mode) else "device"
-        raise StorageError(f"{clean(path)}: is a {kind}, and a database is a plain file: name another", path=path)
+        raise StorageError(
+            f"{clean(path)}: is a {_kind(found)}, and a database is a plain file: name another", path=path
+        )

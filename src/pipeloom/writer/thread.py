@@ -191,7 +191,7 @@ class SQLiteWriter(threading.Thread):
                 raise WriterBrokenError("the run was left at once")
             self._maintenance.look()  # what the last batch went to
         except BaseException as error:  # noqa: BLE001 - the cause, for all who wait
-            self._break(error)
+            self._break(self._explained(error))
         finally:
             self._close()
         if self.failure is not None:
@@ -234,8 +234,15 @@ class SQLiteWriter(threading.Thread):
 
     def _serve(self) -> None:
         """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
+        items = self._source.take(_TICK_S)
+        with self._maintenance.at_work():
+            self._work_on(items)
+        if not items and _main_is_gone():
+            self._stopping = True
+
+    def _work_on(self, items: list[object]) -> None:
         run = self._ledger.run
-        items = self._answered(self._source.take(_TICK_S))
+        items = self._answered(items)
         if run is not None and len(items) >= _MANY:
             self._gather(items)
         kinds = set(map(type, items))
@@ -255,8 +262,6 @@ class SQLiteWriter(threading.Thread):
         self._unsettled = 0
         self._in_hand = []
         self._maintenance.after_batch()
-        if not items and _main_is_gone():
-            self._stopping = True
 
     def _answered(self, items: list[object]) -> list[object]:
         """Answer questions that need not wait for what was said before them; return the rest."""
@@ -358,17 +363,29 @@ class SQLiteWriter(threading.Thread):
             if self._conn.in_transaction:
                 self._conn.rollback()
             if not isinstance(self.failure, StorageError):  # a disk that failed is not asked again
-                self._maintenance.at_close(self._ledger.written_tables())
+                with self._maintenance.at_work():
+                    self._maintenance.at_close(self._ledger.written_tables())
         except sqlite3.Error as error:
             if is_damage(error):
                 self._break(error)
             else:
                 logger.warning("%s: at closing: %s; what was committed is safe", clean(self.db_path), clean(error))
         finally:
+            self._maintenance.release()
             if isinstance(self.failure, StorageError):
                 close_without_checkpoint(self._conn, self.db_path)
             else:
                 self._conn.close()
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return why SQLite failed, when that can be seen at the files: it only says that it did."""
+        if isinstance(error, sqlite3.Error):
+            try:
+                self._maintenance.explain(error)
+            except StorageError as found:
+                found.__cause__ = error
+                return found
+        return error
 
     def _break(self, error: BaseException) -> None:
         """Record the cause, once, and wake everybody who waits."""

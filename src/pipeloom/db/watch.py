@@ -1,0 +1,154 @@
+"""Whether an open database, its log and the log's index are still the files that were opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pipeloom.data.text import clean
+from pipeloom.db.connection import wal_checkpoint
+from pipeloom.db.locks import descriptors_of, is_writable
+from pipeloom.db.place import Identity
+from pipeloom.db.second_locks import SecondLocks
+from pipeloom.db.wal_file import is_whole, log_state
+from pipeloom.errors import StorageError
+
+__all__ = ["FileWatch"]
+
+logger = logging.getLogger("pipeloom")
+
+_SIDE_FILES: Final = {"-wal": "what was in it has been moved into the database", "-shm": "nothing is lost so far"}
+
+
+class FileWatch:
+    """Looks at one open database from outside; the writer's thread, outside transactions.
+
+    A look takes a few microseconds, but gives up the interpreter lock some times: beside threads that compute each
+    costs 5 ms, so not every batch is followed by one.
+
+    Args:
+        conn: The writer's connection.
+        path: Its file.
+        locks: Its second locks; ``None`` without a log.
+
+    Attributes:
+        log_length: Of the log, in bytes, at the last look.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, path: Path, locks: SecondLocks | None) -> None:
+        self._conn = conn
+        self._path = path
+        self._locks = locks
+        self._real = os.path.realpath(path)
+        self._seen = _look(self._real)
+        self._beside = {suffix: _look(self._real + suffix).identity for suffix in _SIDE_FILES} if locks else {}
+        self.log_length = 0
+
+    def look(self) -> None:
+        """Notice a file that was replaced, removed, emptied or cut off.
+
+        Raises:
+            StorageError: It is no longer the one that was opened, or lacks what was in it.
+        """
+        found = _look(self._real)
+        if found.identity != self._seen.identity:
+            self._save()
+            raise self._error(
+                self._real,
+                "the file was replaced or removed while in use: put it back and run again; what was committed to "
+                "it until then is in the file that was moved",
+            )
+        if self._seen.size and (found.size == 0 or self._has_grown_again(found)):
+            raise self._error(
+                self._real,
+                "was emptied by another program while in use, and what was in it is lost: put a copy in its place, "
+                "or remove it, and run again",
+            )
+        self._seen = found
+        if self._locks is not None:
+            self._look_beside(self._locks)
+
+    def _has_grown_again(self, found: _Seen) -> bool:
+        """Say whether it was emptied since the last look: what was written since has left holes in it.
+
+        What a file takes on the disk says little where a file system compresses it, or tells it late.
+        """
+        if found.stored >= min(found.size, self._seen.stored) // 2:
+            return False
+        try:
+            return any(
+                os.lseek(descriptor, 0, os.SEEK_HOLE) < found.size
+                for descriptor in descriptors_of(found.identity)
+                if is_writable(descriptor)
+            )
+        except OSError:
+            return False  # a file system without holes
+
+    def _look_beside(self, locks: SecondLocks) -> None:
+        before = self.log_length
+        for suffix, saved in _SIDE_FILES.items():
+            found = _look(self._real + suffix)
+            if found.identity != self._beside[suffix]:
+                self._save()
+                raise self._error(
+                    self._real + suffix,
+                    f"was replaced or removed while in use, which can lose commits: {saved}; leave SQLite's files "
+                    "alone and run again",
+                )
+            if suffix == "-wal":
+                self.log_length = found.size
+        if self.log_length != before and not self._is_log_whole(locks):
+            raise self._error(
+                self._real + "-wal",
+                "was cut off while in use, which loses commits: look at the file with `pipeloom doctor`, leave "
+                "SQLite's files alone, and run again",
+            )
+        locks.check()
+
+    def _is_log_whole(self, locks: SecondLocks) -> bool:
+        """Tell a log that another program's checkpoint has emptied from one that lacks frames.
+
+        Such a checkpoint loses nothing, and forgets the frames before it cuts the file; so the index is read again
+        before anything is said against the log.
+        """
+        header = locks.index_header()
+        while header is not None and not is_whole(Path(self._real + "-wal"), log_state(header)):
+            if header == (header := locks.index_header()):
+                return False
+        return True
+
+    def _save(self) -> None:
+        """Move the log into the database, both of which SQLite still has open under whatever names.
+
+        A log that stayed would be applied to the file that has taken the place, and destroy it; one that was
+        removed could be read by nobody else.
+        """
+        try:
+            if self._locks is not None:
+                wal_checkpoint(self._conn, "TRUNCATE")
+        except sqlite3.Error as error:
+            logger.warning("%s: could not be emptied: %s", clean(self._real + "-wal"), clean(error))
+
+    def _error(self, name: str, what: str) -> StorageError:
+        shown = str(self._path) + name.removeprefix(self._real)
+        return StorageError(f"{clean(shown)}: {what}", path=self._path)
+
+
+class _Seen(NamedTuple):
+    """What is at a path: which file, and how many bytes it has, and has on the disk."""
+
+    identity: Identity | None
+    size: int
+    stored: int
+
+
+def _look(path: str) -> _Seen:
+    """Look, links not followed; this opens nothing."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return _Seen(None, 0, 0)
+    return _Seen((found.st_dev, found.st_ino), found.st_size, found.st_blocks * 512)
