@@ -20,7 +20,7 @@ import click
 
 from pipeloom.data.clock import instant, seconds_since
 from pipeloom.data.rates import ago, duration
-from pipeloom.data.text import clean, clean_block
+from pipeloom.data.text import clean, clean_block, shorten, tail
 from pipeloom.data.totals import SKIPPED, in_order
 from pipeloom.statuses import CANCELLED, DONE, INTERRUPTED, QUEUED, RUNNING
 
@@ -69,6 +69,7 @@ _LEVELS: Final = {
     "ERROR": "not dim red",
     "CRITICAL": "not dim bold red",
 }
+_TEXT: Final = 20_000  # characters of a log record, or of its traceback, as much as a run stores
 _PIPE_COLUMNS: Final = 200  # where nobody says how wide it is
 
 
@@ -87,8 +88,10 @@ def style_of(status: str) -> str:
 
 
 def tell(value: object) -> None:
-    """Print one JSON document; ASCII only, so that no terminal can be made to obey it."""
-    click.echo(json.dumps(value, indent=2))
+    """Print one JSON document, piece by piece; ASCII only, so that no terminal can be made to obey it."""
+    for piece in json.JSONEncoder(indent=2).iterencode(value):
+        sys.stdout.write(piece)
+    click.echo()
 
 
 def as_json(row: Any) -> dict[str, Any]:
@@ -250,9 +253,9 @@ def log_line(record: LogRow) -> Text:
     text.append(f"{level:<8}", style=_LEVELS.get(level, "not dim"))
     if record.logger:
         text.append(f"  {clean(record.logger, 60)}")
-    text.append("  " + clean_block(record.message).replace("\n", "\n    "), style="not dim")
+    text.append("  " + clean_block(shorten(record.message, _TEXT)).replace("\n", "\n    "), style="not dim")
     if record.error:
-        text.append("\n    " + clean_block(record.error.rstrip()).replace("\n", "\n    "))
+        text.append("\n    " + clean_block(tail(record.error.rstrip(), _TEXT)).replace("\n", "\n    "))
     return text
 
 

@@ -82,7 +82,7 @@ def _follow(ledger: Follower, task: TaskRow, records: Sequence[LogRow], *, as_li
             history, news = ledger.look()
             if news == "replaced":
                 raise StorageError(f"{clean(history.path)}: the file was replaced: ask again", path=history.path)
-            now = history.task(task.id)
+            now = history.task(task.id, longest=0)
             records = history.logs(task.id, seen, _PAGE)
             if records:
                 seen, heard_at = records[-1].id, monotonic()

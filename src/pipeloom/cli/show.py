@@ -11,7 +11,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, verbose_option
-from pipeloom.data.text import clean, clean_block
+from pipeloom.data.text import clean, shorten
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pipeloom.cli.grid import Grid
     from pipeloom.history import AttemptRow, LogRow, RejectedRow, RunRow, TaskDetail
 
-_LINES = 100  # of a result or a traceback
+_LINES = 100  # of a result or a traceback,
+_LINE = 5000  # and characters of each
+_RESULT = 1 << 20  # characters of a result that are read for the screen; JSON is laid out up to here
 _LOGS = 20
 _TRIES = 20
 
@@ -39,7 +41,7 @@ def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # no
 
     with History(db) as history:
         number = formatting.one_task(history, task, as_document=as_document).id
-        detail = history.task(number)
+        detail = history.task(number, longest=None if as_document else _RESULT + 1)
         if detail is None:
             raise formatting.NotThereError(f"{clean(db)}: task {number} has just been removed")
         attempts = history.attempts(number)
@@ -82,9 +84,9 @@ def _page(
     yield Text(f"task {task.id}", style="bold").append(f"  {clean(task.name, 200)}")
     yield _facts(task, run)
     if task.result is not None:
-        yield part("result", _cut(_pretty(task.result)))
+        yield part("result", _beginning(task.result))
     if task.error:
-        yield part("traceback", _cut(clean_block(task.error.rstrip()).split("\n"), from_end=True))
+        yield part("traceback", _end(task.error.rstrip()))
     if len(attempts) > 1:
         yield part(f"{len(attempts):,} tries", [])
         yield _tries(attempts[-_TRIES:])
@@ -115,7 +117,7 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
     if task.message:
         facts.append(("message", Text(clean(task.message, 2000))))
     if task.key is not None:
-        facts.append(("key", Text(clean(task.key))))
+        facts.append(("key", Text(clean(task.key, 2000))))
     if task.pipeline:
         facts.append(("pipeline", Text(clean(task.pipeline, 200))))
     if task.run_id is not None:
@@ -152,17 +154,38 @@ def _tries(attempts: Sequence[AttemptRow]) -> Grid:
     return Grid([">run", ">try", "status", "started", ">time", "~message"], rows, indent=2)
 
 
-def _pretty(result: str) -> list[str]:
-    """Return JSON laid out, other text as it is."""
+def _beginning(result: str) -> list[str]:
+    """Return the first lines of a result: JSON laid out, other text as it is."""
+    text = result[:_RESULT] if len(result) > _RESULT else _laid_out(result)
+    lines = text.split("\n", _LINES)
+    shown = list(map(_shown, lines[:_LINES]))
+    if len(lines) > _LINES:
+        return [*shown, "… (more lines: --json has them all)"]
+    if len(text) > _LINE and any(len(line) > _LINE for line in lines):
+        return [*shown, "… (cut: --json has it all)"]
+    return shown
+
+
+def _laid_out(result: str) -> str:
+    """Return JSON laid out, at least as many lines as are shown: deep JSON has far longer ones than itself."""
+    pieces, left = [], _LINES
     try:
-        result = json.dumps(json.loads(result), indent=2, ensure_ascii=False)
+        for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(result)):
+            pieces.append(piece)
+            left -= piece.count("\n")
+            if left < 0:
+                break
     except (ValueError, RecursionError):
-        pass
-    return clean_block(result).split("\n")
+        return result
+    return "".join(pieces)
 
 
-def _cut(lines: list[str], *, from_end: bool = False) -> list[str]:
-    if len(lines) <= _LINES:
-        return lines
-    note = f"… ({len(lines) - _LINES:,} more lines: --json has them all)"
-    return [note, *lines[-_LINES:]] if from_end else [*lines[:_LINES], note]
+def _end(traceback: str) -> list[str]:
+    lines = traceback.rsplit("\n", _LINES)
+    shown = list(map(_shown, lines[-_LINES:]))
+    left = traceback.count("\n") + 1 - len(shown)
+    return [f"… ({left:,} more lines: --json has them all)", *shown] if left else shown
+
+
+def _shown(line: str) -> str:
+    return clean(shorten(line, _LINE).expandtabs(4))

@@ -106,7 +106,9 @@ def connect(
     return conn
 
 
-def connect_readonly(db_path: str | os.PathLike[str], *, untouched: bool = False) -> sqlite3.Connection:
+def connect_readonly(
+    db_path: str | os.PathLike[str], *, untouched: bool = False, longest: int | None = None
+) -> sqlite3.Connection:
     """Open a database to read it, even during a run, which it does not hold up.
 
     The connection never writes, checkpoints or creates a database. It can be used only in the calling thread; close
@@ -117,11 +119,14 @@ def connect_readonly(db_path: str | os.PathLike[str], *, untouched: bool = False
         db_path: The file.
         untouched: Do not even make or write SQLite's ``-shm``. With no log beside it the file is then read as if
             nobody ever wrote it: look afterwards whether somebody did (its time, or a ``-wal``). For few questions.
+        longest: Bytes of the longest value that SQLite may read or make; ``None`` for its own limit, a billion. For
+            a file from elsewhere: a view or a damaged page of a few bytes can become values of any size.
 
     Raises:
         StorageError: There is no such file, it is no database, or it cannot be read.
 
-    Source: https://www.sqlite.org/uri.html (mode=ro; ``query_only`` alone would still allow checkpoints)
+    Source: https://www.sqlite.org/uri.html (mode=ro; ``query_only`` alone would still allow checkpoints),
+        https://www.sqlite.org/limits.html (SQLITE_LIMIT_LENGTH)
     """
     path = Path(db_path)
     check_file(path)
@@ -136,16 +141,18 @@ def connect_readonly(db_path: str | os.PathLike[str], *, untouched: bool = False
         ways.insert(0, "mode=ro&readonly_shm=1")  # fails when there is a log and no -shm
     for place, way in enumerate(ways, 1):
         try:
-            return _opened_readonly(path, way)
+            return _opened_readonly(path, way, longest)
         except sqlite3.Error as error:
             if place == len(ways):
                 raise reading_error(error, path) from error
     raise AssertionError("there is a last way")
 
 
-def _opened_readonly(path: Path, way: str) -> sqlite3.Connection:
+def _opened_readonly(path: Path, way: str, longest: int | None) -> sqlite3.Connection:
     conn = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, isolation_level=None)
     try:
+        if longest is not None:  # before the first question, which reads the schema
+            conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
         conn.execute("PRAGMA trusted_schema = OFF")
         conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     except BaseException:

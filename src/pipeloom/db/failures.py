@@ -11,7 +11,7 @@ from typing import Final
 from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
 
-__all__ = ["is_busy", "is_damage", "is_fatal", "primary_code", "reading_error", "storage_error"]
+__all__ = ["is_busy", "is_damage", "is_fatal", "is_refusal", "primary_code", "reading_error", "storage_error"]
 
 _FILES: Final = 4  # the database, its log, the log's index, and the directory for a moment
 
@@ -62,6 +62,13 @@ def is_busy(error: BaseException) -> bool:
     )
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Say whether a statement was refused by an authorizer; SQLite has no code for functions that are."""
+    return isinstance(error, sqlite3.Error) and (
+        primary_code(error) == sqlite3.SQLITE_AUTH or str(error).startswith("not authorized")
+    )
+
+
 def storage_error(error: sqlite3.Error, path: object) -> StorageError:
     """Put SQLite's error into one sentence that says what to do."""
     advice = {
@@ -71,6 +78,11 @@ def storage_error(error: sqlite3.Error, path: object) -> StorageError:
         sqlite3.SQLITE_READONLY: "the file or its directory cannot be written: check the permissions",
         sqlite3.SQLITE_IOERR: "the disk reported an error: check it, then run again; what was committed is safe",
         sqlite3.SQLITE_CANTOPEN: "SQLite cannot open it: check the path and the permissions",
+        sqlite3.SQLITE_TOOBIG: (
+            "it holds a value longer than is read here, which no run leaves behind: find it with `sqlite3`, and be "
+            "careful with a file from elsewhere"
+        ),
+        sqlite3.SQLITE_NOMEM: "no memory is left to read it: free some and try again",
         sqlite3.SQLITE_BUSY: "another process holds its lock: close that program, or wait, and run again",
     }.get(primary_code(error) or 0, "SQLite failed")
     code = getattr(error, "sqlite_errorcode", None)
@@ -78,6 +90,11 @@ def storage_error(error: sqlite3.Error, path: object) -> StorageError:
         advice = "the disk is full, there is no room for the -shm file beside it: free some space and run again"
     elif primary_code(error) == sqlite3.SQLITE_CANTOPEN and _out_of_descriptors():
         advice = "this process may open no more files: close some, or raise the limit (ulimit -n), and run again"
+    elif is_refusal(error):
+        advice = (
+            "it has a view that calls functions in place of a table of ours, which no run leaves behind: be "
+            "careful with a file from elsewhere"
+        )
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return StorageError(f"{clean(path)}: {advice} ({name}: {clean(error)})", path=path)
 

@@ -18,14 +18,14 @@ from typing import Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, owner_of
-from pipeloom.db.failures import is_busy
-from pipeloom.db.limited import LimitedReader
+from pipeloom.db.failures import is_busy, primary_code
+from pipeloom.db.limited import LONGEST, LimitedReader
 from pipeloom.db.place import check_file
 from pipeloom.db.schema import schema_version
 from pipeloom.doctor import ledger
 from pipeloom.doctor.finding import Finding
 from pipeloom.doctor.place import in_bytes, look_around, sqlite_finding
-from pipeloom.errors import SchemaError
+from pipeloom.errors import SchemaError, StorageError
 
 __all__ = ["examine"]
 
@@ -104,8 +104,15 @@ class _Examination:
             code = getattr(error, "sqlite_errorname", type(error).__name__)
             if is_busy(error):
                 return [Finding(name, "note", f"not looked at: another program holds the lock ({code})")]
+            if primary_code(error) == sqlite3.SQLITE_TOOBIG:
+                text = f"not finished: it holds a value over {LONGEST >> 20} MiB, which is not read here"
+                return [
+                    Finding(name, "note", text, "`sqlite3 FILE 'PRAGMA integrity_check'` looks at those as well")
+                ]
             advice = "restore a copy, or save what can be read with `sqlite3 FILE .recover`"
             return [Finding(name, "BAD", f"the check ended at: {clean(error, 100)} ({code})", advice)]
+        except StorageError as error:  # more than memory is for
+            return [Finding(name, "note", f"not finished: {error}")]
         except (TypeError, ValueError, OverflowError) as error:
             text = f"a column of the ledger holds what does not belong there ({clean(error, 100)})"
             return [

@@ -74,8 +74,8 @@ def task_row(row: Sequence[Any]) -> TaskRow:
 
 
 def task_detail(row: Sequence[Any]) -> TaskDetail:
-    """Build a task with everything from its columns, in the order of the fields."""
-    *common, result, error, has_state = row
+    """Build a task with everything from its columns, in the order of the fields, but for the result: the last."""
+    *common, error, has_state, result = row
     fields: tuple[Any, ...] = (*_task_fields(common), text(result), text(error), bool(has_state))
     return TaskDetail(*fields)
 

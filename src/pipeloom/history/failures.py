@@ -11,7 +11,7 @@ from pipeloom.history.dead import DeadRuns
 from pipeloom.history.grouping import Group, Groups
 from pipeloom.history.reading import Reader, pages
 from pipeloom.history.rows import ErrorGroup
-from pipeloom.history.tasks import PAST, PAST_FAILURES, select
+from pipeloom.history.tasks import PAST, PAST_FAILURES, end_of, select
 from pipeloom.statuses import FAILED, INTERRUPTED, OPEN
 
 __all__ = ["error_groups"]
@@ -67,7 +67,8 @@ def _shown(reader: Reader, group: Group, dead: DeadRuns) -> ErrorGroup | None:
     if group.past is not None:
         found = reader.rows(f"{PAST} WHERE a.rowid = :place", {"place": group.past})
     else:
-        sql = f"SELECT s.*, t.error FROM ({select(dead)} WHERE t.id = :id) s JOIN task_runs t ON t.id = :id"
+        error = end_of("t.error")
+        sql = f"SELECT s.*, {error} FROM ({select(dead)} WHERE t.id = :id) s JOIN task_runs t ON t.id = :id"
         found = reader.rows(sql, {"id": group.example, "now": utc_now()})
     if not found:
         return None

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from pipeloom.data.clock import seconds_since, utc_now
 from pipeloom.data.text import storable
 from pipeloom.db import owner_of
+from pipeloom.db.limited import LONGEST_RESULT
 from pipeloom.history import columns
 from pipeloom.history.dead import DeadRuns, numbers
 from pipeloom.history.failures import error_groups
@@ -21,11 +22,14 @@ from pipeloom.history.reading import Reader
 from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
 from pipeloom.history.sums import read_figures
 from pipeloom.history.tasks import (
+    BEGINNING_OF_RESULT,
     PAST,
     PAST_FAILURES,
+    RESULT,
     Order,
     TaskQuery,
     all_by_status,
+    end_of,
     failed_counts,
     select,
 )
@@ -285,14 +289,24 @@ class History:
         )
         return [columns.task_row(row) for row in found]
 
-    def task(self, task_id: int) -> TaskDetail | None:
-        """Return everything about one task."""
+    def task(self, task_id: int, *, longest: int | None = None) -> TaskDetail | None:
+        """Return everything about one task.
+
+        Args:
+            task_id: Its number.
+            longest: How many characters of its result are wanted, 0 or more; ``None`` for all of it, up to 256 MiB.
+        """
         if not columns.fits(task_id):
             return None
-        found = self._reader.rows(
-            f"{select(self._dead(), in_full=True)} WHERE t.id = :id", {"id": task_id, "now": utc_now()}
-        )
-        return columns.task_detail(found[0]) if found else None
+        dead, params = self._dead(), {"id": task_id, "now": utc_now(), "longest": longest}
+        # The result alone may be as long as a user likes, so it is a question of its own, on the same state.
+        with self._reader.one_state():
+            found = self._reader.rows(f"{select(dead, in_full=True)} WHERE t.id = :id", params)
+            result = None
+            if found and longest != 0:
+                sql = RESULT if longest is None else BEGINNING_OF_RESULT
+                ((result,),) = self._reader.rows(sql, params, longest=LONGEST_RESULT)
+        return columns.task_detail((*found[0], result)) if found else None
 
     def attempts(self, task_id: int) -> list[AttemptRow]:
         """Return the tries of one task, the first one first, at most the last 1,000; the present one is last."""
@@ -300,11 +314,11 @@ class History:
             return []
         past = self._reader.rows(
             "SELECT * FROM (SELECT rowid, task_id, run_id, attempt, status, progress, message, started_at, "
-            "finished_at, elapsed_s, rows_written, worker, error FROM pipeloom_attempts "
+            f"finished_at, elapsed_s, rows_written, worker, {end_of('error')} FROM pipeloom_attempts "
             f"WHERE task_id = ? ORDER BY rowid DESC LIMIT {_TRIES}) ORDER BY rowid",
             (task_id,),
         )
-        present = self.task(task_id)
+        present = self.task(task_id, longest=0)
         tries = [columns.attempt_row(row[1:], is_present=False) for row in past]
         return tries if present is None else [*tries, columns.present_attempt(present)]
 
@@ -332,7 +346,7 @@ class History:
             limit: At most so many.
             newest: The last ones, rather than the first ones.
         """
-        error = "error" if self._reader.has_column("pipeloom_logs", "error") else "NULL"
+        error = end_of("error") if self._reader.has_column("pipeloom_logs", "error") else "NULL"
         found = self._reader.rows(
             f"SELECT id, task_id, run_id, attempt, at, level, logger, message, {error} FROM pipeloom_logs "
             f"WHERE task_id = ? AND id > ? ORDER BY id {'DESC' if newest else ''} LIMIT ?",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, storage_error
-from pipeloom.db.limited import LimitedReader
+from pipeloom.db.limited import LONGEST, LimitedReader
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError, StorageError
 
@@ -78,15 +79,29 @@ class Reader:
         """Let go of the file; closing twice is fine."""
         self._file.close()
 
-    def rows(self, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of one question; it must bound them itself.
+    def rows(self, sql: str, params: Any = (), *, longest: int = LONGEST) -> list[tuple[Any, ...]]:
+        """Return all rows of one question; it must bound them itself. ``longest``: bytes of the longest value.
 
         Raises:
-            StorageError: The file cannot be read, or does not answer in time.
+            StorageError: The file cannot be read, does not answer in time, or with more than memory is for.
         """
         self._until = monotonic() + self._deadline_s
         try:
-            return self._file.rows(sql, params)
+            return self._file.rows(sql, params, longest=longest)
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+
+    @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """Have all questions within see the same state of the file.
+
+        Raises:
+            StorageError: As :meth:`rows`.
+        """
+        self._until = monotonic() + self._deadline_s
+        try:
+            with self._file.one_state():
+                yield
         except sqlite3.Error as error:
             raise self._named(error) from error
 

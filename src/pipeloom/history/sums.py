@@ -28,7 +28,9 @@ _OUTLINE: Final = f"""
            MAX(CASE WHEN status = 'interrupted' THEN started_at ELSE COALESCE(finished_at, started_at) END),
            MIN(CASE WHEN status NOT IN ('running', 'interrupted') THEN {_ELAPSED} END),
            MAX(CASE WHEN status NOT IN ('running', 'interrupted') THEN {_ELAPSED} END)
-    FROM pipeloom_history WHERE run_id = ? AND status <> 'queued' GROUP BY worker LIMIT {_MOST_WORKERS}"""
+    FROM (SELECT run_id, status, worker, started_at, finished_at, elapsed_s FROM pipeloom_attempts UNION ALL
+          SELECT run_id, status, worker, started_at, finished_at, elapsed_s FROM task_runs)
+    WHERE run_id = ? AND status <> 'queued' GROUP BY worker LIMIT {_MOST_WORKERS}"""
 
 
 def read_figures(rows: Rows, run: RunRow, now: str) -> RunFigures:

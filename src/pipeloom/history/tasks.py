@@ -12,11 +12,14 @@ from pipeloom.history.dead import DeadRuns
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN
 
 __all__ = [
+    "BEGINNING_OF_RESULT",
     "PAST",
     "PAST_FAILURES",
+    "RESULT",
     "Order",
     "TaskQuery",
     "all_by_status",
+    "end_of",
     "failed_counts",
     "select",
 ]
@@ -129,8 +132,23 @@ class TaskQuery:
         return f"({time} < :took OR {time} IS NULL OR ({time} = :took AND t.id < :after))"
 
 
+_STATUSES: Final = 1000  # there are eight; somebody may have made up more,
+_FAILED_STATUSES: Final = 100  # and a question for tasks has a part for each, of which SQLite takes 500
+_LONGEST_TEXT: Final = 20_000  # characters of a traceback that a run stores
+
+RESULT: Final = "SELECT result FROM task_runs WHERE id = :id"
+BEGINNING_OF_RESULT: Final = "SELECT substr(result, 1, :longest) FROM task_runs WHERE id = :id"
+
+
+def end_of(column: str) -> str:
+    """Return SQL for as much of a traceback as a run stores, with its ``…``: in a foreign file it may be longer."""
+    return f"substr({column}, -{_LONGEST_TEXT + 1})"
+
+
 def select(dead: DeadRuns, *, in_full: bool = False, among: str | None = None) -> str:
     """Return ``SELECT … FROM`` for tasks ``t``, in the order of the fields of ``TaskRow``; needs ``:now``.
+
+    ``in_full`` is for one task: names and messages as they are, its traceback, and whether a checkpoint is kept.
 
     ``among`` is a question for the ``id`` of few of them. They are looked up one by one whatever the statistics
     say (SQLite never reorders a CROSS JOIN): those of a small first run would make it go through the whole table.
@@ -138,7 +156,7 @@ def select(dead: DeadRuns, *, in_full: bool = False, among: str | None = None) -
     Source: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
     """
     name, said = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
-    more = ", t.result, t.error, EXISTS (SELECT 1 FROM pipeloom_state s WHERE s.task_id = t.id)"
+    more = ", t.error, EXISTS (SELECT 1 FROM pipeloom_state s WHERE s.task_id = t.id)"
     return (
         f"SELECT t.id, t.key, {name}, {dead.status}, t.progress, {dead.message(said)}, t.started_at, "
         f"t.finished_at, {dead.elapsed}, t.rows_written, t.attempt, t.worker, t.run_id, "
@@ -156,8 +174,8 @@ PAST_FAILURES: Final = (
 )
 PAST: Final = (
     "SELECT a.task_id, t.key, substr(a.name, 1, 500), a.status, a.progress, substr(a.message, 1, 2000), "
-    "a.started_at, a.finished_at, a.elapsed_s, a.rows_written, a.attempt, a.worker, a.run_id, p.name, a.error "
-    "FROM pipeloom_attempts a LEFT JOIN task_runs t ON t.id = a.task_id "
+    "a.started_at, a.finished_at, a.elapsed_s, a.rows_written, a.attempt, a.worker, a.run_id, p.name, "
+    f"{end_of('a.error')} FROM pipeloom_attempts a LEFT JOIN task_runs t ON t.id = a.task_id "
     "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
 )
 """Past tries ``a`` as tasks, with the traceback at the end."""
@@ -173,12 +191,14 @@ def all_by_status(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[An
     """
     (_, everything), *others = rows(
         "SELECT NULL, COUNT(*) FROM task_runs UNION ALL "
-        "SELECT * FROM (SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' GROUP BY status)"
+        "SELECT * FROM (SELECT status, COUNT(*) FROM task_runs WHERE status <> 'done' GROUP BY status "
+        f"LIMIT {_STATUSES})"
     )
     found = [*others, (DONE, everything - sum(number for _, number in others))]
     return [(status, number) for status, number in found if number]
 
 
 def failed_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return those of the counts by status that did not end well, a status that somebody made up included."""
-    return {status: number for status, number in counts.items() if status not in (*OPEN, DONE)}
+    """Return those of the counts by status that did not end well, up to 100 that somebody made up included."""
+    bad = {status: number for status, number in counts.items() if status not in (*OPEN, DONE)}
+    return dict(sorted(bad.items(), key=lambda pair: pair[0] not in FAILED)[:_FAILED_STATUSES])

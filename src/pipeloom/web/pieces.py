@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILURES",
+    "LONGEST_RESULT",
     "Missing",
     "age",
     "badge",
     "bar",
+    "beginning",
     "clock",
     "empty",
     "headed",
@@ -45,6 +47,8 @@ FAILURES: Final = "failures"
 
 _WORDS: Final = {**WORDS, FAILURES: "all failures"}
 _LONGEST_BLOCK: Final = 100_000
+LONGEST_RESULT: Final = 100_000
+"""Characters of a result that are shown."""
 
 
 class Missing(Exception):  # noqa: N818 - not an error of the program: a page that is not there
@@ -97,9 +101,13 @@ def long_text(text: str, label: str) -> Html:
 
     The box scrolls by itself, so it can be reached with the keyboard.
     """
-    if len(text) > _LONGEST_BLOCK:
-        half = _LONGEST_BLOCK // 2
-        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    return block(text, _LONGEST_BLOCK, tabindex=0, role="region", aria_label=label)
+
+
+def beginning(text: str, label: str) -> Html:
+    """Return the beginning of foreign text, of which no more was read; see :func:`long_text`."""
+    if len(text) > LONGEST_RESULT:
+        text = f"{text[:LONGEST_RESULT]}\n… the rest is left out: pipeloom show --json has it all …"
     return block(text, tabindex=0, role="region", aria_label=label)
 
 

@@ -46,7 +46,11 @@ def failures(history: History, run: RunRow, limit: int, memo: dict[str, Any]) ->
     """Return the last failures of a run with their tracebacks; read again only when there are others."""
     key = (run.run_id, _failed(run))
     if memo.get("failures_of") != key:
-        found = (history.task(task.id) for task in history.failures(limit, run.run_id)) if _failed(run) else ()
+        found = (
+            (history.task(task.id, longest=0) for task in history.failures(limit, run.run_id))
+            if _failed(run)
+            else ()
+        )
         memo["failures_of"], memo["failures"] = key, [task for task in found if task is not None]
     tasks: list[TaskDetail] = memo["failures"]
     more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id) if tasks else None

@@ -172,7 +172,7 @@ class TaskView:
         Raises:
             pieces.Missing: There is no such task.
         """
-        task = history.task(self.task_id)
+        task = history.task(self.task_id, longest=pieces.LONGEST_RESULT + 1)
         if task is None:
             raise pieces.Missing(_GONE.format("task"))
         attempts = history.attempts(self.task_id)
@@ -182,7 +182,7 @@ class TaskView:
             "error": pieces.headed("Traceback", pieces.long_text(task.error, "Traceback"), id_="error-title")
             if task.error
             else "",
-            "result": pieces.headed("Result", pieces.long_text(task.result, "Result"), id_="result-title")
+            "result": pieces.headed("Result", pieces.beginning(task.result, "Result"), id_="result-title")
             if task.result
             else "",
             "attempts": pieces.headed(

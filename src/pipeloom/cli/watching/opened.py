@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.text import Text
 
@@ -10,12 +11,15 @@ from pipeloom.cli.formatting import log_line, moment, style_of
 from pipeloom.cli.watching.lines import folded
 from pipeloom.cli.watching.scene import Opened
 from pipeloom.data.rates import duration
-from pipeloom.data.text import clean, clean_block
+from pipeloom.data.text import clean, clean_block, shorten, tail
 from pipeloom.data.totals import WORDS, totals
 from pipeloom.history import AttemptRow, RunRow, TaskDetail
 from pipeloom.statuses import RUNNING
 
 __all__ = ["run_text", "task_text"]
+
+_NAME: Final = 2000  # characters of what is a line,
+_TEXT: Final = 20_000  # and of what may have several: as much as a run stores
 
 
 def task_text(opened: Opened, width: int, since: float) -> list[Text]:
@@ -45,14 +49,14 @@ def _section(title: str, lines: Sequence[Text]) -> list[Text]:
 
 
 def _head(task: TaskDetail, width: int, since: float) -> list[Text]:
-    lines = [*folded(clean(task.name), width, "bold"), _state(task, since)]
+    lines = [*folded(clean(task.name, _NAME), width, "bold"), _state(task, since)]
     if task.key is not None and str(task.key) != task.name:
-        lines += folded(f"key {clean(task.key)}", width, "dim")
+        lines += folded(f"key {clean(task.key, _NAME)}", width, "dim")
     for what, at in (("started", task.started_at), ("finished", task.finished_at)):
         if at:
             lines.append(Text(f"{what} {moment(at)}", style="dim"))
     if task.message:
-        lines += folded(clean_block(task.message), width, style_of(task.status))
+        lines += folded(clean_block(shorten(task.message, _TEXT)), width, style_of(task.status))
     return lines
 
 
@@ -73,12 +77,14 @@ def _state(task: TaskDetail, since: float) -> Text:
 def _try(attempt: AttemptRow, width: int) -> list[Text]:
     took = f"  {duration(attempt.elapsed_s)}" if attempt.elapsed_s is not None else ""
     head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}"
-    message = folded(clean_block(attempt.message), width, indent="    ") if attempt.message else []
+    message = folded(clean_block(shorten(attempt.message, _TEXT)), width, indent="    ") if attempt.message else []
     return [*folded(head, width, style_of(attempt.status)), *message]
 
 
 def _traceback(title: str, error: str | None, width: int) -> list[Text]:
-    return _section(title, folded(clean_block(error.rstrip("\n")), width, indent="  ") if error else [])
+    return _section(
+        title, folded(clean_block(tail(error.rstrip("\n"), _TEXT)), width, indent="  ") if error else []
+    )
 
 
 def run_text(run: RunRow, width: int) -> list[Text]:
@@ -100,5 +106,5 @@ def run_text(run: RunRow, width: int) -> list[Text]:
     ]
     for what, value in facts:
         if value:
-            lines += folded(f"{what:>10}  {clean(value)}", width)
+            lines += folded(f"{what:>10}  {clean(value, _NAME)}", width)
     return lines

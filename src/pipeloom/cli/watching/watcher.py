@@ -156,7 +156,7 @@ class Watcher:
 
     @staticmethod
     def _opened(history: History, choice: Choice | None) -> Opened | None:
-        if choice is None or choice.kind != "task" or (task := history.task(choice.number)) is None:
+        if choice is None or choice.kind != "task" or (task := history.task(choice.number, longest=0)) is None:
             return None
         return Opened(
             task,
