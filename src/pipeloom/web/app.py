@@ -40,6 +40,7 @@ _READERS: Final = 4
 _WAITING: Final = 32
 _DEADLINE_S: Final = 5.0
 _MAX_WORD: Final = 200
+_MAX_FIELDS: Final = 20  # of an address
 _STATIC: Final = {
     "page.css": "text/css",
     "web.css": "text/css",
@@ -144,9 +145,17 @@ def events_address(view: AnyView) -> str:
 
 
 def view_of(scope: Scope) -> AnyView | None:
-    """Return the view that an address means, with or without ``/events`` before it; ``None`` when there is none."""
+    """Return the view that an address means, with or without ``/events`` before it; ``None`` when there is none.
+
+    Raises:
+        HTTPException: 400, the address has too many fields.
+    """
     path = scope["path"].removeprefix("/events")
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))
+    try:
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=_MAX_FIELDS))
+    except ValueError:
+        said = f"This address has more than {_MAX_FIELDS} fields behind its question mark: leave some out."
+        raise HTTPException(400, said) from None
     room, _, number = path.strip("/").partition("/")
     found = _number(number)
     try:
@@ -217,7 +226,9 @@ def make_app(pages: Pages, port: int) -> ASGIApp:
         port: The port that ``Host`` must name.
     """
 
-    async def lost(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    async def refused(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        if isinstance(error, HTTPException) and error.status_code == 400:
+            return PlainTextResponse(f"{error.detail}\n", 400)
         return PlainTextResponse("There is nothing at this address.\n", 404)
 
     app = Starlette(
@@ -227,6 +238,6 @@ def make_app(pages: Pages, port: int) -> ASGIApp:
             Route("/{rest:path}", pages.show),
         ],
         lifespan=pages.lifespan,
-        exception_handlers={HTTPException: lost},
+        exception_handlers={HTTPException: refused},
     )
     return SameOrigin(app, port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -21,6 +23,7 @@ from pipeloom.web.same_origin import misdirected
 __all__ = ["AddressError", "PageServer", "bound_socket", "serve"]
 
 _MAX_CONNECTIONS: Final = 256
+_REQUEST_S: Final = 10.0  # for a whole request, and for each part of an answer
 _END_S: Final = 1
 
 
@@ -83,7 +86,83 @@ def serve(db_path: Path, sock: socket.socket, announce: Callable[[str], None]) -
 
 
 class _Protocol(H11Protocol):
-    """Answers a missing or doubled ``Host`` as :mod:`same_origin` does a foreign one; h11 would refuse it first."""
+    """One connection, which cannot keep others out.
+
+    uvicorn waits for a request as long as its client likes, if only a byte comes now and then. Here a request is
+    whole and an answer taken in time, or the connection is closed; and where there are too many, the one that has
+    waited longest makes room. A missing or doubled ``Host`` is answered as :mod:`same_origin` does a foreign one;
+    h11 would refuse it first.
+    """
+
+    deadline: asyncio.TimerHandle | None = None  # while a request is waited for, or an answer is still being taken
+    _untaken = 0  # bytes of answers, at the last look
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Make room, and begin to wait."""
+        if len(self.connections) >= _MAX_CONNECTIONS - 1:
+            self._make_room()
+        super().connection_made(transport)
+        self._watch()
+
+    def _make_room(self) -> None:
+        """End the connection that has waited longest, if one waits."""
+        waiting = [other for other in self.connections if isinstance(other, _Protocol) and other.deadline]
+        if waiting:
+            longest = min(waiting, key=_Protocol.waits_until)
+            longest.transport.abort()
+            longest.stop_watching()
+            self.connections.discard(longest)  # the loop says that it is lost only after others have come
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self.stop_watching()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come: a request is whole, or is not."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; this answer may still be on its way."""
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to take what was sent."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It has."""
+        super().resume_writing()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Begin or end to wait, as things stand."""
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY) and not self.flow.write_paused:
+            self.stop_watching()
+        elif self.deadline is None and not self.transport.is_closing():
+            self._untaken = self.transport.get_write_buffer_size()
+            self.deadline = self.loop.call_later(_REQUEST_S, self._give_up)
+
+    def stop_watching(self) -> None:
+        """End to wait."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+    def waits_until(self) -> float:
+        """Return when it will be given up, by the loop's clock."""
+        return self.deadline.when() if self.deadline is not None else 0.0
+
+    def _give_up(self) -> None:
+        """End the connection, unless its client is still taking the last answer."""
+        self.deadline = None
+        if 0 < self.transport.get_write_buffer_size() < self._untaken:
+            self._watch()
+        else:
+            self.transport.abort()  # to close it would wait for the client to take what is left
 
     def send_400_response(self, msg: str) -> None:
         if "Host" not in str(sys.exc_info()[1]):
