@@ -34,7 +34,8 @@ class RequestHandler(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(content) - begin))
+        if server.promises:
+            self.send_header("Content-Length", str(len(content) - begin))
         if tag:
             self.send_header("ETag", tag)
         if begin:
@@ -56,7 +57,7 @@ def serving(contents):
     server = ThreadingHTTPServer(("127.0.0.1", 0), RequestHandler)
     server.daemon_threads = False
     server.contents, server.tags, server.limits, server.asked = dict(contents), {}, {}, []
-    server.ranges, server.waits, server.go_on = True, False, threading.Event()
+    server.ranges, server.waits, server.go_on, server.promises = True, False, threading.Event(), True
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -330,3 +331,57 @@ def test_a_list_that_cannot_be_read_is_a_sentence(tmp_path, db):
     ):
         with pytest.raises(ValueError, match=said):
             download.main(listed=tmp_path / name, db=db)
+
+
+# --- hostile places and servers ---
+
+
+def part_of(server, path, folder):
+    """Return the name under which a file grows."""
+    return download.files_for([server.url + path], folder.parent / "none.db", folder, verify=False)[0].part
+
+
+@pytest.mark.parametrize("suffix", ["", ".json"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "dangling link", "pipe"])
+def test_what_lies_in_the_place_of_an_unfinished_file_is_not_written_through(server, get, tmp_path, kind, suffix):
+    """Nor read, nor waited for: what it leads to stays as it is, and the download is right."""
+    folder, theirs = tmp_path / "to", tmp_path / "bashrc"
+    folder.mkdir()
+    theirs.write_text('{"version": "\\"1\\""}')
+    part = part_of(server, "/one.bin", folder)
+    place = part.with_name(part.name + suffix)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "hard link":
+        os.link(theirs, place)
+    else:
+        place.symlink_to(theirs if kind == "link" else tmp_path / "nowhere")
+    if suffix:
+        part.write_bytes(b"not what the server has")
+
+    assert get("/one.bin").done == 1
+    assert server.asked == [("/one.bin", None)]
+    assert theirs.read_text() == '{"version": "\\"1\\""}'
+    assert not (tmp_path / "nowhere").exists()
+    assert files_in(folder) == {"one.bin": CONTENT}
+    assert not (folder / "one.bin").is_symlink()
+
+
+@pytest.mark.parametrize("promises", [True, False])
+def test_a_file_that_is_too_large_is_given_up(server, get, tmp_path, promises):
+    """Before a byte of it where the server says so, else when it goes on; nothing of it is kept."""
+    server.contents["/big"] = bytes(1_500_000)
+    server.promises = promises
+    with pytest.raises(TasksFailedError, match="no file may be over 1,000,000 bytes: allow more"):
+        get("/big", largest=1)
+    assert files_in(tmp_path / "to") == {}
+    assert [path for path, _ in server.asked] == ["/big"]  # it would be no smaller the next time
+
+
+def test_a_file_that_comes_too_slowly_is_given_up(server, get, tmp_path):
+    """What has come by then is kept."""
+    server.limits["/one.bin"], server.waits = 1000, True
+    with pytest.raises(TasksFailedError) as failed:
+        get("/one.bin", timeout=0.3, retries=0)
+    server.go_on.set()
+    assert failed.value.report.timed_out == 1

@@ -176,3 +176,37 @@ def test_without_url_it_brings_its_own_server(plain, db, tmp_path, read):
 
     assert report.done == 6
     assert etl.main((), db, files=tmp_path / "files").skipped == 6
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"items": [], "pages": 11}, "over 10 pages (11): allow more"),
+        ({"items": [], "pages": 10**400}, "over 10 pages (1000"),
+        ({"items": [{"id": 1, "x": "y" * 1_000_000}], "pages": 1}, "the answer has over 1,000,000 bytes"),
+        (b'{"items": ' + b"[" * 100_000, "the answer is JSON that is too deep"),
+        (b"", "no JSON"),
+    ],
+)
+def test_a_server_without_end_is_given_up(server, db, answer, said):
+    """With a sentence that says how to allow more."""
+    server.pages = [answer]
+    with pytest.raises(TasksFailedError) as caught:
+        etl.main(server.url, db, largest=1, most_pages=10, retries=0)
+    assert said in caught.value.report.failures[0].message
+
+
+def test_a_server_that_leads_round_and_round_is_given_up(server, db):
+    """A redirection to itself."""
+    server.pages = [(302, b"?page=1")]
+    with pytest.raises(TasksFailedError, match="the server answers 302"):
+        etl.main(server.url, db, retries=0)
+    assert len(server.asked) < 20
+
+
+def test_limits_that_are_none_are_refused(db):
+    """Before anything is written."""
+    for limits in ({"largest": 0}, {"most_pages": 0}):
+        with pytest.raises(ValueError, match="give 1 or more"):
+            etl.main("http://h/x", db, **limits)
+    assert not db.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import sys
 
@@ -167,3 +168,38 @@ def test_wrong_arguments_are_sentences(tmp_path, db):
         with pytest.raises(ValueError, match=said):
             file_writer.main(tmp_path / place, db, to=tmp_path / to)
     assert not db.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe"])
+def test_what_lies_in_the_place_of_a_half_file_is_not_written_through(tmp_path, folder, write, monkeypatch, kind):
+    """What it leads to stays as it is, and nothing is waited for."""
+    theirs, to, halves = tmp_path / "bashrc", tmp_path / "to", []
+    theirs.write_text("my settings")
+    to.mkdir()
+    for name in ("a.bin.gz", "b.bin.gz"):
+        half = to / f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.half"
+        halves.append(half)
+        if kind == "pipe":
+            os.mkfifo(half)
+        elif kind == "hard link":
+            os.link(theirs, half)
+        else:
+            half.symlink_to(theirs if kind == "link" else tmp_path / "nowhere")
+    write()
+    assert theirs.read_text() == "my settings"
+    assert not (tmp_path / "nowhere").exists()
+    assert not any(half.exists() or half.is_symlink() for half in halves)
+    assert outputs_of(tmp_path) == inputs_of(folder)
+
+
+def test_a_folder_that_leads_elsewhere_is_not_written_to(tmp_path, folder, write):
+    """A link below the outputs' folder fails the tasks of what would go there."""
+    (folder / "deep").mkdir(exist_ok=True)
+    (folder / "deep" / "c.bin").write_bytes(b"c")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "deep").symlink_to(elsewhere)
+    with pytest.raises(TasksFailedError, match="is a link that leads out of"):
+        write()
+    assert list(elsewhere.iterdir()) == []

@@ -160,3 +160,83 @@ def test_the_real_year_is_loaded_as_it_is(tmp_path):
     assert list(found) == expected
     assert expected[0] == 336_776
     assert flights.rows_in_database(db) == flights.rows_in_files(files)
+
+
+def data_with(tmp_path: Path, **cells: str) -> Path:
+    """Return a folder of data with one row a table; some cells of flights are as given."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for table, kinds in flights.TABLES.items():
+        row = dict.fromkeys(kinds, "1") | {"year": "2013", "month": "1", "origin": "EWR"}
+        row = {name: value for name, value in row.items() if name in kinds} | (cells if table == "flights" else {})
+        with (folder / f"{table}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([list(row), list(row.values())])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("year", "../../../evil"), ("year", "/tmp/evil"), ("year", "2013\0"), ("year", ""), ("year", "2" * 5000),
+        ("year", "٢٠١٣"), ("month", "13"), ("month", "-1"), ("month", "1/2"), ("month", "x"), ("month", "9" * 5000),
+        ("origin", "../x"), ("origin", "a\\b"), ("origin", "EWR/"), ("origin", "EWR\n"), ("origin", "E" * 300),
+        ("origin", "."), ("origin", "ewr"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_would_be_part_of_a_name_is_checked(tmp_path, column, cell):
+    """It is refused with file, row and column; nothing is written outside the folder, nor under such a name."""
+    data, files = data_with(tmp_path, **{column: cell}), tmp_path / "a" / "b" / "files"
+    said = rf"flights\.csv, line \d: .* in the column {column} cannot be part of a file's name"
+    with pytest.raises(flights.PipeloomError, match=said):
+        flights.split(data, files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "data"]
+    assert [path for path in files.rglob("*") if path.is_file()] == []
+
+
+def test_data_that_is_damaged_is_a_sentence(tmp_path):
+    """A row that is too short, no column, no zip, a zip of nothing, one that grows and grows."""
+    data = data_with(tmp_path)
+    whole = (data / "flights.csv").read_bytes()
+    for content, said in (
+        (whole + b"1,2\n", "2 values for 19 columns"),
+        (b"", None),
+        (b"a,b\n1,2\n", "column year"),
+    ):
+        (data / "flights.csv").write_bytes(content)
+        if said is not None:
+            with pytest.raises(flights.PipeloomError, match=said):
+                flights.split(data, tmp_path / "files")
+    (data / "flights.csv").unlink()
+    packed = data / "flights.csv.zip"
+    packed.write_bytes(b"PK no zip")
+    with pytest.raises(flights.PipeloomError, match="cannot be unpacked"):
+        flights.split(data, tmp_path / "files")
+    with zipfile.ZipFile(packed, "w"):
+        pass
+    with pytest.raises(flights.PipeloomError, match="holds no file"):
+        flights.split(data, tmp_path / "files")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zipped, zipped.open("flights.csv", "w") as file:
+        for _ in range(257):
+            file.write(bytes(1 << 20))
+    assert packed.stat().st_size < 1 << 20
+    with pytest.raises(flights.PipeloomError, match="unpacks to over 268,435,456 bytes"):
+        flights.split(data, tmp_path / "files")
+
+
+def test_links_in_the_folder_are_not_written_through(tmp_path):
+    """In the place of an unfinished file the link goes; in that of a folder it is refused."""
+    data, files, theirs = data_with(tmp_path), tmp_path / "files", tmp_path / "bashrc"
+    theirs.write_text("my settings")
+    (files / "planes").mkdir(parents=True)
+    for place in (files / "planes" / "planes.part", files / "manifest.part"):
+        place.symlink_to(theirs)
+    flights.split(data, files)
+    assert theirs.read_text() == "my settings"
+    assert not any(path.is_symlink() for path in files.rglob("*"))
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "flights").symlink_to(tmp_path / "other")
+    with pytest.raises(flights.PipeloomError, match="is a link, and may lead anywhere"):
+        flights.split(data, tmp_path / "again")
+    assert list((tmp_path / "other").iterdir()) == []

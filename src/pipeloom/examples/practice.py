@@ -53,7 +53,8 @@ def write_files(folder: Path) -> list[Path]:
 def _written(path: Path, delimiter: str, header: tuple[str, ...], rows: list[Any]) -> Path:
     if not path.exists():
         half = path.with_suffix(".half")
-        with half.open("w", newline="", encoding="utf-8") as file:
+        half.unlink(missing_ok=True)  # what was left there, such as a link, is not written through
+        with half.open("x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
             writer.writerow(header)
             writer.writerows(rows)
