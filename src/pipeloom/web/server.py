@@ -140,9 +140,11 @@ class _Protocol(H11Protocol):
 
     def _watch(self) -> None:
         """Begin or end to wait, as things stand."""
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY) and not self.flow.write_paused:
+        is_open = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        # One that is closing still waits for the client to take what was sent.
+        if not (is_open or self.flow.write_paused or self.transport.is_closing()):
             self.stop_watching()
-        elif self.deadline is None and not self.transport.is_closing():
+        elif self.deadline is None:
             self._untaken = self.transport.get_write_buffer_size()
             self.deadline = self.loop.call_later(_REQUEST_S, self._give_up)
 
