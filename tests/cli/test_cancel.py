@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -128,6 +129,18 @@ def test_it_does_not_wait_for_ever(db):
         assert code == 1
         assert "has not ended within 0 s" in said
         assert f"kill process {child.pid}" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
+def test_a_process_of_another_container_is_not_named(db):
+    """Its number is another process's here, and nobody must kill that."""
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    with going_on(db):
+        words = [*apart, sys.executable, "-m", "pipeloom", "cancel", "--db", str(db), "--timeout", "0"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("it stops when its running tasks end; to stop it at once, end it where it runs\n")
 
 
 def test_with_no_run_there_is_nothing_to_stop(db):
