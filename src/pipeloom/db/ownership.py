@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -48,11 +49,10 @@ def _forget_after_fork() -> None:
 
     Their numbers stay taken: objects that the child has inherited may close them.
     """
-    global _guard  # noqa: PLW0603
-    _guard = threading.Lock()
     for descriptor in _held.values():
         let_go_in_child(descriptor)
     _held.clear()
+    _guard.release()
 
 
 def let_go_in_child(descriptor: int) -> None:
@@ -70,7 +70,8 @@ def let_go_in_child(descriptor: int) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    # Nobody forks in the middle of taking a lock: the child would not know that it has to let go of it.
+    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_forget_after_fork)
 
 
 class Owner(NamedTuple):
@@ -167,17 +168,12 @@ def owner_seen(db_path: Path) -> Owner | None:
             return None
         if which in _held:
             return Owner(os.getpid(), is_near=True)
-        if sys.platform == "win32":
-            return None
         try:
-            for descriptor in descriptors_of(which):
-                return _owner_by(descriptor)
-            conn = sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True)
-            try:
-                return _owner_by(next(iter(descriptors_of(which))))
-            finally:
-                conn.close()
-        except (OSError, sqlite3.Error, StopIteration, ImportError):
+            if there := descriptors_of(which):
+                return _owner_by(there[0])
+            with closing(sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True)):
+                return _owner_by(descriptors_of(which)[0])
+        except (OSError, sqlite3.Error, IndexError, ImportError):
             return Owner(0, is_near=False)
 
 
@@ -267,6 +263,11 @@ def _locked(descriptor: int, real: Path, db_path: Path) -> Identity:
             f"{clean(db_path)}: cannot be locked ({error.strerror}): {advice}", path=db_path
         ) from error
     found = os.fstat(descriptor)
+    if identity(real) != (found.st_dev, found.st_ino):
+        raise StorageError(
+            f"{clean(db_path)}: was replaced or removed at this moment: leave it in its place, and run again",
+            path=db_path,
+        )
     return found.st_dev, found.st_ino
 
 

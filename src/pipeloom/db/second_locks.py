@@ -71,6 +71,7 @@ class SecondLocks:
         if self._which is None or not self._own:
             return
         self._descriptor = min(self._own)
+        _watch(self, self._which)
         if wal:
             for descriptor in self._ours(self._real):
                 self._take(descriptor, *_DATABASE_IN_USE)
@@ -79,7 +80,6 @@ class SecondLocks:
             for descriptor in self._ours(self._real + "-wal"):
                 self._take(descriptor, OWNED, process_name())
         self._mark()
-        _watch(self, self._which)
 
     @staticmethod
     def _ours(path: str) -> list[int]:
