@@ -27,6 +27,17 @@ def test_what_somebody_claims_is_not_given_out():
     assert list(ids.give(2)) == [21, 22]
 
 
+def test_a_claim_may_be_repeated():
+    """A batch that was lost is applied again, and a worker speaks of its number more than once, in any order."""
+    ids = IdAllocator(10)
+    for number in (20, 15, 20, 15, 30):
+        assert ids.claim([number]) == set()
+    assert list(ids.give(1)) == [31]
+    ids.claim([40])
+
+    assert ids.claim([12, 20, 31, 32, 40, 41]) == {31}
+
+
 def test_a_number_at_the_very_end_leaves_room():
     """SQLite holds 64 bits: beyond such a row there would be no number for the next one."""
     ids = IdAllocator(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from pipeloom.data.keys import NUMBER_LIMIT
@@ -20,6 +21,7 @@ class IdAllocator:
     def __init__(self, highest: int) -> None:
         self._lock = threading.Lock()
         self._first = self._next = highest + 1
+        self._gaps: list[range] = []  # in between, and never given out; ascending
 
     def give(self, count: int) -> range:
         """Return ids that are nobody else's."""
@@ -30,9 +32,23 @@ class IdAllocator:
     def claim(self, numbers: Iterable[int]) -> set[int]:
         """Return those that were given out; the others, which a worker chose itself, never will be.
 
-        Both under one lock: a number that is free must not be given away before its row is written.
+        Both under one lock: a number that is free must not be given away before its row is written. For one number
+        the answer is always the same: a task speaks more than once, and a batch that was lost is applied again.
         """
         with self._lock:
-            given = {number for number in numbers if self._first <= number < self._next}
-            self._next = max(self._next, *(number + 1 for number in numbers if number < NUMBER_LIMIT), self._first)
+            given = {
+                number for number in numbers if self._first <= number < self._next and not self._is_gap(number)
+            }
+            self._skip_to(max((number + 1 for number in numbers if number < NUMBER_LIMIT), default=0))
             return given
+
+    def _skip_to(self, number: int) -> None:
+        if number <= self._next:
+            return
+        begin = self._gaps.pop().start if self._gaps and self._gaps[-1].stop == self._next else self._next
+        self._gaps.append(range(begin, number))
+        self._next = number
+
+    def _is_gap(self, number: int) -> bool:
+        place = bisect_right(self._gaps, number, key=lambda gap: gap.start) - 1
+        return place >= 0 and number in self._gaps[place]
