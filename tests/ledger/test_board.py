@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 
-from pipeloom import LedgerError
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board, drop_frames
 from pipeloom.wire import LogLine
@@ -57,7 +56,7 @@ def test_log_lines_are_news_for_a_task_with_a_number():
 def test_what_has_ended_or_was_refused_is_no_news():
     """Its row is written with its end."""
     refused = attempt()
-    refused.refused = LedgerError("no")
+    refused.is_unshowable = True
 
     assert board_with(attempt(status="done"), refused, attempt(status="queued"), None).news() == []
 

@@ -1,186 +1,89 @@
-"""However a stream is cut into batches, and whatever is refused in them, the same is stored and told."""
+"""However a stream is cut into batches, and whatever is lost of them, the same is stored and told."""
 
 from __future__ import annotations
 
-import queue
 import sqlite3
-from collections import Counter, deque
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import pytest
+from faults.tools import amount
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeloom import MsgExecute, SQLiteWriter
+from pipeloom import MsgExecute
 from pipeloom.data.rows import Block, Shape, Statement
-from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
-from pipeloom.ledger.runs import RunSpec
-from pipeloom.wire import LogLine
+from pipeloom.ledger.attempt import Spoken
+from writer.stream import OF_OTHERS, OF_TASKS, TASKS, WRONG, Signal, Step, Stream
 
-TABLES = """
-CREATE TABLE t (task INTEGER, n INTEGER);
-CREATE TABLE once (n INTEGER UNIQUE);
-CREATE TABLE lost (n INTEGER UNIQUE ON CONFLICT ROLLBACK);
-INSERT INTO once VALUES (1);
-INSERT INTO lost VALUES (1);
-CREATE TABLE parents (n INTEGER PRIMARY KEY);
-CREATE TABLE children (n INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
-"""
-# What is wrong with a piece: nothing; refused under its savepoint; loses the transaction; refused at COMMIT.
-WRONG = {
-    "good": None,
-    "refused": Statement("INSERT INTO once VALUES (1)", ()),
-    "loses all": Statement("INSERT INTO lost VALUES (1)", ()),
-    "refused late": Statement("INSERT INTO children VALUES (7)", ()),
-}
-
-
-class Piece(NamedTuple):
-    """Something that a task does: it logs some lines, writes some rows, and then says ``what``."""
-
-    task: int
-    logs: int
-    rows: int
-    what: str  # "checkpoint", "message", "done", "error", "again"
-    wrong: str = "good"
-
-
-pieces = st.builds(
-    Piece,
+wrongs = st.sampled_from([*["good"] * 8, *WRONG])
+steps_of_tasks = st.builds(
+    Step,
+    st.integers(0, TASKS - 1),
+    st.sampled_from([*OF_TASKS, "checkpoint", "checkpoint", "done"]),
     st.integers(0, 2),
     st.integers(0, 2),
-    st.integers(0, 2),
-    st.sampled_from(["checkpoint", "checkpoint", "message", "done", "error", "again"]),
-    st.sampled_from(["good", "good", *WRONG]),
+    wrongs,
+    # What a task calls itself: nothing, a row that is there, one of its own, one that belongs to a key.
+    st.sampled_from([None, None, None, 5, 6, 900]),
 )
+others = st.builds(
+    Step,
+    st.just(0),
+    st.sampled_from(OF_OTHERS),
+    st.integers(0, 1),
+    st.integers(0, 2),
+    wrongs,
+    st.sampled_from([50, 51, 900, 2**70]),
+)
+steps = st.integers(0, 3).flatmap(lambda chance: steps_of_tasks if chance else others)
+batches = st.lists(st.lists(steps, min_size=3, max_size=8), min_size=1, max_size=4)
+# What spoils a batch, so that it is applied under savepoints, or in a transaction each.
+spoilers = st.sampled_from([None, "unique", "loses all", "refused late"])
 
 
-class Stream:
-    """The items that three tasks put into the channel, and the tables that they end up in."""
-
-    def __init__(self, db: Path) -> None:
-        with closing(sqlite3.connect(db)) as conn:
-            conn.executescript(TABLES)
-        self.writer = SQLiteWriter(db, queue.Queue(), durability="off")
-        self.writer._open()  # the writer's own code, in this thread, so that the cuts are exact
-        spec = RunSpec("x", False, True, 3, "threads", 3, retrying=True)
-        run = self.writer._commits.transact(lambda ledger: ledger.open_run(spec, {}))
-        admitted = run.admissions.keys(["a", "b", "c"])
-        self.attempts = [
-            Attempt(None, number, key, key, "new") for (number, _), key in zip(admitted, "abc", strict=True)
-        ]
-        for attempt in self.attempts:
-            attempt.status, attempt.started_at, attempt.worker = "running", "t0", "w"
-        self.run, self.ended, self.lines, self.told = run, set[int](), 0, Counter[str]()
-        run.board.slots[:] = self.attempts
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.writer._close()
-
-    def item(self, piece: Piece) -> Any:
-        """Do a piece of work; return what it puts into the channel, if its task has not ended yet."""
-        attempt = self.attempts[piece.task]
-        if piece.task in self.ended:
-            return None
-        for _ in range(piece.logs):
-            self.lines += 1
-            line = LogLine("t", "INFO", "x", f"line {self.lines}", None)
-            attempt.__dict__.setdefault("logs", deque()).append(line)
-        attempt.staging = attempt.staging or object()  # as if other threads of the task might write
-        staged: list[Any] = []
-        if piece.rows:
-            staged.append(
-                Block(Shape("t", ("task", "n"), "error", ()), [(piece.task, n) for n in range(piece.rows)])
-            )
-        if (wrong := WRONG[piece.wrong]) is not None:
-            staged.append(wrong)
-        if piece.what == "checkpoint":
-            return StagedCheckpoint(attempt, staged, f'"{self.lines}"', piece.rows)
-        if piece.what == "message":
-            return Spoken(attempt, MsgExecute(wrong.sql if wrong else "INSERT INTO t VALUES (9, 9)"))
-        attempt.staged, attempt.rows_written = staged or None, piece.rows
-        attempt.status = "done" if piece.what == "done" else "error"
-        attempt.finished_at, attempt.elapsed_s = "t1", 1.0
-        if piece.what == "again":
-            attempt.retry_in = 0.0
-            self.attempts[piece.task] = following = attempt.next_try()
-            following.status, following.started_at, following.worker = "running", "t2", "w"
-            self.run.board.slots[piece.task] = following
-        else:
-            self.ended.add(piece.task)
-        return attempt
-
-    def send(self, pieces: list[Piece]) -> None:
-        """Apply them in one batch."""
-        items = [item for piece in pieces if (item := self.item(piece)) is not None]
-        self.writer._write(items)
-        for item in items:
-            if type(item) is StagedCheckpoint:
-                assert item._given.is_set()
-                self.told["kept" if item._error is None else "refused"] += 1
-
-    def outcome(self) -> dict[str, Any]:
-        """End what has not ended, and return all that is on file and was told."""
-        for task in range(3):
-            self.send([Piece(task, 0, 0, "done")])
-        counts = {status: n for status, n in self.run.board.counts.items() if n}
-        with closing(sqlite3.connect(self.writer.db_path)) as conn:
-            found = {sql: conn.execute(sql).fetchall() for sql in QUESTIONS}
-        return {**found, "counts": counts, "told": self.told}
-
-
-QUESTIONS = [
-    "SELECT task, n, COUNT(*) FROM t GROUP BY 1, 2",
-    "SELECT * FROM once",
-    "SELECT * FROM lost",
-    "SELECT * FROM children",
-    "SELECT key, status, attempt, rows_written, started_at, finished_at, error FROM task_runs ORDER BY key",
-    "SELECT task_id, attempt, status, rows_written, error FROM pipeloom_attempts ORDER BY 1, 2",
-    "SELECT task_id, attempt, message FROM pipeloom_logs ORDER BY message",
-    "SELECT task_id, state FROM pipeloom_state ORDER BY 1",
-    "SELECT task_id, kind, error FROM pipeloom_rejected ORDER BY 1, 2, 3",
-    "PRAGMA integrity_check",
-]
-
-
-@given(stream=st.lists(pieces, max_size=14), cuts=st.lists(st.integers(1, 8), max_size=8))
-@settings(max_examples=150)
-def test_however_a_stream_is_cut_the_same_is_stored_and_told(tmp_path_factory, stream, cuts):
-    """Checkpoints, logs, retries and ends of the same tasks, with refusals of three kinds between them."""
+@given(
+    stream=batches,
+    keyed=st.booleans(),
+    spoiled=st.lists(st.tuples(spoilers, st.integers(0, 6)), min_size=5, max_size=5),
+    losses=st.lists(st.none() | st.integers(0, 400), min_size=5, max_size=5),
+)
+@settings(max_examples=amount(100, 10_000))
+@pytest.mark.timeout(amount(60, 3600))
+def test_however_a_stream_is_cut_the_same_is_stored_and_told(tmp_path_factory, stream, keyed, spoiled, losses):
+    """One item per transaction is what it should be; each batch may be spoiled, and lost before, anywhere."""
     folder = Path(tmp_path_factory.mktemp("commits"))
-    with Stream(folder / "a.db") as one_by_one, Stream(folder / "b.db") as in_batches:
-        for piece in stream:
-            one_by_one.send([piece])
-        rest, sizes = list(stream), iter(cuts)
-        while rest:
-            size = next(sizes, len(rest))
-            in_batches.send(rest[:size])
-            rest = rest[size:]
+    with Stream(folder / "a.db", keyed=keyed) as plain, Stream(folder / "b.db", keyed=keyed) as tried:
+        for batch, (wrong, place), lost_after in zip(stream, spoiled, losses, strict=False):
+            if wrong is not None:
+                batch = [*batch[:place], Step(0, "bare", wrong=wrong), *batch[place:]]
+            for item in plain.items(batch) or [None]:
+                plain.write([item] if item is not None else [])
+            items = tried.items(batch)
+            if lost_after is not None:
+                tried.lose(items, lost_after)
+            tried.write(items)
 
-        assert in_batches.outcome() == one_by_one.outcome()
+            assert tried.found() == plain.found()
+        plain.end()
+        tried.end()
+
+        assert tried.found() == plain.found()
 
 
-@pytest.mark.parametrize("wrong", [kind for kind in WRONG if kind != "good"])
+@pytest.mark.parametrize("wrong", [kind for kind in WRONG if kind not in ("good", "once")])
 def test_two_items_of_a_task_beside_one_that_is_refused(db, read, wrong):
-    """Its checkpoint and its end: its log lines come once, its rows are counted, its state goes."""
-    checkpoints = [Piece(0, 2, 1, "checkpoint"), Piece(0, 1, 2, "checkpoint")]
+    """Its checkpoints and its end: its log lines come once, its rows are counted, its state goes."""
+    checkpoints = [Step(0, "checkpoint", 2, 1), Step(0, "checkpoint", 1, 2)]
     with Stream(db) as stream:
-        stream.send([*checkpoints, Piece(0, 0, 1, "done"), Piece(1, 0, 0, "done", wrong)])
-        stream.outcome()
+        stream.write(stream.items([*checkpoints, Step(0, "done", 0, 1), Step(1, "done", wrong=wrong)]))
+        stream.end()
 
     assert read(db, "SELECT message FROM pipeloom_logs") == [("line 1",), ("line 2",), ("line 3",)]
     assert read(db, "SELECT status, rows_written FROM task_runs ORDER BY id LIMIT 2") == [("done", 4), ("error", 0)]
     assert read(db, "SELECT COUNT(*) FROM t") == [(4,)]
     assert read(db, "SELECT * FROM pipeloom_state") == []
-
-
-class Signal:
-    """A message whose handler is where the test steps in."""
 
 
 @pytest.mark.parametrize("deed", ["stages", "ends"])
@@ -189,7 +92,7 @@ def test_what_a_worker_does_while_its_message_is_applied_stays(db, read, deed):
     with Stream(db) as stream:
         attempt, calls = stream.attempts[0], []
 
-        def step_in(_conn, _messages):
+        def step_in(_conn: Any, _messages: Any) -> None:
             calls.append(1)
             if len(calls) == 2:  # under its savepoint, in the transaction that will be lost
                 attempt.staged = [Block(Shape("t", ("task", "n"), "error", ()), [(0, 7)])]
@@ -197,18 +100,74 @@ def test_what_a_worker_does_while_its_message_is_applied_stays(db, read, deed):
                 if deed == "ends":
                     attempt.status, attempt.result, attempt.finished_at = "done", '"result"', "t1"
 
-        stream.writer._ledger._handlers[Signal] = step_in
+        stream.ledger._handlers[Signal] = step_in
         spoiler = MsgExecute(WRONG["loses all"].sql)
-        stream.writer._write([Spoken(attempt, Signal()), Spoken(stream.attempts[1], spoiler)])
+        stream.write([Spoken(attempt, Signal(1)), Spoken(stream.attempts[1], spoiler)])
         assert len(calls) == 3
         if deed == "stages":
             attempt.status, attempt.result, attempt.finished_at = "done", '"result"', "t1"
-        stream.ended.add(0)
-        stream.writer._write([attempt])
-        stream.outcome()
+        stream.state[0] = "ended"
+        stream.write([attempt])
+        stream.end()
 
     assert read(db, "SELECT key, status, result, rows_written FROM task_runs ORDER BY id LIMIT 2") == [
         ("a", "done", '"result"', 1),
         ("b", "error", None, 0),
     ]
     assert read(db, "SELECT task, n FROM t") == [(0, 7)]
+
+
+def test_a_lock_between_two_tries_is_nobodys_fault(db, read):
+    """With a rollback journal another program's lock is in the way of reading too: it is waited for."""
+    with Stream(db, keyed=False, wal=False) as stream, closing(sqlite3.connect(db)) as other:
+        calls = []
+
+        def step_in(_conn: Any, _messages: Any) -> None:
+            calls.append(1)
+            if len(calls) == 2:  # under its savepoint; the lock is taken once the transaction is lost
+                stream.writer._transaction.if_lost(lambda: other.execute("BEGIN EXCLUSIVE"))
+
+        stream.ledger._handlers[Signal] = step_in
+        stream.writer._conn.execute("PRAGMA busy_timeout = 0")
+        stream.warnings.deed = other.rollback  # as soon as the writer says that it waits
+        end = Step(0, "done", rows=1, number=5)  # whose row is there: what it was is read
+        stream.write(stream.items([end, Step(1, "signal"), Step(0, "bare", wrong="loses all")]))
+        stream.end()
+
+        assert "locked by another process" in stream.warnings.texts[0]
+    assert read(db, "SELECT name, status FROM task_runs WHERE id = 5") == [("a", "done")]
+
+
+def test_a_table_that_was_made_and_lost_is_not_ours(db, read):
+    """Somebody else made it after that: it gets no columns of ours."""
+    rows = [Block(Shape("made", ("n", "more"), "error", ()), [(1, 2)])]
+    with Stream(db) as stream:
+        lost, other, late = stream.items([Step(0, "done"), Step(1, "done"), Step(2, "done")])
+        lost.staged = [Block(Shape("made", ("n",), "error", ()), [(1,)]), WRONG["unique"]]
+        other.staged = [Statement("CREATE TABLE made (n)", ())]
+        late.staged = rows
+        for item in (lost, other, late):
+            stream.write([item])
+
+    assert read(db, "SELECT status FROM task_runs ORDER BY id") == [("error",), ("done",), ("error",)]
+    assert read(db, "SELECT * FROM made") == []
+
+
+def test_a_task_of_which_something_was_refused_is_still_shown(db, read):
+    """It goes on, and may yet explain itself."""
+    with Stream(db) as stream:
+        stream.write(stream.items([Step(0, "message", wrong="unique"), Step(0, "work", logs=1, rows=1)]))
+
+        assert read(db, "SELECT status, message FROM task_runs WHERE key = 'a'") == [("running", "of 1")]
+        assert read(db, "SELECT message FROM pipeloom_logs") == [("line 1",)]
+
+
+def test_a_number_that_was_taken_leaves_no_row_behind(db, read):
+    """Nor does the stand-in that the task had before it said the number."""
+    with Stream(db, keyed=False) as stream:
+        stream.write([])
+        assert read(db, "SELECT COUNT(*) FROM task_runs WHERE id < 0") == [(3,)]
+        stream.write(stream.items([Step(0, "done", number=900)]))
+
+        assert read(db, "SELECT name FROM task_runs WHERE id < 0") == [("c",), ("b",)]
+        assert read(db, "SELECT task_id, kind FROM pipeloom_rejected") == [(900, "input")]

@@ -1,16 +1,21 @@
-"""The writer's transactions: begun for writing at once, and patient with other programs' locks."""
+"""The writer's transactions: begun for writing at once, patient with other programs' locks, and with a memory.
+
+What the writer notes in memory about what it writes is part of the transaction that writes it: a rollback takes
+both back, so that whatever was lost can be applied again as if for the first time.
+"""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.text import clean
-from pipeloom.db.failures import is_busy
+from pipeloom.db.failures import is_busy, is_fatal
 
 __all__ = ["Reminder", "Transaction"]
 
@@ -56,6 +61,7 @@ class Transaction:
         self._conn = conn
         self._path = db_path
         self._held: tuple[str, Sequence[Any]] | None = None
+        self._undo: list[Callable[[], object]] = []
         self.abandoned = False  # set by another thread, to end a wait
 
     def begin(self) -> None:
@@ -87,25 +93,54 @@ class Transaction:
             self._patiently(*held)
         elif self._conn.in_transaction:
             self._patiently("COMMIT" + _OWN)
+        self._undo.clear()
 
     def roll_back(self) -> None:
-        """Roll back, unless SQLite already has."""
+        """Roll back, unless SQLite already has, and take back what was noted."""
         self._held = None
         if self._conn.in_transaction:
             self._conn.execute("ROLLBACK" + _OWN)
+        self._take_back(0)
 
-    def mark(self) -> None:
-        """Set a point to come back to."""
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Undo what is written and noted in here when it raises, and nothing else.
+
+        An error that is about the file, or that lost the whole transaction, leaves all to ``roll_back``.
+        """
         self.open()
         self._conn.execute("SAVEPOINT pipeloom_item" + _OWN)
-
-    def back_to_mark(self) -> None:
-        """Undo everything since the mark, which stays."""
-        self._conn.execute("ROLLBACK TO pipeloom_item" + _OWN)
-
-    def release_mark(self) -> None:
-        """Keep what was done since the mark, and forget it."""
+        begun = len(self._undo)
+        try:
+            yield
+        except BaseException as error:
+            if self._conn.in_transaction and not is_fatal(error) and not self.abandoned:
+                self._conn.execute("ROLLBACK TO pipeloom_item" + _OWN)
+                self._conn.execute("RELEASE pipeloom_item" + _OWN)
+                self._take_back(begun)
+            raise
         self._conn.execute("RELEASE pipeloom_item" + _OWN)
+
+    # --- what is noted in memory ---
+
+    def note(self, thing: object, **values: object) -> None:
+        """Set attributes of an object that only the writer sets; they are set back if this transaction is lost.
+
+        Args:
+            thing: What the note is about.
+            values: Attribute → value; objects that are replaced, not changed.
+        """
+        before = {name: getattr(thing, name) for name in values}
+        self._undo.append(lambda: _set(thing, before))
+        _set(thing, values)
+
+    def if_lost(self, undo: Callable[[], object]) -> None:
+        """Have something called if this transaction is lost; the last one first, none may raise."""
+        self._undo.append(undo)
+
+    def _take_back(self, begun: int) -> None:
+        while len(self._undo) > begun:
+            self._undo.pop()()
 
     def _patiently(self, sql: str, params: Sequence[object] = ()) -> None:
         reminder = Reminder(self._path)
@@ -121,3 +156,8 @@ class Transaction:
                 ):
                     raise
             reminder.say()
+
+
+def _set(thing: object, values: Mapping[str, object]) -> None:
+    for name, value in values.items():
+        setattr(thing, name, value)

@@ -248,7 +248,7 @@ class Intake:
 
 
 def _refused(attempt: Attempt, error: LedgerError) -> Attempt:
-    attempt.fail(error, str(error), f"{type(error).__name__}: {error}")
+    vars(attempt).update(attempt.failed(error, str(error), f"{type(error).__name__}: {error}"))
     return attempt
 
 

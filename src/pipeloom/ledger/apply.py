@@ -4,12 +4,12 @@
 
     items ─▶ fold ─▶ states of tasks ▸ the run's counts ▸ users' rows, statements and messages, in their order
 
-Runs in the writer's thread, inside the writer's transaction; nothing here begins, commits or rolls back.
+Runs in the writer's thread, inside the writer's transaction; nothing here begins, commits or rolls back. What is
+noted in memory is noted in that transaction: a batch that was lost is applied again as if for the first time.
 """
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -30,8 +30,6 @@ from pipeloom.ledger.tasks import TaskTable
 from pipeloom.messages import Handler, MsgExecute, MsgWriteRows
 
 __all__ = ["Ledger"]
-
-logger = logging.getLogger("pipeloom")
 
 _STEPS: Final = 100_000  # of SQLite's machine: about a millisecond
 
@@ -55,24 +53,24 @@ class Ledger:
         handlers: Mapping[type, Handler] | None = None,
     ) -> None:
         self.conn = conn
-        self._transaction = transaction
+        self.transaction = transaction
         self.guard = Guard(conn)
         self.tasks = TaskTable(conn, transaction) if store_task_status else None
-        self.tables = UserTables(conn, self.guard, has_ledger=store_task_status)
+        self.tables = UserTables(conn, transaction, self.guard, has_ledger=store_task_status)
         self.rejections = Rejections(transaction, has_ledger=store_task_status)
         self.run: RunLedger | None = None
         self._handlers = dict(handlers or {})
-        self._warned: set[type] = set()
+        self._warned: frozenset[type] = frozenset()
 
     def open_run(self, spec: RunSpec, tables: Tables) -> RunLedger:
         """Create declared tables and begin a run."""
         self.tables.declare(tables)
-        self.run = RunLedger(self.conn, self._transaction, self.tasks, spec)
+        self.run = RunLedger(self.conn, self.transaction, self.tasks, spec)
         self.rejections.run_id = self.run.run_id
         return self.run
 
-    def forget_schema(self) -> None:
-        """Drop what is known of the schema: a rollback may have changed it back."""
+    def _forget_schema(self) -> None:
+        """Drop what is known of the schema, and the rows in line: a rollback may have changed it back."""
         self.tables.forget()
         self.guard.forget()
 
@@ -88,17 +86,50 @@ class Ledger:
                 culprit, and asks whether it is fatal.
         """
         batch = fold(items, self._handlers)
+        for attempt in batch.spoiled:
+            assert attempt.refused is not None
+            reason = reason_of(attempt.refused)
+            self.transaction.note(attempt, **attempt.failed(attempt.refused, reason, reason))
         if self.run is not None and with_live:
             batch.live = self.run.board.news()
         if batch.checkpoints:
-            _show_checkpoints(batch)
+            self._show_checkpoints(batch)
         if self.tasks is not None:
             self._write_tasks(self.tasks, batch)
+        self._note_ends(batch.finished)
+        self._note_live(batch.live)
         if self.run is not None and with_live:
             self.run.store_counts(batch.finished)
         if batch.actions:
-            self._act(batch.actions)
+            self._act(batch)
         return batch
+
+    def _show_checkpoints(self, batch: Batch) -> None:
+        """Have the rows of tasks that come to a checkpoint say so: without them their states would be nobody's."""
+        for checkpoint in batch.checkpoints:
+            attempt = checkpoint.attempt
+            self.transaction.note(attempt, rows_kept=attempt.rows_kept + checkpoint.rows, has_state=True)
+        shown = {*batch.finished, *(snapshot.attempt for snapshot in batch.live)}
+        kept = dict.fromkeys(checkpoint.attempt for checkpoint in batch.checkpoints)
+        batch.live += [attempt.snapshot() for attempt in kept if attempt not in shown]
+
+    def _note_ends(self, finished: Sequence[Attempt]) -> None:
+        """Fence off what these may still say. Not one by one: all tasks come by here."""
+        ended = [attempt for attempt in finished if not attempt.fenced]
+        if not ended:
+            return
+        for attempt in ended:
+            attempt.fenced = True
+
+        def open_again() -> None:
+            for attempt in ended:
+                attempt.fenced = False
+
+        self.transaction.if_lost(open_again)
+
+    def _note_live(self, live: Iterable[Snapshot]) -> None:
+        for attempt, number, started_at, progress in live:
+            self.transaction.note(attempt, recorded=(number, started_at), shown=progress)
 
     def _write_tasks(self, tasks: TaskTable, batch: Batch) -> None:
         for said in batch.heard:
@@ -109,25 +140,23 @@ class Ledger:
         if batch.checkpoints:
             tasks.put_states(batch.checkpoints)
         while twice := _said_twice(own) if tasks.pipeline_id is None else 0:
-            tasks.put_attempts(own[:twice], (), batch.kept)
+            tasks.put_attempts(own[:twice], ())
             own = own[twice:]
-        tasks.put_attempts(own, batch.live, batch.kept)
+        tasks.put_attempts(own, batch.live)
         batch.logged = tasks.put_logs([*own, *(snapshot.attempt for snapshot in batch.live)])
         for attempt in batch.finished:
             if attempt.row == "none":
+                tasks.withdraw_stand_in(attempt)
                 self.rejections.keep_input(attempt)
 
     # --- users' rows, statements and messages ---
 
-    def _act(self, actions: Sequence[tuple[Any, StagedOutput]]) -> None:
-        """Do what users asked for, in order; messages of one type that follow each other go to one handler call.
-
-        Args:
-            actions: What to do, each with the whole output that it is a part of.
-        """
-        self._transaction.open()
+    def _act(self, batch: Batch) -> None:
+        """Do what users asked for, in order; messages of one type that follow each other go to one handler call."""
+        self.transaction.open()
+        self.transaction.if_lost(self._forget_schema)
         together: list[object] = []
-        for action, output in actions:
+        for action, output in batch.actions:
             kind = type(action)
             if together and kind is not type(together[0]):
                 self._handle(together)
@@ -144,7 +173,7 @@ class Ledger:
             elif kind in self._handlers:
                 together.append(action)
             else:
-                self._meet_stranger(action)
+                self._meet_stranger(action, batch)
         if together:
             self._handle(together)
         self.tables.flush()
@@ -178,14 +207,14 @@ class Ledger:
             self.tables.forget()
             self.guard.check_names()
 
-    def _meet_stranger(self, message: object) -> None:
+    def _meet_stranger(self, message: object, batch: Batch) -> None:
         kind = type(message)
         if kind not in self._warned:
-            self._warned.add(kind)
-            logger.warning(
-                "a message of unknown type %s was left aside: pass handlers={%s: fn} to store such messages",
-                clean(kind.__name__, 80),
-                clean(kind.__name__, 80),
+            self.transaction.note(self, _warned=self._warned | {kind})
+            name = clean(kind.__name__, 80)
+            batch.warnings.append(
+                f"a message of unknown type {name} was left aside: pass handlers={{{name}: fn}} to store "
+                "such messages"
             )
         self.rejections.keep(None, kind.__name__, describe(message), "unknown message type")
 
@@ -222,21 +251,14 @@ class Ledger:
         return None if self.tasks is None else self.tasks.state_of(number)
 
     def show_live(self, snapshot: Snapshot) -> Batch:
-        """Write one running attempt's state; inside a transaction."""
+        """Write one running attempt's state and log lines; inside a transaction."""
         batch = Batch()
         if self.tasks is not None:
             batch.live.append(snapshot)
-            self.tasks.put_attempts((), batch.live, {})
+            self.tasks.put_attempts((), batch.live)
+            batch.logged = self.tasks.put_logs([snapshot.attempt])
+            self._note_live(batch.live)
         return batch
-
-
-def _show_checkpoints(batch: Batch) -> None:
-    """Have the rows of tasks that come to a checkpoint say so: without them their states would be nobody's."""
-    for checkpoint in batch.checkpoints:
-        attempt = checkpoint.attempt
-        batch.kept[attempt] = batch.kept.get(attempt, attempt.rows_kept) + checkpoint.rows
-    shown = {*batch.finished, *(snapshot.attempt for snapshot in batch.live)}
-    batch.live += [attempt.snapshot() for attempt in batch.kept if attempt not in shown]
 
 
 def _said_twice(attempts: Sequence[Attempt]) -> int:

@@ -2,7 +2,7 @@
 
 While it runs, its worker is its author, and the writer looks at it for the live state. Its end is noted once. When
 it comes through the channel, finished, the writer takes it over: it may refuse what was staged, and gives it its
-number.
+number. What the writer notes on it holds only if what it wrote about it is committed.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ class Attempt(Task):
     given_up: bool = False  # its time was over, and its call had not returned
     returned: bool = False  # that call has returned since
     waited: bool = False  # was to be tried again, and the run ended first: this is its last word
-    # The writer's notes:
+    # The writer's notes on what is in the ledger; set in its transaction (`Transaction.note`), or not at all:
     rows_kept: int = 0  # stored by its checkpoints
+    lines_kept: int = 0  # of `logs`, those at its head: dropped after the commit
+    has_state: bool = False  # it came to a checkpoint
     fenced: bool = False  # its end has come through the channel: a checkpoint behind it is too late
     recorded: tuple[int, str | None] | None = None  # the (id, start) under which a row is in the ledger
     shown: Progress = NO_PROGRESS  # the progress that the ledger has
     refused: BaseException | None = None  # what it refused of this task, which then cannot be done
+    is_unshowable: bool = False  # its row was refused while it ran: nobody tries that again before its end
 
     def __init__(self, item: object, task_id: int, key: str | int | None, name: str, row: Row) -> None:
         self.item = item
@@ -66,32 +69,21 @@ class Attempt(Task):
         self.name = name
         self.row = row
 
-    def fail(self, exception: BaseException, message: str, error: str) -> None:
-        """Turn the outcome into an error: nothing that was staged will be stored."""
-        self.status = ERROR
-        self.exception = exception
-        self.message = message
-        self.error = error
-        self.result = None
-        self.staged = None
-        self.rows_written = 0
-        self.retry_in = None
+    def failed(self, exception: BaseException, message: str, error: str) -> dict[str, object]:
+        """Return the outcome of one that is refused: an error, and nothing that was staged will be stored."""
+        outcome: dict[str, object] = {
+            "status": ERROR,
+            "exception": exception,
+            "message": message,
+            "error": error,
+            "result": None,
+            "staged": None,
+            "rows_written": 0,
+            "retry_in": None,
+        }
         if self.finished_at is None:
-            self.started_at = self.finished_at = utc_now()
-
-    def saved(self, *, has_ended: bool) -> dict[str, object]:
-        """Return what the writer may make of it, to come back to with ``restore``; the writer's thread.
-
-        Args:
-            has_ended: It was handed over. Until then its outcome, and what it stages, are its worker's to write, at
-                any time.
-        """
-        return {name: getattr(self, name) for name in (_NOTES + _OUTCOME if has_ended else _NOTES)}
-
-    def restore(self, saved: dict[str, object]) -> None:
-        """Undo what the writer made of it in a transaction that was rolled back."""
-        for name, value in saved.items():
-            setattr(self, name, value)
+            outcome["started_at"] = outcome["finished_at"] = utc_now()
+        return outcome
 
     def snapshot(self) -> Snapshot:
         """Return what it looks like now; any thread."""
@@ -105,13 +97,6 @@ class Attempt(Task):
         following.state = self.state
         following.recorded = (self.task_id, None)
         return following
-
-
-_NOTES: Final = ("refused", "recorded", "shown", "rows_kept")
-_OUTCOME: Final = (
-    "status", "exception", "message", "error", "result", "staged", "rows_written", "retry_in", "started_at",
-    "finished_at", "row",
-)  # fmt: skip
 
 
 def weight_of(rows: int, size: int) -> int:
@@ -129,7 +114,7 @@ class StagedCheckpoint(Answer[None]):
         rows: How many rows are in ``staged``.
     """
 
-    __slots__ = ("attempt", "is_late", "rows", "staged", "state")
+    __slots__ = ("attempt", "rows", "staged", "state")
 
     def __init__(self, attempt: Attempt, staged: Output, state: str, rows: int) -> None:
         super().__init__()
@@ -137,7 +122,6 @@ class StagedCheckpoint(Answer[None]):
         self.staged = staged
         self.state = state
         self.rows = rows
-        self.is_late: bool | None = None  # put behind its attempt's end; known once the writer has seen it
 
 
 class Spoken(NamedTuple):

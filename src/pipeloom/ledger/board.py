@@ -53,12 +53,12 @@ class Board:
         """Return running attempts that the ledger does not show yet as they are; the writer's thread."""
         found = []
         for attempt in self.slots:
-            if attempt is not None and attempt.status == RUNNING and attempt.refused is None:
+            if attempt is not None and attempt.status == RUNNING and not attempt.is_unshowable:
                 snapshot = attempt.snapshot()
                 if (
                     attempt.recorded != (snapshot.task_id, snapshot.started_at)
                     or attempt.shown is not snapshot.progress
-                    or (attempt.logs and snapshot.task_id >= 0)
+                    or (attempt.logs and len(attempt.logs) > attempt.lines_kept and snapshot.task_id >= 0)
                 ):
                     found.append(snapshot)
         return found

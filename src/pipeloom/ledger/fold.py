@@ -5,24 +5,25 @@
     items ─▶ Fold ─▶ Batch: what was said about numbered tasks, the last word of each ▸ tries that ended
                             ▸ checkpoints ▸ users' rows, statements and messages in their order
 
-Nothing here touches the database.
+Nothing here touches the database, nor what is folded: a batch that was lost is folded again, to the same.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final
 
 from pipeloom.data.keys import NUMBER_LIMIT, task_number
 from pipeloom.errors import AttemptOverError
 from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
-from pipeloom.ledger.rejections import reason_of
 from pipeloom.ledger.tables import StagedOutput
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.statuses import DONE
-from pipeloom.wire import LogLine
 
 __all__ = ["Batch", "Said", "fold"]
+
+logger = logging.getLogger("pipeloom")
 
 _NOBODY: Final = NUMBER_LIMIT
 _STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
@@ -40,22 +41,25 @@ class Said:
 
 
 class Batch:
-    """What one transaction holds: to be written, noted on the attempts, and told once it has committed."""
+    """What one transaction holds: to be written, and told once it has committed."""
 
-    __slots__ = ("actions", "checkpoints", "finished", "heard", "kept", "live", "logged", "refused")
+    __slots__ = ("actions", "checkpoints", "finished", "heard", "live", "logged", "refused", "spoiled", "warnings")
 
     def __init__(self) -> None:
         self.heard: list[dict[int, Said]] = []  # one after the other
         self.finished: list[Attempt] = []
+        self.spoiled: list[Attempt] = []  # of those, what can only be an error: something of theirs was refused
         self.checkpoints: list[StagedCheckpoint] = []
         self.refused: list[tuple[StagedCheckpoint, BaseException]] = []
         self.actions: list[tuple[Any, StagedOutput]] = []  # each with the whole output that it is a part of
         self.live: list[Snapshot] = []
-        self.kept: dict[Attempt, int] = {}  # rows stored by an attempt's checkpoints, these included
-        self.logged: list[tuple[Attempt, list[LogLine]]] = []
+        self.logged: list[Attempt] = []  # whose log lines were stored
+        self.warnings: list[str] = []
 
-    def answer(self) -> None:
-        """Tell those who wait for a checkpoint."""
+    def tell(self) -> None:
+        """Warn of what was refused, and answer those who wait for a checkpoint."""
+        for warning in self.warnings:
+            logger.warning("%s", warning)
         for checkpoint in self.checkpoints:
             checkpoint.give(None)
         for checkpoint, error in self.refused:
@@ -79,7 +83,6 @@ def fold(items: Iterable[Any], handled: Container[type]) -> Batch:
         kind = type(item)
         if kind is Attempt:
             finished.append(item)
-            item.fenced = True
             if item.staged or item.refused is not None:
                 folding.end(item)
         elif kind is MsgTaskProgress and (
@@ -101,24 +104,22 @@ class _Fold:
         self.batch = Batch()
         self.said: dict[int, Said] = {}
         self._handled = handled
+        self._ended: set[Attempt] = set()  # made when a checkpoint asks
 
     def end(self, attempt: Attempt) -> None:
         """Take the output of one that has ended, unless something of it was refused before."""
         if attempt.refused is not None and (attempt.status == DONE or attempt.retry_in is not None):
-            reason = reason_of(attempt.refused)
-            attempt.fail(attempt.refused, reason, reason)
-        if attempt.staged and attempt.status == DONE:
+            self.batch.spoiled.append(attempt)
+        elif attempt.staged and attempt.status == DONE:
             self._act(attempt.staged)
 
     def come_to(self, checkpoint: StagedCheckpoint) -> None:
         """Take a checkpoint, unless its task has ended.
 
-        By its place in the channel, not by the status of the moment; and as at first sight, however often the batch
-        is applied.
+        By its place in the channel, not by the status of the moment.
         """
-        if checkpoint.is_late is None:
-            checkpoint.is_late = checkpoint.attempt.fenced
-        if checkpoint.is_late:
+        self._ended.update(self.batch.finished[len(self._ended) :])  # each attempt comes once in a batch
+        if checkpoint.attempt.fenced or checkpoint.attempt in self._ended:
             error = AttemptOverError("the task has ended: this is not stored")
             self.batch.refused.append((checkpoint, error))
         else:

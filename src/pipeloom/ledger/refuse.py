@@ -1,11 +1,9 @@
 """What becomes of an item that could not be applied: its own task bears it, and the rest of the batch stands.
 
-Runs in the writer's thread, inside a transaction of the writer's.
+Runs in the writer's thread, inside a transaction of the writer's that SQLite knows of.
 """
 
 from __future__ import annotations
-
-import logging
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.keys import task_number
@@ -21,8 +19,6 @@ from pipeloom.statuses import ERROR
 
 __all__ = ["refuse"]
 
-logger = logging.getLogger("pipeloom")
-
 
 def refuse(ledger: Ledger, item: object, error: BaseException) -> Batch:
     """Record an item that could not be applied.
@@ -36,34 +32,38 @@ def refuse(ledger: Ledger, item: object, error: BaseException) -> Batch:
         return _refuse_attempt(ledger, item, error)
     batch = Batch()
     if isinstance(item, StagedCheckpoint):
-        item.attempt.refused = error
+        ledger.transaction.note(item.attempt, refused=error)
         batch.refused.append((item, error))
     elif isinstance(item, Spoken):
-        item.attempt.refused = error
-        _reject(ledger, item.attempt.task_id, item.message, error)
+        ledger.transaction.note(item.attempt, refused=error)
+        batch.warnings.append(_reject(ledger, item.attempt.task_id, item.message, error))
     else:
-        _reject(ledger, attribute(item, "task_id"), item, error)
+        warning = _reject(ledger, attribute(item, "task_id"), item, error)
         if isinstance(item, MsgTaskFinished):
-            return _fail_numbered(ledger, item, error)
+            batch = _fail_numbered(ledger, item, error)
+        batch.warnings.append(warning)
     return batch
 
 
 def _refuse_attempt(ledger: Ledger, attempt: Attempt, error: BaseException) -> Batch:
     reason = reason_of(error)
-    attempt.fail(error, reason, f"{kind_of(error)}: {reason}")
+    outcome = attempt.failed(error, reason, f"{kind_of(error)}: {reason}")
+    ledger.transaction.note(attempt, **outcome)
     try:
-        return ledger.apply([attempt], with_live=False)
+        with ledger.transaction.apart():
+            return ledger.apply([attempt], with_live=False)
     except Exception as again:
         if is_fatal(again):
             raise
-        attempt.row = "none"
+        ledger.transaction.note(attempt, row="none")
         return ledger.apply([attempt], with_live=False)
 
 
-def _reject(ledger: Ledger, number: object, message: object, error: BaseException) -> None:
+def _reject(ledger: Ledger, number: object, message: object, error: BaseException) -> str:
+    """Keep what was refused; returns the words for it."""
     reason = reason_of(error)
-    logger.warning("%s refused: %s", clean(kind_of(message), 80), clean(reason, 500))
     ledger.rejections.keep(number, kind_of(message), describe(message, 2000), reason)
+    return f"{clean(kind_of(message), 80)} refused: {clean(reason, 500)}"
 
 
 def _fail_numbered(ledger: Ledger, message: MsgTaskFinished, error: BaseException) -> Batch:
@@ -71,6 +71,7 @@ def _fail_numbered(ledger: Ledger, message: MsgTaskFinished, error: BaseExceptio
     try:
         number = task_number(message.task_id)
         spare = MsgTaskFinished(number, ERROR, utc_now(), None, clean(reason_of(error), 500))
-        return ledger.apply([spare], with_live=False)
+        with ledger.transaction.apart():
+            return ledger.apply([spare], with_live=False)
     except LedgerError:  # it is nobody's number, or another's: there is no row to tell
         return Batch()

@@ -9,7 +9,7 @@ import shlex
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from time import monotonic
@@ -69,15 +69,14 @@ class RunLedger:
         self, conn: sqlite3.Connection, transaction: Transaction, tasks: TaskTable | None, spec: RunSpec
     ) -> None:
         self._conn = conn
-        self._write = transaction.write
+        self._write, self._note = transaction.write, transaction.note
         self._tasks = tasks
         self.spec = spec
         self.run_id: int | None = None
         self.pipeline_id: int | None = None
         self.board = Board(spec.workers)
         self._stored_at = 0.0
-        self._stored = 0  # how many ended tasks the run's row counts,
-        self._storing: int | None = None  # and will once this batch has committed
+        self._stored = 0  # how many ended tasks the run's row counts
         if tasks is not None:
             self._open(tasks)
         self.admissions = Admissions(conn, tasks, self.board, resume=spec.resume)
@@ -133,39 +132,18 @@ class RunLedger:
         """
         if self._tasks is None or not (now or monotonic() - self._stored_at >= _COUNTS_S):
             return
-        self._stored_at = monotonic()
         board = self.board
         counts = board.counts + Counter(attempt.status for attempt in finished if attempt.retry_in is None)
         self._write(
             "UPDATE pipeloom_runs SET done = ?, failed = ?, cancelled = ?, timed_out = ?, skipped = ? WHERE id = ?",
             (*_columns_of(counts), board.skipped, self.run_id),
         )
-        self._storing = sum(counts.values()) + board.skipped
-
-    def note(self, batch: Batch) -> None:
-        """Note on the attempts what the ledger has of them now, before anything else of theirs is applied."""
-        for attempt, number, started_at, progress in batch.live:
-            attempt.recorded = (number, started_at)
-            attempt.shown = progress
-        for checkpoint in batch.checkpoints:
-            checkpoint.attempt.rows_kept += checkpoint.rows
-        for attempt, lines in batch.logged:
-            assert attempt.logs is not None
-            for _ in lines:
-                attempt.logs.popleft()
-
-    def lost(self, batches: Iterable[Batch]) -> None:
-        """Take back what was noted: the transaction is rolled back. The attempts themselves were restored."""
-        for batch in batches:
-            for attempt, lines in batch.logged:
-                assert attempt.logs is not None
-                attempt.logs.extendleft(reversed(lines))
-        self._storing, self._stored_at = None, 0.0
+        self._note(self, _stored=sum(counts.values()) + board.skipped, _stored_at=monotonic())
 
     def committed(self, batch: Batch) -> None:
-        """Take what was committed, and is noted, into the counts and the report."""
-        if self._storing is not None:
-            self._stored, self._storing = self._storing, None
+        """Take what was committed into the counts and the report."""
+        for attempt in batch.logged:
+            _drop_kept_lines(attempt)
         for checkpoint in batch.checkpoints:
             checkpoint.attempt.state = checkpoint.state
         ended = _last_tries(batch.finished) if self.spec.retrying else batch.finished
@@ -206,6 +184,14 @@ def command_of(words: Sequence[str]) -> str:
         if not word.startswith("-") and name not in ("pipeloom", "run"):
             break
     return shlex.join(shown) + (" …" if rest else "")
+
+
+def _drop_kept_lines(attempt: Attempt) -> None:
+    """Make room for what it may still log: its worker appends meanwhile, at the other end."""
+    assert attempt.logs is not None
+    for _ in range(attempt.lines_kept):
+        attempt.logs.popleft()
+    attempt.lines_kept = 0
 
 
 def _last_tries(finished: Sequence[Attempt]) -> list[Attempt]:

@@ -13,6 +13,7 @@ from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.rows import Block, Shape
 from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable, sql_type
+from pipeloom.db.transaction import Transaction
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
 
@@ -54,14 +55,17 @@ class StagedOutput:
 class UserTables:
     """Creates, checks and fills users' tables; the writer's thread, inside its transaction."""
 
-    def __init__(self, conn: sqlite3.Connection, guard: Guard, *, has_ledger: bool) -> None:
+    def __init__(
+        self, conn: sqlite3.Connection, transaction: Transaction, guard: Guard, *, has_ledger: bool
+    ) -> None:
         self._conn = conn
+        self._note = transaction.note
         self._guard = guard
         self._has_ledger = has_ledger
         self._limit = min(conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
         self._declared: dict[str, dict[str, str]] = {}
         self._ready: set[Shape] = set()
-        self._made: set[str] = set()
+        self._made: frozenset[str] = frozenset()
         self._pending: dict[Shape, list[list[tuple[object, ...]]]] = {}
         self._strict_order: bool | None = None
 
@@ -186,7 +190,7 @@ class UserTables:
     def _create(self, table: str, columns: Mapping[str, str]) -> None:
         body = ", ".join(f"{quoted(name, 'column')} {kind}".rstrip() for name, kind in columns.items())
         self._conn.execute(f"CREATE TABLE {quoted(table)} ({body})")
-        self._made.add(ascii_lower(table))
+        self._note(self, _made=self._made | {ascii_lower(table)})
         if self._has_ledger:
             self._conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES (?, 1)", (_made_key(table),))
 

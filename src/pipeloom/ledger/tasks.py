@@ -6,7 +6,7 @@ The folded batch leaves what one message per transaction would leave.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
@@ -23,7 +23,6 @@ from pipeloom.ledger.ids import IdAllocator
 from pipeloom.ledger.statements import padded
 from pipeloom.messages import MsgTaskFinished
 from pipeloom.statuses import DONE, QUEUED, RUNNING
-from pipeloom.wire import LogLine
 
 __all__ = ["TaskTable", "taken"]
 
@@ -38,7 +37,7 @@ class TaskTable:
 
     def __init__(self, conn: sqlite3.Connection, transaction: Transaction) -> None:
         self._conn = conn
-        self._write = transaction.write
+        self._write, self._note = transaction.write, transaction.note
         self.pipeline_id: int | None = None
         self.run_id: int | None = None
         # Ids above this have no row.
@@ -46,7 +45,7 @@ class TaskTable:
         self.ids = IdAllocator(self._outermost("MAX(id)", "id < ?", NUMBER_LIMIT))
         self._stand_in: int = min(0, self._outermost("MIN(id)", "id > ?", -NUMBER_LIMIT))
         self.has_states = conn.execute("SELECT 1 FROM pipeloom_state LIMIT 1").fetchone() is not None
-        self.written = False
+        self.written = False  # a hint for the upkeep: stays, whatever is rolled back
 
     def _outermost(self, which: str, within: str, limit: int) -> int:
         """Return an id to number new rows from, past rows at the very ends of what SQLite can hold."""
@@ -58,20 +57,21 @@ class TaskTable:
         self._stand_in -= 1
         return self._stand_in
 
+    def _raise_ceiling(self, highest: int) -> None:
+        if highest > self.ceiling:
+            self._note(self, ceiling=highest)
+
     # --- attempts of an engine: their whole row is known ---
 
-    def put_attempts(
-        self, finished: Sequence[Attempt], live: Sequence[Snapshot], kept: Mapping[Attempt, int]
-    ) -> None:
+    def put_attempts(self, finished: Sequence[Attempt], live: Sequence[Snapshot]) -> None:
         """Store the present state of attempts, finished or still running.
 
         Args:
             finished: n attempts that ended; those that are tried again become past tries, and their rows wait.
             live: Running ones.
-            kept: Rows stored by an attempt's checkpoints, where this batch changes that.
         """
         self._number(finished)
-        plain = _plain(finished, kept)
+        plain = _plain(finished, self.has_states)
         others: Sequence[Attempt] = finished
         if len(plain) == len(finished) and not live:
             others = ()
@@ -84,17 +84,17 @@ class TaskTable:
         for size, flat in padded(new_rows, sql.NEW_WIDTH):
             self._write(sql.NEW[size], [self.pipeline_id, self.run_id, *flat])
         seen = [attempt.snapshot() for attempt in others]
-        rows = [self._ended_row(attempt, kept) for attempt in others]
-        rows += [self._live_row(snapshot, kept) for snapshot in live]
+        rows = [self._ended_row(attempt) for attempt in others]
+        rows += [self._live_row(snapshot) for snapshot in live]
         self._make_way([*seen, *live])
-        self._keep_past(others, kept)
+        self._keep_past(others)
         if self.has_states:
-            self._forget_states_of(finished, kept)
+            self._forget_states_of(finished)
         for size, flat in padded(rows, sql.WIDTH):
             self._write(sql.PUT[size], flat)
         if new_rows or rows:
             self.written = True
-            self.ceiling = max(self.ceiling, *(row[0] for row in chain(new_rows, rows)))
+            self._raise_ceiling(max(row[0] for row in chain(new_rows, rows)))
 
     def _make_way(self, coming: Iterable[Snapshot]) -> None:
         """Withdraw stand-ins whose tasks have numbers now, and archive rows that are about to be overwritten."""
@@ -109,32 +109,32 @@ class TaskTable:
         if overwritten:
             self._archive(overwritten, keyed_allowed=self.pipeline_id is not None)
 
-    def _keep_past(self, ended: Iterable[Attempt], kept: Mapping[Attempt, int]) -> None:
+    def _keep_past(self, ended: Iterable[Attempt]) -> None:
         """Keep tries that are followed by others; forget one that turned out to be the last."""
         for attempt in ended:
             if attempt.retry_in is not None:
-                self._keep_try(attempt, kept.get(attempt, attempt.rows_kept))
+                self._keep_try(attempt, attempt.rows_kept)
             elif attempt.waited:
                 self._write(sql.FORGET_TRY, (attempt.task_id, self.run_id, attempt.attempt))
 
-    def _ended_row(self, attempt: Attempt, kept: Mapping[Attempt, int]) -> TaskRow:
+    def _ended_row(self, attempt: Attempt) -> TaskRow:
         if attempt.retry_in is not None:
             return self._waiting_row(attempt)
         step, total, _ = attempt.progress
         share = 1.0 if attempt.status == DONE else fraction(step, total)
-        rows = kept.get(attempt, attempt.rows_kept) + attempt.rows_written
+        rows = attempt.rows_kept + attempt.rows_written
         return (
             attempt.task_id, attempt.name, attempt.status, share, attempt.message, attempt.started_at,
             attempt.finished_at, attempt.result, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
             attempt.error, attempt.worker, rows, attempt.elapsed_s,
         )  # fmt: skip
 
-    def _live_row(self, snapshot: Snapshot, kept: Mapping[Attempt, int]) -> TaskRow:
+    def _live_row(self, snapshot: Snapshot) -> TaskRow:
         attempt, number, started_at, (step, total, message) = snapshot
         return (
             number, attempt.name, RUNNING, fraction(step, total), message or None, started_at,
             None, None, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
-            None, attempt.worker, kept.get(attempt, attempt.rows_kept), None,
+            None, attempt.worker, attempt.rows_kept, None,
         )  # fmt: skip
 
     def _waiting_row(self, attempt: Attempt) -> TaskRow:
@@ -158,19 +158,20 @@ class TaskTable:
 
     # --- logs ---
 
-    def put_logs(self, attempts: Iterable[Attempt]) -> list[tuple[Attempt, list[LogLine]]]:
+    def put_logs(self, attempts: Iterable[Attempt]) -> list[Attempt]:
         """Store what these logged since the last time.
 
         Returns:
-            The records of each: it is done with them, unless the transaction is rolled back.
+            Those that had logged something, whose lines can go once they are committed.
         """
-        stored: list[tuple[Attempt, list[LogLine]]] = []
+        stored: list[Attempt] = []
         rows: list[Sequence[object]] = []
         for attempt in [attempt for attempt in attempts if attempt.logs]:
             if attempt.row == "none" or attempt.task_id < 0:  # no number of its own yet
                 continue
-            lines = list(attempt.logs or ())
-            stored.append((attempt, lines))
+            lines = list(attempt.logs or ())[attempt.lines_kept :]
+            self._note(attempt, lines_kept=attempt.lines_kept + len(lines))
+            stored.append(attempt)
             rows += [(line.at, attempt.task_id, self.run_id, attempt.attempt, *line[1:]) for line in lines]
         for size, flat in padded(rows, sql.LOG_WIDTH):
             self._write(sql.LOG[size], flat)
@@ -180,7 +181,8 @@ class TaskTable:
 
     def put_states(self, checkpoints: Sequence[StagedCheckpoint]) -> None:
         """Store what tasks need to go on from here; of several of one task the last one counts."""
-        self.has_states = True
+        if not self.has_states:
+            self._note(self, has_states=True)
         last = {checkpoint.attempt: checkpoint.state for checkpoint in checkpoints}
         now = utc_now()
         for attempt, state in last.items():
@@ -199,10 +201,10 @@ class TaskTable:
                 found.update(row[0] for row in self._conn.execute(sql.WITH_STATE[size], flat))
         return found
 
-    def _forget_states_of(self, finished: Iterable[Attempt], kept: Mapping[Attempt, int]) -> None:
+    def _forget_states_of(self, finished: Iterable[Attempt]) -> None:
         done = (attempt for attempt in finished if attempt.status == DONE)
         # One that has a row, new or not, may have a state with it.
-        may_have = (a for a in done if a.recorded is not None or a in kept or a.row != "new")
+        may_have = (a for a in done if a.recorded is not None or a.has_state or a.row != "new")
         self._forget_states([attempt.task_id for attempt in may_have])
 
     def _forget_states(self, numbers: Sequence[int]) -> None:
@@ -210,13 +212,21 @@ class TaskTable:
             self._write(sql.FORGET_STATES[size], flat)
 
     def _number(self, finished: Sequence[Attempt]) -> None:
-        """Give numbers to tasks that ended without one, beyond all that are known."""
+        """Give numbers to tasks that ended without one, beyond all that are known.
+
+        A number stays with its task even if this transaction is lost: it is nobody else's, committed or not.
+        """
         nameless = [attempt for attempt in finished if attempt.row == "provisional"]
         if nameless:
             said = [attempt.task_id for attempt in finished if attempt.row == "old"]
             self.ids.claim((self.ceiling, *said))
             for attempt, number in zip(nameless, self.ids.give(len(nameless)), strict=True):
                 attempt.task_id, attempt.row = number, "new"
+
+    def withdraw_stand_in(self, attempt: Attempt) -> None:
+        """Remove the row that stood in for one that has no row of its own after all."""
+        if attempt.recorded is not None and attempt.recorded[0] != attempt.task_id:
+            self._withdraw(attempt.recorded[0])
 
     def _withdraw(self, provisional: int) -> None:
         """Remove the row that stood in until the task had a number."""
@@ -249,7 +259,7 @@ class TaskTable:
             self._write(sql.FINISH[size], flat)
         self.written = True
         if starts or finishes:
-            self.ceiling = max(self.ceiling, *touched, *(row[0] for row in finishes))
+            self._raise_ceiling(max([*touched, *(row[0] for row in finishes)]))
 
     def _started_row(self, number: int, words: Said) -> TaskRow:
         started, progress = words.started, words.progress
@@ -302,14 +312,14 @@ def taken(number: int) -> str:
     )
 
 
-def _plain(finished: Iterable[Attempt], kept: Mapping[Attempt, int]) -> list[Attempt]:
+def _plain(finished: Iterable[Attempt], some_have_states: bool) -> list[Attempt]:
     """Return those that are done at their first try and cannot have a row yet, as most are.
 
-    A leaner statement inserts them.
+    A leaner statement inserts them; it does not know of checkpoints.
     """
     plain = [
         attempt
         for attempt in finished
         if attempt.row == "new" and attempt.status == DONE and attempt.recorded is None and attempt.attempt == 1
     ]
-    return [attempt for attempt in plain if attempt not in kept] if kept else plain
+    return [attempt for attempt in plain if not attempt.has_state] if some_have_states else plain

@@ -8,6 +8,9 @@
                      │ the transaction is lost, or its COMMIT refused
                      └▶ each in a transaction of its own
 
+What is lost leaves no trace: what the ledger notes in memory is taken back with the transaction. So what becomes of
+an item depends on what was committed before it, not on how often it was applied.
+
 Errors of the file or the machine are not looked into: they end the writer. Foreign code may raise anything,
 SystemExit too; a real Ctrl-C reaches the main thread only.
 """
@@ -15,14 +18,13 @@ SystemExit too; a real Ctrl-C reaches the main thread only.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from pipeloom.db.failures import is_busy, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.ledger import Batch, Ledger
-from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 from pipeloom.ledger.refuse import refuse
 
 __all__ = ["Commits"]
@@ -53,7 +55,7 @@ class Commits:
             value = function(self._ledger)
             self._transaction.commit()
         except BaseException:
-            self._roll_back()
+            self._transaction.roll_back()
             raise
         return value
 
@@ -77,11 +79,10 @@ class Commits:
                     raise
                 # With a rollback journal what another program locks cannot be read either, as is done before BEGIN.
                 waits = is_busy(error) and not self._conn.in_transaction
-                self._roll_back()
+                self._transaction.roll_back()
                 if not waits:
                     return self._singly(items)
             else:
-                self._note(batch)
                 return [batch]
             reminder.say()
 
@@ -92,59 +93,46 @@ class Commits:
     def _singly(self, items: list[object]) -> list[Batch]:
         """Find what is at fault: each item under a savepoint of one transaction.
 
-        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own. Several
-        items may be of one attempt: what the ledger has of it is noted before the next one, and taken back if lost.
+        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
         """
-        self._transaction.begin()
-        applied: list[Batch] = []
-        saved = _saved(items)
+        self._transaction.open()
         try:
-            for item in items:
-                self._transaction.mark()
-                try:
-                    done = self._ledger.apply([item], with_live=False)
-                except BaseException as error:
-                    if self._ends_it(error) or not self._conn.in_transaction:
-                        raise
-                    self._transaction.back_to_mark()
-                    self._ledger.forget_schema()
-                    done = refuse(self._ledger, item, error)
-                self._transaction.release_mark()
-                self._note(done)
-                applied.append(done)
+            applied = [self._apply_or_refuse(item) for item in items]
             self._store_counts(applied)
             self._transaction.commit()
         except BaseException as error:
             if self._ends_it(error):
                 raise
-            self._roll_back(applied)
-            for attempt, state in saved.items():
-                attempt.restore(state)
+            self._transaction.roll_back()
             applied = []
             for item in items:
                 applied.append(self._alone(item, applied))
         return applied + self._show_live()
 
-    def _alone(self, item: object, before: list[Batch]) -> Batch:
-        self._transaction.begin()
+    def _apply_or_refuse(self, item: object) -> Batch:
         try:
-            batch = self._ledger.apply([item], with_live=False)
+            with self._transaction.apart():
+                return self._ledger.apply([item], with_live=False)
+        except BaseException as error:
+            if self._ends_it(error) or not self._conn.in_transaction:
+                raise
+            return refuse(self._ledger, item, error)
+
+    def _alone(self, item: object, before: list[Batch]) -> Batch:
+        self._transaction.open()
+        try:
+            batch = self._apply_or_refuse(item)
             self._store_counts([*before, batch])
             self._transaction.commit()
         except BaseException as error:
             if self._ends_it(error):
                 raise
-            self._roll_back()
-            self._transaction.begin()
+            self._transaction.roll_back()
+            self._transaction.open()
             batch = refuse(self._ledger, item, error)
             self._store_counts([*before, batch])
             self._transaction.commit()
-        self._note(batch)
         return batch
-
-    def _note(self, batch: Batch) -> None:
-        if self._ledger.run is not None:
-            self._ledger.run.note(batch)
 
     def _store_counts(self, applied: list[Batch]) -> None:
         if self._ledger.run is not None:
@@ -155,32 +143,15 @@ class Commits:
         shown: list[Batch] = []
         run = self._ledger.run
         for snapshot in run.board.news() if run is not None else ():
-            self._transaction.begin()
+            self._transaction.open()  # what is read below could not be told from a fault if it were locked
             try:
                 batch = self._ledger.show_live(snapshot)
                 self._transaction.commit()
             except BaseException as error:
                 if self._ends_it(error):
                     raise
-                self._roll_back()
-                snapshot.attempt.refused = error
+                self._transaction.roll_back()
+                snapshot.attempt.refused, snapshot.attempt.is_unshowable = error, True
             else:
-                self._note(batch)
                 shown.append(batch)
         return shown
-
-    def _roll_back(self, noted: Sequence[Batch] = ()) -> None:
-        self._transaction.roll_back()
-        self._ledger.forget_schema()
-        if self._ledger.run is not None:
-            self._ledger.run.lost(noted)
-
-
-def _saved(items: list[object]) -> dict[Attempt, dict[str, object]]:
-    """Return the attempts of a batch with what the writer may make of them, and may have to undo."""
-    ended = {item for item in items if type(item) is Attempt}
-    going_on = {item.attempt for item in items if isinstance(item, Spoken | StagedCheckpoint)} - ended
-    return {
-        **{attempt: attempt.saved(has_ended=True) for attempt in ended},
-        **{attempt: attempt.saved(has_ended=False) for attempt in going_on},
-    }

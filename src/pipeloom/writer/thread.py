@@ -340,7 +340,7 @@ class SQLiteWriter(threading.Thread):
         run = self._ledger.run
         if run is not None:
             run.committed(batch)
-        batch.answer()
+        batch.tell()
         if self._observer is not None and batch.finished:
             try:
                 self._observer(batch.finished)
