@@ -32,7 +32,7 @@ outputs: setup ## the tests of outputs that nobody reads, which buffering change
 	$(BIN)/pytest -n 2 -m outputs
 
 faults: setup ## every fault at every instant (over an hour): make faults ONLY=test_kill.py
-	PIPELOOM_FAULTS=full $(BIN)/pytest -s tests/faults/$(ONLY)
+	PIPELOOM_FAULTS=full $(BIN)/pytest -s $(if $(ONLY),tests/faults/$(ONLY),tests/faults tests/writer/test_commits.py)
 
 .PHONY: check-static
 check-static: setup

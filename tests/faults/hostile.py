@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pipeloom
@@ -58,6 +60,75 @@ def late(db: str) -> pipeloom.RunReport:
     )
     print("refused", len(refused), *sorted(set(refused)))
     return report
+
+
+HOLDER = """
+import sqlite3, sys
+conn = sqlite3.connect(sys.argv[1], isolation_level=None)
+conn.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+conn.execute("ROLLBACK")
+conn.close()
+"""
+
+
+def locked_for_longer(db: str) -> pipeloom.RunReport:
+    """Another process holds the write lock until a checkpoint has given up, so that it meets its task's end.
+
+    Both wait in one batch, with what a neighbour of theirs cannot store.
+    """
+    log = logging.getLogger("faults")
+    log.setLevel(logging.INFO)
+    taken, given_up = threading.Event(), threading.Event()
+    pause = threading.Event().wait
+    holders: list[subprocess.Popen[str]] = []
+
+    def tasks() -> Iterator[str]:
+        yield "a: before"
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, db], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        holders.append(holder)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield from ("b: is waited with", "c: gives up", "d: is refused")
+        given_up.wait()
+        yield "e: lets go"
+
+    def work(task: str, ctx: pipeloom.TaskContext) -> None:
+        ctx.write("items", {"task": ord(task[0]), "i": 0, "text": task})
+        if task.startswith("b"):
+            ctx.put(pipeloom.MsgExecute("INSERT INTO items VALUES (0, 0, 'b')"))
+            while not ctx.empty():
+                pause(0.005)
+            taken.set()  # by the writer, which waits for the lock now
+        elif task.startswith("c"):
+            taken.wait()
+            log.info("before the checkpoint")
+            try:
+                ctx.checkpoint({"stage": 1})
+            finally:
+                given_up.set()
+        elif task.startswith("d"):
+            taken.wait()
+            ctx.execute("INSERT INTO nowhere VALUES (1)")
+        elif task.startswith("e"):
+            while ctx.qsize() < 4:  # the ends of b, c and d, and the checkpoint of c
+                pause(0.005)
+            holders[0].communicate("\n")
+
+    return pipeloom.map(
+        work,
+        tasks(),
+        db=db,
+        name="locked",
+        workers=2,
+        timeout=1.0,
+        tables=TABLES,
+        progress=False,
+        on_error="collect",
+    )
 
 
 def blocked(db: str, producers: int, rounds: int, seed: int) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 
 import pytest
 
-from faults.tools import DONE, IN_USE, KILLED, Child, amount, mistaken, product, until
+from faults.tools import DONE, FAILED, HOSTILE, IN_USE, KILLED, Child, amount, mistaken, product, until
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 HOLDER = """
@@ -132,6 +132,28 @@ def test_a_foreign_write_lock_during_the_run(start, tmp_path, holder, function):
     let_go(other)
     assert child.wait()[0] == DONE
     VERDICT.sound(db, acknowledged(acks), words, 400)
+
+
+def test_a_foreign_write_lock_that_outlives_a_checkpoint(start, tmp_path):
+    """The checkpoint and the end of its task, in one batch with what is refused: all are stored once."""
+    db = tmp_path / "out.db"
+    code, out, err = start(product("locked_for_longer", program=HOSTILE, db=db)).wait()
+    assert code == FAILED, out + err
+    with closing(sqlite3.connect(db)) as conn:
+        tasks = conn.execute("SELECT key, status, rows_written FROM task_runs ORDER BY key").fetchall()
+        rows = conn.execute("SELECT text, COUNT(*) FROM items GROUP BY 1 ORDER BY 1").fetchall()
+        lines = conn.execute("SELECT key, l.message FROM pipeloom_logs l JOIN task_runs t ON l.task_id = t.id")
+        states = conn.execute("SELECT key, state FROM pipeloom_state s JOIN task_runs t ON s.task_id = t.id")
+        assert tasks == [
+            ("a: before", "done", 1),
+            ("b: is waited with", "done", 1),
+            ("c: gives up", "timed_out", 1),
+            ("d: is refused", "error", 0),
+            ("e: lets go", "done", 1),
+        ]
+        assert rows == [(text, 1) for text in ("a: before", "b", "b: is waited with", "c: gives up", "e: lets go")]
+        assert lines.fetchall() == [("c: gives up", "before the checkpoint")]
+        assert states.fetchall() == [("c: gives up", '{"stage":1}')]
 
 
 def _try_to_hold(holder, db: Path) -> Child | None:
