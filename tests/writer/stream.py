@@ -35,16 +35,17 @@ INSERT INTO task_runs (id, name, status) VALUES (5, 'five', 'done');
 INSERT INTO task_runs (id, name, status, pipeline_id, key) VALUES (900, 'other', 'done', 7, 'k');
 """
 
-# What is wrong with a step: nothing; refused under its savepoint; loses the transaction; refused at COMMIT.
+# What is wrong with a step: nothing; refused under its savepoint; loses the transaction; refused at COMMIT; refused
+# only if another one of its kind stands, whose last one stands until COMMIT, and then not.
 WRONG: Final = {
-    "good": None,
-    "no such table": Statement("INSERT INTO nowhere VALUES (1)", ()),
-    "unique": Statement("INSERT INTO once VALUES (1)", ()),
-    "null": Statement("INSERT INTO t VALUES (1, NULL)", ()),
-    "loses all": Statement("INSERT INTO lost VALUES (1)", ()),
-    "refused late": Statement("INSERT INTO children VALUES (7)", ()),
-    # Refused only if a step before it stands, which may be lost with the transaction:
-    "once": Statement("INSERT INTO once VALUES (2)", ()),
+    "good": (),
+    "no such table": ("INSERT INTO nowhere VALUES (1)",),
+    "unique": ("INSERT INTO once VALUES (1)",),
+    "null": ("INSERT INTO t VALUES (1, NULL)",),
+    "loses all": ("INSERT INTO lost VALUES (1)",),
+    "refused late": ("INSERT INTO children VALUES (7)",),
+    "once": ("INSERT INTO once VALUES (2)",),
+    "once, refused late": ("INSERT INTO once VALUES (2)", "INSERT INTO children VALUES (7)"),
 }
 ENDS: Final = ("done", "error", "timed_out", "cancelled", "again")
 OF_TASKS: Final = ("work", "checkpoint", "message", "signal", *ENDS, "waited")
@@ -138,11 +139,9 @@ class Stream:
         self.warnings = Warnings()
 
     def __enter__(self) -> Self:
-        logging.getLogger("pipeloom").addHandler(self.warnings)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger("pipeloom").removeHandler(self.warnings)
         self.writer._close()
 
     # --- what is put into the channel ---
@@ -172,7 +171,7 @@ class Stream:
             return checkpoint
         wrong = WRONG[step.wrong]
         if step.what == "message":
-            return Spoken(attempt, MsgExecute(wrong.sql if wrong else "INSERT INTO t VALUES (9, 9)"))
+            return Spoken(attempt, MsgExecute(wrong[0] if wrong else "INSERT INTO t VALUES (9, 9)"))
         if step.what == "signal":
             return Spoken(attempt, Signal(step.task))
         if step.what in ENDS and state == "running":
@@ -188,7 +187,8 @@ class Stream:
         attempt.progress = (float(step.rows), 2.0, f"of {step.rows}")
         if step.number is not None and not self.keyed and attempt.number_said is None:
             # Two that run at the same time must not have one number: the last one to be looked at would win.
-            number = step.number if step.what in ENDS or step.number == 900 else 6 + step.task
+            is_last_word = step.what in ENDS and step.what != "again"
+            number = step.number if is_last_word or step.number == 900 else 10 + step.task
             attempt.number_said = attempt.task_id = number
             attempt.is_renumbered = True
 
@@ -198,11 +198,11 @@ class Stream:
         if step.what == "started":
             return MsgTaskStarted(number, bad, "t0")
         if step.what == "progressed":
-            return MsgTaskProgress(number, step.rows, 2, bad)
+            return MsgTaskProgress(number, step.rows, 2, "some")  # of several in a batch only the last is looked at
         if step.what == "finished":
             return MsgTaskFinished(number, "done", "t1", {"n": step.rows} if not wrong else object(), None)
         if step.what == "bare":
-            return MsgExecute(wrong.sql if wrong else "INSERT INTO t VALUES (8, 8)")
+            return MsgExecute(wrong[0] if wrong else "INSERT INTO t VALUES (8, 8)")
         if step.what == "rows":
             return MsgWriteRows("t", [{"task": 7, "n": n} for n in range(step.rows)])
         if step.what == "made":  # a table that is made, may get a column while it is empty, and then may not
@@ -216,9 +216,14 @@ class Stream:
 
     def write(self, items: list[Any]) -> None:
         """Have the writer write these in one batch."""
+        logger = logging.getLogger("pipeloom")
+        logger.addHandler(self.warnings)
         self.writer._write(items)
+        logger.removeHandler(self.warnings)
+        conn = self.writer._conn
         assert not self.writer._transaction._undo
-        assert not self.writer._conn.in_transaction
+        assert not conn.in_transaction
+        assert conn.execute(STORED, (self.run.run_id,)).fetchone() == (self.run._stored,)
 
     def lose(self, items: list[Any], steps: int) -> None:
         """Apply these, and lose them: broken off after so many of SQLite's steps, or rolled back at the end."""
@@ -267,6 +272,7 @@ class Stream:
         self.writer._commits.transact(lambda _: self.run.close("done", 1.0))
 
 
+STORED: Final = "SELECT done + failed + cancelled + timed_out + skipped FROM pipeloom_runs WHERE id = ?"
 SHARED: Final = "name, status, progress, message, started_at, attempt, error, worker, rows_written, elapsed_s"
 QUESTIONS: Final = (
     "SELECT * FROM t",
@@ -292,9 +298,7 @@ def _staged(step: Step) -> list[Any]:
     staged: list[Any] = []
     if step.rows:
         staged.append(Block(Shape("t", ("task", "n"), "error", ()), [(step.task, n) for n in range(step.rows)]))
-    if (wrong := WRONG[step.wrong]) is not None:
-        staged.append(wrong)
-    return staged
+    return staged + [Statement(sql, ()) for sql in WRONG[step.wrong]]
 
 
 def _end(attempt: Attempt, how: str, staged: list[Any], rows: int) -> Attempt:

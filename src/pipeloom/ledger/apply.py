@@ -139,10 +139,11 @@ class Ledger:
         own = [attempt for attempt in batch.finished if attempt.row != "none"]
         if batch.checkpoints:
             tasks.put_states(batch.checkpoints)
-        while twice := _said_twice(own) if tasks.pipeline_id is None else 0:
-            tasks.put_attempts(own[:twice], ())
-            own = own[twice:]
-        tasks.put_attempts(own, batch.live)
+        rest = own
+        while twice := _said_twice(rest) if tasks.pipeline_id is None else 0:
+            tasks.put_attempts(rest[:twice], ())
+            rest = rest[twice:]
+        tasks.put_attempts(rest, batch.live)
         batch.logged = tasks.put_logs([*own, *(snapshot.attempt for snapshot in batch.live)])
         for attempt in batch.finished:
             if attempt.row == "none":
