@@ -71,7 +71,14 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        try:
+            value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        except KeyboardInterrupt as error:
+            if _HOME[name] != "pipeloom.engine":
+                raise
+            from pipeloom.errors import RunInterruptedError
+
+            raise RunInterruptedError("interrupted before anything was begun") from error  # in pipeloom.map(...)
         return value
 
 

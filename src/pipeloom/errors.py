@@ -166,7 +166,7 @@ class RunInterruptedError(PipeloomError, KeyboardInterrupt):
     """A signal ended the run before all inputs were done; call again to do the rest.
 
     Attributes:
-        report: What was done until then.
+        report: What was done until then; ``None`` if nothing was begun.
     """
 
     def __init__(self, message: str, report: RunReport | None = None) -> None:

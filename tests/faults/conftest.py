@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,3 +55,15 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
             return place
 
         yield mount
+
+
+@pytest.fixture
+def holder(start: tools.Start) -> Callable[[Path, str], tools.Child]:
+    """Another program that holds a lock on a database until it is told to let go."""
+
+    def holding(db: Path, begin: str) -> tools.Child:
+        child = start([sys.executable, "-c", tools.HOLDER, str(db), begin], stdin=-1)
+        child.begun()
+        return child
+
+    return holding

@@ -13,52 +13,21 @@ from time import monotonic
 
 import pytest
 
-from faults.tools import DONE, FAILED, HOSTILE, IN_USE, KILLED, Child, amount, mistaken, product, until
+from faults.tools import (
+    DONE,
+    FAILED,
+    HOSTILE,
+    IN_USE,
+    KILLED,
+    Child,
+    amount,
+    heard,
+    let_go,
+    mistaken,
+    product,
+    until,
+)
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
-
-HOLDER = """
-import sqlite3, sys, time
-conn = sqlite3.connect(sys.argv[1], isolation_level=None)
-conn.execute(sys.argv[2])
-if sys.argv[2] == "BEGIN":
-    conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
-print("begun", flush=True)
-sys.stdin.readline()
-conn.execute("ROLLBACK")
-conn.close()
-"""
-
-
-@pytest.fixture
-def holder(start):
-    """Another program that holds a lock on a database until it is told to let go."""
-
-    def holding(db: Path, begin: str) -> Child:
-        child = start([sys.executable, "-c", HOLDER, str(db), begin], stdin=-1)
-        child.begun()
-        return child
-
-    return holding
-
-
-def let_go(child: Child) -> None:
-    """Tell the holder to end its transaction."""
-    assert child.process.stdin is not None
-    child.process.stdin.write("\n")
-    child.process.stdin.close()
-    child.process.stdin = None
-    assert child.wait()[0] == DONE
-
-
-def heard(child: Child, words: str) -> str:
-    """Read what the program complains of until these words come, however they are broken into lines."""
-    assert child.process.stderr is not None
-    text = ""
-    while words not in re.sub(r"\s+", " ", text):
-        line = child.process.stderr.readline()
-        assert line, f"it ended without saying {words!r}:\n{text}"
-        text += line
-    return text
 
 
 @pytest.fixture

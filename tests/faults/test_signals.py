@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -15,8 +16,10 @@ from time import monotonic, sleep
 
 import pytest
 
-from faults.tools import DONE, INTERRUPTED, amount, mistaken, product, until
+from faults import tools
+from faults.tools import DONE, INTERRUPTED, LIMIT_S, amount, heard, let_go, mistaken, product, sample, until
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
+from pipeloom.db import init_schema
 
 COUNT = 60
 Command = Callable[..., list[str]]
@@ -115,6 +118,204 @@ def test_the_harness_catches_a_deaf_program(start, tmp_path):
     child.process.send_signal(signal.SIGINT)
     with pytest.raises(AssertionError, match="still running"):
         child.wait(1)
+
+
+# --- before the first task, and after the last commit ---
+
+
+SWEEP = """
+import collections, os, signal, sqlite3, sys, threading
+import pipeloom
+from pathlib import Path
+number, signals, first, step, folder = *map(int, sys.argv[1:5]), Path(sys.argv[5])
+signal.signal(signal.SIGTERM, lambda *_: None)
+before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+ENDS = ("execute", "return")  # from here on it is the caller who is interrupted
+db, outcomes, begun = folder / "out.db", collections.Counter(), []
+
+def call():
+    return pipeloom.map(begun.append, range(3), db=db, name="n", workers=2, progress=False)
+
+def interrupted(at):
+    calls = sent = 0
+    def count(frame, event, _):
+        nonlocal calls, sent
+        calls += 1
+        if sent == signals or calls < at + 2 * sent:
+            return
+        over = frame.f_code.co_name in ("map", "call", "interrupted") or (frame.f_code.co_name, event) == ENDS
+        ours = number == signal.SIGINT or signal.getsignal(number) not in before
+        if ours and not over:
+            sent += 1
+            os.kill(os.getpid(), number)
+    sys.setprofile(count)
+    try:
+        call()
+        return sent, None
+    except BaseException as error:
+        return sent, error
+    finally:
+        sys.setprofile(None)
+
+pipeloom.map(abs, [1], db=":memory:", progress=False)
+at = first
+while True:
+    begun.clear()
+    sent, error = interrupted(at)
+    if not sent:  # the call is over before so many
+        break
+    kind = type(error).__name__
+    outcomes[f"{kind}: {str(error).split(' (')[0].rstrip('0123456789')}"] += 1
+    assert kind == "RunInterruptedError" or (signals == 3 and begun and kind == "KeyboardInterrupt"), (at, error)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before, at
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(10)
+            assert not thread.is_alive(), (at, thread)
+    if db.exists():
+        conn = sqlite3.connect(db)
+        assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)], at
+        has_ledger = conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'pipeloom_runs'").fetchone()
+        if kind == "RunInterruptedError" and has_ledger:
+            left = "SELECT status FROM %s WHERE status IN ('running', 'queued')"
+            assert not [row for t in ("pipeloom_runs", "task_runs") for row in conn.execute(left % t)], at
+        conn.close()
+    report = call()
+    assert report.done + report.skipped == 3, (at, report)
+    for file in folder.iterdir():
+        file.unlink()
+    at += step
+print(sum(outcomes.values()), dict(outcomes))
+"""
+
+
+@pytest.mark.parametrize("signals", [1, 2, 3], ids=["one", "two", "three"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_at_every_call_from_the_start_to_the_return(start, tmp_path, number, signals):
+    """Whatever the main thread is about to call: it is told as an interrupt, and nothing is left as running.
+
+    Three may leave at once while tasks run. The first eight calls are those of `map` and `execute` themselves.
+    """
+    words = [int(number), signals, 8 + signals, amount(149, 1), tmp_path]
+    code, out, err = start([sys.executable, "-c", SWEEP, *map(str, words)]).wait(LIMIT_S * amount(1, 20))
+    assert code == DONE, out + err
+    print(f"{signals} times {signal.Signals(number).name}: {out}")
+    assert "RunInterruptedError: interrupted after 0 done" in out
+    assert "RunInterruptedError: interrupted at its very end" in out
+
+
+@pytest.mark.parametrize("freed", ["before", "after", "never"])
+@pytest.mark.parametrize("file", ["new", "migrated", "left by a dead run"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_while_a_lock_is_awaited(start, tmp_path, holder, number, file, freed):
+    """Whether the lock is given back just before the signal, just after, or not at all, and whatever it held up."""
+    instants = random.Random(f"{number} {file} {freed}")
+    for turn in range(amount(1, 40)):
+        db = tmp_path / f"{turn}.db"
+        words = product("load", db=db, count=20)
+        with closing(sqlite3.connect(db, isolation_level=None)) as conn:
+            conn.execute("PRAGMA journal_mode = WAL")
+            if file == "new":
+                conn.execute("CREATE TABLE theirs (n)")
+            else:
+                init_schema(conn, store_task_status=True)
+                conn.execute("INSERT INTO pipeloom_runs (started_at, status) VALUES ('2026-01-01', 'running')")
+            if file == "migrated":
+                conn.execute("UPDATE pipeloom_meta SET value = 1 WHERE key = 'schema_version'")
+                conn.execute("ALTER TABLE pipeloom_logs DROP COLUMN error")
+                conn.execute("ALTER TABLE pipeloom_runs DROP COLUMN command")
+        other = holder(db, "BEGIN IMMEDIATE")
+        child = start(words)
+        heard(child, "locked by another process")
+        sleep(instants.uniform(0, 2) if tools.FULL else 0)  # SQLite waits in steps of up to 2 s
+        if freed == "before":
+            let_go(other)
+        child.process.send_signal(number)
+        if freed == "after":
+            let_go(other)
+        code, out, err = child.wait(20)
+
+        assert as_a_shell_says(code) == EXPECTED[number], out + err
+        assert number == signal.SIGTERM or "pipeloom: interrupted " in err, err
+        assert "Traceback" not in err
+        if freed == "never":
+            let_go(other)
+        else:
+            assert unrecorded(db) in ([], [("run", 1)]), "only the dead run, which nobody got to"
+        VERDICT.resumed(db, words, 20)
+        assert unrecorded(db) == []
+
+
+LOCKED_THEN = """
+import os, signal, sqlite3, sys, threading
+import pipeloom
+from pipeloom.engine.run import Run
+conn = sqlite3.connect(sys.argv[1], isolation_level=None)
+open_run = Run._open_run
+def locked(self):
+    conn.execute("BEGIN IMMEDIATE")
+    for _ in range(int(sys.argv[2])):
+        os.kill(os.getpid(), signal.SIGINT)
+    open_run(self)
+Run._open_run = locked
+try:
+    pipeloom.map(abs, [1, 2], db=sys.argv[1], name="n", progress=False)
+except KeyboardInterrupt as error:
+    print(type(error).__name__, str(error).split(" (")[0])
+conn.execute("ROLLBACK")
+conn.close()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(10)
+Run._open_run = open_run
+print(pipeloom.map(abs, [1, 2], db=sys.argv[1], name="n", progress=False).done)
+"""
+
+
+@pytest.mark.parametrize("signals", [1, 2, 3])
+def test_a_lock_between_the_schema_and_the_row_of_the_run(start, tmp_path, signals):
+    """The row is not written afterwards, with nobody to close it."""
+    db = tmp_path / "out.db"
+    code, out, err = start([sys.executable, "-c", LOCKED_THEN, str(db), str(signals)]).wait()
+    assert code == DONE, err
+    assert out.splitlines() == ["RunInterruptedError interrupted before anything was begun", "2"]
+    with closing(sqlite3.connect(db)) as conn:
+        assert conn.execute("SELECT status FROM pipeloom_runs").fetchall() == [("done",)]
+
+
+AT_AN_IMPORT = """
+import os, signal, sys
+import pipeloom
+class Finder:
+    count = 0
+    def find_spec(self, name, *_):
+        if name.startswith("pipeloom."):
+            self.count += 1
+            if self.count == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, finder := Finder())
+try:
+    pipeloom.map(abs, [1, 2], db=sys.argv[1], name="n", progress=False)
+    print("not interrupted", finder.count)
+except KeyboardInterrupt as error:
+    print(type(error).__name__, os.path.exists(sys.argv[1]))
+print(pipeloom.map(abs, [1, 2], db=sys.argv[1], name="n", progress=False).total)
+"""
+
+
+def test_interrupted_while_it_is_imported(start, tmp_path):
+    """`pipeloom.map` imports the engine when it is first used; the next call finds a whole one."""
+
+    def ended(at: int) -> list[str]:
+        code, out, err = start([sys.executable, "-c", AT_AN_IMPORT, str(tmp_path / f"{at}.db"), str(at)]).wait()
+        assert code == DONE, err
+        return out.splitlines()
+
+    said, _ = ended(0)
+    imports = int(said.removeprefix("not interrupted "))
+    assert imports > 20
+    for at in sample(list(range(1, imports + 1)), 4):
+        assert ended(at) == ["RunInterruptedError False", "2"], at
 
 
 # --- what the main thread and the tasks may be doing ---

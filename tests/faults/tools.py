@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -162,3 +163,36 @@ def until(question: Callable[[], Any], what: str, child: Child | None = None, li
         assert monotonic() < deadline, f"not in {limit_s} s: {what}"
         sleep(0.005)
     return answer
+
+
+HOLDER = """
+import sqlite3, sys, time
+conn = sqlite3.connect(sys.argv[1], isolation_level=None)
+conn.execute(sys.argv[2])
+if sys.argv[2] == "BEGIN":
+    conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
+print("begun", flush=True)
+sys.stdin.readline()
+conn.execute("ROLLBACK")
+conn.close()
+"""
+
+
+def let_go(child: Child) -> None:
+    """Tell the holder to end its transaction."""
+    assert child.process.stdin is not None
+    child.process.stdin.write("\n")
+    child.process.stdin.close()
+    child.process.stdin = None
+    assert child.wait()[0] == DONE
+
+
+def heard(child: Child, words: str) -> str:
+    """Read what the program complains of until these words come, however they are broken into lines."""
+    assert child.process.stderr is not None
+    text = ""
+    while words not in re.sub(r"\s+", " ", text):
+        line = child.process.stderr.readline()
+        assert line, f"it ended without saying {words!r}:\n{text}"
+        text += line
+    return text

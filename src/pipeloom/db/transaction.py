@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.db.failures import is_busy, is_fatal
+from pipeloom.errors import WriterBrokenError
 
 __all__ = ["Reminder", "Transaction"]
 
@@ -55,11 +56,15 @@ class Transaction:
     Args:
         conn: In autocommit mode (``isolation_level=None``).
         db_path: For the words.
+        give_up: Asked between two waits for another program's lock; true raises what is in the way.
     """
 
-    def __init__(self, conn: sqlite3.Connection, db_path: Path) -> None:
+    def __init__(
+        self, conn: sqlite3.Connection, db_path: Path, give_up: Callable[[], bool] = lambda: False
+    ) -> None:
         self._conn = conn
         self._path = db_path
+        self._give_up = give_up
         self._held: tuple[str, Sequence[Any]] | None = None
         self._undo: list[Callable[[], object]] = []
         self.abandoned = False  # set by another thread, to end a wait
@@ -82,6 +87,7 @@ class Transaction:
         """Begin for SQLite too, with the write lock; waits, visibly, while another program holds it."""
         if not self._conn.in_transaction:
             self._patiently("BEGIN IMMEDIATE" + _OWN)
+            self._check_wanted()
             held, self._held = self._held, None
             if held is not None:
                 self._conn.execute(*held)
@@ -92,6 +98,7 @@ class Transaction:
         if held is not None:
             self._patiently(*held)
         elif self._conn.in_transaction:
+            self._check_wanted()
             self._patiently("COMMIT" + _OWN)
         self._undo.clear()
 
@@ -142,6 +149,12 @@ class Transaction:
         while len(self._undo) > begun:
             self._undo.pop()()
 
+    def _check_wanted(self) -> None:
+        """Roll back what nobody waits for any more: the lock may have been given back after the run was left."""
+        if self.abandoned:
+            self.roll_back()
+            raise WriterBrokenError("the run was left at once")
+
     def _patiently(self, sql: str, params: Sequence[object] = ()) -> None:
         reminder = Reminder(self._path)
         while True:
@@ -151,6 +164,7 @@ class Transaction:
             except sqlite3.OperationalError as error:
                 if (
                     self.abandoned
+                    or self._give_up()
                     or not is_busy(error)
                     or (sql.startswith("COMMIT") and not self._conn.in_transaction)
                 ):

@@ -134,7 +134,7 @@ def map(  # noqa: A001
         ValueError, TypeError: An argument is wrong.
     """
     return Run(
-        job_from(
+        lambda: job_from(
             fn,
             items,
             db,
@@ -211,7 +211,7 @@ def run_pipeline(
         RunInterruptedError, DatabaseInUseError, StorageError, ValueError, TypeError: See :func:`map`.
     """
     return Run(
-        job_from(
+        lambda: job_from(
             worker_fn,
             tasks,
             db_path,

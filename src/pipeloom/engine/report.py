@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from pipeloom.ledger import RunLedger
 from pipeloom.report import Failure, RunReport
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
 
-__all__ = ["report_of"]
+__all__ = ["note_of_inputs", "report_of"]
+
+logger = logging.getLogger("pipeloom")
 
 _PAGE: Final = 1000
 _RAISED: Final = 20
@@ -106,3 +109,14 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, pipeline: str | 
         db=db,
         _origin=_Origin(db, run.run_id, run.pipeline_id, tuple(board.exceptions)),
     )
+
+
+def note_of_inputs(error: BaseException, report: RunReport) -> None:
+    """Say what is stored although the caller's own iterator raised."""
+    note = (
+        f"pipeloom: raised by the inputs after {report.total:,} of them; those are stored, run again to do the rest"
+    )
+    try:
+        error.add_note(note)
+    except Exception:  # noqa: BLE001 - a frozen dataclass takes no notes
+        logger.warning("%s", note)

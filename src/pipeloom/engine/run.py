@@ -18,12 +18,12 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
-from pipeloom.data.text import clean, describe, near
+from pipeloom.data.text import clean, describe
 from pipeloom.db import Ownership, cancel
 from pipeloom.db.connection import MEMORY
 from pipeloom.db.place import check_file_system, check_place
@@ -32,8 +32,15 @@ from pipeloom.engine.dispatcher import Dispatcher
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.job import Job
 from pipeloom.engine.link import WriterLink
-from pipeloom.engine.report import report_of
-from pipeloom.engine.stopping import CancelFile, Signals, Stage
+from pipeloom.engine.report import note_of_inputs, report_of
+from pipeloom.engine.stopping import (
+    CancelFile,
+    Signals,
+    Stage,
+    interrupted,
+    interrupted_at_the_end,
+    interrupted_early,
+)
 from pipeloom.engine.time_limits import TimeLimits
 from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import Executor, executor_of
@@ -65,33 +72,58 @@ Event = tuple[Literal["signal", "left", "stop", "tick"], int]
 class Run:
     """The life of one job, in the calling thread."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.began = monotonic()
-        self.expected = arguments.length_of(job.items)
+    def __init__(self, job_of: Callable[[], Job]) -> None:
+        self._job_of = job_of
         # SimpleQueue, since a signal handler puts into it: its put takes no lock that the main thread may hold.
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.signals = Signals(lambda count: self.events.put(("signal", count)))
         self.stage: Stage = 0
+        self._began = False  # its row is in the ledger
+        self._report: RunReport | None = None
         self._outbox: deque[Attempt] = deque()  # what this thread has for the writer: it must not wait for room
 
     def execute(self) -> RunReport:
         """Open, drive, settle, close; raise or return what came of it."""
-        job = self.job
-        release_stderr()
         try:
-            with self.signals, ExitStack() as stack:
-                self._open(stack)
-                self._drive()
-                self._settle()
-                status = self._status()
-                elapsed_s = monotonic() - self.began
-                self._close(status, elapsed_s)
-            report = report_of(self.run, status, elapsed_s, job.pipeline, str(job.db))
-        finally:
-            release_stderr()  # its reader may have left meanwhile
-            self.signals.pass_on()
-        return self._conclude(report)
+            with self.signals:
+                release_stderr()
+                try:
+                    self._report = self._reported()
+                finally:
+                    release_stderr()  # its reader may have left meanwhile
+            return self._conclude(self._report)
+        except BaseException as error:
+            instead = self._interruption(error)
+            if instead is None:
+                raise
+            raise instead from error
+
+    def _reported(self) -> RunReport:
+        began = monotonic()
+        self.job = job = self._job_of()
+        self.expected = arguments.length_of(job.items)
+        with ExitStack() as stack:
+            self._open(stack)
+            self._drive()
+            self._settle()
+            status = self._status()
+            elapsed_s = monotonic() - began
+            self._close(status, elapsed_s)
+        return report_of(self.run, status, elapsed_s, job.pipeline, str(job.db))
+
+    def _interruption(self, error: BaseException) -> RunInterruptedError | None:
+        """Return what to raise rather than an error that an interrupt brought about; nobody else decides that.
+
+        Until the run's row is in the ledger, the first signal ends everything: whatever fails then, such as the
+        wait for another program's lock, fails because of it. Outside of our handlers Python raises by itself.
+        """
+        if isinstance(error, RunInterruptedError):
+            return None
+        if isinstance(error, KeyboardInterrupt) and self._report is not None:
+            return interrupted_at_the_end(self._report)
+        if not self._began and (isinstance(error, KeyboardInterrupt) or self.signals.count):
+            return interrupted_early(self.job.db if hasattr(self, "job") else None)
+        return None
 
     # --- open ---
 
@@ -110,8 +142,8 @@ class Run:
             stack.enter_context(keeping_logs())
         self.screen = self._open_screen()
         if self.screen is not None:
-            stack.callback(self.screen.stop)
-            self.screen.start(self.board)
+            stack.callback(self._draw, lambda screen: screen.stop())
+            self._draw(lambda screen: screen.start(self.board))
 
     def _open_writer(self, stack: ExitStack) -> None:
         job = self.job
@@ -127,13 +159,10 @@ class Run:
             observer=self._on_commit if job.on_error == "stop" or job.retry is not None else None,
         )
         stack.push(self._leave)
-        try:
-            self.writer.start(give_up=lambda: self.signals.count > 0)
-        except StorageError:
-            self._look_for_interrupt()
-            raise
+        self.writer.start(self._gives_up)
 
     def _open_run(self) -> None:
+        """Put the run's row into the ledger: from here on there is something to close."""
         job = self.job
         spec = RunSpec(
             pipeline=job.pipeline,
@@ -144,13 +173,16 @@ class Run:
             expected=self.expected,
             retrying=job.retry is not None,
         )
-        self.run = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables), self._look_for_interrupt)
+        self.run = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables), self._gives_up)
+        self.writer.impatient = False  # what has begun waits for its end to be stored
         self.board = self.run.board
+        self._began = True
 
-    def _look_for_interrupt(self) -> None:
-        """While the file is being opened, which another program's lock may hold up, the first signal ends it."""
-        if self.signals.count:
-            raise RunInterruptedError(f"interrupted before anything was begun ({clean(near(str(self.job.db)))})")
+    def _gives_up(self) -> bool:
+        """While the file is being opened, which another program's lock may hold up, the first signal ends that."""
+        self.signals.look()
+        self.writer.impatient = self.signals.count > 0
+        return self.writer.impatient
 
     def _open_screen(self) -> Screen | None:
         if self.job.progress is False:
@@ -163,6 +195,12 @@ class Run:
         except Exception as error:  # noqa: BLE001 - such as no file descriptor left to import it with
             logger.warning("there is no screen, the run goes on: %s", describe(error))
             return None
+
+    def _draw(self, how: Callable[[Screen], None]) -> None:
+        """Do something on the screen, if there is one: a terminal may take nothing for long."""
+        if self.screen is not None:
+            with self.signals.leaving():
+                how(self.screen)
 
     # --- drive ---
 
@@ -204,10 +242,10 @@ class Run:
         self.time_limits = (
             TimeLimits(job.timeout_s, self.executor, self.board, self.intake) if job.timeout_s is not None else None
         )
+        if self.signals.count > 0:
+            return  # it came while the file was being opened
         try:
             self.intake.start()
-            if self.signals.count:
-                self.intake.close()  # while the file was being opened
             self._wait(set(range(self.executor.start(self.dispatcher))))
         finally:
             self.intake.close()
@@ -232,8 +270,7 @@ class Run:
                 deadline = deadline or monotonic() + _LEAVE_S
                 if monotonic() > deadline:
                     return
-            if self.screen is not None:
-                self.screen.tick()
+            self._draw(lambda screen: screen.tick())
 
     def _take_note(self, at_work: set[int]) -> None:
         """Wait a moment for something to happen."""
@@ -244,6 +281,7 @@ class Run:
         if event == "left":
             at_work.discard(value)
         elif event == "signal":
+            self.signals.look()
             self._stop(1 if value == 1 else 2, "press Ctrl-C again")
         elif event == "stop":
             self.intake.close()
@@ -265,16 +303,27 @@ class Run:
         try:
             while self._outbox:
                 attempt = self._outbox[0]
-                self.channel.put(attempt, block=block, weight=attempt.weight)
+                if block:
+                    self._put(attempt, attempt.weight)
+                else:
+                    self.channel.put(attempt, block=False, weight=attempt.weight)
                 self._outbox.popleft()
         except queue.Full:
             pass  # at the next tick
         except WriterBrokenError:
             self._outbox.clear()  # _stop_writer raises the cause
 
+    def _put(self, item: object, weight: int = 1) -> None:
+        """Wait for room; the writer may be waiting for another program."""
+        while True:
+            try:
+                self.channel.put(item, timeout=_TICK_S, weight=weight)
+                return
+            except queue.Full:
+                self.signals.look()
+
     def _note(self, text: str) -> None:
-        if self.screen is not None:
-            self.screen.note(text)
+        self._draw(lambda screen: screen.note(text))
 
     def _on_commit(self, finished: Sequence[Attempt]) -> None:
         """Take note of what ended; the writer's thread, after a commit."""
@@ -293,11 +342,11 @@ class Run:
         retries = self.intake.retries
         try:
             self._send(block=True)
-            self.writer.flush()
+            self.writer.ask(lambda _: None, self.signals.look)
             if retries is not None and (left := retries.take_all()):
                 self._outbox.extend(left)  # the run ends before their turn
                 self._send(block=True)
-                self.writer.flush()
+                self.writer.ask(lambda _: None, self.signals.look)
         except WriterBrokenError:
             pass  # _stop_writer raises the cause
 
@@ -313,31 +362,40 @@ class Run:
     def _close(self, status: RunEnd, elapsed_s: float) -> None:
         if self.writer.failure is None:
             try:
-                self.writer.transact(lambda _: self.run.close(status, elapsed_s))
+                self.writer.transact(lambda _: self.run.close(status, elapsed_s), self.signals.look)
             except WriterBrokenError:
                 pass  # _stop_writer raises the cause
         self._stop_writer()
 
     def _leave(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """On the way out: wait for the writer, unless the third Ctrl-C, or the like, says to leave at once."""
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.channel.close()
-            self.writer.abandon()
-            if self.writer.ident is not None:
-                self.writer.join(_LEAVE_S)
-        elif self.writer.ident is not None:
-            self._stop_writer()
+        at_once = isinstance(error, KeyboardInterrupt | SystemExit)
+        try:
+            if not at_once and self.writer.ident is not None:
+                self._stop_writer()
+        except KeyboardInterrupt:
+            at_once = True
+            raise
+        finally:
+            if at_once:
+                self.channel.close()
+                self.writer.abandon()
+                if self.writer.ident is not None:
+                    self.writer.join(_LEAVE_S)
 
     def _stop_writer(self) -> None:
         """Say the last word, wait for the last commit, and raise what went wrong; calling twice is fine."""
         writer = self.writer
         if not self.channel.end:
             try:
-                self.channel.put(SENTINEL)
+                self._put(SENTINEL)
             except WriterBrokenError:
                 pass
             self.channel.close()
-        writer.join()
+        while writer.is_alive():
+            writer.join(_TICK_S)
+            if writer.is_alive():
+                self.signals.look()
         failure, writer.failure = writer.failure, None
         if failure is not None:
             if isinstance(failure, StorageError):
@@ -361,31 +419,14 @@ class Run:
     def _conclude(self, report: RunReport) -> RunReport:
         """Raise what the caller must hear of, else return the report."""
         if report.status in (INTERRUPTED, CANCELLED):
-            raise RunInterruptedError(
-                f"interrupted after {report.done:,} done: run it again to do the rest ({clean(near(report.db))})",
-                report,
-            )
+            raise interrupted(report)
         if self.signals.count:
-            raise RunInterruptedError(
-                f"interrupted at its very end, with {report.done:,} done and stored ({clean(near(report.db))})",
-                report,
-            )
+            raise interrupted_at_the_end(report)
         if self.dispatcher.fault is not None:
             raise self.dispatcher.fault
         if self.intake.error is not None:
-            _add_note(self.intake.error, report)
+            note_of_inputs(self.intake.error, report)
             raise self.intake.error
         if self.job.on_error != "collect" and (self.job.keeps_results or report.has_exceptions):
             report.raise_for_failures()
         return report
-
-
-def _add_note(error: BaseException, report: RunReport) -> None:
-    """Say what is stored although the caller's own iterator raised."""
-    note = (
-        f"pipeloom: raised by the inputs after {report.total:,} of them; those are stored, run again to do the rest"
-    )
-    try:
-        error.add_note(note)
-    except Exception:  # noqa: BLE001 - a frozen dataclass takes no notes
-        logger.warning("%s", note)

@@ -1,22 +1,27 @@
 """How a run is stopped early: by signals, or by a request from another process.
 
-The first Ctrl-C or SIGTERM drains, the second cancels, the third leaves at once.
+The first Ctrl-C or SIGTERM drains, the second cancels, the third leaves at once. While a run is being opened, the
+first one ends it.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import Any, Final, Literal, Self
 
+from pipeloom.data.text import clean, near
 from pipeloom.db import cancel
 from pipeloom.db.connection import MEMORY
+from pipeloom.errors import RunInterruptedError
+from pipeloom.report import RunReport
 
-__all__ = ["CancelFile", "Signals", "Stage"]
+__all__ = ["CancelFile", "Signals", "Stage", "interrupted", "interrupted_at_the_end", "interrupted_early"]
 
 Stage = Literal[0, 1, 2]
 """How far a run is being stopped: not at all; nothing more is admitted; and what runs is cancelled."""
@@ -29,11 +34,15 @@ _CAUGHT: Final = (signal.SIGINT, signal.SIGTERM)
 class Signals:
     """Catches signals while it is entered, in the main thread; elsewhere it does nothing.
 
-    A handler runs between two bytecodes of the main thread, which may hold any lock. So it takes none: it counts,
-    and calls ``notify``, which must be safe there (``queue.SimpleQueue.put`` is; an ``Event`` is not).
+    A handler runs between two bytecodes of the main thread, which may hold any lock, such as the one inside an
+    ``Event`` that it waits for. So it takes none and raises nothing: it counts, and calls ``notify``, which must be
+    safe there (``queue.SimpleQueue.put`` is; an ``Event`` is not). Whoever waits in the main thread calls
+    :meth:`look` meanwhile, which raises at the third signal.
+
+    At the end a SIGTERM does what it would have done without us.
 
     Args:
-        notify: Called with 1 for the first signal and 2 for the second. The third raises ``KeyboardInterrupt``.
+        notify: Called with 1 for the first signal, 2 for the second, and so on.
 
     Source: https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put
     """
@@ -42,8 +51,8 @@ class Signals:
         self._notify = notify
         self._previous: dict[signal.Signals, Any] = {}
         self.count = 0
-        self.terminated = False
-        self._leaving = False
+        self._terminated = False
+        self._may_raise = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -57,20 +66,35 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
-        self.terminated = self.terminated or number == signal.SIGTERM
-        if self.count >= 3 and not self._leaving:
-            raise KeyboardInterrupt
+        self._terminated = self._terminated or number == signal.SIGTERM
         self._notify(self.count)
+        if self.count >= 3 and self._may_raise:
+            self._may_raise = False  # once: the way out has much to put back
+            raise KeyboardInterrupt
+
+    def look(self) -> None:
+        """Leave at once, if the third signal has come.
+
+        Raises:
+            KeyboardInterrupt: It has.
+        """
+        if self.count >= 3:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """In here, where a system call may block for long, the third signal raises by itself; not to be nested."""
+        self._may_raise = True
+        try:
+            yield
+        finally:
+            self._may_raise = False
 
     def __exit__(self, *_: object) -> None:
-        self._leaving = True  # a third signal here must not leave handlers of ours behind
         while self._previous:
             number, previous = self._previous.popitem()
             signal.signal(number, previous)
-
-    def pass_on(self) -> None:
-        """After the end: let a SIGTERM do what it would have done without us."""
-        if self.terminated:
+        if self._terminated:
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -101,3 +125,23 @@ class CancelFile:
         if run_id != self._run_id:
             return 0
         return 1 if how == "drain" else 2
+
+
+def interrupted(report: RunReport) -> RunInterruptedError:
+    """Return what to raise when inputs are left."""
+    return RunInterruptedError(
+        f"interrupted after {report.done:,} done: run it again to do the rest ({clean(near(report.db))})", report
+    )
+
+
+def interrupted_at_the_end(report: RunReport) -> RunInterruptedError:
+    """Return what to raise when none are."""
+    return RunInterruptedError(
+        f"interrupted at its very end, with {report.done:,} done and stored ({clean(near(report.db))})", report
+    )
+
+
+def interrupted_early(db: Path | None) -> RunInterruptedError:
+    """Return what to raise when the ledger knows nothing of the run; ``None``: not even which file it is about."""
+    where = "" if db is None else f" ({clean(near(str(db)))})"
+    return RunInterruptedError(f"interrupted before anything was begun{where}")

@@ -36,7 +36,7 @@ class Answer(Generic[T]):
             self._error = error
             self._given.set()
 
-    def result(self, look: Callable[[], None] | None = None) -> T:
+    def result(self, look: Callable[[], object] | None = None) -> T:
         """Block until it is answered.
 
         Args:

@@ -106,6 +106,7 @@ class SQLiteWriter(threading.Thread):
             from pipeloom.progress import TaskBars  # Rich is imported only when bars are wanted
 
             self._bars = TaskBars(task_progress, task_bar_map if task_bar_map is not None else {})
+        self.impatient = False  # set by another thread: fail what another program's lock is in the way of
         self._ready = threading.Event()
         self._stopping = False
         self._abandoned = False
@@ -124,22 +125,23 @@ class SQLiteWriter(threading.Thread):
             give_up: Asked ten times a second meanwhile; true ends the wait.
 
         Raises:
-            StorageError: The file cannot be opened or used.
+            StorageError: The file cannot be opened or used, or the wait was given up.
         """
         super().start()
         while not self._ready.wait(None if give_up is None else _TICK_S):
             if give_up is not None and give_up():
-                self.abandon()
+                self.impatient = True
+        self.impatient = False
         if self.failure is not None and not hasattr(self, "_ledger"):
             self.join()
             raise self.failure
 
-    def ask(self, function: Callable[[Ledger], T], look: Callable[[], None] | None = None) -> T:
+    def ask(self, function: Callable[[Ledger], T], look: Callable[[], object] | None = None) -> T:
         """Run a function on the ledger in the writer's thread; blocks until everything said before is committed.
 
         Args:
             function: What to run.
-            look: Called four times a second meanwhile; raises to give up.
+            look: Called four times a second meanwhile; raises to leave.
 
         Raises:
             WriterBrokenError: The writer died before it could answer.
@@ -155,7 +157,7 @@ class SQLiteWriter(threading.Thread):
         self._source.put(request)
         return request
 
-    def transact(self, function: Callable[[Ledger], T], look: Callable[[], None] | None = None) -> T:
+    def transact(self, function: Callable[[Ledger], T], look: Callable[[], object] | None = None) -> T:
         """Like ``ask``, for a function that writes: in a transaction of its own."""
         return self.ask(lambda _: self._commits.transact(function), look)
 
@@ -201,11 +203,13 @@ class SQLiteWriter(threading.Thread):
         """Open the file; wait, visibly, while another program holds its lock."""
         reminder = Reminder(self.db_path)
         while True:
+            if self._stopping:
+                raise WriterBrokenError("the run was left at once")  # and its lock is given back
             try:
                 self._open_now()
                 return
             except StorageError as error:
-                if self._stopping or error.__cause__ is None or not is_busy(error.__cause__):
+                if error.__cause__ is None or not is_busy(error.__cause__) or self._gives_up():
                     raise
             reminder.say()
 
@@ -214,7 +218,7 @@ class SQLiteWriter(threading.Thread):
         conn = connect(self.db_path, wal=self._wal, durability=self._durability, inspect=inspect)
         try:
             self._conn = conn
-            self._transaction = Transaction(conn, self.db_path)
+            self._transaction = Transaction(conn, self.db_path, self._gives_up)
             self._transaction.abandoned = self._stopping
             init_schema(conn, store_task_status=self._store_task_status)
             if self._owned and self._store_task_status:
@@ -231,6 +235,10 @@ class SQLiteWriter(threading.Thread):
             if isinstance(error, sqlite3.Error):
                 raise storage_error(error, self.db_path) from error
             raise
+
+    def _gives_up(self) -> bool:
+        """Say whether another program's lock is not to be waited for any longer."""
+        return self._abandoned or self.impatient
 
     def _serve(self) -> None:
         """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
@@ -288,7 +296,7 @@ class SQLiteWriter(threading.Thread):
                 request.give(request.function(self._ledger))
                 return
             except BaseException as error:
-                if not is_busy(error) or self._abandoned:
+                if not is_busy(error) or self._gives_up():
                     request.fail(error)
                     if is_fatal(error):
                         raise
