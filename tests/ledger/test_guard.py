@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import queue
+import re
 import sqlite3
+import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +21,7 @@ from pipeloom import (
     MsgTaskProgress,
     MsgTaskStarted,
     MsgWriteRows,
+    Retry,
     SQLiteWriter,
 )
 
@@ -614,3 +618,96 @@ def test_a_name_of_the_ledgers_is_refused_after_a_rolled_back_change_too(db, rea
 
     assert report.failed == 2
     assert read(db, "SELECT name FROM sqlite_master WHERE name LIKE '%mine' OR name = 'yours'") == [("mine",)]
+
+
+# --- our own statements, word for word ---
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A statement for a handler."""
+
+    sql: str
+    way: str
+
+
+def replayed(conn, messages):
+    """Run it in each of the ways that a handler has."""
+    for message in messages:
+        params = (None,) * message.sql.count("?")
+        if message.way == "connection":
+            conn.execute(message.sql, params)
+        elif message.way == "cursor":
+            conn.cursor().execute(message.sql, params)
+        else:
+            sqlite3.Cursor(conn).execute(message.sql, params)
+        replayed.passed.append(message.sql)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """What is prepared, word for word: Python finds it again by its text."""
+    texts = []
+
+    class Recording(sqlite3.Connection):
+        def execute(self, sql, *params):
+            texts.append(sql)
+            return super().execute(sql, *params)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **options: connect(*a, factory=Recording, **options))
+    return texts
+
+
+@pytest.mark.parametrize("way", ["execute", "query", "connection", "cursor", "a cursor of its own"])
+def test_our_own_statements_do_not_let_users_through(db, recorded, way):
+    """They lie in Python's statement cache, prepared while nothing was denied."""
+    ended, replays = threading.Event(), []
+    replayed.passed = passed = []
+
+    def inputs():
+        yield from range(40)
+        ended.wait(30)
+        replays.extend(dict.fromkeys(recorded))
+        yield from (f"replay {place}" for place in range(len(replays)))
+
+    def fn(item, ctx):
+        if isinstance(item, str):
+            sql = replays[int(item.split()[1])]
+            params = (None,) * sql.count("?")
+            if way == "execute":
+                ctx.execute(sql, params)
+            elif way == "query":
+                ctx.query(sql, params)
+                passed.append(sql)
+            else:
+                ctx.put(Replay(sql, way))
+        elif item == 39:
+            ctx.query("SELECT 1")
+            ended.set()
+        else:
+            logging.getLogger("mine").warning("said")
+            if ctx.attempt == 1 and item % 5 == 0:
+                raise ValueError(item)
+            ctx.write("mine", {"n": item})
+            ctx.checkpoint({"n": item})
+            if item == 7:
+                ctx.put(MsgExecute("INSERT INTO nowhere VALUES (1)"))
+
+    pipeloom.map(
+        fn, inputs(), db=db, name="n", workers=1, retries=Retry(attempts=2, delay_s=0), on_error="collect",
+        handlers={Replay: replayed},
+    )  # fmt: skip
+
+    if way == "execute":
+        with closing(sqlite3.connect(db)) as conn:
+            done = conn.execute(
+                "SELECT key FROM task_runs WHERE status = 'done' AND key LIKE 'replay %'"
+            ).fetchall()
+        passed.extend(replays[int(key.split()[1])] for (key,) in done)
+    assert sum("pipeloom_" in sql or "task_runs" in sql for sql in replays) > 15
+    assert passed, "questions are allowed"
+    harmless = re.compile(
+        r"(/\*.*\*/ )?(SELECT |PRAGMA (table_info|index_list)|INSERT INTO \"mine\"|WITH RECURSIVE)"
+    )
+    assert [sql for sql in passed if not harmless.match(sql)] == []

@@ -24,10 +24,6 @@ logger = logging.getLogger("pipeloom")
 
 _REMIND_S: Final = 10.0
 
-# Python finds prepared statements by their text, and a prepared one is not asked about again: users' SQL must
-# not find these (see ledger.guard).
-_OWN: Final = " /* pipeloom */"
-
 
 class Reminder:
     """Says, now and then, that another program's lock is waited for."""
@@ -86,7 +82,7 @@ class Transaction:
     def open(self) -> None:
         """Begin for SQLite too, with the write lock; waits, visibly, while another program holds it."""
         if not self._conn.in_transaction:
-            self._patiently("BEGIN IMMEDIATE" + _OWN)
+            self._patiently("BEGIN IMMEDIATE")
             self._check_wanted()
             held, self._held = self._held, None
             if held is not None:
@@ -99,14 +95,14 @@ class Transaction:
             self._patiently(*held)
         elif self._conn.in_transaction:
             self._check_wanted()
-            self._patiently("COMMIT" + _OWN)
+            self._patiently("COMMIT")
         self._undo.clear()
 
     def roll_back(self) -> None:
         """Roll back, unless SQLite already has, and take back what was noted."""
         self._held = None
         if self._conn.in_transaction:
-            self._conn.execute("ROLLBACK" + _OWN)
+            self._conn.execute("ROLLBACK")
         self._take_back(0)
 
     @contextmanager
@@ -116,17 +112,17 @@ class Transaction:
         An error that is about the file, or that lost the whole transaction, leaves all to ``roll_back``.
         """
         self.open()
-        self._conn.execute("SAVEPOINT pipeloom_item" + _OWN)
+        self._conn.execute("SAVEPOINT pipeloom_item")
         begun = len(self._undo)
         try:
             yield
         except BaseException as error:
             if self._conn.in_transaction and not is_fatal(error) and not self.abandoned:
-                self._conn.execute("ROLLBACK TO pipeloom_item" + _OWN)
-                self._conn.execute("RELEASE pipeloom_item" + _OWN)
+                self._conn.execute("ROLLBACK TO pipeloom_item")
+                self._conn.execute("RELEASE pipeloom_item")
                 self._take_back(begun)
             raise
-        self._conn.execute("RELEASE pipeloom_item" + _OWN)
+        self._conn.execute("RELEASE pipeloom_item")
 
     # --- what is noted in memory ---
 

@@ -181,15 +181,15 @@ class Ledger:
 
     def _execute(self, statement: Statement) -> None:
         self.tables.flush()
-        with self.guard.users_sql():
-            self.conn.execute(*statement).close()
+        with self.guard.statement(*statement):
+            pass
         self._after_users_sql()
 
     def _handle(self, messages: list[object]) -> None:
         self.tables.flush()
         handler = self._handlers[type(messages[0])]
         try:
-            with self.guard.users_sql():
+            with self.guard.handler():
                 handler(self.conn, messages)
         except BaseException as error:  # sys.exit() in a handler must not end the writer
             if is_fatal(error) and not self.conn.in_transaction:  # ours; a handler may speak to other files, too
@@ -232,8 +232,8 @@ class Ledger:
         self.conn.execute("PRAGMA query_only = ON")
         self.conn.set_progress_handler(give_up, _STEPS)
         try:
-            with self.guard.users_sql():
-                return self.conn.execute(sql, params).fetchall()
+            with self.guard.statement(sql, params) as cursor:
+                return cursor.fetchall()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
                 raise RowRefusedError("query() only reads: use execute() or write() to change something") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
 from pipeloom.data.identifiers import is_reserved
 from pipeloom.data.text import clean
+from pipeloom.data.values import Params
 from pipeloom.errors import RowRefusedError
 
 __all__ = ["Guard"]
@@ -24,6 +25,7 @@ _LEDGERS_NAMES: Final = (
     "SELECT name FROM sqlite_master WHERE name LIKE 'task^_runs%' ESCAPE '^' OR name LIKE 'pipeloom^_%' ESCAPE '^' "
     "ORDER BY name"
 )
+_USERS: Final = "/* a task's */ "
 _ROWS: Final = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 # Everything else may change the schema, or what a name means.
 _KEEPS_SCHEMA: Final = frozenset(
@@ -56,9 +58,10 @@ _CHANGES: Final[dict[int, int]] = {
 class Guard:
     """An authorizer, installed once and switched by a flag: installing it anew would expire every statement.
 
-    SQLite asks when a statement is prepared, and Python caches prepared statements by their text. So the writer's
-    own BEGIN and COMMIT have a text that no user would write (see ``db.transaction``). A statement that changes the
-    schema is prepared anew, and asked about, whenever the schema is another one than it was prepared for.
+    SQLite asks when a statement is prepared, and Python finds prepared statements by their text. So that users
+    never find the writer's own, about which nobody was asked, each text of theirs is run behind a comment with
+    which none of ours begins. A handler may have cursors of its own: before it runs, all statements are made to be
+    prepared anew. One that changes the schema is so whenever it was prepared for another schema.
 
     Source: https://www.sqlite.org/c3ref/set_authorizer.html
     """
@@ -75,8 +78,21 @@ class Guard:
         self.check_names()
 
     @contextmanager
+    def statement(self, sql: str, params: Params) -> Iterator[sqlite3.Cursor]:
+        """Run one statement of users', and fetch in here what it gives; raises as ``users_sql``."""
+        with self.users_sql(), closing(self._conn.execute(_USERS + sql, params)) as cursor:
+            yield cursor
+
+    @contextmanager
+    def handler(self) -> Iterator[None]:
+        """Run a handler in here, which has the connection; raises as ``users_sql``."""
+        self._conn.set_authorizer(self._authorize)  # expires every prepared statement
+        with self.users_sql():
+            yield
+
+    @contextmanager
     def users_sql(self) -> Iterator[None]:
-        """Run users' SQL or a handler in here.
+        """Run what we make for users' tables in here.
 
         Raises:
             sqlite3.Error: As SQLite raised it, with a note that says what was denied.
