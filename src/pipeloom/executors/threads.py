@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
-import traceback
 from collections.abc import Set as AbstractSet
 from os import getpid
 from time import monotonic
@@ -18,7 +16,7 @@ from pipeloom.statuses import DONE, QUEUED, RUNNING
 from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.current import enter, enter_link
 from pipeloom.worker.link import Link
-from pipeloom.worker.perform import ended_outside, perform
+from pipeloom.worker.perform import ended_outside, perform, whereabouts
 from pipeloom.worker.task import Task
 
 __all__ = ["ThreadExecutor", "given_up"]
@@ -144,16 +142,7 @@ def given_up(task: Task, link: Link, thread: int | None) -> Outcome:
     error = TaskTimeoutError(
         f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
     )
-    return ended_outside(task, link, error, _whereabouts(thread, error))
-
-
-def _whereabouts(ident: int | None, error: TaskTimeoutError) -> str:
-    """Return where a thread is now, as a traceback ends."""
-    frame = None if ident is None else sys._current_frames().get(ident)  # noqa: SLF001 - public, by its documentation
-    places = traceback.extract_stack(frame) if frame is not None else []
-    ours = [place for place, entry in enumerate(places) if entry.filename == perform.__code__.co_filename]
-    stack = "".join(traceback.format_list(places[ours[-1] + 1 :] if ours else places))
-    return f"Its call was here when its time was over:\n{stack}{type(error).__name__}: {error}\n"
+    return ended_outside(task, link, error, whereabouts(thread, error))
 
 
 def _end_of_fork(outcome: Outcome) -> NoReturn:

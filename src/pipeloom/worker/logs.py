@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Final
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import describe, pass_on_interrupt, shorten, storable, tail
+from pipeloom.data.tracebacks import traceback_of
 from pipeloom.statuses import RUNNING
 from pipeloom.wire import LogLine
 from pipeloom.worker.current import running_task
@@ -75,7 +75,7 @@ def _keep(task: Task, record: logging.LogRecord) -> None:
         return
     error = None
     if record.exc_info and record.exc_info[1] is not None:
-        error = "".join(traceback.format_exception(record.exc_info[1]))
+        error = traceback_of(record.exc_info[1], record.exc_info[1].__traceback__)
         error = storable(tail(error, _ERROR_LIMIT))
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     message = storable(shorten(record.getMessage(), _MESSAGE_LIMIT))

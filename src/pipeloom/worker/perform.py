@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import traceback
+import sys
 from time import monotonic
+from types import FrameType
 from typing import Final
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import describe, shorten, storable, tail
+from pipeloom.data.tracebacks import stack_of, traceback_of
 from pipeloom.data.values import as_json
 from pipeloom.errors import TaskCancelledError, TaskTimeoutError
 from pipeloom.statuses import CANCELLED, DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
@@ -19,7 +21,7 @@ from pipeloom.worker.link import Link
 from pipeloom.worker.logs import note_gap
 from pipeloom.worker.task import Task
 
-__all__ = ["ended_outside", "perform"]
+__all__ = ["ended_outside", "perform", "whereabouts"]
 
 _TRACEBACK_LIMIT: Final = 20_000
 _OURS: Final = (__file__, finish.__file__)
@@ -90,6 +92,21 @@ def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outco
     return status, str(error), None, failed, None, utc_now(), monotonic() - task.t0
 
 
+def whereabouts(thread: int | None, error: Exception) -> str:
+    """Return where a call is now, as a traceback ends; any thread but its own.
+
+    Args:
+        thread: Its identifier; ``None`` if that is not known.
+        error: What ends it.
+    """
+    frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - public, by its documentation
+    frames: list[FrameType] = []
+    while frame is not None and frame.f_code is not perform.__code__:
+        frames.append(frame)
+        frame = frame.f_back
+    return f"Its call was here when its time was over:\n{stack_of(frames[::-1])}{type(error).__name__}: {error}\n"
+
+
 def _is_worth_another_try(error: BaseException, task: Task, link: Link) -> bool:
     """Say whether the policy wants another try. Asked here, where the exception's class lives."""
     retry = link.brief.retry
@@ -111,7 +128,7 @@ def _described(error: BaseException) -> tuple[str, str]:
         frame = error.__traceback__
         while frame is not None and frame.tb_frame.f_code.co_filename in _OURS:
             frame = frame.tb_next  # ours: people look for theirs
-        text = "".join(traceback.format_exception(type(error), error, frame))
+        text = traceback_of(error, frame)
     except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may do anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
     return shorten(describe(error, 2000) or type(error).__name__, 2000), storable(tail(text, _TRACEBACK_LIMIT))
