@@ -32,7 +32,10 @@ def start() -> Iterator[tools.Start]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount a file system of a given size (``"1m"``) in memory; called again, it changes the size."""
+    """Mount a file system of a given size (``"1m"``) in memory; called again, it changes that.
+
+    More options of the mount may follow the size: ``"1m,nr_inodes=8"``, ``"1m,ro"``.
+    """
     tools.need_root()
     tools.need("mount", "umount")
     place = tmp_path / "small"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 
@@ -99,7 +102,125 @@ def test_the_harness_catches_errors_that_are_swallowed(start, tmp_path):
         VERDICT.at_rest(db, acknowledged(acks))
 
 
+# --- full of what is not bytes ---
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
+@pytest.mark.parametrize("function", ["load", "pipeline"])
+def test_no_inodes_left(start, small_disk, function, left):
+    """There are bytes, and no file can be made of them: the lock file, the database, its log or journal."""
+    place = small_disk(f"20m,nr_inodes={3 + left}")  # its own directory is one, and two are taken
+    fillers = [place / "one", place / "two"]
+    for filler in fillers:
+        filler.touch()
+    words = product(function, db=place / "out.db", count=10)
+    code, out, err = start(words).wait()
+    if code == DONE:
+        assert left == 3, "a rollback journal needs one file less"
+        assert function == "pipeline"
+        return
+    assert code == STORAGE, out + err
+    assert "inodes are used up" in one_sentence(err)
+
+    small_disk("20m,nr_inodes=100")
+    VERDICT.sound(place / "out.db", set(), words, 10)
+
+
+def test_a_quota_that_is_used_up(start, tmp_path):
+    """SQLite reports it as an I/O error."""
+    for n in sample([5, 40, 120], 2):
+        db, acks = tmp_path / f"{n}.db", tmp_path / f"{n}.acks"
+        words = product("load", db=db, acks=acks, count=COUNT)
+        code, _, err = start(strace.injecting("pwrite64", f"error=EDQUOT:when={n}+", words, paths=[])).wait()
+        assert code == STORAGE, (n, err)
+        assert "quota of the disk is used up" in one_sentence(err), n
+        VERDICT.sound(db, acknowledged(acks), words, COUNT)
+
+
+BIG = """
+import sys, pipeloom
+def fill(item, ctx):
+    ctx.write("t", ({"n": n * 7919 % 100_003, "s": "x" * 300} for n in range(5000)))
+pipeloom.map(fill, range(5), db=sys.argv[1], progress=False)
+def index(item, ctx):
+    ctx.execute("CREATE INDEX i ON t (s, n)")
+def sort(item, ctx):
+    ctx.query("SELECT s, n FROM t ORDER BY s DESC, n")
+pipeloom.map({"index": index, "sort": sort}[sys.argv[2]], [1], db=sys.argv[1], progress=False)
+"""
+
+
+@pytest.mark.parametrize("what", ["index", "sort"])
+def test_no_room_for_temporary_files(start, tmp_path, small_disk, what):
+    """SQLite calls it a full disk; it is not the database's."""
+    small = small_disk("100k")
+    db = tmp_path / "out.db"
+    run = start([sys.executable, "-c", BIG, str(db), what], env=environment(SQLITE_TMPDIR=small))
+    code, _, err = run.wait()
+    assert code == 1
+    said = err.splitlines()[-1]
+    assert said.startswith("pipeloom.errors.StorageError: ")
+    assert f"did not fit into {small}" in said
+    assert "the disk is full" not in said
+    with closing(sqlite3.connect(db)) as conn:
+        assert conn.execute("SELECT COUNT(*) FROM t").fetchone() == (25_000,)
+        assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+NO_MEMORY = """
+import sqlite3, sys, pipeloom
+def fn(item, ctx):
+    if item == 5:
+        with open(sys.argv[2], "w"):
+            sqlite3.connect(":memory:").execute("PRAGMA hard_heap_limit = 30000")
+    ctx.write("t", {"n": item})
+pipeloom.map(fn, range(2000), db=sys.argv[1], name="n", workers=2, progress=False)
+"""
+
+
+def test_no_memory_for_the_writer(start, tmp_path):
+    """A limit for SQLite in this process, which every statement meets."""
+    db, reached = tmp_path / "out.db", tmp_path / "reached"
+    code, _, err = start([sys.executable, "-c", NO_MEMORY, str(db), str(reached)]).wait()
+    assert reached.exists()
+    assert code == 1
+    assert err.splitlines()[-1].startswith(f"pipeloom.errors.StorageError: {db}: no memory is left to write with: ")
+    with closing(sqlite3.connect(db)) as conn:
+        assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert conn.execute("SELECT COUNT(*) FROM t").fetchone() < (2000,)
+
+
+def test_a_file_system_that_is_read_only(start, small_disk):
+    """From the start, with a database and without one."""
+    place = small_disk("20m")
+    words = product("load", db=place / "out.db", count=5)
+    assert start(words).wait()[0] == DONE
+    small_disk("20m,ro")
+    for name in ("out.db", "new.db"):
+        code, _, err = start(product("load", db=place / name, count=10)).wait()
+        assert code == STORAGE, err
+        assert "mounted read-only" in one_sentence(err)
+    small_disk("20m,rw")
+    VERDICT.resumed(place / "out.db", words, 5)
+
+
 # --- failing ---
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "suffix", "words"),
+    [("fcntl", "EINVAL", "", "does not keep the locks"), ("mmap", "ENODEV", "-shm", "wal=False")],
+    ids=["locks", "shared memory"],
+)
+def test_a_file_system_that_lacks_what_sqlite_needs(start, tmp_path, call, error, suffix, words):
+    """Each is told, with what to do instead."""
+    db = tmp_path / "out.db"
+    program = product("load", db=db, count=COUNT)
+    command = strace.injecting(call, f"error={error}", program, paths=[Path(f"{db}{suffix}")])
+    code, _, err = start(command).wait()
+    assert code == STORAGE, err
+    assert words in one_sentence(err)
+    VERDICT.sound(db, set(), program, COUNT)
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])

@@ -218,6 +218,19 @@ def test_the_harness_catches_a_program_that_does_not_notice(start, tmp_path):
         VERDICT.at_rest(db, acknowledged(acks))
 
 
+def test_the_directory_goes_away_under_the_run(start, tmp_path):
+    """With all that is in it; nothing is made in its place."""
+    place, acks = tmp_path / "data", tmp_path / "acks"
+    place.mkdir()
+    child = start(product("load", db=place / "out.db", acks=acks, count=4000, pause_s=0.005))
+    until(lambda: finished(acks), "something is done", child)
+    shutil.rmtree(place)
+    code, _, err = child.wait()
+    assert code == STORAGE, err
+    assert "removed while in use" in one_sentence(err)
+    assert not place.exists()
+
+
 # --- permissions ---
 
 
@@ -259,7 +272,7 @@ def run_as_nobody(start: Start, place: Path, db: Path) -> tuple[int, str]:
     return code, err
 
 
-@pytest.mark.parametrize("where", ["directory", "file", "read-only log"])
+@pytest.mark.parametrize("where", ["directory", "search", "file", "read-only log"])
 def test_no_permission(start, open_place, where):
     """Each is one sentence that names the file, with code 3; the file stays as it was."""
     data = open_place / "data"
@@ -269,6 +282,8 @@ def test_no_permission(start, open_place, where):
         assert start(product("load", db=db, count=5)).wait()[0] == DONE
         db.chmod(0o644)
         data.chmod(0o777)
+        if where == "search":
+            data.chmod(0o666)
         if where == "read-only log":
             db.chmod(0o666)
             (data / "out.db-wal").touch(mode=0o444)

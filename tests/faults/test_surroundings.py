@@ -70,6 +70,43 @@ def test_too_few_descriptors(start, tmp_path, number):
     VERDICT.sound(db, set(), words, 24)
 
 
+NO_DESCRIPTORS = """
+import os, resource, sys, pipeloom
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+taken = []
+def fn(item, ctx):
+    if item == 5:
+        ctx.query("SELECT 1")
+        try:
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+    ctx.write("t", {"n": item})
+    ctx.checkpoint(item)
+try:
+    wal = sys.argv[2] == "wal"
+    pipeloom.run_pipeline(range(20), sys.argv[1], worker_fn=fn, key=int, workers=1, wal=wal, progress=False)
+finally:
+    for descriptor in taken:
+        os.close(descriptor)
+"""
+
+
+def test_descriptors_that_run_out_in_the_middle(start, tmp_path):
+    """With a log all files are open by then; a rollback journal is made for each commit, and cannot be."""
+    assert start([sys.executable, "-c", NO_DESCRIPTORS, str(tmp_path / "wal.db"), "wal"]).wait()[0] == DONE
+    db = tmp_path / "journal.db"
+    code, _, err = start([sys.executable, "-c", NO_DESCRIPTORS, str(db), "journal"]).wait()
+    assert code == 1
+    assert err.splitlines()[-1].startswith(
+        f"pipeloom.errors.StorageError: {db}: this process may open no more files"
+    )
+    with closing(sqlite3.connect(db)) as conn:
+        assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert 0 < conn.execute("SELECT COUNT(*) FROM t").fetchone()[0] < 20
+
+
 # --- the terminal ---
 
 

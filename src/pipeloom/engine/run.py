@@ -180,7 +180,7 @@ class Run:
 
     def _gives_up(self) -> bool:
         """While the file is being opened, which another program's lock may hold up, the first signal ends that."""
-        self.signals.look()
+        self._look()
         self.writer.impatient = self.signals.count > 0
         return self.writer.impatient
 
@@ -264,7 +264,7 @@ class Run:
             if self.time_limits is not None:
                 self._outbox.extend(self.time_limits.look(at_work))
             self._send()
-            if self.writer.failure is not None:
+            if self.writer.has_died():
                 self.intake.close()
                 self.link.cancelling = True
                 deadline = deadline or monotonic() + _LEAVE_S
@@ -320,7 +320,12 @@ class Run:
                 self.channel.put(item, timeout=_TICK_S, weight=weight)
                 return
             except queue.Full:
-                self.signals.look()
+                self._look()
+
+    def _look(self) -> None:
+        """While this thread waits for the writer: is it still worth it?"""
+        self.signals.look()
+        self.writer.has_died()  # if so, whoever waits is told, this thread too
 
     def _note(self, text: str) -> None:
         self._draw(lambda screen: screen.note(text))
@@ -342,11 +347,11 @@ class Run:
         retries = self.intake.retries
         try:
             self._send(block=True)
-            self.writer.ask(lambda _: None, self.signals.look)
+            self.writer.ask(lambda _: None, self._look)
             if retries is not None and (left := retries.take_all()):
                 self._outbox.extend(left)  # the run ends before their turn
                 self._send(block=True)
-                self.writer.ask(lambda _: None, self.signals.look)
+                self.writer.ask(lambda _: None, self._look)
         except WriterBrokenError:
             pass  # _stop_writer raises the cause
 
@@ -360,9 +365,9 @@ class Run:
     # --- close ---
 
     def _close(self, status: RunEnd, elapsed_s: float) -> None:
-        if self.writer.failure is None:
+        if not self.writer.has_died():
             try:
-                self.writer.transact(lambda _: self.run.close(status, elapsed_s), self.signals.look)
+                self.writer.transact(lambda _: self.run.close(status, elapsed_s), self._look)
             except WriterBrokenError:
                 pass  # _stop_writer raises the cause
         self._stop_writer()
@@ -422,8 +427,13 @@ class Run:
             raise interrupted(report)
         if self.signals.count:
             raise interrupted_at_the_end(report)
-        if self.dispatcher.fault is not None:
-            raise self.dispatcher.fault
+        fault = self.dispatcher.fault
+        if isinstance(fault, MemoryError):
+            raise MemoryError(
+                "no memory is left for the workers: use fewer, or smaller inputs, and run again"
+            ) from fault
+        if fault is not None:
+            raise fault
         if self.intake.error is not None:
             note_of_inputs(self.intake.error, report)
             raise self.intake.error

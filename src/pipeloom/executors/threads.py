@@ -91,36 +91,49 @@ class ThreadExecutor(Generic[T]):
     # --- the workers' threads ---
 
     def _loop(self, place: int) -> None:
-        """Work until there is nothing more to do, or nobody to say it to."""
+        """Work until there is nothing more to do, or nobody to say it to; then say so, whatever happened."""
+        desk, is_replaced = self._desk, False
+        enter_link(desk.link)
+        try:
+            is_replaced = self._work(place)
+        except (WriterBrokenError, ChannelClosedError):
+            pass  # the run knows, and says why
+        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
+            try:
+                desk.fail(error)
+            except MemoryError:
+                pass  # it is noted; what remains is to leave
+        if not is_replaced:
+            desk.slots[place] = None
+            desk.left(place)
+
+    def _work(self, place: int) -> bool:
+        """Perform one task after the other.
+
+        Returns:
+            Another thread has this place by now: a call here took longer than its time.
+        """
         desk = self._desk
         link, slots, pid = desk.link, desk.slots, self._pid
         is_limited = link.brief.timeout_s is not None
         worker = f"thread-{place + 1}"
-        enter_link(link)
-        try:
-            while (task := desk.next()) is not None:
-                if task.status == QUEUED:
-                    task.worker = worker
-                    slots[place] = task
-                    outcome = perform(task, link)
-                    if getpid() != pid:
-                        _end_of_fork(outcome)
-                    if not is_limited:
-                        desk.end(task, outcome)
-                    elif not self._end_in_time(task, outcome):  # another thread has this place by now
-                        enter(None)
-                        desk.returned(task)
-                        return
-                    del outcome  # its output may be large, and the next task may take long
-                desk.hand_over(task)
-                slots[place] = None
-        except (WriterBrokenError, ChannelClosedError):
-            pass  # the run knows, and says why
-        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
-            desk.fail(error)
-        enter(None)
-        slots[place] = None
-        desk.left(place)
+        while (task := desk.next()) is not None:
+            if task.status == QUEUED:
+                task.worker = worker
+                slots[place] = task
+                outcome = perform(task, link)
+                if getpid() != pid:
+                    _end_of_fork(outcome)
+                if not is_limited:
+                    desk.end(task, outcome)
+                elif not self._end_in_time(task, outcome):
+                    enter(None)
+                    desk.returned(task)
+                    return True
+                del outcome  # its output may be large, and the next task may take long
+            desk.hand_over(task)
+            slots[place] = None
+        return False
 
     def _end_in_time(self, task: T, outcome: Outcome) -> bool:
         """Note the outcome, unless the task was given up on meanwhile."""

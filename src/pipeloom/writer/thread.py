@@ -19,12 +19,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pipeloom.data.text import clean
 from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
 from pipeloom.db.connection import MEMORY, close_without_checkpoint
-from pipeloom.db.failures import is_busy, is_damage, is_fatal
+from pipeloom.db.failures import is_busy, is_damage, is_fatal, out_of_memory
 from pipeloom.db.maintenance import Maintenance
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.errors import StorageError, WriterBrokenError
@@ -110,6 +111,7 @@ class SQLiteWriter(threading.Thread):
         self._ready = threading.Event()
         self._stopping = False
         self._abandoned = False
+        self._told = False  # whoever waits has been told that it ended
         self._unsettled = 0
         self._in_hand: list[object] = []
         self._committed_at = monotonic()
@@ -171,6 +173,13 @@ class SQLiteWriter(threading.Thread):
             except sqlite3.ProgrammingError:
                 pass  # it has just closed
 
+    def has_died(self) -> bool:
+        """Say whether the writer ended early. It may have had no memory left to say so: then it is said here."""
+        if not self._told and not self.is_alive():
+            self._break(MemoryError())
+            self._told = True
+        return self.failure is not None
+
     def flush(self) -> None:
         """Block until everything put so far has committed; only with a :class:`Channel`."""
         self.ask(lambda _: None)
@@ -179,25 +188,29 @@ class SQLiteWriter(threading.Thread):
 
     def run(self) -> None:
         """Serve until ``SENTINEL``; see the class."""
-        try:
-            self._open()
-        except BaseException as error:  # noqa: BLE001 - raised by `start`
-            self._break(error)
+        error = _raised_by(self._open)
+        if error is not None:
+            self._break(error)  # raised by `start`
+            self._told = True
             self._ready.set()
             return
         self._ready.set()
+        error = _raised_by(self._serve_all)
         try:
-            while not self._stopping:
-                self._serve()
-            if self._abandoned:
-                raise WriterBrokenError("the run was left at once")
-            self._maintenance.look()  # what the last batch went to
-        except BaseException as error:  # noqa: BLE001 - the cause, for all who wait
-            self._break(self._explained(error))
+            if error is not None:
+                self._break(error)
+            self._told = True
         finally:
             self._close()
         if self.failure is not None:
             self._drop_the_rest()
+
+    def _serve_all(self) -> None:
+        while not self._stopping:
+            self._serve()
+        if self._abandoned:
+            raise WriterBrokenError("the run was left at once")
+        self._maintenance.look()  # what the last batch went to
 
     def _open(self) -> None:
         """Open the file; wait, visibly, while another program holds its lock."""
@@ -385,31 +398,40 @@ class SQLiteWriter(threading.Thread):
             else:
                 self._conn.close()
 
-    def _explained(self, error: BaseException) -> BaseException:
-        """Return why SQLite failed, when that can be seen at the files: it only says that it did."""
-        if isinstance(error, sqlite3.Error):
-            try:
-                self._maintenance.explain(error)
-            except StorageError as found:
-                found.__cause__ = error
-                return found
-        return error
-
     def _break(self, error: BaseException) -> None:
         """Record the cause, once, and wake everybody who waits."""
-        if isinstance(error, sqlite3.Error):
-            cause: BaseException = storage_error(error, self.db_path)
-            cause.__cause__ = error
-        else:
-            cause = error
-        self.failure = cause
-        if self._ready.is_set() and not self._abandoned:
-            logger.error("the writer stopped: %s", clean(cause))
+        before: BaseException | None = error
+        while before is not None and isinstance(error, MemoryError):
+            clear_frames(before.__traceback__)  # what they hold is what there is no memory for
+            before = before.__context__
+        self.failure = cause = self._cause_of(error)
         broken = WriterBrokenError(f"the writer died: {cause}")
         broken.__cause__ = cause
         for item in [*self._in_hand, *self._source.abort(cause)]:
             if isinstance(item, Answer):
                 item.fail(broken)
+        if self._ready.is_set() and not self._abandoned:
+            logger.error("the writer stopped: %s", clean(cause))  # last: nobody must wait for ever if this fails
+
+    def _cause_of(self, error: BaseException) -> BaseException:
+        """Return what to tell of an error."""
+        if isinstance(error, sqlite3.Error):
+            cause = self._seen_at_the_files(error) or storage_error(error, self.db_path)
+        elif isinstance(error, MemoryError):
+            cause = out_of_memory(self.db_path)
+        else:
+            return error
+        cause.__cause__ = error
+        return cause
+
+    def _seen_at_the_files(self, error: sqlite3.Error) -> StorageError | None:
+        """Return why SQLite failed, when that can be seen at the files: it only says that it did."""
+        try:
+            if self._ready.is_set():
+                self._maintenance.explain(error)
+        except StorageError as found:
+            return found
+        return None
 
     def _drop_the_rest(self) -> None:
         """Keep a user's plain queue moving, so that no producer hangs on a full one."""
@@ -420,6 +442,15 @@ class SQLiteWriter(threading.Thread):
             items = self._source.take(_IDLE_S)
             self._stopping = any(item is SENTINEL for item in items)
             self._source.settle(len(items))
+
+
+def _raised_by(work: Callable[[], None]) -> BaseException | None:
+    """Return what ends the work: when that is a lack of memory, it must be over before anything is said of it."""
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - the cause, for all who wait
+        return error
+    return None
 
 
 def _main_is_gone() -> bool:
