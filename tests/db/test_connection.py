@@ -294,3 +294,30 @@ def test_closing_after_a_failure_closes_in_any_case(db):
         close_without_checkpoint(one, db)
         with pytest.raises(sqlite3.ProgrammingError):
             one.execute("SELECT 1")
+
+
+NO_DESCRIPTOR = """
+import os, resource, sys
+from pipeloom import connect_readonly
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+try:
+    connect_readonly(sys.argv[1])
+except Exception as error:
+    told = type(error).__name__, error
+for descriptor in taken:
+    os.close(descriptor)
+print(*told)
+"""
+
+
+def test_a_reader_without_a_descriptor_imports_nothing(tmp_path):
+    """From Python 3.13 on, making a URI of a path imports a module: that must have happened before."""
+    db = filled(tmp_path / "x.db")
+    done = subprocess.run([sys.executable, "-c", NO_DESCRIPTOR, db], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"StorageError {db}: this process may open no more files")

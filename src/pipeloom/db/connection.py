@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import urllib.parse  # noqa: F401 - Path.as_uri() imports it late, when there may be no descriptor left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, get_args
