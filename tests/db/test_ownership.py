@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from pipeloom.db import Ownership, connect, locks, owner_of, ownership
+from pipeloom.db.locks import lock
 from pipeloom.db.maintenance import Maintenance
+from pipeloom.db.ownership import OWNED, process_name
 from pipeloom.db.place import identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
@@ -218,7 +220,7 @@ def test_a_database_beside_another_ones_log_is_refused(db):
     """Somebody moved a database away while a run has it open, and begins another under its name."""
     with Ownership(db), closing(connect(db)) as conn:
         conn.execute("CREATE TABLE t (n)")
-        maintenance = Maintenance(conn, db, wal=True)
+        maintenance = Maintenance(conn, db, wal=True, owned=True)
         try:
             os.rename(db, db.with_name("moved.db"))
             assert seen_elsewhere(db) == str(os.getpid())
@@ -324,6 +326,27 @@ def test_a_forked_child_neither_owns_nor_frees_the_file(db):
         "child took it",
     ]
     assert seen_elsewhere(db) == "free"
+
+
+def test_a_writer_beside_owns_nothing(db):
+    """Of a bare writer the log does not say that it is a run's: a run may write beside it."""
+    with closing(connect(db)) as conn:
+        maintenance = Maintenance(conn, db, wal=True)
+        assert seen_elsewhere(db) == "free"
+        Ownership(db).release()
+        maintenance.release()
+
+
+def test_who_is_refused_keeps_nothing(db):
+    """SQLite leaves a file open as long as another connection of the process has locks on it."""
+    with closing(connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        log = db.with_name(db.name + "-wal")
+        with log.open("r+b") as file:
+            lock(file.fileno(), OWNED, process_name(), kind="shared")
+            with pytest.raises(DatabaseInUseError, match="belongs to a run"):
+                Ownership(db)
+        assert seen_elsewhere(db) == "free"
 
 
 ORPHAN = """

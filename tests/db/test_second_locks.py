@@ -9,12 +9,16 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
-from pipeloom.db import connect
+from pipeloom.db import connect, second_locks
+from pipeloom.db.locks import descriptors_of
+from pipeloom.db.maintenance import Maintenance
+from pipeloom.db.place import identity
 from pipeloom.db.second_locks import SecondLocks
+from pipeloom.db.transaction import Transaction
 from pipeloom.errors import StorageError
 
 STRANGER = """
@@ -112,19 +116,39 @@ def test_they_are_given_back_before_the_end(db, opened):
         assert other.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
 
 
-@pytest.mark.parametrize("spelling", ["absolute", "relative", "bytes", "descriptor", "os.open"])
+SPELLINGS = [
+    "absolute",
+    "relative",
+    "bytes",
+    "descriptor",
+    "os.open",
+    "another name",
+    "a directory's descriptor",
+    "a descriptor's name",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
 def test_whoever_opens_the_index_waits_for_the_batch(db, opened, spelling, monkeypatch):
     """In the middle of a transaction it would let another program in."""
     conn, locks = opened
     monkeypatch.chdir(db.parent)
     index = beside(db, "-shm")
+    (db.parent / "alias").symlink_to(index)
+    directory = os.open(db.parent, os.O_RDONLY)
+    number = descriptors_of(identity(index))[0]
     open_it = {
         "absolute": lambda: index.open("rb").close(),
         "relative": lambda: open(index.name, "rb").close(),
         "bytes": lambda: open(os.fsencode(index), "rb").close(),
         "descriptor": lambda: os.fdopen(os.open(index, os.O_RDONLY), "rb").close(),
         "os.open": lambda: os.close(os.open(index, os.O_RDONLY)),
+        "another name": lambda: (db.parent / "alias").open("rb").close(),
+        "a directory's descriptor": lambda: os.close(os.open(index.name, os.O_RDONLY, dir_fd=directory)),
+        "a descriptor's name": lambda: open(f"/dev/fd/{number}", "rb").close(),
     }[spelling]
+    if spelling == "a directory's descriptor":
+        monkeypatch.chdir("/")
     has_closed = threading.Event()
 
     def task():
@@ -145,6 +169,63 @@ def test_whoever_opens_the_index_waits_for_the_batch(db, opened, spelling, monke
         locks.check()
         assert elsewhere(db, "BEGIN IMMEDIATE") == ["database is locked"]
         conn.execute("COMMIT")
+    os.close(directory)
+
+
+def test_the_writers_own_thread_is_refused(db, opened):
+    """A handler runs in the middle of a transaction, and cannot wait for its end."""
+    conn, locks = opened
+    with locks:
+        conn.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OSError, match=r"a handler, which is in the middle of a transaction, must not open it"):
+            beside(db, "-shm").read_bytes()
+        assert elsewhere(db, "BEGIN IMMEDIATE") == ["database is locked"]
+        conn.execute("COMMIT")
+        locks.check()
+
+
+def test_who_waits_for_too_long_is_refused(db, opened, monkeypatch):
+    """Rather than let in, since that would let another program in."""
+    monkeypatch.setattr(second_locks, "_SLICES", 2)
+    conn, locks = opened
+    said = []
+
+    def task():
+        with pytest.raises(OSError, match="in the middle of a long transaction") as caught:
+            beside(db, "-shm").read_bytes()
+        said.append(caught.value.filename)
+
+    with locks:
+        conn.execute("BEGIN IMMEDIATE")
+        thread = threading.Thread(target=task)
+        thread.start()
+        thread.join(10)
+        assert elsewhere(db, "BEGIN IMMEDIATE") == ["database is locked"]
+        conn.execute("COMMIT")
+    assert said == [str(beside(db, "-shm"))]
+    beside(db, "-shm").read_bytes()
+
+
+def test_who_waits_is_let_in_while_another_programs_lock_is_waited_for(db):
+    """That may take minutes, and nothing is locked meanwhile that counts."""
+    with closing(connect(db)) as conn, closing(sqlite3.connect(db, isolation_level=None)) as other:
+        conn.execute("PRAGMA busy_timeout = 10")
+        transaction, maintenance = Transaction(conn, db), Maintenance(conn, db, wal=True)
+        transaction.pause = maintenance.pause
+        other.execute("BEGIN IMMEDIATE")
+
+        def task():
+            beside(db, "-shm").read_bytes()
+            transaction.abandoned = True
+
+        thread = threading.Thread(target=task)
+        with maintenance.at_work():
+            thread.start()
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                transaction.open()
+            maintenance.look()
+        thread.join(10)
+        maintenance.release()
 
 
 def test_the_writer_waits_until_it_is_closed(db, opened):
@@ -235,6 +316,83 @@ def test_without_a_log_it_is_the_database_that_nobody_opens_meanwhile(db):
         assert not thread.is_alive()
         locks.release()
         assert elsewhere(db, "SELECT * FROM t", "INSERT INTO t VALUES (3)") == ["[(1,)]", "[]"]
+
+
+@pytest.mark.parametrize("wal", [True, False], ids=["wal", "journal"])
+def test_another_connection_of_this_process_that_is_closed(db, wal):
+    """Its descriptors' numbers become other files', which are nobody's business here, nor in a child."""
+    with closing(connect(db, wal=wal)) as other, closing(connect(db, wal=wal)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+        other.execute("SELECT * FROM t").fetchall()
+        locks = SecondLocks(db, wal=wal)
+        other.close()
+        with ExitStack() as stack:
+            files = [stack.enter_context((db.parent / f"log{n}").open("wb")) for n in range(8)]
+            child = os.fork()
+            if child == 0:
+                try:
+                    for file in files:
+                        os.write(file.fileno(), b"of the child")
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            assert [(db.parent / f"log{n}").read_bytes() for n in range(8)] == [b"of the child"] * 8
+        read_all(db)
+        with locks:
+            conn.execute("INSERT INTO t VALUES (1)")
+            locks.check()
+        locks.release()
+
+
+def test_two_writers_of_one_process(db, opened):
+    """SQLite has the index open once for both: the first to leave takes nothing from the other."""
+    conn, locks = opened
+    with closing(connect(db)):
+        others = SecondLocks(db, wal=True)
+        others.release()
+    read_all(db)
+    assert elsewhere(db, "INSERT INTO t VALUES (2)") == ["[]"]
+    assert beside(db, "-wal").exists()
+    with locks:
+        thread = threading.Thread(target=beside(db, "-shm").read_bytes)
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive()
+        conn.execute("INSERT INTO t VALUES (3)")
+    thread.join(10)
+    assert elsewhere(db, "SELECT n FROM t") == ["[(1,), (2,), (3,)]"]
+
+
+CHILD = """
+import os, sqlite3, sys
+from pathlib import Path
+from pipeloom.db import connect
+from pipeloom.db.second_locks import SecondLocks
+db = Path(sys.argv[1])
+conn = connect(db)
+conn.execute("CREATE TABLE t (n)")
+locks = SecondLocks(db, wal=True)
+child = os.fork()
+if child == 0:
+    own = sqlite3.connect(db, timeout=1, isolation_level=None)
+    own.execute("INSERT INTO t VALUES (1)")
+    own.execute("BEGIN IMMEDIATE")
+    print(own.execute("SELECT * FROM t").fetchall(), flush=True)
+    sys.stdin.read()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_child_may_open_the_database_itself(db):
+    """SQLite goes on with the parent's index there, which has to be one that can be locked, and is."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout.readline() == "[(1,)]\n"
+        assert elsewhere(db, "BEGIN IMMEDIATE") == ["database is locked"]
+        owner.communicate("")
+    assert elsewhere(db, "SELECT * FROM t", "PRAGMA journal_mode = DELETE") == ["[(1,)]", "[('delete',)]"]
 
 
 ORPHAN = """

@@ -21,7 +21,7 @@ from pipeloom.db.place import Identity
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Lock", "descriptors_of", "is_writable", "lock", "locked_by", "mark", "unlock"]
+__all__ = ["Lock", "descriptors_of", "is_open", "is_writable", "lock", "locked_by", "mark", "unlock"]
 
 # Python names them only where its C headers did.
 # Source: https://github.com/apple-oss-distributions/xnu (bsd/sys/fcntl.h)
@@ -82,12 +82,24 @@ def mark(descriptor: int, start: int) -> None:
 
 def descriptors_of(which: Identity | None) -> list[int]:
     """Return the descriptors of a file that this process has open, in no order; none on Windows. Never blocks."""
-    return [] if which is None else [number for number in _all_open() if _is(number, which)]
+    return [] if which is None else [number for number in _all_open() if is_open(number, which)]
+
+
+def is_open(descriptor: int, which: Identity) -> bool:
+    """Say whether a descriptor is open, and this file's."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == which
 
 
 def is_writable(descriptor: int) -> bool:
-    """Say whether it was opened for reading and writing, as SQLite opens a file, and hardly anybody else."""
-    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    """Say whether it is open for reading and writing, as SQLite opens a file, and hardly anybody else."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    except OSError:
+        return False  # another thread has just closed it
 
 
 def _all_open() -> list[int]:
@@ -97,14 +109,6 @@ def _all_open() -> list[int]:
         except OSError:
             continue
     return list(_LISTLESS)
-
-
-def _is(descriptor: int, which: Identity) -> bool:
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return False
-    return (found.st_dev, found.st_ino) == which
 
 
 def _call(descriptor: int, command: int, kind: int, start: int, length: int) -> tuple[int, int, int, int]:

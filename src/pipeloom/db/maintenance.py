@@ -40,9 +40,10 @@ class Maintenance:
         conn: The writer's connection.
         db_path: Its file.
         wal: There is a log to checkpoint.
+        owned: It is a run's.
     """
 
-    def __init__(self, conn: sqlite3.Connection, db_path: Path, *, wal: bool) -> None:
+    def __init__(self, conn: sqlite3.Connection, db_path: Path, *, wal: bool, owned: bool = False) -> None:
         self._conn = conn
         self._path = db_path
         self._wal = wal
@@ -51,7 +52,7 @@ class Maintenance:
         if str(db_path) != MEMORY:
             if wal:
                 conn.execute("SELECT 1 FROM sqlite_master").fetchone()  # which makes the log and its index
-            self.locks = SecondLocks(db_path, wal=wal)
+            self.locks = SecondLocks(db_path, wal=wal, owned=owned)
             self._watch = FileWatch(conn, db_path, self.locks if wal else None)
         self._looked_at = monotonic()
         self._changes = conn.total_changes
@@ -63,6 +64,11 @@ class Maintenance:
     def at_work(self) -> AbstractContextManager[object]:
         """Return what to enter while the connection is used: meanwhile no task opens SQLite's files."""
         return self.locks or nullcontext()
+
+    def pause(self) -> None:
+        """Let in tasks that wait to open SQLite's files; while another program's lock is waited for."""
+        if self.locks is not None and not self._conn.in_transaction:
+            self.locks.pause()
 
     def after_batch(self) -> None:
         """Checkpoint when the log has grown by about 1,000 pages; look now and then whether all is as it was.

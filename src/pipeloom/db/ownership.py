@@ -55,18 +55,32 @@ def _forget_after_fork() -> None:
     _guard.release()
 
 
-def let_go_in_child(descriptor: int) -> None:
+def let_go_in_child(descriptor: int, path: str | None = None) -> None:
     """Put something else in the place of an open file that was inherited; after a fork, in the child.
 
-    It cannot be locked for writing: a connection that the child inherited, and closes, must not find that it is the
-    last one, and remove the log.
+    Args:
+        descriptor: The open file's, which shares its locks with the parent.
+        path: Of the file, to be opened anew. ``None``: nothing, which cannot be locked for writing: a connection
+            that the child inherited, and closes, must not find that it is the last one, and remove the log.
     """
     try:
-        nothing = os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        os.dup2(nothing, descriptor, inheritable=False)
-        os.close(nothing)
+        instead = _anew(descriptor, path)
+        os.dup2(instead, descriptor, inheritable=False)
+        os.close(instead)
     except OSError:
         pass  # no descriptor left: the lock stays until the child ends
+
+
+def _anew(descriptor: int, path: str | None) -> int:
+    if path is not None:
+        try:
+            instead = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+            if os.path.samestat(os.fstat(instead), os.fstat(descriptor)):
+                return instead
+            os.close(instead)
+        except OSError:
+            pass  # removed
+    return os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
 
 if hasattr(os, "register_at_fork"):
@@ -111,9 +125,10 @@ class Ownership:
             raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path)
         real = Path(os.path.realpath(db_path))
         with _guard:
-            _create(real)
             which = identity(real)
-            if which is not None and which in _held:
+            if which is None:
+                _create(real)
+            elif which in _held:
                 raise DatabaseInUseError(
                     f"{clean(db_path)}: a run on this file is already going on in this process: "
                     "wait for it, or use another file",
@@ -124,6 +139,8 @@ class Ownership:
             try:
                 self._identity = _locked(descriptor, real, db_path)
             except BaseException:
+                # SQLite may keep the file open for a while, for the sake of another connection's locks.
+                unlock(descriptor, OWNED, _WHOLE)
                 self._conn.close()
                 raise
             _held[self._identity] = descriptor
@@ -134,8 +151,7 @@ class Ownership:
             which, self._identity = self._identity, None
             descriptor = _held.pop(which, None) if which is not None else None
             if descriptor is not None:
-                # SQLite may keep the file open for a while, for the sake of another connection's locks.
-                unlock(descriptor, OWNED, _WHOLE)
+                unlock(descriptor, OWNED, _WHOLE)  # as above
                 self._conn.close()
 
     def __enter__(self) -> Self:

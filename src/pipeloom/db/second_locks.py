@@ -7,8 +7,8 @@ log; and another writer is let in in the middle of a transaction. Three things s
 
 - Shared locks of the open files, which other processes take for SQLite's: the database is in use, its index is.
 - Such a file is opened between two batches only: a hook of the interpreter's makes the thread wait that opens it,
-  and the writer waits until it is closed. It is the one way to hear of it in time; it cannot be taken out again,
-  and returns at once while there is no run.
+  and the writer waits until it is closed. The writer's own thread, which cannot wait for itself, is refused. It is
+  the one way to hear of it in time; it cannot be taken out again, and returns at once while there is no run.
 - A lock of the process that means nothing is gone when the others are, so what comes past the hook is noticed.
 
 Source: https://www.sqlite.org/howtocorrupt.html (2.2), https://www.sqlite.org/walformat.html (2.3),
@@ -17,16 +17,17 @@ https://sqlite.org/src/file/src/os_unix.c (UNIX_SHM_DMS, SHARED_FIRST)
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 import threading
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from pipeloom.data.text import clean
-from pipeloom.db.locks import descriptors_of, is_writable, lock, locked_by, mark, unlock
+from pipeloom.db.locks import descriptors_of, is_open, is_writable, lock, locked_by, mark, unlock
 from pipeloom.db.ownership import OWNED, let_go_in_child, process_name
 from pipeloom.db.place import Identity, identity
 from pipeloom.db.wal_file import INDEX_HEADER
@@ -39,10 +40,21 @@ logger = logging.getLogger("pipeloom")
 _DATABASE_IN_USE: Final = (0x40000002, 510)  # SQLite: SHARED_FIRST, SHARED_SIZE
 _INDEX_IN_USE: Final = (128, 1)  # SQLite: the dead man's switch
 _MARK: Final = OWNED - 1
-_PATIENCE_S: Final = 10.0  # of who opens it, and
 _OPEN_S: Final = 2.0  # of the writer, until it is closed
 _SETTLE_S: Final = 0.02
 _GLANCE_S: Final = 0.001
+# The patience of who opens it. Not one long wait: a process that was stopped for a while must not have lost it.
+_SLICE_S: Final = 0.1
+_SLICES: Final = 100
+
+
+class _Taken(NamedTuple):
+    """A lock, and the file it is on: the number may be another file's once somebody has closed his connection."""
+
+    descriptor: int
+    which: Identity
+    start: int
+    length: int
 
 
 class SecondLocks:
@@ -54,9 +66,10 @@ class SecondLocks:
         db_path: Open in this process, in the mode it stays in.
         wal: It has a write-ahead log. With a rollback journal SQLite must be able to lock everybody out, and locks
             the database itself: the second and the third point above remain.
+        owned: A run's, whose log says so.
     """
 
-    def __init__(self, db_path: Path, *, wal: bool) -> None:
+    def __init__(self, db_path: Path, *, wal: bool, owned: bool = False) -> None:
         self._wal = wal
         self._path = db_path
         self._real = os.path.realpath(db_path)
@@ -64,34 +77,47 @@ class SecondLocks:
         """The file on which SQLite's locks would be dropped."""
         self._which = identity(Path(self.locked))
         self._work = threading.RLock()  # held while the writer works, and by a thread that opens the file
+        self._worker = 0  # the thread that works
         self._visited_at: float | None = None
         self._waiting: list[None] = []  # one for each thread that wants to open it
-        self._taken: list[tuple[int, int, int]] = []  # descriptor, start, length
-        self._own = set(self._ours(self.locked))
-        if self._which is None or not self._own:
+        self._taken: list[_Taken] = []
+        self._descriptor: int | None = None
+        self._known = set(descriptors_of(self._which))  # no visitor's
+        if self._which is None or not self._own():
+            self._which = None
             return
-        self._descriptor = min(self._own)
         _watch(self, self._which)
         if wal:
-            for descriptor in self._ours(self._real):
-                self._take(descriptor, *_DATABASE_IN_USE)
-            for descriptor in self._own:
-                self._take(descriptor, *_INDEX_IN_USE)
-            for descriptor in self._ours(self._real + "-wal"):
-                self._take(descriptor, OWNED, process_name())
+            self._take(self._real, *_DATABASE_IN_USE)
+            self._take(self.locked, *_INDEX_IN_USE)
+            if owned:
+                self._take(self._real + "-wal", OWNED, process_name())
         self._mark()
 
-    @staticmethod
-    def _ours(path: str) -> list[int]:
-        return [number for number in descriptors_of(identity(Path(path))) if is_writable(number)]
+    def _take(self, path: str, start: int, length: int) -> None:
+        """Lock all descriptors of a file that SQLite may have: which are the writer's cannot be told."""
+        which = identity(Path(path))
+        for descriptor in descriptors_of(which):
+            if which is not None and is_writable(descriptor):
+                # Noted before it is taken: a child that is forked at this instant has to let go of it.
+                self._taken.append(_Taken(descriptor, which, start, length))
+                lock(descriptor, start, length, kind="shared")
 
-    def _take(self, descriptor: int, start: int, length: int) -> None:
-        if lock(descriptor, start, length, kind="shared"):
-            self._taken.append((descriptor, start, length))
+    def _own(self) -> int | None:
+        """Return a descriptor that SQLite has of the file: while the writer has it open there is always one.
+
+        Of the index it has one, which stays. Of the database each connection has its own, and this may have been
+        that of another connection in this process, which was closed.
+        """
+        kept = self._descriptor
+        if self._which is None or kept is None or not (self._wal or is_open(kept, self._which)):
+            kept = self._descriptor = min(filter(is_writable, descriptors_of(self._which)), default=None)
+        return kept
 
     def index_header(self) -> bytes | None:
         """Return what SQLite keeps in shared memory about the log; ``None`` where its file is not to be found."""
-        return os.pread(self._descriptor, INDEX_HEADER, 0) if self._wal and self._own else None
+        descriptor = self._own() if self._wal else None
+        return None if descriptor is None else os.pread(descriptor, INDEX_HEADER, 0)
 
     # --- around the writer's work ---
 
@@ -100,24 +126,37 @@ class SecondLocks:
         while self._waiting and monotonic() < until:
             sleep(_GLANCE_S)  # a lock is not fair
         self._work.acquire()
+        self._worker = threading.get_ident()
         if self._visited_at is not None:
             self._wait_for_visitors()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._worker = 0
         self._work.release()
+
+    def pause(self) -> None:
+        """Let in who waits; in the middle of the work, but outside transactions: nothing is locked that counts."""
+        if self._waiting and self._worker == threading.get_ident():
+            self.__exit__()
+            self.__enter__()
 
     def _wait_for_visitors(self) -> None:
         """Wait until what was opened is closed, for a while; nobody opens it meanwhile."""
         until = monotonic() + _OPEN_S
+        self._known.intersection_update(descriptors_of(self._which))
         while monotonic() < until:
             since = monotonic() - (self._visited_at or 0.0)
-            strangers = set(descriptors_of(self._which)) - self._own
-            if not strangers and since > (_SETTLE_S if self._is_dropped() else 10 * _SETTLE_S):
+            if not self._visitors() and since > (_SETTLE_S if self._is_dropped() else 10 * _SETTLE_S):
                 break
             sleep(_GLANCE_S)
+        self._known.update(self._visitors())  # who stays is waited for once
         self._visited_at = None
         self._mark()
+
+    def _visitors(self) -> set[int]:
+        """Return descriptors that are not SQLite's: a connection may be opened in this process at any time."""
+        return {number for number in descriptors_of(self._which) if not is_writable(number)} - self._known
 
     def check(self) -> None:
         """Notice that SQLite's locks were dropped in the middle of the writer's work.
@@ -125,7 +164,7 @@ class SecondLocks:
         Raises:
             StorageError: They were, and another program has the database open, which may have written meanwhile.
         """
-        if not self._wal or not self._own or not self._is_dropped():
+        if not self._wal or self._which is None or not self._is_dropped():
             return  # without a log, SQLite itself drops what means nothing when another connection is closed
         self._mark()
         if self._others_have_it_open():
@@ -143,48 +182,75 @@ class SecondLocks:
         )
 
     def _is_dropped(self) -> bool:
-        return locked_by(self._descriptor, _MARK) is None
+        descriptor = self._own()
+        return descriptor is not None and locked_by(descriptor, _MARK) is None
 
     def _others_have_it_open(self) -> bool:
         """Say whether another process has; SQLite's own lock for this one is gone, and ours does not count."""
-        return locked_by(self._descriptor, *_INDEX_IN_USE) is not None
+        descriptor = self._own()
+        return descriptor is not None and locked_by(descriptor, *_INDEX_IN_USE) is not None
 
     def _mark(self) -> None:
-        mark(self._descriptor, _MARK)
+        if (descriptor := self._own()) is not None:
+            mark(descriptor, _MARK)
 
     def let_in(self) -> None:
-        """Wait until the writer is between two batches, for a while; the thread that is about to open the file."""
+        """Wait until the writer is between two batches; the thread that is about to open the file.
+
+        Raises:
+            OSError: It is the writer's own thread, or the batch does not come to an end.
+        """
+        if self._worker == threading.get_ident():
+            raise self._refusal("a handler, which is in the middle of a transaction, must not open it")
         self._waiting.append(None)
-        is_between = self._work.acquire(timeout=_PATIENCE_S)
-        self._waiting.pop()
-        self._visited_at = monotonic()
-        if is_between:
-            self._work.release()
+        try:
+            for _ in range(_SLICES):
+                if self._work.acquire(timeout=_SLICE_S):
+                    self._visited_at = monotonic()
+                    return
+        finally:
+            self._waiting.pop()
+            try:
+                self._work.release()
+            except RuntimeError:
+                pass  # not held: this looks rather than remembers, since an interrupt may come at any point
+        raise self._refusal("the run is in the middle of a long transaction")
+
+    def _refusal(self, why: str) -> OSError:
+        return OSError(errno.EBUSY, f"{why}, and closing it would drop SQLite's locks", self.locked)
 
     # --- the end ---
 
     def release(self) -> None:
         """Give them back, right before the connection is closed: it has to see whether it is the last one."""
         _unwatch(self)
-        for descriptor, start, length in self._taken:
-            unlock(descriptor, start, length)
-        self._taken = []
+        taken, self._taken = self._taken, []
+        for this in taken:
+            # Another writer of this process may need this very lock: SQLite has the index open once for both.
+            is_free = not any(other.holds(this) for other in _all_watched())
+            if is_free and is_open(this.descriptor, this.which):
+                unlock(this.descriptor, this.start, this.length)
+
+    def holds(self, taken: _Taken) -> bool:
+        """Say whether this is one of these locks."""
+        return taken in self._taken
 
     def let_go_in_child(self) -> None:
         """Leave the locks to the parent; in a child that was forked.
 
         But for the one that says that the index is in use: it is mapped into memory, which keeps the file open as
-        long as the child lives. That does no harm: others think that somebody else has it open.
+        long as the child lives. That does no harm: others think that somebody else has it open. For the child's own
+        connections SQLite goes on with the descriptor of the index, which has to be one of that file.
         """
-        for descriptor in {descriptor for descriptor, _, _ in self._taken}:
-            let_go_in_child(descriptor)
+        for this in self._taken:
+            if is_open(this.descriptor, this.which):
+                let_go_in_child(this.descriptor, self.locked if this.which == self._which else None)
         self._taken = []
 
 
 # --- the hook ---
 
-_watched: dict[Identity, SecondLocks] = {}
-_names: set[str] = set()  # of the watched files
+_watched: dict[Identity, list[SecondLocks]] = {}  # two writers of one process may have one file
 _hooked = False
 _guard = threading.Lock()
 
@@ -192,8 +258,7 @@ _guard = threading.Lock()
 def _watch(locks: SecondLocks, which: Identity) -> None:
     global _hooked  # noqa: PLW0603
     with _guard:
-        _watched[which] = locks
-        _names.add(os.path.basename(locks.locked))
+        _watched[which] = [*_watched.get(which, ()), locks]
         if not _hooked:
             _hooked = True
             sys.addaudithook(_on_event)
@@ -201,38 +266,55 @@ def _watch(locks: SecondLocks, which: Identity) -> None:
 
 def _unwatch(locks: SecondLocks) -> None:
     with _guard:
-        for which in [which for which, other in _watched.items() if other is locks]:
-            del _watched[which]
-        _names.clear()
-        _names.update(os.path.basename(other.locked) for other in _watched.values())
+        for which, several in list(_watched.items()):
+            _watched[which] = [other for other in several if other is not locks]
+            if not _watched[which]:
+                del _watched[which]
+
+
+def _all_watched() -> list[SecondLocks]:
+    return [locks for several in list(_watched.values()) for locks in several]
 
 
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _names:
-        _before_open(arguments[0])
+    if event == "open" and _watched:
+        _before_open(*arguments[:2])
 
 
-def _before_open(path: object) -> None:
-    """Have whoever opens a watched file wait until the writer is done with its batch."""
-    try:
-        name = os.fsdecode(path)  # type: ignore[arg-type]
-    except TypeError:
+def _before_open(path: Any, mode: str | None) -> None:
+    """Have whoever opens a watched file, by whatever name, wait until the writer is done with its batch."""
+    if isinstance(path, int):
         return  # a descriptor, which is open already
-    if os.path.basename(name) not in _names or (which := identity(Path(name))) is None:
-        return
-    locks = _watched.get(which)
-    if locks is not None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError, TypeError):
+        visited: list[SecondLocks] = []
+    else:
+        visited = _watched.get((found.st_dev, found.st_ino), [])
+    if mode is None and not visited:  # os.open, which does not say which directory a name is relative to
+        visited = _of_name(path)
+    for locks in visited:
         locks.let_in()
+
+
+def _of_name(path: Any) -> list[SecondLocks]:
+    try:
+        name = os.fsdecode(path)
+    except TypeError:
+        return []
+    if os.path.isabs(name):
+        return []
+    return [locks for locks in _all_watched() if os.path.basename(locks.locked) == os.path.basename(name)]
 
 
 def _forget_after_fork() -> None:
     """A child has none of these locks, and no writer that would ever give back the one it may hold."""
     global _guard  # noqa: PLW0603
     _guard = threading.Lock()
-    for locks in _watched.values():
-        locks.let_go_in_child()
+    everybody = _all_watched()
     _watched.clear()
-    _names.clear()
+    for locks in everybody:
+        locks.let_go_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -64,6 +64,7 @@ class Transaction:
         self._held: tuple[str, Sequence[Any]] | None = None
         self._undo: list[Callable[[], object]] = []
         self.abandoned = False  # set by another thread, to end a wait
+        self.pause: Callable[[], None] = lambda: None  # called now and then during a wait
 
     def begin(self) -> None:
         """Begin a unit of work; SQLite hears of it when there is more to it than one statement."""
@@ -166,6 +167,7 @@ class Transaction:
                 ):
                     raise
             reminder.say()
+            self.pause()
 
 
 def _set(thing: object, values: Mapping[str, object]) -> None:

@@ -242,7 +242,10 @@ class SQLiteWriter(threading.Thread):
                 conn, self._transaction, store_task_status=self._store_task_status, handlers=self._handlers
             )
             self._commits = Commits(conn, self._transaction, self._ledger, self.db_path)
-            self._maintenance = Maintenance(conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY)
+            self._maintenance = Maintenance(
+                conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY, owned=self._owned
+            )
+            self._transaction.pause = self._maintenance.pause
         except BaseException as error:
             conn.close()
             if isinstance(error, sqlite3.Error):
@@ -315,6 +318,7 @@ class SQLiteWriter(threading.Thread):
                         raise
                     return
             reminder.say()
+            self._maintenance.pause()
 
     def _gather(self, items: list[object]) -> None:
         """Under load, let a batch grow for a moment: a page that many tasks touch is then written once.
