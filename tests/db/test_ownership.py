@@ -232,7 +232,7 @@ def test_a_database_beside_another_ones_log_is_refused(db):
 
 def test_a_place_that_cannot_have_a_database_is_said_in_words(tmp_path):
     """Its directory is missing."""
-    with pytest.raises(StorageError, match="SQLite cannot open it"):
+    with pytest.raises(StorageError, match="its directory does not exist"):
         Ownership(tmp_path / "no" / "out.db")
 
 

@@ -26,9 +26,12 @@ from pipeloom.errors import StorageError
 __all__ = [
     "MEMORY",
     "Durability",
+    "check_to_open",
     "close_without_checkpoint",
     "connect",
     "connect_readonly",
+    "open_file",
+    "prepare",
     "wal_checkpoint",
 ]
 
@@ -68,22 +71,59 @@ def connect(
 
     Source: https://www.sqlite.org/pragma.html (journal_mode, synchronous, fullfsync, wal_autocheckpoint)
     """
+    check_to_open(db_path, wal=wal, durability=durability)
+    try:
+        conn = open_file(db_path)
+    except sqlite3.Error as error:
+        raise storage_error(error, db_path) from error
+    try:
+        prepare(conn, db_path, wal=wal, durability=durability, inspect=inspect)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def check_to_open(db_path: Path, *, wal: bool, durability: Durability) -> None:
+    """Say what is wrong before a file is made.
+
+    Raises:
+        StorageError, ValueError: As ``connect``.
+    """
     if durability not in get_args(Durability):
         raise ValueError(f'durability must be "full", "normal" or "off", not {durability!r}')
-    in_memory = str(db_path) == MEMORY
-    if not in_memory:
+    if str(db_path) != MEMORY:
         check_place(Path(db_path))
         check_file_system(Path(db_path), wal=wal)
-    conn: sqlite3.Connection | None = None
+
+
+def open_file(db_path: Path) -> sqlite3.Connection:
+    """Have SQLite open a file, and nothing more: not a byte is read; the connection is the calling thread's.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+    """
+    return sqlite3.connect(db_path, timeout=_BUSY_S, isolation_level=None, cached_statements=_STATEMENTS)
+
+
+def prepare(
+    conn: sqlite3.Connection,
+    db_path: Path,
+    *,
+    wal: bool,
+    durability: Durability,
+    inspect: Callable[[sqlite3.Connection], object] | None,
+) -> None:
+    """Do with an open connection what ``connect`` does; if that raises, it may be prepared again."""
+    in_memory = str(db_path) == MEMORY
     try:
-        conn = sqlite3.connect(db_path, timeout=_BUSY_S, isolation_level=None, cached_statements=_STATEMENTS)
         conn.execute("PRAGMA foreign_keys = ON")
         conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if inspect is not None:
             inspect(conn)
         if in_memory:
             conn.execute("PRAGMA synchronous = NORMAL")
-            return conn
+            return
         _check_whole(conn, Path(db_path))
         wanted = "wal" if wal else "delete"
         mode = conn.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
@@ -98,13 +138,8 @@ def connect(
             conn.execute("PRAGMA fullfsync = ON")
         # Auto-checkpoints hide their errors: the writer checkpoints between batches instead.
         conn.execute("PRAGMA wal_autocheckpoint = 0")
-    except BaseException as error:
-        if conn is not None:
-            conn.close()
-        if isinstance(error, sqlite3.Error):
-            raise storage_error(error, db_path) from error
-        raise
-    return conn
+    except sqlite3.Error as error:
+        raise storage_error(error, db_path) from error
 
 
 def connect_readonly(

@@ -13,13 +13,14 @@ import os
 import sqlite3
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from pipeloom.data.text import clean
 from pipeloom.db.failures import storage_error
-from pipeloom.db.locks import descriptors_of, lock, locked_by, unlock
+from pipeloom.db.locks import descriptors_of, is_open, lock, locked_by, unlock
 from pipeloom.db.place import Identity, identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
@@ -112,6 +113,11 @@ class Ownership:
 
     Args:
         db_path: The database; need not exist yet, its directory must.
+        opened: Opens the connection whose file is locked; its owner closes that, and then releases this. ``None``:
+            a connection of its own, on which nothing is run.
+
+    Attributes:
+        conn: That connection.
 
     Raises:
         DatabaseInUseError: Another engine is running on it, here or in another process; or on a database that was
@@ -119,8 +125,9 @@ class Ownership:
         StorageError: It cannot be opened, or locked.
     """
 
-    def __init__(self, db_path: Path) -> None:
+    def __init__(self, db_path: Path, opened: Callable[[], sqlite3.Connection] | None = None) -> None:
         self._identity: Identity | None = None
+        self._is_lent = opened is not None
         if sys.platform == "win32":
             raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path)
         real = Path(os.path.realpath(db_path))
@@ -135,13 +142,13 @@ class Ownership:
                     path=db_path,
                     pid=os.getpid(),
                 )
-            self._conn, descriptor = _opened(real, db_path)
+            self.conn, descriptor = _opened(real, db_path, opened)
             try:
                 self._identity = _locked(descriptor, real, db_path)
             except BaseException:
                 # SQLite may keep the file open for a while, for the sake of another connection's locks.
                 unlock(descriptor, OWNED, _WHOLE)
-                self._conn.close()
+                self.conn.close()
                 raise
             _held[self._identity] = descriptor
 
@@ -150,9 +157,12 @@ class Ownership:
         with _guard:
             which, self._identity = self._identity, None
             descriptor = _held.pop(which, None) if which is not None else None
-            if descriptor is not None:
+            if which is None or descriptor is None:
+                return
+            if is_open(descriptor, which):
                 unlock(descriptor, OWNED, _WHOLE)  # as above
-                self._conn.close()
+            if not self._is_lent:
+                self.conn.close()
 
     def __enter__(self) -> Self:
         return self
@@ -219,18 +229,15 @@ def _create(real: Path) -> None:
         pass  # it exists, or SQLite will say in a moment why it cannot
 
 
-def _opened(real: Path, db_path: Path) -> tuple[sqlite3.Connection, int]:
-    """Have SQLite open the file once more, and find the descriptor; it never reads or writes through it.
-
-    Of its own, so that nothing that becomes of the writer's connection touches the lock.
-    """
+def _opened(
+    real: Path, db_path: Path, opened: Callable[[], sqlite3.Connection] | None
+) -> tuple[sqlite3.Connection, int]:
+    """Have SQLite open the file, and find the descriptor that it has got."""
     spare: list[sqlite3.Connection] = []
     try:
         for _ in range(_TRIES):
             before = set(descriptors_of(identity(real)))
-            conn = sqlite3.connect(
-                f"{real.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
-            )
+            conn = opened() if opened is not None else _opened_idly(real)
             new = [number for number in descriptors_of(identity(real)) if number not in before]
             if len(new) == 1:
                 return conn, new[0]
@@ -245,6 +252,10 @@ def _opened(real: Path, db_path: Path) -> tuple[sqlite3.Connection, int]:
         f"{clean(db_path)}: it cannot be told which files this process has open: run where /proc is mounted",
         path=db_path,
     )
+
+
+def _opened_idly(real: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{real.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _locked(descriptor: int, real: Path, db_path: Path) -> Identity:

@@ -2,11 +2,11 @@
 
 ::
 
-    open: ownership ▸ writer ▸ schema ▸ run row ▸ screen
+    open: writer, which claims the file ▸ schema ▸ run row ▸ screen
     drive: inputs ─▶ intake ─▶ dispatcher ─▶ executor ─▶ channel ─▶ writer
            meanwhile: signals, requests to cancel, tries whose time is over, the screen
     settle: what ran has ended, or is cancelled; everything said is committed
-    close: run row ▸ SENTINEL ▸ last commit, statistics, checkpoint ▸ join ▸ screen ▸ ownership ▸ report
+    close: run row ▸ SENTINEL ▸ last commit, statistics, checkpoint ▸ join ▸ screen ▸ report
 
 The calling thread opens, waits, draws the screen and closes; it runs no task and no SQL.
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import queue
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -24,9 +23,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 from pipeloom.data.text import clean, describe
-from pipeloom.db import Ownership, cancel
+from pipeloom.db import cancel
 from pipeloom.db.connection import MEMORY
-from pipeloom.db.place import check_file_system, check_place
 from pipeloom.engine import arguments
 from pipeloom.engine.dispatcher import Dispatcher
 from pipeloom.engine.intake import Intake
@@ -42,7 +40,7 @@ from pipeloom.engine.stopping import (
     interrupted_early,
 )
 from pipeloom.engine.time_limits import TimeLimits
-from pipeloom.errors import RunInterruptedError, StorageError, WriterBrokenError
+from pipeloom.errors import DatabaseInUseError, RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import Executor, executor_of
 from pipeloom.ledger import Attempt, RunSpec
 from pipeloom.messages import SENTINEL
@@ -129,12 +127,7 @@ class Run:
 
     def _open(self, stack: ExitStack) -> None:
         job = self.job
-        if str(job.db) != MEMORY:
-            check_place(job.db)
-            check_file_system(job.db, wal=job.wal)
-            stack.callback(self._give_back, Ownership(job.db))
-            cancel.clear(job.db)  # meant for a run that has ended
-            stack.callback(cancel.clear, job.db)  # came too late for this one
+        stack.callback(self._clear_request)
         self.executor: Executor[Attempt] = executor_of(job.workers)
         self._open_writer(stack)
         self._open_run()
@@ -155,11 +148,13 @@ class Run:
             store_task_status=job.store_task_status,
             durability=job.durability,
             handlers=job.handlers,
-            owned=True,
+            claims=True,
             observer=self._on_commit if job.on_error == "stop" or job.retry is not None else None,
         )
         stack.push(self._leave)
         self.writer.start(self._gives_up)
+        if str(job.db) != MEMORY:
+            cancel.clear(job.db)  # meant for a run that has ended
 
     def _open_run(self) -> None:
         """Put the run's row into the ledger: from here on there is something to close."""
@@ -403,23 +398,16 @@ class Run:
                 self.signals.look()
         failure, writer.failure = writer.failure, None
         if failure is not None:
-            if isinstance(failure, StorageError):
+            if isinstance(failure, StorageError | DatabaseInUseError):
                 raise failure
             raise WriterBrokenError(f"the writer died: {clean(failure)}") from failure
 
-    def _give_back(self, ownership: Ownership) -> None:
-        """Let others have the file once the writer is done with it: one that was left at once may not be."""
-        writer = getattr(self, "writer", None)
-
-        def give_back() -> None:
-            if writer is not None and writer.ident is not None:
-                writer.join()
-            ownership.release()
-
-        if writer is not None and writer.is_alive():
-            threading.Thread(target=give_back, name="pipeloom-release", daemon=True).start()
-        else:
-            give_back()
+    def _clear_request(self) -> None:
+        """Remove a request that came too late for this run, and no other: the file may be another run's by now."""
+        if self._began and str(self.job.db) != MEMORY:
+            request = cancel.requested(self.job.db)
+            if request is not None and request[0] == self.run.run_id:
+                cancel.clear(self.job.db)
 
     def _conclude(self, report: RunReport) -> RunReport:
         """Raise what the caller must hear of, else return the report."""

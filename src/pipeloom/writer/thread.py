@@ -17,14 +17,15 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pipeloom.data.text import clean
-from pipeloom.db import Durability, check_schema, connect, init_schema, storage_error
-from pipeloom.db.connection import MEMORY, close_without_checkpoint
+from pipeloom.db import Durability, Ownership, check_schema, init_schema, storage_error
+from pipeloom.db.connection import MEMORY, check_to_open, close_without_checkpoint, open_file, prepare
 from pipeloom.db.failures import is_busy, is_damage, is_fatal, out_of_memory
 from pipeloom.db.maintenance import Maintenance
 from pipeloom.db.transaction import Reminder, Transaction
@@ -74,6 +75,7 @@ class SQLiteWriter(threading.Thread):
         durability: What a commit waits for, see :data:`pipeloom.db.Durability`.
         handlers: Message type → ``fn(conn, messages)``, called inside the transaction.
         owned: The caller holds the file's :class:`~pipeloom.db.Ownership`, so runs that are still open are dead.
+        claims: Take it with the connection itself, and hold it as long as that is open.
         observer: Called with the attempts that a commit ended, n ≥ 1, after it; must not block.
     """
 
@@ -89,6 +91,7 @@ class SQLiteWriter(threading.Thread):
         durability: Durability = "full",
         handlers: Mapping[type, Handler] | None = None,
         owned: bool = False,
+        claims: bool = False,
         observer: Callable[[Sequence[Attempt]], None] | None = None,
     ) -> None:
         # Not a daemon: whatever was said before the main thread ended is still stored.
@@ -100,7 +103,9 @@ class SQLiteWriter(threading.Thread):
         self._store_task_status = store_task_status
         self._durability: Durability = durability
         self._handlers = handlers
-        self._owned = owned
+        self._claims = claims
+        self._owned = owned or claims
+        self._ownership: Ownership | None = None
         self._observer = observer
         self._bars: TaskBars | None = None
         if task_progress is not None:
@@ -213,24 +218,37 @@ class SQLiteWriter(threading.Thread):
         self._maintenance.look()  # what the last batch went to
 
     def _open(self) -> None:
-        """Open the file; wait, visibly, while another program holds its lock."""
+        """Open the file, and claim it; wait, visibly, while another program holds its lock."""
+        check_to_open(self.db_path, wal=self._wal, durability=self._durability)
+        if self._claims and str(self.db_path) != MEMORY:
+            self._ownership = Ownership(self.db_path, partial(open_file, self.db_path))
+            self._conn = self._ownership.conn
+        else:
+            self._conn = open_file(self.db_path)
+        try:
+            self._prepare_patiently()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _prepare_patiently(self) -> None:
         reminder = Reminder(self.db_path)
         while True:
             if self._stopping:
                 raise WriterBrokenError("the run was left at once")  # and its lock is given back
             try:
-                self._open_now()
+                self._prepare()
                 return
             except StorageError as error:
                 if error.__cause__ is None or not is_busy(error.__cause__) or self._gives_up():
                     raise
             reminder.say()
 
-    def _open_now(self) -> None:
+    def _prepare(self) -> None:
+        conn = self._conn
         inspect = check_schema if self._store_task_status else None
-        conn = connect(self.db_path, wal=self._wal, durability=self._durability, inspect=inspect)
+        prepare(conn, self.db_path, wal=self._wal, durability=self._durability, inspect=inspect)
         try:
-            self._conn = conn
             self._transaction = Transaction(conn, self.db_path, self._gives_up)
             self._transaction.abandoned = self._stopping
             init_schema(conn, store_task_status=self._store_task_status)
@@ -247,10 +265,17 @@ class SQLiteWriter(threading.Thread):
             )
             self._transaction.pause = self._maintenance.pause
         except BaseException as error:
-            conn.close()
+            if conn.in_transaction:
+                conn.rollback()
             if isinstance(error, sqlite3.Error):
                 raise storage_error(error, self.db_path) from error
             raise
+
+    def _let_go(self) -> None:
+        """Close the file, and let others have it."""
+        self._conn.close()
+        if self._ownership is not None:
+            self._ownership.release()
 
     def _gives_up(self) -> bool:
         """Say whether another program's lock is not to be waited for any longer."""
@@ -399,8 +424,7 @@ class SQLiteWriter(threading.Thread):
             self._maintenance.release()
             if isinstance(self.failure, StorageError):
                 close_without_checkpoint(self._conn, self.db_path)
-            else:
-                self._conn.close()
+            self._let_go()
 
     def _break(self, error: BaseException) -> None:
         """Record the cause, once, and wake everybody who waits."""
