@@ -50,7 +50,7 @@ def test_it_imports_with_what_it_requires_alone(bare, tmp_path):
     assert said["unresolved"] == []
     assert not {"pytest", "mypy", "pip", "starlette"} & set(said["installed"])
     assert all(name.startswith("pipeloom.web") for name in said["missing"])
-    assert set(said["missing"].values()) <= {"starlette", "uvicorn"}
+    assert set(said["missing"].values()) <= {"h11", "starlette", "uvicorn"}
 
 
 def test_a_users_program_and_the_commands_run(bare, tmp_path):
