@@ -81,9 +81,9 @@ def test_work_grows_with_the_output_and_not_with_its_square(db, work):
         attempt = Attempt(None, 1, None, "a", "new")
         attempt.status, attempt.staged = "done", Looked(work(n))
         statements = []
-        writer._conn.set_trace_callback(statements.append)
+        writer._database.conn.set_trace_callback(statements.append)
         writer._write([attempt])
-        writer._conn.set_trace_callback(None)
+        writer._database.conn.set_trace_callback(None)
         told = [statement for statement in statements if not statement.startswith("--")]  # triggers' and the like
     finally:
         writer._close()

@@ -119,7 +119,7 @@ class Stream:
         with closing(sqlite3.connect(db)) as conn:
             conn.executescript(TABLES + ("" if keyed else OTHERS))
         if not keyed:  # of what it found when it opened the file
-            self.ledger.tasks.__init__(self.writer._conn, self.writer._transaction)
+            self.ledger.tasks.__init__(self.writer._database.conn, self.writer._database.transaction)
         spec = RunSpec("x" if keyed else None, False, True, TASKS, "threads", TASKS, retrying=True)
         self.run = self.writer._commits.transact(lambda ledger: ledger.open_run(spec, {}))
         names = "abc"[:TASKS]
@@ -220,23 +220,23 @@ class Stream:
         logger.addHandler(self.warnings)
         self.writer._write(items)
         logger.removeHandler(self.warnings)
-        conn = self.writer._conn
-        assert not self.writer._transaction._undo
+        conn = self.writer._database.conn
+        assert not self.writer._database.transaction._undo
         assert not conn.in_transaction
         assert conn.execute(STORED, (self.run.run_id,)).fetchone() == (self.run._stored,)
 
     def lose(self, items: list[Any], steps: int) -> None:
         """Apply these, and lose them: broken off after so many of SQLite's steps, or rolled back at the end."""
         left = iter(range(steps))
-        transaction = self.writer._transaction
+        transaction = self.writer._database.transaction
         transaction.begin()
-        self.writer._conn.set_progress_handler(lambda: next(left, None) is None, 5)
+        self.writer._database.conn.set_progress_handler(lambda: next(left, None) is None, 5)
         try:
             self.ledger.apply(items)
         except Exception:  # noqa: BLE001 - whatever it was, the batch is lost
             pass
         finally:
-            self.writer._conn.set_progress_handler(None, 0)
+            self.writer._database.conn.set_progress_handler(None, 0)
             transaction.roll_back()
 
     def _on_commit(self, finished: Sequence[Attempt]) -> None:

@@ -132,10 +132,10 @@ def test_a_lock_between_two_tries_is_nobodys_fault(db, read):
         def step_in(_conn: Any, _messages: Any) -> None:
             calls.append(1)
             if len(calls) == 2:  # under its savepoint; the lock is taken once the transaction is lost
-                stream.writer._transaction.if_lost(lambda: other.execute("BEGIN EXCLUSIVE"))
+                stream.writer._database.transaction.if_lost(lambda: other.execute("BEGIN EXCLUSIVE"))
 
         stream.ledger._handlers[Signal] = step_in
-        stream.writer._conn.execute("PRAGMA busy_timeout = 0")
+        stream.writer._database.conn.execute("PRAGMA busy_timeout = 0")
         stream.warnings.deed = other.rollback  # as soon as the writer says that it waits
         end = Step(0, "done", rows=1, number=5)  # whose row is there: what it was is read
         stream.write(stream.items([end, Step(1, "signal"), Step(0, "bare", wrong="loses all")]))

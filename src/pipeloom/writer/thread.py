@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pipeloom.data.text import clean
-from pipeloom.db import Durability, Ownership, check_schema, init_schema, storage_error
-from pipeloom.db.connection import MEMORY, check_to_open, close_without_checkpoint, open_file, prepare
-from pipeloom.db.failures import is_busy, is_damage, is_fatal, out_of_memory
-from pipeloom.db.maintenance import Maintenance
-from pipeloom.db.transaction import Reminder, Transaction
+from pipeloom.db import Durability, check_schema, init_schema
+from pipeloom.db.database import Database
+from pipeloom.db.failures import is_busy, is_fatal
+from pipeloom.db.transaction import Reminder
 from pipeloom.errors import StorageError, WriterBrokenError
 from pipeloom.ledger import Batch, Ledger, mark_interrupted
 from pipeloom.ledger.answer import Answer
@@ -99,13 +96,12 @@ class SQLiteWriter(threading.Thread):
         self.db_path = db_path
         self.failure: BaseException | None = None
         self._source = source_of(msg_q)
-        self._wal = wal
         self._store_task_status = store_task_status
-        self._durability: Durability = durability
         self._handlers = handlers
-        self._claims = claims
         self._owned = owned or claims
-        self._ownership: Ownership | None = None
+        self._database = Database(
+            db_path, wal=wal, durability=durability, claims=claims, owned=self._owned, gives_up=self._gives_up
+        )
         self._observer = observer
         self._bars: TaskBars | None = None
         if task_progress is not None:
@@ -139,7 +135,7 @@ class SQLiteWriter(threading.Thread):
             if give_up is not None and give_up():
                 self.impatient = True
         self.impatient = False
-        if self.failure is not None and not hasattr(self, "_ledger"):
+        if self.failure is not None and not self._database.was_opened:
             self.join()
             raise self.failure
 
@@ -171,12 +167,7 @@ class SQLiteWriter(threading.Thread):
     def abandon(self) -> None:
         """Make the writer stop at once, whatever it waits for; what is committed stays."""
         self._stopping = self._abandoned = True
-        if hasattr(self, "_transaction"):
-            self._transaction.abandoned = True
-            try:
-                self._conn.interrupt()
-            except sqlite3.ProgrammingError:
-                pass  # it has just closed
+        self._database.abandon()
 
     def has_died(self) -> bool:
         """Say whether the writer ended early. It may have had no memory left to say so: then it is said here."""
@@ -215,67 +206,21 @@ class SQLiteWriter(threading.Thread):
             self._serve()
         if self._abandoned:
             raise WriterBrokenError("the run was left at once")
-        self._maintenance.look()  # what the last batch went to
+        self._database.maintenance.look()  # what the last batch went to
 
     def _open(self) -> None:
-        """Open the file, and claim it; wait, visibly, while another program holds its lock."""
-        check_to_open(self.db_path, wal=self._wal, durability=self._durability)
-        if self._claims and str(self.db_path) != MEMORY:
-            self._ownership = Ownership(self.db_path, partial(open_file, self.db_path))
-            self._conn = self._ownership.conn
-        else:
-            self._conn = open_file(self.db_path)
-        try:
-            self._prepare_patiently()
-        except BaseException:
-            self._let_go()
-            raise
+        self._database.open(check_schema if self._store_task_status else None, self._begin)
 
-    def _prepare_patiently(self) -> None:
-        reminder = Reminder(self.db_path)
-        while True:
-            if self._stopping:
-                raise WriterBrokenError("the run was left at once")  # and its lock is given back
-            try:
-                self._prepare()
-                return
-            except StorageError as error:
-                if error.__cause__ is None or not is_busy(error.__cause__) or self._gives_up():
-                    raise
-            reminder.say()
-
-    def _prepare(self) -> None:
-        conn = self._conn
-        inspect = check_schema if self._store_task_status else None
-        prepare(conn, self.db_path, wal=self._wal, durability=self._durability, inspect=inspect)
-        try:
-            self._transaction = Transaction(conn, self.db_path, self._gives_up)
-            self._transaction.abandoned = self._stopping
-            init_schema(conn, store_task_status=self._store_task_status)
-            if self._owned and self._store_task_status:
-                self._transaction.open()
-                mark_interrupted(conn)
-                self._transaction.commit()
-            self._ledger = Ledger(
-                conn, self._transaction, store_task_status=self._store_task_status, handlers=self._handlers
-            )
-            self._commits = Commits(conn, self._transaction, self._ledger, self.db_path)
-            self._maintenance = Maintenance(
-                conn, self.db_path, wal=self._wal and str(self.db_path) != MEMORY, owned=self._owned
-            )
-            self._transaction.pause = self._maintenance.pause
-        except BaseException as error:
-            if conn.in_transaction:
-                conn.rollback()
-            if isinstance(error, sqlite3.Error):
-                raise storage_error(error, self.db_path) from error
-            raise
-
-    def _let_go(self) -> None:
-        """Close the file, and let others have it."""
-        self._conn.close()
-        if self._ownership is not None:
-            self._ownership.release()
+    def _begin(self) -> None:
+        """Make, or bring up to date, what the file holds."""
+        conn, transaction = self._database.conn, self._database.transaction
+        init_schema(conn, store_task_status=self._store_task_status)
+        if self._owned and self._store_task_status:
+            transaction.open()
+            mark_interrupted(conn)
+            transaction.commit()
+        self._ledger = Ledger(conn, transaction, store_task_status=self._store_task_status, handlers=self._handlers)
+        self._commits = Commits(conn, transaction, self._ledger, self.db_path)
 
     def _gives_up(self) -> bool:
         """Say whether another program's lock is not to be waited for any longer."""
@@ -284,7 +229,7 @@ class SQLiteWriter(threading.Thread):
     def _serve(self) -> None:
         """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
         items = self._source.take(_TICK_S)
-        with self._maintenance.at_work():
+        with self._database.maintenance.at_work():
             self._work_on(items)
         if not items and _main_is_gone():
             self._stopping = True
@@ -310,7 +255,7 @@ class SQLiteWriter(threading.Thread):
         self._source.settle(self._unsettled)
         self._unsettled = 0
         self._in_hand = []
-        self._maintenance.after_batch()
+        self._database.maintenance.after_batch()
 
     def _answered(self, items: list[object]) -> list[object]:
         """Answer questions that need not wait for what was said before them; return the rest."""
@@ -343,7 +288,7 @@ class SQLiteWriter(threading.Thread):
                         raise
                     return
             reminder.say()
-            self._maintenance.pause()
+            self._database.maintenance.pause()
 
     def _gather(self, items: list[object]) -> None:
         """Under load, let a batch grow for a moment: a page that many tasks touch is then written once.
@@ -408,23 +353,11 @@ class SQLiteWriter(threading.Thread):
     # --- the end ---
 
     def _close(self) -> None:
-        """Refresh statistics, checkpoint, close, whatever happened before."""
-        try:
-            if self._conn.in_transaction:
-                self._conn.rollback()
-            if not isinstance(self.failure, StorageError):  # a disk that failed is not asked again
-                with self._maintenance.at_work():
-                    self._maintenance.at_close(self._ledger.written_tables())
-        except sqlite3.Error as error:
-            if is_damage(error):
-                self._break(error)
-            else:
-                logger.warning("%s: at closing: %s; what was committed is safe", clean(self.db_path), clean(error))
-        finally:
-            self._maintenance.release()
-            if isinstance(self.failure, StorageError):
-                close_without_checkpoint(self._conn, self.db_path)
-            self._let_go()
+        damage = self._database.close(
+            self._ledger.written_tables(), has_failed=isinstance(self.failure, StorageError)
+        )
+        if damage is not None:
+            self._break(damage)
 
     def _break(self, error: BaseException) -> None:
         """Record the cause, once, and wake everybody who waits."""
@@ -432,7 +365,7 @@ class SQLiteWriter(threading.Thread):
         while before is not None and isinstance(error, MemoryError):
             clear_frames(before.__traceback__)  # what they hold is what there is no memory for
             before = before.__context__
-        self.failure = cause = self._cause_of(error)
+        self.failure = cause = self._database.cause_of(error)
         broken = WriterBrokenError(f"the writer died: {cause}")
         broken.__cause__ = cause
         for item in [*self._in_hand, *self._source.abort(cause)]:
@@ -440,26 +373,6 @@ class SQLiteWriter(threading.Thread):
                 item.fail(broken)
         if self._ready.is_set() and not self._abandoned:
             logger.error("the writer stopped: %s", clean(cause))  # last: nobody must wait for ever if this fails
-
-    def _cause_of(self, error: BaseException) -> BaseException:
-        """Return what to tell of an error."""
-        if isinstance(error, sqlite3.Error):
-            cause = self._seen_at_the_files(error) or storage_error(error, self.db_path)
-        elif isinstance(error, MemoryError):
-            cause = out_of_memory(self.db_path)
-        else:
-            return error
-        cause.__cause__ = error
-        return cause
-
-    def _seen_at_the_files(self, error: sqlite3.Error) -> StorageError | None:
-        """Return why SQLite failed, when that can be seen at the files: it only says that it did."""
-        try:
-            if self._ready.is_set():
-                self._maintenance.explain(error)
-        except StorageError as found:
-            return found
-        return None
 
     def _drop_the_rest(self) -> None:
         """Keep a user's plain queue moving, so that no producer hangs on a full one."""
