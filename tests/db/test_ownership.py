@@ -337,6 +337,37 @@ def test_a_writer_beside_owns_nothing(db):
         maintenance.release()
 
 
+def test_many_runs_beside_an_open_transaction(db):
+    """SQLite closes nothing meanwhile; which descriptor is locked is known, and there are not more and more."""
+    with closing(sqlite3.connect(db, isolation_level=None)) as mine:
+        mine.execute("CREATE TABLE t (n)")
+        mine.execute("BEGIN IMMEDIATE")
+        counts = []
+        for _ in range(150):
+            with Ownership(db):
+                pass
+            counts.append(len(os.listdir("/dev/fd")))
+        assert counts[5:] == counts[5:6] * 145
+        with Ownership(db):
+            assert seen_elsewhere(db) == str(os.getpid())
+        assert seen_elsewhere(db) == "free"
+        mine.execute("COMMIT")
+    with Ownership(db):
+        pass
+    assert locks.descriptors_of(identity(db)) == []
+
+
+def test_the_lock_outlives_the_descriptor_it_was_on(db):
+    """SQLite gave the run one that it had kept back, and what was locked was another connection's, now closed."""
+    with Ownership(db) as ours, closing(sqlite3.connect(db)) as other:
+        other.execute("CREATE TABLE t (n)")
+        ours.conn.close()  # as if it had been the other one's
+        ours.renew()
+        assert seen_elsewhere(db) == str(os.getpid())
+        ours.renew()
+        assert seen_elsewhere(db) == str(os.getpid())
+
+
 def test_who_is_refused_keeps_nothing(db):
     """SQLite leaves a file open as long as another connection of the process has locks on it."""
     with closing(connect(db)) as conn:

@@ -124,6 +124,7 @@ SPELLINGS = [
     "os.open",
     "another name",
     "a directory's descriptor",
+    "a directory's descriptor and another name",
     "a descriptor's name",
 ]
 
@@ -145,9 +146,12 @@ def test_whoever_opens_the_index_waits_for_the_batch(db, opened, spelling, monke
         "os.open": lambda: os.close(os.open(index, os.O_RDONLY)),
         "another name": lambda: (db.parent / "alias").open("rb").close(),
         "a directory's descriptor": lambda: os.close(os.open(index.name, os.O_RDONLY, dir_fd=directory)),
+        "a directory's descriptor and another name": lambda: os.close(
+            os.open("alias", os.O_RDONLY, dir_fd=directory)
+        ),
         "a descriptor's name": lambda: open(f"/dev/fd/{number}", "rb").close(),
     }[spelling]
-    if spelling == "a directory's descriptor":
+    if spelling.startswith("a directory"):
         monkeypatch.chdir("/")
     has_closed = threading.Event()
 

@@ -118,7 +118,11 @@ class Database:
             self.transaction.abandoned = self._is_abandoned
             begin()
             self.maintenance = Maintenance(
-                self.conn, self._path, wal=self._wal and self._is_file, owned=self._owned
+                self.conn,
+                self._path,
+                wal=self._wal and self._is_file,
+                owned=self._owned,
+                ownership=self._ownership,
             )
             self.transaction.pause = self.maintenance.pause
         except BaseException as error:

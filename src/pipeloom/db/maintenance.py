@@ -14,6 +14,7 @@ from pipeloom.data.identifiers import quoted
 from pipeloom.data.text import clean
 from pipeloom.db.connection import MEMORY, wal_checkpoint
 from pipeloom.db.failures import is_damage, primary_code, storage_error
+from pipeloom.db.ownership import Ownership
 from pipeloom.db.second_locks import SecondLocks
 from pipeloom.db.watch import FileWatch
 from pipeloom.errors import StorageError
@@ -41,9 +42,19 @@ class Maintenance:
         db_path: Its file.
         wal: There is a log to checkpoint.
         owned: It is a run's.
+        ownership: Which this has to see to, if that is not somebody else's to do.
     """
 
-    def __init__(self, conn: sqlite3.Connection, db_path: Path, *, wal: bool, owned: bool = False) -> None:
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        db_path: Path,
+        *,
+        wal: bool,
+        owned: bool = False,
+        ownership: Ownership | None = None,
+    ) -> None:
+        self._ownership = ownership
         self._conn = conn
         self._path = db_path
         self._wal = wal
@@ -94,6 +105,8 @@ class Maintenance:
             StorageError: It is no longer the one that was opened.
         """
         self._looked_at = monotonic()
+        if self._ownership is not None:
+            self._ownership.renew()
         if self._watch is not None:
             self._watch.look()
 

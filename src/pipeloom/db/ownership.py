@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Self
 
 from pipeloom.data.text import clean
 from pipeloom.db.failures import storage_error
-from pipeloom.db.locks import descriptors_of, is_open, lock, locked_by, unlock
+from pipeloom.db.locks import descriptors_of, is_open, is_writable, lock, locked_by, unlock
 from pipeloom.db.place import Identity, identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
@@ -32,7 +32,7 @@ OWNED: Final = 1 << 62
 _WHOLE: Final = 1 << 61  # longer than any such range
 
 _PID_BITS: Final = 23  # Linux gives out numbers below 2**22
-_TRIES: Final = 100
+_TRIES: Final = 20
 _NO_SUCH_LOCKS: Final = (
     "this system has no locks of open files, on which it rests that no two runs write one database: run on Linux "
     "3.15, macOS 10.11 or later, on a local disk"
@@ -130,6 +130,7 @@ class Ownership:
         self._is_lent = opened is not None
         if sys.platform == "win32":
             raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path)
+        self._path = db_path
         real = Path(os.path.realpath(db_path))
         with _guard:
             which = identity(real)
@@ -151,6 +152,26 @@ class Ownership:
                 self.conn.close()
                 raise
             _held[self._identity] = descriptor
+
+    def renew(self) -> None:
+        """Lock the file by another descriptor when the one that was locked is closed: it was another connection's.
+
+        Raises:
+            DatabaseInUseError: Somebody was faster.
+        """
+        with _guard:
+            which = self._identity
+            if which is None or which not in _held or is_open(_held[which], which):
+                return
+            for descriptor in filter(is_writable, descriptors_of(which)):
+                if not lock(descriptor, OWNED, process_name(), kind="exclusive"):
+                    raise DatabaseInUseError(
+                        f"{clean(self._path)}: another pipeloom run has taken this file over: wait until it ends, "
+                        "and run again",
+                        path=self._path,
+                    )
+                _held[which] = descriptor
+                return
 
     def release(self) -> None:
         """Give the file back."""
@@ -232,17 +253,25 @@ def _create(real: Path) -> None:
 def _opened(
     real: Path, db_path: Path, opened: Callable[[], sqlite3.Connection] | None
 ) -> tuple[sqlite3.Connection, int]:
-    """Have SQLite open the file, and find the descriptor that it has got."""
+    """Have SQLite open the file, and find the descriptor that it has got.
+
+    SQLite may have taken one that it had not closed yet, for the sake of another connection's locks: none can tell
+    which. Then any that it has is as good. It closes none of them while there are locks, as a run's connection has
+    with a log; for the other cases see ``renew``.
+    """
     spare: list[sqlite3.Connection] = []
     try:
-        for _ in range(_TRIES):
+        while True:
             before = set(descriptors_of(identity(real)))
             conn = opened() if opened is not None else _opened_idly(real)
-            new = [number for number in descriptors_of(identity(real)) if number not in before]
+            there = descriptors_of(identity(real))
+            new = [number for number in there if number not in before] or sorted(filter(is_writable, there))[:1]
             if len(new) == 1:
                 return conn, new[0]
-            # Another thread has opened the file at this instant, or SQLite took one that it had not closed yet.
             spare.append(conn)
+            if len(spare) == _TRIES or not new:
+                break
+            # Another thread has opened the file at this instant.
     except sqlite3.Error as error:
         raise storage_error(error, db_path) from error
     finally:

@@ -278,33 +278,32 @@ def _all_watched() -> list[SecondLocks]:
 
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and _watched:
-        _before_open(*arguments[:2])
+        for locks in _visited(*arguments):
+            locks.let_in()
 
 
-def _before_open(path: Any, mode: str | None) -> None:
-    """Have whoever opens a watched file, by whatever name, wait until the writer is done with its batch."""
+def _visited(path: Any, mode: str | None, flags: int) -> list[SecondLocks]:
+    """Return whose file is about to be opened, by whatever name."""
     if isinstance(path, int):
-        return  # a descriptor, which is open already
+        return []  # a descriptor, which is open already
     try:
         found = os.stat(path)
     except (OSError, ValueError, TypeError):
-        visited: list[SecondLocks] = []
-    else:
-        visited = _watched.get((found.st_dev, found.st_ino), [])
-    if mode is None and not visited:  # os.open, which does not say which directory a name is relative to
-        visited = _of_name(path)
-    for locks in visited:
-        locks.let_in()
-
-
-def _of_name(path: Any) -> list[SecondLocks]:
+        found = None
+    visited = [] if found is None else _watched.get((found.st_dev, found.st_ino), [])
+    if visited or mode is not None or flags & getattr(os, "O_DIRECTORY", 0):
+        return visited
+    # os.open, which does not say which directory a name is relative to.
     try:
         name = os.fsdecode(path)
     except TypeError:
         return []
     if os.path.isabs(name):
         return []
-    return [locks for locks in _all_watched() if os.path.basename(locks.locked) == os.path.basename(name)]
+    everybody = [locks for several in list(_watched.values()) for locks in several]
+    if found is None:
+        return everybody
+    return [locks for locks in everybody if os.path.basename(locks.locked) == os.path.basename(name)]
 
 
 def _forget_after_fork() -> None:
