@@ -28,11 +28,11 @@ EXPECTED = {signal.SIGINT: 128 + signal.SIGINT, signal.SIGTERM: 128 + signal.SIG
 
 
 # The third signal raises KeyboardInterrupt wherever the main thread is. In a callback of Python's own, such as
-# one of the import system, it cannot be raised, and the interpreter itself says so.
+# one of the import system or the wait for threads at the end, it cannot be raised, and the interpreter says so.
 _SWALLOWED = re.compile(
     r"Exception ignored in: .*\n"
     r"Traceback \(most recent call last\):\n"
-    r'(?:  File "<frozen importlib\._bootstrap.*\n)+'
+    r'(?:  File "<frozen importlib\._bootstrap.*\n|  File ".*threading\.py", line .*, in _shutdown\n(?: {4}.*\n)*)+'
     r"KeyboardInterrupt: *\n"
 )
 

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -148,7 +148,8 @@ class Ownership:
                 self._identity = _locked(descriptor, real, db_path)
             except BaseException:
                 # SQLite may keep the file open for a while, for the sake of another connection's locks.
-                unlock(descriptor, OWNED, _WHOLE)
+                with suppress(OSError):
+                    unlock(descriptor, OWNED, _WHOLE)
                 self.conn.close()
                 raise
             _held[self._identity] = descriptor

@@ -259,9 +259,21 @@ def _watch(locks: SecondLocks, which: Identity) -> None:
     global _hooked  # noqa: PLW0603
     with _guard:
         _watched[which] = [*_watched.get(which, ()), locks]
-        if not _hooked:
+        if not _hooked and not _is_traced():
             _hooked = True
             sys.addaudithook(_on_event)
+
+
+def _is_traced() -> bool:
+    """Say whether a hook would be in the way of a debugger, or of what measures coverage.
+
+    Before Python 3.12, a thread that begins to be traced while another one does fails, and never runs; that happens
+    only when a hook written in Python lets others have the interpreter in between. Then what a task takes back is
+    noticed, and not prevented.
+    """
+    return sys.version_info < (3, 12) and any(
+        get() is not None for get in (sys.gettrace, threading.gettrace, sys.getprofile, threading.getprofile)
+    )
 
 
 def _unwatch(locks: SecondLocks) -> None:

@@ -35,9 +35,9 @@ from pipeloom.engine.stopping import (
     CancelFile,
     Signals,
     Stage,
-    interrupted,
     interrupted_at_the_end,
     interrupted_early,
+    interrupted_midway,
 )
 from pipeloom.engine.time_limits import TimeLimits
 from pipeloom.errors import DatabaseInUseError, RunInterruptedError, StorageError, WriterBrokenError
@@ -412,7 +412,7 @@ class Run:
     def _conclude(self, report: RunReport) -> RunReport:
         """Raise what the caller must hear of, else return the report."""
         if report.status in (INTERRUPTED, CANCELLED):
-            raise interrupted(report)
+            raise interrupted_midway(report)
         if self.signals.count:
             raise interrupted_at_the_end(report)
         fault = self.dispatcher.fault

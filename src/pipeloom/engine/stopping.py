@@ -21,7 +21,7 @@ from pipeloom.db.connection import MEMORY
 from pipeloom.errors import RunInterruptedError
 from pipeloom.report import RunReport
 
-__all__ = ["CancelFile", "Signals", "Stage", "interrupted", "interrupted_at_the_end", "interrupted_early"]
+__all__ = ["CancelFile", "Signals", "Stage", "interrupted_at_the_end", "interrupted_early", "interrupted_midway"]
 
 Stage = Literal[0, 1, 2]
 """How far a run is being stopped: not at all; nothing more is admitted; and what runs is cancelled."""
@@ -127,7 +127,7 @@ class CancelFile:
         return 1 if how == "drain" else 2
 
 
-def interrupted(report: RunReport) -> RunInterruptedError:
+def interrupted_midway(report: RunReport) -> RunInterruptedError:
     """Return what to raise when inputs are left."""
     return RunInterruptedError(
         f"interrupted after {report.done:,} done: run it again to do the rest ({clean(near(report.db))})", report
