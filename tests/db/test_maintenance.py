@@ -185,6 +185,18 @@ def test_a_log_that_another_program_limits_is_none_of_our_business(db, opened):
         maintenance.look()
 
 
+def test_a_file_that_was_emptied_in_the_middle_of_a_transaction_is_told_as_that(opened):
+    """It has grown again; what is left to see is that the ledger's own tables are gone."""
+    conn, maintenance = opened
+    with pytest.raises(sqlite3.OperationalError) as gone:
+        conn.execute("SELECT * FROM pipeloom_rejected")
+    with pytest.raises(StorageError, match="was emptied by another program while in use"):
+        maintenance.explain(gone.value)
+    with pytest.raises(sqlite3.OperationalError) as theirs:
+        conn.execute("SELECT * FROM their_own")
+    maintenance.explain(theirs.value)
+
+
 def test_statistics_are_for_some_tables_only_where_there_are_thousands(db, opened):
     """Each ANALYZE takes longer the more tables there are."""
     conn, maintenance = opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ __all__ = ["Maintenance"]
 
 logger = logging.getLogger("pipeloom")
 
+_OUR_TABLE_IS_GONE: Final = re.compile(r"no such table: (task_runs$|pipeloom_)")  # nobody but an owner may drop one
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
 _LOOK_S: Final = 0.1
 _LENGTH: Final = 8 * 2**20
@@ -120,6 +122,12 @@ class Maintenance:
             self.look()
         except sqlite3.Error:
             pass  # the same again
+        if _OUR_TABLE_IS_GONE.match(str(error)):
+            raise StorageError(
+                f"{clean(self._path)}: was emptied by another program while in use, and what was in it is lost: "
+                "put a copy in its place, or remove it, and run again",
+                path=self._path,
+            )
         if primary_code(error) == sqlite3.SQLITE_NOTADB:
             raise StorageError(
                 f"{clean(self._path)}: was overwritten by another program while in use, and is no SQLite database: "
