@@ -92,8 +92,8 @@ def read_beside_others(start, db: Path, words: list[str], count: int) -> None:
 @pytest.mark.parametrize("wal", [True, False], ids=["wal", "journal"])
 def test_tasks_that_read_all_files_of_the_directory(start, tmp_path, wal):
     """Closing them takes back SQLite's locks in this process: nobody is let in, nothing is cut or removed."""
-    words = product("reading", db=tmp_path / "out.db", count=amount(150, 3000), wal=wal)
-    read_beside_others(start, tmp_path / "out.db", words, amount(150, 3000))
+    words = product("reading", db=tmp_path / "out.db", count=amount(60, 3000), wal=wal)
+    read_beside_others(start, tmp_path / "out.db", words, amount(60, 3000))
 
 
 def test_the_harness_catches_locks_that_were_taken_back(start, tmp_path):
@@ -177,7 +177,7 @@ HARMLESS = [leave_it, read_it, checkpoint_it, *(put_a_lock(kind) for kind in ("p
 def test_one_of_two_whatever_is_done_beside_the_file(start, tmp_path, first):
     """While one run goes on, nobody else gets in, in either direction, and the first one does not notice."""
     need("unshare", "mount")
-    chance, tries = random.Random(first), amount(12, 200)
+    chance, tries = random.Random(first), amount(5, 200)
     directory, other = tmp_path / "data", tmp_path / "thesis.txt"
     directory.mkdir()
     other.write_text("do not lose me")
