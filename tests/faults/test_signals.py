@@ -147,7 +147,7 @@ def interrupted(at):
         ours = number == signal.SIGINT or signal.getsignal(number) not in before
         if ours and not over:
             sent += 1
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)  # one for the process may reach another thread, and be late
     sys.setprofile(count)
     try:
         call()
@@ -255,7 +255,7 @@ open_run = Run._open_run
 def locked(self):
     conn.execute("BEGIN IMMEDIATE")
     for _ in range(int(sys.argv[2])):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
     open_run(self)
 Run._open_run = locked
 try:
