@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sqlite3
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,17 +13,15 @@ from typing import Final
 from pipeloom.data.identifiers import quoted
 from pipeloom.data.text import clean
 from pipeloom.db.connection import MEMORY, wal_checkpoint
-from pipeloom.db.failures import is_damage, primary_code, storage_error
+from pipeloom.db.failures import is_damage, storage_error
 from pipeloom.db.ownership import Ownership
 from pipeloom.db.second_locks import SecondLocks
 from pipeloom.db.watch import FileWatch
-from pipeloom.errors import StorageError
 
 __all__ = ["Maintenance"]
 
 logger = logging.getLogger("pipeloom")
 
-_OUR_TABLE_IS_GONE: Final = re.compile(r"no such table: (task_runs$|pipeloom_)")  # nobody but an owner may drop one
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
 _LOOK_S: Final = 0.1
 _LENGTH: Final = 8 * 2**20
@@ -89,14 +86,14 @@ class Maintenance:
         Raises:
             StorageError: The file is no longer the one that was opened.
         """
-        if monotonic() - self._looked_at >= _LOOK_S:
-            self.look()
+        is_due = self._wal and self._conn.total_changes - self._changes >= self._interval
+        if is_due or monotonic() - self._looked_at >= _LOOK_S:
+            self.look()  # before each checkpoint: what the log lacks must not be moved into the database
         if not self._wal or self._watch is None:
             return
         length = self._watch.log_length
         self._length_then = min(self._length_then, length)
-        if self._conn.total_changes - self._changes >= self._interval or length - self._length_then >= _LENGTH:
-            self.look()  # what is missing in the log must not be moved into the database
+        if is_due or length - self._length_then >= _LENGTH:
             self._length_then = length
             self._checkpoint()
 
@@ -118,22 +115,8 @@ class Maintenance:
         Raises:
             StorageError: That is to be seen at the files.
         """
-        try:
-            self.look()
-        except sqlite3.Error:
-            pass  # the same again
-        if _OUR_TABLE_IS_GONE.match(str(error)):
-            raise StorageError(
-                f"{clean(self._path)}: was emptied by another program while in use, and what was in it is lost: "
-                "put a copy in its place, or remove it, and run again",
-                path=self._path,
-            )
-        if primary_code(error) == sqlite3.SQLITE_NOTADB:
-            raise StorageError(
-                f"{clean(self._path)}: was overwritten by another program while in use, and is no SQLite database: "
-                "put a copy in its place, or remove it, and run again",
-                path=self._path,
-            )
+        if self._watch is not None:
+            self._watch.explain(error)
 
     def release(self) -> None:
         """Give back the second locks, right before the connection is closed."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from pipeloom.data.text import clean
 from pipeloom.db.connection import wal_checkpoint
+from pipeloom.db.failures import primary_code
 from pipeloom.db.locks import descriptors_of, is_writable
 from pipeloom.db.place import Identity
 from pipeloom.db.second_locks import SecondLocks
@@ -21,6 +23,13 @@ __all__ = ["FileWatch"]
 logger = logging.getLogger("pipeloom")
 
 _SIDE_FILES: Final = {"-wal": "what was in it has been moved into the database", "-shm": "nothing is lost so far"}
+
+
+_OUR_TABLE_IS_GONE: Final = re.compile(r"no such table: (task_runs$|pipeloom_)")  # nobody but an owner may drop one
+_EMPTIED: Final = (
+    "was emptied by another program while in use, and what was in it is lost: put a copy in its place, or "
+    "remove it, and run again"
+)
 
 
 class FileWatch:
@@ -62,14 +71,29 @@ class FileWatch:
                 "it until then is in the file that was moved",
             )
         if self._seen.size and (found.size == 0 or self._has_grown_again(found)):
-            raise self._error(
-                self._real,
-                "was emptied by another program while in use, and what was in it is lost: put a copy in its place, "
-                "or remove it, and run again",
-            )
+            raise self._error(self._real, _EMPTIED)
         self._seen = found
         if self._locks is not None:
             self._look_beside(self._locks)
+
+    def explain(self, error: sqlite3.Error) -> None:
+        """Look for what made SQLite fail.
+
+        Raises:
+            StorageError: That is to be seen at the files, or by what SQLite says.
+        """
+        try:
+            self.look()
+        except sqlite3.Error:
+            pass  # the same again
+        if _OUR_TABLE_IS_GONE.match(str(error)):
+            raise self._error(self._real, _EMPTIED)
+        if primary_code(error) == sqlite3.SQLITE_NOTADB:
+            raise self._error(
+                self._real,
+                "was overwritten by another program while in use, and is no SQLite database: put a copy in its "
+                "place, or remove it, and run again",
+            )
 
     def _has_grown_again(self, found: _Seen) -> bool:
         """Say whether it was emptied since the last look: what was written since has left holes in it.
