@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from pipeloom.data.text import clean
+from pipeloom.db.place import READING
 from pipeloom.errors import StorageError
 
 __all__ = ["How", "cancel_path", "clear", "request_cancel", "requested"]
@@ -22,9 +23,6 @@ How = Literal["cancel", "drain"]
 
 _LINE: Final = re.compile(rb"([0-9]{1,18}) (cancel|drain)\n")
 _LIMIT: Final = 64  # bytes; the longest line that makes sense has 26
-_READING: Final = (
-    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-)
 
 
 def cancel_path(db_path: Path) -> Path:
@@ -72,7 +70,7 @@ def requested(db_path: Path) -> tuple[int, How] | None:
     Costs a few system calls and never raises or blocks: a FIFO, a link or a large file in its place is nonsense.
     """
     try:
-        descriptor = os.open(cancel_path(db_path), _READING)
+        descriptor = os.open(cancel_path(db_path), READING)
     except (OSError, ValueError):
         return None
     try:

@@ -14,6 +14,7 @@ from pipeloom.data.text import clean
 from pipeloom.db.failures import reading_error, storage_error
 from pipeloom.db.ownership import owner_seen
 from pipeloom.db.place import (
+    MEMORY,
     check_file,
     check_file_system,
     check_place,
@@ -38,7 +39,6 @@ __all__ = [
 Durability = Literal["full", "normal", "off"]
 """What a power cut may take: ``full`` nothing committed, ``normal`` the last commits, ``off`` the file."""
 
-MEMORY: Final = ":memory:"
 # A rollback journal commits by removing the journal, and only EXTRA makes that durable; NORMAL could even corrupt.
 # Source: https://www.sqlite.org/pragma.html#pragma_synchronous
 _SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
@@ -72,10 +72,7 @@ def connect(
     Source: https://www.sqlite.org/pragma.html (journal_mode, synchronous, fullfsync, wal_autocheckpoint)
     """
     check_to_open(db_path, wal=wal, durability=durability)
-    try:
-        conn = open_file(db_path)
-    except sqlite3.Error as error:
-        raise storage_error(error, db_path) from error
+    conn = open_file(db_path)
     try:
         prepare(conn, db_path, wal=wal, durability=durability, inspect=inspect)
     except BaseException:
@@ -101,9 +98,12 @@ def open_file(db_path: Path) -> sqlite3.Connection:
     """Have SQLite open a file, and nothing more: not a byte is read; the connection is the calling thread's.
 
     Raises:
-        sqlite3.Error: It cannot be opened.
+        StorageError: It cannot be opened.
     """
-    return sqlite3.connect(db_path, timeout=_BUSY_S, isolation_level=None, cached_statements=_STATEMENTS)
+    try:
+        return sqlite3.connect(db_path, timeout=_BUSY_S, isolation_level=None, cached_statements=_STATEMENTS)
+    except sqlite3.Error as error:
+        raise storage_error(error, db_path) from error
 
 
 def prepare(

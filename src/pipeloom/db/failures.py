@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeloom.data.text import clean
+from pipeloom.db.place import MEMORY
 from pipeloom.errors import StorageError
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "is_damage",
     "is_fatal",
     "is_refusal",
-    "no_inodes",
     "out_of_memory",
     "primary_code",
     "reading_error",
@@ -45,7 +45,6 @@ _FATAL: Final = frozenset(
     }
 )
 
-_MEMORY: Final = ":memory:"
 _A_LITTLE: Final = 4096  # bytes: a page
 
 # Errors behind which there is often something that can be seen at the place.
@@ -70,9 +69,11 @@ _MEANINGS: Final = {
     ),
 }
 
+_DISK_IS_FULL: Final = "the disk is full: free some space and run again; what was committed is safe"
+
 # What was wrong when a little was tried in the same place.
 _TROUBLES: Final = {
-    errno.ENOSPC: "the disk is full: free some space and run again; what was committed is safe",
+    errno.ENOSPC: _DISK_IS_FULL,
     errno.EDQUOT: "your quota of the disk is used up: free some space and run again; what was committed is safe",
     errno.EROFS: (
         "the file system is mounted read-only, as systems do by themselves after an error of the disk: check it, "
@@ -84,7 +85,7 @@ _TROUBLES: Final = {
 _ADVICE: Final = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database: choose another file; this one was left as it is",
     sqlite3.SQLITE_CORRUPT: "the database is damaged: restore a copy, or try `sqlite3 FILE .recover`",
-    sqlite3.SQLITE_FULL: "the disk is full: free some space and run again; what was committed is safe",
+    sqlite3.SQLITE_FULL: _DISK_IS_FULL,
     sqlite3.SQLITE_READONLY: "the file or its directory cannot be written: check the permissions",
     sqlite3.SQLITE_IOERR: "the disk reported an error: check it, then run again; what was committed is safe",
     sqlite3.SQLITE_IOERR_SHMSIZE: (
@@ -141,7 +142,7 @@ def storage_error(error: sqlite3.Error, path: object) -> StorageError:
     """Put SQLite's error into one sentence that says what to do; looks around, since SQLite tells no reasons."""
     code, primary = getattr(error, "sqlite_errorcode", 0), primary_code(error) or 0
     advice = _MEANINGS.get(code)
-    if advice is None and primary in _PLACE and str(path) != _MEMORY:
+    if advice is None and primary in _PLACE and str(path) != MEMORY:
         advice = _around(Path(os.path.realpath(str(path))), primary)
     if is_refusal(error):
         advice = (
@@ -190,7 +191,7 @@ def _around(real: Path, primary: int) -> str | None:
     if primary == sqlite3.SQLITE_FULL:
         return _full(real)
     trouble, is_write = _tried(real.parent)
-    if trouble == errno.ENOSPC and not is_write and (advice := no_inodes(real.parent)) is not None:
+    if trouble == errno.ENOSPC and not is_write and (advice := _no_inodes(real.parent)) is not None:
         return advice
     return _TROUBLES.get(trouble or 0)
 
@@ -218,7 +219,7 @@ def _tried(directory: Path) -> tuple[int | None, bool]:
     return None, False
 
 
-def no_inodes(directory: Path) -> str | None:
+def _no_inodes(directory: Path) -> str | None:
     """Say what to do if a file system has no files left to give; btrfs, for one, does not count them."""
     try:
         found = os.statvfs(directory)

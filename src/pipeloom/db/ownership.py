@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, Self
 from pipeloom.data.text import clean
 from pipeloom.db.failures import storage_error
 from pipeloom.db.locks import descriptors_of, is_open, is_writable, lock, locked_by, unlock
-from pipeloom.db.place import Identity, identity
+from pipeloom.db.place import READING, Identity, identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
 __all__ = ["OWNED", "Owner", "Ownership", "let_go_in_child", "owner_of", "owner_seen", "process_name"]
@@ -36,9 +36,6 @@ _TRIES: Final = 20
 _NO_SUCH_LOCKS: Final = (
     "this system has no locks of open files, on which it rests that no two runs write one database: run on Linux "
     "3.15, macOS 10.11 or later, on a local disk"
-)
-_READING: Final = (
-    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
 
 _guard = threading.Lock()
@@ -221,7 +218,7 @@ def owner_seen(db_path: Path) -> Owner | None:
                 return _owner_by(there[0])
             with closing(sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True)):
                 return _owner_by(descriptors_of(which)[0])
-        except (OSError, sqlite3.Error, IndexError, ImportError):
+        except (OSError, sqlite3.Error, IndexError):
             return Owner(0, is_near=False)
 
 
@@ -331,7 +328,7 @@ def _locked(descriptor: int, real: Path, db_path: Path) -> Identity:
 def _owner_of_log(log: Path) -> Owner | None:
     """Return who runs on a database with this log. SQLite takes no locks on a log: it may be opened and closed."""
     try:
-        descriptor = os.open(log, _READING)
+        descriptor = os.open(log, READING)
     except OSError:
         return None  # there is none; what is wrong with it is told by check_place
     try:

@@ -14,6 +14,8 @@ from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
 
 __all__ = [
+    "MEMORY",
+    "READING",
     "Identity",
     "Mount",
     "check_file",
@@ -44,6 +46,14 @@ _NETWORK: Final = """
 """
 _MOUNTS: Final = "/proc/self/mountinfo"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
+
+MEMORY: Final = ":memory:"
+"""The name of a database that is no file."""
+
+READING: Final = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+)
+"""How to open a file of a known name to read it: not through a link, and without waiting at a pipe."""
 
 Identity = tuple[int, int]
 """Device and number: what tells one file from another that takes its name."""
@@ -85,8 +95,7 @@ def check_place(path: Path) -> None:
             f"{_NAME_BYTES} for the file: choose a shorter one",
             path=path,
         )
-    for suffix in _BESIDE:
-        _check_beside(path, real.with_name(real.name + suffix))
+    _check_beside(path)
     place = real if found is not None else real.parent
     if is_read_only(real.parent):
         raise StorageError(
@@ -109,9 +118,7 @@ def check_file(path: Path) -> None:
     if found is None:
         raise StorageError(f"{clean(path)}: no such file", path=path)
     _check_kind(path, found)
-    real = Path(os.path.realpath(path))
-    for suffix in _BESIDE:
-        _check_beside(path, real.with_name(real.name + suffix))
+    _check_beside(path)
 
 
 def check_file_system(path: Path, *, wal: bool) -> None:
@@ -229,18 +236,20 @@ def _check_directory(path: Path) -> None:
         )
 
 
-def _check_beside(path: Path, beside: Path) -> None:
+def _check_beside(path: Path) -> None:
     """Refuse what lies where SQLite has its own files, and is none of those: it would write through a link."""
-    try:
-        found = os.lstat(beside)
-    except OSError:
-        return
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        what = f"is a {_kind(found)}" if found.st_nlink == 1 else f"has {found.st_nlink} names (hard links)"
-        raise StorageError(
-            f"{clean(path)}: {clean(beside.name)} beside it {what}, where SQLite has its own file: move it away",
-            path=path,
-        )
+    real = os.path.realpath(path)
+    for suffix in _BESIDE:
+        try:
+            found = os.lstat(real + suffix)
+        except OSError:
+            continue
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            name = clean(os.path.basename(real) + suffix)
+            what = f"is a {_kind(found)}" if found.st_nlink == 1 else f"has {found.st_nlink} names (hard links)"
+            raise StorageError(
+                f"{clean(path)}: {name} beside it {what}, where SQLite has its own file: move it away", path=path
+            )
 
 
 def _kind(found: os.stat_result) -> str:

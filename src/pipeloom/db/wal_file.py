@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pipeloom.db.place import READING
+
 __all__ = ["INDEX_HEADER", "LogState", "is_whole", "log_state"]
 
 INDEX_HEADER: Final = 48  # bytes at the beginning of the -shm
@@ -23,9 +25,6 @@ _LOG_HEADER: Final = 32
 _FRAME_HEADER: Final = 24
 _MAGIC: Final = 0x377F0682  # and one more where checksums are taken over big-endian words
 _HOLES: Final = 64  # looked at: where pages of zeros make them, there may be many
-_READING: Final = (
-    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-)
 
 
 class LogState(NamedTuple):
@@ -57,7 +56,7 @@ def is_whole(log: Path, state: LogState) -> bool:
     SQLite takes no locks on a log, so it may be opened and closed.
     """
     try:
-        descriptor = os.open(log, _READING)
+        descriptor = os.open(log, READING)
     except OSError:
         return True  # removed, or not to be read: looked at by its identity
     try:
