@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from misplaced import misplace
 
 from pipeloom import TasksFailedError
 from pipeloom.examples import download
@@ -350,12 +351,7 @@ def test_what_lies_in_the_place_of_an_unfinished_file_is_not_written_through(ser
     theirs.write_text('{"version": "\\"1\\""}')
     part = part_of(server, "/one.bin", folder)
     place = part.with_name(part.name + suffix)
-    if kind == "pipe":
-        os.mkfifo(place)
-    elif kind == "hard link":
-        os.link(theirs, place)
-    else:
-        place.symlink_to(theirs if kind == "link" else tmp_path / "nowhere")
+    misplace(kind, place, theirs)
     if suffix:
         part.write_bytes(b"not what the server has")
 

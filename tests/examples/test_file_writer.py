@@ -8,6 +8,7 @@ import os
 import sys
 
 import pytest
+from misplaced import misplace
 
 from pipeloom import TasksFailedError
 from pipeloom.examples import file_writer
@@ -179,12 +180,7 @@ def test_what_lies_in_the_place_of_a_half_file_is_not_written_through(tmp_path, 
     for name in ("a.bin.gz", "b.bin.gz"):
         half = to / f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.half"
         halves.append(half)
-        if kind == "pipe":
-            os.mkfifo(half)
-        elif kind == "hard link":
-            os.link(theirs, half)
-        else:
-            half.symlink_to(theirs if kind == "link" else tmp_path / "nowhere")
+        misplace(kind, half, theirs)
     write()
     assert theirs.read_text() == "my settings"
     assert not (tmp_path / "nowhere").exists()

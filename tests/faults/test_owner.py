@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import random
 import re
-import socket
 import sqlite3
-import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from subprocess import run
 
 import pytest
+from misplaced import misplace
 
 from faults.tools import DONE, IN_USE, STORAGE, Child, amount, need, need_root, product, until
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
@@ -143,7 +142,8 @@ def read_it(db: Path, _: Path) -> None:
     """Read everything from another process."""
     for path in db.parent.iterdir():
         if path.is_file():
-            path.read_bytes()
+            with suppress(FileNotFoundError):  # a journal, which has just been removed
+                path.read_bytes()
 
 
 def put_a_lock(kind: str) -> Callable[[Path, Path], None]:
@@ -152,14 +152,10 @@ def put_a_lock(kind: str) -> Callable[[Path, Path], None]:
     def put(db: Path, other: Path) -> None:
         lock = db.with_name("out.db-lock")
         lock.unlink(missing_ok=True)
-        if kind == "pipe":
-            os.mkfifo(lock)
-        elif kind == "link":
-            lock.symlink_to(other)
-        elif kind == "hard link":
-            os.link(other, lock)
-        else:
+        if kind == "file":
             lock.touch()
+        else:
+            misplace(kind, lock, other)
 
     return put
 
@@ -256,7 +252,7 @@ def test_nobody_gets_in_before_the_first_has_noticed(start, tmp_path, deed):
 # --- what lies where SQLite has its files ---
 
 
-KINDS = ["a link", "a link to nothing", "a hard link", "a pipe", "a directory", "a device", "a socket"]
+KINDS = ["link", "dangling link", "hard link", "pipe", "directory", "device", "socket"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -268,23 +264,9 @@ def test_what_lies_where_sqlite_has_its_files(start, tmp_path, monkeypatch, kind
     target.write_text("do not lose me")
     assert start(product("load", db=db, count=5)).wait()[0] == DONE
     beside = tmp_path / f"out.db{suffix}"
-    match kind:
-        case "a link":
-            beside.symlink_to(target)
-        case "a link to nothing":
-            beside.symlink_to("nothing")
-        case "a hard link":
-            os.link(target, beside)
-        case "a pipe":
-            os.mkfifo(beside)
-        case "a directory":
-            beside.mkdir()
-        case "a device":
-            need_root()
-            os.mknod(beside, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        case "a socket":
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(beside.name)
+    if kind == "device":
+        need_root()
+    misplace(kind, beside, target)
     is_sqlites = suffix in ("-wal", "-shm", "-journal")
     code, _, err = start(product("load", db=db, count=8)).wait()
     if is_sqlites:
@@ -296,7 +278,7 @@ def test_what_lies_where_sqlite_has_its_files(start, tmp_path, monkeypatch, kind
         code, _, err = start([sys.executable, "-m", "pipeloom", *command, "--db", str(db)]).wait()
         assert code in ((STORAGE, DONE) if is_sqlites else (DONE,)), (command, err)
     assert target.read_text() == "do not lose me"
-    assert not (tmp_path / "nothing").exists()
+    assert not (tmp_path / "nowhere").exists()
 
 
 # --- a file that is a mount point ---
