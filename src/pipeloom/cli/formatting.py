@@ -20,7 +20,7 @@ import click
 
 from pipeloom.data.clock import instant, seconds_since
 from pipeloom.data.rates import ago, duration
-from pipeloom.data.text import clean, clean_block, shorten, tail
+from pipeloom.data.text import LONGEST_TEXT, clean, clean_block, shorten, tail
 from pipeloom.data.totals import SKIPPED, in_order
 from pipeloom.statuses import CANCELLED, DONE, INTERRUPTED, QUEUED, RUNNING
 
@@ -69,7 +69,6 @@ _LEVELS: Final = {
     "ERROR": "not dim red",
     "CRITICAL": "not dim bold red",
 }
-_TEXT: Final = 20_000  # characters of a log record, or of its traceback, as much as a run stores
 _PIPE_COLUMNS: Final = 200  # where nobody says how wide it is
 
 
@@ -253,9 +252,9 @@ def log_line(record: LogRow) -> Text:
     text.append(f"{level:<8}", style=_LEVELS.get(level, "not dim"))
     if record.logger:
         text.append(f"  {clean(record.logger, 60)}")
-    text.append("  " + clean_block(shorten(record.message, _TEXT)).replace("\n", "\n    "), style="not dim")
+    text.append("  " + clean_block(shorten(record.message, LONGEST_TEXT)).replace("\n", "\n    "), style="not dim")
     if record.error:
-        text.append("\n    " + clean_block(tail(record.error.rstrip(), _TEXT)).replace("\n", "\n    "))
+        text.append("\n    " + clean_block(tail(record.error.rstrip(), LONGEST_TEXT)).replace("\n", "\n    "))
     return text
 
 

@@ -12,6 +12,7 @@ import threading
 from typing import Any, Final
 
 __all__ = [
+    "LONGEST_TEXT",
     "attribute",
     "clean",
     "clean_block",
@@ -23,6 +24,9 @@ __all__ = [
     "storable",
     "tail",
 ]
+
+LONGEST_TEXT: Final = 20_000
+"""Characters of the longest text that a run stores, which is the end of a traceback; no more of one is shown."""
 
 
 def _escape(char: str) -> str:

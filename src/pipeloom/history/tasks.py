@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from pipeloom.data.identifiers import ascii_lower
-from pipeloom.data.text import storable
+from pipeloom.data.text import LONGEST_TEXT, storable
 from pipeloom.history.dead import DeadRuns
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN
 
@@ -134,7 +134,6 @@ class TaskQuery:
 
 _STATUSES: Final = 1000  # there are eight; somebody may have made up more,
 _FAILED_STATUSES: Final = 100  # and a question for tasks has a part for each, of which SQLite takes 500
-_LONGEST_TEXT: Final = 20_000  # characters of a traceback that a run stores
 
 RESULT: Final = "SELECT result FROM task_runs WHERE id = :id"
 BEGINNING_OF_RESULT: Final = "SELECT substr(result, 1, :longest) FROM task_runs WHERE id = :id"
@@ -142,7 +141,7 @@ BEGINNING_OF_RESULT: Final = "SELECT substr(result, 1, :longest) FROM task_runs 
 
 def end_of(column: str) -> str:
     """Return SQL for as much of a traceback as a run stores, with its ``…``: in a foreign file it may be longer."""
-    return f"substr({column}, -{_LONGEST_TEXT + 1})"
+    return f"substr({column}, -{LONGEST_TEXT + 1})"
 
 
 def select(dead: DeadRuns, *, in_full: bool = False, among: str | None = None) -> str:

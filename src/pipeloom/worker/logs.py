@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pipeloom.data.clock import utc_now
-from pipeloom.data.text import describe, pass_on_interrupt, shorten, storable, tail
+from pipeloom.data.text import LONGEST_TEXT, describe, pass_on_interrupt, shorten, storable, tail
 from pipeloom.data.tracebacks import traceback_of
 from pipeloom.statuses import RUNNING
 from pipeloom.wire import LogLine
@@ -32,7 +32,6 @@ _LEVEL: Final = logging.INFO
 _PENDING: Final = 1000  # records of one try between two looks of the writer, which are 0.1 s apart
 _MOST: Final = 10_000  # records of one try
 _MESSAGE_LIMIT: Final = 4000
-_ERROR_LIMIT: Final = 20_000
 
 
 class TaskLogHandler(logging.Handler):
@@ -76,7 +75,7 @@ def _keep(task: Task, record: logging.LogRecord) -> None:
     error = None
     if record.exc_info and record.exc_info[1] is not None:
         error = traceback_of(record.exc_info[1], record.exc_info[1].__traceback__)
-        error = storable(tail(error, _ERROR_LIMIT))
+        error = storable(tail(error, LONGEST_TEXT))
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     message = storable(shorten(record.getMessage(), _MESSAGE_LIMIT))
     line = LogLine(at, describe(record.levelname, 40), storable(describe(record.name, 200)), message, error)

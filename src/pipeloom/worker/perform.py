@@ -9,7 +9,7 @@ from typing import Final
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
-from pipeloom.data.text import describe, shorten, storable, tail
+from pipeloom.data.text import LONGEST_TEXT, describe, shorten, storable, tail
 from pipeloom.data.tracebacks import stack_of, traceback_of
 from pipeloom.data.values import as_json
 from pipeloom.errors import TaskCancelledError, TaskTimeoutError
@@ -23,7 +23,6 @@ from pipeloom.worker.task import Task
 
 __all__ = ["ended_outside", "perform", "whereabouts"]
 
-_TRACEBACK_LIMIT: Final = 20_000
 _OURS: Final = (__file__, finish.__file__)
 
 
@@ -84,7 +83,7 @@ def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outco
         trace: Where its call was, as a traceback is printed.
     """
     status: TaskStatus = TIMED_OUT if isinstance(error, TaskTimeoutError) else ERROR
-    failed = error, storable(tail(trace, _TRACEBACK_LIMIT)), _is_worth_another_try(error, task, link)
+    failed = error, storable(tail(trace, LONGEST_TEXT)), _is_worth_another_try(error, task, link)
     if task.staging is not None:
         task.staging.abandon()
     if task.unkept:
@@ -131,4 +130,4 @@ def _described(error: BaseException) -> tuple[str, str]:
         text = traceback_of(error, frame)
     except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may do anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
-    return shorten(describe(error, 2000) or type(error).__name__, 2000), storable(tail(text, _TRACEBACK_LIMIT))
+    return shorten(describe(error, 2000) or type(error).__name__, 2000), storable(tail(text, LONGEST_TEXT))

@@ -11,15 +11,14 @@ from pipeloom.cli.formatting import log_line, moment, style_of
 from pipeloom.cli.watching.lines import folded
 from pipeloom.cli.watching.scene import Opened
 from pipeloom.data.rates import duration
-from pipeloom.data.text import clean, clean_block, shorten, tail
+from pipeloom.data.text import LONGEST_TEXT, clean, clean_block, shorten, tail
 from pipeloom.data.totals import WORDS, totals
 from pipeloom.history import AttemptRow, RunRow, TaskDetail
 from pipeloom.statuses import RUNNING
 
 __all__ = ["run_text", "task_text"]
 
-_NAME: Final = 2000  # characters of what is a line,
-_TEXT: Final = 20_000  # and of what may have several: as much as a run stores
+_NAME: Final = 2000  # characters of what is a line
 
 
 def task_text(opened: Opened, width: int, since: float) -> list[Text]:
@@ -56,7 +55,7 @@ def _head(task: TaskDetail, width: int, since: float) -> list[Text]:
         if at:
             lines.append(Text(f"{what} {moment(at)}", style="dim"))
     if task.message:
-        lines += folded(clean_block(shorten(task.message, _TEXT)), width, style_of(task.status))
+        lines += folded(clean_block(shorten(task.message, LONGEST_TEXT)), width, style_of(task.status))
     return lines
 
 
@@ -77,13 +76,15 @@ def _state(task: TaskDetail, since: float) -> Text:
 def _try(attempt: AttemptRow, width: int) -> list[Text]:
     took = f"  {duration(attempt.elapsed_s)}" if attempt.elapsed_s is not None else ""
     head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}"
-    message = folded(clean_block(shorten(attempt.message, _TEXT)), width, indent="    ") if attempt.message else []
+    message = (
+        folded(clean_block(shorten(attempt.message, LONGEST_TEXT)), width, indent="    ") if attempt.message else []
+    )
     return [*folded(head, width, style_of(attempt.status)), *message]
 
 
 def _traceback(title: str, error: str | None, width: int) -> list[Text]:
     return _section(
-        title, folded(clean_block(tail(error.rstrip("\n"), _TEXT)), width, indent="  ") if error else []
+        title, folded(clean_block(tail(error.rstrip("\n"), LONGEST_TEXT)), width, indent="  ") if error else []
     )
 
 
