@@ -138,8 +138,9 @@ import pipeloom
 def fn(number, ctx):
     ctx.write("t", {"n": number})
     if number == 9:
-        ctx.query("SELECT 1")
         ctx.progress(1, 2)
+        while ctx.query("SELECT progress FROM task_runs WHERE id = ?", (ctx.task_id,)) != [(0.5,)]:
+            pass  # from now on there is nothing to write any more
         print("here", flush=True)
         threading.Event().wait()
 pipeloom.run_pipeline(
