@@ -8,7 +8,7 @@ the hundred thousand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 __all__ = [
@@ -109,6 +109,7 @@ class MsgWriteRows:
         null: Values to store as NULL.
         on_conflict: See :data:`OnConflict`.
         conflict_on: The columns of the UNIQUE constraint meant by ``on_conflict``.
+        alter: Add the columns that the table lacks. Default: as the run was told.
     """
 
     table: str
@@ -117,6 +118,7 @@ class MsgWriteRows:
     null: Sequence[Any] = ()
     on_conflict: OnConflict = "error"
     conflict_on: Sequence[str] = ()
+    alter: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Hold rows that can be read again, and sent to another process: an iterator can be neither."""

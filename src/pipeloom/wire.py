@@ -73,6 +73,7 @@ class Brief(NamedTuple):
         timeout_s: How long a try may take, in seconds.
         run_id: The run's number; ``None`` without ledger tables.
         keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
+        alter: Rows add the columns that their table lacks, unless a call says otherwise.
         max_task_bytes: How much one task may stage.
         executor: What the run's executor is called.
         can: What it can do for a task; the context refuses the rest.
@@ -85,6 +86,7 @@ class Brief(NamedTuple):
     timeout_s: float | None
     run_id: int | None
     keyed: bool
+    alter: bool
     max_task_bytes: float
     executor: str
     can: AbstractSet[Ability]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import ChainMap, OrderedDict
+from itertools import pairwise
 from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeloom.data.rows import Block, Shape, block_from, block_of
+from pipeloom.data.rows import Block, Shape, blocks_from, blocks_of
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows
 
@@ -38,8 +39,8 @@ class Frame:
 
 
 def names_and_rows(*args, **kwargs):
-    """Return the two things that matter of a block."""
-    block = block_of("t", *args, **kwargs)
+    """Return the two things that matter of the one block that there is."""
+    (block,) = blocks_of("t", *args, **kwargs)
     assert block.shape.table == "t"
     return block.shape.columns, block.rows
 
@@ -61,12 +62,22 @@ def test_mappings_become_rows(rows, expected):
     assert names_and_rows(rows) == (("a", "b"), expected)
 
 
-def test_a_missing_key_is_null_and_a_late_one_is_a_column():
-    """The columns are the union, in the order in which they were first seen."""
-    columns, rows = names_and_rows([{"a": 1}, {"b": 2}, {}, {"c": 3, "a": 4}])
+def test_a_row_writes_the_columns_that_it_has():
+    """Rows with the same keys that follow each other are one block; their columns are in the order of the first."""
+    rows = [{"a": 1}, {"a": 2, "b": 2}, {"b": 3, "a": 3}, {"a": 4}, {"a": None}, {"b": 5, "a": 5}, {"c": 6}]
 
-    assert columns == ("a", "b", "c")
-    assert rows == [(1, None, None), (None, 2, None), (None, None, None), (4, None, 3)]
+    assert [(block.shape.columns, block.rows) for block in blocks_of("t", rows)] == [
+        (("a",), [(1,)]),
+        (("a", "b"), [(2, 2), (3, 3)]),
+        (("a",), [(4,), (None,)]),
+        (("a", "b"), [(5, 5)]),
+        (("c",), [(6,)]),
+    ]
+
+
+def test_names_that_differ_in_case_only_are_two_rows_columns():
+    """Which SQLite takes for one column; within one row they are refused."""
+    assert [block.rows for block in blocks_of("t", [{"a": 1}, {"A": 2}])] == [[(1,)], [(2,)]]
 
 
 def test_dataclasses_become_rows():
@@ -81,7 +92,7 @@ def test_sequences_need_columns(rows):
     """With ``columns`` tuples and lists are rows; without, the sentence says so."""
     assert names_and_rows(rows, ["n", "s"]) == (("n", "s"), [(1, "x"), (2, "y")])
     with pytest.raises(RowRefusedError, match="columns="):
-        block_of("t", [(1, "x")])
+        blocks_of("t", [(1, "x")])
 
 
 @pytest.mark.parametrize(
@@ -89,24 +100,24 @@ def test_sequences_need_columns(rows):
 )
 def test_no_rows_are_no_error(rows):
     """A file without a line writes nothing; 0 rows are as good as n."""
-    assert block_of("t", rows).rows == []
+    assert blocks_of("t", rows) == []
 
 
 def test_no_rows_with_columns_or_a_conflict_rule_are_no_error():
     """As without."""
-    assert names_and_rows([], ("a",)) == (("a",), [])
-    assert block_of("t", [], on_conflict="update", conflict_on=["a"]).rows == []
+    assert blocks_of("t", [], ("a",)) == []
+    assert blocks_of("t", [], on_conflict="update", conflict_on=["a"]) == []
 
 
 def test_what_was_written_is_copied():
     """Lists, dicts and buffers that the caller goes on using do not change what is staged."""
     row, nested, buffer, tuples = {"a": 1}, [1], bytearray(b"x"), [[1, 2]]
-    blocks = [
-        block_of("t", [row]),
-        block_of("t", row),
-        block_of("t", {"a": nested}),
-        block_of("t", {"a": buffer}),
-        block_of("t", tuples, ("a", "b")),
+    calls = [
+        blocks_of("t", [row]),
+        blocks_of("t", row),
+        blocks_of("t", {"a": nested}),
+        blocks_of("t", {"a": buffer}),
+        blocks_of("t", tuples, ("a", "b")),
     ]
     row["a"], row["b"] = 9, 9
     nested.append(2)
@@ -114,7 +125,7 @@ def test_what_was_written_is_copied():
     tuples[0][0] = 9
     tuples.append([3, 4])
 
-    assert [block.rows for block in blocks] == [[(1,)], [(1,)], [("[1]",)], [(b"x",)], [(1, 2)]]
+    assert [block.rows for (block,) in calls] == [[(1,)], [(1,)], [("[1]",)], [(b"x",)], [(1, 2)]]
 
 
 def test_what_the_iterable_raises_comes_through():
@@ -125,7 +136,7 @@ def test_what_the_iterable_raises_comes_through():
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        block_of("t", broken())
+        blocks_of("t", broken())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +158,7 @@ def test_what_the_iterable_raises_comes_through():
         ({"a\0": 1}, None, "column name"),
         ({"x" * 201: 1}, None, "column name"),
         ({"a": 1, "A": 2}, None, "twice"),
-        ([{"a": 1}, {"A": 2}], None, "twice"),
+        ([{"a": 1}, {}], None, "at least one column"),
         ([(1, 2)], ("a", "a"), "twice"),
         ([(1, 2)], ("a",), "2 values for 1 columns"),
         ([(1, 2), (1,)], ("a", "b"), "1 values for 2 columns"),
@@ -164,7 +175,7 @@ def test_what_the_iterable_raises_comes_through():
 def test_what_are_no_rows_is_refused(rows, columns, words):
     """In one harmless sentence that says what they are."""
     with pytest.raises(RowRefusedError, match=words) as refused:
-        block_of("t", rows, columns)
+        blocks_of("t", rows, columns)
 
     assert str(refused.value).isprintable()
 
@@ -179,14 +190,14 @@ def test_the_ledgers_own_tables_are_refused():
     """By name, before anything reaches the database."""
     for table in ("task_runs", "TASK_RUNS", "pipeloom_x", "sqlite_master"):
         with pytest.raises(RowRefusedError, match="ledger's own"):
-            block_of(table, {"a": 1})
+            blocks_of(table, {"a": 1})
 
 
 def test_what_cannot_be_a_table_is_refused():
     """In a sentence that can be shown."""
     for table in ("", "a\0b", "x" * 201, "\x1b[2J", "a\u202eb", "\ud800", None, 7):
         with pytest.raises(RowRefusedError, match="table name") as refused:
-            block_of(table, {"a": 1})
+            blocks_of(table, {"a": 1})
         assert str(refused.value).isprintable()
 
 
@@ -199,22 +210,27 @@ def test_what_cannot_be_a_table_is_refused():
         ({"on_conflict": "update", "conflict_on": "a"}, "not one string"),
         ({"on_conflict": "update", "conflict_on": ("z",)}, "conflict_on names z"),
         ({"conflict_on": ("a",)}, "goes with"),
+        ({"alter": None}, "alter must be"),
+        ({"alter": 1}, "alter must be"),
     ],
     ids=repr,
 )
 def test_a_conflict_rule_is_checked_at_the_call(options, words):
     """What can only be a mistake is not left for the database to find."""
     with pytest.raises(RowRefusedError, match=words):
-        block_of("t", {"a": 1}, **options)
+        blocks_of("t", {"a": 1}, **options)
 
 
 def test_a_conflict_rule_is_part_of_the_shape():
     """Rows of one shape go into one statement, so the rule tells shapes apart."""
-    block = block_of("t", {"a": 1, "b": 2}, on_conflict="update", conflict_on=["a"])
+    (block,) = blocks_of("t", {"a": 1, "b": 2}, on_conflict="update", conflict_on=["a"])
+    (ignoring,) = blocks_of("t", {"a": 1}, on_conflict="ignore")
+    (altering,) = blocks_of("t", {"a": 1}, alter=True)
 
     assert block == Block(Shape("t", ("a", "b"), "update", ("a",)), [(1, 2)])
-    assert block_of("t", {"a": 1}, on_conflict="ignore").shape == Shape("t", ("a",), "ignore", ())
-    assert block.shape != block_of("t", {"a": 1, "b": 2}).shape
+    assert ignoring.shape == Shape("t", ("a",), "ignore", ())
+    assert altering.shape == Shape("t", ("a",), "error", (), alter=True)
+    assert len({altering.shape, ignoring.shape, blocks_of("t", {"a": 1})[0].shape}) == 3
 
 
 def test_null_values_become_null():
@@ -227,16 +243,19 @@ def test_null_values_become_null():
 def test_null_is_a_sequence_and_not_one_string(null):
     """Letter by letter it would turn "N" and "A" into NULL; as with ``columns`` and ``conflict_on``."""
     with pytest.raises(RowRefusedError, match="null"):
-        block_of("t", [{"a": "N"}], null=null)
+        blocks_of("t", [{"a": "N"}], null=null)
 
 
 def test_a_message_is_read_as_the_call_is():
     """``MsgWriteRows`` has the same meaning, argument by argument."""
     message = MsgWriteRows("t", [("NA", 1)], ("a", "b"), ("NA",), "update", ("b",))
 
-    assert block_from(message) == Block(Shape("t", ("a", "b"), "update", ("b",)), [(None, 1)])
+    assert blocks_from(message) == [Block(Shape("t", ("a", "b"), "update", ("b",)), [(None, 1)])]
+    assert blocks_from(message, alter=True)[0].shape.alter
+    assert not blocks_from(MsgWriteRows("t", {"a": 1}, alter=False), alter=True)[0].shape.alter
+    assert blocks_from(MsgWriteRows("t", {"a": 1}, alter=True))[0].shape.alter
     with pytest.raises(RowRefusedError, match="ledger's own"):
-        block_from(MsgWriteRows("task_runs", {"id": 1}))
+        blocks_from(MsgWriteRows("task_runs", {"id": 1}))
 
 
 columns = st.lists(st.sampled_from("abcdef"), unique=True, min_size=1)
@@ -247,15 +266,12 @@ mappings = columns.flatmap(lambda names: st.fixed_dictionaries(dict.fromkeys(nam
 @given(st.lists(mappings, min_size=1, max_size=6))
 @property_test
 def test_every_cell_is_where_it_belongs(rows):
-    """Whatever keys each mapping has: as many rows, every value under its name, NULL elsewhere."""
-    block = block_of("t", iter(rows))
+    """Whatever keys each mapping has: as many rows, in their order, every value under its name and no other."""
+    blocks = blocks_of("t", iter(rows))
 
-    assert set(block.shape.columns) == set().union(*rows)
-    assert len(block.rows) == len(rows)
-    for row, cells in zip(rows, block.rows, strict=True):
-        assert dict(zip(block.shape.columns, cells, strict=True)) == {
-            name: row.get(name) for name in block.shape.columns
-        }
+    cells = [dict(zip(block.shape.columns, row, strict=True)) for block in blocks for row in block.rows]
+    assert cells == rows
+    assert all(one.shape.columns != other.shape.columns for one, other in pairwise(blocks))
 
 
 @given(st.lists(mappings, min_size=1, max_size=6))
@@ -265,4 +281,4 @@ def test_mappings_and_sequences_say_the_same(rows):
     names = sorted(set().union(*rows))
     whole = [{name: row.get(name) for name in names} for row in rows]
 
-    assert block_of("t", whole) == block_of("t", [tuple(row.values()) for row in whole], names)
+    assert blocks_of("t", whole) == blocks_of("t", [tuple(row.values()) for row in whole], names)

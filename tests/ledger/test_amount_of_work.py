@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from pipeloom import SQLiteWriter
-from pipeloom.data.rows import Statement, block_of
+from pipeloom.data.rows import Statement, blocks_of
 from pipeloom.ledger.attempt import Attempt
 
 
@@ -28,41 +28,41 @@ def pairs(n):
     """Take an old row out, put the new one in, one by one."""
     for i in range(n):
         yield Statement("DELETE FROM t WHERE id = ?", (i,))
-        yield block_of("t", {"id": i, "v": "new"})
+        yield from blocks_of("t", {"id": i, "v": "new"})
 
 
 def optional(n):
     """Rows with optional keys, one by one."""
     chance = random.Random(7)
     for i in range(n):
-        yield block_of("made", {"id": i} | {f"k{j}": j for j in range(12) if chance.random() < 0.5})
+        yield from blocks_of("made", {"id": i} | {f"k{j}": j for j in range(12) if chance.random() < 0.5})
 
 
 def conflicting(n):
     """The same, into rows that are there."""
     for i in range(n):
         row = {"id": i // 2} | ({"a": 1} if i % 2 else {"b": 2})
-        yield block_of("made", row, on_conflict="update", conflict_on=["id"])
+        yield from blocks_of("made", row, on_conflict="update", conflict_on=["id"])
 
 
 def tables(n):
     """A table of its own for each row."""
     for i in range(n):
-        yield block_of(f"made{i}", {"id": i})
+        yield from blocks_of(f"made{i}", {"id": i})
 
 
 def own_tables(n):
     """The same, made by hand."""
     for i in range(n):
         yield Statement(f"CREATE TABLE mine{i} (id)", ())
-        yield block_of(f"mine{i}", {"id": i})
+        yield from blocks_of(f"mine{i}", {"id": i})
 
 
 def asked(n):
     """A statement that would change the schema, and does not, before each row."""
     for i in range(n):
         yield Statement("CREATE TABLE IF NOT EXISTS t (id)", ())
-        yield block_of("t", {"id": i})
+        yield from blocks_of("t", {"id": i})
 
 
 # How many SQL statements each of the n pieces may take; a look at the table for each new set of columns is one.

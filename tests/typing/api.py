@@ -20,7 +20,7 @@ class Reading:
 
 def with_context(path: Path, ctx: TaskContext) -> dict[str, int]:
     for row in ctx.track([{"a": 1}], total=1):
-        ctx.write("t", row, null=("",), on_conflict="ignore")
+        ctx.write("t", row, null=("",), on_conflict="ignore", alter=True)
     rows: list[tuple[object, ...]] = ctx.query("SELECT 1 WHERE ? = 1", (1,))
     ctx.put(Reading(1.0))
     return {"rows": len(rows), "length": len(path.name)}
@@ -41,7 +41,9 @@ report = pipeloom.map(
     workers=2,
     on_error="collect",
     durability="normal",
+    wal=None,
     tables={"t": {"a": int}},
+    alter=True,
     handlers={Reading: store},
     progress=False,
 )

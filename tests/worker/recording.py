@@ -23,6 +23,7 @@ def brief_for(function: Callable[..., Any], **changes: Any) -> Brief:
         timeout_s=None,
         run_id=1,
         keyed=True,
+        alter=False,
         max_task_bytes=1e9,
         executor="recording",
         can=frozenset({"ask", "checkpoint"}),

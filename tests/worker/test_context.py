@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import sqlite3
 import sys
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -113,7 +115,7 @@ class Row:
 
 
 def test_write_takes_mappings_dataclasses_and_sequences(db, read):
-    """Missing keys are NULL, null= values too."""
+    """Missing keys are NULL where there is no DEFAULT, null= values too."""
 
     def task(_item, ctx):
         ctx.write("t", {"n": 1, "word": "NA"}, null=("NA",))
@@ -343,7 +345,7 @@ def test_a_progress_message_is_short(db, read):
 
 
 @pytest.mark.parametrize("place", ["first", "second"])
-@pytest.mark.parametrize("wrong", [{"conflict_on": ["a"]}, {"null": ""}, {"on_conflict": "replace"}])
+@pytest.mark.parametrize("wrong", [{"conflict_on": ["a"]}, {"null": ""}, {"on_conflict": "replace"}, {"alter": 1}])
 def test_a_wrong_option_is_refused_whatever_was_written_before(db, place, wrong):
     """A row of the shape of the one before takes a shorter way, but past no check."""
 
@@ -355,6 +357,79 @@ def test_a_wrong_option_is_refused_whatever_was_written_before(db, place, wrong)
     report = pipeloom.map(task, [0], db=db, on_error="collect")
 
     assert report.failures[0].exception == "RowRefusedError"
+
+
+def test_what_a_row_leaves_out_is_left_to_the_table(db, read):
+    """Its DEFAULT, or what an older row has: whatever the neighbours in the call have, and one by one alike."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name, note, state DEFAULT 'open')")
+        conn.execute("INSERT INTO t VALUES (1, 'A', 'kept', 'x'), (2, 'B', 'kept', 'x')")
+        conn.commit()
+    rows = [{"id": 1, "name": "A2"}, {"id": 2, "note": None}, {"id": 3}, {"id": 4, "state": "new"}]
+
+    def at_once(_item, ctx):
+        ctx.write("t", rows, on_conflict="update", conflict_on=["id"])
+
+    def one_by_one(_item, ctx):
+        for row in rows:
+            ctx.write("t", row, on_conflict="update", conflict_on=["id"])
+
+    def message(_item, ctx):
+        ctx.put(MsgWriteRows("t", rows, on_conflict="update", conflict_on=["id"]))
+
+    for task in (at_once, one_by_one, message):
+        pipeloom.map(task, [1], db=db)
+        assert read(db, "SELECT * FROM t") == [
+            (1, "A2", "kept", "x"), (2, "B", None, "x"), (3, None, None, "open"), (4, None, None, "new"),
+        ]  # fmt: skip
+        with closing(sqlite3.connect(db)) as conn:
+            conn.execute("DELETE FROM t WHERE id > 2")
+            conn.execute("UPDATE t SET name = 'B', note = 'kept' WHERE id = 2")
+            conn.commit()
+
+
+def test_a_message_with_a_part_that_is_refused_is_refused_whole(db, read):
+    """However many kinds of rows it has."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (a NOT NULL, b)")
+
+    def task(_item, ctx):
+        ctx.put(MsgWriteRows("t", [{"a": 1}, {"b": 2}]))
+
+    report = pipeloom.map(task, [1], db=db, on_error="collect")
+
+    assert "NOT NULL" in report.failures[0].message
+    assert read(db, "SELECT * FROM t") == []
+
+
+@pytest.mark.parametrize(("of_run", "of_call", "meant"), [
+    (False, None, False), (True, None, True), (True, False, False), (False, True, True),
+])  # fmt: skip
+def test_a_call_alters_as_the_run_was_told_unless_it_says_otherwise(of_run, of_call, meant):
+    """The first row of a shape, one that joins it, and a message alike."""
+    task, link = task_for("a"), RecordingLink(alter=of_run)
+    task.status = RUNNING
+    ctx = TaskContext(task, link)
+    for n in range(3):
+        ctx.write("t", {"n": n}, alter=of_call)
+    ctx.put(MsgWriteRows("t", {"n": 1}, alter=of_call))
+
+    (block,) = task.staging.take()[0]
+    assert [row for block in [block, *link.said[0]] for row in block.rows] == [(0,), (1,), (2,), (1,)]
+    assert [block.shape.alter for block in [block, *link.said[0]]] == [meant, meant]
+
+
+def test_rows_that_alter_do_not_join_those_that_do_not():
+    """They are two shapes, in their order."""
+    task = task_for("a")
+    task.status = RUNNING
+    ctx = TaskContext(task, RecordingLink())
+    for alter in (None, True, True, False):
+        ctx.write("t", {"n": 1}, alter=alter)
+
+    assert [(block.shape.alter, len(block.rows)) for block in task.staging.take()[0]] == [
+        (False, 1), (True, 2), (False, 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

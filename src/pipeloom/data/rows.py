@@ -1,9 +1,13 @@
-"""What one call to ``write`` becomes: a block of rows for one table, checked and copied at the call."""
+"""What one call to ``write`` becomes: blocks of rows for one table, checked and copied at the call.
+
+A row writes the columns that it has. So rows are grouped by their keys: those that follow each other and have the
+same keys are one block, and all stay in their order.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeGuard, cast
 
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
@@ -12,8 +16,7 @@ from pipeloom.data.values import Params, adapt_rows
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows, OnConflict
 
-__all__ = ["Block", "Shape", "Statement", "block_from", "block_of", "checked_null", "joins"]
-
+__all__ = ["Block", "Blocks", "Shape", "Statement", "blocks_from", "blocks_of", "checked_null", "joins"]
 
 _PLAIN_SEQUENCES: Final = (list, tuple)
 
@@ -25,6 +28,8 @@ class Shape(NamedTuple):
     columns: tuple[str, ...]
     on_conflict: OnConflict
     conflict_on: tuple[str, ...]
+    alter: bool = False
+    """Columns that the table lacks are added."""
 
 
 class Statement(NamedTuple):
@@ -41,7 +46,13 @@ class Block(NamedTuple):
     rows: list[tuple[object, ...]]
 
 
-def block_of(
+class Blocks(tuple[Block, ...]):
+    """The n blocks of one message: stored together, or not at all."""
+
+    __slots__ = ()
+
+
+def blocks_of(
     table: str,
     rows: Mapping[str, Any] | Iterable[Any],
     columns: Sequence[str] | None = None,
@@ -49,8 +60,9 @@ def block_of(
     null: Sequence[Any] = (),
     on_conflict: OnConflict = "error",
     conflict_on: Sequence[str] = (),
-) -> Block:
-    """Check and copy the rows of one call.
+    alter: bool = False,
+) -> list[Block]:
+    """Check and copy the rows of one call; returns a block for each stretch of rows with the same keys.
 
     Args:
         table: The user's table.
@@ -60,29 +72,34 @@ def block_of(
         null: Values to store as NULL.
         on_conflict: What a row does that hits a UNIQUE constraint.
         conflict_on: The columns of that constraint; needed for ``"update"``.
+        alter: Columns that the table lacks are added.
 
     Raises:
         RowRefusedError: Something about it cannot be stored; nothing is staged.
     """
-    _check_target(table, on_conflict, conflict_on)
+    _check_target(table, on_conflict, conflict_on, alter)
     absent = checked_null(null) if null != () else None
     if columns is not None:
         names = _checked_names(columns)
-        copied = _sequences(table, rows, names)
+        found = _one_kind(names, _sequences(table, rows, names))
     elif isinstance(rows, dict):
-        names, copied = tuple(rows), [tuple(rows.values())]
-        _check_names(names)
+        found = _one_kind(tuple(rows), [tuple(rows.values())])
     else:
-        names, copied = _mappings(table, rows)
-        if copied:
-            _check_names(names)
-    shape = Shape(table, names, on_conflict, tuple(conflict_on))
-    if copied and (missing := set(shape.conflict_on) - set(names)):
-        raise RowRefusedError(f"table {clean(table, 60)}: conflict_on names {clean(min(missing), 60)}, not written")
-    return Block(shape, adapt_rows(copied, table, names, absent))
+        found = _mappings(table, rows)
+    target = tuple(conflict_on)
+    shapes: dict[tuple[str, ...], Shape] = {}
+    for names, copied in found.rows.items():
+        _check_names(names)
+        if target and (missing := set(target) - set(names)):
+            raise RowRefusedError(
+                f"table {clean(table, 60)}: conflict_on names {clean(min(missing), 60)}, not written"
+            )
+        shapes[names] = Shape(table, names, on_conflict, target, alter)
+        found.rows[names] = adapt_rows(copied, table, names, absent)
+    return [Block(shapes[names], stretch) for names, stretch in _stretches(found)]
 
 
-def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str]) -> None:
+def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str], alter: object) -> None:
     try:
         quoted(table)
     except ValueError as error:
@@ -97,6 +114,8 @@ def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str]) -> N
         raise RowRefusedError('on_conflict="update" needs conflict_on=, the columns of a UNIQUE constraint')
     if conflict_on and on_conflict == "error":
         raise RowRefusedError('conflict_on= goes with on_conflict="ignore" or "update"')
+    if not isinstance(alter, bool):
+        raise RowRefusedError(f"alter must be True or False, not {clean(alter, 40)!r}")
 
 
 def checked_null(null: Sequence[Any]) -> frozenset[Any]:
@@ -162,8 +181,20 @@ def _sequences(table: str, rows: Any, names: tuple[str, ...]) -> list[tuple[Any,
     return copied
 
 
-def _mappings(table: str, rows: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Return the union of all columns, in the order they were first seen, and rows to match."""
+class _Found(NamedTuple):
+    """Rows by their keys, so that those with the same keys are checked at once, however often keys alternate."""
+
+    rows: dict[tuple[str, ...], list[tuple[Any, ...]]]
+    begins: list[tuple[tuple[str, ...], int]]
+    """The stretches in their order: whose rows follow, and how many of these came before."""
+
+
+def _one_kind(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> _Found:
+    return _Found({names: rows} if rows else {}, [(names, 0)] if rows else [])
+
+
+def _mappings(table: str, rows: Any) -> _Found:
+    """Copy rows of any keys; those with the same keys take the order of the first of them."""
     if isinstance(rows, Mapping) or _is_record(rows):
         rows = (rows,)
     elif isinstance(rows, str | bytes) or not isinstance(rows, Iterable) or hasattr(rows, "columns"):
@@ -171,21 +202,38 @@ def _mappings(table: str, rows: Any) -> tuple[tuple[str, ...], list[tuple[Any, .
             f"table {clean(table, 60)}: rows is a mapping, or an iterable of mappings or dataclasses, "
             f"not {type(rows).__name__}"
         )
-    names: tuple[str, ...] = ()
-    positions: dict[str, int] = {}
+    found = _Found({}, [])
+    orders: dict[tuple[str, ...] | frozenset[str], tuple[str, ...]] = {}
+    names: tuple[str, ...] | None = None
     copied: list[tuple[Any, ...]] = []
     for row in rows:
         record = row if isinstance(row, Mapping) else _record(table, row)
-        if tuple(record) == names:
+        keys = tuple(record)
+        if keys == names:
             copied.append(tuple(record.values()))
             continue
-        if fresh := [name for name in record if name not in positions]:
-            padding = (None,) * len(fresh)
-            copied = [earlier + padding for earlier in copied]
-            positions.update((name, len(positions)) for name in fresh)
-            names = tuple(positions)
-        copied.append(tuple(map(record.get, names)))
-    return names, copied
+        order = orders.get(keys)
+        if order is None:
+            order = orders[keys] = orders.setdefault(frozenset(keys), keys)
+        if order != names:
+            names, copied = order, found.rows.setdefault(order, [])
+            found.begins.append((names, len(copied)))
+        copied.append(tuple(record.values() if keys == names else map(record.__getitem__, names)))
+    return found
+
+
+def _stretches(found: _Found) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
+    """Yield the stretches with their rows, in their order."""
+    if len(found.begins) == len(found.rows):
+        yield from found.rows.items()
+        return
+    ends: list[int] = []
+    after = {names: len(rows) for names, rows in found.rows.items()}
+    for names, begin in reversed(found.begins):
+        ends.append(after[names])
+        after[names] = begin
+    for (names, begin), end in zip(found.begins, reversed(ends), strict=True):
+        yield names, found.rows[names][begin:end]
 
 
 def _is_record(row: object) -> bool:
@@ -202,21 +250,32 @@ def _record(table: str, row: object) -> Mapping[str, Any]:
     return {field.name: getattr(row, field.name) for field in fields}
 
 
-def joins(block: object, table: str, row: object) -> TypeGuard[Block]:
+def joins(block: object, table: str, row: object, alter: bool) -> TypeGuard[Block]:
     """Say whether a plain row has the very shape of a block: then only its values need to be checked."""
     if type(block) is not Block or type(row) is not dict:
         return False
     shape = block.shape
-    return shape.table == table and tuple(row) == shape.columns and shape.on_conflict == "error"
+    return (
+        shape.table == table
+        and tuple(row) == shape.columns
+        and shape.on_conflict == "error"
+        and shape.alter is alter
+    )
 
 
-def block_from(message: MsgWriteRows) -> Block:
-    """Check and copy the rows of a message; see :func:`block_of`."""
-    return block_of(
+def blocks_from(message: MsgWriteRows, *, alter: bool = False) -> list[Block]:
+    """Check and copy the rows of a message; see :func:`blocks_of`.
+
+    Args:
+        message: What was put.
+        alter: What a message means that says nothing of it.
+    """
+    return blocks_of(
         message.table,
         message.rows,
         message.columns,
         null=message.null,
         on_conflict=message.on_conflict,
         conflict_on=message.conflict_on,
+        alter=alter if message.alter is None else message.alter,
     )

@@ -51,7 +51,9 @@ def map(  # noqa: A001 - the field's own word
     resume: bool = ...,
     on_error: OnError = ...,
     durability: Durability = ...,
+    wal: bool | None = ...,
     tables: Tables | None = ...,
+    alter: bool = ...,
     handlers: Mapping[type, Handler] | None = ...,
     max_task_mb: float = ...,
     progress: bool | None = ...,
@@ -72,7 +74,9 @@ def map(  # noqa: A001 - the field's own word
     resume: bool = ...,
     on_error: OnError = ...,
     durability: Durability = ...,
+    wal: bool | None = ...,
     tables: Tables | None = ...,
+    alter: bool = ...,
     handlers: Mapping[type, Handler] | None = ...,
     max_task_mb: float = ...,
     progress: bool | None = ...,
@@ -92,7 +96,9 @@ def map(  # noqa: A001
     resume: bool = True,
     on_error: OnError = "raise",
     durability: Durability = "full",
+    wal: bool | None = None,
     tables: Tables | None = None,
+    alter: bool = False,
     handlers: Mapping[type, Handler] | None = None,
     max_task_mb: float = 256,
     progress: bool | None = None,
@@ -118,7 +124,9 @@ def map(  # noqa: A001
             more, finish what runs, raise.
         durability: ``"full"``: what is committed survives a power cut. ``"normal"``: the last tasks may be redone
             after one. ``"off"``: a power cut may destroy the file.
+        wal: Write-ahead log rather than a rollback journal. Default: with one.
         tables: Table → column → type, for tables to be created: ``{"flights": {"distance": int}}``.
+        alter: Add the columns that a table lacks, rather than refuse rows that have them.
         handlers: Message type → ``fn(conn, messages)``, for messages of your own sent with ``ctx.put``.
         max_task_mb: How much one task may stage before its end or a checkpoint, in MiB of memory (estimated).
         progress: Show what happens. Default: live on a terminal, a line every few seconds elsewhere.
@@ -150,7 +158,9 @@ def map(  # noqa: A001
             resume=resume,
             on_error=on_error,
             durability=durability,
+            wal=wal,
             tables=tables,
+            alter=alter,
             handlers=handlers,
             max_task_mb=max_task_mb,
             progress=progress,
@@ -174,6 +184,7 @@ def run_pipeline(
     on_error: OnError = "raise",
     durability: Durability = "full",
     tables: Tables | None = None,
+    alter: bool = False,
     handlers: Mapping[type, Handler] | None = None,
     max_task_mb: float = 256,
     progress: bool | None = None,
@@ -199,6 +210,7 @@ def run_pipeline(
         on_error: See :func:`map`.
         durability: See :func:`map`.
         tables: See :func:`map`.
+        alter: See :func:`map`.
         handlers: See :func:`map`.
         max_task_mb: See :func:`map`.
         progress: See :func:`map`.
@@ -230,6 +242,7 @@ def run_pipeline(
             on_error=on_error,
             durability=durability,
             tables=tables,
+            alter=alter,
             handlers=handlers,
             max_task_mb=max_task_mb,
             progress=progress,

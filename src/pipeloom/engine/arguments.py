@@ -126,6 +126,14 @@ def check_choices(*, name: object, key: object, on_error: object, resume: object
         raise ValueError(f'durability must be "full", "normal" or "off", not {clean(durability, 40)!r}')
 
 
+def check_switches(*, alter: object, wal: object) -> None:
+    """Refuse what is neither on nor off; ``wal`` may be left open."""
+    if not isinstance(alter, bool):
+        raise TypeError(f"alter must be True or False, not {clean(alter, 40)!r}")
+    if not isinstance(wal, bool | None):
+        raise TypeError(f"wal must be True, False or None, not {clean(wal, 40)!r}")
+
+
 def checked_retry(retries: object) -> Retry | None:
     """Return when to try again; ``None`` for never."""
     if isinstance(retries, Retry):

@@ -40,6 +40,7 @@ class Job:
     workers: int
     wal: bool
     store_task_status: bool
+    alter: bool
     resume: bool
     on_error: OnError
     durability: Durability
@@ -73,7 +74,8 @@ def job_from(
     handlers: Mapping[type, Handler] | None,
     max_task_mb: float,
     progress: bool | None,
-    wal: bool = True,
+    alter: bool,
+    wal: bool | None = True,
     store_task_status: bool = True,
 ) -> Job:
     """Check what the caller passed, and return it as a job; nothing has been opened or called yet.
@@ -87,6 +89,7 @@ def job_from(
     """
     arguments.check_function(fn, parameters[0])
     arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
+    arguments.check_switches(alter=alter, wal=wal)
     if resume and not store_task_status:
         raise ValueError("resume=True needs the ledger: keep store_task_status=True")
     if not by_key and (resume or name is not None):
@@ -105,8 +108,9 @@ def job_from(
         keyed=keyed,
         key=key,
         workers=arguments.checked_workers(workers),
-        wal=wal,
+        wal=True if wal is None else wal,
         store_task_status=store_task_status,
+        alter=alter,
         resume=resume,
         on_error=on_error,
         durability=durability,

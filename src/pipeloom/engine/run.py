@@ -210,6 +210,7 @@ class Run:
             timeout_s=job.timeout_s,
             run_id=run.run_id,
             keyed=job.keyed,
+            alter=job.alter,
             max_task_bytes=job.max_task_bytes,
             executor=self.executor.name,
             can=self.executor.can,

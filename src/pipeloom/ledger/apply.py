@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pipeloom.data.rows import Block, Statement, block_from
+from pipeloom.data.rows import Block, Statement, blocks_from
 from pipeloom.data.text import clean, describe, kind_of
 from pipeloom.data.values import Params, adapt_params
 from pipeloom.db.failures import is_fatal
@@ -169,8 +169,10 @@ class Ledger:
             elif kind is MsgExecute:
                 self._execute(Statement(action.sql, adapt_params(action.params)))
             elif kind is MsgWriteRows:
-                block = block_from(action)
-                self.tables.add(block, StagedOutput((block,)))
+                blocks = blocks_from(action)
+                output_of_message = StagedOutput(blocks)
+                for block in blocks:
+                    self.tables.add(block, output_of_message)
             elif kind in self._handlers:
                 together.append(action)
             else:

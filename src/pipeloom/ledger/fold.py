@@ -15,6 +15,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final
 
 from pipeloom.data.keys import NUMBER_LIMIT, task_number
+from pipeloom.data.rows import Blocks
 from pipeloom.errors import AttemptOverError
 from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
 from pipeloom.ledger.tables import StagedOutput
@@ -134,7 +135,7 @@ class _Fold:
         kind = type(message)
         if kind in _STATUS_MESSAGES or (isinstance(message, _STATUS_MESSAGES) and kind not in self._handled):
             return self.hear(message)
-        self._act((message,))
+        self._act(message if kind is Blocks else (message,))
         return self.said
 
     def hear(self, message: MsgTaskStarted | MsgTaskProgress | MsgTaskFinished) -> dict[int, Said]:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from pipeloom.data.keys import NUMBER_LIMIT
-from pipeloom.data.rows import Statement, block_from, block_of, checked_null, joins
+from pipeloom.data.rows import Blocks, Statement, blocks_from, blocks_of, checked_null, joins
 from pipeloom.data.text import describe, storable
 from pipeloom.data.values import adapt_params, adapt_rows, as_json
 from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError, TaskCancelledError, TaskTimeoutError
@@ -138,16 +138,19 @@ class TaskContext:
         null: Sequence[Any] = (),
         on_conflict: OnConflict = "error",
         conflict_on: Sequence[str] = (),
+        alter: bool | None = None,
     ) -> None:
         """Stage rows; they commit with the task's "done". Copies at the call, and does not wait for the disk.
 
         Args:
             table: A table of the user's; made from ``tables=``, else from the first task's output, when missing.
-            rows: One mapping, or n mappings or dataclasses, or, with ``columns``, n sequences.
+            rows: One mapping, or n mappings or dataclasses, or, with ``columns``, n sequences. A row writes the
+                columns that it has: the others get their DEFAULT, or stay as they are when a row is overwritten.
             columns: Names for the values of rows that are sequences.
             null: Values to store as NULL, such as ``("", "NA")``.
             on_conflict: What becomes of a row that hits a UNIQUE constraint.
             conflict_on: The columns of that constraint.
+            alter: Add the columns that the table lacks. Default: as the run was told.
 
         Raises:
             RowRefusedError: Something cannot be stored (names table, column and type); nothing is staged.
@@ -155,9 +158,11 @@ class TaskContext:
             AttemptOverError: The task has ended.
         """
         staging = self._task.staging
+        if alter is None:
+            alter = self._link.brief.alter
         if staging is not None and columns is None and on_conflict == "error" and not conflict_on:
             last = staging.last
-            if joins(last, table, rows):
+            if joins(last, table, rows, alter):
                 (row,) = adapt_rows(
                     [tuple(rows.values())],  # type: ignore[union-attr]  # it joins, so it is a dict
                     last.shape.table,
@@ -170,12 +175,14 @@ class TaskContext:
                     if not staging.append(last, row):  # where loops that write row by row end
                         staging.join(last, row)
                 return
-        block = block_of(table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on)
+        blocks = blocks_of(
+            table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on, alter=alter
+        )
         staging = self._staging()
         with staging.lock:
             if self._task.status != RUNNING or staging.is_closed:
                 raise self._over()
-            staging.add(block)
+            staging.add(blocks)
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Stage one SQL statement; it runs in order with ``write``, and commits with the task's "done".
@@ -288,7 +295,7 @@ class TaskContext:
             self._hear(item)
             return
         if type(item) is MsgWriteRows:
-            item = block_from(item)
+            item = Blocks(blocks_from(item, alter=self._link.brief.alter))
         self._link.say(self._task, item, self._must_be_running, block=block, timeout=timeout)
 
     def put_nowait(self, item: Any) -> None:

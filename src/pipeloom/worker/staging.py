@@ -74,15 +74,22 @@ class Staging:
             self._unweighed = 0
         self._put(Block(block.shape, [row]))
 
-    def add(self, block: Block) -> None:
-        """Add n rows; under the lock.
+    def add(self, blocks: Sequence[Block]) -> None:
+        """Add the n rows of one call; under the lock.
 
         Raises:
             TaskTooLargeError: There would be more than the limit; nothing of them is added.
             RowRefusedError: A row is so large that SQLite cannot hold it.
         """
-        self._weigh(block.shape, block.rows, len(block.rows))
-        self._put(block)
+        size = self._size
+        try:
+            for block in blocks:
+                self._weigh(block.shape, block.rows, len(block.rows))
+        except BaseException:
+            self._size = size
+            raise
+        for block in blocks:
+            self._put(block)
 
     def add_statement(self, statement: Statement) -> None:
         """Add a statement; under the lock.
