@@ -168,7 +168,9 @@ class Run:
             expected=self.expected,
             retrying=job.retry is not None,
         )
-        self.run = self.writer.transact(lambda ledger: ledger.open_run(spec, job.tables), self._gives_up)
+        self.run = self.writer.transact(
+            lambda ledger: ledger.open_run(spec, job.tables, alter=job.alter), self._gives_up
+        )
         self.writer.impatient = False  # what has begun waits for its end to be stored
         self.board = self.run.board
         self._began = True

@@ -62,9 +62,9 @@ class Ledger:
         self._handlers = dict(handlers or {})
         self._warned: frozenset[type] = frozenset()
 
-    def open_run(self, spec: RunSpec, tables: Tables) -> RunLedger:
-        """Create declared tables and begin a run."""
-        self.tables.declare(tables)
+    def open_run(self, spec: RunSpec, tables: Tables, *, alter: bool = False) -> RunLedger:
+        """Create declared tables, let others grow with ``alter``, and begin a run."""
+        self.tables.declare(tables, alter=alter)
         self.run = RunLedger(self.conn, self.transaction, self.tasks, spec)
         self.rejections.run_id = self.run.run_id
         return self.run
@@ -72,6 +72,7 @@ class Ledger:
     def _forget_schema(self) -> None:
         """Drop what is known of the schema, and the rows in line: a rollback may have changed it back."""
         self.tables.forget()
+        self.tables.warnings.clear()
         self.guard.forget()
 
     def apply(self, items: Iterable[object], *, with_live: bool = True) -> Batch:
@@ -156,6 +157,7 @@ class Ledger:
         """Do what users asked for, in order; messages of one type that follow each other go to one handler call."""
         self.transaction.open()
         self.transaction.if_lost(self._forget_schema)
+        self.tables.look()
         together: list[object] = []
         for action, output in batch.actions:
             kind = type(action)
@@ -180,6 +182,8 @@ class Ledger:
         if together:
             self._handle(together)
         self.tables.flush()
+        batch.warnings += self.tables.warnings
+        self.tables.warnings.clear()
 
     def _execute(self, statement: Statement) -> None:
         self.tables.flush()

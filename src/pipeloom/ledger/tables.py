@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from pipeloom.data.affinity import common_type, joined
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.rows import Block, Shape
 from pipeloom.data.text import clean
@@ -16,6 +17,7 @@ from pipeloom.data.values import explain_unbindable, sql_type
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
+from pipeloom.ledger.user_table import Row, UserTable
 
 __all__ = ["StagedOutput", "Tables", "UserTables"]
 
@@ -24,7 +26,8 @@ Tables = Mapping[str, Mapping[str, Any]]
 
 _SIZES: Final = (1024, 128, 16, 4, 1)
 _ORDER_MATTERS: Final = (
-    "SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND sql LIKE '%REFERENCES%') LIMIT 1"
+    "SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND sql LIKE '%REFERENCES%') "
+    "UNION ALL SELECT 1 FROM sqlite_temp_master WHERE type = 'trigger' LIMIT 1"
 )
 _VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
 
@@ -64,35 +67,56 @@ class UserTables:
         self._has_ledger = has_ledger
         self._limit = min(conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
         self._declared: dict[str, dict[str, str]] = {}
-        self._ready: set[Shape] = set()
         self._made: frozenset[str] = frozenset()
-        self._pending: dict[Shape, list[list[tuple[object, ...]]]] = {}
+        self._version: tuple[int] | None = None  # of the schema that the following are about
+        self._known: dict[str, UserTable] = {}
+        self._ready: dict[Shape, UserTable] = {}
+        self._pending: dict[UserTable, _Line] = {}
         self._strict_order: bool | None = None
+        self.warnings: list[str] = []  # what became of inferred types; for the writer to say after its commit
 
-    def declare(self, tables: Tables) -> None:
+    def declare(self, tables: Tables, *, alter: bool = False) -> None:
         """Create the declared tables that are missing.
+
+        Args:
+            tables: Table → column → type.
+            alter: Add declared columns that an existing table lacks.
 
         Raises:
             SchemaError: An existing table contradicts its declaration.
         """
-        for table, columns in tables.items():
-            self._declared[ascii_lower(table)] = {name: sql_type(kind) for name, kind in columns.items()}
-            existing = self._columns(table)
-            if existing is None:
-                self._create(table, self._declared[ascii_lower(table)])
+        for name, kinds in tables.items():
+            declared = {column: sql_type(kind) for column, kind in kinds.items()}
+            self._declared[ascii_lower(name)] = declared
+            table = self._table(name)
+            if table is None:
+                self._create(name, {})
                 continue
-            for name in columns:
-                if ascii_lower(name) not in existing:
+            for column, kind in kinds.items():
+                if ascii_lower(column) in table.columns:
+                    table.check_declared(column, kind)
+            for column in table.missing(kinds):
+                if not alter:
                     raise SchemaError(
-                        f"table {clean(table, 60)} exists without the declared column {clean(name, 60)}: add it "
-                        f"(ALTER TABLE), or take it out of tables="
+                        f"table {clean(name, 60)} exists without the declared column {clean(column, 60)}: let it "
+                        "be added with alter=True, or take it out of tables="
                     )
+                table.add({column: declared[column]}, declared)
 
     def forget(self) -> None:
         """Drop what was known of the schema: a rollback or users' SQL may have changed it."""
+        self._version = None
+        self._known.clear()
         self._ready.clear()
         self._pending.clear()
         self._strict_order = None
+
+    def look(self) -> None:
+        """Notice that another program has changed the schema since the last batch; inside a transaction."""
+        version = self._conn.execute("PRAGMA schema_version").fetchone()
+        if version != self._version:
+            self.forget()
+            self._version = version
 
     def add(self, block: Block, output: StagedOutput) -> None:
         """Put a block in line; blocks of one shape join one statement.
@@ -104,19 +128,26 @@ class UserTables:
         if not block.rows:
             return
         shape = block.shape
-        if shape not in self._ready:
+        table = self._ready.get(shape)
+        if table is None:
             self.flush()
-            self._prepare(shape, output)
-            self._ready.add(shape)
-        if shape not in self._pending and self._pending and not self._may_overtake(shape):
+            table = self._ready[shape] = self._prepared(shape, output)
+        line = self._pending.get(table)
+        if line is None and self._pending and self._order_matters():
             self.flush()
-        self._pending.setdefault(shape, []).append(block.rows)
+        elif line is not None and line.shape != shape:
+            self.flush()
+            line = None
+        if line is None:
+            line = self._pending[table] = _Line(shape, table, [])
+        line.parts.append(block.rows)
 
     def flush(self) -> None:
         """Insert what is in line."""
         pending, self._pending = self._pending, {}
-        for shape, parts in pending.items():
+        for shape, table, parts in pending.values():
             rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+            rows = table.fitted(shape.columns, rows)
             with self._guard.users_sql():
                 try:
                     self._insert(shape, rows)
@@ -134,15 +165,13 @@ class UserTables:
                         raise RowRefusedError(reason) from error
                     raise
 
-    def _may_overtake(self, shape: Shape) -> bool:
-        """Say whether another table's rows may be inserted first: not if a trigger or foreign key would see it."""
-        if any(ascii_lower(other.table) == ascii_lower(shape.table) for other in self._pending):
-            return False
+    def _order_matters(self) -> bool:
+        """Say whether a trigger or a foreign key would see it if rows of one table overtook those of another."""
         if self._strict_order is None:
             self._strict_order = self._conn.execute(_ORDER_MATTERS).fetchone() is not None
-        return not self._strict_order
+        return self._strict_order
 
-    def _insert(self, shape: Shape, rows: list[tuple[object, ...]]) -> None:
+    def _insert(self, shape: Shape, rows: list[Row]) -> None:
         width = len(shape.columns)
         begin = 0
         for size in _SIZES:
@@ -155,66 +184,72 @@ class UserTables:
 
     # --- schema ---
 
-    def _columns(self, table: str) -> dict[str, int] | None:
-        """Return the columns as casefolded name → place in the primary key; ``None`` when there is no table."""
-        found = self._conn.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
-        return {ascii_lower(row[1]): row[5] for row in found} or None
+    def _table(self, name: str) -> UserTable | None:
+        folded = ascii_lower(name)
+        table = self._known.get(folded)
+        if table is None:
+            table = UserTable.found(self._conn, name, self._declared.get(folded, {}), self.warnings)
+            if table is not None:
+                self._known[folded] = table
+        return table
 
-    def _prepare(self, shape: Shape, output: StagedOutput) -> None:
-        table = shape.table
-        existing = self._columns(table)
-        if existing is None:
-            declared = self._declared.get(ascii_lower(table), {})
-            self._create(table, {**_inferred(output.blocks(table)), **declared})
-            existing = self._columns(table) or {}
-        missing = [name for name in shape.columns if ascii_lower(name) not in existing]
-        if missing and self._is_open(table):
-            for name, kind in _inferred(output.blocks(table)).items():
-                if ascii_lower(name) not in existing:
-                    self._conn.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(name, 'column')} {kind}")
+    def _prepared(self, shape: Shape, output: StagedOutput) -> UserTable:
+        """Return the table for rows of a shape, with all that they need."""
+        table = self._table(shape.table)
+        if table is None:
+            table = self._create(shape.table, _inferred(output.blocks(shape.table)))
+        missing = table.missing(shape.columns)
+        may_grow = shape.alter or (bool(missing) and self._is_open(table))
+        if missing and may_grow:
+            blocks = [block for block in output.blocks(shape.table) if block.shape.alter or not shape.alter]
+            found = _inferred(blocks)
+            table.add(
+                {name: found[name] for name in table.missing(found)},
+                self._declared.get(ascii_lower(shape.table), {}),
+            )
         elif missing:
             raise RowRefusedError(
-                f"table {clean(table, 60)} has no column {clean(missing[0], 60)}: if it is meant, declare it in "
-                f"tables= before the table is made, or add it (ALTER TABLE)"
+                f"table {clean(shape.table, 60)} has no column {clean(missing[0], 60)}: if it is meant, let it be "
+                "added with alter=True, or declare it in tables= before the table is made"
             )
-        if shape.conflict_on and not self._has_unique(table, shape.conflict_on):
-            if not self._is_open(table):
-                raise RowRefusedError(
-                    f"table {clean(table, 60)} has no UNIQUE constraint on ({', '.join(shape.conflict_on)}), which "
-                    "conflict_on= needs: create a unique index on those columns"
-                )
-            names = ", ".join(quoted(name, "column") for name in shape.conflict_on)
-            index = quoted(_index_name(table, shape.conflict_on), "index")
-            self._conn.execute(f"CREATE UNIQUE INDEX {index} ON {quoted(table)} ({names})")
+        if shape.conflict_on and not table.has_unique(shape.conflict_on):
+            self._make_unique(table, shape.conflict_on)
+        return table
 
-    def _create(self, table: str, columns: Mapping[str, str]) -> None:
-        body = ", ".join(f"{quoted(name, 'column')} {kind}".rstrip() for name, kind in columns.items())
-        self._conn.execute(f"CREATE TABLE {quoted(table)} ({body})")
-        self._note(self, _made=self._made | {ascii_lower(table)})
+    def _make_unique(self, table: UserTable, columns: Sequence[str]) -> None:
+        if not self._is_open(table):
+            raise RowRefusedError(
+                f"table {clean(table.name, 60)} has no UNIQUE constraint on ({', '.join(columns)}), which "
+                "conflict_on= needs: create a unique index on those columns"
+            )
+        names = ", ".join(quoted(name, "column") for name in columns)
+        index = quoted(_index_name(table.name, columns), "index")
+        self._conn.execute(f"CREATE UNIQUE INDEX {index} ON {quoted(table.name)} ({names})")
+
+    def _create(self, name: str, columns: Mapping[str, str]) -> UserTable:
+        folded = ascii_lower(name)
+        table = UserTable.made(self._conn, name, columns, self._declared.get(folded, {}), self.warnings)
+        self._known[folded] = table
+        self._note(self, _made=self._made | {folded})
         if self._has_ledger:
-            self._conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES (?, 1)", (_made_key(table),))
+            self._conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES (?, 1)", (_made_key(name),))
+        return table
 
-    def _is_open(self, table: str) -> bool:
+    def _is_open(self, table: UserTable) -> bool:
         """Say whether the table's shape may still follow the output: we made it, and it has no row yet."""
-        made = ascii_lower(table) in self._made
+        made = ascii_lower(table.name) in self._made
         if not made and self._has_ledger:
-            known = self._conn.execute("SELECT 1 FROM pipeloom_meta WHERE key = ?", (_made_key(table),))
+            known = self._conn.execute("SELECT 1 FROM pipeloom_meta WHERE key = ?", (_made_key(table.name),))
             made = known.fetchone() is not None
-        if not made:
-            return False
-        return self._conn.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1").fetchone() is None
+        return made and table.is_empty()
 
-    def _has_unique(self, table: str, columns: Sequence[str]) -> bool:
-        wanted = sorted(ascii_lower(name) for name in columns)
-        existing = self._columns(table) or {}
-        if sorted(name for name, place in existing.items() if place) == wanted:
-            return True
-        for _, index, unique, _, partial in self._conn.execute(f"PRAGMA index_list({quoted(table)})").fetchall():
-            if unique and not partial:
-                found = self._conn.execute(f"PRAGMA index_info({quoted(index, 'index')})").fetchall()
-                if sorted(ascii_lower(row[2] or "") for row in found) == wanted:
-                    return True
-        return False
+
+class _Line(NamedTuple):
+    """Rows of one shape that wait to be inserted."""
+
+    shape: Shape
+    table: UserTable
+    parts: list[list[Row]]
 
 
 def _index_name(table: str, columns: Sequence[str]) -> str:
@@ -242,17 +277,10 @@ def _insert_sql(shape: Shape, count: int) -> str:
 
 
 def _inferred(blocks: Sequence[Block]) -> dict[str, str]:
-    """Return a type for each column of a task's whole output: one SQL type, or none when values are mixed."""
-    kinds: dict[str, tuple[str, set[type]]] = {}
+    """Return the SQL type of each column of a task's whole output; none when its values share none."""
+    types: dict[str, tuple[str, str | None]] = {}
     for block in blocks:
         for name, values in zip(block.shape.columns, zip(*block.rows, strict=True), strict=True):
-            kinds.setdefault(ascii_lower(name), (name, set()))[1].update(map(type, values))
-    return {name: _column_type(found - {type(None)}) for name, found in kinds.values()}
-
-
-def _column_type(kinds: set[type]) -> str:
-    if kinds == {int, float}:
-        return "REAL"
-    if len(kinds) != 1:
-        return ""
-    return {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}[kinds.pop()]
+            known = types.get(ascii_lower(name), (name, None))
+            types[ascii_lower(name)] = known[0], joined(known[1], common_type(values))
+    return {name: kind or "" for name, kind in types.values()}

@@ -1,0 +1,198 @@
+"""What the type of a column does to the values that go into it: it may convert them, and never changes one.
+
+SQLite gives each column an affinity by its declared type, and converts what it can. Most of that is what people
+mean. Some of it loses digits without a word: a float in a TEXT column keeps 15 of them, an integer beyond 2**53 in
+a REAL column becomes another one. So values are looked at before SQLite sees them, a column of many rows at a time.
+
+A number in text counts as the same number if it is what the number prints, to the digits that were written.
+
+Source: https://www.sqlite.org/datatype3.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from math import isnan
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from pipeloom.data.text import clean
+
+__all__ = ["Affinity", "MisfitError", "affinity_of", "common_type", "fitted", "joined"]
+
+Affinity = Literal["INTEGER", "REAL", "NUMERIC", "TEXT", "BLOB"]
+
+_INT64: Final = 1 << 63
+_EXACT: Final = 1 << 53  # up to here each integer is a float, too
+_SAFE_LENGTH: Final = 15  # characters of a number without exponent that a float always gives back
+_NULL: Final = type(None)
+_INTEGER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*")
+_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\v\f\r]*")
+_INTEGERS: Final = msgspec.json.Decoder(
+    list[Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)]],
+)
+_TEXTS: Final = frozenset({str, bytes, _NULL})
+_TYPES: Final = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
+
+
+class MisfitError(ValueError):
+    """A value that a column cannot take as it is."""
+
+
+def affinity_of(declared: str) -> Affinity:
+    """Return what SQLite makes of a declared type, in its order: ``POINT`` is an INTEGER, too."""
+    folded = declared.upper()
+    if "INT" in folded:
+        return "INTEGER"
+    if any(word in folded for word in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    if not folded or "BLOB" in folded:
+        return "BLOB"
+    return "REAL" if any(word in folded for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
+def common_type(values: Sequence[object]) -> str | None:
+    """Return the SQL type that all values share: ``""`` when they share none, ``None`` when all are NULL."""
+    kinds = set(map(type, values))
+    kinds.discard(_NULL)
+    if float in kinds and all(isnan(value) for value in values if type(value) is float):
+        kinds.discard(float)  # NaN is NULL
+    if not kinds:
+        return None
+    return _TYPES[kinds.pop()] if len(kinds) == 1 else ""
+
+
+def joined(known: str | None, fresh: str | None) -> str | None:
+    """Return the type of all values, given that of those before and of those that follow."""
+    if known is None or fresh is None:
+        return known if fresh is None else fresh
+    return known if known == fresh else ""
+
+
+def fitted(values: Sequence[Any], affinity: Affinity, *, declared: bool) -> Sequence[Any]:
+    """Return values as a column takes them: the same sequence when nothing had to change.
+
+    Args:
+        values: n storable values, NULLs among them.
+        affinity: The column's.
+        declared: The run declares its type: a value of another kind that cannot be converted does not fit. In a
+            table of the user's own it goes in as it is, as SQLite has it.
+
+    Raises:
+        MisfitError: One of them would come back as another value, or is of another kind than declared.
+    """
+    if affinity == "BLOB":
+        return values
+    kinds = set(map(type, values))
+    if affinity == "TEXT":
+        return values if kinds <= _TEXTS else [_text(value) for value in values]
+    if affinity == "REAL":
+        if kinds <= {float, _NULL}:
+            return values
+        return _each(_float, values) if declared else [_their_number(value, affinity) for value in values]
+    if kinds <= {int, _NULL}:
+        return values
+    if declared and affinity == "INTEGER":
+        return _integers(values, kinds)
+    if str in kinds:
+        return [_their_number(value, affinity) for value in values]
+    return values
+
+
+def _text(value: object) -> object:
+    if type(value) is int:
+        return str(value)
+    if type(value) is not float:
+        return value
+    return None if isnan(value) else repr(value)
+
+
+# --- declared columns ---
+
+
+def _integers(values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
+    if kinds == {str}:
+        # A CSV file is mostly this. JSON has fewer spellings than int() and is faster; others go one by one.
+        text = ",".join(values)
+        if "." not in text and "e" not in text and "E" not in text:
+            try:
+                found = _INTEGERS.decode(f"[{text}]")
+            except (msgspec.DecodeError, UnicodeEncodeError):
+                pass
+            else:
+                if len(found) == len(values):
+                    return found
+    return _each(_integer, values)
+
+
+def _each(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    return [None if value is None else convert(value) for value in values]
+
+
+def _integer(value: Any) -> int | None:
+    if type(value) is int:
+        return value
+    if type(value) is float:
+        if isnan(value):
+            return None
+        if value.is_integer() and -_INT64 <= value < _INT64:
+            return int(value)
+    elif type(value) is str:
+        if _INTEGER.fullmatch(value):
+            number = int(value) if len(value) < 100 else _INT64
+            if -_INT64 <= number < _INT64:
+                return number
+            raise MisfitError(f"{_shown(value)} is over 64 bits: declare it as str")
+        if _NUMBER.fullmatch(value):
+            exact = Decimal(value.strip())
+            if exact.adjusted() < 19 and exact == exact.to_integral_value() and -_INT64 <= exact < _INT64:
+                return int(exact)
+    raise MisfitError(f"{_shown(value)} is no int, as which the column is declared")
+
+
+def _float(value: Any) -> float:
+    if type(value) is float:
+        return value
+    if type(value) is int:
+        return _float_of_int(value)
+    if type(value) is str and _NUMBER.fullmatch(value):
+        return _float_of_text(value)
+    raise MisfitError(f"{_shown(value)} is no float, as which the column is declared")
+
+
+def _float_of_int(value: int) -> float:
+    if -_EXACT <= value <= _EXACT or int(float(value)) == value:
+        return float(value)
+    raise MisfitError(f"the int {value} would come back as {float(value)!r}: the column holds floats")
+
+
+def _float_of_text(text: str) -> float:
+    number = float(text)
+    if len(text) <= _SAFE_LENGTH and "e" not in text and "E" not in text:
+        return number
+    digits = Decimal(text.strip()).as_tuple().digits
+    if abs(number) != float("inf") and Decimal(f"{Decimal(number):.{max(len(digits), 1) - 1}e}") == Decimal(
+        text.strip()
+    ):
+        return number
+    raise MisfitError(f"{_shown(text)} would come back as {number!r}: the column holds floats")
+
+
+# --- tables of the user's own: SQLite converts, and we look whether something is lost ---
+
+
+def _their_number(value: Any, affinity: Affinity) -> Any:
+    if type(value) is int and affinity == "REAL":
+        return _float_of_int(value)
+    if type(value) is not str or not _NUMBER.fullmatch(value):
+        return value
+    if affinity != "REAL" and _INTEGER.fullmatch(value) and len(value) < 100 and -_INT64 <= int(value) < _INT64:
+        return int(value)
+    return _float_of_text(value)
+
+
+def _shown(value: object) -> str:
+    return clean(repr(value), 60)

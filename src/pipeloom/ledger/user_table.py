@@ -1,0 +1,335 @@
+"""One of the users' tables as it is, and how it grows; the writer's thread, inside its transaction.
+
+A column's type is somebody's word, or nobody's. One that stands in ``tables=`` is *declared*: values are converted
+to it, and those that cannot be are refused. One that we made without being told is *inferred*: it has a type as
+long as all of its values share one, and loses it before a value would be changed by it, so that the order of tasks
+changes nothing. All others are *theirs*: SQLite converts as for everybody, unless that would lose something.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from pipeloom.data.affinity import Affinity, MisfitError, affinity_of, common_type, fitted, joined
+from pipeloom.data.identifiers import ascii_lower, quoted
+from pipeloom.data.text import clean
+from pipeloom.data.values import sql_type
+from pipeloom.db.retype import INFERRED, inferred_columns, retype
+from pipeloom.errors import RowRefusedError, SchemaError
+
+__all__ = ["Column", "Row", "UserTable"]
+
+Row = tuple[object, ...]
+Rule = Literal["declared", "inferred", "theirs"]
+
+_ROWID: Final = frozenset({"rowid", "oid", "_rowid_"})
+_UNTYPED: Final = ("", "ANY")  # the second one in a STRICT table
+_TOGETHER: Final = 1024  # rows: a column of so many stays in the processor's cache
+_GENERATED: Final = frozenset(
+    {2, 3}
+)  # what table_xinfo calls hidden; 1 is one of a virtual table, which takes values
+
+
+class Column:
+    """One column.
+
+    Args:
+        name: As the schema spells it.
+        type: In SQL; ``""`` for none.
+        rule: Whose word the type is.
+        affinity: What values are fitted to. Default: as the type says.
+        key: Its place in the primary key, from 1; 0 for none.
+        is_generated: The table computes it.
+    """
+
+    __slots__ = ("affinity", "is_generated", "is_settled", "key", "name", "rule", "type")
+
+    def __init__(
+        self,
+        name: str,
+        type: str,  # noqa: A002 - SQL's own word
+        rule: Rule,
+        affinity: Affinity | None = None,
+        key: int = 0,
+        is_generated: bool = False,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.affinity: Affinity = affinity or affinity_of(type)
+        self.rule = rule
+        self.key = key
+        self.is_generated = is_generated
+        # An inferred one without a type has values of several kinds, or none but NULL, which is looked up once.
+        self.is_settled = rule != "inferred" or type not in _UNTYPED
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the values that come are of interest."""
+        if self.rule == "inferred":
+            return self.type not in _UNTYPED or not self.is_settled
+        return self.affinity != "BLOB"
+
+
+class UserTable:
+    """One table, view or virtual table.
+
+    Args:
+        conn: The writer's connection.
+        name: As it is written to.
+        columns: Folded name → column.
+        warnings: Where to say that a type was taken off.
+    """
+
+    def __init__(
+        self, conn: sqlite3.Connection, name: str, columns: dict[str, Column], warnings: list[str]
+    ) -> None:
+        self._conn = conn
+        self.name = name
+        self.columns = columns
+        self._warnings = warnings
+
+    @classmethod
+    def found(
+        cls, conn: sqlite3.Connection, name: str, declared: Mapping[str, str], warnings: list[str]
+    ) -> UserTable | None:
+        """Return a table as SQLite knows it; ``None`` when there is none.
+
+        Args:
+            conn: The writer's connection.
+            name: The table's, in any case.
+            declared: Column → SQL type, of those that stand in ``tables=``.
+            warnings: See above.
+        """
+        seen = conn.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+        if not seen:
+            return None
+        types = {ascii_lower(column): kind for column, kind in declared.items()}
+        stored = conn.execute(
+            "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE", (name,)
+        ).fetchone()
+        inferred = inferred_columns(stored[0] or "") if stored and INFERRED in (stored[0] or "") else {}
+        columns = {}
+        for _, column, kind, _, _, key, hidden in seen:
+            folded = ascii_lower(column)
+            rule: Rule = "declared" if folded in types else "inferred" if folded in inferred else "theirs"
+            affinity = affinity_of(types.get(folded, kind or ""))
+            if kind == "ANY" and rule != "declared":  # in a STRICT table; elsewhere ANY is just a word
+                affinity = "BLOB" if _is_strict(conn, name) else affinity
+            columns[folded] = Column(column, kind or "", rule, affinity, key, hidden in _GENERATED)
+        return cls(conn, name, columns, warnings)
+
+    @classmethod
+    def made(
+        cls,
+        conn: sqlite3.Connection,
+        name: str,
+        columns: Mapping[str, str],
+        declared: Mapping[str, str],
+        warnings: list[str],
+    ) -> UserTable:
+        """Make a table.
+
+        Args:
+            conn: The writer's connection.
+            name: The table's.
+            columns: Column → SQL type, of those that nobody declared.
+            declared: Column → SQL type, of the others; these count where both have one.
+            warnings: See above.
+        """
+        taken = {ascii_lower(column) for column in declared}
+        rest = {column: kind for column, kind in columns.items() if ascii_lower(column) not in taken}
+        parts = [_definition(column, kind) for column, kind in declared.items()]
+        parts += [_definition(column, kind, INFERRED) for column, kind in rest.items()]
+        conn.execute(f"CREATE TABLE {quoted(name)} ({', '.join(parts)})")
+        made = {
+            **{ascii_lower(column): Column(column, kind, "declared") for column, kind in declared.items()},
+            **{ascii_lower(column): Column(column, kind, "inferred") for column, kind in rest.items()},
+        }
+        return cls(conn, name, made, warnings)
+
+    # --- what a set of columns may write ---
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return which of these columns the table lacks.
+
+        Raises:
+            RowRefusedError: One of them is computed by the table.
+        """
+        missing = []
+        for name in names:
+            column = self.columns.get(ascii_lower(name))
+            if column is None:
+                if not (ascii_lower(name) in _ROWID and self._has_rowid()):
+                    missing.append(name)
+            elif column.is_generated:
+                raise RowRefusedError(
+                    f"table {clean(self.name, 60)} computes its column {clean(name, 60)} (GENERATED): leave it out"
+                )
+        return missing
+
+    def add(self, columns: Mapping[str, str], declared: Mapping[str, str]) -> None:
+        """Add columns.
+
+        Args:
+            columns: Column → SQL type that its values share.
+            declared: Column → SQL type, of those that stand in ``tables=``.
+        """
+        types = {ascii_lower(column): kind for column, kind in declared.items()}
+        for name, kind in columns.items():
+            folded = ascii_lower(name)
+            is_declared = folded in types
+            wanted = types.get(folded, kind)
+            shown = wanted or ("ANY" if _is_strict(self._conn, self.name) else "")
+            definition = _definition(name, shown, "" if is_declared else INFERRED)
+            self._conn.execute(f"ALTER TABLE {quoted(self.name)} ADD COLUMN {definition}")
+            rule: Rule = "declared" if is_declared else "inferred"
+            self.columns[folded] = Column(name, shown, rule, affinity_of(wanted))
+
+    def check_declared(self, name: str, kind: Any) -> None:
+        """Refuse a declaration that an existing column contradicts.
+
+        Args:
+            name: The column.
+            kind: The Python type in ``tables=``.
+
+        Raises:
+            SchemaError: Values would be converted otherwise than it says.
+        """
+        column = self.columns[ascii_lower(name)]
+        if column.is_generated:
+            raise SchemaError(
+                f"table {clean(self.name, 60)} computes its column {clean(name, 60)}: take it out of tables="
+            )
+        stored, wanted = affinity_of(column.type), affinity_of(sql_type(kind))
+        if column.type == "ANY" and _is_strict(self._conn, self.name):
+            stored = "BLOB"
+        if stored in (wanted, "BLOB") or kind is bytes:
+            return
+        if stored == "NUMERIC" and (wanted in ("INTEGER", "REAL") or kind in (date, datetime, time, Decimal)):
+            return
+        raise SchemaError(
+            f"table {clean(self.name, 60)} has the column {clean(name, 60)} as {clean(column.type, 40)}, not as "
+            f"{sql_type(kind) or 'untyped'}: take it out of tables=, or declare it as it is"
+        )
+
+    def has_unique(self, columns: Sequence[str]) -> bool:
+        """Say whether a constraint or an index tells rows apart by exactly these columns."""
+        wanted = sorted(map(ascii_lower, columns))
+        if sorted(folded for folded, column in self.columns.items() if column.key) == wanted:
+            return True
+        for _, index, unique, _, partial in self._conn.execute(
+            f"PRAGMA index_list({quoted(self.name)})"
+        ).fetchall():
+            if unique and not partial:
+                found = self._conn.execute(f"PRAGMA index_info({quoted(index, 'index')})").fetchall()
+                if sorted(ascii_lower(row[2] or "") for row in found) == wanted:
+                    return True
+        return False
+
+    def is_empty(self) -> bool:
+        """Say whether there is no row."""
+        return self._conn.execute(f"SELECT 1 FROM {quoted(self.name)} LIMIT 1").fetchone() is None
+
+    def _has_rowid(self) -> bool:
+        try:
+            self._conn.execute(f"SELECT rowid FROM {quoted(self.name)} LIMIT 0")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+    # --- what rows become ---
+
+    def fitted(self, names: Sequence[str], rows: list[Row]) -> list[Row]:
+        """Return rows as the table takes them, after their inferred columns have followed the values.
+
+        Args:
+            names: n columns.
+            rows: Each with n storable values.
+
+        Raises:
+            RowRefusedError: A value does not fit its column.
+        """
+        watched = [
+            (place, column)
+            for place, name in enumerate(names)
+            if (column := self.columns.get(ascii_lower(name))) is not None and column.is_watched
+        ]
+        if not watched:
+            return rows
+        inferred = [pair for pair in watched if pair[1].rule == "inferred"]
+        others = [pair for pair in watched if pair[1].rule != "inferred"]
+        kinds: dict[int, str | None] = {}
+        out: list[Row] = []
+        for begin in range(0, len(rows), _TOGETHER):
+            some = rows[begin : begin + _TOGETHER]
+            columns: list[Sequence[object]] = list(zip(*some, strict=True))
+            for place, _ in inferred:
+                kinds[place] = joined(kinds.get(place), common_type(columns[place]))
+            changed = [self._fit(columns, place, column) for place, column in others]
+            out += zip(*columns, strict=True) if True in changed else some
+        self._follow({column: kind for place, column in inferred if (kind := kinds[place]) is not None})
+        return out
+
+    def _fit(self, columns: list[Sequence[object]], place: int, column: Column) -> bool:
+        """Fit one column; says whether anything changed."""
+        values = columns[place]
+        try:
+            columns[place] = fitted(values, column.affinity, declared=column.rule == "declared")
+        except MisfitError as error:
+            raise RowRefusedError(
+                f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: {error}"
+            ) from None
+        return columns[place] is not values
+
+    def _follow(self, seen: Mapping[Column, str]) -> None:
+        """Give inferred columns the types that their values share, with those that come now."""
+        types: dict[str, str] = {}
+        for column, kind in seen.items():
+            if not column.is_settled:
+                column.is_settled = True
+                if not self._has_values(column) and kind:
+                    types[ascii_lower(column.name)] = kind
+            elif kind != column.type:
+                types[ascii_lower(column.name)] = ""
+                self._warnings.append(
+                    f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: values of several types have "
+                    f"come, so it is not {column.type} any more and each stays as it was written; declare it in "
+                    "tables= to have them converted"
+                )
+        if types:
+            self._retype(types)
+
+    def _retype(self, types: Mapping[str, str]) -> None:
+        nothing = "ANY" if _is_strict(self._conn, self.name) else ""
+        try:
+            retype(self._conn, self.name, {name: kind or nothing for name, kind in types.items()})
+        except sqlite3.OperationalError as error:
+            column = self.columns[next(iter(types))]
+            raise RowRefusedError(
+                f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: it was made as "
+                f"{column.type or 'untyped'}, which would change a value that comes now, and this SQLite cannot "
+                f"take that back ({error}): declare the column in tables= before the table is made"
+            ) from error
+        for name, kind in types.items():
+            self.columns[name].type = kind or nothing
+            self.columns[name].affinity = affinity_of(kind)
+
+    def _has_values(self, column: Column) -> bool:
+        sql = f"SELECT 1 FROM {quoted(self.name)} WHERE {quoted(column.name)} IS NOT NULL LIMIT 1"
+        return self._conn.execute(sql).fetchone() is not None
+
+
+def _definition(column: str, kind: str, mark: str = "") -> str:
+    return " ".join(part for part in (quoted(column, "column"), kind, mark) if part)
+
+
+def _is_strict(conn: sqlite3.Connection, table: str) -> bool:
+    """Say whether it is a STRICT table, which takes only values of its types."""
+    if sqlite3.sqlite_version_info < (3, 37):
+        return False
+    found = conn.execute(f"PRAGMA table_list({quoted(table)})").fetchall()
+    return any(strict for _, _, _, _, _, strict in found)
