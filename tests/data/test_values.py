@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from array import array
 from contextlib import closing
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum, StrEnum
-from pathlib import Path, PurePosixPath
+from fractions import Fraction
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +125,19 @@ VALUES = [
     (Scalar(7), 7),
     (Scalar(True), 1),
     (Scalar(date(2026, 1, 31)), "2026-01-31"),
+    (Scalar(float("nan")), None),
+    (Real("nan"), None),
+    (Decimal("NaN"), None),
+    (Decimal("sNaN"), None),
+    (Decimal("-1E+5"), "-1E+5"),
+    (Decimal("Infinity"), "Infinity"),
+    (date(5, 1, 1), "0005-01-01"),
+    (datetime(2026, 1, 31, 0, 0, 0, 5, UTC), "2026-01-31T00:00:00.000005+00:00"),
+    (datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")), "2026-10-25T02:30:00+01:00"),
+    (timedelta(days=1, microseconds=-1), 86_399.999999),
+    (memoryview(array("H", [1, 2])), array("H", [1, 2]).tobytes()),
+    (memoryview(b"abcd")[::2], b"ac"),
+    (PureWindowsPath("a/b"), "a\\b"),
 ]
 
 
@@ -149,6 +166,13 @@ def test_a_value_becomes_what_the_table_says():
         int,
         {"a": object()},
         [{"deep": {1j}}],
+        "\ud800",
+        Text("a\udcff"),
+        Path("a\udcff"),
+        Fraction(1, 3),
+        ip_address("192.0.2.1"),
+        array("i", [1]),
+        range(3),
     ],
     ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", repr(value)),
 )
@@ -236,21 +260,40 @@ def test_a_refusal_names_table_column_and_type(make, words, null):
 
 
 def test_plain_rows_are_not_copied_again():
-    """The common case costs one look at the types."""
-    rows = [(1, "a", 1.5, b"x", None), (2**63 - 1, "", 0.0, b"", None)]
+    """The common case costs one look at the types; one row or many."""
+    rows = [(1, "a", 1.5, b"x", None), (-(2**63), "\xe4", 0.0, b"", None), (2**63 - 1, None, None, None, None)]
 
-    assert adapt_rows(rows, "t", tuple("abcde"), None) is rows
+    for some in (rows, rows[:1], rows * 2000):
+        assert adapt_rows(some, "t", tuple("abcde"), None) is some
+
+
+@pytest.mark.parametrize("odd", [2**63, -(2**63) - 1, "\udcff"], ids=ascii)
+@pytest.mark.parametrize("others", [[], [None], [None, 0], [1.5, "x"]], ids=repr)
+def test_a_plain_value_that_cannot_be_stored_is_found_at_the_call(odd, others):
+    """Wherever it stands, and whatever else is in its column."""
+    rows = [(n, other) for n, other in enumerate([*others, odd, *others])]
+
+    with pytest.raises(RowRefusedError, match=r"table t, column odd: .*(64 bits|surrogate)"):
+        adapt_rows(rows, "t", ("n", "odd"), None)
+
+
+def test_a_column_of_text_with_nan_is_text():
+    """NaN is NULL before anybody asks what kind of values there are."""
+    rows = [("a", 1.5), (float("nan"), float("nan")), (None, 2.5)]
+
+    assert adapt_rows(rows, "t", tuple("ab"), None) == [("a", 1.5), (None, None), (None, 2.5)]
+    assert adapt_rows(rows[1:2], "t", tuple("ab"), None) == [(None, None)]
 
 
 def test_one_odd_value_is_adapted_among_many_plain_ones():
     """In its place; the others stay."""
-    rows = [(n, "x") for n in range(100)]
-    rows[57] = (True, date(2026, 1, 31))
+    rows = [(n, "x") for n in range(5000)]
+    rows[2057] = (True, date(2026, 1, 31))
 
     adapted = adapt_rows(rows, "t", ("n", "s"), None)
-    assert adapted[57] == (1, "2026-01-31")
-    assert type(adapted[57][0]) is int
-    assert adapted[:57] == rows[:57]
+    assert adapted[2057] == (1, "2026-01-31")
+    assert type(adapted[2057][0]) is int
+    assert adapted[:2057] + adapted[2058:] == rows[:2057] + rows[2058:]
 
 
 def test_null_values_become_null():
@@ -264,12 +307,17 @@ def test_null_values_become_null():
     ]
 
 
-def test_a_lone_surrogate_is_found_behind_sqlites_back():
+def test_a_value_over_sqlites_limit_is_found_behind_its_back():
     """Its type is fine, so SQLite is the one that refuses; the sentence says where it was."""
-    reason = explain_unbindable([("fine", 1), ("a\ud800", 2)], "t", ("text", "n"))
+
+    class Long(bytes):
+        def __len__(self):
+            return 1_000_000_000
+
+    reason = explain_unbindable([("fine", 1), (Long(), 2)], "t", ("bytes", "n"))
 
     assert reason is not None
-    assert all(word in reason for word in ("table t", "column text", "surrogate"))
+    assert all(word in reason for word in ("table t", "column bytes", "limit"))
     assert explain_unbindable([("fine", 1)], "t", ("text", "n")) is None
 
 
@@ -307,7 +355,7 @@ def test_a_refused_parameter_is_named(params, name):
 
 def test_a_declared_type_has_an_sql_type():
     """``None`` declares a column without one."""
-    numbers = {int: "INTEGER", bool: "INTEGER", float: "REAL", bytes: "BLOB", None: ""}
+    numbers = {int: "INTEGER", bool: "INTEGER", float: "REAL", timedelta: "REAL", bytes: "BLOB", None: ""}
     texts = dict.fromkeys((str, date, datetime, time, Decimal, UUID, Path, PurePosixPath, dict, list), "TEXT")
 
     for declared, sql in {**numbers, **texts}.items():

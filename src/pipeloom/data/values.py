@@ -1,24 +1,26 @@
 """What a Python value becomes in a column, and a result in the ledger.
 
-None, int, float, str and bytes pass; NaN is NULL, since SQL has none; bool is 0 or 1; date, datetime and time
-are ISO text; Decimal, UUID and Path are text; an Enum is its value; dict and list are JSON; numpy scalars go
-through ``.item()``. Everything else is refused with a sentence that names table, column and type.
+None, int, float, str and bytes pass; what is missing is NULL (NaN, NaT, NA, masked); bool is 0 or 1; date,
+datetime, time and datetime64 are ISO text; timedelta and timedelta64 are seconds; Decimal, UUID and Path are text;
+an Enum is its value; dict and list are JSON; other numpy scalars go through ``.item()``. Everything else is refused
+with a sentence that names table, column and type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from itertools import chain
+from operator import eq
 from pathlib import PurePath
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from pipeloom.data.text import attribute, clean, describe
+from pipeloom.data.scalars import held
+from pipeloom.data.text import clean, describe
 from pipeloom.errors import RowRefusedError
 
 __all__ = ["Params", "Storable", "adapt", "adapt_params", "adapt_rows", "as_json", "explain_unbindable", "sql_type"]
@@ -28,9 +30,8 @@ Storable = None | int | float | str | bytes
 Params = tuple[object, ...] | dict[str, object]
 """The parameters of one statement, as SQLite can bind them."""
 
-_PLAIN: Final = frozenset({type(None), float, str, bytes})
-_PLAIN_OR_INT: Final = _PLAIN | {int}
 _INT64: Final = 1 << 63
+_ROWS_AT_ONCE: Final = 1024
 
 # What a column declared with this Python type is in SQL. Source: https://www.sqlite.org/datatype3.html
 _SQL_TYPES: Final[dict[Any, str]] = {
@@ -42,6 +43,7 @@ _SQL_TYPES: Final[dict[Any, str]] = {
     date: "TEXT",
     datetime: "TEXT",
     time: "TEXT",
+    timedelta: "REAL",
     Decimal: "TEXT",
     UUID: "TEXT",
     dict: "TEXT",
@@ -63,8 +65,54 @@ def sql_type(declared: Any) -> str:
     except (KeyError, TypeError):
         raise ValueError(
             f"{clean(declared, 60)} is no column type: use int, float, str, bytes, bool, date, datetime, time, "
-            "Decimal, UUID, Path, dict, list, or None for an untyped column"
+            "timedelta, Decimal, UUID, Path, dict, list, or None for an untyped column"
         ) from None
+
+
+def _whole(value: int) -> int:
+    if -_INT64 <= value < _INT64:
+        return value
+    raise ValueError("an int over 64 bits cannot be stored: store str(value)")
+
+
+def _real(value: float) -> float | None:
+    return value if value == value else None  # noqa: PLR0124 - NaN
+
+
+def _text(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                "a str with a lone surrogate cannot be stored: encode it, or replace those characters"
+            ) from None
+    return value
+
+
+def _decimal(value: Decimal) -> str | None:
+    return None if value.is_nan() else str(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# What is met by the million, by its exact type; its subclasses and all else take a longer way.
+_CONVERSIONS: Final[dict[type, Callable[[Any], Storable]]] = {
+    type(None): _same,
+    int: _whole,
+    float: _real,
+    str: _text,
+    bytes: _same,
+    bool: int,
+    date: date.isoformat,
+    datetime: datetime.isoformat,
+    time: time.isoformat,
+    timedelta: timedelta.total_seconds,
+    Decimal: _decimal,
+    UUID: str,
+}
 
 
 def adapt(value: Any) -> Storable:
@@ -73,8 +121,9 @@ def adapt(value: Any) -> Storable:
     Raises:
         ValueError: It cannot be stored; the sentence names the type.
     """
-    if type(value) in _PLAIN:
-        return value  # type: ignore[no-any-return]
+    convert = _CONVERSIONS.get(type(value))
+    if convert is not None:
+        return convert(value)
     try:
         return _adapt_odd(value)
     except ValueError:
@@ -84,41 +133,35 @@ def adapt(value: Any) -> Storable:
 
 
 def _adapt_odd(value: Any) -> Storable:
-    if isinstance(value, bool):
-        return int(value)
+    if isinstance(value, dict | list):
+        return as_json(value)
+    found: Storable = _plain(value)
+    if found is value:
+        raise ValueError(f"a value of type {type(value).__name__} cannot be stored in a column")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return the storable value that one of another type stands for; the value itself when it stands for none."""
     if isinstance(value, Enum):
         return adapt(value.value)
     if isinstance(value, int):
-        if -_INT64 <= value < _INT64:
-            return int(value)
-        raise ValueError("an int over 64 bits cannot be stored: store str(value)")
-    if isinstance(value, float | str | bytes):
-        return (
-            float(value)
-            if isinstance(value, float)
-            else str.__str__(value)
-            if isinstance(value, str)
-            else bytes(value)
-        )
+        return _whole(int(value))
+    if isinstance(value, float):
+        return _real(float(value))
+    if isinstance(value, str | PurePath):
+        return _text(str.__str__(value) if isinstance(value, str) else str(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if (inner := held(value)) is not value:
+        return adapt(inner)
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, Decimal | UUID | PurePath):
-        return str(value)
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, dict | list):
-        return as_json(value)
-    if (scalar := _scalar(value)) is not None:
-        return adapt(scalar)
-    raise ValueError(f"a value of type {type(value).__name__} cannot be stored in a column")
-
-
-def _scalar(value: Any) -> Any:
-    """Return what a numpy scalar holds: it has item() and no dimensions. An array or a frame is not one value."""
-    if attribute(value, "ndim") != 0 or not callable(item := attribute(value, "item")):
-        return None
-    held = item()
-    return None if type(held) is type(value) else held  # numpy.longdouble holds itself: Python has no type for it
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    return str(value) if isinstance(value, UUID) else value
 
 
 def adapt_rows(
@@ -126,7 +169,8 @@ def adapt_rows(
 ) -> list[tuple[Any, ...]]:
     """Return rows that SQLite can bind; the same list when nothing had to change.
 
-    The check is one pass over the types of all values, so a block of plain values costs about 20 ns each.
+    Values are looked at column by column, since those of one column are of one type: plain ones cost about 30 ns
+    each. A thousand rows at a time, which fit into the processor's cache.
 
     Args:
         rows: n tuples of ``len(columns)`` values.
@@ -139,14 +183,64 @@ def adapt_rows(
     """
     if null:
         rows = [row if _disjoint(null, row) else _with_nulls(row, null) for row in rows]
-    kinds = set(map(type, chain.from_iterable(rows)))
-    if kinds <= _PLAIN or (kinds <= _PLAIN_OR_INT and _ints_fit(rows)):
-        return rows
-    return [_adapt_row(row, table, columns) for row in rows]
+    if len(rows) == 1:
+        row = _adapt_row(rows[0], table, columns)
+        return rows if row is rows[0] else [row]
+    adapted: list[tuple[Any, ...]] | None = None
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[begin : begin + _ROWS_AT_ONCE]
+        found = adapt_columns(list(zip(*part, strict=True)), table, columns)
+        if found is not None:
+            adapted = rows[:begin] if adapted is None else adapted
+            adapted += zip(*found, strict=True)
+        elif adapted is not None:
+            adapted += part
+    return rows if adapted is None else adapted
 
 
-def _ints_fit(rows: Iterable[tuple[Any, ...]]) -> bool:
-    return all(-_INT64 <= v < _INT64 for row in rows for v in row if type(v) is int)
+def adapt_columns(values: list[Sequence[Any]], table: str, columns: Sequence[str]) -> list[Sequence[Any]] | None:
+    """Return columns whose values SQLite can bind; ``None`` when nothing had to change.
+
+    Args:
+        values: For each column, n values.
+        table: For the error.
+        columns: For the error.
+
+    Raises:
+        RowRefusedError: As :func:`adapt_rows`.
+    """
+    adapted = None
+    for place, column in enumerate(values):
+        try:
+            found = _adapt_column(column)
+        except ValueError as error:
+            raise _refused(table, columns[place], error) from error
+        if found is not column:
+            adapted = list(values) if adapted is None else adapted
+            adapted[place] = found
+    return adapted
+
+
+def _adapt_column(values: Sequence[Any]) -> Sequence[Storable]:
+    kinds = set(map(type, values))
+    kinds.discard(type(None))
+    if len(kinds) != 1:
+        return list(map(adapt, values)) if kinds else values
+    (kind,) = kinds
+    if kind is str:
+        if not all(map(str.isascii, filter(None, values))):
+            for value in filter(None, values):
+                _text(value)
+        return values
+    if kind is float:
+        return values if all(map(eq, values, values)) else list(map(adapt, values))  # only NaN is not itself
+    if kind is int:
+        numbers = list(filter(None, values))
+        if numbers:
+            _whole(min(numbers))
+            _whole(max(numbers))
+        return values
+    return values if kind is bytes else list(map(adapt, values))
 
 
 def _disjoint(null: frozenset[Any], row: tuple[Any, ...]) -> bool:
@@ -168,27 +262,27 @@ def _is_in(value: Any, null: frozenset[Any]) -> bool:
 
 
 def _adapt_row(row: tuple[Any, ...], table: str, columns: Sequence[str]) -> tuple[Storable, ...]:
-    adapted = []
-    for column, value in zip(columns, row, strict=True):
+    """Return the row itself when nothing had to change."""
+    adapted: list[Storable] | None = None
+    for place, value in enumerate(row):
         try:
-            adapted.append(adapt(value))
+            found = adapt(value)
         except ValueError as error:
-            raise RowRefusedError(f"table {clean(table, 60)}, column {clean(column, 60)}: {error}") from error
-    return tuple(adapted)
+            raise _refused(table, columns[place], error) from error
+        if found is not value:
+            adapted = list(row) if adapted is None else adapted
+            adapted[place] = found
+    return row if adapted is None else tuple(adapted)
+
+
+def _refused(table: str, column: str, error: ValueError) -> RowRefusedError:
+    return RowRefusedError(f"table {clean(table, 60)}, column {clean(column, 60)}: {error}")
 
 
 def explain_unbindable(rows: Iterable[Sequence[object]], table: str, columns: Sequence[str]) -> str | None:
     """Find the value that SQLite could not bind although its type was fine; ``None`` when there is none."""
     for row in rows:
         for column, value in zip(columns, row, strict=False):
-            if isinstance(value, str):
-                try:
-                    value.encode()
-                except UnicodeEncodeError:
-                    return (
-                        f"table {clean(table, 60)}, column {clean(column, 60)}: a str with a lone surrogate "
-                        "cannot be stored: encode it, or replace those characters"
-                    )
             if isinstance(value, str | bytes) and len(value) > 999_000_000:
                 kind = type(value).__name__
                 return (
@@ -219,11 +313,10 @@ def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> Params:
 
 
 def _encode_foreign(value: Any) -> Any:
-    if isinstance(value, PurePath):
-        return str(value)
-    if (scalar := _scalar(value)) is not None:
-        return scalar
-    raise TypeError(f"a value of type {type(value).__name__} is not JSON")
+    found = _plain(value)
+    if found is value:
+        raise TypeError(f"a value of type {type(value).__name__} is not JSON")
+    return found
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_encode_foreign)

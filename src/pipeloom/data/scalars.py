@@ -1,0 +1,93 @@
+"""What one value of numpy or pandas holds. Neither is imported: each is known by what it can do.
+
+A value that is missing holds ``None``: NaN, ``NaT`` of either library, ``pandas.NA``, ``numpy.ma.masked``. A
+``datetime64`` is ISO text, the same for the same instant whatever its unit; a ``timedelta64`` is its seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any, Final
+
+from pipeloom.data.text import attribute, kind_of
+
+__all__ = ["held", "seconds"]
+
+_MISSING: Final = frozenset({("NaTType", "pandas"), ("NAType", "pandas")})
+_ATTOSECONDS: Final = {
+    "W": 604_800 * 10**18,
+    "D": 86_400 * 10**18,
+    "h": 3_600 * 10**18,
+    "m": 60 * 10**18,
+    "s": 10**18,
+    "ms": 10**15,
+    "us": 10**12,
+    "ns": 10**9,
+    "ps": 10**6,
+    "fs": 10**3,
+    "as": 1,
+}
+_UNIT: Final = re.compile(r"timedelta64\[(\d*)([A-Za-z]+)\]")
+
+
+def held(value: Any) -> Any:
+    """Return what a foreign scalar holds; the value itself when it is not one, or Python has no type for it.
+
+    A numpy scalar has ``item()`` and no dimensions; an array or a frame is not one value.
+
+    Raises:
+        ValueError: It is a length of time that is not fixed.
+    """
+    kind = type(value)
+    if (kind_of(value), str(kind.__module__).partition(".")[0]) in _MISSING:
+        return None
+    if isinstance(value, timedelta):  # pandas.Timedelta is finer than what it derives from
+        exact = attribute(value, "asm8")
+        return value if exact is None else seconds(exact)
+    if attribute(value, "ndim") != 0 or not callable(item := attribute(value, "item")):
+        return value
+    if attribute(value, "mask"):
+        return None
+    letter = attribute(attribute(value, "dtype"), "kind")
+    if letter == "M":
+        return _iso(str(value))
+    if letter == "m":
+        return None if str(value) == "NaT" else seconds(value)
+    if letter == "f" and value != value:  # noqa: PLR0124 - NaN, of a longdouble too
+        return None
+    inner = item()
+    return value if type(inner) is kind else inner  # numpy.longdouble holds itself
+
+
+def seconds(value: Any) -> float:
+    """Return the seconds in a ``timedelta64``, rounded once.
+
+    Raises:
+        ValueError: Its unit is a month, a year, or none.
+    """
+    found = _UNIT.fullmatch(str(value.dtype))
+    if found is None or found[2] not in _ATTOSECONDS:
+        raise ValueError(
+            f"a {value.dtype} is no fixed number of seconds: convert it to days or seconds before it is written"
+        )
+    return int(value.astype("int64")) * int(found[1] or 1) * _ATTOSECONDS[found[2]] / 10**18
+
+
+def _iso(text: str) -> str | None:
+    """Complete what numpy says of an instant, which stops at its unit, to what ``datetime.isoformat`` says.
+
+    Source: https://numpy.org/doc/stable/reference/arrays.datetime.html
+    """
+    if text == "NaT":
+        return None
+    day, _, clock = text.partition("T")
+    year, *rest = day[1:].split("-")  # the first sign may be the year's
+    year = f"-{year.zfill(4)}" if day[0] == "-" else day[0] + year
+    day = "-".join([year, *rest, "01", "01"][:3])
+    clock, _, fraction = clock.partition(".")
+    clock = ":".join([*clock.split(":"), "00", "00"][:3]) if clock else "00:00:00"
+    while len(fraction) > 6 and fraction.endswith("000"):
+        fraction = fraction[:-3]
+    fraction = fraction.ljust(6, "0") if fraction.strip("0") else ""
+    return f"{day}T{clock}.{fraction}" if fraction else f"{day}T{clock}"
