@@ -139,8 +139,9 @@ def fn(number, ctx):
     ctx.write("t", {"n": number})
     if number == 9:
         ctx.progress(1, 2)
-        while ctx.query("SELECT progress FROM task_runs WHERE id = ?", (ctx.task_id,)) != [(0.5,)]:
-            pass  # from now on there is nothing to write any more
+        stored = "SELECT (SELECT progress FROM task_runs WHERE id = ?), (SELECT done FROM pipeloom_runs)"
+        while ctx.query(stored, (ctx.task_id,)) != [(0.5, 9)]:
+            pass  # from then on there is nothing to write any more
         print("here", flush=True)
         threading.Event().wait()
 pipeloom.run_pipeline(

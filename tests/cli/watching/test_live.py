@@ -47,7 +47,7 @@ def test_a_run_from_before_its_file_to_after_the_next(db, watch, held, columns, 
     terminal = watch(columns, rows)
     terminal.until("the file is not there yet: waiting for it")
     with held(range(8), fails=(2,)) as end:
-        terminal.until(lambda text: text.count("▸") == 6 and text.count(" 50 %") == 6)
+        terminal.until(lambda text: text.count("▸") == 6 and text.count(" 50 %") == 6 and "Running 6" in text)
         lines = terminal.lines
         assert lines[0].startswith("load  run 1  running")
         assert lines[0].endswith("  out.db")
