@@ -12,8 +12,10 @@ Source: https://www.sqlite.org/datatype3.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
+from functools import partial
 from math import isnan
 from typing import Annotated, Any, Final, Literal
 
@@ -21,7 +23,7 @@ import msgspec
 
 from pipeloom.data.text import clean
 
-__all__ = ["Affinity", "MisfitError", "affinity_of", "common_type", "fitted", "joined"]
+__all__ = ["Affinity", "MisfitError", "affinity_of", "are_integers", "common_type", "fits", "fitted", "joined"]
 
 Affinity = Literal["INTEGER", "REAL", "NUMERIC", "TEXT", "BLOB"]
 
@@ -31,10 +33,22 @@ _SAFE_LENGTH: Final = 15  # characters of a number without exponent that a float
 _NULL: Final = type(None)
 _INTEGER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*")
 _NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\v\f\r]*")
-_INTEGERS: Final = msgspec.json.Decoder(
-    list[Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)]],
-)
-_TEXTS: Final = frozenset({str, bytes, _NULL})
+_Int64 = Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)]
+_INTEGERS: Final = msgspec.json.Decoder(list[_Int64])
+_INTEGERS_OR_NULL: Final = msgspec.json.Decoder(list[_Int64 | None])
+_ALL: Final[frozenset[type]] = frozenset({int, float, str, bytes, _NULL})
+_DECLARED: Final[Mapping[Affinity, frozenset[type]]] = {
+    "INTEGER": frozenset({int, _NULL}),
+    "REAL": frozenset({float, _NULL}),
+    "NUMERIC": frozenset({int, float, bytes, _NULL}),
+    "TEXT": frozenset({str, bytes, _NULL}),
+    "BLOB": _ALL,
+}
+_THEIRS: Final[Mapping[Affinity, frozenset[type]]] = {
+    **_DECLARED,
+    "INTEGER": _DECLARED["NUMERIC"],
+    "REAL": frozenset({float, bytes, _NULL}),
+}
 _TYPES: Final = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 
 
@@ -54,15 +68,20 @@ def affinity_of(declared: str) -> Affinity:
     return "REAL" if any(word in folded for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
 
 
-def common_type(values: Sequence[object]) -> str | None:
-    """Return the SQL type that all values share: ``""`` when they share none, ``None`` when all are NULL."""
-    kinds = set(map(type, values))
-    kinds.discard(_NULL)
-    if float in kinds and all(isnan(value) for value in values if type(value) is float):
-        kinds.discard(float)  # NaN is NULL
-    if not kinds:
+def common_type(kinds: Iterable[type], values: Iterable[object]) -> str | None:
+    """Return the SQL type that values share: ``""`` when they share none, ``None`` when all are NULL.
+
+    Args:
+        kinds: Their types in Python.
+        values: They themselves, looked at only as far as that decides: NaN is a float, and NULL.
+    """
+    found = set(kinds)
+    found.discard(_NULL)
+    if float in found and all(isnan(value) for value in values if type(value) is float):
+        found.discard(float)
+    if not found:
         return None
-    return _TYPES[kinds.pop()] if len(kinds) == 1 else ""
+    return _TYPES[found.pop()] if len(found) == 1 else ""
 
 
 def joined(known: str | None, fresh: str | None) -> str | None:
@@ -72,8 +91,35 @@ def joined(known: str | None, fresh: str | None) -> str | None:
     return known if known == fresh else ""
 
 
-def fitted(values: Sequence[Any], affinity: Affinity, *, declared: bool) -> Sequence[Any]:
-    """Return values as a column takes them: the same sequence when nothing had to change.
+def fits(kinds: AbstractSet[type], affinity: Affinity, *, declared: bool) -> bool:
+    """Say whether all values of these types go into a column as they are; otherwise each has to be looked at."""
+    return kinds <= (_DECLARED if declared else _THEIRS)[affinity]
+
+
+def are_integers(words: Iterable[object]) -> bool:
+    """Say whether these are words, and SQLite reads them as integers; false when each has to be looked at.
+
+    A CSV file is mostly this. JSON has fewer spellings than int(), and is much faster.
+    """
+    listed = list(words)
+    try:
+        try:
+            text = ",".join(listed)  # type: ignore[arg-type]
+            decoder: msgspec.json.Decoder[Any] = _INTEGERS
+        except TypeError:
+            text = ",".join(["null" if word is None else word for word in listed])  # type: ignore[misc]
+            decoder = _INTEGERS_OR_NULL
+            if text.count("null") != listed.count(None):
+                return False
+        if "." in text or "e" in text or "E" in text:
+            return False
+        return len(decoder.decode(f"[{text}]")) == len(listed)
+    except (TypeError, msgspec.DecodeError, UnicodeEncodeError):  # not words, or not all of them so plain
+        return False
+
+
+def fitted(values: Sequence[Any], affinity: Affinity, *, declared: bool) -> list[Any]:
+    """Return values as a column takes them.
 
     Args:
         values: n storable values, NULLs among them.
@@ -84,22 +130,16 @@ def fitted(values: Sequence[Any], affinity: Affinity, *, declared: bool) -> Sequ
     Raises:
         MisfitError: One of them would come back as another value, or is of another kind than declared.
     """
+    convert: Callable[[Any], Any]
     if affinity == "BLOB":
-        return values
-    kinds = set(map(type, values))
+        return list(values)
     if affinity == "TEXT":
-        return values if kinds <= _TEXTS else [_text(value) for value in values]
-    if affinity == "REAL":
-        if kinds <= {float, _NULL}:
-            return values
-        return _each(_float, values) if declared else [_their_number(value, affinity) for value in values]
-    if kinds <= {int, _NULL}:
-        return values
-    if declared and affinity == "INTEGER":
-        return _integers(values, kinds)
-    if str in kinds:
-        return [_their_number(value, affinity) for value in values]
-    return values
+        convert = _text
+    elif not declared or affinity == "NUMERIC":
+        convert = partial(_their_number, is_real=affinity == "REAL")
+    else:
+        convert = _float if affinity == "REAL" else _integer
+    return [None if value is None else convert(value) for value in values]
 
 
 def _text(value: object) -> object:
@@ -108,28 +148,6 @@ def _text(value: object) -> object:
     if type(value) is not float:
         return value
     return None if isnan(value) else repr(value)
-
-
-# --- declared columns ---
-
-
-def _integers(values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
-    if kinds == {str}:
-        # A CSV file is mostly this. JSON has fewer spellings than int() and is faster; others go one by one.
-        text = ",".join(values)
-        if "." not in text and "e" not in text and "E" not in text:
-            try:
-                found = _INTEGERS.decode(f"[{text}]")
-            except (msgspec.DecodeError, UnicodeEncodeError):
-                pass
-            else:
-                if len(found) == len(values):
-                    return found
-    return _each(_integer, values)
-
-
-def _each(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
-    return [None if value is None else convert(value) for value in values]
 
 
 def _integer(value: Any) -> int | None:
@@ -181,15 +199,12 @@ def _float_of_text(text: str) -> float:
     raise MisfitError(f"{_shown(text)} would come back as {number!r}: the column holds floats")
 
 
-# --- tables of the user's own: SQLite converts, and we look whether something is lost ---
-
-
-def _their_number(value: Any, affinity: Affinity) -> Any:
-    if type(value) is int and affinity == "REAL":
+def _their_number(value: Any, *, is_real: bool) -> Any:
+    if type(value) is int and is_real:
         return _float_of_int(value)
     if type(value) is not str or not _NUMBER.fullmatch(value):
         return value
-    if affinity != "REAL" and _INTEGER.fullmatch(value) and len(value) < 100 and -_INT64 <= int(value) < _INT64:
+    if not is_real and _INTEGER.fullmatch(value) and len(value) < 100 and -_INT64 <= int(value) < _INT64:
         return int(value)
     return _float_of_text(value)
 

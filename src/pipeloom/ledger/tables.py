@@ -16,8 +16,9 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable, sql_type
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import RowRefusedError, SchemaError
+from pipeloom.ledger.columns import Row
 from pipeloom.ledger.guard import Guard
-from pipeloom.ledger.user_table import Row, UserTable
+from pipeloom.ledger.user_table import UserTable
 
 __all__ = ["StagedOutput", "Tables", "UserTables"]
 
@@ -282,5 +283,5 @@ def _inferred(blocks: Sequence[Block]) -> dict[str, str]:
     for block in blocks:
         for name, values in zip(block.shape.columns, zip(*block.rows, strict=True), strict=True):
             known = types.get(ascii_lower(name), (name, None))
-            types[ascii_lower(name)] = known[0], joined(known[1], common_type(values))
+            types[ascii_lower(name)] = known[0], joined(known[1], common_type(map(type, values), values))
     return {name: kind or "" for name, kind in types.values()}

@@ -1,10 +1,4 @@
-"""One of the users' tables as it is, and how it grows; the writer's thread, inside its transaction.
-
-A column's type is somebody's word, or nobody's. One that stands in ``tables=`` is *declared*: values are converted
-to it, and those that cannot be are refused. One that we made without being told is *inferred*: it has a type as
-long as all of its values share one, and loses it before a value would be changed by it, so that the order of tasks
-changes nothing. All others are *theirs*: SQLite converts as for everybody, unless that would lose something.
-"""
+"""One of the users' tables as it is, and how it grows; the writer's thread, inside its transaction."""
 
 from __future__ import annotations
 
@@ -12,66 +6,23 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pipeloom.data.affinity import Affinity, MisfitError, affinity_of, common_type, fitted, joined
+from pipeloom.data.affinity import affinity_of
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.retype import INFERRED, inferred_columns, retype
 from pipeloom.errors import RowRefusedError, SchemaError
+from pipeloom.ledger.columns import Column, Row, Rule, fit_rows
 
-__all__ = ["Column", "Row", "UserTable"]
-
-Row = tuple[object, ...]
-Rule = Literal["declared", "inferred", "theirs"]
+__all__ = ["UserTable"]
 
 _ROWID: Final = frozenset({"rowid", "oid", "_rowid_"})
-_UNTYPED: Final = ("", "ANY")  # the second one in a STRICT table
-_TOGETHER: Final = 1024  # rows: a column of so many stays in the processor's cache
+_TOGETHER: Final = 4096  # rows
 _GENERATED: Final = frozenset(
     {2, 3}
 )  # what table_xinfo calls hidden; 1 is one of a virtual table, which takes values
-
-
-class Column:
-    """One column.
-
-    Args:
-        name: As the schema spells it.
-        type: In SQL; ``""`` for none.
-        rule: Whose word the type is.
-        affinity: What values are fitted to. Default: as the type says.
-        key: Its place in the primary key, from 1; 0 for none.
-        is_generated: The table computes it.
-    """
-
-    __slots__ = ("affinity", "is_generated", "is_settled", "key", "name", "rule", "type")
-
-    def __init__(
-        self,
-        name: str,
-        type: str,  # noqa: A002 - SQL's own word
-        rule: Rule,
-        affinity: Affinity | None = None,
-        key: int = 0,
-        is_generated: bool = False,
-    ) -> None:
-        self.name = name
-        self.type = type
-        self.affinity: Affinity = affinity or affinity_of(type)
-        self.rule = rule
-        self.key = key
-        self.is_generated = is_generated
-        # An inferred one without a type has values of several kinds, or none but NULL, which is looked up once.
-        self.is_settled = rule != "inferred" or type not in _UNTYPED
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether the values that come are of interest."""
-        if self.rule == "inferred":
-            return self.type not in _UNTYPED or not self.is_settled
-        return self.affinity != "BLOB"
 
 
 class UserTable:
@@ -260,30 +211,18 @@ class UserTable:
         ]
         if not watched:
             return rows
-        inferred = [pair for pair in watched if pair[1].rule == "inferred"]
-        others = [pair for pair in watched if pair[1].rule != "inferred"]
-        kinds: dict[int, str | None] = {}
-        out: list[Row] = []
-        for begin in range(0, len(rows), _TOGETHER):
-            some = rows[begin : begin + _TOGETHER]
-            columns: list[Sequence[object]] = list(zip(*some, strict=True))
-            for place, _ in inferred:
-                kinds[place] = joined(kinds.get(place), common_type(columns[place]))
-            changed = [self._fit(columns, place, column) for place, column in others]
-            out += zip(*columns, strict=True) if True in changed else some
-        self._follow({column: kind for place, column in inferred if (kind := kinds[place]) is not None})
-        return out
-
-    def _fit(self, columns: list[Sequence[object]], place: int, column: Column) -> bool:
-        """Fit one column; says whether anything changed."""
-        values = columns[place]
+        seen: dict[Column, str | None] = {}
         try:
-            columns[place] = fitted(values, column.affinity, declared=column.rule == "declared")
-        except MisfitError as error:
-            raise RowRefusedError(
-                f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: {error}"
-            ) from None
-        return columns[place] is not values
+            if len(rows) <= _TOGETHER:
+                fitting = fit_rows(rows, watched, seen)
+            else:
+                fitting = []
+                for begin in range(0, len(rows), _TOGETHER):
+                    fitting += fit_rows(rows[begin : begin + _TOGETHER], watched, seen)
+        except RowRefusedError as error:
+            raise RowRefusedError(f"table {clean(self.name, 60)}, {error}") from None
+        self._follow({column: kind for column, kind in seen.items() if kind is not None})
+        return fitting
 
     def _follow(self, seen: Mapping[Column, str]) -> None:
         """Give inferred columns the types that their values share, with those that come now."""

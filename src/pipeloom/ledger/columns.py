@@ -1,0 +1,151 @@
+"""What the columns of a user's table make of the rows that come.
+
+A column's type is somebody's word, or nobody's. One that stands in ``tables=`` is *declared*: values are converted
+to it, and those that cannot be are refused. One that we made without being told is *inferred*: it has a type as
+long as all of its values share one, and loses it before a value would be changed by it, so that the order of tasks
+changes nothing. All others are *theirs*: SQLite converts as for everybody, unless that would lose something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final, Literal
+
+from pipeloom.data.affinity import (
+    Affinity,
+    MisfitError,
+    affinity_of,
+    are_integers,
+    common_type,
+    fits,
+    fitted,
+    joined,
+)
+from pipeloom.data.text import clean
+from pipeloom.errors import RowRefusedError
+
+__all__ = ["Column", "Row", "Rule", "Watched", "fit_rows"]
+
+Row = tuple[object, ...]
+Rule = Literal["declared", "inferred", "theirs"]
+
+_UNTYPED: Final = ("", "ANY")  # types that convert nothing; the second one in a STRICT table
+
+
+class Column:
+    """One column.
+
+    Args:
+        name: As the schema spells it.
+        type: In SQL; ``""`` for none.
+        rule: Whose word the type is.
+        affinity: What values are fitted to. Default: as the type says.
+        key: Its place in the primary key, from 1; 0 for none.
+        is_generated: The table computes it.
+    """
+
+    __slots__ = ("affinity", "is_generated", "is_settled", "key", "name", "rule", "type")
+
+    def __init__(
+        self,
+        name: str,
+        type: str,  # noqa: A002 - SQL's own word
+        rule: Rule,
+        affinity: Affinity | None = None,
+        key: int = 0,
+        is_generated: bool = False,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.affinity: Affinity = affinity or affinity_of(type)
+        self.rule = rule
+        self.key = key
+        self.is_generated = is_generated
+        # An inferred one without a type has values of several kinds, or none but NULL, which is looked up once.
+        self.is_settled = rule != "inferred" or type not in _UNTYPED
+
+    @property
+    def reads_integers(self) -> bool:
+        """Whether it is declared so, and SQLite itself reads words as integers there."""
+        return self.rule == "declared" and self.affinity == "INTEGER" == affinity_of(self.type)
+
+    def has_type_of(self, kinds: set[type]) -> bool:
+        """Say whether values of these types are of the column's own, and go in as they are."""
+        if self.rule == "inferred":
+            return self.type not in _UNTYPED and fits(kinds, self.affinity, declared=True)
+        return fits(kinds, self.affinity, declared=self.rule == "declared")
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the values that come are of interest."""
+        if self.rule == "inferred":
+            return self.type not in _UNTYPED or not self.is_settled
+        return self.affinity != "BLOB"
+
+
+Watched = tuple[int, Column]
+"""Where in a row a column's value stands, and the column."""
+
+
+def fit_rows(rows: list[Row], watched: Sequence[Watched], seen: dict[Column, str | None]) -> list[Row]:
+    """Return rows as their columns take them: the same list when nothing had to change.
+
+    Args:
+        rows: n rows of storable values.
+        watched: The columns of interest, each with its place in a row.
+        seen: Inferred column → SQL type that its values share; is added to.
+
+    Raises:
+        RowRefusedError: A value does not fit its column; names the column.
+    """
+    looked_at = [pair for pair in watched if not pair[1].reads_integers]
+    words = [pair for pair in watched if pair[1].reads_integers]
+    if words:  # mostly the columns of a CSV file: then there is nothing to convert, SQLite does it
+        values = _picked(rows, words)
+        if not are_integers(values if len(words) == 1 else chain.from_iterable(values)):
+            looked_at += words
+    misfits = [pair for pair in _odd(rows, looked_at, seen) if pair[1].rule != "inferred"]
+    if not misfits:
+        return rows
+    columns: list[Sequence[object]] = list(zip(*rows, strict=True))
+    for place, column in misfits:
+        columns[place] = _fit_column(column, columns[place])
+    return list(zip(*columns, strict=True))
+
+
+def _odd(rows: list[Row], looked_at: list[Watched], seen: dict[Column, str | None]) -> list[Watched]:
+    """Return the columns in which some values are not of the column's own type; adds to what is seen."""
+    if not looked_at:
+        return []
+    picked = list(_picked(rows, looked_at))
+    if len(looked_at) == 1:
+        kinds: list[set[type]] = [set(map(type, picked))]
+    else:
+        if len(together := set(map(type, chain.from_iterable(picked))) - {type(None)}) == 1 and all(
+            column.has_type_of(together) for _, column in looked_at
+        ):
+            return []
+        # Rows differ little in the types of their values: that takes less than to go through each column.
+        kinds = list(map(set, zip(*{tuple(map(type, row)) for row in picked}, strict=True)))
+    odd = []
+    for (place, column), found in zip(looked_at, kinds, strict=True):
+        if column.rule == "inferred":
+            values = picked if len(looked_at) == 1 else map(itemgetter(place), rows)
+            seen[column] = joined(seen.get(column), common_type(found, values))
+        if not column.has_type_of(found):
+            odd.append((place, column))
+    return odd
+
+
+def _fit_column(column: Column, values: Sequence[object]) -> Sequence[object]:
+    try:
+        return fitted(values, column.affinity, declared=column.rule == "declared")
+    except MisfitError as error:
+        raise RowRefusedError(f"column {clean(column.name, 60)}: {error}") from None
+
+
+def _picked(rows: list[Row], columns: Sequence[Watched]) -> Iterator[Any]:
+    """Return the values of these columns, row by row: bare ones where it is one column."""
+    return map(itemgetter(*(place for place, _ in columns)), rows)
