@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
-__all__ = ["Leaks"]
+__all__ = ["Leaks", "unnamed_in"]
 
 _PATIENCE_S: Final = 5.0
 _DESCRIPTORS: Final = Path("/proc/self/fd")  # Linux's
@@ -72,6 +72,11 @@ def _is_open(conn: sqlite3.Connection) -> bool:
     except sqlite3.ProgrammingError:
         return False
     return True
+
+
+def unnamed_in(directory: Path) -> int:
+    """Return how many files without a name this process has open in a directory; Linux says so."""
+    return sum(target.startswith(f"{directory}/") and target.endswith(" (deleted)") for _, target in _descriptors())
 
 
 def _descriptors() -> set[tuple[int, str]]:

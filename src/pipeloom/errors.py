@@ -11,7 +11,7 @@
     ├── LedgerError               the ledger refuses what was asked of it
     │   ├── DuplicateKeyError     one key came twice in one run
     │   ├── RowRefusedError       a value, a column or a statement that cannot be stored
-    │   └── TaskTooLargeError     a task staged more than ``max_task_mb``
+    │   └── TaskTooLargeError     a task staged more than ``max_task_mb``, or than the disk has room for
     ├── TaskCancelledError        raised inside a task by ``ctx.check()``
     ├── TaskTimeoutError          the same, past the task's deadline (also a TimeoutError)
     ├── AttemptOverError          a task spoke after its end
@@ -123,7 +123,7 @@ class RowRefusedError(LedgerError):
 
 
 class TaskTooLargeError(LedgerError):
-    """A task staged more than ``max_task_mb``: let it store what it has with ``ctx.checkpoint`` now and then."""
+    """A task staged more than ``max_task_mb``, or than the disk has room for: see ``ctx.checkpoint``."""
 
 
 class TaskCancelledError(PipeloomError):

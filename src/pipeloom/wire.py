@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from pipeloom.data.rows import Block, Statement
+    from pipeloom.data.spool import Spool
     from pipeloom.data.values import Params
     from pipeloom.retry import Retry
     from pipeloom.statuses import TaskStatus
@@ -48,8 +49,8 @@ questions, commit its checkpoints, and end its call from outside."""
 
 NO_PROGRESS: Final[Progress] = (0, None, "")
 
-Output: TypeAlias = "list[Block | Statement]"
-"""What a task wrote, in its order: n blocks of rows and statements."""
+Output: TypeAlias = "list[Spool | Block | Statement]"
+"""What a task wrote, in its order: n blocks of rows and statements. A spool, if there is one, comes first."""
 
 
 class LogLine(NamedTuple):
@@ -74,7 +75,9 @@ class Brief(NamedTuple):
         run_id: The run's number; ``None`` without ledger tables.
         keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
         alter: Rows add the columns that their table lacks, unless a call says otherwise.
-        max_task_bytes: How much one task may stage.
+        max_task_bytes: How much one task may stage; may be infinite.
+        spool_in: The directory for what a task stages and memory should not hold; ``None`` is the system's for
+            temporary files.
         executor: What the run's executor is called.
         can: What it can do for a task; the context refuses the rest.
     """
@@ -88,6 +91,7 @@ class Brief(NamedTuple):
     keyed: bool
     alter: bool
     max_task_bytes: float
+    spool_in: str | None
     executor: str
     can: AbstractSet[Ability]
 

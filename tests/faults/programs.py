@@ -183,6 +183,20 @@ def bulky(db: str, megabytes: int) -> pipeloom.RunReport:
     return pipeloom.map(work, range(megabytes), db=db, workers=2, name="bulky", resume=False, progress=False)
 
 
+def large(db: str, megabytes: int, stays: bool = False) -> pipeloom.RunReport:
+    """Write more in one task than memory should hold, beside a small one; say so before it is stored."""
+
+    def work(number: int, ctx: pipeloom.TaskContext) -> None:
+        for n in range(megabytes if number else 1):
+            ctx.write("bulk", {"number": number, "n": n, "body": bytes(1_000_000)})
+        if number:
+            say_begun()
+            while stays:
+                time.sleep(1)
+
+    return pipeloom.map(work, range(2), db=db, workers=1, name="large", on_error="collect", progress=False)
+
+
 def nested(db: str) -> pipeloom.RunReport:
     """Start a second run on the same file from inside a task."""
 

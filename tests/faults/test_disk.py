@@ -14,7 +14,7 @@ from time import monotonic
 import pytest
 
 from faults import strace
-from faults.tools import DONE, INTERRUPTED, STORAGE, environment, mistaken, need, product, sample, until
+from faults.tools import DONE, FAILED, INTERRUPTED, STORAGE, environment, mistaken, need, product, sample, until
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 COUNT = 40
@@ -41,6 +41,21 @@ def test_a_disk_that_becomes_full(start, tmp_path, small_disk):
     small_disk("20m")  # before the look: opening a file for a look recovers its log, which needs room too
     assert VERDICT.at_rest(db, acknowledged(acks)).done
     VERDICT.resumed(db, words, 400)
+
+
+def test_a_disk_without_room_for_what_memory_should_not_hold(start, small_disk, read):
+    """It is that task's error, and the run goes on, which needs a little; with more room the next run does it."""
+    place = small_disk("30m")
+    db = place / "out.db"
+    assert start(product("large", db=db, megabytes=30)).wait()[0] == FAILED
+    ((status, message),) = read(db, "SELECT status, message FROM task_runs WHERE id = 2")
+    assert status == "error"
+    assert f"temporary file in {place} (No space left on device): make room there" in message
+    assert read(db, "SELECT number FROM bulk") == [(0,)]
+
+    small_disk("150m")
+    assert start(product("large", db=db, megabytes=30)).wait()[0] == DONE
+    assert read(db, "SELECT COUNT(*) FROM bulk WHERE number = 1") == [(30,)]
 
 
 @pytest.mark.parametrize("there", ["nothing", "a database"])

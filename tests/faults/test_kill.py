@@ -165,3 +165,17 @@ def test_the_random_kills_catch_a_mistake(start, tmp_path, mistake):
             start, tmp_path, lambda **a: mistaken(mistake, count=40, pause_s=0.01, **a),
             kills=30, count=40, longest_s=0.3, seed=2,
         )  # fmt: skip
+
+
+def test_killed_with_an_output_that_is_not_stored_yet(start, tmp_path, read):
+    """What a large task has put into a file is gone with it; the next run begins it again."""
+    db = tmp_path / "out.db"
+    child = start(product("large", db=db, megabytes=30, stays=True))
+    child.begun()
+    child.kill()
+    child.wait()
+
+    assert {path.name for path in tmp_path.iterdir()} <= {"out.db", "out.db-wal", "out.db-shm"}
+    assert read(db, "SELECT number FROM bulk") == [(0,)]
+    assert start(product("large", db=db, megabytes=30)).wait()[0] == DONE
+    assert read(db, "SELECT n FROM bulk WHERE number = 1 ORDER BY rowid") == [(n,) for n in range(30)]

@@ -25,6 +25,7 @@ def brief_for(function: Callable[..., Any], **changes: Any) -> Brief:
         keyed=True,
         alter=False,
         max_task_bytes=1e9,
+        spool_in=None,
         executor="recording",
         can=frozenset({"ask", "checkpoint"}),
     )

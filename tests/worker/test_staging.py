@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from itertools import chain
 
 import pytest
+from leaks import unnamed_in
 
 from pipeloom import TaskTooLargeError
 from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.spool import Spool
 from pipeloom.worker.staging import Staging
 
 SHAPE = Shape("t", ("n",), "error", ())
@@ -167,3 +170,122 @@ def test_what_is_abandoned_is_empty_and_closed_at_once(staging):
     assert staging.is_closed
     assert not staging.append(last, (2,))
     assert staging.take() == ([], 0, 0)
+
+
+# --- what is too much for memory ---
+
+MIB = 2**20
+
+
+def heavy(*numbers, shape=SHAPE):
+    """A block of a MiB a row."""
+    return Block(shape, [(bytes([number]) * MIB,) for number in numbers])
+
+
+def unspooled(parts):
+    """Return an output without a spool, and how many bytes of it were in memory."""
+    spooled = [part for chunk in parts[0].chunks() for part in chunk] if type(parts[0]) is Spool else []
+    held = [part for part in parts if type(part) is not Spool]
+    return spooled + held, sum(len(row[0]) for part in held if type(part) is Block for row in part.rows)
+
+
+def rows_of(parts):
+    return [(part.shape.table, row[0][0]) if type(part) is Block else part for part in parts for row in _rows(part)]
+
+
+def _rows(part):
+    return part.rows if type(part) is Block else [None]
+
+
+def test_what_is_too_much_for_memory_goes_to_a_file_in_its_order(tmp_path):
+    """Rows, statements and shapes, however they are written; a few MiB stay in memory."""
+    staging = Staging(float("inf"), str(tmp_path))
+    expected = []
+    for number in range(30):
+        statement = Statement("DELETE FROM t WHERE n = ?", (number,))
+        staging.add([heavy(number), heavy(number, shape=OTHER)])
+        staging.add_statement(statement)
+        expected += [("t", number), ("u", number), statement]
+    parts, rows, size = staging.take()
+
+    found, held = unspooled(parts)
+    assert rows_of(found) == expected
+    assert held <= 9 * MIB
+    assert rows == 60
+    assert 60 * MIB <= size < 61 * MIB
+
+
+def test_one_call_that_is_too_much_is_cut(tmp_path):
+    """Its chunks are small enough to be read one by one, and what was before stays before."""
+    staging = Staging(float("inf"), str(tmp_path))
+    staging.add([heavy(1)])
+    staging.add([heavy(*range(2, 22)), heavy(22, shape=OTHER)])
+    staging.add([heavy(23)])
+    (spool, last), rows, _ = staging.take()
+
+    chunks = [rows_of(chunk) for chunk in spool.chunks()]
+    assert list(chain.from_iterable(chunks)) == [*(("t", n) for n in range(1, 22)), ("u", 22)]
+    assert max(map(len, chunks)) <= 8
+    assert rows_of([last]) == [("t", 23)]
+    assert rows == 23
+
+
+def test_rows_one_by_one_go_to_the_file_too(tmp_path):
+    """Those that were appended without being weighed are all there."""
+    staging = Staging(float("inf"), str(tmp_path))
+    staging.add([Block(SHAPE, [(0,)])])
+    for number in range(1, 300_000):
+        last = staging.last
+        if type(last) is not Block:
+            staging.add([Block(SHAPE, [(number,)])])
+        elif not staging.append(last, (number,)):
+            staging.join(last, (number,))
+    parts, rows, _ = staging.take()
+
+    assert type(parts[0]) is Spool
+    assert [row[0] for part in unspooled_parts(parts) for row in part.rows] == list(range(300_000))
+    assert rows == 300_000
+
+
+def unspooled_parts(parts):
+    return [part for chunk in parts[0].chunks() for part in chunk] + parts[1:]
+
+
+def test_a_file_that_cannot_be_had_is_told_and_changes_nothing(tmp_path):
+    """Nothing of that call is staged; what was there before stays, and there is room for it."""
+    staging = Staging(float("inf"), str(tmp_path / "nowhere"))
+    staging.add([heavy(*range(7))])
+    for add in (
+        lambda: staging.add([heavy(8, 9)]),
+        lambda: staging.add([heavy(*range(20))]),
+        lambda: staging.add_statement(Statement("SELECT ?", (b"x" * 2 * MIB,))),
+        lambda: staging.join(staging.last, (b"x" * 2 * MIB,)),
+    ):
+        with pytest.raises(TaskTooLargeError, match=r"nowhere \(No such file or directory\): make room") as caught:
+            add()
+        assert "7.0 MiB" in str(caught.value)
+    parts, rows, size = staging.take()
+
+    assert rows_of(parts) == [("t", n) for n in range(7)]
+    assert rows == 7
+    assert 7 * MIB < size < 8 * MIB
+
+
+def test_the_limit_counts_what_is_in_the_file(tmp_path):
+    """A number for max_task_mb means what it says."""
+    staging = Staging(20 * MIB, str(tmp_path))
+    for number in range(19):
+        staging.add([heavy(number)])
+    with pytest.raises(TaskTooLargeError, match=r"20\.0 MiB .* more than max_task_mb=20"):
+        staging.add([heavy(19)])
+    assert staging.take()[1] == 19
+
+
+def test_what_is_abandoned_gives_its_file_back(tmp_path):
+    """As what is closed without being kept does."""
+    for end in (Staging.abandon, lambda staging: staging.close(keep=False)):
+        staging = Staging(float("inf"), str(tmp_path))
+        staging.add([heavy(*range(10))])
+        assert unnamed_in(tmp_path) == 1
+        end(staging)
+        assert unnamed_in(tmp_path) == 0

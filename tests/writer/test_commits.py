@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from pipeloom import MsgExecute
 from pipeloom.data.rows import Block, Shape, Statement
-from pipeloom.ledger.attempt import Spoken
+from pipeloom.data.spool import Spool
+from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
+from pipeloom.writer.commits import batches_of
 from writer.stream import OF_OTHERS, OF_TASKS, TASKS, WRONG, Signal, Step, Stream
 
 wrongs = st.sampled_from([*["good"] * 8, *WRONG, "once"])
@@ -178,3 +180,23 @@ def test_a_number_that_was_taken_leaves_no_row_behind(db, read):
 
         assert read(db, "SELECT name FROM task_runs WHERE id < 0") == [("c",), ("b",)]
         assert read(db, "SELECT task_id, kind FROM pipeloom_rejected") == [(900, "input")]
+
+
+def test_a_large_output_is_a_batch_of_its_own(tmp_path):
+    """What comes before it is committed first, and what comes behind it is not applied again with it."""
+    shape = Shape("t", ("n",), "error", ())
+
+    def attempt(output):
+        made = Attempt(None, 1, None, "a", "new")
+        made.staged = output
+        return made
+
+    spool = Spool(str(tmp_path))
+    small, none = attempt([Block(shape, [(1,)])]), attempt(None)
+    large, also = attempt([spool, Block(shape, [(2,)])]), StagedCheckpoint(none, [spool], "1", 0)
+    message = MsgExecute("SELECT 1")
+
+    assert list(batches_of([])) == [[]]
+    assert list(batches_of([small, message, none])) == [[small, message, none]]
+    assert list(batches_of([large])) == [[large]]
+    assert list(batches_of([small, large, also, message, none])) == [[small], [large], [also], [message, none]]

@@ -84,7 +84,7 @@ class Transaction:
         """Begin for SQLite too, with the write lock; waits, visibly, while another program holds it."""
         if not self._conn.in_transaction:
             self._patiently("BEGIN IMMEDIATE")
-            self._check_wanted()
+            self.check_wanted()
             held, self._held = self._held, None
             if held is not None:
                 self._conn.execute(*held)
@@ -95,7 +95,7 @@ class Transaction:
         if held is not None:
             self._patiently(*held)
         elif self._conn.in_transaction:
-            self._check_wanted()
+            self.check_wanted()
             self._patiently("COMMIT")
         self._undo.clear()
 
@@ -105,6 +105,16 @@ class Transaction:
         if self._conn.in_transaction:
             self._conn.execute("ROLLBACK")
         self._take_back(0)
+
+    def check_wanted(self) -> None:
+        """Roll back what nobody waits for any more: the run was left at once.
+
+        Raises:
+            WriterBrokenError: It was.
+        """
+        if self.abandoned:
+            self.roll_back()
+            raise WriterBrokenError("the run was left at once")
 
     @contextmanager
     def apart(self) -> Iterator[None]:
@@ -145,12 +155,6 @@ class Transaction:
     def _take_back(self, begun: int) -> None:
         while len(self._undo) > begun:
             self._undo.pop()()
-
-    def _check_wanted(self) -> None:
-        """Roll back what nobody waits for any more: the lock may have been given back after the run was left."""
-        if self.abandoned:
-            self.roll_back()
-            raise WriterBrokenError("the run was left at once")
 
     def _patiently(self, sql: str, params: Sequence[object] = ()) -> None:
         reminder = Reminder(self._path)

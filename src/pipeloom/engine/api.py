@@ -55,7 +55,7 @@ def map(  # noqa: A001 - the field's own word
     tables: Tables | None = ...,
     alter: bool = ...,
     handlers: Mapping[type, Handler] | None = ...,
-    max_task_mb: float = ...,
+    max_task_mb: float | None = ...,
     progress: bool | None = ...,
 ) -> RunReport: ...
 
@@ -78,7 +78,7 @@ def map(  # noqa: A001 - the field's own word
     tables: Tables | None = ...,
     alter: bool = ...,
     handlers: Mapping[type, Handler] | None = ...,
-    max_task_mb: float = ...,
+    max_task_mb: float | None = ...,
     progress: bool | None = ...,
 ) -> RunReport: ...
 
@@ -100,7 +100,7 @@ def map(  # noqa: A001
     tables: Tables | None = None,
     alter: bool = False,
     handlers: Mapping[type, Handler] | None = None,
-    max_task_mb: float = 256,
+    max_task_mb: float | None = None,
     progress: bool | None = None,
 ) -> RunReport:
     """Call ``fn`` on every input, concurrently, and keep everything that comes out in one SQLite file.
@@ -128,7 +128,8 @@ def map(  # noqa: A001
         tables: Table → column → type, for tables to be created: ``{"flights": {"distance": int}}``.
         alter: Add the columns that a table lacks, rather than refuse rows that have them.
         handlers: Message type → ``fn(conn, messages)``, for messages of your own sent with ``ctx.put``.
-        max_task_mb: How much one task may stage before its end or a checkpoint, in MiB of memory (estimated).
+        max_task_mb: How much one task may stage before its end or a checkpoint, in MiB (estimated). Default: what
+            the disk has room for; past 8 MiB it goes to a temporary file beside the database.
         progress: Show what happens. Default: live on a terminal, a line every few seconds elsewhere.
 
     Returns:
@@ -186,7 +187,7 @@ def run_pipeline(
     tables: Tables | None = None,
     alter: bool = False,
     handlers: Mapping[type, Handler] | None = None,
-    max_task_mb: float = 256,
+    max_task_mb: float | None = None,
     progress: bool | None = None,
 ) -> RunReport:
     """Call ``worker_fn(task, queue)`` on every task, concurrently; the same engine as :func:`map`.

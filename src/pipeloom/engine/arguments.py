@@ -153,7 +153,9 @@ def checked_timeout(timeout: object) -> float | None:
 
 
 def checked_max_task_bytes(max_task_mb: object) -> float:
-    """Return how many bytes a task may stage."""
+    """Return how many bytes a task may stage; ``None`` is no limit."""
+    if max_task_mb is None:
+        return math.inf
     return _positive(max_task_mb, "max_task_mb", "a number of MiB") * 2**20
 
 

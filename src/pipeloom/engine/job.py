@@ -72,7 +72,7 @@ def job_from(
     durability: Durability,
     tables: Tables | None,
     handlers: Mapping[type, Handler] | None,
-    max_task_mb: float,
+    max_task_mb: float | None,
     progress: bool | None,
     alter: bool,
     wal: bool | None = True,

@@ -14,6 +14,7 @@ The calling thread opens, waits, draws the screen and closes; it runs no task an
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 from collections import deque
@@ -214,6 +215,7 @@ class Run:
             keyed=job.keyed,
             alter=job.alter,
             max_task_bytes=job.max_task_bytes,
+            spool_in=None if str(job.db) == MEMORY else os.path.dirname(os.path.realpath(job.db)),
             executor=self.executor.name,
             can=self.executor.can,
         )

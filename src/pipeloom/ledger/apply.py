@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pipeloom.data.rows import Block, Statement, blocks_from
+from pipeloom.data.spool import Spool
 from pipeloom.data.text import clean, describe, kind_of
 from pipeloom.data.values import Params, adapt_params
 from pipeloom.db.failures import is_fatal
@@ -168,6 +169,8 @@ class Ledger:
                 self.tables.add(action, output)
             elif kind is Statement:
                 self._execute(action)
+            elif kind is Spool:
+                self._act_from(action, output)
             elif kind is MsgExecute:
                 self._execute(Statement(action.sql, adapt_params(action.params)))
             elif kind is MsgWriteRows:
@@ -184,6 +187,18 @@ class Ledger:
         self.tables.flush()
         batch.warnings += self.tables.warnings
         self.tables.warnings.clear()
+
+    def _act_from(self, spool: Spool, output: StagedOutput) -> None:
+        """Do what one task put into a file; a chunk is let go of before the next one is read."""
+        for chunk in spool.chunks():
+            self.transaction.check_wanted()
+            for part in chunk:
+                if type(part) is Block:
+                    self.tables.add(part, output)
+                else:
+                    self._execute(Statement(*part))
+            self.tables.flush()
+            del chunk
 
     def _execute(self, statement: Statement) -> None:
         self.tables.flush()

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from pipeloom.data.clock import utc_now
+from pipeloom.data.spool import Spool
 from pipeloom.ledger.answer import Answer
 from pipeloom.statuses import ERROR
 from pipeloom.wire import NO_PROGRESS, Output, Progress
 from pipeloom.worker.task import Task
 
-__all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "weight_of"]
+__all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "is_spooled", "weight_of"]
 
 Row = Literal["new", "old", "provisional", "none"]
 """What is known of its row: "new", its id was given out for it, so none can be there yet; "old", one may be there;
@@ -23,6 +24,7 @@ Row = Literal["new", "old", "provisional", "none"]
 own, since its key's or number's row belongs to another task."""
 
 _BYTES_PER_WEIGHT: Final = 64 * 1024
+_HEAVIEST: Final = 1024
 
 
 class Attempt(Task):
@@ -100,8 +102,19 @@ class Attempt(Task):
 
 
 def weight_of(rows: int, size: int) -> int:
-    """Return how much of the channel n rows of so many bytes take: 1, and 1 more per 8 rows or 64 KiB."""
-    return 1 + max(rows // 8, size // _BYTES_PER_WEIGHT)
+    """Return how much of the channel n rows of so many bytes take: 1, and 1 more per 8 rows or 64 KiB.
+
+    At most 1,024, however many they are: what has to wait until nothing else waits may wait for the whole run.
+    """
+    return min(1 + max(rows // 8, size // _BYTES_PER_WEIGHT), _HEAVIEST)
+
+
+def is_spooled(item: object) -> bool:
+    """Say whether what a task wrote was too much for memory: storing it takes as long as everything else."""
+    if type(item) is not Attempt and type(item) is not StagedCheckpoint:
+        return False
+    staged = item.staged
+    return staged is not None and len(staged) > 0 and type(staged[0]) is Spool
 
 
 class StagedCheckpoint(Answer[None]):

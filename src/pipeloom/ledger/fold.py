@@ -58,9 +58,12 @@ class Batch:
         self.warnings: list[str] = []
 
     def tell(self) -> None:
-        """Warn of what was refused, and answer those who wait for a checkpoint."""
+        """Warn of what was refused, answer those who wait for a checkpoint, and let go of what is on file."""
         for warning in self.warnings:
             logger.warning("%s", warning)
+        for attempt in self.finished:
+            if attempt.staged is not None:
+                attempt.staged = None  # somebody may keep its context: a temporary file would stay open
         for checkpoint in self.checkpoints:
             checkpoint.give(None)
         for checkpoint, error in self.refused:

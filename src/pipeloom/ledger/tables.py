@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from pipeloom.data.affinity import common_type, joined
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.rows import Block, Shape
+from pipeloom.data.spool import Spool
 from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable, sql_type
 from pipeloom.db.transaction import Transaction
@@ -37,7 +38,7 @@ class StagedOutput:
     """Everything that one task stages until its end or a checkpoint: a missing table is made to hold all of it.
 
     Args:
-        parts: n blocks and statements, 0 or more.
+        parts: n blocks and statements, 0 or more, and what is in a temporary file.
     """
 
     __slots__ = ("_blocks", "_parts")
@@ -47,12 +48,16 @@ class StagedOutput:
         self._blocks: dict[str, list[Block]] | None = None
 
     def blocks(self, table: str) -> Sequence[Block]:
-        """Return the blocks with rows for a table. The first call goes through all parts, later ones do not."""
+        """Return the blocks with rows for a table, and rows that stand for those in the file, which is not read.
+
+        The first call goes through all parts, later ones do not.
+        """
         if self._blocks is None:
             self._blocks = {}
             for part in self._parts:
-                if isinstance(part, Block) and part.rows:
-                    self._blocks.setdefault(ascii_lower(part.shape.table), []).append(part)
+                for block in part.examples() if isinstance(part, Spool) else (part,):
+                    if isinstance(block, Block) and block.rows:
+                        self._blocks.setdefault(ascii_lower(block.shape.table), []).append(block)
         return self._blocks.get(ascii_lower(table), ())
 
 

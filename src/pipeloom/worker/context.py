@@ -140,7 +140,9 @@ class TaskContext:
         conflict_on: Sequence[str] = (),
         alter: bool | None = None,
     ) -> None:
-        """Stage rows; they commit with the task's "done". Copies at the call, and does not wait for the disk.
+        """Stage rows; they commit with the task's "done". Copies at the call, and does not wait for their commit.
+
+        What a task stages may be larger than memory: past 8 MiB it goes to a temporary file beside the database.
 
         Args:
             table: A table of the user's; made from ``tables=``, else from the first task's output, when missing.
@@ -154,7 +156,8 @@ class TaskContext:
 
         Raises:
             RowRefusedError: Something cannot be stored (names table, column and type); nothing is staged.
-            TaskTooLargeError: More than ``max_task_mb`` would be staged; nothing of this call is.
+            TaskTooLargeError: More than ``max_task_mb`` would be staged, or than the disk has room for; nothing of
+                this call is.
             AttemptOverError: The task has ended.
         """
         staging = self._task.staging
@@ -189,7 +192,7 @@ class TaskContext:
 
         Raises:
             RowRefusedError: A parameter cannot be stored.
-            TaskTooLargeError: More than ``max_task_mb`` would be staged.
+            TaskTooLargeError: As ``write``.
             AttemptOverError: The task has ended.
         """
         if not isinstance(sql, str):
@@ -340,7 +343,8 @@ class TaskContext:
         """Return where the task's output is kept, which any of its threads may be the first to need."""
         task = self._task
         if task.staging is None:
-            fresh = Staging(self._link.brief.max_task_bytes)
+            brief = self._link.brief
+            fresh = Staging(brief.max_task_bytes, brief.spool_in)
             staging: Staging = task.__dict__.setdefault("staging", fresh)  # atomic
             return staging
         return task.staging

@@ -1,17 +1,20 @@
 """What a task has written so far, kept with it until it ends or comes to a checkpoint.
 
-Rows are weighed as they come, so that a task which writes without end is told before memory is full. Any thread of
-the task may write; what becomes of its values is settled before the lock is taken.
+Rows are weighed as they come. What is too much for memory goes to a temporary file, in its order: an output begins
+with what is in the file, if anything is. Any thread of the task may write; what becomes of its values is settled
+before the lock is taken.
 """
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sys import getsizeof
 from typing import Final
 
 from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.spool import Chunk, Spool
 from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable
 from pipeloom.errors import RowRefusedError, TaskTooLargeError
@@ -21,6 +24,9 @@ __all__ = ["Staging"]
 
 _WEIGHED_ROWS: Final = 64
 _HEAVY_ROW: Final = 16 * 1024
+_HELD: Final = 8 * 2**20
+"""Bytes in memory, an estimate. Measured: 2 MiB are no faster to read again, and 32 MiB are no faster to write."""
+_LONGEST: Final = 999_000_000  # bytes: what is more, SQLite may not be able to hold
 _STATEMENT: Final = Shape("a statement", (), "error", ())
 
 
@@ -28,7 +34,8 @@ class Staging:
     """Blocks of rows and statements in their order, and about how much memory they take.
 
     Args:
-        limit: How many bytes there may be.
+        limit: How many bytes there may be, in memory and in the file; may be infinite.
+        directory: Where the file is; ``None`` is the system's place for temporary files.
 
     Attributes:
         is_closed: The task has ended: what is added now would be stored by nobody.
@@ -37,16 +44,18 @@ class Staging:
 
     is_closed = False
     _size = 0  # an estimate, from one row in so many
+    _held = 0  # of those, the bytes in memory
     _unweighed = 0
     _weigh_every = 1
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, directory: str | None = None) -> None:
         self.lock = threading.RLock()
         self._limit = limit
+        self._directory = directory
         self._parts: Output = []
 
     @property
-    def last(self) -> Block | Statement | None:
+    def last(self) -> Spool | Block | Statement | None:
         """What came last; any thread."""
         parts = self._parts  # once: another thread may come to a checkpoint
         return parts[-1] if parts else None
@@ -69,27 +78,27 @@ class Staging:
         self._unweighed += 1
         if self._unweighed >= self._weigh_every:
             # Light rows are weighed ever more seldom: it takes a fifth of the time of writing one.
-            heavy = self._weigh(block.shape, [row], self._unweighed) > _HEAVY_ROW
-            self._weigh_every = 1 if heavy else min(self._weigh_every * 2, _WEIGHED_ROWS)
+            per_row = _weight_of([row])
+            self._make_room(int(per_row * self._unweighed), block.shape, [row])
+            self._weigh_every = 1 if per_row > _HEAVY_ROW else min(self._weigh_every * 2, _WEIGHED_ROWS)
             self._unweighed = 0
         self._put(Block(block.shape, [row]))
 
     def add(self, blocks: Sequence[Block]) -> None:
-        """Add the n rows of one call; under the lock.
+        """Add the n rows of one call; under the lock. Waits for the disk when they are too many for memory.
 
         Raises:
-            TaskTooLargeError: There would be more than the limit; nothing of them is added.
+            TaskTooLargeError: There would be more than the limit, or than the disk has room for; none is added.
             RowRefusedError: A row is so large that SQLite cannot hold it.
         """
-        size = self._size
-        try:
-            for block in blocks:
-                self._weigh(block.shape, block.rows, len(block.rows))
-        except BaseException:
-            self._size = size
-            raise
-        for block in blocks:
-            self._put(block)
+        weights = [_weight_of(block.rows) for block in blocks]
+        size = int(sum([weight * len(block.rows) for weight, block in zip(weights, blocks, strict=True)]))
+        if blocks:
+            chunks = _chunks(blocks, weights) if size > _HELD else None
+            self._make_room(size, blocks[-1].shape, blocks[-1].rows, chunks)
+            if chunks is None:
+                for block in blocks:
+                    self._put(block)
 
     def add_statement(self, statement: Statement) -> None:
         """Add a statement; under the lock.
@@ -98,15 +107,15 @@ class Staging:
             RowRefusedError, TaskTooLargeError: As ``add``.
         """
         params = statement.params
-        values = params.values() if isinstance(params, dict) else params
-        self._weigh(_STATEMENT, [(statement.sql, *values)], 1)
+        row = (statement.sql, *(params.values() if isinstance(params, dict) else params))
+        self._make_room(int(_weight_of([row])), _STATEMENT, [row])
         self._parts.append(statement)
 
     def take(self) -> Staged:
         """Hand over what there is, and begin anew; under the lock."""
         parts, size = self._parts, self._size
-        self._parts, self._size = [], 0
-        return parts, sum([len(part.rows) for part in parts if type(part) is Block]), size
+        self._parts, self._size, self._held = [], 0, 0
+        return parts, sum([_rows_in(part) for part in parts]), size
 
     def close(self, *, keep: bool) -> Staged | None:
         """Refuse what is added from now on, and hand over what there is, if anything, and if it is to be kept."""
@@ -124,7 +133,7 @@ class Staging:
         another program holds the file's lock. What is added at this instant is dropped once the call returns.
         """
         self.is_closed = True
-        self._parts, self._size = [], 0
+        self._parts, self._size, self._held = [], 0, 0
 
     def _put(self, block: Block) -> None:
         """Add rows to the last block when they have its shape."""
@@ -135,25 +144,99 @@ class Staging:
         else:
             parts.append(block)
 
-    def _weigh(self, shape: Shape, rows: Sequence[Sequence[object]], count: int) -> float:
-        """Add ``count`` rows to the size, judged by up to 64 of them; returns bytes per row."""
-        if not rows:
-            return 0.0
-        sample = rows[:: max(len(rows) // _WEIGHED_ROWS, 1)]
-        per_row = sum(map(_size_of, sample)) / len(sample)
-        size = self._size + int(per_row * count)
-        if size > self._limit:
-            if (reason := explain_unbindable(sample, shape.table, shape.columns)) is not None:
+    def _make_room(
+        self,
+        size: int,
+        shape: Shape,
+        rows: Sequence[Sequence[object]],
+        chunks: Iterable[Chunk] | None = None,
+    ) -> None:
+        """Count what is about to be added, and put what is in memory into the file if it would be too much.
+
+        Args:
+            size: About how many bytes are added.
+            shape: For the words.
+            rows: The rows that are added, or the last of them.
+            chunks: What is added, when that alone is too much: it goes into the file as well.
+
+        Raises:
+            RowRefusedError, TaskTooLargeError: As ``add``; nothing is counted.
+        """
+        if size > min(self._limit - self._size, _LONGEST):
+            if (reason := explain_unbindable(_sample(rows), shape.table, shape.columns)) is not None:
                 raise RowRefusedError(reason)
+            if size > self._limit - self._size:
+                raise TaskTooLargeError(
+                    f"the task has staged about {(self._size + size) / 2**20:,.1f} MiB (the last for "
+                    f"{clean(shape.table, 60)}), more than max_task_mb={self._limit / 2**20:g}: call "
+                    "ctx.checkpoint(state) now and then, which stores what is staged, or pass a larger max_task_mb="
+                )
+        if chunks is not None or (self._held and self._held + size > _HELD):
+            self._spool(chunks or (), shape)
+        self._size += size
+        self._held += size if chunks is None else 0
+
+    def _spool(self, chunks: Iterable[Chunk], shape: Shape) -> None:
+        """Put what is in memory into the file, and n chunks behind it; the output begins with the file's.
+
+        Raises:
+            TaskTooLargeError: The disk is full, or there is no file to be had; what was there is as it was.
+        """
+        parts = self._parts  # once: see `abandon`
+        try:
+            first = parts[0] if parts else None
+            spool = first if type(first) is Spool else Spool(self._directory)
+            held: Chunk = [part for part in parts if not isinstance(part, Spool)]
+            if held:
+                spool.extend([held])
+                parts[:] = [spool]
+                self._held = 0
+            spool.extend(chunks)
+            parts[:] = [spool]
+        except (OSError, ValueError) as error:
+            where = clean(self._directory or tempfile.gettempdir())
+            reason = clean(getattr(error, "strerror", None) or error)
             raise TaskTooLargeError(
-                f"the task has staged about {size / 2**20:,.1f} MiB (the last for {clean(shape.table, 60)}), more "
-                f"than max_task_mb={self._limit / 2**20:g}: call ctx.checkpoint(state) now and then, "
-                "which stores what is staged, or pass a larger max_task_mb="
-            )
-        self._size = size
-        return per_row
+                f"the task has staged about {self._size / 2**20:,.1f} MiB (the last for {clean(shape.table, 60)}), "
+                f"and what is too much for memory cannot go to a temporary file in {where} ({reason}): make room "
+                "there, or call ctx.checkpoint(state) now and then, which stores what is staged"
+            ) from error
 
 
-def _size_of(row: Sequence[object]) -> int:
-    """Return about how many bytes of memory a row takes."""
-    return 56 + 8 * len(row) + sum(map(getsizeof, row))
+def _chunks(blocks: Sequence[Block], weights: Sequence[float]) -> Iterator[Chunk]:
+    """Cut rows into pieces that memory can hold, in their order.
+
+    Args:
+        blocks: n blocks.
+        weights: About how many bytes a row of each has.
+    """
+    chunk: Chunk = []
+    size = 0.0
+    for block, weight in zip(blocks, weights, strict=True):
+        step = max(int(_HELD // max(weight, 1)), 1)
+        for begin in range(0, len(block.rows), step):
+            piece = Block(block.shape, block.rows[begin : begin + step])
+            if chunk and size + weight * len(piece.rows) > _HELD:
+                yield chunk
+                chunk, size = [], 0.0
+            chunk.append(piece)
+            size += weight * len(piece.rows)
+    if chunk:
+        yield chunk
+
+
+def _sample(rows: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
+    """Return up to about 64 rows, which stand for all."""
+    return rows[:: max(len(rows) // _WEIGHED_ROWS, 1)]
+
+
+def _weight_of(rows: Sequence[Sequence[object]]) -> float:
+    """Return about how many bytes of memory a row takes, judged by some of them; 0 when there is none."""
+    sample = _sample(rows)
+    return sum([56 + 8 * len(row) + sum(map(getsizeof, row)) for row in sample]) / len(sample) if sample else 0.0
+
+
+def _rows_in(part: Spool | Block | Statement) -> int:
+    if type(part) is Spool:
+        return part.rows
+    return len(part.rows) if type(part) is Block else 0

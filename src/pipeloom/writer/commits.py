@@ -11,6 +11,9 @@
 What is lost leaves no trace: what the ledger notes in memory is taken back with the transaction. So what becomes of
 an item depends on what was committed before it, not on how often it was applied.
 
+What a task put into a file because it was too much for memory is a batch of its own: what others said before it is
+committed first, and nothing of theirs is applied again when it is refused.
+
 Errors of the file or the machine are not looked into: they end the writer. Foreign code may raise anything,
 SystemExit too; a real Ctrl-C reaches the main thread only.
 """
@@ -18,18 +21,31 @@ SystemExit too; a real Ctrl-C reaches the main thread only.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from pipeloom.db.failures import is_busy, is_fatal
 from pipeloom.db.transaction import Reminder, Transaction
 from pipeloom.ledger import Batch, Ledger
+from pipeloom.ledger.attempt import is_spooled
 from pipeloom.ledger.refuse import refuse
 
-__all__ = ["Commits"]
+__all__ = ["Commits", "batches_of"]
 
 T = TypeVar("T")
+
+
+def batches_of(items: list[object]) -> Iterator[list[object]]:
+    """Cut what was said into batches, in its order: one, unless there is a large output in it."""
+    begin = 0
+    for place in [place for place, item in enumerate(items) if is_spooled(item)]:
+        if begin < place:
+            yield items[begin:place]
+        yield [items[place]]
+        begin = place + 1
+    if begin < len(items) or not items:
+        yield items[begin:]
 
 
 class Commits:

@@ -32,7 +32,7 @@ from pipeloom.ledger.answer import Answer
 from pipeloom.ledger.attempt import Attempt, StagedCheckpoint
 from pipeloom.messages import SENTINEL, Handler, Msg, MsgTaskProgress
 from pipeloom.writer.channel import Channel
-from pipeloom.writer.commits import Commits
+from pipeloom.writer.commits import Commits, batches_of
 from pipeloom.writer.requests import EarlyRequest, Request
 from pipeloom.writer.sources import source_of
 
@@ -319,14 +319,15 @@ class SQLiteWriter(threading.Thread):
         self._write(group)
 
     def _write(self, items: list[object]) -> None:
-        """Commit one batch, then tell."""
+        """Commit what was said, and tell of each batch once it is."""
         run = self._ledger.run
         if not items and (run is None or not run.needs_writing()):
             return
-        written = self._commits.write(items)
-        self._committed_at = monotonic()
-        for done in written:
-            self._tell(done)
+        for batch in batches_of(items):
+            written = self._commits.write(batch)
+            self._committed_at = monotonic()
+            for done in written:
+                self._tell(done)
 
     # --- after the commit ---
 

@@ -1,0 +1,142 @@
+"""What memory should not hold, in a file: it comes back as it was, and the file is gone with it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+from leaks import unnamed_in
+
+from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.spool import Spool
+
+SHAPE = Shape("t", ("n", "x"), "error", ())
+OTHER = Shape("u", ("n",), "update", ("n",))
+VALUES = [None, 0, -(2**63), 2**63 - 1, 0.1 + 0.2, -0.0, float("inf"), "", "007", "é\0\ud800", b"", b"\xff\0" * 9]
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@pytest.fixture
+def spool(tmp_path):
+    """pytest keeps a reference to it for longer than it looks for leaks."""
+    spool = Spool(str(tmp_path))
+    yield spool
+    spool._file.close()
+
+
+def kinds(rows):
+    return [[type(value) for value in row] for row in rows]
+
+
+def test_it_comes_back_as_it_was(spool):
+    """Chunk by chunk, every value with its type, and as often as it is asked for."""
+    first = [
+        Block(SHAPE, [(n, value) for n, value in enumerate(VALUES)]),
+        Statement("DELETE FROM t WHERE n = ?", (1,)),
+        Statement("DELETE FROM t WHERE n = :n", {"n": 1}),
+        Block(OTHER, [(1,)]),
+        Block(SHAPE, []),
+    ]
+    second = [Block(SHAPE, [(3, "three")])]
+    spool.extend([first])
+    spool.extend([second, []])
+
+    for _ in range(2):
+        chunks = list(spool.chunks())
+        assert chunks == [first, second, []]
+        assert kinds(chunks[0][0].rows) == kinds(first[0].rows)
+        assert [type(part) for part in chunks[0]] == [Block, Statement, Statement, Block, Block]
+    assert spool.rows == len(VALUES) + 2
+
+
+def test_names_may_be_of_a_class_of_the_users(spool):
+    """As those of an Enum are."""
+    shape = Shape(Name("t"), (Name("n"),), "ignore", (Name("n"),))
+    spool.extend([[Block(shape, [(1,)]), Statement(Name("SELECT 1"), ())]])
+
+    assert list(spool.chunks()) == [[Block(shape, [(1,)]), Statement("SELECT 1", ())]]
+
+
+def test_examples_have_the_types_of_all_that_is_there(spool):
+    """One block a table, whatever the shapes; the file is not read."""
+    spool.extend([[Block(SHAPE, [(1, None), (2, "x")]), Block(OTHER, [(1,)])], [Block(SHAPE, [(3, b"")])]])
+    spool.extend([[Block(Shape("t", ("x", "y"), "ignore", ()), [(0.5, 7)])]])
+    spool._read = None
+
+    found = {block.shape.table: block for block in spool.examples()}
+    assert list(found) == ["t", "u"]
+    assert found["t"].shape.columns == ("n", "x", "y")
+    assert [set(map(type, column)) - {type(None)} for column in zip(*found["t"].rows, strict=True)] == [
+        {int},
+        {str, bytes, float},
+        {int},
+    ]
+
+
+def test_what_cannot_be_written_leaves_it_as_it_was(tmp_path):
+    """None of the chunks of a call, nor their rows and types."""
+
+    def failing():
+        yield [Block(OTHER, [(2,)])]
+        raise OSError("as a full disk")
+
+    spool = Spool(str(tmp_path))
+    spool.extend([[Block(SHAPE, [(1, "x")])]])
+    with pytest.raises(OSError, match="full disk"):
+        spool.extend(failing())
+    spool.extend([[Block(SHAPE, [(2, "y")])]])
+
+    assert list(spool.chunks()) == [[Block(SHAPE, [(1, "x")])], [Block(SHAPE, [(2, "y")])]]
+    assert spool.rows == 2
+    assert [block.shape.table for block in spool.examples()] == ["t"]
+
+
+def test_the_file_has_no_name(spool, tmp_path):
+    """So a crash leaves nothing."""
+    spool.extend([[Block(SHAPE, [(1, "x")])], [Block(SHAPE, [(2, "y")])]])
+    assert list(tmp_path.iterdir()) == []
+    assert unnamed_in(tmp_path) == 1
+
+
+def test_a_dropped_one_is_closed(tmp_path):
+    """At once, without a warning; whoever is in the middle of reading it keeps it."""
+    spool = Spool(str(tmp_path))
+    spool.extend([[Block(SHAPE, [(1, "x")])], [Block(SHAPE, [(2, "y")])]])
+    reading = spool.chunks()
+    next(reading)
+    del spool
+    assert len(list(reading)) == 1
+    del reading
+    assert unnamed_in(tmp_path) == 0
+
+
+def test_a_forked_child_changes_nothing(spool):
+    """It has the same file, and would write where its parent does."""
+    spool.extend([[Block(OTHER, [(1,)])]])
+    child = os.fork()
+    if not child:
+        spool.extend([[Block(OTHER, [(666,)] * 100)]])
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    spool.extend([[Block(OTHER, [(2,)])]])
+
+    assert list(spool.chunks()) == [[Block(OTHER, [(1,)])], [Block(OTHER, [(2,)])]]
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    """An error of the system's, and nothing is left."""
+    with pytest.raises(FileNotFoundError):
+        Spool(str(tmp_path / "nowhere"))
+
+
+def test_it_goes_to_another_process_with_what_is_in_it(spool):
+    """As outcomes do whose executor has its workers elsewhere."""
+    spool.extend([[Block(SHAPE, [(1, "x")]), Statement("SELECT 1", ())]])
+    other = pickle.loads(pickle.dumps(spool))
+
+    assert list(other.chunks()) == list(spool.chunks())
+    assert other.rows == 1
