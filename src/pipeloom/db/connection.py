@@ -33,6 +33,7 @@ __all__ = [
     "connect_readonly",
     "open_file",
     "prepare",
+    "set_journal",
     "wal_checkpoint",
 ]
 
@@ -81,7 +82,7 @@ def connect(
     return conn
 
 
-def check_to_open(db_path: Path, *, wal: bool, durability: Durability) -> None:
+def check_to_open(db_path: Path, *, wal: bool | None, durability: Durability) -> None:
     """Say what is wrong before a file is made.
 
     Raises:
@@ -91,7 +92,7 @@ def check_to_open(db_path: Path, *, wal: bool, durability: Durability) -> None:
         raise ValueError(f'durability must be "full", "normal" or "off", not {durability!r}')
     if str(db_path) != MEMORY:
         check_place(Path(db_path))
-        check_file_system(Path(db_path), wal=wal)
+        check_file_system(Path(db_path), wal=wal is not False)
 
 
 def open_file(db_path: Path) -> sqlite3.Connection:
@@ -110,11 +111,14 @@ def prepare(
     conn: sqlite3.Connection,
     db_path: Path,
     *,
-    wal: bool,
+    wal: bool | None,
     durability: Durability,
     inspect: Callable[[sqlite3.Connection], object] | None,
 ) -> None:
-    """Do with an open connection what ``connect`` does; if that raises, it may be prepared again."""
+    """Do with an open connection what ``connect`` does; if that raises, it may be prepared again.
+
+    With ``wal=None`` a file stays as it is, and a new one gets a log.
+    """
     in_memory = str(db_path) == MEMORY
     try:
         conn.execute("PRAGMA foreign_keys = ON")
@@ -125,21 +129,34 @@ def prepare(
             conn.execute("PRAGMA synchronous = NORMAL")
             return
         _check_whole(conn, Path(db_path))
-        wanted = "wal" if wal else "delete"
-        mode = conn.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
-        if mode != wanted:
-            raise StorageError(
-                f"{clean(db_path)}: the file system does not support journal mode {wanted} (SQLite answered "
-                f"{mode}): use a local disk" + (", or pass wal=False" if wal else ""),
-                path=db_path,
-            )
-        conn.execute(f"PRAGMA synchronous = {(_SYNCHRONOUS if wal else _SYNCHRONOUS_JOURNAL)[durability]}")
-        if durability == "full" and sys.platform == "darwin":
-            conn.execute("PRAGMA fullfsync = ON")
-        # Auto-checkpoints hide their errors: the writer checkpoints between batches instead.
-        conn.execute("PRAGMA wal_autocheckpoint = 0")
+        if wal is None:
+            is_new = conn.execute("PRAGMA page_count").fetchone()[0] == 0
+            wal = is_new or conn.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        set_journal(conn, db_path, wal=wal, durability=durability)
     except sqlite3.Error as error:
         raise storage_error(error, db_path) from error
+
+
+def set_journal(conn: sqlite3.Connection, db_path: Path, *, wal: bool, durability: Durability) -> None:
+    """Have a file use a write-ahead log or a rollback journal; outside transactions.
+
+    Raises:
+        StorageError: The file system does not support it.
+        sqlite3.OperationalError: Another connection is in the way.
+    """
+    wanted = "wal" if wal else "delete"
+    mode = conn.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
+    if mode != wanted:
+        raise StorageError(
+            f"{clean(db_path)}: the file system does not support journal mode {wanted} (SQLite answered "
+            f"{mode}): use a local disk" + (", or pass wal=False" if wal else ""),
+            path=db_path,
+        )
+    conn.execute(f"PRAGMA synchronous = {(_SYNCHRONOUS if wal else _SYNCHRONOUS_JOURNAL)[durability]}")
+    if durability == "full" and sys.platform == "darwin":
+        conn.execute("PRAGMA fullfsync = ON")
+    # Auto-checkpoints hide their errors: the writer checkpoints between batches instead.
+    conn.execute("PRAGMA wal_autocheckpoint = 0")
 
 
 def connect_readonly(

@@ -18,9 +18,9 @@ from pipeloom.db.connection import (
     check_to_open,
     close_without_checkpoint,
     open_file,
-    prepare,
 )
 from pipeloom.db.failures import is_busy, is_damage, out_of_memory, storage_error
+from pipeloom.db.journal import Journal
 from pipeloom.db.maintenance import Maintenance
 from pipeloom.db.ownership import Ownership
 from pipeloom.db.transaction import Reminder, Transaction
@@ -36,8 +36,10 @@ class Database:
 
     Args:
         path: The file, or ``:memory:``.
-        wal: Write-ahead log rather than a rollback journal.
+        wal: Write-ahead log rather than a rollback journal; ``None`` is one only for as long as this has the file
+            open, unless that is new or has one.
         durability: See :data:`pipeloom.db.Durability`.
+        has_ledger: What ``open`` begins is a ledger.
         claims: Take its :class:`~pipeloom.db.Ownership` with the connection, and hold it as long as that is open.
         owned: It is a run's, whoever took the ownership.
         gives_up: Asked while another program's lock is waited for; true ends the wait.
@@ -55,8 +57,9 @@ class Database:
         self,
         path: Path,
         *,
-        wal: bool,
+        wal: bool | None,
         durability: Durability,
+        has_ledger: bool,
         claims: bool,
         owned: bool,
         gives_up: Callable[[], bool],
@@ -65,6 +68,7 @@ class Database:
         self._is_file = str(path) != MEMORY
         self._wal = wal
         self._durability: Durability = durability
+        self._journal = Journal(path, wal=wal, durability=durability, has_ledger=has_ledger)
         self._claims = claims
         self._owned = owned
         self._gives_up = gives_up
@@ -104,7 +108,7 @@ class Database:
             if self._is_abandoned:
                 raise WriterBrokenError("the run was left at once")  # and its lock is given back
             try:
-                prepare(self.conn, self._path, wal=self._wal, durability=self._durability, inspect=inspect)
+                self._journal.prepare(self.conn, inspect)
                 self._begin(begin)
                 return
             except StorageError as error:
@@ -117,10 +121,11 @@ class Database:
             self.transaction = Transaction(self.conn, self._path, self._gives_up)
             self.transaction.abandoned = self._is_abandoned
             begin()
+            self._journal.settle(self.conn, self.transaction)
             self.maintenance = Maintenance(
                 self.conn,
                 self._path,
-                wal=self._wal and self._is_file,
+                wal=self._journal.uses_log,
                 owned=self._owned,
                 ownership=self._ownership,
             )
@@ -179,6 +184,8 @@ class Database:
             if not has_failed:
                 with self.maintenance.at_work():
                     self.maintenance.at_close(tables)
+                self.maintenance.release()
+                self._journal.give_back(self.conn)
         except sqlite3.Error as error:
             if is_damage(error):
                 damage = error

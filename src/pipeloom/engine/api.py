@@ -124,7 +124,8 @@ def map(  # noqa: A001
             more, finish what runs, raise.
         durability: ``"full"``: what is committed survives a power cut. ``"normal"``: the last tasks may be redone
             after one. ``"off"``: a power cut may destroy the file.
-        wal: Write-ahead log rather than a rollback journal. Default: with one.
+        wal: ``True``: a write-ahead log. ``False``: a rollback journal. Default: a log, and a file that had a
+            rollback journal is set back to it at the end.
         tables: Table → column → type, for tables to be created: ``{"flights": {"distance": int}}``.
         alter: Add the columns that a table lacks, rather than refuse rows that have them.
         handlers: Message type → ``fn(conn, messages)``, for messages of your own sent with ``ctx.put``.
@@ -174,7 +175,7 @@ def run_pipeline(
     db_path: str | os.PathLike[str] = Path("./pipeloom.db"),
     *,
     workers: int | None = None,
-    wal: bool = True,
+    wal: bool | None = True,
     store_task_status: bool = True,
     worker_fn: Callable[[T, _ContextAsQueue], object],
     name: str | None = None,
@@ -199,7 +200,7 @@ def run_pipeline(
         tasks: Any objects, any iterable; advanced lazily, in a thread of its own.
         db_path: The file, created when missing; ``":memory:"`` keeps nothing.
         workers: Number of threads, at least 1. Default: cores + 4, at most 32.
-        wal: Write-ahead log rather than a rollback journal.
+        wal: Write-ahead log rather than a rollback journal; ``None``: as the default of :func:`map`.
         store_task_status: Keep the ledger; otherwise only users' rows are written, and nothing resumes.
         worker_fn: Called in worker threads. An exception is recorded, and raised once the others have finished;
             an ``error`` that the worker reports by message is recorded.

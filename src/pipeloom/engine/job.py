@@ -38,7 +38,7 @@ class Job:
     keyed: bool
     key: Callable[[Any], object] | None
     workers: int
-    wal: bool
+    wal: bool | None
     store_task_status: bool
     alter: bool
     resume: bool
@@ -108,7 +108,7 @@ def job_from(
         keyed=keyed,
         key=key,
         workers=arguments.checked_workers(workers),
-        wal=True if wal is None else wal,
+        wal=wal,
         store_task_status=store_task_status,
         alter=alter,
         resume=resume,

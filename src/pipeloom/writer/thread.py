@@ -65,7 +65,8 @@ class SQLiteWriter(threading.Thread):
     Args:
         db_path: The database file, or ``:memory:``.
         msg_q: Where messages come from; ``task_done`` is called once per item, after its commit.
-        wal: Write-ahead log rather than a rollback journal.
+        wal: Write-ahead log rather than a rollback journal; ``None``: a log, and a file that had a rollback journal
+            is set back to it at the end.
         store_task_status: Keep ``task_runs`` and the rest of the ledger.
         task_progress: Bars to drive.
         task_bar_map: Task id → bar.
@@ -81,7 +82,7 @@ class SQLiteWriter(threading.Thread):
         db_path: Path,
         msg_q: queue.Queue[Msg] | Channel[Any],
         *,
-        wal: bool = True,
+        wal: bool | None = True,
         store_task_status: bool = True,
         task_progress: Progress | None = None,
         task_bar_map: dict[int, TaskID] | None = None,
@@ -100,7 +101,13 @@ class SQLiteWriter(threading.Thread):
         self._handlers = handlers
         self._owned = owned or claims
         self._database = Database(
-            db_path, wal=wal, durability=durability, claims=claims, owned=self._owned, gives_up=self._gives_up
+            db_path,
+            wal=wal,
+            durability=durability,
+            has_ledger=store_task_status,
+            claims=claims,
+            owned=self._owned,
+            gives_up=self._gives_up,
         )
         self._observer = observer
         self._bars: TaskBars | None = None
