@@ -24,7 +24,7 @@ Chunk: TypeAlias = "list[Block | Statement]"
 
 _SPARE: Final = 4 * 2**20  # bytes, for what is committed meanwhile
 
-_Kinds: TypeAlias = dict[str, dict[str, set[type]]]  # table → column → types of its values
+_Kinds: TypeAlias = dict[tuple[str, bool], dict[str, set[type]]]  # table, alter → column → types of its values
 
 # A value of each type that a row can hold.
 _EXAMPLES: Final[dict[type, object]] = {type(None): None, int: 0, float: 0.0, str: "", bytes: b""}
@@ -79,8 +79,8 @@ class Spool:
                     _note_kinds(kinds, part)
         self._places += places
         self.rows += rows
-        for table, columns in kinds.items():
-            known = self._kinds.setdefault(table, {})
+        for target, columns in kinds.items():
+            known = self._kinds.setdefault(target, {})
             for column, found in columns.items():
                 known.setdefault(column, set()).update(found)
 
@@ -101,10 +101,10 @@ class Spool:
         """Return, for each table in there, rows that have the types of all its values; nothing is read."""
         return [
             Block(
-                Shape(table, tuple(columns), "error", ()),
+                Shape(table, tuple(columns), "error", (), alter),
                 list(zip_longest(*([_EXAMPLES[kind] for kind in kinds] for kinds in columns.values()))),
             )
-            for table, columns in self._kinds.items()
+            for (table, alter), columns in self._kinds.items()
         ]
 
     def _write(self, data: bytes, offset: int) -> None:
@@ -153,7 +153,7 @@ def _exact(field: object) -> object:
 
 
 def _note_kinds(kinds: _Kinds, block: Block) -> None:
-    columns = kinds.setdefault(block.shape.table, {})
+    columns = kinds.setdefault((block.shape.table, block.shape.alter), {})
     for place, column in enumerate(block.shape.columns):
         columns.setdefault(column, set()).update(map(type, map(itemgetter(place), block.rows)))
 
