@@ -102,9 +102,9 @@ class MsgWriteRows:
 
     Args:
         table: The user's table; created when missing.
-        rows: One mapping, or an iterable of mappings, dataclasses, or sequences together with ``columns``.
-            A list is stored as it stands when the writer takes it: do not change it after putting it. An
-            iterator is read at once.
+        rows: One row, an iterable of rows, or a frame, as in ``TaskContext.write``. A list is
+            stored as it stands when the writer takes it: do not change it after putting it. An iterator is read at
+            once.
         columns: Names for rows that are sequences.
         null: Values to store as NULL.
         on_conflict: See :data:`OnConflict`.

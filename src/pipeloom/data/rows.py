@@ -6,19 +6,23 @@ same keys are one block, and all stay in their order.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeGuard, cast
+from types import GeneratorType
+from typing import Any, Final, NamedTuple, TypeGuard
 
+from pipeloom.data.frames import Frame, frame_of
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
-from pipeloom.data.text import clean
-from pipeloom.data.values import Params, adapt_rows
+from pipeloom.data.records import reader_for
+from pipeloom.data.text import attribute, clean, describe
+from pipeloom.data.values import Params, adapt_columns, adapt_rows
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows, OnConflict
 
 __all__ = ["Block", "Blocks", "Shape", "Statement", "blocks_from", "blocks_of", "checked_null", "joins"]
 
 _PLAIN_SEQUENCES: Final = (list, tuple)
+_PLAIN_ROWS: Final = (dict, list, tuple, GeneratorType)  # neither one record nor a frame, and met by the million
+_NO_ROWS: Final = (str, bytes, bytearray, memoryview)
 
 
 class Shape(NamedTuple):
@@ -66,8 +70,8 @@ def blocks_of(
 
     Args:
         table: The user's table.
-        rows: One mapping, or an iterable of n rows, 0 or more: mappings, dataclasses, or, with ``columns``,
-            sequences of ``len(columns)`` values.
+        rows: One row, or an iterable of n rows, 0 or more: mappings, dataclasses and other records, or, with
+            ``columns``, sequences of ``len(columns)`` values; or a frame of n rows.
         columns: The order of the values in rows that are sequences.
         null: Values to store as NULL.
         on_conflict: What a row does that hits a UNIQUE constraint.
@@ -79,13 +83,16 @@ def blocks_of(
     """
     _check_target(table, on_conflict, conflict_on, alter)
     absent = checked_null(null) if null != () else None
-    if columns is not None:
+    if (frame := _frame(table, rows, columns)) is not None:
+        found = _of_frame(table, frame, absent)
+        absent = None
+    elif columns is not None:
         names = _checked_names(columns)
         found = _one_kind(names, _sequences(table, rows, names))
     elif isinstance(rows, dict):
         found = _one_kind(tuple(rows), [tuple(rows.values())])
     else:
-        found = _mappings(table, rows)
+        found = _records(table, rows)
     target = tuple(conflict_on)
     shapes: dict[tuple[str, ...], Shape] = {}
     for names, copied in found.rows.items():
@@ -193,33 +200,79 @@ def _one_kind(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> _Found:
     return _Found({names: rows} if rows else {}, [(names, 0)] if rows else [])
 
 
-def _mappings(table: str, rows: Any) -> _Found:
-    """Copy rows of any keys; those with the same keys take the order of the first of them."""
-    if isinstance(rows, Mapping) or _is_record(rows):
-        rows = (rows,)
-    elif isinstance(rows, str | bytes) or not isinstance(rows, Iterable) or hasattr(rows, "columns"):
+def _frame(table: str, rows: object, columns: object) -> Frame | None:
+    if type(rows) in _PLAIN_ROWS:
+        return None
+    try:
+        frame = frame_of(rows)
+    except Exception as error:  # of a foreign library
+        raise RowRefusedError(f"table {clean(table, 60)}: {describe(error)}") from error
+    if frame is not None and columns is not None:
         raise RowRefusedError(
-            f"table {clean(table, 60)}: rows is a mapping, or an iterable of mappings or dataclasses, "
-            f"not {type(rows).__name__}"
+            f"table {clean(table, 60)}: a frame has names of its own: leave columns= out, or rename its columns"
         )
+    return frame
+
+
+def _of_frame(table: str, frame: Frame, null: frozenset[Any] | None) -> _Found:
+    names, columns = frame
+    if not columns or not len(columns[0]):
+        return _Found({}, [])
+    _check_names(names)
+    return _one_kind(names, list(zip(*(adapt_columns(columns, table, names, null) or columns), strict=True)))
+
+
+def _records(table: str, rows: Any) -> _Found:
+    """Copy rows of any keys; those with the same keys take the order of the first of them."""
+    if type(rows) not in _PLAIN_ROWS:
+        if reader_for(rows) is not None:
+            rows = (rows,)
+        elif isinstance(rows, _NO_ROWS) or not isinstance(rows, Iterable) or _has_columns(rows):
+            raise RowRefusedError(
+                f"table {clean(table, 60)}: rows is one row, an iterable of rows, or a frame of pandas, polars or "
+                f"pyarrow, not {type(rows).__name__}"
+            )
     found = _Found({}, [])
     orders: dict[tuple[str, ...] | frozenset[str], tuple[str, ...]] = {}
     names: tuple[str, ...] | None = None
     copied: list[tuple[Any, ...]] = []
+    values: Iterable[Any]
     for row in rows:
-        record = row if isinstance(row, Mapping) else _record(table, row)
-        keys = tuple(record)
+        if type(row) is dict:
+            keys, values = tuple(row), row.values()
+        else:
+            keys, values = _read(table, row)
         if keys == names:
-            copied.append(tuple(record.values()))
+            copied.append(tuple(values))
             continue
         order = orders.get(keys)
         if order is None:
-            order = orders[keys] = orders.setdefault(frozenset(keys), keys)
+            order = orders.setdefault(frozenset(keys), keys)
+            order = orders[keys] = order if len(order) == len(keys) else keys  # a name that comes twice is refused
         if order != names:
             names, copied = order, found.rows.setdefault(order, [])
             found.begins.append((names, len(copied)))
-        copied.append(tuple(record.values() if keys == names else map(record.__getitem__, names)))
+        if keys != names:
+            values = map(dict(zip(keys, values, strict=True)).__getitem__, names)
+        copied.append(tuple(values))
     return found
+
+
+def _has_columns(rows: Any) -> bool:
+    """Say whether it looks like a frame, which gives its names when it is iterated, or nothing useful."""
+    columns = attribute(rows, "columns")
+    return columns is not None and not callable(columns)  # a result of SQLAlchemy has a method of this name
+
+
+def _read(table: str, row: Any) -> tuple[tuple[str, ...], Iterable[Any]]:
+    read = reader_for(row)
+    if read is not None:
+        return read(row)
+    hint = ": pass columns= for rows that are sequences" if isinstance(row, Sequence) else ""
+    raise RowRefusedError(
+        f"table {clean(table, 60)}: a row must be a mapping, a dataclass or another record with named values, "
+        f"not {type(row).__name__}{hint}"
+    )
 
 
 def _stretches(found: _Found) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
@@ -234,20 +287,6 @@ def _stretches(found: _Found) -> Iterator[tuple[tuple[str, ...], list[tuple[Any,
         after[names] = begin
     for (names, begin), end in zip(found.begins, reversed(ends), strict=True):
         yield names, found.rows[names][begin:end]
-
-
-def _is_record(row: object) -> bool:
-    return dataclasses.is_dataclass(row) and not isinstance(row, type)
-
-
-def _record(table: str, row: object) -> Mapping[str, Any]:
-    if not _is_record(row):
-        hint = ": pass columns= for rows that are sequences" if isinstance(row, Sequence) else ""
-        raise RowRefusedError(
-            f"table {clean(table, 60)}: a row must be a mapping or a dataclass, not {type(row).__name__}{hint}"
-        )
-    fields = dataclasses.fields(cast("Any", row))
-    return {field.name: getattr(row, field.name) for field in fields}
 
 
 def joins(block: object, table: str, row: object, alter: bool) -> TypeGuard[Block]:

@@ -7,15 +7,17 @@ A value that is missing holds ``None``: NaN, ``NaT`` of either library, ``pandas
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from pipeloom.data.text import attribute, kind_of
 
-__all__ = ["held", "seconds"]
+__all__ = ["ATTOSECONDS", "held", "iso_text", "seconds"]
 
-_MISSING: Final = frozenset({("NaTType", "pandas"), ("NAType", "pandas")})
-_ATTOSECONDS: Final = {
+_MISSING: Final = ("NAType", "pandas")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CYCLE_S: Final = 146_097 * 86_400  # 400 years, after which the calendar repeats itself
+ATTOSECONDS: Final = {
     "W": 604_800 * 10**18,
     "D": 86_400 * 10**18,
     "h": 3_600 * 10**18,
@@ -28,6 +30,7 @@ _ATTOSECONDS: Final = {
     "fs": 10**3,
     "as": 1,
 }
+"""How long a unit of numpy, pandas, polars or pyarrow is; months and years have no fixed length."""
 _UNIT: Final = re.compile(r"timedelta64\[(\d*)([A-Za-z]+)\]")
 
 
@@ -40,7 +43,7 @@ def held(value: Any) -> Any:
         ValueError: It is a length of time that is not fixed.
     """
     kind = type(value)
-    if (kind_of(value), str(kind.__module__).partition(".")[0]) in _MISSING:
+    if (kind_of(value), str(kind.__module__).partition(".")[0]) == _MISSING:
         return None
     if isinstance(value, timedelta):  # pandas.Timedelta is finer than what it derives from
         exact = attribute(value, "asm8")
@@ -67,11 +70,11 @@ def seconds(value: Any) -> float:
         ValueError: Its unit is a month, a year, or none.
     """
     found = _UNIT.fullmatch(str(value.dtype))
-    if found is None or found[2] not in _ATTOSECONDS:
+    if found is None or found[2] not in ATTOSECONDS:
         raise ValueError(
             f"a {value.dtype} is no fixed number of seconds: convert it to days or seconds before it is written"
         )
-    return int(value.astype("int64")) * int(found[1] or 1) * _ATTOSECONDS[found[2]] / 10**18
+    return int(value.astype("int64")) * int(found[1] or 1) * ATTOSECONDS[found[2]] / 10**18
 
 
 def _iso(text: str) -> str | None:
@@ -85,9 +88,34 @@ def _iso(text: str) -> str | None:
     year, *rest = day[1:].split("-")  # the first sign may be the year's
     year = f"-{year.zfill(4)}" if day[0] == "-" else day[0] + year
     day = "-".join([year, *rest, "01", "01"][:3])
-    clock, _, fraction = clock.partition(".")
+    clock, _, digits = clock.partition(".")
     clock = ":".join([*clock.split(":"), "00", "00"][:3]) if clock else "00:00:00"
-    while len(fraction) > 6 and fraction.endswith("000"):
-        fraction = fraction[:-3]
-    fraction = fraction.ljust(6, "0") if fraction.strip("0") else ""
-    return f"{day}T{clock}.{fraction}" if fraction else f"{day}T{clock}"
+    return f"{day}T{clock}{_fraction(digits)}"
+
+
+def iso_text(count: int, unit: str, zone: tzinfo | None = None) -> str:
+    """Return an instant as ISO text, as ``datetime.isoformat`` has it, in any year.
+
+    Args:
+        count: How many units after 1970 began, in UTC.
+        unit: One of :data:`ATTOSECONDS`.
+        zone: What it is told in, with its offset; ``None`` for no offset.
+    """
+    whole, rest = divmod(count * ATTOSECONDS[unit], 10**18)
+    cycles = 0
+    try:
+        moment = (_EPOCH + timedelta(seconds=whole)).astimezone(zone or UTC)
+    except OverflowError:
+        cycles, whole = divmod(whole, _CYCLE_S)
+        moment = (_EPOCH + timedelta(seconds=whole)).astimezone(zone or UTC)
+    text = moment.isoformat()
+    year = moment.year + 400 * cycles
+    head = text[:19] if not cycles else f"{year:0{5 if year < 0 else 4}}{text[4:19]}"
+    return head + (_fraction(f"{rest:018}") if rest else "") + (text[19:] if zone is not None else "")
+
+
+def _fraction(digits: str) -> str:
+    """Return the fraction of a second: none, six digits, or as many more as are needed, by threes."""
+    while len(digits) > 6 and digits.endswith("000"):
+        digits = digits[:-3]
+    return "." + digits.ljust(6, "0") if digits.strip("0") else ""

@@ -23,7 +23,17 @@ from pipeloom.data.scalars import held
 from pipeloom.data.text import clean, describe
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Params", "Storable", "adapt", "adapt_params", "adapt_rows", "as_json", "explain_unbindable", "sql_type"]
+__all__ = [
+    "Params",
+    "Storable",
+    "adapt",
+    "adapt_columns",
+    "adapt_params",
+    "adapt_rows",
+    "as_json",
+    "explain_unbindable",
+    "sql_type",
+]
 
 Storable = None | int | float | str | bytes
 
@@ -143,6 +153,8 @@ def _adapt_odd(value: Any) -> Storable:
 
 def _plain(value: Any) -> Any:
     """Return the storable value that one of another type stands for; the value itself when it stands for none."""
+    if isinstance(value, date | time):
+        return value.isoformat() if value == value else None  # noqa: PLR0124 - pandas.NaT
     if isinstance(value, Enum):
         return adapt(value.value)
     if isinstance(value, int):
@@ -155,8 +167,6 @@ def _plain(value: Any) -> Any:
         return bytes(value)
     if (inner := held(value)) is not value:
         return adapt(inner)
-    if isinstance(value, date | time):
-        return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Decimal):
@@ -181,15 +191,13 @@ def adapt_rows(
     Raises:
         RowRefusedError: A value cannot be stored; names table, column and type.
     """
-    if null:
-        rows = [row if _disjoint(null, row) else _with_nulls(row, null) for row in rows]
     if len(rows) == 1:
-        row = _adapt_row(rows[0], table, columns)
+        row = _adapt_row(rows[0], table, columns, null)
         return rows if row is rows[0] else [row]
     adapted: list[tuple[Any, ...]] | None = None
     for begin in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[begin : begin + _ROWS_AT_ONCE]
-        found = adapt_columns(list(zip(*part, strict=True)), table, columns)
+        found = adapt_columns(list(zip(*part, strict=True)), table, columns, null)
         if found is not None:
             adapted = rows[:begin] if adapted is None else adapted
             adapted += zip(*found, strict=True)
@@ -198,21 +206,24 @@ def adapt_rows(
     return rows if adapted is None else adapted
 
 
-def adapt_columns(values: list[Sequence[Any]], table: str, columns: Sequence[str]) -> list[Sequence[Any]] | None:
+def adapt_columns(
+    values: Sequence[Sequence[Any]], table: str, columns: Sequence[str], null: frozenset[Any] | None
+) -> list[Sequence[Any]] | None:
     """Return columns whose values SQLite can bind; ``None`` when nothing had to change.
 
     Args:
         values: For each column, n values.
         table: For the error.
         columns: For the error.
+        null: Values to store as NULL.
 
     Raises:
         RowRefusedError: As :func:`adapt_rows`.
     """
-    adapted = None
+    adapted: list[Sequence[Any]] | None = None
     for place, column in enumerate(values):
         try:
-            found = _adapt_column(column)
+            found = _adapt_column(_without(null, column) if null else column)
         except ValueError as error:
             raise _refused(table, columns[place], error) from error
         if found is not column:
@@ -233,7 +244,9 @@ def _adapt_column(values: Sequence[Any]) -> Sequence[Storable]:
                 _text(value)
         return values
     if kind is float:
-        return values if all(map(eq, values, values)) else list(map(adapt, values))  # only NaN is not itself
+        if all(map(eq, values, values)):
+            return values
+        return [value if value == value else None for value in values]  # noqa: PLR0124 - NaN
     if kind is int:
         numbers = list(filter(None, values))
         if numbers:
@@ -243,15 +256,13 @@ def _adapt_column(values: Sequence[Any]) -> Sequence[Storable]:
     return values if kind is bytes else list(map(adapt, values))
 
 
-def _disjoint(null: frozenset[Any], row: tuple[Any, ...]) -> bool:
+def _without(null: frozenset[Any], values: Sequence[Any]) -> Sequence[Any]:
     try:
-        return null.isdisjoint(row)
+        if null.isdisjoint(values):
+            return values
     except TypeError:  # an unhashable value, such as a list that becomes JSON
-        return False
-
-
-def _with_nulls(row: tuple[Any, ...], null: frozenset[Any]) -> tuple[Any, ...]:
-    return tuple(None if _is_in(value, null) else value for value in row)
+        pass
+    return [None if _is_in(value, null) else value for value in values]
 
 
 def _is_in(value: Any, null: frozenset[Any]) -> bool:
@@ -261,15 +272,17 @@ def _is_in(value: Any, null: frozenset[Any]) -> bool:
         return False
 
 
-def _adapt_row(row: tuple[Any, ...], table: str, columns: Sequence[str]) -> tuple[Storable, ...]:
+def _adapt_row(
+    row: tuple[Any, ...], table: str, columns: Sequence[str], null: frozenset[Any] | None
+) -> tuple[Storable, ...]:
     """Return the row itself when nothing had to change."""
     adapted: list[Storable] | None = None
-    for place, value in enumerate(row):
+    for place, value in enumerate(_without(null, row) if null else row):
         try:
             found = adapt(value)
         except ValueError as error:
             raise _refused(table, columns[place], error) from error
-        if found is not value:
+        if found is not row[place]:
             adapted = list(row) if adapted is None else adapted
             adapted[place] = found
     return row if adapted is None else tuple(adapted)

@@ -146,8 +146,9 @@ class TaskContext:
 
         Args:
             table: A table of the user's; made from ``tables=``, else from the first task's output, when missing.
-            rows: One mapping, or n mappings or dataclasses, or, with ``columns``, n sequences. A row writes the
-                columns that it has: the others get their DEFAULT, or stay as they are when a row is overwritten.
+            rows: One row or n rows: mappings, dataclasses, named tuples, attrs, pydantic and the like, or, with
+                ``columns``, sequences; or a frame of pandas, polars or pyarrow. A row writes the columns that it
+                has: the others get their DEFAULT, or stay as they are when a row is overwritten.
             columns: Names for the values of rows that are sequences.
             null: Values to store as NULL, such as ``("", "NA")``.
             on_conflict: What becomes of a row that hits a UNIQUE constraint.
