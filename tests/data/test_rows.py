@@ -156,7 +156,7 @@ def test_what_the_iterable_raises_comes_through():
         ({7: 1}, None, "column name must be text"),
         ({"": 1}, None, "column name"),
         ({"a\0": 1}, None, "column name"),
-        ({"x" * 201: 1}, None, "column name"),
+        ({"a\ud800": 1}, None, "column name"),
         ({"a": 1, "A": 2}, None, "twice"),
         ([{"a": 1}, {}], None, "at least one column"),
         ([(1, 2)], ("a", "a"), "twice"),
@@ -195,7 +195,7 @@ def test_the_ledgers_own_tables_are_refused():
 
 def test_what_cannot_be_a_table_is_refused():
     """In a sentence that can be shown."""
-    for table in ("", "a\0b", "x" * 201, "\x1b[2J", "a\u202eb", "\ud800", None, 7):
+    for table in ("", "a\0b", "\x1b\0", "\ud800", None, 7):
         with pytest.raises(RowRefusedError, match="table name") as refused:
             blocks_of(table, {"a": 1})
         assert str(refused.value).isprintable()
@@ -208,8 +208,9 @@ def test_what_cannot_be_a_table_is_refused():
         ({"on_conflict": None}, "on_conflict must be"),
         ({"on_conflict": "update"}, "needs conflict_on"),
         ({"on_conflict": "update", "conflict_on": "a"}, "not one string"),
-        ({"on_conflict": "update", "conflict_on": ("z",)}, "conflict_on names z"),
+        ({"on_conflict": "update", "conflict_on": ("z",)}, "column z: row 1 does not have it"),
         ({"conflict_on": ("a",)}, "goes with"),
+        ({"on_conflict": "update", "conflict_on": (7,)}, "column names"),
         ({"alter": None}, "alter must be"),
         ({"alter": 1}, "alter must be"),
     ],
@@ -231,6 +232,32 @@ def test_a_conflict_rule_is_part_of_the_shape():
     assert ignoring.shape == Shape("t", ("a",), "ignore", ())
     assert altering.shape == Shape("t", ("a",), "error", (), alter=True)
     assert len({altering.shape, ignoring.shape, blocks_of("t", {"a": 1})[0].shape}) == 3
+
+
+@pytest.mark.parametrize("rule", ["update", "ignore"])
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        ([{"a": 1, "b": 1}, {"a": 1, "b": None}], {}, "column b: row 2 has NULL"),
+        ([{"a": 1, "b": 1}, {"a": 1, "b": float("nan")}], {}, "column b: row 2 has NULL"),
+        ([{"a": 1, "b": 1}, {"a": 1}, {"b": 1}], {}, "column b: row 2 does not have it"),
+        ([{"a": 1, "b": 1}] * 3 + [{"a": "", "b": 1, "c": 1}], {"null": [""]}, "column a: row 4 has NULL"),
+        ({"a": None, "b": 1}, {}, "column a: row 1 has NULL"),
+        ([(1, 2), (1, None)], {"columns": ("A", "B")}, "column b: row 2 has NULL"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else repr(value),
+)
+def test_null_in_a_column_of_conflict_on_is_refused(rule, rows, options, words):
+    """It is never in conflict, so that such a row would double at each run."""
+    with pytest.raises(RowRefusedError, match=f"table t, {words}"):
+        blocks_of("t", rows, on_conflict=rule, conflict_on=["a", "b"], **options)
+    assert blocks_of("t", rows, on_conflict="ignore", **options)
+
+
+def test_a_column_of_conflict_on_is_found_in_any_case():
+    """As SQL finds it."""
+    (block,) = blocks_of("t", {"Id": 1, "v": 2}, on_conflict="update", conflict_on=["ID"])
+    assert block.shape.conflict_on == ("ID",)
 
 
 def test_null_values_become_null():

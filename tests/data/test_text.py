@@ -161,10 +161,10 @@ def test_shorten_says_that_it_did():
     assert shorten("abcdef", 1) == "…"
 
 
-printable = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" \"'`;[]-"), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
-@given(printable.filter(lambda name: len(name) <= 200 and not is_reserved(name)))
+@given(names.filter(lambda name: not is_reserved(name) and name.lower() != "bystander"))
 @property_test
 def test_a_quoted_name_comes_back_from_sqlite(name):
     """As a table and as a column, to the letter, whatever it holds."""
@@ -181,7 +181,23 @@ def test_a_quoted_name_comes_back_from_sqlite(name):
 
 def test_awkward_names_are_quoted():
     """Quoted, so that they are names and nothing else."""
-    names = ['x"; drop table bystander; --', "a b", "é", "select", "[x]", "`x`", "'", "%s", "?", "x" * 200]
+    names = [
+        'x"; drop table bystander; --',
+        "a b",
+        "é",
+        "select",
+        "[x]",
+        "`x`",
+        "'",
+        "%s",
+        "?",
+        "x" * 5000,
+        "a\xa0b",
+        "a\nb",
+        "\x1b[2J",
+        "\u202e",
+        " ",
+    ]
     with closing(sqlite3.connect(":memory:")) as conn:
         conn.execute("CREATE TABLE bystander (a)")
         for name in names:
@@ -193,7 +209,7 @@ def test_awkward_names_are_quoted():
 
 def test_what_cannot_be_a_name_is_refused():
     """In one harmless sentence that says what kind of name it was to be."""
-    for name in ("", "a\0b", "x" * 201, "a\nb", "\x1b[2J", "\ud800", "a\u202eb", 7, None, b"bytes", ("t",)):
+    for name in ("", "a\0b", "\x1b\0", "\ud800", "a\nb\udcff", 7, None, b"bytes", ("t",)):
         with pytest.raises(ValueError, match="column name") as refused:
             quoted(name, "column")
         assert str(refused.value).isprintable()
@@ -202,6 +218,19 @@ def test_what_cannot_be_a_name_is_refused():
 def test_names_of_the_ledger_and_of_sqlite_are_reserved():
     """In any spelling, since SQL ignores case; only the exact name and the prefixes are ours."""
     ours = ["task_runs", "TASK_Runs", "pipeloom_", "PipeLoom_meta", "sqlite_master", "SQLITE_x"]
-    free = ["task_runs2", "my_task_runs", "pipeloom", "sqlite", "flights", "x_pipeloom_y"]
+    free = [
+        "task_runs\n",
+        "\ntask_runs",
+        "task_runs ",
+        "ta\u017fk_runs",
+        "tas\u212a_runs",
+        "\u017fqlite_x",
+        "task_runs2",
+        "my_task_runs",
+        "pipeloom",
+        "sqlite",
+        "flights",
+        "x_pipeloom_y",
+    ]
 
     assert [name for name in [*ours, *free] if is_reserved(name)] == ours

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from pipeloom.data.text import clean
 
 __all__ = ["ascii_lower", "is_reserved", "quoted"]
 
-_NAME_LIMIT: Final = 200
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -19,20 +17,23 @@ def ascii_lower(name: str) -> str:
 
 
 def quoted(name: str, what: str = "table") -> str:
-    """Return ``name`` as a quoted SQL identifier.
+    """Return ``name`` as a quoted SQL identifier: whatever SQLite takes as one, which is almost anything.
 
     Raises:
-        ValueError: It is empty, too long, or holds a character that no identifier should.
+        ValueError: It is not text, is empty, or holds a NUL or a lone surrogate.
     """
     if not isinstance(name, str):
         raise ValueError(f"a {what} name must be text, not {type(name).__name__}")
-    if not name or len(name) > _NAME_LIMIT or not name.isprintable():
-        raise ValueError(
-            f"{clean(name, 60)!r} cannot be a {what} name: use 1 to {_NAME_LIMIT} printable characters"
-        )
+    if not name or "\0" in name:
+        raise ValueError(f"{clean(name, 60)!r} cannot be a {what} name: it {'holds a NUL' if name else 'is empty'}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{clean(name, 60)!r} cannot be a {what} name: it holds a lone surrogate") from None
     return '"' + name.replace('"', '""') + '"'
 
 
 def is_reserved(table: str) -> bool:
-    """Say whether a table name belongs to the ledger or to SQLite itself."""
-    return re.match(r"(?i)(task_runs$|pipeloom_|sqlite_)", table) is not None
+    """Say whether a table name belongs to the ledger or to SQLite itself, in capitals or not."""
+    folded = ascii_lower(table)
+    return folded == "task_runs" or folded.startswith(("pipeloom_", "sqlite_"))

@@ -7,6 +7,7 @@ same keys are one block, and all stay in their order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from types import GeneratorType
 from typing import Any, Final, NamedTuple, TypeGuard
 
@@ -85,7 +86,6 @@ def blocks_of(
     absent = checked_null(null) if null != () else None
     if (frame := _frame(table, rows, columns)) is not None:
         found = _of_frame(table, frame, absent)
-        absent = None
     elif columns is not None:
         names = _checked_names(columns)
         found = _one_kind(names, _sequences(table, rows, names))
@@ -97,13 +97,13 @@ def blocks_of(
     shapes: dict[tuple[str, ...], Shape] = {}
     for names, copied in found.rows.items():
         _check_names(names)
-        if target and (missing := set(target) - set(names)):
-            raise RowRefusedError(
-                f"table {clean(table, 60)}: conflict_on names {clean(min(missing), 60)}, not written"
-            )
         shapes[names] = Shape(table, names, on_conflict, target, alter)
-        found.rows[names] = adapt_rows(copied, table, names, absent)
-    return [Block(shapes[names], stretch) for names, stretch in _stretches(found)]
+        if frame is None:
+            found.rows[names] = adapt_rows(copied, table, names, absent)
+    blocks = [Block(shapes[names], stretch) for names, stretch in _stretches(found)]
+    if target:
+        _check_conflicts(table, blocks, target)
+    return blocks
 
 
 def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str], alter: object) -> None:
@@ -117,12 +117,44 @@ def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str], alte
         raise RowRefusedError(f'on_conflict must be "error", "ignore" or "update", not {clean(on_conflict, 40)!r}')
     if isinstance(conflict_on, str):
         raise RowRefusedError("conflict_on must be a sequence of column names, not one string")
+    if not all(isinstance(name, str) for name in conflict_on):
+        raise RowRefusedError("conflict_on must be a sequence of column names")
     if on_conflict == "update" and not conflict_on:
         raise RowRefusedError('on_conflict="update" needs conflict_on=, the columns of a UNIQUE constraint')
     if conflict_on and on_conflict == "error":
         raise RowRefusedError('conflict_on= goes with on_conflict="ignore" or "update"')
     if not isinstance(alter, bool):
         raise RowRefusedError(f"alter must be True or False, not {clean(alter, 40)!r}")
+
+
+def _check_conflicts(table: str, blocks: Iterable[Block], conflict_on: tuple[str, ...]) -> None:
+    """Refuse a row that is never in conflict, as NULL equals nothing in SQL: each run would add it once more.
+
+    Source: https://www.sqlite.org/lang_createtable.html ("each NULL value is distinct from all other values")
+    """
+    before = 0
+    folded = [ascii_lower(name) for name in conflict_on]
+    places_of: dict[tuple[str, ...], list[int | None]] = {}
+    for shape, rows in blocks:
+        places = places_of.get(shape.columns)
+        if places is None:
+            found = {ascii_lower(name): place for place, name in enumerate(shape.columns)}
+            places = places_of[shape.columns] = [found.get(name) for name in folded]
+        for column, place in zip(conflict_on, places, strict=True):
+            if place is None:
+                where = _where(table, column, before)
+                raise RowRefusedError(f"{where} does not have it, and conflict_on= names it")
+            if None in map(itemgetter(place), rows):
+                where = _where(table, column, before + [row[place] for row in rows].index(None))
+                raise RowRefusedError(
+                    f"{where} has NULL there, which is never in conflict, so that each run would add the row once "
+                    "more: give it a value, or take the column out of conflict_on="
+                )
+        before += len(rows)
+
+
+def _where(table: str, column: str, before: int) -> str:
+    return f"table {clean(table, 60)}, column {clean(column, 60)}: row {before + 1:,}"
 
 
 def checked_null(null: Sequence[Any]) -> frozenset[Any]:

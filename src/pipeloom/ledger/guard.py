@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
-from pipeloom.data.identifiers import is_reserved
+from pipeloom.data.identifiers import ascii_lower, is_reserved
 from pipeloom.data.text import clean
 from pipeloom.data.values import Params
 from pipeloom.errors import RowRefusedError
@@ -139,7 +139,7 @@ class Guard:
         if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _HARMLESS_PRAGMAS:
             return self._deny(f"PRAGMA {first}: the connection's settings are the writer's")
         if action in _CHANGES:
-            target = ((first, second)[_CHANGES[action]] or "").lower()
+            target = ascii_lower((first, second)[_CHANGES[action]] or "")
             if is_reserved(target) and target not in _CATALOGUES:
                 return self._deny(f"{clean(target, 60)} is the ledger's own: read it, but write to your own tables")
             if action in _ROWS and first is not None and not is_reserved(first):
