@@ -95,11 +95,25 @@ def _wrong_arguments() -> Iterator[None]:
 @click.option(
     "--type", "types", multiple=True, metavar="COLUMN=TYPE", help="int, float or text (the default); repeatable."
 )
-@click.option("--delimiter", metavar="CHAR", help="One character, or tab. Default: found out for each file.")
+@click.option("--detect-types", is_flag=True, help="Read all files first; numbers only where nothing is lost.")
+@click.option("--delimiter", metavar="CHAR", help="One character, tab, or none. Default: found out for each file.")
 @click.option("--encoding", default="utf-8-sig", show_default="UTF-8", metavar="NAME", help="Of the files.")
+@click.option("--no-header", is_flag=True, help="The first row is data; columns are c1, c2 and so on.")
+@click.option(
+    "--skip", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="How many lines to leave out at the top.",
+)  # fmt: skip
+@click.option(
+    "--rename-duplicates", is_flag=True, help="Rename columns of one name: a, a_2; and name those without."
+)
+@click.option(
+    "--ragged", type=click.Choice(["pad", "error"]), default="error", show_default=True,
+    help="What a row that is too short means: NULL for what it lacks, or that its file fails.",
+)  # fmt: skip
+@click.option("--alter", is_flag=True, help="Add columns that a table lacks.")
 @click.option("--again", is_flag=True, help="Load unchanged files again, too; no row comes twice.")
-def csv(folder: Path | None, types: tuple[str, ...], verbose: int, **options: Any) -> None:
-    """Load all CSV files below FOLDER into one database.
+def csv(folder: Path | None, types: tuple[str, ...], no_header: bool, verbose: int, **options: Any) -> None:
+    """Load all CSV files below FOLDER into one database: .csv and .tsv, also with .gz or .zst, and in .zip.
 
     A second call loads what is new, and replaces the rows of files that have changed.
     """
@@ -108,7 +122,8 @@ def csv(folder: Path | None, types: tuple[str, ...], verbose: int, **options: An
 
     setup_logging(verbose)
     with _wrong_arguments():
-        say(csv_files.main(folder, types=dict(pair.rpartition("=")[::2] for pair in types), **options))
+        declared = dict(pair.rpartition("=")[::2] for pair in types)
+        say(csv_files.main(folder, types=declared, header=not no_header, **options))
     say("  files and their tables: in the table csv_files")
 
 

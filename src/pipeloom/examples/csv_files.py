@@ -4,31 +4,50 @@ Each file is one task: its rows commit together with its "done". A second call l
 or time of change differs from last time is loaded again, and its former rows go in the same commit; rows of files
 that are gone stay. Which file a row came from stands in its column ``_file``, and ``csv_files`` lists the files.
 
-Columns are text unless a type is declared, so that ``007`` stays what it is. An empty field is NULL.
+A file is known by its real path relative to the folder of the database, so it is one file however the folder was
+spelled, and database and files can be moved together.
+
+Columns are text unless a type is declared or asked to be detected, so that ``007`` stays what it is. An empty field
+is NULL. The columns of a table that exists keep their types.
+
+How files are found and read is in the package ``pipeloom.examples.delimited``, which is made to be used; this
+program is made to be changed.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal
 
 import pipeloom
 from pipeloom import TaskContext, connect_readonly
+from pipeloom.examples.delimited import (
+    KINDS,
+    Format,
+    Found,
+    Source,
+    Tables,
+    find,
+    loses_nothing,
+    lower,
+    open_sheet,
+    quoted,
+)
 
 __all__ = ["main"]
 
-_TYPES: Final[Mapping[str, type]] = {"int": int, "float": float, "text": str}
-_DELIMITERS: Final = ",;\t|"
-_CHUNK: Final = 5000  # rows
-_LONGEST_FIELD: Final = 16 << 20  # characters; Python's own limit is 131,072
-_FILES: Final = {"path": str, "loaded_into": str, "version": int, "size": int, "modified_ns": int, "rows": int}
+_FILES: Final[Mapping[str, type]] = {
+    "path": str,
+    "loaded_into": str,
+    "version": int,
+    "size": int,
+    "modified_ns": int,
+    "rows": int,
+}
 
 
 def main(
@@ -38,12 +57,20 @@ def main(
     files: Path = Path("csv-files"),
     table: str | None = None,
     types: str | Mapping[str, str] = "",
+    detect_types: bool = False,
     delimiter: str | None = None,
     encoding: str = "utf-8-sig",
+    header: bool = True,
+    skip: int = 0,
+    rename_duplicates: bool = False,
+    ragged: str = "error",
+    alter: bool = False,
     again: bool = False,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
-    """Load all ``*.csv`` and ``*.tsv`` below a folder.
+    """Load all ``.csv`` and ``.tsv`` below a folder, also with ``.gz`` or ``.zst``, and in ``.zip``.
+
+    Prints on ``pipeloom.console`` what was passed over.
 
     Args:
         folder: Where they are. None: three small files to try it with, written to ``files``.
@@ -51,8 +78,14 @@ def main(
         files: Used only without ``folder``.
         table: One table for all of them. Default: each file's rows go to the table of its name.
         types: Column → ``int``, ``float`` or ``text``, or the same as ``"column=int,other=float"``.
-        delimiter: One character. Default: whichever of comma, semicolon, tab and bar splits the header.
-        encoding: Of the files; the default takes UTF-8 with and without a byte order mark.
+        detect_types: Read all files first, and declare what all words of a new column are.
+        delimiter: One character, ``"tab"``, or ``"none"``: one column. Default: found for each file.
+        encoding: Of the files without a byte order mark.
+        header: Whether the first row has the columns' names; without, they are c1, c2 and so on.
+        skip: How many lines to leave out before it.
+        rename_duplicates: Call a second column ``a`` ``a_2``, and one without a name after its place.
+        ragged: ``"pad"`` makes what a short row lacks NULL; ``"error"``: its file fails.
+        alter: Add columns that an existing table lacks. Default: such a file fails.
         again: Load all files again, also those that have not changed; no row comes twice.
         workers: Number of threads.
 
@@ -66,102 +99,63 @@ def main(
         folder = write_files(files)[0].parent
     if table is not None and not _is_free(table):
         raise ValueError(f"{table!r} cannot be the name of a table for rows: choose another")
-    load = Load(table, _checked_types(types), _checked_delimiter(delimiter), _checked_encoding(encoding))
-    sources = with_versions(find(folder), load, db)
-    csv.field_size_limit(_LONGEST_FIELD)
-    return pipeloom.map(
-        load,
-        sources,
-        db=db,
-        name="csv" if table is None else f"csv into {table}",
-        key=str,
-        workers=workers,
-        resume=not again,
-        tables=tables_for(load, sources, db),
-    )
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file as it was found.
-
-    Attributes:
-        path: Where it is.
-        name: Relative to the folder; storable whatever its bytes are.
-        size: Bytes.
-        modified_ns: Nanoseconds since 1970.
-        regular: Whether it is no pipe, or the like.
-        version: 1, and one more each time it has changed.
-    """
-
-    path: Path
-    name: str
-    size: int = 0
-    modified_ns: int = 0
-    regular: bool = False
-    version: int = 1
-
-    def __str__(self) -> str:
-        return self.name if self.version == 1 else f"{self.name}, version {self.version}"
-
-
-def find(folder: Path) -> list[Source]:
-    """Return the CSV files below a folder, hidden ones left out, in the order of their names."""
-    if not folder.is_dir():
-        raise ValueError(
-            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}: name a folder of CSV files"
-        )
-    found = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in (".csv", ".tsv") or path.name.startswith(".") or path.is_dir():
-            continue
-        name = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
-        found.append(_described(path, name.decode("utf-8", "backslashreplace")))
-    if not found:
-        raise ValueError(f"{folder}: holds no file that ends in .csv or .tsv")
-    return found
-
-
-def _described(path: Path, name: str) -> Source:
+    form = _checked_format(delimiter, encoding, header, skip, rename_duplicates, ragged)
+    found = find(folder, Path(db).resolve().parent)
+    load = Load(table, form, Tables(db, alter=alter))
+    sources = with_versions(found.sources, load, db)
+    load.tables.plan(load.table_of, sources, form, types=_checked_types(types), detect=detect_types)
     try:
-        seen = path.stat()
-    except OSError:
-        return Source(path, name)  # opening it will say why
-    return Source(path, name, seen.st_size, seen.st_mtime_ns, stat.S_ISREG(seen.st_mode))
+        return pipeloom.map(
+            load,
+            sources,
+            db=db,
+            name="csv" if table is None else f"csv into {load.tables.spelled(table)}",
+            key=str,
+            workers=workers,
+            resume=not again,
+            tables={**load.tables.declared(), "csv_files": _FILES},
+            alter=alter,
+        )
+    finally:
+        for line in remarks(found, load):
+            pipeloom.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Load:
     """How each file is loaded; what a worker calls."""
 
-    def __init__(self, table: str | None, types: Mapping[str, type], delimiter: str | None, encoding: str) -> None:
+    def __init__(self, table: str | None, form: Format, tables: Tables) -> None:
         self.table = table
-        self.types = types
-        self.delimiter = delimiter
-        self.encoding = encoding
+        self.form = form
+        self.tables = tables
+        self.empty_lines: dict[str, int] = {}  # of the files of this run that have any
 
     def __call__(self, source: Source, ctx: TaskContext) -> dict[str, Any]:
         """Load one file: its former rows go, its new ones come, in one commit."""
-        table = self.table_of(source)
+        table = self.tables.spelled(self.table_of(source))
         count = 0
         ctx.progress(0, source.size)
-        with self._opened(source) as file:
-            header, rows = self._read(source, file)
-            if ctx.query("SELECT 1 FROM csv_files WHERE path = ? AND loaded_into = ?", (source.name, table)):
-                ctx.execute(f"DELETE FROM {_quoted(table)} WHERE _file = ?", (source.name,))
-            while chunk := list(islice(rows, _CHUNK)):
-                ctx.write(table, chunk, columns=[*header, "_file"], null=("",))
+        with open_sheet(source, self.form) as sheet:
+            kinds = self.tables.kinds(source, table, sheet.columns)
+            self._remove_former(source, table, ctx)
+            for chunk in sheet.chunks([None if kind == "text" else loses_nothing(kind) for kind in kinds]):
+                for row in chunk:
+                    row.append(source.key)
+                ctx.write(table, chunk, columns=[*sheet.columns, "_file"], null=("",))
                 count += len(chunk)
-                ctx.progress(file.buffer.tell(), source.size)
+                ctx.progress(sheet.position, source.size)
                 ctx.check()
-        values = (source.name, table, source.version, source.size, source.modified_ns, count)
+        values = (source.key, table, source.version, source.size, source.modified_ns, count)
         ctx.write(
             "csv_files", [values], columns=list(_FILES), on_conflict="update", conflict_on=("path", "loaded_into")
         )
+        if sheet.empty_lines:
+            self.empty_lines[source.name] = sheet.empty_lines
         return {"table": table, "rows": count}
 
     def name_for(self, source: Source) -> str:
         """Return what the table for a file's rows would be called."""
-        return self.table or Path(source.name).stem
+        return self.table or source.stem
 
     def table_of(self, source: Source) -> str:
         """Return the table for a file's rows, checked."""
@@ -172,131 +166,26 @@ class Load:
             )
         return name
 
-    def header_of(self, source: Source) -> list[str]:
-        """Return a file's column names; none when it is empty."""
-        with self._opened(source) as file:
-            return self._read(source, file)[0]
-
-    def _opened(self, source: Source) -> Any:
-        if source.path.exists() and not source.regular:
-            raise ValueError(f"{source.name}: is no regular file")
-        return source.path.open(encoding=self.encoding, newline="")
-
-    def _read(self, source: Source, file: TextIO) -> tuple[list[str], Iterator[list[Any]]]:
-        """Return the header, and the rows as they are read, each with its file at the end."""
-        try:
-            first = next((line for line in file if line.strip()), "")
-            delimiter = self.delimiter or _delimiter_of(first, source)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = next((row for row in reader if row), [])
-        except (UnicodeError, csv.Error) as error:
-            raise self._unreadable(source, error, 1) from error
-        self._check_header(source, header, reader.line_num)
-        kinds = [
-            (place, self.types[name]) for place, name in enumerate(header) if self.types.get(name, str) is not str
-        ]
-        return header, self._rows(source, reader, header, kinds)
-
-    def _rows(
-        self, source: Source, reader: Any, header: Sequence[str], kinds: Sequence[tuple[int, Callable[[str], Any]]]
-    ) -> Iterator[list[Any]]:
-        width = len(header)
-        try:
-            for row in reader:
-                if len(row) != width:
-                    if not row:
-                        continue  # an empty line
-                    raise ValueError(
-                        f"{source.name}, line {reader.line_num}: {len(row)} values for {width} columns"
-                    )
-                for place, kind in kinds:
-                    if row[place]:
-                        row[place] = _number(row[place], kind, source, reader.line_num, header[place])
-                row.append(source.name)
-                yield row
-        except (UnicodeError, csv.Error) as error:
-            raise self._unreadable(source, error, reader.line_num) from error
-
-    def _check_header(self, source: Source, header: Sequence[str], line: int) -> None:
-        where = f"{source.name}, line {line}: "
-        seen: set[str] = set()
-        for place, name in enumerate(header, 1):
-            if not name.strip():
-                raise ValueError(f"{where}column {place} has no name")
-            if not _fits(name):
-                raise ValueError(f"{where}{name[:60]!r} cannot be a column: 1 to 200 printable characters")
-            if name.lower() in seen:
-                raise ValueError(f"{where}two columns are named {name!r} (SQL ignores case)")
-            if name.lower() == "_file":
-                raise ValueError(f"{where}the column _file is this program's own: rename it")
-            seen.add(name.lower())
-        if len(header) > 1999:
-            raise ValueError(f"{where}{len(header):,} columns: SQLite takes 2,000")
-
-    def _unreadable(self, source: Source, error: Exception, line: int) -> ValueError:
-        if isinstance(error, csv.Error):
-            return ValueError(f"{source.name}, line {line}: {error}")
-        if "\n\n".encode(self.encoding).endswith(b"\n\n"):
-            with source.path.open("rb") as raw:  # the decoder reads ahead of the rows, so look for the line itself
-                for number, content in enumerate(raw, 1):
-                    try:
-                        content.decode(self.encoding)
-                    except UnicodeDecodeError as wrong:
-                        why = f"line {number}: not {self.encoding} ({wrong.reason})"
-                        return ValueError(f"{source.name}, {why}: {_ADVICE}")
-        return ValueError(f"{source.name}: not {self.encoding}: {_ADVICE}")
-
-
-_ADVICE: Final = "give its encoding, such as latin-1"
-
-
-def tables_for(load: Load, sources: Sequence[Source], db: Path) -> dict[str, dict[str, type]]:
-    """Return the tables to be made, with the columns of all their files; so it matters not which one is first.
-
-    Files that cannot be read are left to their tasks, and tables that exist stay as they are.
-    """
-    spelled: dict[str, str] = {}  # SQL ignores case: the first spelling of a table counts, and so for columns
-    columns: dict[str, dict[str, str]] = {}
-    unknown = set(load.types)
-    for table, header in _headers(load, sources):
-        unknown -= set(header)
-        spelled.setdefault(table.lower(), table)
-        known = columns.setdefault(table.lower(), {})
-        for name in header:
-            known.setdefault(name.lower(), name)
-    if unknown and columns:
-        raise ValueError(f"a type is given for {min(unknown)!r}, but no file has a column of that name")
-    existing = _existing_tables(db)
-    tables = {
-        spelled[table]: {**{name: load.types.get(name, str) for name in known.values()}, "_file": str}
-        for table, known in columns.items()
-        if table not in existing
-    }
-    return tables if "csv_files" in existing else {**tables, "csv_files": dict(_FILES)}
-
-
-def _headers(load: Load, sources: Sequence[Source]) -> Iterator[tuple[str, list[str]]]:
-    """Yield table and column names of each file that can be read and has any."""
-    for source in sources:
-        try:
-            table, header = load.table_of(source), load.header_of(source)
-        except (OSError, ValueError):
-            continue
-        if header:
-            yield table, header
+    def _remove_former(self, source: Source, table: str, ctx: TaskContext) -> None:
+        """Delete what was loaded of this file; without an index, many files in one table take quadratic time."""
+        known = "SELECT 1 FROM csv_files WHERE path = ? AND loaded_into = ?"
+        if self.tables.exists(table) and ctx.query(known, (source.key, table)):
+            index = f"{table}_by_file"
+            if not ctx.query("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (index,)):
+                ctx.execute(f"CREATE INDEX IF NOT EXISTS {quoted(index)} ON {quoted(table)} (_file)")
+            ctx.execute(f"DELETE FROM {quoted(table)} WHERE _file = ?", (source.key,))
 
 
 def with_versions(sources: Sequence[Source], load: Load, db: Path) -> list[Source]:
     """Number each file's version by what was loaded last: a changed file is another task, and so runs."""
     loaded: dict[tuple[str, str], tuple[int, int, int]] = {}
-    if "csv_files" in _existing_tables(db):
+    if load.tables.exists("csv_files"):
         with closing(connect_readonly(db)) as conn:
             sql = "SELECT path, loaded_into, version, size, modified_ns FROM csv_files"
             loaded = {(path, table): found for path, table, *found in conn.execute(sql).fetchall()}
     numbered = []
     for source in sources:
-        known = loaded.get((source.name, load.name_for(source)))
+        known = loaded.get((source.key, load.tables.spelled(load.name_for(source))))
         if known is not None:
             version, *seen = known
             changed = seen != [source.size, source.modified_ns]
@@ -305,69 +194,63 @@ def with_versions(sources: Sequence[Source], load: Load, db: Path) -> list[Sourc
     return numbered
 
 
-def _existing_tables(db: Path) -> set[str]:
-    if not db.is_file():
-        return set()
-    with closing(connect_readonly(db)) as conn:
-        return {name.lower() for (name,) in conn.execute("SELECT name FROM sqlite_master").fetchall()}
+def remarks(found: Found, load: Load) -> list[str]:
+    """Return a line for each kind of thing that was not loaded, with up to three names."""
+    lines = [
+        f"  passed over: {len(names):,} {reason} ({_some(sorted(names))})"
+        for reason, names in sorted(found.passed_over.items())
+    ]
+    if load.empty_lines:
+        names = [f"{name}: {count:,}" for name, count in sorted(load.empty_lines.items())]
+        lines.append(f"  passed over: {sum(load.empty_lines.values()):,} empty lines ({_some(names)})")
+    return lines
 
 
-def _number(word: str, kind: Callable[[str], Any], source: Source, line: int, column: str) -> Any:
-    try:
-        if "_" not in word:  # Python would read 1_000
-            return kind(word)
-    except ValueError:
-        pass
-    name = next(name for name, known in _TYPES.items() if known is kind)
-    raise ValueError(f"{source.name}, line {line}: {word[:60]!r} in the column {column} is not {name}")
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join("".join(char if char.isprintable() else "?" for char in name[:60]) for name in names[:3])
+    return f"{shown} …" if len(names) > 3 else shown
 
 
-def _checked_types(types: str | Mapping[str, str]) -> dict[str, type]:
+def _checked_types(types: str | Mapping[str, str]) -> dict[str, str]:
     if isinstance(types, str):
         pairs = [pair for pair in types.split(",") if pair]
         if lone := next((pair for pair in pairs if "=" not in pair), None):
             raise ValueError(f"type {lone}: write COLUMN=int, COLUMN=float or COLUMN=text")
         types = dict(pair.rpartition("=")[::2] for pair in pairs)
     for column, name in types.items():
-        if not column or name not in _TYPES:
+        if not column or name not in KINDS:
             raise ValueError(f"type {column}={name}: write COLUMN=int, COLUMN=float or COLUMN=text")
-    return {column: _TYPES[name] for column, name in types.items()}
+    return dict(types)
 
 
-def _checked_delimiter(delimiter: str | None) -> str | None:
-    delimiter = "\t" if delimiter in ("\\t", "tab") else delimiter
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n '):
-        raise ValueError(f"delimiter {delimiter!r}: give one character, or tab")
-    return delimiter
-
-
-def _checked_encoding(encoding: str) -> str:
+def _checked_format(
+    delimiter: str | None, encoding: str, header: bool, skip: int, rename: bool, ragged: str
+) -> Format:
+    delimiter = {"\\t": "\t", "tab": "\t", "none": ""}.get(delimiter or "?", delimiter)
+    if delimiter is not None and (len(delimiter) > 1 or delimiter in set('"\r\n ')):
+        raise ValueError(f"delimiter {delimiter!r}: give one character, tab, or none for files of one column")
     try:
         "".encode(encoding)
-        return codecs.lookup(encoding).name
+        encoding = codecs.lookup(encoding).name
     except (LookupError, ValueError):
         raise ValueError(f"encoding {encoding!r} is not known: try utf-8, latin-1 or cp1252") from None
-
-
-def _delimiter_of(header: str, source: Source) -> str:
-    """Return the delimiter that makes most columns of a header."""
-    if source.path.suffix.lower() == ".tsv":
-        return "\t"
-    return max(_DELIMITERS, key=lambda char: len(next(csv.reader([header], delimiter=char), [])))
+    if skip < 0:
+        raise ValueError(f"skip {skip}: give the number of lines to leave out")
+    words: dict[str, Literal["error", "pad"]] = {"error": "error", "pad": "pad"}
+    if ragged not in words:
+        raise ValueError(f"ragged {ragged!r}: say pad or error")
+    return Format(delimiter, encoding, header, skip, rename, words[ragged])
 
 
 def _is_free(table: str) -> bool:
     """Say whether a table may have this name: the ledger's, SQLite's and this program's own are taken."""
-    name = table.lower()
-    return _fits(name) and name not in ("task_runs", "csv_files") and not name.startswith(("pipeloom_", "sqlite_"))
-
-
-def _fits(name: str) -> bool:
-    return 0 < len(name) <= 200 and name.isprintable()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    name = lower(table)
+    return (
+        name != ""
+        and "\0" not in name
+        and name not in ("task_runs", "csv_files")
+        and not name.startswith(("pipeloom_", "sqlite_"))
+    )
 
 
 if __name__ == "__main__":
