@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import os
+import random
+import shutil
+import sqlite3
+import zipfile
+from contextlib import closing
 
 import pytest
 
@@ -197,6 +203,8 @@ def test_files_that_are_none_are_their_own_errors(folder, load):
         ({"types": {"nonesuch": "int"}}, "no file has a column of that name"),
         ({"delimiter": ",,"}, "give one character"),
         ({"encoding": "klingon"}, "is not known"),
+        ({"ragged": "drop"}, "say pad or error"),
+        ({"skip": -1}, "number of lines"),
         ({"table": "pipeloom_x"}, "choose another"),
     ],
 )
@@ -219,3 +227,228 @@ def test_nothing_to_load_is_a_sentence(tmp_path, folder, db):
         with pytest.raises(ValueError, match=said):
             csv_files.main(place, db)
     assert not db.exists()
+
+
+PIECES = (
+    "7",
+    "007",
+    "a;b",
+    "1,50",
+    "x, y",
+    "",
+    "p|q",
+    'he said "hi"',
+    "line\r\nbreak",
+    "lone\rCR",
+    "\0",
+    "1e3",
+    " ü ",
+)
+ENDS = ("\n", "\r\n", "\r")
+
+
+def test_generated_files_come_back_value_by_value(folder, db, load, read):
+    """Awkward values, all delimiters, line ends and encodings, packed or not: as they were written."""
+    chance = random.Random(1)
+    written = {}
+    for number in range(150):
+        width, delimiter, encoding = (
+            chance.randint(2, 5),
+            chance.choice(",;\t|"),
+            chance.choice(("utf-8", "utf-16")),
+        )
+        rows = [[chance.choice(PIECES) for _ in range(width)] for _ in range(chance.randint(0, 30))]
+        text = "".join(
+            delimiter.join(
+                '"' + value.replace('"', '""') + '"' if set(value) & set('",;|\r\n') else value for value in row
+            )
+            + chance.choice(ENDS)
+            for row in [[f"k{place}" for place in range(width)], *rows]
+        )
+        content = text.encode(encoding)
+        if number % 3:
+            (folder / f"f{number}.csv").write_bytes(content)
+        else:
+            (folder / f"f{number}.csv.gz").write_bytes(gzip.compress(content))
+        written[f"f{number}"] = [tuple(value or None for value in row) for row in rows]
+    load()
+
+    for table, rows in written.items():
+        columns = ", ".join(f"k{place}" for place in range(len(rows[0]) if rows else 0)) or "k0"
+        assert read(db, f"SELECT {columns} FROM {table} ORDER BY rowid") == rows
+
+
+def test_a_file_is_loaded_once_however_its_folder_is_spelled(tmp_path, folder, db, load, read, monkeypatch):
+    """From another directory, by a link, and after both were moved together; rows never come twice."""
+    (folder / "a.csv").write_text("x\n1\n")
+    (tmp_path / "link").symlink_to("in")
+    load()
+    monkeypatch.chdir(folder)
+    for place in (csv_files.Path(), tmp_path / "link", csv_files.Path("../in")):
+        assert csv_files.main(place, csv_files.Path("..") / db.name).skipped == 1
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    monkeypatch.chdir(moved)
+    shutil.copytree(folder, moved / "in")
+    shutil.copy(db, moved / db.name)
+    assert csv_files.main(csv_files.Path("in"), csv_files.Path(db.name)).skipped == 1
+    assert read(moved / db.name, "SELECT x, _file FROM a") == [("1", "in/a.csv")]
+
+
+def test_files_of_one_name_in_two_folders_do_not_collide(tmp_path, folder, db, load, read):
+    """Nor does one of them go when the other one is loaded again."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (folder / "a.csv").write_text("x\n1\n")
+    (other / "a.csv").write_text("x\n2\n")
+    load()
+    csv_files.main(other, db)
+    load(again=True)
+
+    assert read(db, "SELECT x, _file FROM a ORDER BY x") == [("1", "in/a.csv"), ("2", "other/a.csv")]
+
+
+def test_a_table_is_one_table_however_it_is_spelled(folder, db, load, read):
+    """SQL ignores case, and so does the second call."""
+    (folder / "a.csv").write_text("x\n1\n")
+    load(table="T")
+    assert load(table="t").skipped == 1
+    load(table="t", again=True)
+    assert read(db, "SELECT COUNT(*) FROM t") == [(1,)]
+
+
+def test_members_of_an_archive_are_files_of_their_own(folder, db, load, read):
+    """One that is wrong fails alone; an unchanged archive is skipped, a changed one replaces its rows."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("a.csv", "x\n1\n")
+        archive.writestr("sub/b.tsv", "x\ty\n1\t2\n")
+        archive.writestr("c.csv", "x,y\n1\n")
+    assert failure_of(load).startswith("all.zip/c.csv, line 2: 1 values for 2 columns")
+    assert read(db, "SELECT * FROM a") == [("1", "in/all.zip/a.csv")]
+    assert read(db, "SELECT * FROM b") == [("1", "2", "in/all.zip/sub/b.tsv")]
+
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("a.csv", "x\n5\n6\n")
+    assert load().done == 1
+    assert read(db, "SELECT x FROM a") == [("5",), ("6",)]
+
+
+def test_what_was_passed_over_is_said(folder, load, capsys):
+    """By reason, with names that cannot disturb a terminal; also when files fail."""
+    (folder / "a.csv").write_text("x\n\n1\n\n")
+    (folder / ".b.csv").write_text("x\n1\n")
+    for number in range(5):
+        (folder / f"note\x1b{number}").write_text("")
+    load()
+    said = capsys.readouterr().err
+    assert "  passed over: 1 hidden (.b.csv)\n" in said
+    assert "  passed over: 5 of other endings (note?0, note?1, note?2 …)\n" in said
+    assert "  passed over: 2 empty lines (a.csv: 2)\n" in said
+
+    (folder / "bad.csv").write_text("x,y\n1\n")
+    failure_of(load)
+    assert "1 hidden" in capsys.readouterr().err
+
+
+def test_rows_of_changed_files_are_found_by_an_index(folder, db, load, read):
+    """Else loading many files of one table again takes quadratic time; it is made once, when it is needed first."""
+    for name in "abc":
+        (folder / f"{name}.csv").write_text(f"x\n{name}\n")
+    load(table="t")
+    indexes = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 't'"
+    assert read(db, indexes) == []
+    for _ in range(2):
+        load(table="t", again=True)
+        assert read(db, indexes) == [("t_by_file", 'CREATE INDEX "t_by_file" ON "t" (_file)')]
+    assert read(db, "SELECT x FROM t ORDER BY x") == [("a",), ("b",), ("c",)]
+
+
+def test_a_table_that_was_dropped_is_made_again(folder, db, load, read):
+    """Although its files are listed."""
+    (folder / "a.csv").write_text("x\n1\n")
+    load()
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("DROP TABLE a")
+    load(again=True)
+    assert read(db, "SELECT x FROM a") == [("1",)]
+
+
+LOSSY = {
+    "n=int": ["12345678901234567890", "7.0", "abc"],
+    "n=float": ["1e400", "0.1234567890123456789", "9007199254740993"],
+}
+
+
+@pytest.mark.parametrize(("types", "word"), [(types, word) for types, words in LOSSY.items() for word in words])
+def test_what_a_declared_type_would_change_is_its_files_error(folder, db, load, read, types, word):
+    """With line and column; now, and by the next call, which declares nothing."""
+    (folder / "a.csv").write_text("N,y\n1,2\n")
+    load(table="t", types=types)
+    (folder / "b.csv").write_text(f"n,y\n1,2\n{word},4\n")
+    for options in ({"types": types}, {}):
+        assert failure_of(load, table="t", **options).startswith(f"b.csv, line 3: '{word}' in the column n ")
+    assert read(db, "SELECT n FROM t") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("declared", "types", "found"),
+    [
+        ("INTEGER", "text", "int"),
+        ("INTEGER", "float", "int"),
+        ("TEXT", "int", "text"),
+        ("REAL", "int", "float"),
+        ("DECIMAL(9, 2)", "float", "numeric"),
+    ],
+)
+def test_a_type_that_contradicts_the_table_is_refused(folder, db, load, read, declared, types, found):
+    """Before anything is written."""
+    (folder / "t.csv").write_text("n\n1\n")
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute(f"CREATE TABLE t (N {declared}, _file)")
+    with pytest.raises(ValueError, match=f"type n={types}: the column n of the table t, which exists, is {found}"):
+        load(types=f"n={types}")
+    assert read(db, "SELECT name FROM sqlite_master WHERE type = 'table'") == [("t",)]
+
+
+def test_the_columns_of_an_existing_table_keep_their_types(folder, db, load, read):
+    """What they would change is an error; what they would convert is converted."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (i INT, f REAL, d DATE, b, s TEXT, _file)")
+    (folder / "t.csv").write_text("i,f,d,b,s\n007,2.50,2024-05-01,007,007\n")
+    load()
+    assert read(db, "SELECT i, f, d, b, s FROM t") == [(7, 2.5, "2024-05-01", "007", "007")]
+
+    (folder / "t.csv").write_text("i,f,d,b,s\n1,2,12345678901234567890,4,5\n")
+    assert "line 2: '12345678901234567890' in the column d does not fit" in failure_of(load)
+
+
+def test_types_are_detected_from_all_files_whatever_their_order(folder, db, load, read):
+    """A file that fails decides nothing; a later one that does not agree fails with a sentence."""
+    files = {
+        "1.csv": "n,f,code,e,z\n1,1,1,,7\n",
+        "2.csv": "n,f,code,e,z\n-2,2.5,007,,+7\n",
+        "3.csv": "n\nx\nx,y\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    for workers in (1, 4):
+        failure_of(load, table="t", detect_types=True, workers=workers)
+        assert read(db, "SELECT n, f, code, e, z FROM t ORDER BY _file") == [
+            (1, 1.0, "1", None, "7"),
+            (-2, 2.5, "007", None, "+7"),
+        ]
+        if workers == 1:
+            db.unlink()
+    (folder / "3.csv").unlink()
+    (folder / "4.csv").write_text("n\n3\n1.5\n")
+    assert failure_of(load, table="t", detect_types=True).startswith(
+        "4.csv, line 3: '1.5' in the column n is not int"
+    )
+    assert failure_of(load, table="t").startswith("4.csv, line 3: '1.5' in the column n is not int")
+
+
+def test_a_declared_type_goes_before_a_detected_one(folder, db, load, read):
+    """As it was said."""
+    (folder / "t.csv").write_text("a,b\n1,1\n")
+    load(types="A=text", detect_types=True)
+    assert read(db, "SELECT a, b FROM t") == [("1", 1)]

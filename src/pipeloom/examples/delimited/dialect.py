@@ -52,10 +52,11 @@ class _Reading:
         widths = [len(cells) for cells in records if len(cells) > 1]
         return max(map(widths.count, set(widths))) / len(records) if widths else 0.0
 
-    def explains(self, other: str) -> bool:
+    def explains(self, other: str, *, fits: bool = False) -> bool:
         """Say whether all of another delimiter's occurrences are parts of numbers or sentences, split so.
 
-        Sentences alone explain nothing: where each record has one, ``a;b, c`` may as well be split at ", ".
+        When the other one fits, sentences alone are not enough: if each record has one, as in ``a;b, c``, it may as
+        well be split at ", ".
         """
         sentences = 0
         for cells in self.records:
@@ -64,7 +65,7 @@ class _Reading:
             if not all(other in _PROSE and _is_sentence(cell, other) for cell in texts):
                 return False
             sentences += bool(texts)
-        return sentences < len(self.records)
+        return not fits or sentences < len(self.records)
 
 
 def find_delimiter(lines: Sequence[str], *, whole: bool, tabs: bool = False) -> str:
@@ -103,6 +104,7 @@ def _best(fitting: Sequence[_Reading], readings: Sequence[_Reading]) -> str:
             for reading in readings
             if reading not in fitting
             and reading.width > 1
+            and (chosen.has_stray_quotes or not (reading.has_stray_quotes or reading.is_broken))
             and not chosen.explains(reading.delimiter)
             and (reading.explains(chosen.delimiter) or reading.share(reading.records) >= 0.5)
         ]
@@ -141,7 +143,7 @@ def _unexplained(readings: Sequence[_Reading], by: Sequence[_Reading]) -> list[_
     return [
         reading
         for reading in readings
-        if not any(other is not reading and other.explains(reading.delimiter) for other in by)
+        if not any(other is not reading and other.explains(reading.delimiter, fits=reading.fits) for other in by)
     ]
 
 
