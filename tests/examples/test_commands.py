@@ -122,6 +122,22 @@ def test_options_reach_the_programs(typed, tmp_path):
     assert "1 done" in typed("examples", "file-writer", "in", "--to", "out", "--db", "y.db", "--verify")[1]
 
 
+def test_options_of_csv_reach_the_program(typed, tmp_path, read):
+    """Each changes what is loaded; what is passed over is no failure."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text("made by hand\n1,2\n3\n")
+    (tmp_path / "in" / "README").write_text("")
+    words = ["--no-header", "--skip", "1", "--ragged", "pad", "--detect-types"]
+    code, out, err = typed("examples", "csv", "in", *words)
+    assert (code, "1 done" in out, "passed over: 1 of other endings (README)" in err) == (0, True, True)
+    assert read(tmp_path / "csv.db", "SELECT c1, c2 FROM t") == [(1, 2), (3, None)]
+
+    (tmp_path / "in" / "t.csv").write_text("c1,C1\n7,8\n")
+    assert typed("examples", "csv", "in", "--rename-duplicates")[0] == 1
+    assert typed("examples", "csv", "in", "--rename-duplicates", "--alter")[0] == 0
+    assert read(tmp_path / "csv.db", 'SELECT c1, "C1_2" FROM t') == [(7, "8")]
+
+
 @pytest.mark.parametrize("module", [*sorted(MODULES.values()), "flights"])
 def test_each_is_made_of_public_names(module):
     """Whoever copies one builds on nothing that may change; what serves for practice or reads CSV is importable."""

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import tracemalloc
 import zipfile
 from contextlib import closing
 
@@ -452,3 +453,48 @@ def test_a_declared_type_goes_before_a_detected_one(folder, db, load, read):
     (folder / "t.csv").write_text("a,b\n1,1\n")
     load(types="A=text", detect_types=True)
     assert read(db, "SELECT a, b FROM t") == [("1", 1)]
+
+
+def test_new_columns_are_added_only_when_asked_and_in_any_order(folder, db, load, read):
+    """Without a word each such file fails by name; with it, all come, however many workers there are."""
+    (folder / "a.csv").write_text("x\n1\n")
+    load(table="t")
+    (folder / "b.csv").write_text("x,y\n2,\n")
+    (folder / "c.csv").write_text("z,Y\n3,4\n")
+    with pytest.raises(TasksFailedError) as caught:
+        load(table="t")
+    assert sorted(failure.message for failure in caught.value.report.failures) == [
+        "b.csv: the table t has no column y: --alter adds it",
+        "c.csv: the table t has no column z: --alter adds it",
+    ]
+    load(table="t", alter=True, types="z=int")
+
+    assert read(db, "SELECT x, y, z FROM t ORDER BY _file") == [
+        ("1", None, None),
+        ("2", None, None),
+        (None, "4", 3),
+    ]
+    assert read(db, "SELECT name, type FROM pragma_table_info('t') ORDER BY name") == [
+        ("_file", "TEXT"),
+        ("x", "TEXT"),
+        ("y", "TEXT"),
+        ("z", "INTEGER"),
+    ]
+
+
+def test_a_file_of_many_megabytes_is_one_commit_in_little_memory(folder, db, load, read):
+    """What a task stages past some megabytes goes to the disk; a fault at its end leaves nothing of it."""
+    with (folder / "big.csv").open("w") as file:
+        file.write("n,text\n")
+        file.writelines(f"{n},{'x' * 300}\n" for n in range(60_000))
+    tracemalloc.start()
+    try:
+        load()
+        assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    finally:
+        tracemalloc.stop()
+    assert read(db, "SELECT COUNT(*), MAX(CAST(n AS INTEGER)) FROM big") == [(60_000, 59_999)]
+    with (folder / "big.csv").open("a") as file:
+        file.write("too,many,values\n")
+    assert "line 60002: 3 values" in failure_of(load)
+    assert read(db, "SELECT COUNT(*) FROM big") == [(60_000,)]
