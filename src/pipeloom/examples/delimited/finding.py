@@ -195,8 +195,7 @@ def _trouble(entry: zipfile.ZipInfo) -> str:
 
 
 def _is_linked(source: Source, top: Path) -> bool:
-    name = source.name.partition(".zip/")[0] if source.member is not None else source.name
-    return os.path.realpath(source.path) != os.path.join(top, name) and source.member is None
+    return source.member is None and os.path.realpath(source.path) != os.path.join(top, source.name)
 
 
 def _name(path: Path, folder: Path) -> str:
