@@ -260,3 +260,51 @@ def test_an_inferred_type_is_found_again_under_other_names(db, read):
     row = {"w x": "007", 'a "b"': "007", "INTEGER /* inferred */": "007", "z": "007"}
     assert wrote(db, ("u", row), name="b") == {}
     assert read(db, "SELECT * FROM u") == [(1, 1, 1, None), ("007", "007", "007", 7)]
+
+
+def test_a_column_called_like_the_rows_number(db, read):
+    """With alter= it is a column like any other, whatever comes first."""
+    for first, second in (({"a": 1}, {"a": 2, "rowid": "x"}), ({"a": 1, "rowid": "x"}, {"a": 2})):
+        table = f"t{len(first)}"
+        assert wrote(db, (table, first), (table, second), alter=True) == {}
+        assert sorted(read(db, f"SELECT a, rowid FROM {table}"), key=str) in (
+            [(1, "x"), (2, None)],
+            [(1, None), (2, "x")],
+        )
+
+
+# --- rows of several shapes ---
+
+
+@pytest.mark.parametrize("default", ["", " DEFAULT 'd'"])
+@pytest.mark.parametrize(
+    "on_conflict", [{}, {"on_conflict": "ignore"}, {"on_conflict": "update", "conflict_on": ["a"]}]
+)
+def test_rows_with_optional_keys_stay_in_order_and_write_what_they_have(db, read, default, on_conflict):
+    """One by one, in one call, across tasks; NULL is told from what is left out where there is a default."""
+    prepared(db, f"CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE, b{default}, B2, c)")
+    rows = [
+        {
+            "a": n,
+            **({"b": n} if n % 2 else {}),
+            **({"C": None} if n % 3 else {"b2": n}),
+            **({"c": 1} if n % 9 == 0 else {}),
+        }
+        for n in range(40)
+    ]
+    rows[7] = {"b": None, "a": 7}
+
+    def fn(part, ctx):
+        if part == 0:
+            for row in rows[:20]:
+                ctx.write("t", row, **on_conflict)
+        else:
+            ctx.write("t", rows[20:], **on_conflict)
+
+    pipeloom.map(fn, [0, 1], db=db, workers=1, progress=False)
+    expected = []
+    for number, row in enumerate(rows, 1):
+        folded = {name.lower(): value for name, value in row.items()}
+        b = folded.get("b", "d" if default else None)
+        expected.append((number, folded["a"], b, folded.get("b2"), folded.get("c")))
+    assert read(db, "SELECT * FROM t ORDER BY id") == expected

@@ -23,9 +23,21 @@ import msgspec
 
 from pipeloom.data.text import clean
 
-__all__ = ["Affinity", "MisfitError", "affinity_of", "are_integers", "common_type", "fits", "fitted", "joined"]
+__all__ = [
+    "Affinity",
+    "MisfitError",
+    "Rule",
+    "affinity_of",
+    "are_integers",
+    "common_type",
+    "fitted",
+    "joined",
+    "plain_types",
+]
 
 Affinity = Literal["INTEGER", "REAL", "NUMERIC", "TEXT", "BLOB"]
+Rule = Literal["declared", "inferred", "theirs"]
+"""Whose word a column's type is."""
 
 _INT64: Final = 1 << 63
 _EXACT: Final = 1 << 53  # up to here each integer is a float, too
@@ -48,6 +60,16 @@ _THEIRS: Final[Mapping[Affinity, frozenset[type]]] = {
     **_DECLARED,
     "INTEGER": _DECLARED["NUMERIC"],
     "REAL": frozenset({float, bytes, _NULL}),
+}
+_INFERRED: Final[Mapping[Affinity, frozenset[type]]] = {
+    **_DECLARED,
+    "TEXT": frozenset({str, _NULL}),
+    "BLOB": frozenset({bytes, _NULL}),
+}
+_PLAIN: Final[Mapping[Rule, Mapping[Affinity, frozenset[type]]]] = {
+    "declared": _DECLARED,
+    "inferred": _INFERRED,
+    "theirs": _THEIRS,
 }
 _TYPES: Final = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 
@@ -91,9 +113,9 @@ def joined(known: str | None, fresh: str | None) -> str | None:
     return known if known == fresh else ""
 
 
-def fits(kinds: AbstractSet[type], affinity: Affinity, *, declared: bool) -> bool:
-    """Say whether all values of these types go into a column as they are; otherwise each has to be looked at."""
-    return kinds <= (_DECLARED if declared else _THEIRS)[affinity]
+def plain_types(affinity: Affinity, rule: Rule) -> AbstractSet[type]:
+    """Return the types of values that go into a typed column as they are; others have to be looked at."""
+    return _PLAIN[rule][affinity]
 
 
 def are_integers(words: Iterable[object]) -> bool:

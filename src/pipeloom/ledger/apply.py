@@ -202,8 +202,7 @@ class Ledger:
 
     def _execute(self, statement: Statement) -> None:
         self.tables.flush()
-        with self.guard.statement(*statement):
-            pass
+        self.guard.run(*statement)
         self._after_users_sql()
 
     def _handle(self, messages: list[object]) -> None:

@@ -9,27 +9,28 @@ changes nothing. All others are *theirs*: SQLite converts as for everybody, unle
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pipeloom.data.affinity import (
     Affinity,
     MisfitError,
+    Rule,
     affinity_of,
     are_integers,
     common_type,
-    fits,
     fitted,
     joined,
+    plain_types,
 )
 from pipeloom.data.text import clean
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Column", "Row", "Rule", "Watched", "fit_rows"]
+__all__ = ["Column", "Row", "Watched", "fit_rows"]
 
 Row = tuple[object, ...]
-Rule = Literal["declared", "inferred", "theirs"]
 
 _UNTYPED: Final = ("", "ANY")  # types that convert nothing; the second one in a STRICT table
 
@@ -46,7 +47,7 @@ class Column:
         is_generated: The table computes it.
     """
 
-    __slots__ = ("affinity", "is_generated", "is_settled", "key", "name", "rule", "type")
+    __slots__ = ("affinity", "has_default", "is_generated", "is_settled", "key", "name", "rule", "type")
 
     def __init__(
         self,
@@ -63,19 +64,21 @@ class Column:
         self.rule = rule
         self.key = key
         self.is_generated = is_generated
+        self.has_default = False
         # An inferred one without a type has values of several kinds, or none but NULL, which is looked up once.
         self.is_settled = rule != "inferred" or type not in _UNTYPED
+
+    @property
+    def plain(self) -> AbstractSet[type]:
+        """The types in Python of values that are of the column's own, and go in as they are."""
+        if self.rule == "inferred" and self.type in _UNTYPED:
+            return frozenset()
+        return plain_types(self.affinity, self.rule)
 
     @property
     def reads_integers(self) -> bool:
         """Whether it is declared so, and SQLite itself reads words as integers there."""
         return self.rule == "declared" and self.affinity == "INTEGER" == affinity_of(self.type)
-
-    def has_type_of(self, kinds: set[type]) -> bool:
-        """Say whether values of these types are of the column's own, and go in as they are."""
-        if self.rule == "inferred":
-            return self.type not in _UNTYPED and fits(kinds, self.affinity, declared=True)
-        return fits(kinds, self.affinity, declared=self.rule == "declared")
 
     @property
     def is_watched(self) -> bool:
@@ -124,7 +127,7 @@ def _odd(rows: list[Row], looked_at: list[Watched], seen: dict[Column, str | Non
         kinds: list[set[type]] = [set(map(type, picked))]
     else:
         if len(together := set(map(type, chain.from_iterable(picked))) - {type(None)}) == 1 and all(
-            column.has_type_of(together) for _, column in looked_at
+            together <= column.plain for _, column in looked_at
         ):
             return []
         # Rows differ little in the types of their values: that takes less than to go through each column.
@@ -134,7 +137,7 @@ def _odd(rows: list[Row], looked_at: list[Watched], seen: dict[Column, str | Non
         if column.rule == "inferred":
             values = picked if len(looked_at) == 1 else map(itemgetter(place), rows)
             seen[column] = joined(seen.get(column), common_type(found, values))
-        if not column.has_type_of(found):
+        if not found <= column.plain:
             odd.append((place, column))
     return odd
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Final
 
 from pipeloom.data.identifiers import ascii_lower, is_reserved
@@ -55,6 +55,26 @@ _CHANGES: Final[dict[int, int]] = {
 }
 
 
+class _Watch(AbstractContextManager[None]):
+    """While users' SQL is prepared in here, the guard is asked. One for all: small statements come by the thousand.
+
+    Attributes:
+        is_on: Somebody is in here.
+        reason: Why something was denied.
+    """
+
+    is_on = False
+    reason: str | None = None
+
+    def __enter__(self) -> None:
+        self.is_on = True
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if self.reason is not None and isinstance(error, Exception):
+            error.add_note(self.reason)
+        self.is_on, self.reason = False, None
+
+
 class Guard:
     """An authorizer, installed once and switched by a flag: installing it anew would expire every statement.
 
@@ -72,8 +92,7 @@ class Guard:
         self._reserved: list[str] | None = None
         self.changed: set[str] = set()  # users' tables that statements wrote to
         self.schema_touched = False  # users' SQL may have changed the schema since `check_names`
-        self._on = False
-        self._reason: str | None = None
+        self._watch = _Watch()
         conn.set_authorizer(self._authorize)
         self.check_names()
 
@@ -90,22 +109,18 @@ class Guard:
         with self.users_sql():
             yield
 
-    @contextmanager
-    def users_sql(self) -> Iterator[None]:
+    def users_sql(self) -> AbstractContextManager[None]:
         """Run what we make for users' tables in here.
 
         Raises:
             sqlite3.Error: As SQLite raised it, with a note that says what was denied.
         """
-        self._on = True
-        try:
-            yield
-        except Exception as error:
-            if self._reason is not None:
-                error.add_note(self._reason)
-            raise
-        finally:
-            self._on, self._reason = False, None
+        return self._watch
+
+    def run(self, sql: str, params: Params) -> None:
+        """Run one statement of users' that gives nothing; raises as ``users_sql``."""
+        with self._watch:
+            self._conn.execute(_USERS + sql, params).close()
 
     def check_names(self) -> None:
         """Notice a table that took one of the ledger's names, or lost it: renaming shows no new name beforehand.
@@ -128,7 +143,7 @@ class Guard:
     def _authorize(
         self, action: int, first: str | None, second: str | None, _database: str | None, _inside: str | None
     ) -> int:
-        if not self._on:
+        if not self._watch.is_on:
             return sqlite3.SQLITE_OK
         if action not in _KEEPS_SCHEMA or (action in _ROWS and first in _CATALOGUES):
             self.schema_touched = True
@@ -152,5 +167,5 @@ class Guard:
         self.schema_touched = True
 
     def _deny(self, reason: str) -> int:
-        self._reason = reason
+        self._watch.reason = reason
         return sqlite3.SQLITE_DENY

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -19,6 +18,7 @@ from pipeloom.db.transaction import Transaction
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.columns import Row
 from pipeloom.ledger.guard import Guard
+from pipeloom.ledger.inserts import Insert
 from pipeloom.ledger.user_table import UserTable
 
 __all__ = ["StagedOutput", "Tables", "UserTables"]
@@ -26,12 +26,12 @@ __all__ = ["StagedOutput", "Tables", "UserTables"]
 Tables = Mapping[str, Mapping[str, Any]]
 """``tables=``: table → column → Python type."""
 
-_SIZES: Final = (1024, 128, 16, 4, 1)
+_SHAPES: Final = 4096  # that are remembered
+_PADDED: Final = 16  # rows: more of one shape are worth a statement of their own
 _ORDER_MATTERS: Final = (
     "SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND sql LIKE '%REFERENCES%') "
     "UNION ALL SELECT 1 FROM sqlite_temp_master WHERE type = 'trigger' LIMIT 1"
 )
-_VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
 
 
 class StagedOutput:
@@ -71,12 +71,13 @@ class UserTables:
         self._note = transaction.note
         self._guard = guard
         self._has_ledger = has_ledger
-        self._limit = min(conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
+        self._limit = conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._declared: dict[str, dict[str, str]] = {}
         self._made: frozenset[str] = frozenset()
         self._version: tuple[int] | None = None  # of the schema that the following are about
         self._known: dict[str, UserTable] = {}
-        self._ready: dict[Shape, UserTable] = {}
+        self._ready: dict[Shape, Insert] = {}
+        self._wide: dict[UserTable, Insert] = {}  # what rows of several shapes are padded to
         self._pending: dict[UserTable, _Line] = {}
         self._strict_order: bool | None = None
         self.warnings: list[str] = []  # what became of inferred types; for the writer to say after its commit
@@ -114,6 +115,7 @@ class UserTables:
         self._version = None
         self._known.clear()
         self._ready.clear()
+        self._wide.clear()
         self._pending.clear()
         self._strict_order = None
 
@@ -133,60 +135,71 @@ class UserTables:
         """
         if not block.rows:
             return
-        shape = block.shape
-        table = self._ready.get(shape)
-        if table is None:
+        shape, rows = block
+        insert = self._ready.get(shape)
+        if insert is None:
             self.flush()
-            table = self._ready[shape] = self._prepared(shape, output)
-        line = self._pending.get(table)
+            insert = self._insert_for(shape, self._prepared(shape, output))
+        line = self._pending.get(insert.table)
         if line is None and self._pending and self._order_matters():
             self.flush()
-        elif line is not None and line.shape != shape:
+        into = insert if line is None else line.insert
+        if len(rows) <= _PADDED and (into is not insert or insert.table in self._wide):
+            into, rows = self._among_others(into, insert, rows)
+        if into is not insert and rows is block.rows:
+            into = insert
+        if line is not None and line.insert is not into:
             self.flush()
             line = None
         if line is None:
-            line = self._pending[table] = _Line(shape, table, [])
-        line.parts.append(block.rows)
+            line = self._pending[insert.table] = _Line(into, [])
+        line.parts.append(rows)
+
+    def _among_others(self, line: Insert, insert: Insert, rows: list[Row]) -> tuple[Insert, list[Row]]:
+        """Return a wider shape that the rows can be padded to, and them; or their own.
+
+        Rows with optional keys come in many shapes, and a statement for each takes longer than a few NULLs.
+        """
+        table = insert.table
+        wide = self._wide.get(table, line)
+        padding = insert.padding(wide)
+        if padding is None:
+            if (shape := wide.joined(insert)) is None:
+                return insert, rows
+            wide = self._wide[table] = self._ready.get(shape) or self._insert_for(shape, table)
+            padding = insert.padding(wide)
+        return (insert, rows) if padding is None else (wide, list(map(padding, rows)))
+
+    def _insert_for(self, shape: Shape, table: UserTable) -> Insert:
+        if len(self._ready) >= _SHAPES:
+            self.flush()
+            self._ready.clear()
+            self._wide.clear()
+        insert = self._ready[shape] = Insert(shape, table, self._limit)
+        return insert
 
     def flush(self) -> None:
         """Insert what is in line."""
         pending, self._pending = self._pending, {}
-        for shape, table, parts in pending.values():
-            rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
-            rows = table.fitted(shape.columns, rows)
-            with self._guard.users_sql():
-                try:
-                    self._insert(shape, rows)
-                except sqlite3.IntegrityError as error:
-                    error.add_note(f"table {clean(shape.table, 60)}")
-                    raise
-                except (
-                    OverflowError,
-                    UnicodeEncodeError,
-                    sqlite3.DataError,
-                    sqlite3.ProgrammingError,
-                ) as error:
-                    reason = explain_unbindable(rows, shape.table, shape.columns)
-                    if reason is not None:
-                        raise RowRefusedError(reason) from error
-                    raise
+        for insert, parts in pending.values():
+            rows = insert.fitted(parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))
+            try:
+                with self._guard.users_sql():
+                    insert.run(self._conn, rows)
+            except sqlite3.IntegrityError as error:
+                error.add_note(f"table {clean(insert.table.name, 60)}")
+                raise
+            except (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.ProgrammingError) as error:
+                reason = explain_unbindable(rows, insert.table.name, insert.shape.columns)
+                if reason is not None:
+                    raise RowRefusedError(reason) from error
+                raise
 
     def _order_matters(self) -> bool:
         """Say whether a trigger or a foreign key would see it if rows of one table overtook those of another."""
         if self._strict_order is None:
             self._strict_order = self._conn.execute(_ORDER_MATTERS).fetchone() is not None
         return self._strict_order
-
-    def _insert(self, shape: Shape, rows: list[Row]) -> None:
-        width = len(shape.columns)
-        begin = 0
-        for size in _SIZES:
-            if size > 1 and size * width > self._limit:
-                continue
-            while len(rows) - begin >= size:
-                flat = list(chain.from_iterable(rows[begin : begin + size]))
-                self._conn.execute(_insert_sql(shape, size), flat)
-                begin += size
 
     # --- schema ---
 
@@ -204,13 +217,13 @@ class UserTables:
         table = self._table(shape.table)
         if table is None:
             table = self._create(shape.table, _inferred(output.blocks(shape.table)))
-        missing = table.missing(shape.columns)
+        missing = table.missing(shape.columns, alter=shape.alter)
         may_grow = shape.alter or (bool(missing) and self._is_open(table))
         if missing and may_grow:
             blocks = [block for block in output.blocks(shape.table) if block.shape.alter or not shape.alter]
             found = _inferred(blocks)
             table.add(
-                {name: found[name] for name in table.missing(found)},
+                {name: found[name] for name in table.missing(found, alter=shape.alter)},
                 self._declared.get(ascii_lower(shape.table), {}),
             )
         elif missing:
@@ -225,8 +238,8 @@ class UserTables:
     def _make_unique(self, table: UserTable, columns: Sequence[str]) -> None:
         if not self._is_open(table):
             raise RowRefusedError(
-                f"table {clean(table.name, 60)} has no UNIQUE constraint on ({', '.join(columns)}), which "
-                "conflict_on= needs: create a unique index on those columns"
+                f"table {clean(table.name, 60)} has no UNIQUE constraint on ({clean(', '.join(columns), 200)}), "
+                "which conflict_on= needs: create a unique index on those columns"
             )
         names = ", ".join(quoted(name, "column") for name in columns)
         index = quoted(_index_name(table.name, columns), "index")
@@ -253,33 +266,19 @@ class UserTables:
 class _Line(NamedTuple):
     """Rows of one shape that wait to be inserted."""
 
-    shape: Shape
-    table: UserTable
+    insert: Insert
     parts: list[list[Row]]
 
 
 def _index_name(table: str, columns: Sequence[str]) -> str:
     name = f"{table}_unique_{'_'.join(columns)}"
-    return name if len(name) <= 200 else f"{name[:180]}_{sha256(name.encode()).hexdigest()[:16]}"
+    if len(name) <= 200 and not any("_" in column for column in columns[1:] or ()):
+        return name
+    return f"{name[:180]}_{sha256(repr((table, *columns)).encode()).hexdigest()[:16]}"
 
 
 def _made_key(table: str) -> str:
     return f"made table {ascii_lower(table)}"
-
-
-@lru_cache(maxsize=256)
-def _insert_sql(shape: Shape, count: int) -> str:
-    names = ", ".join(quoted(name, "column") for name in shape.columns)
-    row = "(" + ", ".join("?" * len(shape.columns)) + ")"
-    sql = f"INSERT INTO {quoted(shape.table)} ({names}) VALUES {', '.join([row] * count)}"
-    if shape.on_conflict == "error":
-        return sql
-    target = f" ({', '.join(quoted(name, 'column') for name in shape.conflict_on)})" if shape.conflict_on else ""
-    others = [name for name in shape.columns if name not in shape.conflict_on]
-    if shape.on_conflict == "ignore" or not others:
-        return f"{sql} ON CONFLICT{target} DO NOTHING"
-    updates = ", ".join(f"{quoted(name, 'column')} = excluded.{quoted(name, 'column')}" for name in others)
-    return f"{sql} ON CONFLICT{target} DO UPDATE SET {updates}"
 
 
 def _inferred(blocks: Sequence[Block]) -> dict[str, str]:

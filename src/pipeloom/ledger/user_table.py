@@ -8,13 +8,13 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from pipeloom.data.affinity import affinity_of
+from pipeloom.data.affinity import Rule, affinity_of
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.retype import INFERRED, inferred_columns, retype
 from pipeloom.errors import RowRefusedError, SchemaError
-from pipeloom.ledger.columns import Column, Row, Rule, fit_rows
+from pipeloom.ledger.columns import Column, Row, Watched, fit_rows
 
 __all__ = ["UserTable"]
 
@@ -42,6 +42,7 @@ class UserTable:
         self.name = name
         self.columns = columns
         self._warnings = warnings
+        self.version = 0  # of what its columns make of values
 
     @classmethod
     def found(
@@ -64,13 +65,14 @@ class UserTable:
         ).fetchone()
         inferred = inferred_columns(stored[0] or "") if stored and INFERRED in (stored[0] or "") else {}
         columns = {}
-        for _, column, kind, _, _, key, hidden in seen:
+        for _, column, kind, _, default, key, hidden in seen:
             folded = ascii_lower(column)
             rule: Rule = "declared" if folded in types else "inferred" if folded in inferred else "theirs"
             affinity = affinity_of(types.get(folded, kind or ""))
             if kind == "ANY" and rule != "declared":  # in a STRICT table; elsewhere ANY is just a word
                 affinity = "BLOB" if _is_strict(conn, name) else affinity
             columns[folded] = Column(column, kind or "", rule, affinity, key, hidden in _GENERATED)
+            columns[folded].has_default = default is not None
         return cls(conn, name, columns, warnings)
 
     @classmethod
@@ -104,8 +106,12 @@ class UserTable:
 
     # --- what a set of columns may write ---
 
-    def missing(self, names: Iterable[str]) -> list[str]:
+    def missing(self, names: Iterable[str], *, alter: bool = False) -> list[str]:
         """Return which of these columns the table lacks.
+
+        Args:
+            names: n columns.
+            alter: What is called like SQLite's own number of a row is a column of that name, if there is none yet.
 
         Raises:
             RowRefusedError: One of them is computed by the table.
@@ -114,7 +120,7 @@ class UserTable:
         for name in names:
             column = self.columns.get(ascii_lower(name))
             if column is None:
-                if not (ascii_lower(name) in _ROWID and self._has_rowid()):
+                if alter or ascii_lower(name) not in _ROWID or not self._has_rowid():
                     missing.append(name)
             elif column.is_generated:
                 raise RowRefusedError(
@@ -167,6 +173,10 @@ class UserTable:
             f"{sql_type(kind) or 'untyped'}: take it out of tables=, or declare it as it is"
         )
 
+    def has_defaults(self, folded: Iterable[str]) -> bool:
+        """Say whether one of these columns is something else than NULL when it is left out, or may be."""
+        return any((column := self.columns.get(name)) is None or column.has_default for name in folded)
+
     def has_unique(self, columns: Sequence[str]) -> bool:
         """Say whether a constraint or an index tells rows apart by exactly these columns."""
         wanted = sorted(map(ascii_lower, columns))
@@ -194,23 +204,24 @@ class UserTable:
 
     # --- what rows become ---
 
-    def fitted(self, names: Sequence[str], rows: list[Row]) -> list[Row]:
-        """Return rows as the table takes them, after their inferred columns have followed the values.
-
-        Args:
-            names: n columns.
-            rows: Each with n storable values.
-
-        Raises:
-            RowRefusedError: A value does not fit its column.
-        """
-        watched = [
+    def watched(self, names: Iterable[str]) -> list[Watched]:
+        """Return the columns, among these, whose values are of interest; holds for one ``version``."""
+        return [
             (place, column)
             for place, name in enumerate(names)
             if (column := self.columns.get(ascii_lower(name))) is not None and column.is_watched
         ]
-        if not watched:
-            return rows
+
+    def fitted(self, watched: Sequence[Watched], rows: list[Row]) -> list[Row]:
+        """Return rows as the table takes them, after their inferred columns have followed the values.
+
+        Args:
+            watched: The columns of interest.
+            rows: n rows of storable values.
+
+        Raises:
+            RowRefusedError: A value does not fit its column.
+        """
         seen: dict[Column, str | None] = {}
         try:
             if len(rows) <= _TOGETHER:
@@ -221,7 +232,8 @@ class UserTable:
                     fitting += fit_rows(rows[begin : begin + _TOGETHER], watched, seen)
         except RowRefusedError as error:
             raise RowRefusedError(f"table {clean(self.name, 60)}, {error}") from None
-        self._follow({column: kind for column, kind in seen.items() if kind is not None})
+        if seen:
+            self._follow({column: kind for column, kind in seen.items() if kind is not None})
         return fitting
 
     def _follow(self, seen: Mapping[Column, str]) -> None:
@@ -230,6 +242,7 @@ class UserTable:
         for column, kind in seen.items():
             if not column.is_settled:
                 column.is_settled = True
+                self.version += 1
                 if not self._has_values(column) and kind:
                     types[ascii_lower(column.name)] = kind
             elif kind != column.type:
@@ -256,6 +269,7 @@ class UserTable:
         for name, kind in types.items():
             self.columns[name].type = kind or nothing
             self.columns[name].affinity = affinity_of(kind)
+        self.version += 1
 
     def _has_values(self, column: Column) -> bool:
         sql = f"SELECT 1 FROM {quoted(self.name)} WHERE {quoted(column.name)} IS NOT NULL LIMIT 1"

@@ -1,0 +1,126 @@
+"""How rows of one shape go into a table: fitted to its columns, and in statements as large as SQLite takes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain
+from operator import itemgetter
+from typing import Final
+
+from pipeloom.data.identifiers import ascii_lower, quoted
+from pipeloom.data.rows import Shape
+from pipeloom.ledger.columns import Row, Watched
+from pipeloom.ledger.user_table import UserTable
+
+__all__ = ["Insert"]
+
+_SIZES: Final = (1024, 128, 16, 4, 1)
+_VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
+_FEW: Final = 8  # rows: to ask for the type of each value takes less than to gather them
+_WIDEST: Final = 64  # columns of rows that are padded: past it the NULLs take longer than other statements
+
+
+class Insert:
+    """Rows of one shape into one table; the writer's thread.
+
+    Args:
+        shape: Of the rows.
+        table: Has all of its columns.
+        limit: How many variables SQLite takes in one statement.
+    """
+
+    def __init__(self, shape: Shape, table: UserTable, limit: int) -> None:
+        self.shape = shape
+        self.table = table
+        self._limit = min(limit, _VARIABLES)
+        self._statements: dict[int, str] = {}
+        self._ways: dict[Insert, Callable[[Row], Row]] = {}
+        self._version = -1
+        self._watched: list[Watched] = []
+        self._plain: list[tuple[int, AbstractSet[type]]] = []
+        self._folded = tuple(map(ascii_lower, shape.columns))
+        # A column that a row leaves out is NULL then, whether it says so or not.
+        self._may_be_padded = shape.on_conflict != "update" and not table.has_defaults(self._folded)
+
+    def run(self, conn: sqlite3.Connection, rows: list[Row]) -> None:
+        """Insert n fitted rows.
+
+        Raises:
+            sqlite3.Error: As SQLite raised it.
+        """
+        width = len(self.shape.columns)
+        begin, count = 0, len(rows)
+        for size in _SIZES:
+            if size > 1 and size * width > self._limit:
+                continue
+            while count - begin >= size:
+                some = rows[begin] if size == 1 else list(chain.from_iterable(rows[begin : begin + size]))
+                conn.execute(self._statement(size), some)
+                begin += size
+
+    def fitted(self, rows: list[Row]) -> list[Row]:
+        """Return n rows as the table takes them.
+
+        Raises:
+            RowRefusedError: A value does not fit its column.
+        """
+        if self._version != self.table.version:
+            self._version = self.table.version
+            self._watched = self.table.watched(self.shape.columns)
+            self._plain = [(place, column.plain) for place, column in self._watched]
+        if not self._watched or (len(rows) < _FEW and self._are_plain(rows)):
+            return rows
+        return self.table.fitted(self._watched, rows)
+
+    def _are_plain(self, rows: Sequence[Row]) -> bool:
+        for row in rows:
+            for place, types in self._plain:
+                if type(row[place]) not in types:
+                    return False
+        return True
+
+    # --- rows of several shapes in one statement ---
+
+    def joined(self, other: Insert) -> Shape | None:
+        """Return a shape that has the columns of both; ``None`` when one would tell NULL from what is left out."""
+        one, two = self.shape, other.shape
+        if not (self._may_be_padded and other._may_be_padded) or one[2:4] != two[2:4]:
+            return None
+        more = [name for name, folded in zip(two.columns, other._folded, strict=True) if folded not in self._folded]
+        columns = (*one.columns, *more)
+        return one._replace(columns=columns) if 1 < len(columns) <= _WIDEST else None
+
+    def padding(self, wide: Insert) -> Callable[[Row], Row] | None:
+        """Return what makes a row of this shape one of a wider shape; ``None`` when that lacks a column."""
+        if (way := self._ways.get(wide)) is None:
+            if not wide._may_be_padded or not self._may_be_padded or not set(self._folded) <= set(wide._folded):
+                return None
+            if self.shape[2:4] != wide.shape[2:4]:
+                return None
+            places = {folded: place for place, folded in enumerate(self._folded)}
+            pick = itemgetter(*(places.get(folded, -1) for folded in wide._folded))
+            way = self._ways[wide] = lambda row: pick((*row, None))
+        return way
+
+    # --- SQL ---
+
+    def _statement(self, count: int) -> str:
+        if (sql := self._statements.get(count)) is None:
+            sql = self._statements[count] = _insert_sql(self.shape, count)
+        return sql
+
+
+def _insert_sql(shape: Shape, count: int) -> str:
+    names = ", ".join(quoted(name, "column") for name in shape.columns)
+    row = "(" + ", ".join("?" * len(shape.columns)) + ")"
+    sql = f"INSERT INTO {quoted(shape.table)} ({names}) VALUES {', '.join([row] * count)}"
+    if shape.on_conflict == "error":
+        return sql
+    target = f" ({', '.join(quoted(name, 'column') for name in shape.conflict_on)})" if shape.conflict_on else ""
+    others = [name for name in shape.columns if name not in shape.conflict_on]
+    if shape.on_conflict == "ignore" or not others:
+        return f"{sql} ON CONFLICT{target} DO NOTHING"
+    updates = ", ".join(f"{quoted(name, 'column')} = excluded.{quoted(name, 'column')}" for name in others)
+    return f"{sql} ON CONFLICT{target} DO UPDATE SET {updates}"
