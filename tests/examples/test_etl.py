@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import threading
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -277,21 +278,18 @@ def test_a_bad_resource_fails_alone(server, db, read, caplog, bad):
 
 
 def test_the_same_pages_make_the_same_table(server, tmp_path, read):
-    """Whichever comes first: of two pages with the same row the last one counts."""
-    pages = [[{"id": n % 7, "n": n, f"k{n // 3}": n}] for n in range(12)]
-    put(server, [dict.fromkeys(("id", "n", "k0", "k1", "k2", "k3")) | {"id": -1}], *pages)
-    tables = set()
-    for turn in range(4):
+    """Whichever comes first: columns are in the order of pages, and of two equal rows the last counts."""
+    put(server, *([{"id": n % 4, "n": n if n % 2 else str(n), f"k{n // 2}": n}] for n in range(6)))
+    found = set()
+    for turn in range(15):
         db = tmp_path / f"{turn}.db"
-        etl.main(server.url, db, workers=1 + 3 * turn)
-        shape = read(db, "SELECT name, type FROM pragma_table_info('things')")
-        tables.add((*shape, *read(db, "SELECT * FROM things ORDER BY id")))
-    assert len(tables) == 1
-    assert read(db, "SELECT id, n FROM things WHERE id >= 0 ORDER BY id") == [
-        *((n, n + 7) for n in range(5)),
-        (5, 5),
-        (6, 6),
-    ]
+        etl.main(server.url, db, workers=1 + turn % 4)
+        found.add(repr(read(db, "SELECT name, type FROM pragma_table_info('things')")))
+        found.add(repr(read(db, "SELECT * FROM things ORDER BY id")))
+    assert found == {
+        "[('id', 'INTEGER'), ('n', ''), ('k0', 'INTEGER'), ('k1', 'INTEGER'), ('k2', 'INTEGER')]",
+        "[(0, '4', 0, None, 4), (1, 5, 1, None, 5), (2, '2', None, 2, None), (3, 3, None, 3, None)]",
+    }
 
 
 def interrupted(server, db):
@@ -372,6 +370,47 @@ def test_values_come_back_as_the_server_has_them(server, db, read):
     etl.main(server.url, db)
     ((_, *found),) = read(db, "SELECT * FROM things")
     assert [(type(value), value) for value in found] == [(type(v), v) for v in map(json.loads, words)]
+
+
+def test_values_of_later_pages_and_calls_stay_what_they_are(server, db, read):
+    """Null first, numbers before codes, integers before fractions: no page decides for the others."""
+    put(
+        server,
+        [{"id": 1, "price": None, "zip": 90210, "n": 1755555555555555555}],
+        [{"id": 2, "price": 10, "zip": "01234", "n": 0.5}, {"id": 3, "price": 9.5}],
+        [{"id": 4, "price": 0.1 + 0.2, "zip": "1e5", "n": "7"}],
+    )
+    etl.main(server.url, db)
+    put(server, [{"id": 5, "price": "9.50", "zip": "7", "n": True}])
+    etl.main(server.url, db)
+
+    found = read(db, "SELECT id, price, zip, n FROM things ORDER BY id")
+    assert list(map(repr, found)) == [
+        "(1, None, 90210, 1755555555555555555)",
+        "(2, 10, '01234', 0.5)",
+        "(3, 9.5, None, None)",
+        "(4, 0.30000000000000004, '1e5', '7')",
+        "(5, '9.50', '7', 1)",
+    ]
+    assert read(db, "SELECT id FROM things WHERE price > 9 AND typeof(price) <> 'text' ORDER BY id") == [(2,), (3,)]
+
+
+def test_a_new_key_is_a_new_column(server, db, read):
+    """On whatever page, and in whatever call; without alter, its page fails alone, every time."""
+    put(server, [{"id": 1, "a": 1}], [{"id": 2, "b": 2}], [{"id": 3, "a": 3}])
+    for turn in range(3):
+        fresh = db.with_name(f"{turn}.db")
+        (message,) = failures_of(partial(etl.main, server.url, fresh, alter=False, workers=1 + turn))
+        assert "table things has no column b" in message
+        assert read(fresh, "SELECT * FROM things ORDER BY id") == [(1, 1), (3, 3)]
+    etl.main(server.url, db)
+    put(server, [{"id": 1, "c": [1]}])
+    etl.main(server.url, db)
+    assert read(db, "SELECT id, a, b, c FROM things") == [
+        (1, 1, None, "[1]"),
+        (2, None, 2, None),
+        (3, 3, None, None),
+    ]
 
 
 def test_what_is_nested_is_json_that_loses_nothing(server, db, read):
