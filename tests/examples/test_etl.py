@@ -413,6 +413,15 @@ def test_a_new_key_is_a_new_column(server, db, read):
     ]
 
 
+def test_any_key_is_a_column(server, db, read):
+    """Whatever SQLite takes as a name."""
+    names = ["prix\u00a0net", "two\nlines", "k" * 300, 'a "b"', "select", " "]
+    put(server, [{"id": 1}], [{"id": 2} | dict.fromkeys(names, 7)])
+    etl.main(server.url, db)
+    assert [name for (name,) in read(db, "SELECT name FROM pragma_table_info('things')")] == ["id", *names]
+    assert read(db, "SELECT * FROM things WHERE id = 2") == [(2, 7, 7, 7, 7, 7, 7)]
+
+
 def test_what_is_nested_is_json_that_loses_nothing(server, db, read):
     """Large integers, floats, letters."""
     nested = {"n": [2**70, 0.1, 1.0, None, True], "é": {"x": "y"}}
