@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import GeneratorType
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple
 
 from pipeloom.data.frames import Frame, frame_of
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
@@ -19,7 +19,7 @@ from pipeloom.data.values import Params, adapt_columns, adapt_rows
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows, OnConflict
 
-__all__ = ["Block", "Blocks", "Shape", "Statement", "blocks_from", "blocks_of", "checked_null", "joins"]
+__all__ = ["Block", "Blocks", "Shape", "Statement", "block_for", "blocks_from", "blocks_of", "checked_null"]
 
 _PLAIN_SEQUENCES: Final = (list, tuple)
 _PLAIN_ROWS: Final = (dict, list, tuple, GeneratorType)  # neither one record nor a frame, and met by the million
@@ -98,6 +98,8 @@ def blocks_of(
     for names, copied in found.rows.items():
         _check_names(names)
         shapes[names] = Shape(table, names, on_conflict, target, alter)
+        if on_conflict == "error" and type(table) is str:
+            _remember(shapes[names])
         if frame is None:
             found.rows[names] = adapt_rows(copied, table, names, absent)
     blocks = [Block(shapes[names], stretch) for names, stretch in _stretches(found)]
@@ -177,6 +179,16 @@ def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
 
 # Shapes repeat by the hundred thousand; their names are checked once. Bounded by clearing.
 _known_names: set[tuple[str, ...]] = set()
+
+
+# The same for whole shapes, by table and columns: tasks that write row by row alternate between a few.
+_known_shapes: dict[tuple[str, tuple[str, ...]], Shape] = {}
+
+
+def _remember(shape: Shape) -> None:
+    if len(_known_shapes) > 10_000:
+        _known_shapes.clear()
+    _known_shapes[shape.table, shape.columns] = shape
 
 
 def _check_names(names: tuple[str, ...]) -> None:
@@ -321,17 +333,31 @@ def _stretches(found: _Found) -> Iterator[tuple[tuple[str, ...], list[tuple[Any,
         yield names, found.rows[names][begin:end]
 
 
-def joins(block: object, table: str, row: object, alter: bool) -> TypeGuard[Block]:
-    """Say whether a plain row has the very shape of a block: then only its values need to be checked."""
-    if type(block) is not Block or type(row) is not dict:
-        return False
-    shape = block.shape
-    return (
-        shape.table == table
-        and tuple(row) == shape.columns
-        and shape.on_conflict == "error"
-        and shape.alter is alter
-    )
+def block_for(last: object, table: object, row: object, alter: bool) -> Block | None:
+    """Return the block that a plain row may join, or an empty one; ``None`` when its names have to be checked.
+
+    Args:
+        last: What was staged last.
+        table: As the caller names it.
+        row: As the caller gives it; a dict of a shape that is known needs a look at its values only.
+        alter: Columns that the table lacks are added.
+    """
+    if type(row) is not dict:
+        return None
+    names = tuple(row)
+    if type(last) is Block:
+        shape = last.shape
+        if (
+            shape.columns == names
+            and shape.table == table
+            and shape.on_conflict == "error"
+            and shape.alter is alter
+        ):
+            return last
+    if type(table) is not str:
+        return None
+    known = _known_shapes.get((table, names))
+    return Block(known, []) if known is not None and known.alter is alter else None
 
 
 def blocks_from(message: MsgWriteRows, *, alter: bool = False) -> list[Block]:

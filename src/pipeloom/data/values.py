@@ -278,6 +278,10 @@ def _adapt_row(
     """Return the row itself when nothing had to change."""
     adapted: list[Storable] | None = None
     for place, value in enumerate(_without(null, row) if null else row):
+        kind = type(value)  # what most values are is asked here: it is called for each row that is written alone
+        is_plain = value is None or (kind is int and -_INT64 <= value < _INT64) or (kind is str and value.isascii())
+        if is_plain and value is row[place]:
+            continue
         try:
             found = adapt(value)
         except ValueError as error:
@@ -313,6 +317,11 @@ def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> Params:
     """
     if not isinstance(params, Mapping) and (isinstance(params, str) or not isinstance(params, Sequence)):
         raise RowRefusedError(f"params must be a sequence or a mapping, not {type(params).__name__}")
+    if type(params) is tuple:
+        try:
+            return tuple(map(adapt, params))
+        except ValueError:
+            pass  # which one it is, is found out below
     named = params.items() if isinstance(params, Mapping) else enumerate(params, 1)
     adapted = {}
     for name, value in named:

@@ -16,7 +16,7 @@ from pipeloom.ledger.user_table import UserTable
 
 __all__ = ["Insert"]
 
-_SIZES: Final = (1024, 128, 16, 4, 1)
+_SIZES: Final = (1024, 128, 16, 4)  # rows in one statement; the rest goes one by one
 _VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
 _FEW: Final = 8  # rows: to ask for the type of each value takes less than to gather them
 _WIDEST: Final = 64  # columns of rows that are padded: past it the NULLs take longer than other statements
@@ -34,7 +34,7 @@ class Insert:
     def __init__(self, shape: Shape, table: UserTable, limit: int) -> None:
         self.shape = shape
         self.table = table
-        self._limit = min(limit, _VARIABLES)
+        self._sizes = [size for size in _SIZES if size * len(shape.columns) <= min(limit, _VARIABLES)]
         self._statements: dict[int, str] = {}
         self._ways: dict[Insert, Callable[[Row], Row]] = {}
         self._version = -1
@@ -50,15 +50,13 @@ class Insert:
         Raises:
             sqlite3.Error: As SQLite raised it.
         """
-        width = len(self.shape.columns)
         begin, count = 0, len(rows)
-        for size in _SIZES:
-            if size > 1 and size * width > self._limit:
-                continue
+        for size in self._sizes if count > 1 else ():
             while count - begin >= size:
-                some = rows[begin] if size == 1 else list(chain.from_iterable(rows[begin : begin + size]))
-                conn.execute(self._statement(size), some)
+                conn.execute(self._statement(size), list(chain.from_iterable(rows[begin : begin + size])))
                 begin += size
+        for place in range(begin, count):
+            conn.execute(self._statement(1), rows[place])
 
     def fitted(self, rows: list[Row]) -> list[Row]:
         """Return n rows as the table takes them.

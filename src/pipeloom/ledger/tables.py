@@ -140,28 +140,25 @@ class UserTables:
         if insert is None:
             self.flush()
             insert = self._insert_for(shape, self._prepared(shape, output))
-        line = self._pending.get(insert.table)
+        table = insert.table
+        line = self._pending.get(table)
         if line is None and self._pending and self._order_matters():
             self.flush()
-        into = insert if line is None else line.insert
-        if len(rows) <= _PADDED and (into is not insert or insert.table in self._wide):
-            into, rows = self._among_others(into, insert, rows)
-        if into is not insert and rows is block.rows:
-            into = insert
-        if line is not None and line.insert is not into:
-            self.flush()
-            line = None
-        if line is None:
-            line = self._pending[insert.table] = _Line(into, [])
+        if len(rows) <= _PADDED and (table in self._wide or (line is not None and line.insert is not insert)):
+            insert, rows = self._among_others(line, insert, rows)
+        if line is None or line.insert is not insert:
+            if line is not None:
+                self.flush()
+            line = self._pending[table] = _Line(insert, [])
         line.parts.append(rows)
 
-    def _among_others(self, line: Insert, insert: Insert, rows: list[Row]) -> tuple[Insert, list[Row]]:
+    def _among_others(self, line: _Line | None, insert: Insert, rows: list[Row]) -> tuple[Insert, list[Row]]:
         """Return a wider shape that the rows can be padded to, and them; or their own.
 
         Rows with optional keys come in many shapes, and a statement for each takes longer than a few NULLs.
         """
         table = insert.table
-        wide = self._wide.get(table, line)
+        wide = self._wide.get(table) or (insert if line is None else line.insert)
         padding = insert.padding(wide)
         if padding is None:
             if (shape := wide.joined(insert)) is None:
@@ -180,6 +177,8 @@ class UserTables:
 
     def flush(self) -> None:
         """Insert what is in line."""
+        if not self._pending:
+            return
         pending, self._pending = self._pending, {}
         for insert, parts in pending.values():
             rows = insert.fitted(parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))

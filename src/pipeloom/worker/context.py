@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from pipeloom.data.keys import NUMBER_LIMIT
-from pipeloom.data.rows import Blocks, Statement, blocks_from, blocks_of, checked_null, joins
+from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks_of, checked_null
 from pipeloom.data.text import describe, storable
 from pipeloom.data.values import adapt_params, adapt_rows, as_json
 from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError, TaskCancelledError, TaskTimeoutError
@@ -165,19 +165,19 @@ class TaskContext:
         if alter is None:
             alter = self._link.brief.alter
         if staging is not None and columns is None and on_conflict == "error" and not conflict_on:
-            last = staging.last
-            if joins(last, table, rows, alter):
+            block = block_for(staging.last, table, rows, alter)
+            if block is not None:
                 (row,) = adapt_rows(
-                    [tuple(rows.values())],  # type: ignore[union-attr]  # it joins, so it is a dict
-                    last.shape.table,
-                    last.shape.columns,
+                    [tuple(rows.values())],  # type: ignore[union-attr]  # there is a block for it: it is a dict
+                    table,
+                    block.shape.columns,
                     checked_null(null) if null != () else None,
                 )
                 with staging.lock:
                     if self._task.status != RUNNING or staging.is_closed:
                         raise self._over()
-                    if not staging.append(last, row):  # where loops that write row by row end
-                        staging.join(last, row)
+                    if not staging.append(block, row):  # where loops that write row by row end
+                        staging.join(block, row)
                 return
         blocks = blocks_of(
             table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on, alter=alter

@@ -24,6 +24,7 @@ from pipeloom.wire import Output, Staged
 __all__ = ["Staging"]
 
 _WEIGHED_ROWS: Final = 64
+_SELDOM: Final = 61  # a prime: every other row may be heavy
 _HEAVY_ROW: Final = 16 * 1024
 _HELD: Final = 8 * 2**20
 """Bytes in memory, an estimate. Measured with 300 MiB: 2 MiB take a tenth longer, and 32 MiB are no faster than the
@@ -79,11 +80,7 @@ class Staging:
         """
         self._unweighed += 1
         if self._unweighed >= self._weigh_every:
-            # Light rows are weighed ever more seldom: it takes a fifth of the time of writing one.
-            per_row = _weight_of([row])
-            self._make_room(int(per_row * self._unweighed), block.shape, [row])
-            self._weigh_every = 1 if per_row > _HEAVY_ROW else min(self._weigh_every * 2, _WEIGHED_ROWS)
-            self._unweighed = 0
+            self._weigh(block.shape, row)
         self._put(Block(block.shape, [row]))
 
     def add(self, blocks: Sequence[Block]) -> None:
@@ -108,9 +105,11 @@ class Staging:
         Raises:
             RowRefusedError, TaskTooLargeError: As ``add``.
         """
-        params = statement.params
-        row = (statement.sql, *(params.values() if isinstance(params, dict) else params))
-        self._make_room(int(_weight_of([row])), _STATEMENT, [row])
+        self._unweighed += 1
+        if self._unweighed >= self._weigh_every:
+            params = statement.params
+            row = (statement.sql, *(params.values() if isinstance(params, dict) else params))
+            self._weigh(_STATEMENT, row)
         self._parts.append(statement)
 
     def take(self) -> Staged:
@@ -145,6 +144,16 @@ class Staging:
             last.rows.extend(block.rows)
         else:
             parts.append(block)
+
+    def _weigh(self, shape: Shape, row: tuple[object, ...]) -> None:
+        """Weigh one row for all that came since the last time.
+
+        Light ones are weighed ever more seldom: it takes a fifth of the time of writing one.
+        """
+        per_row = _weight_of([row])
+        self._make_room(int(per_row * self._unweighed), shape, [row])
+        self._weigh_every = 1 if per_row > _HEAVY_ROW else min(self._weigh_every * 2, _SELDOM)
+        self._unweighed = 0
 
     def _make_room(
         self,
