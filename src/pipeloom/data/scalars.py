@@ -1,7 +1,8 @@
 """What one value of numpy or pandas holds. Neither is imported: each is known by what it can do.
 
 A value that is missing holds ``None``: NaN, ``NaT`` of either library, ``pandas.NA``, ``numpy.ma.masked``. A
-``datetime64`` is ISO text, the same for the same instant whatever its unit; a ``timedelta64`` is its seconds.
+``datetime64`` is ISO text, the same for the same instant whatever its unit (in days or longer ones it is a date); a
+``timedelta64`` is its seconds.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def seconds(value: Any) -> float:
 
 
 def _iso(text: str) -> str | None:
-    """Complete what numpy says of an instant, which stops at its unit, to what ``datetime.isoformat`` says.
+    """Complete what numpy says of an instant, which stops at its unit, to what ``isoformat`` says of it.
+
+    One that is counted in days, or longer units, is a date.
 
     Source: https://numpy.org/doc/stable/reference/arrays.datetime.html
     """
@@ -88,8 +91,10 @@ def _iso(text: str) -> str | None:
     year, *rest = day[1:].split("-")  # the first sign may be the year's
     year = f"-{year.zfill(4)}" if day[0] == "-" else day[0] + year
     day = "-".join([year, *rest, "01", "01"][:3])
+    if not clock:
+        return day
     clock, _, digits = clock.partition(".")
-    clock = ":".join([*clock.split(":"), "00", "00"][:3]) if clock else "00:00:00"
+    clock = ":".join([*clock.split(":"), "00", "00"][:3])
     return f"{day}T{clock}{_fraction(digits)}"
 
 
