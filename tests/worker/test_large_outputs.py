@@ -49,6 +49,50 @@ def test_rows_and_statements_are_stored_in_their_order(db, read):
     assert [(type(v), v) for (v,) in found] == [(type(v), v) for v in (values * 3)[:20]]
 
 
+@pytest.mark.parametrize("first", [0, 1, 20])
+def test_rows_of_an_iterator_are_collected_apart(db, read, first):
+    """They may be more than memory holds; what the iterator itself writes comes before them, as with a list."""
+
+    def rows(ctx):
+        for n in range(30):
+            ctx.write("other", {"n": n})
+            yield {"n": n, "data": bytes(MIB)}
+
+    def fn(item, ctx):
+        write_mib(ctx, first, 100)
+        ctx.write("big", rows(ctx))
+        ctx.write("big", iter([{"n": 50, "data": b""}]))
+
+    pipeloom.map(fn, ["a"], db=db)
+    expected = [*range(100, 100 + first), *range(30), 50]
+    assert read(db, "SELECT n FROM big ORDER BY rowid") == [(n,) for n in expected]
+    assert read(db, "SELECT COUNT(*) FROM other") == [(30,)]
+
+
+def test_an_iterator_that_raises_stages_nothing(db, read):
+    """However much had come; the task may go on."""
+
+    def rows():
+        for n in range(30):
+            yield {"n": n, "data": bytes(MIB)}
+        raise LookupError("the file ends here")
+
+    def fn(item, ctx):
+        ctx.write("big", {"n": -1, "data": b""})
+        with pytest.raises(LookupError):
+            ctx.write("big", rows())
+        with pytest.raises(pipeloom.RowRefusedError, match="row 9,001"):
+            ctx.write(
+                "t",
+                ({"k": n if n < 9000 else None} for n in range(10_000)),
+                on_conflict="ignore",
+                conflict_on=["k"],
+            )
+
+    pipeloom.map(fn, ["a"], db=db)
+    assert read(db, "SELECT n FROM big") == [(-1,)]
+
+
 def test_a_missing_table_is_made_for_all_of_it(db, read):
     """A column that comes late, and a type that comes late, are seen before the first row is stored."""
 

@@ -66,6 +66,7 @@ def blocks_of(
     on_conflict: OnConflict = "error",
     conflict_on: Sequence[str] = (),
     alter: bool = False,
+    before: int = 0,
 ) -> list[Block]:
     """Check and copy the rows of one call; returns a block for each stretch of rows with the same keys.
 
@@ -78,6 +79,7 @@ def blocks_of(
         on_conflict: What a row does that hits a UNIQUE constraint.
         conflict_on: The columns of that constraint; needed for ``"update"``.
         alter: Columns that the table lacks are added.
+        before: How many rows of this call came before these, for the words.
 
     Raises:
         RowRefusedError: Something about it cannot be stored; nothing is staged.
@@ -104,7 +106,7 @@ def blocks_of(
             found.rows[names] = adapt_rows(copied, table, names, absent)
     blocks = [Block(shapes[names], stretch) for names, stretch in _stretches(found)]
     if target:
-        _check_conflicts(table, blocks, target)
+        _check_conflicts(table, blocks, target, before)
     return blocks
 
 
@@ -129,12 +131,11 @@ def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str], alte
         raise RowRefusedError(f"alter must be True or False, not {clean(alter, 40)!r}")
 
 
-def _check_conflicts(table: str, blocks: Iterable[Block], conflict_on: tuple[str, ...]) -> None:
+def _check_conflicts(table: str, blocks: Iterable[Block], conflict_on: tuple[str, ...], before: int) -> None:
     """Refuse a row that is never in conflict, as NULL equals nothing in SQL: each run would add it once more.
 
     Source: https://www.sqlite.org/lang_createtable.html ("each NULL value is distinct from all other values")
     """
-    before = 0
     folded = [ascii_lower(name) for name in conflict_on]
     places_of: dict[tuple[str, ...], list[int | None]] = {}
     for shape, rows in blocks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -179,14 +181,30 @@ class TaskContext:
                     if not staging.append(block, row):  # where loops that write row by row end
                         staging.join(block, row)
                 return
-        blocks = blocks_of(
-            table, rows, columns, null=null, on_conflict=on_conflict, conflict_on=conflict_on, alter=alter
+        check = partial(
+            blocks_of,
+            table,
+            columns=columns,
+            null=null,
+            on_conflict=on_conflict,
+            conflict_on=conflict_on,
+            alter=alter,
         )
         staging = self._staging()
+        if not isinstance(rows, Iterator):
+            blocks = check(rows)
+            with staging.lock:
+                self._must_be_running(staging)
+                staging.add(blocks)
+            return
+        # It may give more rows than memory holds. None is staged before all are there: it may raise, or write.
+        collected, count = staging.apart(), 0
+        while (some := list(islice(rows, collected.handful(count)))) or not count:
+            collected.add(check(some, before=count))
+            count += max(len(some), 1)
         with staging.lock:
-            if self._task.status != RUNNING or staging.is_closed:
-                raise self._over()
-            staging.add(blocks)
+            self._must_be_running(staging)
+            staging.adopt(collected)
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Stage one SQL statement; it runs in order with ``write``, and commits with the task's "done".

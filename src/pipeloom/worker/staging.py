@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from operator import mul
 from sys import getsizeof
 from typing import Final
@@ -29,6 +30,7 @@ _HEAVY_ROW: Final = 16 * 1024
 _HELD: Final = 8 * 2**20
 """Bytes in memory, an estimate. Measured with 300 MiB: 2 MiB take a tenth longer, and 32 MiB are no faster than the
 noise, and take 40 MiB more memory."""
+_HANDFUL: Final = 8192  # rows: more at once gain nothing
 _LONGEST: Final = 999_000_000  # bytes: what is more, SQLite may not be able to hold
 _STATEMENT: Final = Shape("a statement", (), "error", ())
 
@@ -98,6 +100,39 @@ class Staging:
             if chunks is None:
                 for block in blocks:
                     self._put(block)
+
+    def apart(self) -> Staging:
+        """Return where the rows of one call are collected until all of them have come; see ``adopt``."""
+        return Staging(self._limit - self._size, self._directory)
+
+    def handful(self, count: int) -> int:
+        """Return how many more rows memory may hold at once, if they are like the ``count`` rows so far."""
+        return max(1, min(_HELD * count // self._size, _HANDFUL)) if self._size else _WEIGHED_ROWS
+
+    def adopt(self, other: Staging) -> None:
+        """Add what one call has collected apart; under the lock.
+
+        Raises:
+            TaskTooLargeError: As ``add``.
+        """
+        held = other._held
+        parts, _, size = other.take()
+        if not parts:
+            return
+        if not self._parts:
+            self._parts, self._size, self._held = parts, size, held
+            return
+        last = parts[-1]
+        shape, rows = last if type(last) is Block else (_STATEMENT, [])
+        first = parts[0]
+        if type(first) is Spool:
+            rest: Chunk = [part for part in parts[1:] if not isinstance(part, Spool)]
+            self._make_room(size, shape, rows, chain(first.chunks(), [rest] if rest else []))
+            return
+        self._make_room(size, shape, rows)
+        for part in parts:
+            if type(part) is Block:
+                self._put(part)
 
     def add_statement(self, statement: Statement) -> None:
         """Add a statement; under the lock.
