@@ -57,6 +57,11 @@ PANDAS = {
     "timedelta": (pd.Series(LENGTHS, dtype="timedelta64[ns]"), [-86400.0, 1e-6, None]),
     "arrow": (pd.Series([1, None], dtype=pd.ArrowDtype(pa.int64())), [1, None]),
     "arrow times": (pd.Series(NAIVE, dtype=pd.ArrowDtype(pa.timestamp("us"))), PLAIN),
+    "arrow clock": (
+        pd.Series([1, None], dtype=pd.ArrowDtype(pa.time64("ns"))),
+        ["00:00:00.000000001", None],
+    ),
+    "arrow lists": (pd.Series([[1], None], dtype=pd.ArrowDtype(pa.list_(pa.int64()))), ["[1]", None]),
     "date": (pd.Series([date(2024, 1, 1)]), ["2024-01-01"]),
     "lists": (pd.Series([[1, 2], None]), ["[1,2]", None]),
 }

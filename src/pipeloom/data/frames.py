@@ -46,6 +46,8 @@ def _of_series(series: Any) -> Sequence[Any]:
     if kind_of(dtype) == "CategoricalDtype":
         of_code = [*_of_series(series.cat.categories.to_series()), None]  # the code of what is missing is -1
         return [of_code[code] for code in series.cat.codes.tolist()]
+    if kind_of(dtype) == "ArrowDtype":  # what pandas makes of these values loses nanoseconds
+        return _of_arrow(series.array.__arrow_array__())
     zone = getattr(dtype, "tz", None)
     if kind_of(dtype) == "DatetimeTZDtype":
         series = series.dt.tz_convert(None)
