@@ -15,7 +15,7 @@ from pipeloom.data.affinity import MisfitError, affinity_of, are_integers, commo
 TYPES = (
     "INTEGER", "INT", "BIGINT", "UNSIGNED BIG INT", "POINT", "TEXT", "VARCHAR(20)", "CLOB", "CHARINT", "BLOB", "",
     "REAL", "DOUBLE PRECISION", "FLOAT", "NUMERIC", "DECIMAL(10,2)", "BOOLEAN", "DATE", "DATETIME", "STRING", "ANY",
-    "integer",
+    "integer", "\N{LATIN SMALL LETTER DOTLESS I}NT", "\N{LATIN SMALL LIGATURE FL}OA",
 )  # fmt: skip
 PROBES = ("7", 7, 7.5, b"x", "x", 7.0)
 

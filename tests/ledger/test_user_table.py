@@ -229,6 +229,16 @@ def test_a_declared_table_that_was_dropped_comes_back_as_declared(db, read):
     assert read(db, "SELECT * FROM t") == [(1, "x")]
 
 
+def test_what_is_declared_as_bytes_loses_nothing_in_a_typed_column(db, read):
+    """Bytes fit into each column. What else comes is treated as without the declaration."""
+    prepared(db, "CREATE TABLE t (a TEXT, b REAL)")
+    declared = {"t": {"a": bytes, "b": bytes}}
+    failed = wrote(db, ("t", {"a": 0.1 + 0.2, "b": b"x"}), ("t", {"b": 2**53 + 1}), tables=declared)
+
+    assert read(db, "SELECT a, b FROM t") == [("0.30000000000000004", b"x")]
+    assert "the int 9007199254740993 would come back as 9007199254740992.0" in failed[1]
+
+
 # --- what others do to the schema meanwhile ---
 
 
@@ -260,6 +270,39 @@ def test_an_inferred_type_is_found_again_under_other_names(db, read):
     row = {"w x": "007", 'a "b"': "007", "INTEGER /* inferred */": "007", "z": "007"}
     assert wrote(db, ("u", row), name="b") == {}
     assert read(db, "SELECT * FROM u") == [(1, 1, 1, None), ("007", "007", "007", 7)]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "g",  # which is computed
+        "x = '2'",
+        "x) WHERE (x = '2'",
+    ],
+)
+def test_a_type_is_taken_off_where_an_index_depends_on_it(db, read, index):
+    """The index is filled anew before it is used: otherwise SQLite takes the file for damaged."""
+    assert wrote(db, ("t", [{"x": 1.0}, {"x": 2.0}, {"x": 2.5}])) == {}
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("ALTER TABLE t ADD COLUMN g AS (x = '2')")
+        conn.execute(f"CREATE INDEX i ON t ({index})")
+        assert conn.execute("SELECT x FROM t WHERE g").fetchall() == [(2.0,)]
+    assert wrote(db, ("t", {"x": "2"})) == {}
+
+    assert read(db, "SELECT x, typeof(x) FROM t WHERE g") == [("2", "text")]
+    assert read(db, "SELECT typeof(x) FROM t") == [("real",)] * 3 + [("text",)]
+    assert read(db, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_primary_key_keeps_its_type_in_a_table_that_was_made_anew_with_the_marks(db, read):
+    """It may be the rowid, which holds nothing but integers."""
+    prepared(db, "CREATE TABLE t (x INTEGER /* inferred */ PRIMARY KEY, y REAL /* inferred */)")
+    failed = wrote(db, ("t", {"x": 1, "y": 1.0}), ("t", {"x": "a"}), ("t", {"x": "2", "y": "b"}))
+
+    assert list(failed) == [1]
+    assert "datatype mismatch" in failed[1]
+    assert read(db, "SELECT x, y, typeof(y) FROM t") == [(1, 1.0, "real"), (2, "b", "text")]
+    assert read(db, "PRAGMA integrity_check") == [("ok",)]
 
 
 def test_a_column_called_like_the_rows_number(db, read):

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from pipeloom.data.identifiers import ascii_lower
 from pipeloom.data.text import clean
 
 __all__ = [
@@ -80,14 +81,14 @@ class MisfitError(ValueError):
 
 def affinity_of(declared: str) -> Affinity:
     """Return what SQLite makes of a declared type, in its order: ``POINT`` is an INTEGER, too."""
-    folded = declared.upper()
-    if "INT" in folded:
+    folded = ascii_lower(declared)
+    if "int" in folded:
         return "INTEGER"
-    if any(word in folded for word in ("CHAR", "CLOB", "TEXT")):
+    if any(word in folded for word in ("char", "clob", "text")):
         return "TEXT"
-    if not folded or "BLOB" in folded:
+    if not folded or "blob" in folded:
         return "BLOB"
-    return "REAL" if any(word in folded for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+    return "REAL" if any(word in folded for word in ("real", "floa", "doub")) else "NUMERIC"
 
 
 def common_type(kinds: Iterable[type], values: Iterable[object]) -> str | None:

@@ -14,10 +14,13 @@ from typing import Final
 
 from pipeloom.data.identifiers import ascii_lower, quoted
 
-__all__ = ["INFERRED", "inferred_columns", "retype"]
+__all__ = ["GENERATED", "INFERRED", "inferred_columns", "retype"]
 
 INFERRED: Final = "/* inferred */"
 """Stands behind a column's type in the schema's text: it follows the values. SQLite keeps it through renames."""
+
+GENERATED: Final = frozenset({2, 3})
+"""What ``table_xinfo`` calls hidden in columns that the table computes; 1 is in virtual ones, and takes values."""
 
 # One token of a CREATE TABLE statement, so that nothing is found within a name, a string or a comment.
 _TOKEN: Final = re.compile(
@@ -67,10 +70,10 @@ def retype(conn: sqlite3.Connection, table: str, types: dict[str, str]) -> None:
         conn.execute(f"PRAGMA schema_version = {version + 1}")  # it is read again, by all who have the file open
     finally:
         conn.execute("PRAGMA writable_schema = OFF")
+    _reindex(conn, table)  # first, since an UPDATE relies on what the indexes hold
     whole = [name for name in types if places[name][2] == "REAL"]
     if whole:
         _keep_real(conn, table, whole)
-    _reindex(conn, table)
 
 
 _SQL_OF: Final = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
@@ -118,7 +121,9 @@ def _keep_real(conn: sqlite3.Connection, table: str, columns: list[str]) -> None
 
 def _reindex(conn: sqlite3.Connection, table: str) -> None:
     """Fill indexes anew that compute something, which they may do otherwise by the new type."""
+    xinfo = conn.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    computed = {None, *(column for _, column, *_, hidden in xinfo if hidden in GENERATED)}
     for _, index, _, _, partial in conn.execute(f"PRAGMA index_list({quoted(table)})").fetchall():
         parts = conn.execute(f"PRAGMA index_info({quoted(index, 'index')})").fetchall()
-        if partial or any(column is None for _, _, column in parts):
+        if partial or any(column in computed for _, _, column in parts):
             conn.execute(f"REINDEX {quoted(index, 'index')}")

@@ -12,7 +12,7 @@ from pipeloom.data.affinity import Rule, affinity_of
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
-from pipeloom.db.retype import INFERRED, inferred_columns, retype
+from pipeloom.db.retype import GENERATED, INFERRED, inferred_columns, retype
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.columns import Column, Row, Watched, fit_rows
 
@@ -20,9 +20,6 @@ __all__ = ["UserTable"]
 
 _ROWID: Final = frozenset({"rowid", "oid", "_rowid_"})
 _TOGETHER: Final = 4096  # rows
-_GENERATED: Final = frozenset(
-    {2, 3}
-)  # what table_xinfo calls hidden; 1 is one of a virtual table, which takes values
 
 
 class UserTable:
@@ -59,7 +56,8 @@ class UserTable:
         seen = conn.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
         if not seen:
             return None
-        types = {ascii_lower(column): kind for column, kind in declared.items()}
+        # What is declared to convert nothing, and stands in a column that does, is that column's.
+        types = {ascii_lower(name): kind for name, kind in declared.items() if affinity_of(kind) != "BLOB"}
         stored = conn.execute(
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE", (name,)
         ).fetchone()
@@ -67,11 +65,13 @@ class UserTable:
         columns = {}
         for _, column, kind, _, default, key, hidden in seen:
             folded = ascii_lower(column)
-            rule: Rule = "declared" if folded in types else "inferred" if folded in inferred else "theirs"
+            # Ours have no primary key. In a table that was made anew by hand the type may make it the rowid.
+            is_inferred = folded in inferred and not key
+            rule: Rule = "declared" if folded in types else "inferred" if is_inferred else "theirs"
             affinity = affinity_of(types.get(folded, kind or ""))
             if kind == "ANY" and rule != "declared":  # in a STRICT table; elsewhere ANY is just a word
                 affinity = "BLOB" if _is_strict(conn, name) else affinity
-            columns[folded] = Column(column, kind or "", rule, affinity, key, hidden in _GENERATED)
+            columns[folded] = Column(column, kind or "", rule, affinity, key, hidden in GENERATED)
             columns[folded].has_default = default is not None
         return cls(conn, name, columns, warnings)
 
