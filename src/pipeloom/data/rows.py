@@ -15,7 +15,7 @@ from pipeloom.data.frames import Frame, frame_of
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.records import reader_for
 from pipeloom.data.text import attribute, clean, describe
-from pipeloom.data.values import Params, adapt_columns, adapt_rows
+from pipeloom.data.values import Params, adapt_columns, adapt_rows, text_rows
 from pipeloom.errors import RowRefusedError
 from pipeloom.messages import MsgWriteRows, OnConflict
 
@@ -49,6 +49,8 @@ class Block(NamedTuple):
 
     shape: Shape
     rows: list[tuple[object, ...]]
+    is_text: bool = False
+    """It is known that all values are text or NULL."""
 
 
 class Blocks(tuple[Block, ...]):
@@ -97,14 +99,20 @@ def blocks_of(
         found = _records(table, rows)
     target = tuple(conflict_on)
     shapes: dict[tuple[str, ...], Shape] = {}
+    textual: set[tuple[str, ...]] = set()
     for names, copied in found.rows.items():
         _check_names(names)
         shapes[names] = Shape(table, names, on_conflict, target, alter)
         if on_conflict == "error" and type(table) is str:
             _remember(shapes[names])
-        if frame is None:
+        if frame is not None:
+            continue
+        if len(copied) > 1 and (text := text_rows(copied, absent)) is not None:
+            found.rows[names] = text
+            textual.add(names)
+        else:
             found.rows[names] = adapt_rows(copied, table, names, absent)
-    blocks = [Block(shapes[names], stretch) for names, stretch in _stretches(found)]
+    blocks = [Block(shapes[names], stretch, names in textual) for names, stretch in _stretches(found)]
     if target:
         _check_conflicts(table, blocks, target, before)
     return blocks
@@ -138,7 +146,7 @@ def _check_conflicts(table: str, blocks: Iterable[Block], conflict_on: tuple[str
     """
     folded = [ascii_lower(name) for name in conflict_on]
     places_of: dict[tuple[str, ...], list[int | None]] = {}
-    for shape, rows in blocks:
+    for shape, rows, _ in blocks:
         places = places_of.get(shape.columns)
         if places is None:
             found = {ascii_lower(name): place for place, name in enumerate(shape.columns)}

@@ -11,8 +11,6 @@ import marshal
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
-from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from pipeloom.data.rows import Block, Shape, Statement
@@ -23,11 +21,6 @@ Chunk: TypeAlias = "list[Block | Statement]"
 """A stretch of an output, in its order."""
 
 _SPARE: Final = 4 * 2**20  # bytes, for what is committed meanwhile
-
-_Kinds: TypeAlias = dict[tuple[str, bool], dict[str, set[type]]]  # table, alter → column → types of its values
-
-# A value of each type that a row can hold.
-_EXAMPLES: Final[dict[type, object]] = {type(None): None, int: 0, float: 0.0, str: "", bytes: b""}
 
 
 class Spool:
@@ -49,7 +42,7 @@ class Spool:
         self._file = tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - see __del__
         self._owner = os.getpid()
         self._places: list[tuple[int, int]] = []  # where each chunk begins, and how many bytes it has
-        self._kinds: _Kinds = {}
+        self._columns: dict[tuple[str, bool], dict[str, None]] = {}  # table, alter → columns in their order
         self.rows = 0
 
     def __del__(self) -> None:
@@ -66,23 +59,18 @@ class Spool:
             OSError: The file cannot be written, as when the disk has no room for it, and then for its rows.
         """
         places: list[tuple[int, int]] = []
-        kinds: _Kinds = {}
-        end, rows = sum(self._places[-1]) if self._places else 0, 0
+        blocks: list[tuple[Shape, int]] = []
+        end = sum(self._places[-1]) if self._places else 0
         for chunk in chunks:
             data = marshal.dumps(_plain(chunk))
             self._write(data, end)
             places.append((end, len(data)))
             end += len(data)
-            for part in chunk:
-                if type(part) is Block:
-                    rows += len(part.rows)
-                    _note_kinds(kinds, part)
+            blocks += [(part.shape, len(part.rows)) for part in chunk if type(part) is Block]
         self._places += places
-        self.rows += rows
-        for target, columns in kinds.items():
-            known = self._kinds.setdefault(target, {})
-            for column, found in columns.items():
-                known.setdefault(column, set()).update(found)
+        for shape, rows in blocks:
+            self.rows += rows
+            self._columns.setdefault((shape.table, shape.alter), {}).update(dict.fromkeys(shape.columns))
 
     def chunks(self) -> Iterator[Chunk]:
         """Read all of it, one chunk at a time.
@@ -94,17 +82,15 @@ class Spool:
             shapes, parts = marshal.loads(self._read(offset, length))
             named = [Shape(*shape) for shape in shapes]
             yield [
-                Block(named[which], said) if type(which) is int else Statement(which, said) for which, said in parts
+                Block(named[which], said, is_text) if type(which) is int else Statement(which, said)
+                for which, said, is_text in parts
             ]
 
-    def examples(self) -> list[Block]:
-        """Return, for each table in there, rows that have the types of all its values; nothing is read."""
+    def outlines(self) -> list[Block]:
+        """Return, for each table in there, a row of NULLs with all its columns; nothing is read."""
         return [
-            Block(
-                Shape(table, tuple(columns), "error", (), alter),
-                list(zip_longest(*([_EXAMPLES[kind] for kind in kinds] for kinds in columns.values()))),
-            )
-            for (table, alter), columns in self._kinds.items()
+            Block(Shape(table, tuple(columns), "error", (), alter), [(None,) * len(columns)])
+            for (table, alter), columns in self._columns.items()
         ]
 
     def _write(self, data: bytes, offset: int) -> None:
@@ -133,13 +119,13 @@ class Spool:
         return data
 
 
-def _plain(chunk: Chunk) -> tuple[list[tuple[object, ...]], list[tuple[object, object]]]:
+def _plain(chunk: Chunk) -> tuple[list[tuple[object, ...]], list[tuple[object, object, bool]]]:
     """Return a chunk as ``marshal`` takes it: shapes, and parts that name them by their number."""
     shapes: dict[Shape, int] = {}
-    parts: list[tuple[object, object]] = [
-        (shapes.setdefault(part.shape, len(shapes)), part.rows)
+    parts: list[tuple[object, object, bool]] = [
+        (shapes.setdefault(part.shape, len(shapes)), part.rows, part.is_text)
         if type(part) is Block
-        else (str.__str__(part[0]), part[1])
+        else (str.__str__(part[0]), part[1], False)
         for part in chunk
     ]
     return [tuple(map(_exact, shape)) for shape in shapes], parts
@@ -150,12 +136,6 @@ def _exact(field: object) -> object:
     if isinstance(field, tuple):
         return tuple(map(_exact, field))
     return str.__str__(field) if isinstance(field, str) else field
-
-
-def _note_kinds(kinds: _Kinds, block: Block) -> None:
-    columns = kinds.setdefault((block.shape.table, block.shape.alter), {})
-    for place, column in enumerate(block.shape.columns):
-        columns.setdefault(column, set()).update(map(type, map(itemgetter(place), block.rows)))
 
 
 def _spool_of(chunks: list[Chunk]) -> Spool:

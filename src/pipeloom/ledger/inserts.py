@@ -18,6 +18,7 @@ __all__ = ["Insert"]
 
 _SIZES: Final = (1024, 128, 16, 4)  # rows in one statement; the rest goes one by one
 _VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
+_TEXT: Final = frozenset({str, type(None)})
 _FEW: Final = 8  # rows: to ask for the type of each value takes less than to gather them
 _WIDEST: Final = 64  # columns of rows that are padded: past it the NULLs take longer than other statements
 
@@ -39,6 +40,7 @@ class Insert:
         self._ways: dict[Insert, Callable[[Row], Row]] = {}
         self._version = -1
         self._watched: list[Watched] = []
+        self._not_for_text: list[Watched] = []
         self._plain: list[tuple[int, AbstractSet[type]]] = []
         self._folded = tuple(map(ascii_lower, shape.columns))
         # A column that a row leaves out is NULL then, whether it says so or not.
@@ -58,8 +60,12 @@ class Insert:
         for place in range(begin, count):
             conn.execute(self._statement(1), rows[place])
 
-    def fitted(self, rows: list[Row]) -> list[Row]:
+    def fitted(self, rows: list[Row], *, is_text: bool = False) -> list[Row]:
         """Return n rows as the table takes them.
+
+        Args:
+            rows: Of storable values.
+            is_text: It is known that all of them are text or NULL.
 
         Raises:
             RowRefusedError: A value does not fit its column.
@@ -68,9 +74,11 @@ class Insert:
             self._version = self.table.version
             self._watched = self.table.watched(self.shape.columns)
             self._plain = [(place, column.plain) for place, column in self._watched]
-        if not self._watched or (len(rows) < _FEW and self._are_plain(rows)):
+            self._not_for_text = [pair for pair in self._watched if not pair[1].plain >= _TEXT]
+        watched = self._not_for_text if is_text else self._watched
+        if not watched or (len(rows) < _FEW and self._are_plain(rows)):
             return rows
-        return self.table.fitted(self._watched, rows)
+        return self.table.fitted(watched, rows)
 
     def _are_plain(self, rows: Sequence[Row]) -> bool:
         for row in rows:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pipeloom.data.affinity import common_type, joined
 from pipeloom.data.identifiers import ascii_lower, quoted
@@ -48,14 +48,14 @@ class StagedOutput:
         self._blocks: dict[str, list[Block]] | None = None
 
     def blocks(self, table: str) -> Sequence[Block]:
-        """Return the blocks with rows for a table, and rows that stand for those in the file, which is not read.
+        """Return the blocks with rows for a table, and a row of NULLs for those in the file, which is not read.
 
         The first call goes through all parts, later ones do not.
         """
         if self._blocks is None:
             self._blocks = {}
             for part in self._parts:
-                for block in part.examples() if isinstance(part, Spool) else (part,):
+                for block in part.outlines() if isinstance(part, Spool) else (part,):
                     if isinstance(block, Block) and block.rows:
                         self._blocks.setdefault(ascii_lower(block.shape.table), []).append(block)
         return self._blocks.get(ascii_lower(table), ())
@@ -135,7 +135,7 @@ class UserTables:
         """
         if not block.rows:
             return
-        shape, rows = block
+        shape, rows, is_text = block
         insert = self._ready.get(shape)
         if insert is None:
             self.flush()
@@ -149,8 +149,9 @@ class UserTables:
         if line is None or line.insert is not insert:
             if line is not None:
                 self.flush()
-            line = self._pending[table] = _Line(insert, [])
+            line = self._pending[table] = _Line(insert)
         line.parts.append(rows)
+        line.is_text &= is_text
 
     def _among_others(self, line: _Line | None, insert: Insert, rows: list[Row]) -> tuple[Insert, list[Row]]:
         """Return a wider shape that the rows can be padded to, and them; or their own.
@@ -180,8 +181,10 @@ class UserTables:
         if not self._pending:
             return
         pending, self._pending = self._pending, {}
-        for insert, parts in pending.values():
-            rows = insert.fitted(parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))
+        for line in pending.values():
+            insert, parts = line.insert, line.parts
+            rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+            rows = insert.fitted(rows, is_text=line.is_text)
             try:
                 with self._guard.users_sql():
                     insert.run(self._conn, rows)
@@ -262,11 +265,15 @@ class UserTables:
         return made and table.is_empty()
 
 
-class _Line(NamedTuple):
+class _Line:
     """Rows of one shape that wait to be inserted."""
 
-    insert: Insert
-    parts: list[list[Row]]
+    __slots__ = ("insert", "is_text", "parts")
+
+    def __init__(self, insert: Insert) -> None:
+        self.insert = insert
+        self.parts: list[list[Row]] = []
+        self.is_text = True  # all that have come so far
 
 
 def _index_name(table: str, columns: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ class Staging:
     def append(self, block: Block, row: tuple[object, ...]) -> bool:
         """Add a row to the last block, if that is still ``block`` and it need not be weighed; under the lock."""
         parts = self._parts  # once: see `abandon`
-        if self._unweighed + 1 < self._weigh_every and parts and parts[-1] is block:
+        if self._unweighed + 1 < self._weigh_every and parts and parts[-1] is block and not block.is_text:
             self._unweighed += 1
             block.rows.append(row)
             return True
@@ -123,7 +123,7 @@ class Staging:
             self._parts, self._size, self._held = parts, size, held
             return
         last = parts[-1]
-        shape, rows = last if type(last) is Block else (_STATEMENT, [])
+        shape, rows, _ = last if type(last) is Block else Block(_STATEMENT, [])
         first = parts[0]
         if type(first) is Spool:
             rest: Chunk = [part for part in parts[1:] if not isinstance(part, Spool)]
@@ -175,7 +175,7 @@ class Staging:
         """Add rows to the last block when they have its shape."""
         parts = self._parts
         last = parts[-1] if parts else None
-        if type(last) is Block and last.shape == block.shape:
+        if type(last) is Block and last.shape == block.shape and last.is_text == block.is_text:
             last.rows.extend(block.rows)
         else:
             parts.append(block)
@@ -261,7 +261,7 @@ def _chunks(blocks: Sequence[Block], weights: Sequence[float]) -> Iterator[Chunk
     for block, weight in zip(blocks, weights, strict=True):
         step = max(int(_HELD // max(weight, 1)), 1)
         for begin in range(0, len(block.rows), step):
-            piece = Block(block.shape, block.rows[begin : begin + step])
+            piece = Block(block.shape, block.rows[begin : begin + step], block.is_text)
             if chunk and size + weight * len(piece.rows) > _HELD:
                 yield chunk
                 chunk, size = [], 0.0
