@@ -482,6 +482,18 @@ def test_new_columns_are_added_only_when_asked_and_in_any_order(folder, db, load
     ]
 
 
+def test_a_table_of_the_users_own_gets_the_column_for_the_file_when_that_is_asked_for(folder, db, load, read):
+    """Also when it has all columns of the file; tables that no file goes to stay as they are."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.executescript("CREATE TABLE t (a TEXT, n INTEGER); CREATE TABLE other (a)")
+    (folder / "t.csv").write_text("a,n\n007,7\n")
+
+    assert failure_of(load) == "t.csv: the table t has no column _file: --alter adds it"
+    load(alter=True)
+    assert read(db, "SELECT a, n, _file FROM t") == [("007", 7, "in/t.csv")]
+    assert read(db, "SELECT name FROM pragma_table_info('other')") == [("a",)]
+
+
 def test_a_file_of_many_megabytes_is_one_commit_in_little_memory(folder, db, load, read):
     """What a task stages past some megabytes goes to the disk; a fault at its end leaves nothing of it."""
     with (folder / "big.csv").open("w") as file:

@@ -75,9 +75,9 @@ class Tables:
         self._types = {lower(name): kind for name, kind in types.items()}
         unknown = {lower(name): name for name in types}
         guesses: dict[tuple[str, str], Guess] = {}
-        headers = 0
+        filled: set[str] = set()  # tables that rows go to
         for name, columns, seen in _columns(table_of, sources, form, self._lacks if detect else None):
-            headers += 1
+            filled.add(lower(name))
             table = self._tables.setdefault(lower(name), Table(name))
             for column in columns:
                 unknown.pop(lower(column), None)
@@ -86,7 +86,7 @@ class Tables:
                     table.new.setdefault(lower(column), (column, "text"))
             for column, guess in seen.items():
                 guesses.setdefault((lower(name), lower(column)), Guess()).join(guess)
-        if unknown and headers:
+        if unknown and filled:
             raise ValueError(
                 f"a type is given for {min(unknown.values())!r}, but no file has a column of that name"
             )
@@ -94,7 +94,7 @@ class Tables:
             for column, (spelling, kind) in table.new.items():
                 found = guesses[key, column].kind if (key, column) in guesses else kind
                 table.new[column] = (spelling, self._types.get(column, found))
-            if table.new and "_file" not in table.kinds:
+            if key in filled and "_file" not in table.kinds and (self._alter or not table.exists):
                 table.new["_file"] = ("_file", "text")
 
     def declared(self) -> dict[str, dict[str, type]]:
