@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -30,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 import pipeloom
-from pipeloom import Retry, TaskContext
+from pipeloom import Retry, TaskContext, connect_readonly
 
 __all__ = ["main"]
 
@@ -181,7 +180,7 @@ def load_all(
 
 def kept_in(db: Path) -> dict[str, bool]:
     """Return the pages that have come, and whether each is stored as rows."""
-    with closing(sqlite3.connect(db)) as conn:  # not read-only: the last one to close removes SQLite's log
+    with closing(connect_readonly(db)) as conn:
         found = conn.execute("SELECT resource || ' page ' || page, content IS NULL FROM etl_pages").fetchall()
     return {page: bool(is_stored) for page, is_stored in found}
 
