@@ -138,7 +138,6 @@ class UserTables:
         shape, rows, is_text = block
         insert = self._ready.get(shape)
         if insert is None:
-            self.flush()
             insert = self._insert_for(shape, self._prepared(shape, output))
         table = insert.table
         line = self._pending.get(table)
@@ -170,9 +169,7 @@ class UserTables:
 
     def _insert_for(self, shape: Shape, table: UserTable) -> Insert:
         if len(self._ready) >= _SHAPES:
-            self.flush()
             self._ready.clear()
-            self._wide.clear()
         insert = self._ready[shape] = Insert(shape, table, self._limit)
         return insert
 
@@ -215,11 +212,17 @@ class UserTables:
         return table
 
     def _prepared(self, shape: Shape, output: StagedOutput) -> UserTable:
-        """Return the table for rows of a shape, with all that they need."""
+        """Return the table for rows of a shape, with all that they need.
+
+        Only a change of the table makes what is in line go first: rows with optional keys come in many shapes.
+        """
         table = self._table(shape.table)
         if table is None:
+            self.flush()
             table = self._create(shape.table, _inferred(output.blocks(shape.table)))
         missing = table.missing(shape.columns, alter=shape.alter)
+        if missing:
+            self.flush()
         may_grow = shape.alter or (bool(missing) and self._is_open(table))
         if missing and may_grow:
             blocks = [block for block in output.blocks(shape.table) if block.shape.alter or not shape.alter]
@@ -234,6 +237,7 @@ class UserTables:
                 "added with alter=True, or declare it in tables= before the table is made"
             )
         if shape.conflict_on and not table.has_unique(shape.conflict_on):
+            self.flush()
             self._make_unique(table, shape.conflict_on)
         return table
 
@@ -289,9 +293,13 @@ def _made_key(table: str) -> str:
 
 def _inferred(blocks: Sequence[Block]) -> dict[str, str]:
     """Return the SQL type of each column of a task's whole output; none when its values share none."""
-    types: dict[str, tuple[str, str | None]] = {}
+    found: dict[str, list[Sequence[object]]] = {}
     for block in blocks:
         for name, values in zip(block.shape.columns, zip(*block.rows, strict=True), strict=True):
-            known = types.get(ascii_lower(name), (name, None))
-            types[ascii_lower(name)] = known[0], joined(known[1], common_type(map(type, values), values))
+            found.setdefault(name, []).append(values)
+    types: dict[str, tuple[str, str | None]] = {}
+    for name, parts in found.items():
+        kind = common_type(map(type, chain.from_iterable(parts)), chain.from_iterable(parts))
+        first, known = types.get(ascii_lower(name), (name, None))
+        types[ascii_lower(name)] = first, joined(known, kind)
     return {name: kind or "" for name, kind in types.values()}
