@@ -341,13 +341,13 @@ def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> Params:
     Raises:
         RowRefusedError: A value cannot be stored; names the parameter and its type.
     """
-    if not isinstance(params, Mapping) and (isinstance(params, str) or not isinstance(params, Sequence)):
-        raise RowRefusedError(f"params must be a sequence or a mapping, not {type(params).__name__}")
-    if type(params) is tuple:
+    if type(params) is tuple:  # asking an abstract class takes longer than adapting a few values
         try:
             return tuple(map(adapt, params))
         except ValueError:
             pass  # which one it is, is found out below
+    if not isinstance(params, Mapping) and (isinstance(params, str) or not isinstance(params, Sequence)):
+        raise RowRefusedError(f"params must be a sequence or a mapping, not {type(params).__name__}")
     named = params.items() if isinstance(params, Mapping) else enumerate(params, 1)
     adapted = {}
     for name, value in named:
