@@ -69,6 +69,11 @@ def table(workload: Workload, figures: Figures) -> list[str]:
     return lines
 
 
+def can_be_judged(target: Target, figures: Figures) -> bool:
+    """Say whether what it compares was run: peers may be absent."""
+    return target.variant in figures and (target.against is None or target.against in figures)
+
+
 def judged(target: Target, figures: Figures) -> dict[str, Any]:
     """Return how a target was met: the ratio is taken round by round, and its median counts."""
     runs = [run[target.figure] for run in figures[target.variant]]
@@ -131,7 +136,7 @@ def main() -> None:
     for script, workload in chosen(options.only).items():
         size, rounds = (workload.tiny, 1) if options.tiny else (workload.size, options.rounds)
         figures = measure(script, workload, size, rounds)
-        verdicts = [judged(target, figures) for target in workload.targets]
+        verdicts = [judged(target, figures) for target in workload.targets if can_be_judged(target, figures)]
         ran = f"{workload.name}: {len(figures)} variants ran and verified"
         print(ran if options.tiny else report(workload, figures, verdicts), flush=True)
         results["workloads"][workload.name] = {"what": workload.what, "figures": figures, "targets": verdicts}

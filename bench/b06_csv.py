@@ -23,8 +23,18 @@ CREATE = "CREATE TABLE flights (" + ", ".join(n + (" TEXT" if n in TEXT else " I
 INSERT = f"INSERT INTO flights VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
+def flight(n: int) -> tuple[Any, ...]:
+    """Return a row like those of the flights of 2013."""
+    return (
+        2013, n % 12 + 1, n % 28 + 1, 500 + n % 1800, 500 + n % 1790, n % 61 - 10, 700 + n % 1600,
+        710 + n % 1590, n % 71 - 20, ("UA", "AA", "B6", "DL")[n % 4], n % 8000, f"N{n % 4000:05d}",
+        ("EWR", "JFK", "LGA")[n % 3], ("IAH", "MIA", "BQN", "ATL", "ORD")[n % 5], 30 + n % 600,
+        80 + n * 37 % 4900, n % 24, n % 60, f"2013-{n % 12 + 1:02d}-{n % 28 + 1:02d}T{n % 24:02d}:00:00Z",
+    )  # fmt: skip
+
+
 def make_files(directory: Path, size: int) -> tuple[list[Path], list[tuple[int, int]]]:
-    """Write rows like those of the flights of 2013; returns the files, and (rows, sum of distance)."""
+    """Write the files; returns their paths, and (rows, sum of distance)."""
     directory.mkdir()
     paths, total = [], 0
     for part in range(FILES):
@@ -33,14 +43,9 @@ def make_files(directory: Path, size: int) -> tuple[list[Path], list[tuple[int, 
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for n in range(part, size, FILES):
-                distance = 80 + n * 37 % 4900
-                total += distance
-                writer.writerow(
-                    (2013, n % 12 + 1, n % 28 + 1, 500 + n % 1800, 500 + n % 1790, n % 61 - 10, 700 + n % 1600,
-                     710 + n % 1590, n % 71 - 20, ("UA", "AA", "B6", "DL")[n % 4], n % 8000, f"N{n % 4000:05d}",
-                     ("EWR", "JFK", "LGA")[n % 3], ("IAH", "MIA", "BQN", "ATL", "ORD")[n % 5], 30 + n % 600,
-                     distance, n % 24, n % 60, f"2013-{n % 12 + 1:02d}-{n % 28 + 1:02d}T{n % 24:02d}:00:00Z")
-                )  # fmt: skip
+                row = flight(n)
+                total += row[COLUMNS.index("distance")]
+                writer.writerow(row)
         paths.append(path)
     return paths, [(size, total)]
 

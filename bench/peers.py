@@ -1,6 +1,6 @@
 """Peers, measured beside the product where they are installed, and left out, by name, where they are not.
 
-    pip install joblib mpire huey peewee pandas sqlite-utils
+    pip install joblib mpire huey peewee pandas sqlite-utils polars pyarrow adbc-driver-sqlite
 
 Those that store nothing are counted; the others have their databases read afterwards, as ours is.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +137,48 @@ def sqlite_utils_load(paths: list[Path], db: Path, types: dict[str, Any]) -> Non
         with path.open(newline="") as file:
             table.insert_all(csv.DictReader(file), batch_size=1000)
     database.conn.close()
+
+
+def pandas_frame(columns: dict[str, list[Any]]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+def polars_frame(columns: dict[str, list[Any]]) -> Any:
+    import polars as pl
+
+    return pl.DataFrame(columns)
+
+
+def arrow_table(columns: dict[str, list[Any]]) -> Any:
+    import pyarrow as pa
+
+    return pa.table(columns)
+
+
+def pandas_to_sql(frame: Any, db: Path) -> None:
+    """What pandas itself has for it."""
+    conn = sqlite3.connect(db)
+    frame.to_sql("flights", conn, if_exists="append", index=False)
+    conn.close()
+
+
+def polars_by_adbc(frame: Any, db: Path) -> None:
+    """What polars has for it, by a driver in C."""
+    frame.write_database("flights", f"sqlite:///{db}", engine="adbc")
+
+
+def arrow_by_adbc(table: Any, db: Path) -> None:
+    """The same driver, used by itself."""
+    from adbc_driver_sqlite import dbapi
+
+    with dbapi.connect(str(db)) as conn, conn.cursor() as cursor:
+        cursor.adbc_ingest("flights", table)
+        conn.commit()
+
+
+def bindable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """What sqlite3 takes without its adapters, which are deprecated: a datetime, the last one, is text."""
+    *plain, last = values
+    return (*plain, last if isinstance(last, str) else last.isoformat())
