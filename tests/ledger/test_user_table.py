@@ -351,3 +351,15 @@ def test_rows_with_optional_keys_stay_in_order_and_write_what_they_have(db, read
         b = folded.get("b", "d" if default else None)
         expected.append((number, folded["a"], b, folded.get("b2"), folded.get("c")))
     assert read(db, "SELECT * FROM t ORDER BY id") == expected
+
+
+def test_the_only_column_of_rows_may_be_spelt_in_several_ways(db, read):
+    """One call, and one by one: what rows are padded to has one column, too."""
+
+    def fn(part, ctx):
+        rows = [{"Name": part}, {"name": part + 1}, {"Name": part + 2}, {"NAME": part + 3}]
+        for some in [rows] if part else rows:
+            ctx.write("t", some)
+
+    pipeloom.map(fn, [0, 4], db=db, workers=1, progress=False)
+    assert read(db, "SELECT Name FROM t ORDER BY rowid") == [(n,) for n in range(8)]

@@ -106,8 +106,11 @@ class Insert:
             if self.shape[2:4] != wide.shape[2:4]:
                 return None
             places = {folded: place for place, folded in enumerate(self._folded)}
-            pick = itemgetter(*(places.get(folded, -1) for folded in wide._folded))
-            way = self._ways[wide] = lambda row: pick((*row, None))
+            if len(wide._folded) == 1:  # the same column in other letters; itemgetter would give a bare value
+                way = self._ways[wide] = tuple
+            else:
+                pick = itemgetter(*(places.get(folded, -1) for folded in wide._folded))
+                way = self._ways[wide] = lambda row: pick((*row, None))
         return way
 
     # --- SQL ---
