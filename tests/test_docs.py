@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
+from uuid import UUID
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import pipeloom
@@ -42,6 +50,90 @@ def test_the_program_that_reads_a_ledger_runs(tmp_path, monkeypatch, capsys):
     exec(program, {})
 
     assert capsys.readouterr().out == "done 2\n"
+
+
+ROWS = (ROOT / "docs" / "rows.md").read_text()
+NAMES = {kind.__name__: kind for kind in (date, datetime, time, timedelta, Decimal, Path, UUID)}
+NAMES |= {"UTC": UTC, "Colour": Enum("Colour", {"RED": "r"}), "numpy": np, "pandas": pd}
+
+
+def cells(header):
+    """The rows of a table of the page about rows, without its header."""
+    (table,) = re.findall(rf"^\| {header}.*\n\|[-|]+\n((?:\|.*\n)+)", ROWS, re.MULTILINE)
+    return [line.strip("| ").split(" | ") for line in table.splitlines()]
+
+
+def stored(db, written, tables=None):
+    """What each of these values is in a column; a task each, in one run."""
+
+    def write(number, ctx):
+        ctx.write("t", {"id": number, "v": written[number]})
+
+    pipeloom.map(write, range(len(written)), db=db, tables=tables, on_error="collect", progress=False)
+    with closing(sqlite3.connect(db)) as conn:
+        found = {number: literal(value) for number, value in conn.execute("SELECT id, v FROM t")}
+    return [found.get(number, "refused") for number in range(len(written))]
+
+
+def literal(value):
+    """A value as SQL has it, with the digits of Python."""
+    if value is None:
+        return "NULL"
+    return f"X'{value.hex()}'" if isinstance(value, bytes) else repr(value)
+
+
+@pytest.mark.parametrize(
+    ("program", "output"), re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", ROWS, re.DOTALL)
+)
+def test_the_programs_about_rows_print_what_the_page_says(tmp_path, program, output):
+    """Each as it is printed, in a folder of its own."""
+    (tmp_path / "load.py").write_text(program)
+    done = subprocess.run([sys.executable, "load.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert (done.stderr, done.stdout) == ("", output)
+
+
+def test_values_become_what_the_page_says(tmp_path):
+    """All examples of its table."""
+    examples = [
+        (example, becomes.strip("`") if becomes[0] == "`" else "refused")
+        for _, some, becomes in cells("Python")
+        for example in re.findall("`([^`]+)`", some)
+    ]
+    assert len(examples) > 35
+    found = stored(tmp_path / "out.db", [eval(example, NAMES) for example, _ in examples], {"t": {"v": None}})
+
+    assert dict(zip([example for example, _ in examples], found, strict=True)) == dict(examples)
+
+
+def test_types_do_what_the_page_says(tmp_path):
+    """All cells of its table, a column at a time: declared types, and columns of one's own."""
+    (header,) = re.findall(r"^\| written \| (.*) \|$", ROWS, re.MULTILINE)
+    written = [eval(row[0].strip("`"), NAMES) for row in cells("written")]
+    for place, kind in enumerate(header.split(" | "), 1):
+        db = tmp_path / f"{place}.db"
+        whose, _, name = kind.replace("`", "").partition(" ")
+        tables = {"t": {"v": eval(name)}} if whose == "declared" else None
+        if whose == "your":
+            with closing(sqlite3.connect(db)) as conn:
+                conn.execute(f"CREATE TABLE t (id, v {name.replace('untyped', '')})")
+
+        assert stored(db, written, tables) == [row[place].strip("`") for row in cells("written")], kind
+
+
+@pytest.mark.parametrize("row", cells("the file was"), ids=lambda row: row[0])
+def test_files_are_left_with_the_journal_that_the_page_says(tmp_path, row):
+    """For each way to ask, and each way to find the file."""
+    was, *becomes = row
+    for wal, mode in zip((None, True, False), becomes, strict=True):
+        db = tmp_path / f"{wal}.db"
+        if was != "new":
+            with closing(sqlite3.connect(db)) as conn:
+                conn.execute(f"PRAGMA journal_mode = {was.split()[-1]}")
+                conn.execute("CREATE TABLE mine (v)")
+        pipeloom.map(abs, [1], db=db, wal=wal, progress=False)
+        with closing(sqlite3.connect(db)) as conn:
+            assert conn.execute("PRAGMA journal_mode").fetchone() == (mode.lower(),), wal
 
 
 @pytest.mark.parametrize("command", sorted(cli._COMMANDS))
