@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeloom.data.affinity import MisfitError, affinity_of, are_integers, common_type, fitted
+from pipeloom.data.affinity import MisfitError, affinity_of, are_numbers, common_type, fitted
 
 TYPES = (
     "INTEGER", "INT", "BIGINT", "UNSIGNED BIG INT", "POINT", "TEXT", "VARCHAR(20)", "CLOB", "CHARINT", "BLOB", "",
@@ -102,23 +102,29 @@ NUMBERS = st.one_of(
 WORDS = st.one_of(NUMBERS, st.integers(-999, 999).map(str), st.sampled_from(["null", "1,2", "[1]", " 7", "-0"]))
 
 
-@given(st.lists(st.one_of(st.none(), WORDS, st.integers(-(2**63), 2**63 - 1).map(str)), min_size=1, max_size=6))
-def test_words_that_are_taken_for_integers_are_read_so_by_sqlite(words):
+@given(
+    st.lists(st.one_of(st.none(), WORDS, st.integers(-(2**63), 2**63 - 1).map(str)), min_size=1, max_size=6),
+    st.sampled_from(["INTEGER", "REAL"]),
+)
+def test_words_that_are_taken_for_numbers_are_read_so_by_sqlite(words, affinity):
     """The short way says yes only where the long one finds the same, and SQLite reads just that."""
-    if not are_integers(words):
+    if not are_numbers(words, affinity):
         return
     with closing(sqlite3.connect(":memory:")) as conn:
-        conn.execute("CREATE TABLE t (n INTEGER)")
+        conn.execute(f"CREATE TABLE t (n {affinity})")
         conn.executemany("INSERT INTO t VALUES (?)", [(word,) for word in words])
         read = [value for (value,) in conn.execute("SELECT n FROM t ORDER BY rowid")]
-    assert read == fitted(words, "INTEGER", declared=True)
-    assert all(value is None or type(value) is int for value in read)
+    assert read == fitted(words, affinity, declared=True)
+    kind = int if affinity == "INTEGER" else float
+    assert all(value is None or type(value) is kind for value in read)
 
 
-def test_plain_integers_go_the_short_way():
+def test_plain_numbers_go_the_short_way():
     """Or every CSV file would take the long one."""
-    assert are_integers(["1", "-2", "30", None, str(2**63 - 1)])
-    assert not are_integers(["1", "x"])
+    assert are_numbers(["1", "-2", "30", None, str(2**63 - 1)], "INTEGER")
+    assert are_numbers(["1", "-2.5", None, "0.1"], "REAL")
+    for affinity in ("INTEGER", "REAL"):
+        assert not are_numbers(["1", "x"], affinity)
 
 
 ANY = st.one_of(

@@ -29,7 +29,7 @@ __all__ = [
     "MisfitError",
     "Rule",
     "affinity_of",
-    "are_integers",
+    "are_numbers",
     "common_type",
     "fitted",
     "joined",
@@ -47,8 +47,10 @@ _NULL: Final = type(None)
 _INTEGER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*")
 _NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\v\f\r]*")
 _Int64 = Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)]
-_INTEGERS: Final = msgspec.json.Decoder(list[_Int64])
-_INTEGERS_OR_NULL: Final = msgspec.json.Decoder(list[_Int64 | None])
+_DECODERS: Final[Mapping[str, tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]]] = {
+    "INTEGER": (msgspec.json.Decoder(list[_Int64]), msgspec.json.Decoder(list[_Int64 | None])),
+    "REAL": (msgspec.json.Decoder(list[float]), msgspec.json.Decoder(list[float | None])),
+}
 _ALL: Final[frozenset[type]] = frozenset({int, float, str, bytes, _NULL})
 _DECLARED: Final[Mapping[Affinity, frozenset[type]]] = {
     "INTEGER": frozenset({int, _NULL}),
@@ -119,22 +121,32 @@ def plain_types(affinity: Affinity, rule: Rule) -> AbstractSet[type]:
     return _PLAIN[rule][affinity]
 
 
-def are_integers(words: Iterable[object]) -> bool:
-    """Say whether these are words, and SQLite reads them as integers; false when each has to be looked at.
+def are_numbers(words: Iterable[object], affinity: Affinity) -> bool:
+    """Say whether these are words or NULL, and SQLite reads the words as just those numbers.
 
-    A CSV file is mostly this. JSON has fewer spellings than int(), and is much faster.
+    A CSV file is mostly this. JSON has fewer spellings than int() and float(), and is much faster: false means that
+    each has to be looked at.
+
+    Args:
+        words: n values.
+        affinity: "INTEGER" or "REAL".
     """
     listed = list(words)
+    decoder, or_null = _DECODERS[affinity]
     try:
         try:
             text = ",".join(listed)  # type: ignore[arg-type]
-            decoder: msgspec.json.Decoder[Any] = _INTEGERS
         except TypeError:
             text = ",".join(["null" if word is None else word for word in listed])  # type: ignore[misc]
-            decoder = _INTEGERS_OR_NULL
+            decoder = or_null
             if text.count("null") != listed.count(None):
                 return False
-        if "." in text or "e" in text or "E" in text:
+        if "e" in text or "E" in text:
+            return False
+        if affinity == "INTEGER":
+            if "." in text:
+                return False
+        elif max(map(len, filter(None, listed)), default=0) > _SAFE_LENGTH:  # type: ignore[arg-type]
             return False
         return len(decoder.decode(f"[{text}]")) == len(listed)
     except (TypeError, msgspec.DecodeError, UnicodeEncodeError):  # not words, or not all of them so plain

@@ -19,7 +19,7 @@ from pipeloom.data.affinity import (
     MisfitError,
     Rule,
     affinity_of,
-    are_integers,
+    are_numbers,
     common_type,
     fitted,
     joined,
@@ -47,7 +47,17 @@ class Column:
         is_generated: The table computes it.
     """
 
-    __slots__ = ("affinity", "has_default", "is_generated", "is_settled", "key", "name", "rule", "type")
+    __slots__ = (
+        "affinity",
+        "has_default",
+        "is_generated",
+        "is_settled",
+        "key",
+        "name",
+        "reads_numbers",
+        "rule",
+        "type",
+    )
 
     def __init__(
         self,
@@ -60,8 +70,11 @@ class Column:
     ) -> None:
         self.name = name
         self.type = type
-        self.affinity: Affinity = affinity or affinity_of(type)
+        stored = affinity_of(type)
+        self.affinity: Affinity = affinity or stored
         self.rule = rule
+        # It is declared to have numbers, and SQLite itself reads words as such there.
+        self.reads_numbers = rule == "declared" and stored in ("INTEGER", "REAL") and self.affinity == stored
         self.key = key
         self.is_generated = is_generated
         self.has_default = False
@@ -74,11 +87,6 @@ class Column:
         if self.rule == "inferred" and self.type in _UNTYPED:
             return frozenset()
         return plain_types(self.affinity, self.rule)
-
-    @property
-    def reads_integers(self) -> bool:
-        """Whether it is declared so, and SQLite itself reads words as integers there."""
-        return self.rule == "declared" and self.affinity == "INTEGER" == affinity_of(self.type)
 
     @property
     def is_watched(self) -> bool:
@@ -103,12 +111,13 @@ def fit_rows(rows: list[Row], watched: Sequence[Watched], seen: dict[Column, str
     Raises:
         RowRefusedError: A value does not fit its column; names the column.
     """
-    looked_at = [pair for pair in watched if not pair[1].reads_integers]
-    words = [pair for pair in watched if pair[1].reads_integers]
-    if words:  # mostly the columns of a CSV file: then there is nothing to convert, SQLite does it
-        values = _picked(rows, words)
-        if not are_integers(values if len(words) == 1 else chain.from_iterable(values)):
-            looked_at += words
+    looked_at = [pair for pair in watched if not pair[1].reads_numbers]
+    for affinity in ("INTEGER", "REAL"):
+        words = [pair for pair in watched if pair[1].reads_numbers and pair[1].affinity == affinity]
+        if words:  # mostly the columns of a CSV file: then there is nothing to convert, SQLite does it
+            values = _picked(rows, words)
+            if not are_numbers(values if len(words) == 1 else chain.from_iterable(values), affinity):
+                looked_at += words
     misfits = [pair for pair in _odd(rows, looked_at, seen) if pair[1].rule != "inferred"]
     if not misfits:
         return rows
