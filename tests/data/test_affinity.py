@@ -78,7 +78,7 @@ WRONG = [
     ("INTEGER", "true"), ("INTEGER", "9" * 5000), ("INTEGER", "1e999999999"), ("INTEGER", math.inf),
     ("REAL", "abc"), ("REAL", ""), ("REAL", "nan"), ("REAL", "inf"), ("REAL", "1e400"), ("REAL", "1e-400"),
     ("REAL", "9007199254740993"), ("REAL", 2**53 + 1), ("REAL", "0.1234567890123456789"), ("REAL", b"1.5"),
-    ("REAL", "1_0.5"),
+    ("REAL", "1_0.5"), ("REAL", f"1e{10**20}"), ("REAL", f"1e-{10**20}"), ("INTEGER", f"1e{10**20}"),
 ]  # fmt: skip
 
 

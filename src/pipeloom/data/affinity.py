@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from math import isnan
 from typing import Annotated, Any, Final, Literal
@@ -199,10 +199,11 @@ def _integer(value: Any) -> int | None:
             if -_INT64 <= number < _INT64:
                 return number
             raise MisfitError(f"{_shown(value)} is over 64 bits: declare it as str")
-        if _NUMBER.fullmatch(value):
-            exact = Decimal(value.strip())
-            if exact.adjusted() < 19 and exact == exact.to_integral_value() and -_INT64 <= exact < _INT64:
-                return int(exact)
+        exact = _exact(value) if _NUMBER.fullmatch(value) else None
+        if exact is None or exact.adjusted() >= 19 or exact != exact.to_integral_value():
+            raise MisfitError(f"{_shown(value)} is no int, as which the column is declared")
+        if -_INT64 <= exact < _INT64:
+            return int(exact)
     raise MisfitError(f"{_shown(value)} is no int, as which the column is declared")
 
 
@@ -226,12 +227,20 @@ def _float_of_text(text: str) -> float:
     number = float(text)
     if len(text) <= _SAFE_LENGTH and "e" not in text and "E" not in text:
         return number
-    digits = Decimal(text.strip()).as_tuple().digits
-    if abs(number) != float("inf") and Decimal(f"{Decimal(number):.{max(len(digits), 1) - 1}e}") == Decimal(
-        text.strip()
-    ):
-        return number
+    exact = _exact(text)
+    if exact is not None and abs(number) != float("inf"):
+        digits = max(len(exact.as_tuple().digits), 1)
+        if Decimal(f"{Decimal(number):.{digits - 1}e}") == exact:
+            return number
     raise MisfitError(f"{_shown(text)} would come back as {number!r}: the column holds floats")
+
+
+def _exact(text: str) -> Decimal | None:
+    """Return the number in a text; ``None`` when its exponent is more than Decimal takes."""
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:
+        return None
 
 
 def _their_number(value: Any, *, is_real: bool) -> Any:
