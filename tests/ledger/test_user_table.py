@@ -272,6 +272,15 @@ def test_an_inferred_type_is_found_again_under_other_names(db, read):
     assert read(db, "SELECT * FROM u") == [(1, 1, 1, None), ("007", "007", "007", 7)]
 
 
+@pytest.mark.parametrize("name", ["\N{RIGHTWARDS ARROW}", "a\N{NO-BREAK SPACE}b", "n\N{EN DASH}1", "$".join("ab")])
+def test_an_inferred_type_is_found_under_a_name_without_quotes(db, read, name):
+    """As in a table that was made anew by hand: SQL takes all characters beyond ASCII for letters."""
+    prepared(db, f"CREATE TABLE t ({name} INTEGER /* inferred */, integer TEXT /* inferred */)")
+    assert wrote(db, ("t", {name: 1, "integer": "x"}), ("t", {name: "007", "integer": 2})) == {}
+
+    assert read(db, "SELECT * FROM t") == [(1, "x"), ("007", 2)]
+
+
 @pytest.mark.parametrize(
     "index",
     [

@@ -25,7 +25,7 @@ GENERATED: Final = frozenset({2, 3})
 # One token of a CREATE TABLE statement, so that nothing is found within a name, a string or a comment.
 _TOKEN: Final = re.compile(
     r"""
-    (?P<name> "(?:[^"]|"")*" | \[[^\]]*\] | `(?:[^`]|``)*` | [^\W\d][\w$]* )
+    (?P<name> "(?:[^"]|"")*" | \[[^\]]*\] | `(?:[^`]|``)*` | [A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]* )
   | (?P<mark> /\*\ inferred\ \*/ )
   | (?P<space> \s+ | /\*.*?\*/ | --[^\n]*(?:\n|\Z) )
   | (?P<other> '(?:[^']|'')*' | . )
