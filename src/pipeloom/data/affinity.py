@@ -47,9 +47,9 @@ _NULL: Final = type(None)
 _INTEGER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*")
 _NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\v\f\r]*")
 _Int64 = Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)]
-_DECODERS: Final[Mapping[str, tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]]] = {
-    "INTEGER": (msgspec.json.Decoder(list[_Int64]), msgspec.json.Decoder(list[_Int64 | None])),
-    "REAL": (msgspec.json.Decoder(list[float]), msgspec.json.Decoder(list[float | None])),
+_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
+    "INTEGER": msgspec.json.Decoder(list[_Int64]),
+    "REAL": msgspec.json.Decoder(list[float]),
 }
 _ALL: Final[frozenset[type]] = frozenset({int, float, str, bytes, _NULL})
 _DECLARED: Final[Mapping[Affinity, frozenset[type]]] = {
@@ -132,23 +132,13 @@ def are_numbers(words: Iterable[object], affinity: Affinity) -> bool:
         affinity: "INTEGER" or "REAL".
     """
     listed = list(words)
-    decoder, or_null = _DECODERS[affinity]
     try:
-        try:
-            text = ",".join(listed)  # type: ignore[arg-type]
-        except TypeError:
-            text = ",".join(["null" if word is None else word for word in listed])  # type: ignore[misc]
-            decoder = or_null
-            if text.count("null") != listed.count(None):
-                return False
-        if "e" in text or "E" in text:
+        text = ",".join(filter(None, listed))  # type: ignore[arg-type]
+        if "e" in text or "E" in text or (affinity == "INTEGER" and "." in text):
             return False
-        if affinity == "INTEGER":
-            if "." in text:
-                return False
-        elif max(map(len, filter(None, listed)), default=0) > _SAFE_LENGTH:  # type: ignore[arg-type]
+        if affinity == "REAL" and max(map(len, text.split(","))) > _SAFE_LENGTH:
             return False
-        return len(decoder.decode(f"[{text}]")) == len(listed)
+        return len(_DECODERS[affinity].decode(f"[{text}]")) == len(listed) - listed.count(None)
     except (TypeError, msgspec.DecodeError, UnicodeEncodeError):  # not words, or not all of them so plain
         return False
 
@@ -225,7 +215,7 @@ def _float_of_int(value: int) -> float:
 
 def _float_of_text(text: str) -> float:
     number = float(text)
-    if len(text) <= _SAFE_LENGTH and "e" not in text and "E" not in text:
+    if (len(text) <= _SAFE_LENGTH and "e" not in text and "E" not in text) or repr(number) == text:
         return number
     exact = _exact(text)
     if exact is not None and abs(number) != float("inf"):

@@ -26,6 +26,7 @@ __all__ = ["StagedOutput", "Tables", "UserTables"]
 Tables = Mapping[str, Mapping[str, Any]]
 """``tables=``: table → column → Python type."""
 
+_TOGETHER: Final = 1024  # rows that are looked at, and then stored while the processor has them in its cache
 _SHAPES: Final = 4096  # that are remembered
 _PADDED: Final = 16  # rows: more of one shape are worth a statement of their own
 _ORDER_MATTERS: Final = (
@@ -181,18 +182,22 @@ class UserTables:
         for line in pending.values():
             insert, parts = line.insert, line.parts
             rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
-            rows = insert.fitted(rows, is_text=line.is_text)
-            try:
-                with self._guard.users_sql():
-                    insert.run(self._conn, rows)
-            except sqlite3.IntegrityError as error:
-                error.add_note(f"table {clean(insert.table.name, 60)}")
-                raise
-            except (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.ProgrammingError) as error:
-                reason = explain_unbindable(rows, insert.table.name, insert.shape.columns)
-                if reason is not None:
-                    raise RowRefusedError(reason) from error
-                raise
+            for begin in range(0, len(rows), _TOGETHER):
+                some = rows[begin : begin + _TOGETHER] if len(rows) > _TOGETHER else rows
+                self._insert(insert, insert.fitted(some, is_text=line.is_text))
+
+    def _insert(self, insert: Insert, rows: list[Row]) -> None:
+        try:
+            with self._guard.users_sql():
+                insert.run(self._conn, rows)
+        except sqlite3.IntegrityError as error:
+            error.add_note(f"table {clean(insert.table.name, 60)}")
+            raise
+        except (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.ProgrammingError) as error:
+            reason = explain_unbindable(rows, insert.table.name, insert.shape.columns)
+            if reason is not None:
+                raise RowRefusedError(reason) from error
+            raise
 
     def _order_matters(self) -> bool:
         """Say whether a trigger or a foreign key would see it if rows of one table overtook those of another."""

@@ -19,7 +19,6 @@ from pipeloom.ledger.columns import Column, Row, Watched, fit_rows
 __all__ = ["UserTable"]
 
 _ROWID: Final = frozenset({"rowid", "oid", "_rowid_"})
-_TOGETHER: Final = 4096  # rows
 
 
 class UserTable:
@@ -224,12 +223,7 @@ class UserTable:
         """
         seen: dict[Column, str | None] = {}
         try:
-            if len(rows) <= _TOGETHER:
-                fitting = fit_rows(rows, watched, seen)
-            else:
-                fitting = []
-                for begin in range(0, len(rows), _TOGETHER):
-                    fitting += fit_rows(rows[begin : begin + _TOGETHER], watched, seen)
+            fitting = fit_rows(rows, watched, seen)
         except RowRefusedError as error:
             raise RowRefusedError(f"table {clean(self.name, 60)}, {error}") from None
         if seen:

@@ -144,7 +144,7 @@ class TaskContext:
     ) -> None:
         """Stage rows; they commit with the task's "done". Copies at the call, and does not wait for their commit.
 
-        What a task stages may be larger than memory: past 8 MiB it goes to a temporary file beside the database.
+        What a task stages may be larger than memory: past 16 MiB it goes to a temporary file beside the database.
 
         Args:
             table: A table of the user's; made from ``tables=``, else from the first task's output, when missing.
