@@ -13,7 +13,7 @@ _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") +
 
 def ascii_lower(name: str) -> str:
     """Fold a name as SQL does: A to Z only."""
-    return name.translate(_ASCII_LOWER)
+    return name.lower() if name.isascii() else name.translate(_ASCII_LOWER)
 
 
 def quoted(name: str, what: str = "table") -> str:

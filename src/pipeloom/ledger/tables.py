@@ -298,9 +298,12 @@ def _made_key(table: str) -> str:
 
 def _inferred(blocks: Sequence[Block]) -> dict[str, str]:
     """Return the SQL type of each column of a task's whole output; none when its values share none."""
+    rows: dict[tuple[str, ...], list[Row]] = {}
+    for block in blocks:  # rows with optional keys come in thousands of blocks
+        rows.setdefault(block.shape.columns, []).extend(block.rows)
     found: dict[str, list[Sequence[object]]] = {}
-    for block in blocks:
-        for name, values in zip(block.shape.columns, zip(*block.rows, strict=True), strict=True):
+    for names, those in rows.items():
+        for name, values in zip(names, zip(*those, strict=True), strict=True):
             found.setdefault(name, []).append(values)
     types: dict[str, tuple[str, str | None]] = {}
     for name, parts in found.items():
