@@ -177,6 +177,12 @@ def test_what_is_abandoned_is_empty_and_closed_at_once(staging):
 MIB = 2**20
 
 
+@pytest.fixture(autouse=True)
+def held(monkeypatch):
+    """Half of what memory may hold otherwise."""
+    monkeypatch.setattr("pipeloom.worker.staging._HELD", 8 * MIB)
+
+
 def heavy(*numbers, shape=SHAPE):
     """A block of a MiB a row."""
     return Block(shape, [(bytes([number]) * MIB,) for number in numbers])

@@ -133,7 +133,10 @@ def are_numbers(words: Iterable[object], affinity: Affinity) -> bool:
     """
     listed = list(words)
     try:
-        text = ",".join(filter(None, listed))  # type: ignore[arg-type]
+        try:
+            text = ",".join(listed)  # type: ignore[arg-type]
+        except TypeError:
+            text = ",".join([word for word in listed if word is not None])  # type: ignore[misc]
         if "e" in text or "E" in text or (affinity == "INTEGER" and "." in text):
             return False
         if affinity == "REAL" and max(map(len, text.split(","))) > _SAFE_LENGTH:
