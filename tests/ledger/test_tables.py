@@ -292,6 +292,22 @@ def test_many_rows_and_wide_ones_arrive_whole(db, read):
     assert read(db, "SELECT COUNT(*), SUM(c1499) FROM wide") == [(300, 300 * 1499)]
 
 
+def test_constraints_whose_columns_spell_the_same_are_two(db, read):
+    """``a_b``, and ``a`` with ``b``: each gets an index of its own."""
+    row = {"a": 1, "b": 2, "a_b": 3}
+
+    def fn(ctx):
+        ctx.write("t", row, on_conflict="ignore", conflict_on=["a", "b"])
+        ctx.write("u", row, on_conflict="ignore", conflict_on=["a_b"])
+
+    def both(ctx):
+        ctx.execute("DELETE FROM t")
+
+    assert reasons(run(db, fn, both, name="first")) == {}
+    assert reasons(run(db, writing("t", row, on_conflict="ignore", conflict_on=["a_b"]), name="second")) == {}
+    assert read(db, "SELECT COUNT(*) FROM pragma_index_list('t')") == [(2,)]
+
+
 # --- rows that meet a constraint ---
 
 UNIQUE = "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b NOT NULL DEFAULT 'b', UNIQUE (a))"

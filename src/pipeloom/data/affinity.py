@@ -193,10 +193,10 @@ def _integer(value: Any) -> int | None:
                 return number
             raise MisfitError(f"{_shown(value)} is over 64 bits: declare it as str")
         exact = _exact(value) if _NUMBER.fullmatch(value) else None
-        if exact is None or exact.adjusted() >= 19 or exact != exact.to_integral_value():
-            raise MisfitError(f"{_shown(value)} is no int, as which the column is declared")
-        if -_INT64 <= exact < _INT64:
-            return int(exact)
+        if exact is not None and exact.adjusted() < 19 and exact == exact.to_integral_value():
+            number = int(exact)
+            if -_INT64 <= number < _INT64:
+                return number
     raise MisfitError(f"{_shown(value)} is no int, as which the column is declared")
 
 

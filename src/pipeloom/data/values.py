@@ -25,6 +25,7 @@ from pipeloom.data.text import clean, describe
 from pipeloom.errors import RowRefusedError
 
 __all__ = [
+    "TEXT_OR_NULL",
     "Params",
     "Storable",
     "adapt",
@@ -43,7 +44,8 @@ Params = tuple[object, ...] | dict[str, object]
 """The parameters of one statement, as SQLite can bind them."""
 
 _INT64: Final = 1 << 63
-_TEXT_OR_NULL: Final = frozenset({str, type(None)})
+TEXT_OR_NULL: Final = frozenset({str, type(None)})
+"""The types of what most files consist of."""
 _ROWS_AT_ONCE: Final = 1024
 
 # What a column declared with this Python type is in SQL. Source: https://www.sqlite.org/datatype3.html
@@ -188,7 +190,7 @@ def text_rows(rows: list[tuple[Any, ...]], null: frozenset[Any] | None) -> list[
         Rows that SQLite can bind; ``None`` when other values are among them, or text that has to be looked at.
     """
     kinds = set(map(type, chain.from_iterable(rows)))
-    if not kinds <= _TEXT_OR_NULL:
+    if not kinds <= TEXT_OR_NULL:
         return None
     if null:
         rows = [row if null.isdisjoint(row) else tuple(_without(null, row)) for row in rows]

@@ -11,6 +11,7 @@ from typing import Final
 
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.rows import Shape
+from pipeloom.data.values import TEXT_OR_NULL
 from pipeloom.ledger.columns import Row, Watched
 from pipeloom.ledger.user_table import UserTable
 
@@ -18,7 +19,6 @@ __all__ = ["Insert"]
 
 _SIZES: Final = (1024, 128, 16, 4)  # rows in one statement; the rest goes one by one
 _VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
-_TEXT: Final = frozenset({str, type(None)})
 _FEW: Final = 8  # rows: to ask for the type of each value takes less than to gather them
 _WIDEST: Final = 64  # columns of rows that are padded: past it the NULLs take longer than other statements
 
@@ -74,7 +74,7 @@ class Insert:
             self._version = self.table.version
             self._watched = self.table.watched(self.shape.columns)
             self._plain = [(place, column.plain) for place, column in self._watched]
-            self._not_for_text = [pair for pair in self._watched if not pair[1].plain >= _TEXT]
+            self._not_for_text = [pair for pair in self._watched if not pair[1].plain >= TEXT_OR_NULL]
         watched = self._not_for_text if is_text else self._watched
         if not watched or (len(rows) < _FEW and self._are_plain(rows)):
             return rows
@@ -91,19 +91,16 @@ class Insert:
 
     def joined(self, other: Insert) -> Shape | None:
         """Return a shape that has the columns of both; ``None`` when one would tell NULL from what is left out."""
-        one, two = self.shape, other.shape
-        if not (self._may_be_padded and other._may_be_padded) or one[2:4] != two[2:4]:
+        if not self._may_share(other):
             return None
-        more = [name for name, folded in zip(two.columns, other._folded, strict=True) if folded not in self._folded]
-        columns = (*one.columns, *more)
-        return one._replace(columns=columns) if 1 < len(columns) <= _WIDEST else None
+        theirs = zip(other.shape.columns, other._folded, strict=True)
+        columns = (*self.shape.columns, *(name for name, folded in theirs if folded not in self._folded))
+        return self.shape._replace(columns=columns) if 1 < len(columns) <= _WIDEST else None
 
     def padding(self, wide: Insert) -> Callable[[Row], Row] | None:
         """Return what makes a row of this shape one of a wider shape; ``None`` when that lacks a column."""
         if (way := self._ways.get(wide)) is None:
-            if not wide._may_be_padded or not self._may_be_padded or not set(self._folded) <= set(wide._folded):
-                return None
-            if self.shape[2:4] != wide.shape[2:4]:
+            if not self._may_share(wide) or not set(self._folded) <= set(wide._folded):
                 return None
             places = {folded: place for place, folded in enumerate(self._folded)}
             if len(wide._folded) == 1:  # the same column in other letters; itemgetter would give a bare value
@@ -112,6 +109,14 @@ class Insert:
                 pick = itemgetter(*(places.get(folded, -1) for folded in wide._folded))
                 way = self._ways[wide] = lambda row: pick((*row, None))
         return way
+
+    def _may_share(self, other: Insert) -> bool:
+        one, two = self.shape, other.shape
+        return (
+            self._may_be_padded
+            and other._may_be_padded
+            and (one.on_conflict, one.conflict_on) == (two.on_conflict, two.conflict_on)
+        )
 
     # --- SQL ---
 

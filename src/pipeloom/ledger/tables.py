@@ -225,21 +225,18 @@ class UserTables:
         if table is None:
             self.flush()
             table = self._create(shape.table, _inferred(output.blocks(shape.table)))
-        missing = table.missing(shape.columns, alter=shape.alter)
-        if missing:
+        if missing := table.missing(shape.columns, alter=shape.alter):
             self.flush()
-        may_grow = shape.alter or (bool(missing) and self._is_open(table))
-        if missing and may_grow:
+            if not (shape.alter or self._is_open(table)):
+                raise RowRefusedError(
+                    f"table {clean(shape.table, 60)} has no column {clean(missing[0], 60)}: if it is meant, let it "
+                    "be added with alter=True, or declare it in tables= before the table is made"
+                )
             blocks = [block for block in output.blocks(shape.table) if block.shape.alter or not shape.alter]
             found = _inferred(blocks)
             table.add(
                 {name: found[name] for name in table.missing(found, alter=shape.alter)},
                 self._declared.get(ascii_lower(shape.table), {}),
-            )
-        elif missing:
-            raise RowRefusedError(
-                f"table {clean(shape.table, 60)} has no column {clean(missing[0], 60)}: if it is meant, let it be "
-                "added with alter=True, or declare it in tables= before the table is made"
             )
         if shape.conflict_on and not table.has_unique(shape.conflict_on):
             self.flush()
@@ -287,8 +284,8 @@ class _Line:
 
 def _index_name(table: str, columns: Sequence[str]) -> str:
     name = f"{table}_unique_{'_'.join(columns)}"
-    if len(name) <= 200 and not any("_" in column for column in columns[1:] or ()):
-        return name
+    if len(name) <= 200 and not any("_" in column for column in columns):
+        return name  # otherwise ("a_b",) and ("a", "b") would share one
     return f"{name[:180]}_{sha256(repr((table, *columns)).encode()).hexdigest()[:16]}"
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from pipeloom.data.affinity import Rule, affinity_of
+from pipeloom.data.affinity import Affinity, Rule, affinity_of
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
@@ -60,16 +60,15 @@ class UserTable:
         stored = conn.execute(
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE", (name,)
         ).fetchone()
-        inferred = inferred_columns(stored[0] or "") if stored and INFERRED in (stored[0] or "") else {}
+        sql = stored[0] if stored is not None else None
+        inferred = inferred_columns(sql) if sql is not None and INFERRED in sql else {}
         columns = {}
         for _, column, kind, _, default, key, hidden in seen:
             folded = ascii_lower(column)
             # Ours have no primary key. In a table that was made anew by hand the type may make it the rowid.
             is_inferred = folded in inferred and not key
             rule: Rule = "declared" if folded in types else "inferred" if is_inferred else "theirs"
-            affinity = affinity_of(types.get(folded, kind or ""))
-            if kind == "ANY" and rule != "declared":  # in a STRICT table; elsewhere ANY is just a word
-                affinity = "BLOB" if _is_strict(conn, name) else affinity
+            affinity = affinity_of(types[folded]) if rule == "declared" else _affinity_in(conn, name, kind or "")
             columns[folded] = Column(column, kind or "", rule, affinity, key, hidden in GENERATED)
             columns[folded].has_default = default is not None
         return cls(conn, name, columns, warnings)
@@ -160,9 +159,7 @@ class UserTable:
             raise SchemaError(
                 f"table {clean(self.name, 60)} computes its column {clean(name, 60)}: take it out of tables="
             )
-        stored, wanted = affinity_of(column.type), affinity_of(sql_type(kind))
-        if column.type == "ANY" and _is_strict(self._conn, self.name):
-            stored = "BLOB"
+        stored, wanted = _affinity_in(self._conn, self.name, column.type), affinity_of(sql_type(kind))
         if stored in (wanted, "BLOB") or kind is bytes:
             return
         if stored == "NUMERIC" and (wanted in ("INTEGER", "REAL") or kind in (date, datetime, time, Decimal)):
@@ -272,6 +269,11 @@ class UserTable:
 
 def _definition(column: str, kind: str, mark: str = "") -> str:
     return " ".join(part for part in (quoted(column, "column"), kind, mark) if part)
+
+
+def _affinity_in(conn: sqlite3.Connection, table: str, kind: str) -> Affinity:
+    """Return what a type means in a table: ANY takes all as it is in a STRICT one, and is just a word elsewhere."""
+    return "BLOB" if kind == "ANY" and _is_strict(conn, table) else affinity_of(kind)
 
 
 def _is_strict(conn: sqlite3.Connection, table: str) -> bool:
