@@ -10,6 +10,7 @@
     ├── WriterBrokenError         the writer died; the reason is in ``__cause__``
     ├── LedgerError               the ledger refuses what was asked of it
     │   ├── DuplicateKeyError     one key came twice in one run
+    │   ├── NameNeededError       whether work is done already depends on whose it was (also a ValueError)
     │   ├── RowRefusedError       a value, a column or a statement that cannot be stored
     │   └── TaskTooLargeError     a task staged more than ``max_task_mb``, or than the disk has room for
     ├── TaskCancelledError        raised inside a task by ``ctx.check()``
@@ -37,6 +38,7 @@ __all__ = [
     "DatabaseInUseError",
     "DuplicateKeyError",
     "LedgerError",
+    "NameNeededError",
     "PipeloomError",
     "RowRefusedError",
     "RunInterruptedError",
@@ -104,6 +106,10 @@ class WriterBrokenError(PipeloomError):
 
 class LedgerError(PipeloomError):
     """The ledger refuses what was asked of it; the rest of the run stands."""
+
+
+class NameNeededError(LedgerError, ValueError):
+    """Whether an input's work is done already depends on whose it was: pass ``name=``; nothing was done of it."""
 
 
 class DuplicateKeyError(LedgerError):

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipeloom.data.naming import naming_of
 from pipeloom.db import connect, init_schema
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.admission import Admissions
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.runs import RunLedger, RunSpec
 from pipeloom.ledger.tasks import TaskTable
+
+NAMING = naming_of(print, "p")
 
 
 class File:
@@ -46,7 +49,7 @@ class File:
             self.conn,
             transaction,
             TaskTable(self.conn, transaction),
-            RunSpec("p" if keyed else None, False, resume, 1, "threads", None),
+            RunSpec(NAMING if keyed else None, resume, 1, "threads", None),
         )
         return self.run.admissions
 
@@ -182,6 +185,6 @@ def test_numbers_of_a_pipeline_with_keys_are_taken(file):
 
 def test_without_a_ledger_everything_is_new(file):
     """Nothing is on file, and nothing will be."""
-    run = RunLedger(file.conn, Transaction(file.conn, None), None, RunSpec(None, False, False, 1, "threads", None))
+    run = RunLedger(file.conn, Transaction(file.conn, None), None, RunSpec(None, False, 1, "threads", None))
 
     assert run.admissions.new_numbers([None, 7, -3]) == [(0, "new"), (7, "new"), (-3, "new")]

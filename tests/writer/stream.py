@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from pipeloom import MsgExecute, MsgTaskFinished, MsgTaskProgress, MsgTaskStarted, MsgWriteRows, SQLiteWriter
+from pipeloom.data.naming import naming_of
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 from pipeloom.ledger.runs import RunSpec
 from pipeloom.wire import LogLine
+
+NAMING: Final = naming_of(print, "x")
 
 TASKS: Final = 3
 TABLES: Final = """
@@ -120,7 +123,7 @@ class Stream:
             conn.executescript(TABLES + ("" if keyed else OTHERS))
         if not keyed:  # of what it found when it opened the file
             self.ledger.tasks.__init__(self.writer._database.conn, self.writer._database.transaction)
-        spec = RunSpec("x" if keyed else None, False, True, TASKS, "threads", TASKS, retrying=True)
+        spec = RunSpec(NAMING if keyed else None, True, TASKS, "threads", TASKS, retrying=True)
         self.run = self.writer._commits.transact(lambda ledger: ledger.open_run(spec, {}))
         names = "abc"[:TASKS]
         admissions = self.run.admissions

@@ -1,4 +1,4 @@
-"""Identity: what makes a task the same task in the next run, (pipeline name, key); without keys, its number.
+"""Identity: what makes a task the same task in the next run, (pipeline, key); without keys, its number.
 
 A key is stored in a column without a type, so that ``1`` and ``"1"`` stay two keys. Text is stored as it is;
 other types carry a prefix (``path:a/b``, ``date:2026-01-31``), and text that happens to begin like one is
@@ -8,13 +8,10 @@ stored as ``str:…``. Compound inputs become a digest of their canonical JSON.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import operator
 import re
-import sys
-from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any, Final
@@ -23,7 +20,7 @@ from uuid import UUID
 from pipeloom.data.text import clean
 from pipeloom.errors import LedgerError
 
-__all__ = ["NUMBER_LIMIT", "key_of", "pipeline_name", "task_number"]
+__all__ = ["NUMBER_LIMIT", "key_of", "task_number"]
 
 NUMBER_LIMIT: Final = 1 << 62
 """Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
@@ -127,22 +124,3 @@ def task_number(value: Any) -> int:
     if abs(number) >= NUMBER_LIMIT:
         raise LedgerError("task_id must lie between -2**62 and 2**62")
     return number
-
-
-def pipeline_name(fn: Callable[..., object]) -> str | None:
-    """Return ``module:qualname``, with the script's stem for ``__main__``; ``None`` when nothing is stable.
-
-    A lambda, a partial, a callable object and a function typed at a prompt have no stable name.
-    """
-    if isinstance(fn, functools.partial):
-        return None
-    qualname = getattr(fn, "__qualname__", None)
-    module = getattr(fn, "__module__", None)
-    if not isinstance(qualname, str) or not isinstance(module, str) or "<lambda>" in qualname:
-        return None
-    if module == "__main__":
-        script = getattr(sys.modules.get("__main__"), "__file__", None)
-        if not script or script.startswith("<"):
-            return None
-        module = PurePath(script).stem
-    return f"{module}:{qualname}"

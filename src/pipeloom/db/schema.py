@@ -135,7 +135,13 @@ def _migrate_2(conn: sqlite3.Connection) -> None:
     conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN command TEXT")
 
 
-_MIGRATIONS: Final = (_migrate_1, _migrate_2)
+def _migrate_3(conn: sqlite3.Connection) -> None:
+    """Keep whose name a pipeline's is; all NULL in those that were there before."""
+    for column in ("is_given INTEGER", "function TEXT", "place TEXT", "beside TEXT", "code TEXT", "captured TEXT"):
+        conn.execute(f"ALTER TABLE pipeloom_pipelines ADD COLUMN {column}")
+
+
+_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3)
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from pipeloom.data.keys import pipeline_name
+from pipeloom.data.naming import Naming, naming_of
 from pipeloom.db import Durability
 from pipeloom.engine import arguments
 from pipeloom.engine.arguments import OnError
@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         context: How the function gets its context, see :class:`~pipeloom.wire.Brief`.
-        standalone: ``pipeline`` is only a label: no other run resumes this one.
+        naming: Whose run it is; ``None`` without keys.
     """
 
     function: Callable[..., object]
@@ -33,8 +33,7 @@ class Job:
     title: str
     items: Iterable[object]
     db: Path
-    pipeline: str | None
-    standalone: bool
+    naming: Naming | None
     keyed: bool
     key: Callable[[Any], object] | None
     workers: int
@@ -95,7 +94,6 @@ def job_from(
     if not by_key and (resume or name is not None):
         raise ValueError(f"{'resume=True' if resume else 'name='} needs key=, which says what identifies a task")
     keyed = by_key and store_task_status
-    stable = name if name is not None else pipeline_name(fn)
     known_as = str(getattr(fn, "__name__", type(fn).__name__))
     return Job(
         function=fn,
@@ -103,8 +101,7 @@ def job_from(
         title=name or known_as,
         items=arguments.checked_items(items, parameters[1]),
         db=arguments.checked_db(db),
-        pipeline=(stable or known_as) if keyed else None,
-        standalone=stable is None,
+        naming=naming_of(fn, name) if keyed else None,
         keyed=keyed,
         key=key,
         workers=arguments.checked_workers(workers),

@@ -80,7 +80,7 @@ def _decoded(result: str) -> Any:
         return result
 
 
-def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, pipeline: str | None, db: str) -> RunReport:
+def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str) -> RunReport:
     """Build the report from what the writer committed."""
     board = run.board
     counts = board.counts
@@ -105,7 +105,7 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, pipeline: str | 
             )
             for attempt in board.failures
         ),
-        pipeline=pipeline,
+        pipeline=None if run.pipeline is None else run.pipeline.name,
         db=db,
         _origin=_Origin(db, run.run_id, run.pipeline_id, tuple(board.exceptions)),
     )

@@ -41,7 +41,7 @@ from pipeloom.engine.stopping import (
     interrupted_midway,
 )
 from pipeloom.engine.time_limits import TimeLimits
-from pipeloom.errors import DatabaseInUseError, RunInterruptedError, StorageError, WriterBrokenError
+from pipeloom.errors import DatabaseInUseError, LedgerError, RunInterruptedError, StorageError, WriterBrokenError
 from pipeloom.executors import Executor, executor_of
 from pipeloom.ledger import Attempt, RunSpec
 from pipeloom.messages import SENTINEL
@@ -108,7 +108,7 @@ class Run:
             status = self._status()
             elapsed_s = monotonic() - began
             self._close(status, elapsed_s)
-        return report_of(self.run, status, elapsed_s, job.pipeline, str(job.db))
+        return report_of(self.run, status, elapsed_s, str(job.db))
 
     def _interruption(self, error: BaseException) -> RunInterruptedError | None:
         """Return what to raise rather than an error that an interrupt brought about; nobody else decides that.
@@ -161,8 +161,7 @@ class Run:
         """Put the run's row into the ledger: from here on there is something to close."""
         job = self.job
         spec = RunSpec(
-            pipeline=job.pipeline,
-            standalone=job.standalone,
+            naming=job.naming,
             resume=job.resume,
             workers=job.workers,
             executor=self.executor.name,
@@ -425,6 +424,8 @@ class Run:
             raise MemoryError(
                 "no memory is left for the workers: use fewer, or smaller inputs, and run again"
             ) from fault
+        if isinstance(fault, LedgerError):
+            raise fault.with_traceback(None)  # it is about the caller's arguments
         if fault is not None:
             raise fault
         if self.intake.error is not None:

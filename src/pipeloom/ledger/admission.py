@@ -10,6 +10,7 @@ from pipeloom.data.text import clean
 from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
+from pipeloom.ledger.pipelines import Doubts
 from pipeloom.ledger.statements import LOOK_UP, padded
 from pipeloom.ledger.tasks import TaskTable, taken
 from pipeloom.statuses import DONE
@@ -48,18 +49,28 @@ class Admissions:
         tasks: What is on file; ``None`` without ledger tables.
         board: Where skipped inputs are counted.
         resume: Skip keys that are done.
+        doubts: Where else the work of an input may be done.
     """
 
-    def __init__(self, conn: sqlite3.Connection, tasks: TaskTable | None, board: Board, *, resume: bool) -> None:
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        tasks: TaskTable | None,
+        board: Board,
+        *,
+        resume: bool,
+        doubts: Doubts | None = None,
+    ) -> None:
         self._conn = conn
         self._table = tasks
         self._board = board
         self._resume = resume
+        self._doubts = doubts
         self._in_flight: set[str | int | None] = set()
         # While keys only ascend in a pipeline that began with this run, none needs to be looked up.
         self._frontier: Any = None
         self._frontier_known = False
-        if tasks is not None:
+        if tasks is not None and doubts is None:
             has_tasks = "SELECT 1 FROM task_runs WHERE pipeline_id = ? LIMIT 1"
             self._frontier_known = conn.execute(has_tasks, (tasks.pipeline_id,)).fetchone() is None
 
@@ -87,6 +98,8 @@ class Admissions:
         known = self._look_up(keys)
         # Rows of a checkpoint cannot be taken back: running such a task from its beginning would double them.
         stateful = set() if resume else tasks.with_state(row[0] for row in known.values())
+        if self._doubts is not None:
+            self._doubts.check([key for key in keys if key not in known or known[key][1] != DONE])
         admissions: list[Admission] = []
         for key in keys:
             row = known.get(key)

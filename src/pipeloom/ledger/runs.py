@@ -17,6 +17,7 @@ from typing import Final
 
 from pipeloom import __version__
 from pipeloom.data.clock import utc_now
+from pipeloom.data.naming import Naming
 from pipeloom.data.text import storable
 from pipeloom.db.schema import last_words
 from pipeloom.db.transaction import Transaction
@@ -24,6 +25,7 @@ from pipeloom.ledger.admission import Admissions
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board, drop_frames
 from pipeloom.ledger.fold import Batch
+from pipeloom.ledger.pipelines import Pipeline, pipeline_for
 from pipeloom.ledger.tasks import TaskTable
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd, TaskStatus
 
@@ -37,8 +39,7 @@ class RunSpec:
     """What a run is, as its row says.
 
     Args:
-        pipeline: The stable name, ``None`` for a run without keys.
-        standalone: The name is only a label: give the run a pipeline of its own.
+        naming: Whose run it is; ``None`` for a run without keys.
         resume: Skip keys that are done.
         workers: Number of workers.
         executor: Where they live.
@@ -46,8 +47,7 @@ class RunSpec:
         retrying: Failed tries may be followed by others.
     """
 
-    pipeline: str | None
-    standalone: bool
+    naming: Naming | None
     resume: bool
     workers: int
     executor: str
@@ -60,7 +60,7 @@ class RunLedger:
 
     Attributes:
         run_id: Its number; ``None`` without ledger tables.
-        pipeline_id: The number of its pipeline; ``None`` for a run without keys.
+        pipeline: What it goes on with; ``None`` for a run without keys.
         board: What others may read of it at any time.
         admissions: Says which inputs are to be run.
     """
@@ -73,30 +73,26 @@ class RunLedger:
         self._tasks = tasks
         self.spec = spec
         self.run_id: int | None = None
-        self.pipeline_id: int | None = None
+        self.pipeline: Pipeline | None = None
         self.board = Board(spec.workers)
         self._stored_at = 0.0
         self._stored = 0  # how many ended tasks the run's row counts
         if tasks is not None:
-            self._open(tasks)
-        self.admissions = Admissions(conn, tasks, self.board, resume=spec.resume)
+            self.pipeline = self._open(tasks)
+        doubts = None if self.pipeline is None else self.pipeline.doubts
+        self.admissions = Admissions(conn, tasks, self.board, resume=spec.resume, doubts=doubts)
 
-    def _open(self, tasks: TaskTable) -> None:
+    def _open(self, tasks: TaskTable) -> Pipeline | None:
         spec = self.spec
-        if spec.pipeline is not None and not spec.standalone:
-            self._conn.execute("INSERT OR IGNORE INTO pipeloom_pipelines (name) VALUES (?)", (spec.pipeline,))
-            found = self._conn.execute("SELECT id FROM pipeloom_pipelines WHERE name = ?", (spec.pipeline,))
-            self.pipeline_id = found.fetchone()[0]
         versions = {
             "pipeloom": __version__,
             "python": platform.python_version(),
             "sqlite": sqlite3.sqlite_version,
         }
         self.run_id = self._conn.execute(
-            "INSERT INTO pipeloom_runs (pipeline_id, status, started_at, expected, workers, executor, host, pid, "
-            "versions, command) VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO pipeloom_runs (status, started_at, expected, workers, executor, host, pid, "
+            "versions, command) VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                self.pipeline_id,
                 utc_now(),
                 spec.expected,
                 spec.workers,
@@ -107,15 +103,18 @@ class RunLedger:
                 storable(command_of(sys.orig_argv)),
             ),
         ).lastrowid
-        if spec.pipeline is not None and spec.standalone:
-            label = f"{spec.pipeline} (run {self.run_id})"
-            self.pipeline_id = self._conn.execute(
-                "INSERT INTO pipeloom_pipelines (name) VALUES (?)", (label,)
-            ).lastrowid
-            self._conn.execute(
-                "UPDATE pipeloom_runs SET pipeline_id = ? WHERE id = ?", (self.pipeline_id, self.run_id)
-            )
-        tasks.run_id, tasks.pipeline_id = self.run_id, self.pipeline_id
+        tasks.run_id = self.run_id
+        if spec.naming is None:
+            return None
+        pipeline = pipeline_for(self._conn, spec.naming, self.run_id, resume=spec.resume)
+        self._conn.execute("UPDATE pipeloom_runs SET pipeline_id = ? WHERE id = ?", (pipeline.id, self.run_id))
+        tasks.pipeline_id = pipeline.id
+        return pipeline
+
+    @property
+    def pipeline_id(self) -> int | None:
+        """The number of its pipeline; ``None`` for a run without keys."""
+        return None if self.pipeline is None else self.pipeline.id
 
     # --- what a batch does to the run ---
 

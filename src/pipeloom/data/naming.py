@@ -1,0 +1,154 @@
+"""Who a function is, so that the next call knows it again, however the program is started.
+
+It is known by the place where it stands, its name there, and what it holds beside its code. The name that people
+read is made of the first two: ``package.module:function``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+from pipeloom.data.captured import digest_of_code
+from pipeloom.data.origins import origin_of
+from pipeloom.data.seen import OBJECT, captured_by
+from pipeloom.data.text import attribute, storable
+
+__all__ = ["Naming", "naming_of"]
+
+_DEEPEST: Final = 50  # of wrappers, one around the other
+_NOTHING: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Who a function is.
+
+    Attributes:
+        name: What its pipeline is called: ``module:qualname``, or what the caller says.
+        is_given: The caller says it; then nothing below decides anything.
+        function: ``module:qualname``.
+        place: Where it stands, see :func:`~pipeloom.data.origins.origin_of`.
+        code: A digest of its code; ``None`` for what is not written in Python.
+        captured: What stands for all that it holds beside its code.
+        kind: What it is, for people to read, such as ``"a lambda"``.
+    """
+
+    name: str
+    is_given: bool
+    function: str
+    place: str
+    code: str | None
+    captured: str
+    kind: str
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether another process can know it again."""
+        return not self.captured.startswith(OBJECT)
+
+    @property
+    def qualname(self) -> str:
+        """Its name in its file."""
+        return self.function.rpartition(":")[2]
+
+
+def naming_of(fn: Callable[..., object], name: str | None = None) -> Naming:
+    """Return who a function is; looks at where files lie, and reads none.
+
+    Args:
+        fn: Whatever can be called.
+        name: What the caller calls it.
+    """
+    inner, held, kind = _unwrapped(fn)
+    if held and _is_found_by_name(fn):
+        held, kind = [], "a function"  # what decorators hold is part of the program's text
+    qualname = storable(str(attribute(inner, "__qualname__")))
+    owner = attribute(inner, "__objclass__")  # of str.upper and its like, which know no module
+    module = attribute(owner if isinstance(owner, type) else inner, "__module__")
+    place, module_name = origin_of(module if isinstance(module, str) else "__main__")
+    code = attribute(inner, "__code__")
+    is_lambda = "<lambda>" in qualname
+    whole = fn.__self__ if inspect.ismethod(fn) else fn
+    captured = _NOTHING
+    if held or is_lambda:
+        captured = captured_by(whole, qualname, held, is_known_by_that=not is_lambda)
+    function = f"{storable(module_name)}:{qualname}"
+    return Naming(
+        name=function if name is None else name,
+        is_given=name is not None,
+        function=function,
+        place=storable(place),
+        code=_version() + digest_of_code(code) if isinstance(code, CodeType) else None,
+        captured=captured,
+        kind="a lambda" if is_lambda else kind,
+    )
+
+
+def _is_found_by_name(fn: object) -> bool:
+    """Say whether this very object is what its module has under its name: then there is no other one of it."""
+    found: Any = sys.modules.get(str(attribute(fn, "__module__")))
+    for part in str(attribute(fn, "__qualname__")).split("."):
+        found = attribute(found, part)
+    return found is fn
+
+
+def _version() -> str:
+    """Return what digests of code are comparable within."""
+    return f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}:"
+
+
+def _unwrapped(fn: Any) -> tuple[Any, list[object], str]:
+    """Return the function or class that lies innermost, what it and all around it hold, and what it is."""
+    held: list[object] = []
+    kind = "a function"
+    for _ in range(_DEEPEST):
+        wrapped = attribute(fn, "__wrapped__")
+        if isinstance(fn, functools.partial):
+            held += [fn.args, fn.keywords]
+            fn, kind = fn.func, "a partial"
+        elif inspect.ismethod(fn):
+            held.append(fn.__self__)
+            if not isinstance(fn.__self__, type):
+                kind = "a method of an object"
+            fn = fn.__func__
+        elif callable(wrapped):
+            if isinstance(fn, FunctionType):
+                around = [*_cells(fn), fn.__defaults__, fn.__kwdefaults__]
+                held += [value for value in around if value is not wrapped and value is not None]
+            fn = wrapped
+        else:
+            break
+    if not isinstance(attribute(fn, "__qualname__"), str):
+        return type(fn), [*held, fn], "an object that can be called"
+    own, what = _held_by(fn)
+    return fn, held + own, what if own and kind == "a function" else kind
+
+
+def _held_by(fn: Any) -> tuple[list[object], str]:
+    """Return what a function or class that has a name holds beside its code, and what that makes of it."""
+    if isinstance(fn, FunctionType):
+        held = _cells(fn)
+        if "<locals>" in fn.__qualname__:  # the defaults of others are part of the program's text
+            held += [value for value in (fn.__defaults__, fn.__kwdefaults__) if value is not None]
+        return held, "a function that holds values"
+    if isinstance(fn, type):
+        return [fn] if "<locals>" in fn.__qualname__ else [], "a class made in a function"
+    owner = attribute(fn, "__self__")
+    return [] if isinstance(owner, ModuleType | None) else [owner], "a method of an object"
+
+
+def _cells(fn: FunctionType) -> list[object]:
+    """Return what a function has from the functions around it."""
+    held: list[object] = []
+    for cell in fn.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # not assigned yet: nothing is known of it
+            held.append(cell)
+    return held

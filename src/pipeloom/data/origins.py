@@ -1,0 +1,75 @@
+"""Where a module's code stands, and what the module is called however the program was started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from pipeloom.data.text import attribute
+
+__all__ = ["is_gone", "origin_of"]
+
+_MAIN: Final = ("__main__", "__mp_main__")
+_SCRIPTS: Final = (".py", ".pyc", ".pyw")
+_NOTEBOOK: Final = "notebook:"
+_MODULE: Final = "module:"
+_SESSION: Final = "session:"
+_THIS_SESSION: Final = _SESSION + uuid4().hex
+"""Where functions stand that were typed, or piped in: no other process has them."""
+
+
+def origin_of(module: str) -> tuple[str, str]:
+    """Return where a module stands and what it is called.
+
+    A file is called by the packages around it, whether it was imported, run as a script or with ``-m``. A notebook
+    is known by its path where its server tells that, else by the session.
+
+    Returns:
+        The absolute path, links followed, or a word for a place that is no file; and the dotted name.
+    """
+    known = sys.modules.get(module)
+    file, spec = attribute(known, "__file__"), attribute(known, "__spec__")
+    said = attribute(spec, "name") if module in _MAIN else module
+    if isinstance(file, str) and not file.startswith("<"):
+        place = os.path.realpath(file)
+        return place, _dotted(Path(place), said if isinstance(said, str) else "", is_main=module in _MAIN)
+    if module not in _MAIN:
+        return _MODULE + module, module
+    if "ipykernel" not in sys.modules:
+        return _THIS_SESSION, "__main__"
+    path = attribute(known, "__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    return _NOTEBOOK + path if isinstance(path, str) else _THIS_SESSION, "notebook"
+
+
+def _dotted(path: Path, said: str, *, is_main: bool) -> str:
+    """Return the name of a file's module.
+
+    Args:
+        path: The file, which may lie in an archive.
+        said: What the import system calls it, empty if nothing.
+        is_main: It is the program.
+    """
+    if path.suffix not in _SCRIPTS and not is_main:  # an extension
+        return said
+    parts, parent = [path.stem], path.parent
+    if path.stem == "__main__":
+        parts, parent = [parent.name, path.stem], parent.parent
+    while (parent / "__init__.py").is_file():
+        parts, parent = [parent.name, *parts], parent.parent
+    if parts[-1] == "__init__" and len(parts) > 1:
+        parts.pop()
+    name = ".".join(parts)
+    return said if said.endswith("." + name) else name  # packages without an __init__.py
+
+
+def is_gone(place: str) -> bool:
+    """Say whether what stood at a place is certainly no longer there."""
+    if place.startswith(_SESSION):
+        return place != _THIS_SESSION
+    if place.startswith(_MODULE):
+        return False
+    path = place.removeprefix(_NOTEBOOK)
+    return os.path.isabs(path) and not os.path.exists(path)
