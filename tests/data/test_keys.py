@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path, PurePath
@@ -17,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeloom.data.keys import key_of, pipeline_name
+from pipeloom.data.keys import key_of
 
 property_test = settings(database=None, deadline=None, max_examples=100)
 
@@ -217,64 +214,6 @@ def test_other_inputs_are_told_to_pass_a_key(value):
     """In one sentence that says what to do, also when it is deep inside."""
     with pytest.raises(ValueError, match="pass key="):
         key_of(value)
-
-
-def outer():
-    """Return a function that was defined inside a function."""
-
-    def inner():
-        pass
-
-    return inner
-
-
-class Callable:
-    """Can be called, and has no name."""
-
-    def method(self):
-        """Has one."""
-
-    def __call__(self):
-        """Do nothing."""
-
-
-def test_a_pipeline_is_called_like_its_function():
-    """``module:qualname``, or nothing when nothing is stable."""
-    named = {
-        outer: "outer",
-        outer(): "outer.<locals>.inner",
-        Callable: "Callable",
-        Callable().method: "Callable.method",
-        functools.wraps(outer)(lambda: None): "outer",
-    }
-    assert [pipeline_name(fn) for fn in named] == [f"{__name__}:{name}" for name in named.values()]
-    assert pipeline_name(len) == "builtins:len"
-    nameless = (lambda: None, functools.partial(outer), Callable(), lambda: lambda: None)
-    assert [pipeline_name(fn) for fn in nameless] == [None] * 4
-
-
-SCRIPT = """
-from pipeloom.data.keys import pipeline_name
-def load():
-    pass
-print(pipeline_name(load))
-"""
-
-
-def test_a_script_is_called_by_its_stem(tmp_path):
-    """Wherever it lies and however it is started; a function typed at a prompt has no name."""
-    script = tmp_path / "nightly.load.py"
-    script.write_text(SCRIPT)
-
-    def said(*arguments, stdin=None):
-        done = subprocess.run(
-            [sys.executable, *arguments], input=stdin, capture_output=True, text=True, timeout=30, check=True
-        )
-        return done.stdout.strip()
-
-    assert said(str(script)) == "nightly.load:load"
-    assert said("-c", SCRIPT) == "None"
-    assert said("-", stdin=SCRIPT) == "None"
 
 
 @pytest.mark.parametrize("item", [None, True, 1.5, b"x", {1}, object()], ids=lambda item: type(item).__name__)

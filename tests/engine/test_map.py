@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import sys
 import threading
@@ -79,16 +78,6 @@ def test_two_pipelines_share_a_file(db):
 
     assert pipeloom.map(nothing, [1, 2], db=db, name="b").done == 2
     assert pipeloom.map(nothing, [1, 2], db=db, name="a").skipped == 2
-
-
-@pytest.mark.parametrize("fn", [lambda _: None, functools.partial(nothing)], ids=["lambda", "partial"])
-def test_a_function_without_a_stable_name_stands_alone(db, fn):
-    """Nothing is skipped, nothing is mixed up."""
-    pipeloom.map(fn, [1, 2], db=db)
-    report = pipeloom.map(fn, [1, 2], db=db)
-
-    assert (report.done, report.skipped) == (2, 0)
-    assert len(list(report.results())) == 2
 
 
 def test_a_key_that_comes_twice_fails_that_task(db, read):

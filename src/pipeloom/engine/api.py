@@ -112,8 +112,8 @@ def map(  # noqa: A001
             annotated so. What it returns is stored as JSON. Runs in worker threads.
         items: The inputs; any iterable, also endless. It is advanced lazily, in a thread of its own.
         db: The file, created when missing; ``":memory:"`` keeps nothing.
-        name: The pipeline's name. Default: the function's module and name. A lambda, a partial or a function
-            typed at a prompt has none: its run stands alone.
+        name: The pipeline's name. Default: the function's module and name, known again by its file and what it
+            holds. What cannot be told from others, such as a lambda, is never taken for done.
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
         workers: Number of threads, at least 1. Default: cores + 4, at most 32.
         retries: How many more tries a failed task gets, with growing waits in between; or a :class:`Retry`.
@@ -139,6 +139,7 @@ def map(  # noqa: A001
     Raises:
         TasksFailedError: Some tasks failed (``on_error`` ``"raise"`` or ``"stop"``); has ``.report``.
         RunInterruptedError: Ctrl-C or SIGTERM; has ``.report``.
+        NameNeededError: An input is done by a function that may be another one, or this one: pass ``name=``.
         DatabaseInUseError: Another run is using the file.
         StorageError: The file cannot be opened or written.
         ValueError, TypeError: An argument is wrong.
