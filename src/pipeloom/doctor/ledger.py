@@ -31,7 +31,10 @@ _TABLES: Final = {
     "pipeloom_state": "task_id state",
     "pipeloom_rejected": "id task_id at kind error",
 }
-_NEW_IN_2: Final = {"pipeloom_logs": "id task_id error", "pipeloom_runs": "command"}
+_NEW_IN: Final = {
+    2: {"pipeloom_logs": "id task_id error", "pipeloom_runs": "command"},
+    3: {"pipeloom_pipelines": "is_given function place beside code captured"},
+}
 
 
 def checks(owner: int | None) -> Iterator[tuple[str, Check]]:
@@ -51,8 +54,8 @@ def checks(owner: int | None) -> Iterator[tuple[str, Check]]:
 def missing(rows: Rows, version: int) -> list[str]:
     """Return the tables and columns of ours that a file of this version should have and has not."""
     found = []
-    wanted = [*_TABLES.items(), *(_NEW_IN_2.items() if version >= 2 else ())]
-    for table, columns in wanted:
+    wanted = [_TABLES, *(tables for since, tables in _NEW_IN.items() if version >= since)]
+    for table, columns in (item for tables in wanted for item in tables.items()):
         there = {name.lower() for (name,) in rows("SELECT name FROM pragma_table_info(?)", table)}
         if not there:
             found.append(table)
