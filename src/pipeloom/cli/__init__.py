@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
@@ -87,21 +86,25 @@ def main() -> NoReturn:
 
 
 def _run() -> NoReturn:
+    code: object
     try:
         code = cli.main(prog_name="pipeloom", standalone_mode=False)
-        _exit(code if isinstance(code, int) else EXIT_OK)
+        code = code if isinstance(code, int) else EXIT_OK
     except click.exceptions.Exit as stop:
-        _exit(stop.exit_code)
+        code = stop.exit_code
+    except SystemExit as stop:  # of a program that `pipeloom run` has called
+        code = stop.code
     except click.ClickException as error:
         try:
             error.show()
         except OSError:
             pass  # it cannot be written; the exit code still tells
-        _exit(EXIT_USAGE)
+        code = EXIT_USAGE
     except (KeyboardInterrupt, click.Abort) as error:
         _interrupted(error.__cause__ if isinstance(error, click.Abort) else error)
     except Exception as error:  # noqa: BLE001 - whatever it is becomes a sentence and an exit code
-        _exit(_code_of(error))
+        code = _code_of(error)
+    _exit(code)
 
 
 def _interrupted(error: BaseException | None) -> NoReturn:
@@ -115,15 +118,25 @@ def _interrupted(error: BaseException | None) -> NoReturn:
 
 
 def _code_of(error: Exception) -> int:
-    """Say what went wrong in one sentence; return the exit code for it."""
+    """Say what went wrong in one sentence, and where in a user's program; return the exit code for it."""
     from pipeloom import errors
+    from pipeloom.cli.mistake import place_of, print_traceback
 
-    if _wants_traceback():
-        traceback.print_exception(error)
+    is_verbose = _wants_traceback()
+    if is_verbose:
+        print_traceback(error)
     if isinstance(error, errors.TasksFailedError):
         _complain(error.report if error.report is not None else error)
         return EXIT_TASKS_FAILED
-    _complain(error if isinstance(error, errors.PipeloomError) else f"{type(error).__name__}: {error}")
+    if not isinstance(error, errors.PipeloomError):
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        place = None if is_verbose else place_of(error)
+        _complain(
+            f"{type(error).__name__}{f': {text}' if text else ''}"
+            + (f"\n  {place}\n  (-v shows the whole traceback)" if place else "")
+        )
+        return EXIT_TASKS_FAILED
+    _complain(error)
     if isinstance(error, errors.DatabaseInUseError):
         return EXIT_IN_USE
     if isinstance(error, errors.StorageError | errors.WriterBrokenError):
@@ -132,7 +145,8 @@ def _code_of(error: Exception) -> int:
 
 
 def _wants_traceback() -> bool:
-    return any(word == "--verbose" or (word[:2] == "-v" and set(word[1:]) == {"v"}) for word in sys.argv[1:])
+    words = sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]
+    return any(word == "--verbose" or (word[:2] == "-v" and set(word[1:]) == {"v"}) for word in words)
 
 
 def _complain(what: Any) -> None:
@@ -144,7 +158,7 @@ def _complain(what: Any) -> None:
         pass  # it cannot be written; the exit code still tells
 
 
-def _exit(code: int) -> NoReturn:
+def _exit(code: Any) -> NoReturn:
     """Leave; what a full disk does not take of a program's words must not turn a good run into a bad one."""
     for stream in (sys.stdout, sys.stderr):
         try:

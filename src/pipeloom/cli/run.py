@@ -2,123 +2,100 @@
 
 from __future__ import annotations
 
-import importlib.util
+import asyncio
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeloom.cli.options import say, verbose_option
+from pipeloom.cli.running.arguments import bound
+from pipeloom.cli.running.target import function_of, module_of, target_of
+from pipeloom.data.text import clean
 from pipeloom.statuses import DONE
 
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+if TYPE_CHECKING:
+    from pipeloom import RunReport
 
 
-@click.command(name="run")
-@click.argument("target", metavar="FILE_OR_MODULE[:FUNCTION]")
+class _Run(click.Command):
+    """Keeps what stands behind ``--`` from click, which would read it as more of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta[__name__] = args[:at], args[at + 1 :]
+        return super().parse_args(ctx, args)
+
+
+@click.command(name="run", cls=_Run, options_metavar="[OPTIONS]", epilog="What follows -- is for your program.")
+@click.argument("target", metavar="FILE_OR_MODULE[:FUNCTION] [-- WORDS]")
 @click.option("--arg", "pairs", multiple=True, metavar="KEY=VALUE", help="An argument of the function; repeatable.")
 @verbose_option
 @click.option("-l", "--log-file", type=click.Path(path_type=Path), metavar="PATH", help="Append log records here.")
-def command(target: str, pairs: tuple[str, ...], verbose: int, log_file: Path | None) -> int:
+@click.pass_context
+def command(ctx: click.Context, target: str, pairs: tuple[str, ...], verbose: int, log_file: Path | None) -> int:
     """Call a function of yours, such as one that calls pipeloom.map; FUNCTION defaults to main.
 
-    The current directory is importable. Values are converted as the function's annotations say (int, float, bool,
-    Path); without annotation they are text.
+    The current directory is importable. A value is converted to the type of the parameter's annotation (int, float,
+    bool, Path, a date, an Enum, a list of these by repeating --arg), or without one of its default. An async
+    function is run to its end. WORDS are put into sys.argv, for a function that parses it with argparse or click.
     """
-    from pipeloom import RunReport, setup_logging
+    from pipeloom import setup_logging
 
+    meant = target_of(target)
+    words = ctx.meta.get(__name__, [])
     setup_logging(verbose, log_file)
-    place, _, name = target.partition(":") if not _is_windows_path(target) else (target, "", "")
-    function = _function(_module(place), name or "main", place)
-    outcome = function(**_arguments(function, pairs))
-    if outcome is not None:
-        say(outcome if isinstance(outcome, RunReport) else str(outcome))
-    return 1 if isinstance(outcome, RunReport) and outcome.status != DONE else 0
+    with _argv(meant.place, words) as argv:
+        module = module_of(meant)
+        if not meant.is_file:
+            argv[0] = getattr(module, "__file__", None) or meant.place
+        outcome = _called(function_of(module, meant), pairs, words, meant.place)
+    reports = _reports(outcome)
+    for report in reports:
+        say(report)
+    if not reports and outcome is not None:
+        say(str(outcome))
+    return 1 if any(report.status != DONE for report in reports) else 0
 
 
-def _is_windows_path(target: str) -> bool:
-    return len(target) > 2 and target[1] == ":" and target[2] in "\\/" and target.count(":") == 1
-
-
-def _module(place: str) -> ModuleType:
-    """Import a file by its stem, or a module by its name, with the current directory on the path."""
-    sys.path.insert(0, str(Path.cwd()))
-    path = Path(place)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise click.UsageError(f"{place}: no such file")
-        sys.path.insert(0, str(path.resolve().parent))
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-        return module
+@contextmanager
+def _argv(place: str, words: Sequence[str]) -> Iterator[list[str]]:
+    """Have the program see its own command line, as if Python had started it."""
+    before, sys.argv = sys.argv, [place, *words]
     try:
-        return importlib.import_module(place)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
-            raise click.UsageError(f"{place}: no module of that name here, and no file {place}.py") from error
-        raise
-    except ValueError as error:
-        raise click.UsageError(f"{place!r} is no module name: {error}") from error
+        yield sys.argv
+    finally:
+        sys.argv = before
 
 
-def _function(module: ModuleType, name: str, place: str) -> Callable[..., Any]:
-    function = getattr(module, name, None)
-    if not callable(function):
-        there = [
-            other
-            for other, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and not other.startswith("_")
-        ]
-        hint = f": it has {', '.join(sorted(there)[:8])}" if there else ""
-        raise click.UsageError(f"{place} has no function {name}{hint}")
-    found: Callable[..., Any] = function
-    return found
+def _called(function: Callable[..., Any], pairs: Sequence[str], words: Sequence[str], place: str) -> Any:
+    if isinstance(function, click.Command):
+        if pairs:
+            raise click.UsageError(f"{clean(place)}: a command of click's takes its words behind --, not by --arg")
+        try:
+            with function.make_context(Path(place).name, list(words)) as ctx:
+                return function.invoke(ctx)
+        except click.ClickException as error:  # of the program: it has exit codes of its own
+            error.show()
+            raise click.exceptions.Exit(error.exit_code) from error
+    args, named = bound(function, pairs)
+    outcome = function(*args, **named)
+    if inspect.iscoroutine(outcome):
+        outcome = asyncio.run(outcome)
+    if inspect.isgenerator(outcome) or inspect.isasyncgen(outcome):
+        raise click.UsageError(f"{clean(place)}: the function returned a generator, and nothing of that was run")
+    return outcome
 
 
-def _arguments(function: Callable[..., Any], pairs: tuple[str, ...]) -> dict[str, Any]:
-    signature = inspect.signature(function, eval_str=True)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"--arg {pair}: write KEY=VALUE")
-        parameter = signature.parameters.get(name)
-        if parameter is None and not takes_any:
-            known = ", ".join(signature.parameters) or "none"
-            raise click.UsageError(f"--arg {name}: the function has no such argument (it has: {known})")
-        values[name] = _converted(name, text, None if parameter is None else parameter.annotation)
-    for name, parameter in signature.parameters.items():
-        optional = parameter.default is not parameter.empty or parameter.kind in (
-            parameter.VAR_KEYWORD,
-            parameter.VAR_POSITIONAL,
-        )
-        if not optional and name not in values:
-            raise click.UsageError(f"the function needs --arg {name}=…")
-    return values
+def _reports(outcome: object) -> list[RunReport]:
+    """Return the reports that a function has returned: one, or a list or tuple of nothing else."""
+    from pipeloom import RunReport
 
-
-def _converted(name: str, text: str, annotation: Any) -> Any:
-    wanted = [kind for kind in (bool, int, float, Path) if annotation is kind or kind in _parts(annotation)]
-    try:
-        if not wanted:
-            return text
-        if wanted[0] is bool:
-            return _WORDS[text.lower()]
-        return wanted[0](text)
-    except (ValueError, KeyError):
-        raise click.UsageError(f"--arg {name}={text}: not a valid {wanted[0].__name__}") from None
-
-
-def _parts(annotation: Any) -> tuple[Any, ...]:
-    from typing import get_args
-
-    return get_args(annotation)
+    found = list(outcome) if isinstance(outcome, list | tuple) else [outcome]
+    reports = [one for one in found if isinstance(one, RunReport)]
+    return reports if len(reports) == len(found) else []

@@ -1,0 +1,1 @@
+"""The parts of ``pipeloom run``: which function is meant, and what it is called with."""
