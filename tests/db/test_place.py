@@ -12,11 +12,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import pipeloom
+from pipeloom import SQLiteWriter
+from pipeloom.cli import cli
 from pipeloom.db import connect, connect_readonly, place
 from pipeloom.db.place import Mount, check_file, check_file_system, check_place, mount_of, mounted
+from pipeloom.doctor.doctor import examine
 from pipeloom.errors import StorageError
+from pipeloom.history import History
 
 MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -302,3 +307,74 @@ def test_a_file_of_two_names_is_refused(db):
         check_place(other)
     other.unlink()
     check_place(db)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home directory, seen from another place."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "home"
+
+
+def typed(*words):
+    outcome = CliRunner().invoke(cli, list(map(str, words)))
+    return outcome.exit_code, outcome.output
+
+
+def ways():
+    """All ways to name a database."""
+
+    def written(path):
+        writer = SQLiteWriter(path, channel := pipeloom.Channel())
+        writer.start()
+        channel.put(pipeloom.SENTINEL)
+        writer.join()
+
+    return {
+        "map": lambda path: pipeloom.map(abs, [1], db=path, progress=False),
+        "run_pipeline": lambda path: pipeloom.run_pipeline([], path, worker_fn=lambda *_: None, progress=False),
+        "SQLiteWriter": written,
+        "connect": lambda path: connect(path).close(),
+        "connect_readonly": lambda path: connect_readonly(path).close(),
+        "History": lambda path: History(path).close(),
+        "doctor": examine,
+    }
+
+
+def test_a_home_directory_is_meant_by_a_tilde(home):
+    """By every call and every command, as text and as a path; what merely holds a tilde stays as it is."""
+    for call in ways().values():
+        for path in ("~/out.db", Path("~/out.db")):
+            call(path)
+    for words in (["init-db"], ["status"], ["doctor"], ["report", "-o", home / "r.html"], ["examples", "csv"]):
+        assert typed(*words, "--db", "~/out.db")[0] == 0, words
+    pipeloom.map(abs, [1], db="a~.db", progress=False)
+
+    assert (home / "out.db").is_file()
+    assert [path.name for path in Path.cwd().iterdir() if path.suffix == ".db"] == ["a~.db"]
+
+
+@pytest.mark.parametrize(
+    "url", ["file:out.db", "file:///tmp/out.db?mode=ro", "sqlite:///out.db", Path("sqlite:///out.db"), ""]
+)
+@pytest.mark.usefixtures("home")
+def test_a_url_is_refused_by_every_way(url):
+    """SQLite would take it for one thing, and everything else that looks for the file for another."""
+    for way, call in ways().items():
+        with pytest.raises(ValueError, match=r'such as "out\.db"'):
+            call(url)
+        assert not list(Path.cwd().iterdir()), way
+    code, said = typed("status", "--db", str(url))
+    assert code == 2
+    assert 'such as "out.db"' in said
+
+
+@pytest.mark.usefixtures("home")
+def test_a_file_may_be_called_like_a_url_or_like_memory():
+    """Behind a directory any name is one."""
+    for name in ("./file:out.db", "./:memory:", "C:x.db"):
+        connect(name).close()
+        assert Path(name).absolute().is_file()

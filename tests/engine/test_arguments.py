@@ -23,6 +23,8 @@ def say_nothing(_task, _messages):
         ({"items": 5}, TypeError, "iterable"),
         ({"db": 5}, TypeError, "out.db"),
         ({"db": ""}, ValueError, "empty"),
+        ({"db": "file:x.db?mode=ro"}, ValueError, "not a URL"),
+        ({"db": "sqlite:///x.db"}, ValueError, "not a URL"),
         ({"workers": 0}, ValueError, "at least 1"),
         ({"workers": 2.5}, TypeError, "int"),
         ({"on_error": "ignore"}, ValueError, "collect"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeloom.cli.options import say, verbose_option, workers_option
+from pipeloom.cli.options import DatabasePath, say, verbose_option, workers_option
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ def _common(module: str, db: str) -> Callable[[F], F]:
             callback=show,
             help="Print the program, to copy and change, and exit.",
         )
-        kind = click.Path(path_type=Path)
         database = click.option(
-            "--db", type=kind, default=db, show_default=True, metavar="PATH", help="The database file."
+            "--db", type=DatabasePath(), default=db, show_default=True, metavar="PATH", help="The database file."
         )
         return database(workers_option(source(verbose_option(function))))
 

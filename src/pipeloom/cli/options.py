@@ -15,6 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
     "MOST",
+    "DatabasePath",
     "at_most",
     "db_option",
     "json_option",
@@ -33,13 +34,29 @@ def at_most(_context: click.Context, _option: click.Parameter, value: int | None
     return None if value is None else min(value, MOST - 1)
 
 
+class DatabasePath(click.Path):
+    """A path as all calls take it: ``~`` is the home directory, and a URL is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)  # db says it better, with the exit code for storage
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        from pipeloom.db.place import path_of
+
+        try:
+            return super().convert(path_of(value), param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def db_option(function: F) -> F:
     """``--db PATH``."""
     return click.option(
         "--db",
         "db",
         required=True,
-        type=click.Path(path_type=Path, readable=False),  # db says it better, with the exit code for storage
+        type=DatabasePath(),
         metavar="PATH",
         help="The database file.",
     )(function)

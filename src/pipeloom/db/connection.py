@@ -21,6 +21,7 @@ from pipeloom.db.place import (
     is_mount_point,
     is_read_only,
     mount_point_error,
+    path_of,
 )
 from pipeloom.errors import StorageError
 
@@ -60,7 +61,7 @@ def connect(
     """Open the read-write connection; usable only in the calling thread; blocks on the disk.
 
     Args:
-        db_path: A file, created when missing (its directory is not), or ``:memory:``.
+        db_path: A file, created when missing (its directory is not), or ``:memory:``. ``~`` is the home directory.
         wal: Write-ahead log; a rollback journal (``DELETE``) otherwise.
         durability: See :data:`Durability`.
         inspect: Called with the connection before a byte is changed (switching to WAL writes the header); what it
@@ -68,10 +69,11 @@ def connect(
 
     Raises:
         StorageError: It cannot be opened, is no database, or the journal mode was refused.
-        ValueError: ``durability`` is none of the three.
+        ValueError: ``durability`` is none of the three, or the path is empty or a URL.
 
     Source: https://www.sqlite.org/pragma.html (journal_mode, synchronous, fullfsync, wal_autocheckpoint)
     """
+    db_path = path_of(db_path)
     check_to_open(db_path, wal=wal, durability=durability)
     conn = open_file(db_path)
     try:
@@ -169,7 +171,7 @@ def connect_readonly(
     log cannot shrink.
 
     Args:
-        db_path: The file.
+        db_path: The file. ``~`` is the home directory.
         untouched: Do not even make or write SQLite's ``-shm``. With no log beside it the file is then read as if
             nobody ever wrote it: look afterwards whether somebody did (its time, or a ``-wal``). For few questions.
         longest: Bytes of the longest value that SQLite may read or make; ``None`` for its own limit, a billion. For
@@ -177,11 +179,12 @@ def connect_readonly(
 
     Raises:
         StorageError: There is no such file, it is no database, or it cannot be read.
+        ValueError: The path is empty or a URL.
 
     Source: https://www.sqlite.org/uri.html (mode=ro; ``query_only`` alone would still allow checkpoints),
         https://www.sqlite.org/limits.html (SQLITE_LIMIT_LENGTH)
     """
-    path = Path(db_path)
+    path = path_of(db_path)
     check_file(path)
     if is_mount_point(path) and owner_seen(path) is not None:
         raise mount_point_error(path)  # without the log it would be read in the middle of a checkpoint

@@ -27,6 +27,7 @@ __all__ = [
     "mount_of",
     "mount_point_error",
     "mounted",
+    "path_of",
 ]
 
 logger = logging.getLogger("pipeloom")
@@ -50,6 +51,9 @@ _BESIDE: Final = ("-wal", "-shm", "-journal")
 MEMORY: Final = ":memory:"
 """The name of a database that is no file."""
 
+_URL: Final = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter is a drive
+_SPECIAL: Final = re.compile(rf"~|{MEMORY}$|{_URL.pattern}")
+
 READING: Final = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
@@ -69,6 +73,29 @@ class Mount(NamedTuple):
     def is_network(self) -> bool:
         """Several machines may see it. A machine's own root is not counted: nobody else writes there."""
         return self.kind in _NETWORK.split() and self.point != "/"
+
+
+def path_of(db: object) -> Path:
+    """Return the path that somebody means by a database: what begins with ``~`` lies in a home directory.
+
+    Raises:
+        TypeError: It is no path.
+        ValueError: It is empty, or a URL. SQLite would take ``file:…`` for one of its own, and
+            everything else that opens, locks or looks for the file would take it for a name.
+    """
+    if not isinstance(db, str | os.PathLike) or not isinstance(os.fspath(db), str):
+        raise TypeError(f'the database must be a path such as "out.db", not {type(db).__name__}')
+    path = os.fspath(db)
+    if not path:
+        raise ValueError('the database path is empty: pass one such as "out.db"')
+    if _URL.match(path):
+        raise ValueError(
+            f'{clean(path, 200)}: the database must be a path such as "out.db", not a URL (a file that is really '
+            f'called so: "./{clean(path, 200)}")'
+        )
+    found = Path(os.path.expanduser(path))
+    # A file that merely is called like something else, as "./:memory:" is, must not be taken for it later.
+    return found.absolute() if path != MEMORY and _SPECIAL.match(str(found)) else found
 
 
 def check_place(path: Path) -> None:

@@ -20,7 +20,7 @@ from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, owner_of
 from pipeloom.db.failures import is_busy, primary_code
 from pipeloom.db.limited import LONGEST, LimitedReader
-from pipeloom.db.place import check_file
+from pipeloom.db.place import check_file, path_of
 from pipeloom.db.schema import schema_version
 from pipeloom.doctor import ledger
 from pipeloom.doctor.finding import Finding
@@ -50,7 +50,7 @@ def examine(db_path: Path, *, deadline_s: float | None = None, on_step: OnStep |
     Raises:
         StorageError: There is no such file, it is no database, or so damaged that nothing can be read.
     """
-    path = Path(db_path)
+    path = path_of(db_path)
     check_file(path)
     while True:
         before = _state(path)

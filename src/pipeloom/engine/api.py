@@ -111,7 +111,7 @@ def map(  # noqa: A001
         fn: A plain function of one input; gets a :class:`TaskContext` too when a parameter is named ``ctx`` or
             annotated so. What it returns is stored as JSON. Runs in worker threads.
         items: The inputs; any iterable, also endless. It is advanced lazily, in a thread of its own.
-        db: The file, created when missing; ``":memory:"`` keeps nothing.
+        db: The file, created when missing; ``~`` is the home directory; ``":memory:"`` keeps nothing.
         name: The pipeline's name. Default: the function's module and name, known again by its file and what it
             holds. What cannot be told from others, such as a lambda, is never taken for done.
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
@@ -199,7 +199,7 @@ def run_pipeline(
 
     Args:
         tasks: Any objects, any iterable; advanced lazily, in a thread of its own.
-        db_path: The file, created when missing; ``":memory:"`` keeps nothing.
+        db_path: See ``db`` of :func:`map`.
         workers: Number of threads, at least 1. Default: cores + 4, at most 32.
         wal: Write-ahead log rather than a rollback journal; ``None``: as the default of :func:`map`.
         store_task_status: Keep the ledger; otherwise only users' rows are written, and nothing resumes.

@@ -13,6 +13,7 @@ from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.connection import MEMORY, Durability
+from pipeloom.db.place import path_of
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
@@ -48,14 +49,11 @@ def checked_items(items: Any, what: str) -> Iterable[object]:
 
 def checked_db(db: object) -> Path:
     """Return the database as a path."""
-    if not isinstance(db, str | os.PathLike) or not isinstance(os.fspath(db), str):
-        raise TypeError(f'the database must be a path such as "out.db", not {type(db).__name__}')
-    if not os.fspath(db):
-        raise ValueError('the database path is empty: pass one such as "out.db"')
-    if "\0" in os.fspath(db):
+    path = path_of(db)
+    if "\0" in str(path):
         raise ValueError("the database path holds a NUL character")
     # Absolute: a task may change the directory under the run.
-    return Path(db) if os.fspath(db) == MEMORY else Path(os.path.abspath(db))
+    return path if str(path) == MEMORY else Path(os.path.abspath(path))
 
 
 def checked_workers(workers: object) -> int:

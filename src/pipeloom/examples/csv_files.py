@@ -100,7 +100,7 @@ def main(
     if table is not None and not _is_free(table):
         raise ValueError(f"{table!r} cannot be the name of a table for rows: choose another")
     form = _checked_format(delimiter, encoding, header, skip, rename_duplicates, ragged)
-    found = find(folder, Path(db).resolve().parent)
+    found = find(folder, Path(db).expanduser().resolve().parent)
     load = Load(table, form, Tables(db, alter=alter))
     sources = with_versions(found.sources, load, db)
     load.tables.plan(load.table_of, sources, form, types=_checked_types(types), detect=detect_types)

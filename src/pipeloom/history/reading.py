@@ -12,6 +12,7 @@ from typing import Any, Final
 from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, storage_error
 from pipeloom.db.limited import LONGEST, LimitedReader
+from pipeloom.db.place import path_of
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError, StorageError
 
@@ -42,7 +43,7 @@ class Reader:
     """
 
     def __init__(self, db_path: Path, deadline_s: float) -> None:
-        self.path = Path(db_path)
+        self.path = path_of(db_path)
         self._deadline_s = deadline_s
         self._until = 0.0
         self._seen_version: int | None = None

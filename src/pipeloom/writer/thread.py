@@ -25,6 +25,7 @@ from pipeloom.data.text import clean
 from pipeloom.db import Durability, check_schema, init_schema
 from pipeloom.db.database import Database
 from pipeloom.db.failures import is_busy, is_fatal
+from pipeloom.db.place import path_of
 from pipeloom.db.transaction import Reminder
 from pipeloom.errors import StorageError, WriterBrokenError
 from pipeloom.ledger import Batch, Ledger, mark_interrupted
@@ -63,7 +64,7 @@ class SQLiteWriter(threading.Thread):
     on taking and dropping, so that no producer hangs; ``failure`` says why.
 
     Args:
-        db_path: The database file, or ``:memory:``.
+        db_path: The database file, or ``:memory:``. ``~`` is the home directory; a URL is refused.
         msg_q: Where messages come from; ``task_done`` is called once per item, after its commit.
         wal: Write-ahead log rather than a rollback journal; ``None``: a log, and a file that had a rollback journal
             is set back to it at the end.
@@ -94,14 +95,14 @@ class SQLiteWriter(threading.Thread):
     ) -> None:
         # Not a daemon: whatever was said before the main thread ended is still stored.
         super().__init__(name="pipeloom-writer", daemon=False)
-        self.db_path = db_path
+        self.db_path = path_of(db_path)
         self.failure: BaseException | None = None
         self._source = source_of(msg_q)
         self._store_task_status = store_task_status
         self._handlers = handlers
         self._owned = owned or claims
         self._database = Database(
-            db_path,
+            self.db_path,
             wal=wal,
             durability=durability,
             has_ledger=store_task_status,
