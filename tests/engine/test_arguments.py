@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import os
+import sqlite3
+from contextlib import closing
+
+import pandas as pd
 import pytest
 
 import pipeloom
@@ -15,10 +22,56 @@ def say_nothing(_task, _messages):
     return None
 
 
+def rows(item, end=1):
+    yield item
+
+
+async def later(_item):
+    return None
+
+
+async def stream(_item):
+    yield 1
+
+
+class Rows:
+    def __call__(self, item):
+        yield item
+
+    method = rows
+
+
+class Later:
+    async def __call__(self, item):
+        return None
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"fn": 3}, TypeError, "must be a function"),
+        ({"fn": 3}, TypeError, "must be a function, not int$"),
+        ({"fn": None}, TypeError, "not NoneType: pass it without calling it"),
+        ({"fn": rows(1)}, TypeError, "not generator: pass it without calling it"),
+        ({"fn": rows}, TypeError, "not a generator function.*return a list"),
+        ({"fn": functools.partial(rows, end=3)}, TypeError, "not a generator function"),
+        ({"fn": functools.cache(rows)}, TypeError, "not a generator function"),
+        ({"fn": Rows().method}, TypeError, "not a generator function"),
+        ({"fn": Rows()}, TypeError, "not a generator function"),
+        ({"fn": functools.partial(Rows())}, TypeError, "not a generator function"),
+        ({"fn": staticmethod(rows)}, TypeError, "not a generator function"),
+        ({"fn": lambda item: (yield item)}, TypeError, "not a generator function"),
+        ({"fn": later}, TypeError, "to_thread"),
+        ({"fn": functools.partial(later)}, TypeError, "to_thread"),
+        ({"fn": Later()}, TypeError, "to_thread"),
+        ({"fn": stream}, TypeError, "to_thread"),
+        ({"items": rows}, TypeError, "not function: call it, and pass what it returns"),
+        ({"items": later}, TypeError, "not function: call it"),
+        ({"items": stream(1)}, TypeError, r"\[item async for item in items\]"),
+        ({"items": {"a": 1}}, TypeError, r"only the keys.*list\(items.items\(\)\)"),
+        ({"items": os.environ}, TypeError, "only the keys"),
+        ({"items": pd.DataFrame({"a": [1]})}, TypeError, "collection of columns"),
+        ({"items": bytearray(b"abc")}, TypeError, "one bytearray"),
+        ({"items": io.BytesIO(b"a")}, TypeError, "open it as text, or pass key="),
         ({"items": "abc"}, TypeError, r"one str.*\[items\]"),
         ({"items": 5}, TypeError, "iterable"),
         ({"db": 5}, TypeError, "out.db"),
@@ -51,21 +104,54 @@ def test_wrong_arguments_are_refused_before_anything_happens(db, change, error, 
     assert not db.exists()
 
 
-def test_an_async_function_is_refused(db):
-    """It says what to do instead."""
+def test_a_coroutine_is_refused_and_closed(db):
+    """In the place of the function and of the inputs; nothing is left that was never awaited."""
+    with pytest.raises(TypeError, match="not coroutine: pass it without calling it"):
+        pipeloom.map(later(1), [1], db=db)
+    with pytest.raises(TypeError, match="not coroutine: await it first"):
+        pipeloom.map(nothing, later(1), db=db)
 
-    async def task(_):
-        return None
 
-    with pytest.raises(TypeError, match="to_thread"):
-        pipeloom.map(task, [1], db=db)
+def test_what_may_look_wrong_and_is_right(db, tmp_path):
+    """A decorator that goes through what a generator function yields; a class; a set; a binary file with a key."""
+
+    @functools.wraps(rows)
+    def listed(item):
+        return list(rows(item))
+
+    (tmp_path / "a").write_bytes(b"x\ny\n")
+    with open(tmp_path / "a", "rb") as file:
+        for fn, items, key in ((listed, {3}, None), (str, iter([1]), None), (bytes.decode, file, bytes.decode)):
+            assert pipeloom.map(fn, items, db=db, key=key, name=fn.__name__, progress=False).failed == 0
+
+
+def test_a_cursor_is_refused_unless_it_works_in_every_thread(db):
+    """Inputs are read in a thread of their own."""
+    with (
+        closing(sqlite3.connect(":memory:")) as here,
+        closing(sqlite3.connect(":memory:", check_same_thread=False)) as everywhere,
+    ):
+        with pytest.raises(TypeError, match=r"cursor.*items.fetchall\(\)"):
+            pipeloom.map(nothing, here.execute("SELECT 1"), db=db)
+        assert not db.exists()
+        assert pipeloom.map(nothing, everywhere.execute("SELECT 1"), db=db, progress=False).done == 1
+
+
+@pytest.mark.parametrize("returned", [later, rows, stream], ids=lambda fn: fn.__name__)
+@pytest.mark.filterwarnings("error")
+def test_code_that_a_function_returned_unrun_is_that_tasks_error(db, returned):
+    """What no signature tells: by map and by run_pipeline, which keeps no results."""
+    report = pipeloom.map(lambda n: returned(n), [1], db=db, on_error="collect", progress=False)
+    assert "has not run" in report.failures[0].message
+    with pytest.raises(pipeloom.TasksFailedError, match="has not run"):
+        pipeloom.run_pipeline([1], db, worker_fn=lambda n, _: returned(n), progress=False)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
         ({"worker_fn": 3}, TypeError, "worker_fn must be a function"),
-        ({"worker_fn": nothing}, TypeError, "does not take"),
+        ({"worker_fn": nothing}, TypeError, "a task and its queue"),
         ({"tasks": "abc"}, TypeError, r"tasks is one str.*\[tasks\]"),
         ({"resume": "yes"}, TypeError, "True or False"),
         ({"resume": True}, ValueError, "resume=True needs key="),

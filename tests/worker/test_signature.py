@@ -108,5 +108,5 @@ def test_a_worker_takes_its_queue_second_by_whatever_name():
     """Any function of two arguments; with one it is refused."""
     assert second_argument_of(lambda task, msg_q: None) == ""
     assert second_argument_of(lambda *args: None) == ""
-    with pytest.raises(TypeError, match="does not take one input"):
+    with pytest.raises(TypeError, match="does not take a task and its queue"):
         second_argument_of(lambda task: None)

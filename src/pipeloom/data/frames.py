@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pipeloom.data.scalars import ATTOSECONDS, iso_text
 from pipeloom.data.text import kind_of
 
-__all__ = ["Frame", "frame_of"]
+__all__ = ["Frame", "frame_of", "is_frame"]
 
 
 class Frame(NamedTuple):
@@ -30,10 +30,20 @@ def frame_of(rows: object) -> Frame | None:
     Raises:
         ValueError: It has no rows yet, or a column that cannot be read; the sentence says what to pass instead.
     """
+    read = _reader_of(rows)
+    return None if read is None else read(rows)
+
+
+def is_frame(rows: object) -> bool:
+    """Say whether this is a frame, whatever is in it."""
+    return _reader_of(rows) is not None
+
+
+def _reader_of(rows: object) -> Callable[[Any], Frame] | None:
     for kind in type(rows).__mro__:
         read = _READERS.get((str(kind.__module__).partition(".")[0], kind.__name__))
         if read is not None:
-            return read(rows)
+            return read
     return None
 
 

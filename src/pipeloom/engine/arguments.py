@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import io
 import math
 import os
+import sqlite3
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
+from pipeloom.data.frames import is_frame
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
@@ -23,28 +28,102 @@ __all__ = ["OnError"]
 OnError = Literal["raise", "collect", "stop"]
 """What a task that fails does to the others: see :func:`pipeloom.map`."""
 
+_Cached: Final = type(functools.cache(int))
+
 
 def check_function(fn: object, what: str) -> None:
-    """Refuse what cannot be called with one input."""
+    """Refuse what cannot be called with one input, or does nothing when it is."""
     if not callable(fn):
-        raise TypeError(f"{what} must be a function, not {type(fn).__name__}")
-    if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        is_result = _discarded(fn) or fn is None or inspect.isgenerator(fn)
+        hint = ": pass it without calling it" if is_result else ""
+        raise TypeError(f"{what} must be a function, not {type(fn).__name__}{hint}")
+    call = _called(fn)
+    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
         raise TypeError(
             f"{what} must be a plain function, not an async one: call asyncio.run() inside it, or use "
             "await asyncio.to_thread(pipeloom.map, ...) around the run"
         )
+    if inspect.isgeneratorfunction(call):
+        raise TypeError(
+            f"{what} must be a plain function, not a generator function, whose call runs nothing: return a list "
+            "rather than yield, or write rows with ctx.write"
+        )
 
 
-def checked_items(items: Any, what: str) -> Iterable[object]:
-    """Refuse what is not a collection of inputs."""
-    if isinstance(items, str | bytes):
-        raise TypeError(f"{what} is one {type(items).__name__}: pass a list of inputs, such as [{what}]")
+def _called(fn: Any) -> object:
+    """Return the function that is in an object, as far as calling the one is calling the other."""
+    while True:
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        elif isinstance(fn, _Cached | staticmethod):
+            fn = fn.__wrapped__
+        elif inspect.isroutine(fn) or isinstance(fn, type):
+            return fn
+        else:
+            return getattr(type(fn), "__call__", None)  # noqa: B004 - what is called, not whether it can be
+
+
+def checked_items(items: Any, what: str, *, by_itself: bool) -> Iterable[object]:
+    """Refuse what is not a collection of inputs, or not of those that are meant.
+
+    Args:
+        items: What the caller passed.
+        what: What the caller knows it by.
+        by_itself: Each input is its own key.
+    """
+    kind = type(items).__name__
+    if isinstance(items, str | bytes | bytearray | memoryview):
+        raise TypeError(f"{what} is one {kind}: pass a list of inputs, such as [{what}]")
+    if isinstance(items, Mapping):
+        raise TypeError(
+            f"{what} is a {kind}, of which only the keys would be inputs: pass list({what}) if that is meant, or "
+            f"list({what}.items()) for pairs"
+        )
+    if is_frame(items):
+        raise TypeError(f"{what} is a {kind}, which is a collection of columns: pass its rows, as a list of dicts")
+    if by_itself and isinstance(items, io.RawIOBase | io.BufferedIOBase):
+        raise TypeError(f"{what} is a binary file, and bytes are no keys: open it as text, or pass key=")
+    if isinstance(items, sqlite3.Cursor) and not _works_in_any_thread(items):
+        raise TypeError(
+            f"{what} is a cursor, which only works in the thread that made it, and inputs are read in another one: "
+            f"pass {what}.fetchall(), or a generator that opens the connection itself"
+        )
     try:
         iter(items)
     except TypeError:
-        raise TypeError(f"{what} must be an iterable of inputs, not {type(items).__name__}") from None
+        hint = ""
+        if _discarded(items):
+            hint = ": await it first"
+        elif hasattr(items, "__aiter__"):
+            hint = f": collect it first, as in [item async for item in {what}]"
+        elif callable(items):
+            hint = ": call it, and pass what it returns"
+        raise TypeError(f"{what} must be an iterable of inputs, not {kind}{hint}") from None
     found: Iterable[object] = items
     return found
+
+
+def _discarded(thing: object) -> bool:
+    """Say whether this is a coroutine, which is closed: nobody can have it run any more."""
+    if inspect.iscoroutine(thing):
+        thing.close()
+        return True
+    return False
+
+
+def _works_in_any_thread(cursor: sqlite3.Cursor) -> bool:
+    refused: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)  # any question that looks at the thread
+        except sqlite3.ProgrammingError as error:
+            refused.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join()
+    return not refused
 
 
 def checked_db(db: object) -> Path:

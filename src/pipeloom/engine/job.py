@@ -99,7 +99,7 @@ def job_from(
         function=fn,
         context=context_of(fn),
         title=name or known_as,
-        items=arguments.checked_items(items, parameters[1]),
+        items=arguments.checked_items(items, parameters[1], by_itself=keyed and key is None),
         db=arguments.checked_db(db),
         naming=naming_of(fn, name) if keyed else None,
         keyed=keyed,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
-from types import FrameType
-from typing import Final
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
+from typing import Any, Final
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
@@ -24,6 +24,7 @@ from pipeloom.worker.task import Task
 __all__ = ["ended_outside", "perform", "whereabouts"]
 
 _OURS: Final = (__file__, finish.__file__)
+_NOT_RUN: Final = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
 def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each call more would cost every task
@@ -50,6 +51,8 @@ def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each c
             value = brief.function(task.item, **{brief.context: TaskContext(task, link)})
         else:
             value = brief.function(task.item, TaskContext(task, link))
+        if value is not None and type(value) in _NOT_RUN:
+            raise _not_run(value)
         message = task.progress[2] or None
         if task.said_finish is not None:
             status, message, result, finished_at = finish.judged(task.said_finish)
@@ -110,6 +113,15 @@ def _is_worth_another_try(error: BaseException, task: Task, link: Link) -> bool:
     """Say whether the policy wants another try. Asked here, where the exception's class lives."""
     retry = link.brief.retry
     return retry is not None and retry.wants(error, task.attempt)
+
+
+def _not_run(value: Any) -> TypeError:
+    """Return what is wrong with a result that is code yet to be run."""
+    advice = "return a list, or write rows with ctx.write"
+    if isinstance(value, CoroutineType):
+        value.close()  # or Python would warn that it was never awaited
+        advice = "call asyncio.run() inside the function"
+    return TypeError(f"the function returned a {type(value).__name__}, which has not run: {advice}")
 
 
 def _result(value: object) -> str:

@@ -21,10 +21,7 @@ def context_of(fn: Callable[..., object]) -> str | None:
         TypeError: It cannot be called with one input.
     """
     name = next((p.name for p in _parameters(fn) if p.name == "ctx" or _means_context(p.annotation)), None)
-    if name is None:
-        _check_call(fn, None)
-    else:
-        _check_call(fn, None, **{name: None})
+    _check_call(fn, "one input, and ctx after it if it likes", None, **({} if name is None else {name: None}))
     return name
 
 
@@ -34,7 +31,7 @@ def second_argument_of(worker_fn: Callable[..., object]) -> str:
     Raises:
         TypeError: It cannot be called with two arguments.
     """
-    _check_call(worker_fn, None, None)
+    _check_call(worker_fn, "a task and its queue: pipeloom.map calls functions of one input", None, None)
     return ""
 
 
@@ -51,7 +48,7 @@ def _means_context(annotation: object) -> bool:
     return annotation is TaskContext or TaskContext in get_args(annotation)
 
 
-def _check_call(fn: Callable[..., object], *arguments: None, **named: None) -> None:
+def _check_call(fn: Callable[..., object], takes: str, /, *arguments: None, **named: None) -> None:
     """Try whether the arguments fit: better one sentence now than ten thousand failed tasks."""
     try:
         signature = inspect.signature(fn)
@@ -61,6 +58,4 @@ def _check_call(fn: Callable[..., object], *arguments: None, **named: None) -> N
         signature.bind(*arguments, **named)
     except TypeError as error:
         what = getattr(fn, "__name__", type(fn).__name__)
-        raise TypeError(
-            f"{what}{signature} does not take one input, and ctx after it if it likes: {error}"
-        ) from None
+        raise TypeError(f"{what}{signature} does not take {takes} ({error})") from None
