@@ -169,7 +169,7 @@ def test_foreign_text_is_inert(report, record, db):
     """Names, messages, tracebacks, workers, the pipeline and how it was started: all are text."""
     assert CliRunner().invoke(cli, ["init-db", "--db", str(db)]).exit_code == 0
     with closing(sqlite3.connect(db)) as conn:
-        conn.execute("INSERT INTO pipeloom_pipelines VALUES (1, ?)", (HOSTILE,))
+        conn.execute("INSERT INTO pipeloom_pipelines (id, name) VALUES (1, ?)", (HOSTILE,))
         conn.commit()
     record(
         [
