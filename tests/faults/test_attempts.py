@@ -99,9 +99,7 @@ def test_cancelled_from_another_terminal(start, tmp_path, how):
     assert asked(db, "SELECT id FROM task_runs WHERE status IN ('running', 'queued')") == []
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"999 cancel\n", b"1 cancel; DROP\n", b"\xff" * 1000, "a directory", "a pipe"]
-)
+@pytest.mark.parametrize("content", [b"999 cancel\n", b"\xff" * 1000, "a directory", "a pipe"])
 def test_a_cancel_file_that_means_nothing(start, tmp_path, content):
     """Of another run, nonsense, or no file at all: the run goes on."""
     db, acks = tmp_path / "out.db", tmp_path / "acks"
