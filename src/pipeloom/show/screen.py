@@ -1,7 +1,7 @@
 """What a run shows while it runs: a section of the live region on a terminal, a plain line now and then elsewhere.
 
-Both are drawn by the thread that waits for the run, a few times a second, from the committed counts and the
-workers' slots: the cost depends on what fits on the screen, not on the number of tasks.
+Both are made by the thread that waits for the run, a few times a second, from the committed counts and the workers'
+slots: the cost depends on what fits on the screen, not on the number of tasks. The region has a thread that draws.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def screen_for(title: str, expected: int | None, console: Console) -> Screen:
     """Choose a screen: a section of the live region on a terminal, plain lines elsewhere."""
     figures = Figures(clean(title, 60), expected)
     lines = LineScreen(figures, console)
-    if isinstance(console, SharedConsole) and console.is_terminal and not console.is_dumb_terminal:
+    if isinstance(console, SharedConsole) and console.has_region:
         return SafeScreen(LiveScreen(figures, console), lines)
     return SafeScreen(lines)
 
@@ -78,7 +78,7 @@ class SafeScreen:
 
     Args:
         screen: What shows the run.
-        instead: What shows it while another live display has the terminal, such as the program's own bars.
+        instead: What shows it where there is no terminal to draw on.
     """
 
     def __init__(self, screen: Screen, instead: Screen | None = None) -> None:
@@ -156,69 +156,69 @@ class Figures:
 
 
 class LiveScreen:
-    """A section of the live region: the overall bar, the running tasks that fit, the last failures.
-
-    Other threads print above the region (log records, prints of tasks), which draws the last frame again.
-    """
+    """A section of the live region: the overall bar, the running tasks that fit, the last failures."""
 
     def __init__(self, figures: Figures, console: SharedConsole) -> None:
         self._figures = figures
         self._console = console
-        self._drawn_at = 0.0
+        self._made_at = 0.0
         self.frame: Sequence[Segment] = ()
 
     def start(self, run: Watched) -> None:
         self._figures.begin(run)
         self._make_frame()
-        self._console.region.join(self)
+        self._console.region.join(self, waits=True)
 
     def tick(self) -> None:
         now = monotonic()
-        if now - self._drawn_at >= _REDRAW_S:
-            self._drawn_at = now
+        if now - self._made_at >= _REDRAW_S:
+            self._made_at = now
             self._make_frame()
-            self._console.region.draw(_REDRAW_S)
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text, style="yellow"))
+        # Not printed: a task may hold the console's lock while it waits for the terminal, and this thread must not.
+        note = list(self._console.render(Text(text, style="yellow")))
+        self._console.region.say(self._console.encode(note))
 
     def stop(self) -> None:
         if not self._figures.over:
             self._figures.over = True
             self._make_frame()
-            self._console.region.leave(self)
+            self._console.region.leave(self, self.frame)
 
     def _make_frame(self) -> None:
-        width = self._console.width
+        width, height = self._console.region.size
         frame: list[Segment] = []
-        for line in self._lines(width, self._console.region.height):
+        for line in self._lines(width, height):
             line.truncate(width, overflow="ellipsis")
             line.end = ""
-            frame += self._console.render(line)
+            frame += self._console.render(line, self._console.options.update_width(width))
             frame.append(Segment.line())
         self.frame = frame
 
     def _lines(self, width: int, height: int) -> Iterator[Text]:
         figures, now = self._figures, monotonic()
         yield self._overall(width)
-        yield Text("  " + figures.summary(now), style="dim")
         run = figures.run
-        if run is None:
+        if run is None or (height < 2 and not figures.over):
             return
+        yield Text("  " + figures.summary(now), style="dim")
         if figures.over:
-            room = height
-        else:
-            running = [attempt for attempt in run.slots if attempt is not None and attempt.status != QUEUED]
-            room = max(height - 4, 1)
-            shown = running[: min(room, _MAX_RUNNING)]
-            names = [clean(attempt.name, 80) for attempt in shown]
-            name_width = min(max(map(cell_len, names), default=0), max(width // 3, 8), 40)
-            for attempt, name in zip(shown, names, strict=True):
-                yield _running_line(attempt, name, name_width, now, width)
-            if len(running) > len(shown):
-                yield Text(f"  … and {len(running) - len(shown)} more running", style="dim")
-            room -= len(shown) + 1
-        yield from _failure_lines(run.failures, min(room, _MAX_FAILURES))
+            yield from _failure_lines(run.failures, _MAX_FAILURES)
+            return
+        room = height - 2
+        running = [attempt for attempt in run.slots if attempt is not None and attempt.status != QUEUED]
+        failures = min(len(run.failures), _MAX_FAILURES, max(room - 1, 0))  # one of them, at least, where both fit
+        rows = min(room - min(failures, 1), _MAX_RUNNING + 1)
+        shown = running if len(running) <= min(rows, _MAX_RUNNING) else running[: max(rows - 1, 0)]
+        names = [clean(attempt.name, 80) for attempt in shown]
+        name_width = min(max(map(cell_len, names), default=0), max(width // 3, 8), 40)
+        for attempt, name in zip(shown, names, strict=True):
+            yield _running_line(attempt, name, name_width, now, width)
+        if len(running) > len(shown) and rows > 0:
+            yield Text(f"  … and {len(running) - len(shown)} more running", style="dim")
+            room -= 1
+        yield from _failure_lines(run.failures, min(room - len(shown), failures))
 
     def _overall(self, width: int) -> Text:
         figures = self._figures

@@ -80,9 +80,16 @@ def lead_nowhere(descriptor: int) -> None:
 
 
 def same_terminal(one: Any, other: Any) -> bool:
-    """Say whether two streams lead to the same terminal, so that what is written to either is seen there."""
+    """Say whether two streams lead to the same terminal, so that what is written to either is seen there.
+
+    The controlling terminal has a second name, ``/dev/tty``.
+    """
     try:
-        return one.isatty() and other.isatty() and os.path.sameopenfile(one.fileno(), other.fileno())
+        if not (one.isatty() and other.isatty()):
+            return False
+        if os.path.sameopenfile(one.fileno(), other.fileno()):
+            return True
+        return all(os.tcgetpgrp(stream.fileno()) for stream in (one, other))  # raises for any other terminal
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -1,0 +1,122 @@
+"""Python's streams on a terminal, which speak through the live region while it is there.
+
+The stream objects stay, since log handlers, loggers and tasks hold them, or even their ``write``. What is replaced
+is ``write`` of the object: of the text stream, since only there each thread's half lines can be told apart, and of
+the binary stream below, through which whoever has kept the original ``write`` still passes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from threading import get_ident
+from typing import IO, Any, Final
+
+from pipeloom.show.lines import Lines, Writer
+from pipeloom.show.streams import same_terminal
+
+__all__ = ["CaughtStream", "streams_on"]
+
+_ERASE_BELOW: Final = b"\x1b[J"
+
+
+def streams_on(file: IO[str]) -> Iterator[IO[str]]:
+    """Yield the standard streams that lead to the same terminal as ``file``, each once."""
+    seen: list[object] = []
+    for name in ("stderr", "stdout", "__stderr__", "__stdout__"):
+        stream = getattr(sys, name)
+        stream = getattr(stream, "rich_proxied_file", stream)  # a display of Rich's on another console
+        if all(stream is not other for other in seen) and same_terminal(stream, file):
+            seen.append(stream)
+            yield stream
+
+
+class CaughtStream:
+    """A stream whose text goes to the region, until it is released.
+
+    In a forked child the region's threads are gone, and its locks may be held for ever. What a child writes goes
+    straight through and takes none of them; it erases what the parent shows below, which the parent draws again.
+
+    Args:
+        stream: The stream; its object gets another ``write``.
+        lines: Makes whole lines of what threads write.
+        say: Takes the lines, encoded, in the thread that writes; says ``False`` when the region has ended.
+    """
+
+    def __init__(self, stream: IO[str], lines: Lines, say: Callable[[bytes], bool]) -> None:
+        self._stream = stream
+        self._lines = lines
+        self._say = say
+        self._pid = os.getpid()
+        self._encoding = getattr(stream, "encoding", "utf-8")
+        self._place = self._where()
+        self._is_released = False
+        self._replaced: list[tuple[Any, Any, Any]] = []  # object, its own write if it had one, ours
+        self._write_original: Callable[[str], int] = stream.write
+        self._replace(stream, self._write)
+        buffer = getattr(stream, "buffer", None)
+        if buffer is not None:
+            self._write_below: Callable[[Any], int] = buffer.write
+            self._replace(buffer, self._write_bytes)
+
+    def _replace(self, owner: Any, write: Callable[[Any], int]) -> None:
+        try:
+            before = vars(owner).get("write")
+            owner.write = write
+        except (AttributeError, TypeError):
+            return  # a stream of somebody's own make: what it passes on is caught below
+        self._replaced.append((owner, before, write))
+
+    def release(self) -> None:
+        """Give the stream its own ``write`` back; whoever has kept ours passes through."""
+        self._is_released = True
+        while self._replaced:
+            owner, before, ours = self._replaced.pop()
+            if vars(owner).get("write") is not ours:
+                continue  # somebody has replaced ours, and passes on to it
+            if before is None:
+                del owner.write
+            else:
+                owner.write = before
+
+    def _write(self, text: str) -> int:
+        if not isinstance(text, str) or self._is_not_ours():
+            return self._write_original(text)
+        if text == "\n" and not self._lines.has_begun(self._writer()):
+            self._stream.flush()  # the line was begun before the stream was caught
+        self._pass_on(text, self._stream.errors or "strict")
+        return len(text)
+
+    def _write_bytes(self, data: Any) -> int:
+        if self._pid != os.getpid():
+            return self._write_below(_ERASE_BELOW + bytes(data)) - len(_ERASE_BELOW)
+        if self._is_not_ours():
+            return self._write_below(data)
+        # A letter that is cut in two by a write is whole again when both halves are encoded.
+        text = bytes(data).decode(self._encoding, "surrogateescape")
+        self._pass_on(text, "surrogateescape")
+        return memoryview(data).nbytes
+
+    def _writer(self) -> Writer:
+        return get_ident(), id(self)
+
+    def _pass_on(self, text: str, errors: str) -> None:
+        text.encode(self._encoding, errors)  # raises as the stream would
+        out = self._lines.feed(self._writer(), text)
+        if self._is_released:
+            out += self._lines.close()  # the region has ended since this thread has come here
+        errors = "surrogateescape" if errors == "strict" else errors
+        if out and not self._say(out.encode(self._encoding, errors)):
+            self._write_original(out)
+
+    def _is_not_ours(self) -> bool:
+        """Say whether this goes its own way: in a child, when released, closed, or led elsewhere (``dup2``)."""
+        return self._is_released or self._pid != os.getpid() or self._where() != self._place
+
+    def _where(self) -> tuple[int, int] | None:
+        try:
+            found = os.fstat(self._stream.fileno())
+        except (OSError, ValueError):
+            return None
+        return found.st_dev, found.st_ino
