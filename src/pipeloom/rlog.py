@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,9 @@ __all__ = ["console", "logger", "setup_logging"]
 
 logger: Final = logging.getLogger("pipeloom")
 
+_ours: Final[list[logging.Handler]] = []  # on the root logger
+_lowered: Final[list[int]] = []  # the root logger's level as it was, and as it was set here
+
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
@@ -26,9 +30,33 @@ class _CleanHandler(RichHandler):
     def render_message(self, record: logging.LogRecord, message: str) -> Text:  # noqa: ARG002 - Rich's signature
         return Text(clean_block(message))
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record, unless a handler of the program's own shows it in the same place."""
+        if not _is_shown_by_another(record):
+            super().emit(record)
+
+
+def _is_shown_by_another(record: logging.LogRecord) -> bool:
+    here: logging.Logger | None = logging.getLogger(record.name)
+    while here is not None:
+        for handler in here.handlers:
+            if handler not in _ours and record.levelno >= handler.level and _speaks_on_stderr(handler):
+                return True
+        here = here.parent if here.propagate else None
+    return False
+
+
+def _speaks_on_stderr(handler: logging.Handler) -> bool:
+    stream = handler.console.file if isinstance(handler, RichHandler) else getattr(handler, "stream", None)
+    return stream is not None and stream in (sys.stderr, sys.__stderr__)
+
 
 def setup_logging(verbose: int, log_file: Path | None = None) -> None:
-    """Send this package's log records to the shared console, and to a file when asked; calling again replaces.
+    """Send all log records of the program to the shared console, and to a file when asked.
+
+    The handlers are on the root logger, whose level is lowered to theirs if it is higher. Calling again replaces
+    them and takes the level back. Handlers of the program's own stay; what one of them writes to standard error is
+    not shown there a second time.
 
     Args:
         verbose: 0 shows warnings, 1 information, 2 or more everything.
@@ -46,11 +74,17 @@ def setup_logging(verbose: int, log_file: Path | None = None) -> None:
             raise StorageError(f"{clean(log_file)}: cannot write the log here: {error.strerror}") from error
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(to_file)
-    for old in logger.handlers[:]:
-        logger.removeHandler(old)
+    root = logging.getLogger()
+    for old in _ours:
+        root.removeHandler(old)
         old.close()
+    _ours[:] = handlers
     for handler in handlers:
         handler.setLevel(level)
-        logger.addHandler(handler)
+        root.addHandler(handler)
+    if _lowered and root.level == _lowered[1]:
+        root.setLevel(_lowered[0])
+    _lowered[:] = root.level, min(root.level, level)
+    root.setLevel(_lowered[1])
     logger.setLevel(level)
-    logger.propagate = False
+    logger.propagate = True

@@ -162,20 +162,16 @@ def terminal(tmp_path):
 
 @pytest.fixture(autouse=True)
 def package_log():
-    """The package's logger, given back as it was."""
-    logger = logging.getLogger("pipeloom")
-    level, propagate, handlers = logger.level, logger.propagate, logger.handlers[:]
-    logger.propagate = True
-    yield logger
-    for handler in logger.handlers[:]:
-        if handler not in handlers:
-            logger.removeHandler(handler)
-            handler.close()
-    for handler in handlers:
-        if handler not in logger.handlers:
-            logger.addHandler(handler)
-    logger.setLevel(level)
-    logger.propagate = propagate
+    """The package's logger; it and the root logger are given back as they were."""
+    loggers = [logging.getLogger("pipeloom"), logging.getLogger()]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield loggers[0]
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        for handler in logger.handlers[:]:
+            if handler not in handlers:
+                logger.removeHandler(handler)
+                handler.close()
+        logger.setLevel(level)
 
 
 @pytest.fixture

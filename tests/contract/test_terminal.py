@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from rich.logging import RichHandler
 
 import pipeloom
@@ -77,7 +79,7 @@ def test_bars_and_log_share_the_terminal(terminal):
     """There is one console; in twenty runs, ten warnings each stay whole lines above their one bar."""
     rlog.setup_logging(0)
     consoles = {make_overall_progress().console, make_task_progress().console, pipeloom.console}
-    consoles |= {handler.console for handler in rlog.logger.handlers if isinstance(handler, RichHandler)}
+    consoles |= {handler.console for handler in logging.getLogger().handlers if isinstance(handler, RichHandler)}
     session = terminal(TWO, rows=300)
 
     assert consoles == {rlog.console}

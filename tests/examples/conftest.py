@@ -26,13 +26,16 @@ def plain(monkeypatch):
 
 @pytest.fixture
 def package_log():
-    """The package's logger, given back as it was."""
-    logger = logging.getLogger("pipeloom")
-    before = logger.level, logger.propagate, logger.handlers[:]
+    """The package's logger and the root logger, given back as they were."""
+    loggers = [logging.getLogger("pipeloom"), logging.getLogger()]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
     yield
-    for handler in set(logger.handlers) - set(before[2]):
-        handler.close()
-    logger.level, logger.propagate, logger.handlers = before
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        for handler in logger.handlers[:]:
+            if handler not in handlers:
+                logger.removeHandler(handler)
+                handler.close()
+        logger.setLevel(level)
 
 
 @pytest.fixture

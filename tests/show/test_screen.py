@@ -52,7 +52,8 @@ def test_the_live_region_in_the_middle_and_at_the_end(tmp_path, columns, rows):
             return text.count("▸") == fit and text.count(" 50 %") == fit and "1 failed" in text
 
         terminal.until(is_in_the_middle)
-        lines = terminal.lines
+        assert terminal.lines[0] == ""  # where the next line of output goes
+        lines = terminal.lines[1:]
         assert lines[0].startswith("work  ━")
         assert lines[0].endswith(" 34/40  85 %")
         assert lines[1].startswith("  33 done · 1 failed · ")

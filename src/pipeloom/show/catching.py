@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from threading import get_ident
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TextIO
 
 from pipeloom.show.lines import Lines, Writer
 from pipeloom.show.streams import same_terminal
@@ -21,7 +21,7 @@ __all__ = ["CaughtStream", "streams_on"]
 _ERASE_BELOW: Final = b"\x1b[J"
 
 
-def streams_on(file: IO[str]) -> Iterator[IO[str]]:
+def streams_on(file: IO[str]) -> Iterator[TextIO]:
     """Yield the standard streams that lead to the same terminal as ``file``, each once."""
     seen: list[object] = []
     for name in ("stderr", "stdout", "__stderr__", "__stdout__"):
@@ -44,7 +44,7 @@ class CaughtStream:
         say: Takes the lines, encoded, in the thread that writes; says ``False`` when the region has ended.
     """
 
-    def __init__(self, stream: IO[str], lines: Lines, say: Callable[[bytes], bool]) -> None:
+    def __init__(self, stream: TextIO, lines: Lines, say: Callable[[bytes], bool]) -> None:
         self._stream = stream
         self._lines = lines
         self._say = say
@@ -80,7 +80,7 @@ class CaughtStream:
             else:
                 owner.write = before
 
-    def _write(self, text: str) -> int:
+    def _write(self, text: Any) -> int:
         if not isinstance(text, str) or self._is_not_ours():
             return self._write_original(text)
         if text == "\n" and not self._lines.has_begun(self._writer()):

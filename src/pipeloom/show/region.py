@@ -13,8 +13,8 @@ back after a kill: the cursor is never hidden.
 
 Nothing here waits for the terminal, which may take nothing for long (Ctrl-S, a hung connection). Whoever has
 something to say appends it, and then writes all there is, unless another thread is just doing that. A thread of
-the region draws frames, and goes on where the terminal took no more. Frames are dropped meanwhile. Lines are kept up
-to a limit; beyond it a task waits as it would without a region, and the threads that run a run lose the line.
+the region draws frames, and goes on where the terminal took no more. Frames are dropped meanwhile. Lines are kept
+up to a limit; beyond it a task waits as it would without a region, and the threads that run a run lose the line.
 """
 
 from __future__ import annotations
