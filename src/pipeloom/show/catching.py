@@ -35,8 +35,9 @@ def streams_on(file: IO[str]) -> Iterator[TextIO]:
 class CaughtStream:
     """A stream whose text goes to the region, until it is released.
 
-    In a forked child the region's threads are gone, and its locks may be held for ever. What a child writes goes
-    straight through and takes none of them; it erases what the parent shows below, which the parent draws again.
+    In a forked child the region's thread is not there, and its locks may be held for ever. What a child writes goes
+    straight through, whole lines at a time, and takes none of them. It erases what the parent shows below, and the
+    parent draws that again.
 
     Args:
         stream: The stream; its object gets another ``write``.
@@ -52,47 +53,68 @@ class CaughtStream:
         self._encoding = getattr(stream, "encoding", "utf-8")
         self._place = self._where()
         self._is_released = False
-        self._replaced: list[tuple[Any, Any, Any]] = []  # object, its own write if it had one, ours
+        self._begun = ""  # in a child only: a line without its end
+        self._replaced: list[tuple[Any, str, Any, Any]] = []  # object, which method, its own if it had one, ours
         self._write_original: Callable[[str], int] = stream.write
-        self._replace(stream, self._write)
+        self._flush_original: Callable[[], None] = stream.flush
+        self._replace(stream, "write", self._write)
+        self._replace(stream, "flush", self._flush)
         buffer = getattr(stream, "buffer", None)
         if buffer is not None:
             self._write_below: Callable[[Any], int] = buffer.write
-            self._replace(buffer, self._write_bytes)
+            self._replace(buffer, "write", self._write_bytes)
 
-    def _replace(self, owner: Any, write: Callable[[Any], int]) -> None:
+    def _replace(self, owner: Any, name: str, method: Callable[..., Any]) -> None:
         try:
-            before = vars(owner).get("write")
-            owner.write = write
+            before = vars(owner).get(name)
+            setattr(owner, name, method)
         except (AttributeError, TypeError):
             return  # a stream of somebody's own make: what it passes on is caught below
-        self._replaced.append((owner, before, write))
+        self._replaced.append((owner, name, before, method))
 
     def release(self) -> None:
-        """Give the stream its own ``write`` back; whoever has kept ours passes through."""
+        """Give the stream its own methods back; whoever has kept ours passes through."""
         self._is_released = True
         while self._replaced:
-            owner, before, ours = self._replaced.pop()
-            if vars(owner).get("write") is not ours:
+            owner, name, before, ours = self._replaced.pop()
+            if vars(owner).get(name) is not ours:
                 continue  # somebody has replaced ours, and passes on to it
             if before is None:
-                del owner.write
+                delattr(owner, name)
             else:
-                owner.write = before
+                setattr(owner, name, before)
 
     def _write(self, text: Any) -> int:
+        if self._pid != os.getpid() and isinstance(text, str):
+            return self._write_in_child(text)
         if not isinstance(text, str) or self._is_not_ours():
             return self._write_original(text)
         if text == "\n" and not self._lines.has_begun(self._writer()):
-            self._stream.flush()  # the line was begun before the stream was caught
+            self._flush_original()  # the line was begun before the stream was caught
         self._pass_on(text, self._stream.errors or "strict")
         return len(text)
 
-    def _write_bytes(self, data: Any) -> int:
+    def _write_in_child(self, text: str) -> int:
+        self._begun += text
+        if text.endswith("\n") or "\r" in text:
+            self._write_begun()
+        return len(text)
+
+    def _write_begun(self) -> None:
+        begun, self._begun = self._begun, ""
+        if begun:
+            self._write_original(begun)
+
+    def _flush(self) -> None:
         if self._pid != os.getpid():
-            return self._write_below(_ERASE_BELOW + bytes(data)) - len(_ERASE_BELOW)
+            self._write_begun()
+        self._flush_original()
+
+    def _write_bytes(self, data: Any) -> int:
         if self._is_not_ours():
             return self._write_below(data)
+        if self._pid != os.getpid():
+            return self._write_below(_ERASE_BELOW + bytes(data)) - len(_ERASE_BELOW)
         # A letter that is cut in two by a write is whole again when both halves are encoded.
         text = bytes(data).decode(self._encoding, "surrogateescape")
         self._pass_on(text, "surrogateescape")
@@ -111,8 +133,8 @@ class CaughtStream:
             self._write_original(out)
 
     def _is_not_ours(self) -> bool:
-        """Say whether this goes its own way: in a child, when released, closed, or led elsewhere (``dup2``)."""
-        return self._is_released or self._pid != os.getpid() or self._where() != self._place
+        """Say whether this goes its own way: when released, closed, or led elsewhere (``dup2``)."""
+        return self._is_released or self._where() != self._place
 
     def _where(self) -> tuple[int, int] | None:
         try:

@@ -104,7 +104,7 @@ class _Page:
         return "".join(f"{row.rstrip()}\n" for row in taken if row.strip())
 
     def take_all(self) -> str:
-        text = self.take_blank_lines() + self.take_rows(self.at + 1)
+        text = self.take_blank_lines() + self.take_rows(self.at) + self.take_rows(1)
         half, self.half = self.half, ""
         self.rows, self._painted_at, self.at = [], [], 0
         return f"{text}{half}\n" if half else text
@@ -138,7 +138,7 @@ class Lines:
                 page = self._pages[writer] = _Page()
             page.version += 1
             only_newlines = not text.strip("\n")
-            if repaints or (page.rows and (only_newlines or page.overwrites)):
+            if repaints or (page.rows and not page.half and (only_newlines or page.overwrites)):
                 page.paint(text)
                 return page.take_rows(page.at - _MOST_ROWS) if page.at > _MOST_ROWS else ""
             if only_newlines and not page.half:
