@@ -105,9 +105,9 @@ class SharedConsole(Console):
 
         One on the whole screen (``screen=True``) draws itself, and the region makes way.
         """
-        if live._screen:  # noqa: SLF001 - Rich tells nobody else
+        if live._screen and not self._live_stack:  # noqa: SLF001 - Rich tells nobody else
             self.region.pause()
-        elif self.has_region:
+        elif self.has_region and not self._live_stack:
             section = _DisplaySection(live, self)
             try:
                 self.region.join(section)
@@ -124,11 +124,20 @@ class SharedConsole(Console):
         with self._lock:
             ended = [section for section in self._displays if not section.display.is_started]
             self._displays = tuple(section for section in self._displays if section not in ended)
-            alone = [live for live in self._live_stack if not live.is_started]
-            self._live_stack[:] = [live for live in self._live_stack if live.is_started]
         for section in ended:
             self.region.leave(section)
-        if any(live._screen for live in alone):  # noqa: SLF001 - as above
+        if not ended and self._live_stack:
+            self._clear_own()
+
+    def _clear_own(self) -> None:
+        """Forget displays that draw themselves; the first one draws the others, and stays until they have ended."""
+        first, *others = self._live_stack
+        going_on = [live for live in others if live.is_started]
+        if going_on or first.is_started:
+            self._live_stack[:] = [first, *going_on]
+            return
+        self._live_stack.clear()
+        if first._screen:  # noqa: SLF001 - as above
             self.region.resume()
 
     def lines_of(self, text: str) -> Sequence[Segment]:

@@ -90,13 +90,17 @@ class _Page:
         count, self.blank_lines = self.blank_lines, 0
         return "\n" * count
 
-    def take_rows(self, count: int) -> str:
-        """Take rows off the top; what is below them and older was painted before, as the same bar."""
-        taken = self.rows[:count]
+    def below(self, count: int) -> list[str]:
+        """Return the rows below the first ones; what is older than those was painted before, as the same bar."""
         since = max(self._painted_at[:count], default=0)
-        self.rows = [
+        return [
             row if at > since else "" for row, at in zip(self.rows[count:], self._painted_at[count:], strict=True)
         ]
+
+    def take_rows(self, count: int) -> str:
+        """Take rows off the top."""
+        taken = self.rows[:count]
+        self.rows = self.below(count)
         del self._painted_at[:count]
         self.at -= count
         if not any(self.rows):
@@ -185,7 +189,7 @@ class Lines:
         with self._lock:
             rows = []
             for page in self._pages.values():
-                rows += [row for row in page.rows if row.strip()]
+                rows += [row for row in page.rows[: page.at] + page.below(page.at) if row.strip()]
                 if page.half and page.seen == page.version:
                     rows.append(page.half)
             return rows

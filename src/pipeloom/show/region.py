@@ -10,18 +10,13 @@ r"""The one live region of the shared console: sections of runs and of Rich's di
 A frame is drawn in one write: make room below, remember the cursor, erase below, write the rows, return. So nobody
 needs to know where the region was, it heals after a change of size or a stop (Ctrl-Z), and there is nothing to put
 back after a kill: the cursor is never hidden.
-
-Nothing here waits for the terminal, which may take nothing for long (Ctrl-S, a hung connection). Whoever has
-something to say appends it, and then writes all there is, unless another thread is just doing that. A thread of
-the region draws frames, and goes on where the terminal took no more. Frames are dropped meanwhile. Lines are kept
-up to a limit; beyond it a task waits as it would without a region, and the threads that run a run lose the line.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
-from collections import deque
 from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
@@ -30,24 +25,23 @@ from typing import IO, Final, Protocol
 from rich.errors import LiveError
 from rich.segment import Segment
 
+from pipeloom.data.text import describe
 from pipeloom.show.catching import CaughtStream, streams_on
 from pipeloom.show.lines import Lines
+from pipeloom.show.outlet import RETRY_S, Outlet
 from pipeloom.show.terminal import Terminal
 
 __all__ = ["Region", "Section"]
 
+logger = logging.getLogger("pipeloom")
+
 _TICK_S: Final = 0.1  # between two looks at the sections
 _REDRAW_S: Final = 0.25  # between two frames that are the same, in case somebody has written over them
-_BETWEEN_S: Final = 0.02  # between two frames, however much is printed
-_RETRY_S: Final = 0.02  # while the terminal takes nothing
 _LOOK_S: Final = 0.3  # how long a bar must stand still to be final
-_AT_THE_END_S: Final = 1.0  # how long a run waits for a terminal that takes nothing
-_LIMIT: Final = 256 * 1024  # bytes that wait for the terminal
-_AT_ONCE: Final = 64 * 1024  # bytes of one write
+_PAUSE_S: Final = 0.2  # how long a run that is stopped waits for the terminal
+_AT_THE_END_S: Final = 1.0  # how long a run that has ended does
 _MOST_UNFINISHED: Final = 8  # rows
-
-_ERASE_BELOW: Final = b"\x1b[J"
-_NEVER_WAITS: Final = "pipeloom-writer"  # the name of the writer's thread: it must not wait for a terminal
+_WRITER: Final = "pipeloom-writer"  # the name of the writer's thread, which must not wait for a terminal
 
 
 class Section(Protocol):
@@ -85,35 +79,29 @@ class Region:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._is_closed = False
         self._caught: Sequence[CaughtStream] = ()
+        self._is_over = False  # the interpreter is ending
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Be as new: at first, and in a forked child, where locks may be held by threads that are not there."""
-        self._guard = threading.Lock()  # over sections and the thread that draws; never held over a write
-        self._turn = threading.Lock()  # whose turn it is to write; nobody ever waits for it
+        self._guard = threading.Lock()  # over who comes and goes; never held over a write
         self._sections: tuple[Section, ...] = ()
         self._callers: tuple[int, ...] = ()  # the threads that wait for runs
         self._thread: threading.Thread | None = None
-        self._bell: SimpleQueue[None] = SimpleQueue()  # its put takes no lock: a signal's handler may print
-        self._terminal: Terminal | None = None
+        self._outlet: Outlet | None = None
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._lines = Lines()
-        self._pending: deque[bytes] = deque()
-        self._unsent = b""
-        self._lost = 0
-        self._frame: tuple[bytes, ...] = ()
-        self._size = (80, 25)
-        self._is_due = False
-        self._is_shown = False
+        self._frame: list[bytes] = []
+        self._room = (0, 0)
         self._pauses = 0
-        self._drawn_at = 0.0
         self._looked_at = 0.0
+        self._is_faulty = False
 
     def forget(self) -> None:
         """In a forked child: the region is the parent's. Its streams stay caught, and let the child's text pass."""
-        if self._terminal is not None:
-            self._terminal.close()
+        if self._outlet is not None:
+            self._outlet.abandon()
         self._begin_anew()
 
     # --- come and go ---
@@ -121,14 +109,9 @@ class Region:
     @property
     def size(self) -> tuple[int, int]:
         """Columns and rows that each section may have."""
-        columns, rows = self._room()
+        outlet = self._outlet
+        columns, rows = self._screen.size if outlet is None else outlet.room()
         return columns, max(rows // max(len(self._sections), 1), 1)
-
-    def _room(self) -> tuple[int, int]:
-        """Return what the frame may have: one row is where the cursor rests, and the last column may wrap."""
-        terminal = self._terminal
-        columns, rows = (terminal.size() if terminal is not None else None) or self._screen.size
-        return max(columns - 1, 1), max(rows - 1, 1)
 
     def join(self, section: Section, *, waits: bool = False) -> None:
         """Show a section until it leaves.
@@ -141,43 +124,49 @@ class Region:
             LiveError: There is no terminal that can show it.
         """
         with self._guard:
-            if self._thread is None:
+            if self._outlet is None:
                 self._open()
             elif not self._caught:  # it was about to end
-                self._catch_streams(self._screen.file)
+                self._catch_streams(self._outlet)
             self._sections += (section,)
             if waits:
                 self._callers += (threading.get_ident(),)
-        self._bell.put(None)
+        self._call()
 
     def _open(self) -> None:
-        if self._is_closed:
+        if self._is_over:
             raise LiveError("the interpreter is ending")
-        self._release_streams()
-        file = self._screen.file
-        terminal = Terminal.of(file)
+        self._release_streams()  # in a forked child, the parent's
+        terminal = Terminal.of(self._screen.file)
         if terminal is None:
             raise LiveError("standard error is not a terminal")
-        self._terminal = terminal
-        thread = threading.Thread(target=self._run, args=(terminal,), name="pipeloom-screen", daemon=True)
-        self._catch_streams(file)
+        outlet = Outlet(terminal, lambda: self._screen.size, self._call, self._may_wait)
+        outlet.hide(self._pauses > 0)
+        self._catch_streams(outlet)
+        thread = threading.Thread(target=self._run, args=(outlet,), name="pipeloom-screen", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
             self._release_streams()
-            terminal.close()
-            self._terminal = None
+            outlet.close()
             raise LiveError("no thread can be started to draw") from error
-        self._thread = thread
+        self._outlet, self._thread = outlet, thread
         atexit.register(self._end)
 
-    def _catch_streams(self, file: IO[str]) -> None:
-        self._caught = [CaughtStream(stream, self._lines, self.say) for stream in streams_on(file)]
+    def _catch_streams(self, outlet: Outlet) -> None:
+        self._caught = [CaughtStream(stream, self._lines, outlet.say) for stream in streams_on(self._screen.file)]
 
     def _release_streams(self) -> None:
         caught, self._caught = self._caught, ()
         for stream in caught:
             stream.release()
+
+    def _call(self) -> None:
+        self._bell.put(None)
+
+    def _may_wait(self) -> bool:
+        thread = threading.current_thread()
+        return not (thread.ident in self._callers or thread.name == _WRITER or thread is self._thread)
 
     def leave(self, section: Section, last: Sequence[Segment] = ()) -> None:
         """Take a section away; its last state, if there is any, stays as lines. Leaving twice is fine.
@@ -186,29 +175,33 @@ class Region:
         """
         with self._guard:
             rest = tuple(other for other in self._sections if other is not section)
-            if len(rest) == len(self._sections):
+            outlet, thread = self._outlet, self._thread
+            if outlet is None or thread is None or len(rest) == len(self._sections):
                 return
             if not rest:
-                self._pending.append(self._lines.close().encode("utf-8", "surrogateescape"))
-            columns, _ = self._room()
-            self._pending.extend(row + b"\n" for row in self._rows_of(last, columns))
+                outlet.add(_encoded(self._lines.close()))
+            columns, _ = outlet.room()
+            outlet.add(b"".join(row + b"\n" for row in self._rows_of(last, columns)))
             self._sections = rest
             callers = list(self._callers)
             if threading.get_ident() in callers:
                 callers.remove(threading.get_ident())
             self._callers = tuple(callers)
-            thread = self._thread
-        self._is_due = True
-        self._write()
-        self._bell.put(None)
-        if not rest and thread is not None:
+        if not rest:
+            outlet.show((), (0, 0))
+        outlet.write()
+        self._call()
+        if not rest:
             thread.join(_AT_THE_END_S)
 
     def _end(self) -> None:
         """Leave a clean terminal, when the interpreter ends before a run in a daemon thread does."""
-        self._is_closed = True
-        self._pending.append(self._lines.close().encode("utf-8", "surrogateescape"))
-        self.pause()
+        self._is_over = True
+        outlet = self._outlet
+        if outlet is not None:
+            outlet.add(_encoded(self._lines.close()))
+            outlet.hide(True)
+            outlet.settle(_AT_THE_END_S)
         self._release_streams()
 
     # --- stop and go on ---
@@ -216,180 +209,90 @@ class Region:
     def pause(self) -> None:
         """Take the frame off the terminal, such as before the process is stopped; waits 0.2 s at most."""
         self._pauses += 1
-        self._is_due = True
-        until = monotonic() + _TICK_S * 2
-        self._write()
-        while (self._is_shown or self._unsent) and self._terminal is not None and monotonic() < until:
-            sleep(_RETRY_S)
-            self._write()
+        if (outlet := self._outlet) is not None:
+            outlet.hide(True)
+            outlet.settle(_PAUSE_S)
 
     def resume(self) -> None:
-        """Show the frame again."""
+        """Show the frame again, once whoever paused has resumed."""
         self._pauses = max(self._pauses - 1, 0)
-        self._is_due = True
-        self._write()
+        if (outlet := self._outlet) is not None and not self._pauses:
+            outlet.hide(False)
+            outlet.write()
 
-    # --- speak ---
-
-    def say(self, lines: bytes) -> bool:
-        """Write whole lines above the sections; ``False`` if there is no region any more.
-
-        A task waits while there are too many that the terminal has not taken.
-        """
-        if self._weight() > _LIMIT:
-            if self._must_not_wait():
-                self._lost += lines.count(b"\n")
-                return True
-            while self._weight() > _LIMIT and self._terminal is not None:
-                self._write()
-                sleep(_RETRY_S)
-        self._pending.append(lines)
-        self._write()
-        if self._terminal is not None:
-            return True
-        try:
-            self._pending.remove(lines)
-        except ValueError:
-            return True  # it was written in time
-        return False
-
-    def _must_not_wait(self) -> bool:
-        thread = threading.current_thread()
-        return thread.ident in self._callers or thread.name == _NEVER_WAITS or thread is self._thread
-
-    def _weight(self) -> int:
-        """Return how many bytes wait; there are seldom any."""
-        return sum(map(len, self._pending.copy())) if len(self._pending) > 1 else 0
-
-    # --- write ---
-
-    def _write(self) -> None:
-        """Write what there is, as far as the terminal takes it; if another thread does so, it sees to ours."""
-        while self._pending or self._unsent or self._is_due:
-            terminal = self._terminal
-            if terminal is None:
-                return
-            if not (terminal.never_blocks or threading.current_thread() is self._thread):
-                self._bell.put(None)
-                return
-            if not self._turn.acquire(blocking=False):
-                return
-            try:
-                goes_on = self._terminal is terminal and self._write_some(terminal)
-            except (OSError, ValueError):  # the terminal is gone, and its readers with it
-                self._pending.clear()
-                self._unsent = b""
-                self._is_due = self._is_shown = False
-                return
-            finally:
-                self._turn.release()
-            if not goes_on:
-                return
-
-    def _write_some(self, terminal: Terminal) -> bool:
-        if not self._unsent:
-            self._unsent = self._next()
-        if not self._unsent:
-            return bool(self._pending)
-        sent = terminal.send(self._unsent)
-        self._unsent = self._unsent[sent:]
-        return sent > 0
-
-    def _next(self) -> bytes:
-        """Return what is to be written now: the lines that wait, and the frame below them if it is time."""
-        parts = []
-        size = 0
-        while self._pending and size < _AT_ONCE:
-            parts.append(self._pending.popleft())
-            size += len(parts[-1])
-        if self._lost and not self._pending:
-            lost, self._lost = self._lost, 0
-            parts.append(f"pipeloom: the terminal took nothing for a while: {lost:,} lines were lost\n".encode())
-        text = b"".join(parts)
-        now = monotonic()
-        is_wanted = bool(self._sections) and not self._pauses and bool(self._frame)
-        is_current = self._room() == self._size
-        draws = is_wanted and is_current and (self._is_due or now - self._drawn_at >= _BETWEEN_S)
-        if text or (self._is_due and not is_wanted):
-            text = _ERASE_BELOW + text if self._is_shown else text
-            self._is_shown = False
-        elif not self._is_due:
-            return b""
-        self._is_due = False
-        if not draws:
-            if is_wanted and not self._is_shown:
-                self._bell.put(None)
-            return text
-        self._drawn_at = now
-        self._is_shown = True
-        below = len(self._frame)
-        return b"%b%b\x1b[%dA\x1b7\x1b[0m\x1b[J%b\x1b8" % (
-            text,
-            b"\x1bD" * below,
-            below,
-            b"".join(b"\r\n" + row for row in self._frame),
-        )
+    def say(self, lines: bytes) -> None:
+        """Write whole lines above the sections; of a section's thread, which does not wait for the terminal."""
+        if (outlet := self._outlet) is not None:
+            outlet.say(lines)
 
     # --- draw ---
 
-    def _run(self, terminal: Terminal) -> None:
+    def _run(self, outlet: Outlet) -> None:
         """Draw until the last section has left and everything is written; the region's own thread."""
-        while not self._has_ended(terminal):
-            self._look()
-            self._compose()
-            self._write()
-            self._wait()
+        outlet.drawer = threading.get_ident()
+        while not self._has_ended(outlet):
+            try:
+                self._look(outlet)
+                self._compose(outlet)
+            except Exception as error:  # noqa: BLE001 - no fault of the screen may end a run, or lose a line
+                outlet.show((), (0, 0))
+                self._say_why(error)
+            outlet.write()
+            self._wait(outlet)
 
-    def _wait(self) -> None:
-        is_behind = self._unsent or self._pending or (self._sections and not self._is_shown and not self._pauses)
+    def _say_why(self, error: Exception) -> None:
+        if not self._is_faulty:
+            self._is_faulty = True
+            logger.warning("the live screen cannot be drawn, the run goes on: %s", describe(error))
+
+    def _wait(self, outlet: Outlet) -> None:
+        is_behind = outlet.is_behind
         try:
-            self._bell.get(timeout=_RETRY_S if is_behind else _TICK_S)
+            self._bell.get(timeout=RETRY_S if is_behind else _TICK_S)
             if is_behind:
-                sleep(_RETRY_S)  # many lines ring often
+                sleep(RETRY_S)  # many lines ring often
             while True:
                 self._bell.get_nowait()
         except Empty:
             pass
 
-    def _has_ended(self, terminal: Terminal) -> bool:
+    def _has_ended(self, outlet: Outlet) -> bool:
         with self._guard:
-            if self._sections or self._pending or self._unsent or self._is_due:
+            if self._sections or outlet.is_behind:
                 return False
             self._release_streams()
-            if rest := self._lines.close():
-                self._pending.append(rest.encode("utf-8", "surrogateescape"))
+            outlet.add(_encoded(self._lines.close()))
+            if not outlet.close():
                 return False
-            if not self._turn.acquire(
-                blocking=False
-            ):  # whoever writes must not find another file behind the number
-                return False
-            self._thread = self._terminal = None
-            terminal.close()
-            self._turn.release()
+            self._outlet = self._thread = None
             atexit.unregister(self._end)
             return True
 
-    def _look(self) -> None:
+    def _look(self, outlet: Outlet) -> None:
         now = monotonic()
         if now - self._looked_at >= _LOOK_S:
             self._looked_at = now
-            if final := self._lines.look():
-                self._pending.append(final.encode("utf-8", "surrogateescape"))
+            outlet.add(_encoded(self._lines.look()))
 
-    def _compose(self) -> None:
+    def _compose(self, outlet: Outlet) -> None:
         """Make the frame of what the sections and the pages of writers show now."""
-        room = columns, rows = self._room()
-        unfinished: list[bytes] = []
-        for row in self._lines.unfinished()[-_MOST_UNFINISHED:]:
-            unfinished += self._rows_of(self._screen.lines_of(row), columns)
+        room = columns, rows = outlet.room()
         frame: list[bytes] = []
         for section in self._sections:
             frame += self._rows_of(section.frame, columns)
         frame = frame[:rows]
+        unfinished: list[bytes] = []
+        for row in self._lines.unfinished()[-_MOST_UNFINISHED:] if frame else ():
+            unfinished += self._rows_of(self._screen.lines_of(row), columns)
         frame = [*unfinished[: rows - len(frame)], *frame]
-        if tuple(frame) != self._frame or room != self._size or monotonic() - self._drawn_at >= _REDRAW_S:
-            self._frame, self._size, self._is_due = tuple(frame), room, True
+        if frame != self._frame or room != self._room or monotonic() - outlet.drawn_at >= _REDRAW_S:
+            self._frame, self._room = frame, room
+            outlet.show(frame, room)
 
     def _rows_of(self, segments: Iterable[Segment], columns: int) -> list[bytes]:
         lines = Segment.split_and_crop_lines(segments, columns, pad=False, include_new_lines=False)
         return [self._screen.encode(line) for line in lines]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
