@@ -1,4 +1,4 @@
-"""A terminal with a descriptor of its own."""
+"""A terminal, and which streams lead to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import termios
+import threading
 
 import pytest
 
@@ -27,42 +28,43 @@ def terminals():
         os.close(ours)
 
 
-def test_it_takes_what_it_takes_and_never_blocks(terminals):
-    """The descriptor that others use goes on blocking: it is another one."""
+def test_it_says_whether_it_takes_anything(terminals):
+    """Not when nobody has read it for long, and not after Ctrl-S."""
     ours, stream = terminals[0]
     terminal = Terminal(stream)
     try:
-        sent = 0
-        while count := terminal.send(b"x" * 4096):
-            sent += count
-        assert terminal.send(b"more") == 0
-        assert terminal.never_blocks
-        assert os.get_blocking(stream.fileno())
-        while sent > 0:
-            sent -= len(os.read(ours, 65536))
-        assert terminal.send(b"more") == 4
+        assert terminal.is_ready()
+        os.write(ours, b"\x13")
+        assert not terminal.is_ready()
+        os.write(ours, b"\x11")
+        assert terminal.is_ready()
+        os.set_blocking(stream.fileno(), False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(stream.fileno(), b"x" * 4096)
+        assert not terminal.is_ready()
     finally:
         terminal.close()
         terminal.close()
 
 
-def test_where_it_cannot_be_opened_anew_it_is_asked_first(terminals, monkeypatch):
-    """As when the terminal is another user's: small pieces, as long as it is ready."""
-    _, stream = terminals[0]
+def test_it_is_sent_everything_even_if_it_was_told_not_to_block(terminals):
+    """As somebody else may do, who has the same terminal."""
+    ours, stream = terminals[0]
+    os.set_blocking(stream.fileno(), False)
+    terminal = Terminal(stream)
+    received: list[int] = []
 
-    def refuse(*_):
-        raise PermissionError
+    def read():
+        while sum(received) < 200_000:
+            received.append(len(os.read(ours, 65536)))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", refuse)
-        terminal = Terminal(stream)
+    reader = threading.Thread(target=read)
+    reader.start()
     try:
-        assert not terminal.never_blocks
-        assert 0 < terminal.send(b"x" * 4096) <= 256
-        termios.tcflow(stream.fileno(), termios.TCOOFF)
-        assert terminal.send(b"x") == 0
-        termios.tcflow(stream.fileno(), termios.TCOON)
-        assert terminal.send(b"x") == 1
+        terminal.send(b"x" * 200_000)
+        reader.join(20)
+        assert sum(received) == 200_000
     finally:
         terminal.close()
 

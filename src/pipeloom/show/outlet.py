@@ -1,13 +1,15 @@
 """The way to the terminal of a live region: lines that wait for it, and the frame below them.
 
-Nothing here waits for the terminal, which may take nothing for long (Ctrl-S, a hung connection). Whoever has
-something to say appends it, and then writes all there is, unless another thread is just doing that. The region's
-thread draws frames, and goes on where the terminal took no more. Frames are dropped meanwhile. Lines are kept up to
-a limit; beyond it a task waits as it would without a region, and the threads that run a run lose the line.
+Each write is one system call, so that what another program writes cannot end up in the middle of a frame. It may
+block for long: after Ctrl-S, or on a hung connection. So whoever has something to say appends it, and writes all that
+waits only if the terminal is ready and nobody else is writing. The rest is left to the region's thread, as is what is
+said by threads that must never wait. Lines are kept up to a limit; beyond it a task waits as it would without a
+region, and those threads lose the line.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,11 +21,12 @@ from pipeloom.show.terminal import Terminal
 __all__ = ["RETRY_S", "Outlet"]
 
 RETRY_S: Final = 0.02  # while the terminal takes nothing
-_BETWEEN_S: Final = 0.02  # between two frames, however much is printed
+_FRAMES_PER_S: Final = 500_000  # bytes: how much is drawn because of lines that a frame must make way for
 _LIMIT: Final = 256 * 1024  # bytes that wait for the terminal
 _AT_ONCE: Final = 64 * 1024  # bytes of one write
 
 _ERASE_BELOW: Final = b"\x1b[J"
+_SHOWN: Final = re.compile(rb"(?:[^\x00-\x1f\x7f]|\x1b\[[0-9;]*m)*")  # letters and colours
 
 
 class Outlet:
@@ -49,7 +52,6 @@ class Outlet:
         self._may_wait = may_wait
         self._turn = threading.Lock()  # whose turn it is to write; nobody ever waits for it
         self._pending: deque[bytes] = deque()
-        self._unsent = b""
         self._lost = 0  # lines
         self._frame: Sequence[bytes] = ()
         self._made_for = (0, 0)
@@ -58,7 +60,6 @@ class Outlet:
         self._is_hidden = False
         self._is_closed = False
         self.drawn_at = 0.0
-        self.drawer: int | None = None  # the region's thread
 
     def room(self) -> tuple[int, int]:
         """Return columns and rows that a frame may have: the last column may wrap, the cursor rests in a row."""
@@ -68,7 +69,7 @@ class Outlet:
     @property
     def is_behind(self) -> bool:
         """Whether there is something that the terminal has not got yet."""
-        return bool(self._unsent or self._pending or self._is_due or (self._is_wanted and not self._is_shown))
+        return bool(self._pending or self._is_due or (self._is_wanted and not self._is_shown))
 
     @property
     def _is_wanted(self) -> bool:
@@ -122,39 +123,53 @@ class Outlet:
     # --- writing ---
 
     def write(self) -> None:
-        """Write what there is, as far as the terminal takes it; if another thread does so, it sees to ours."""
-        while self._pending or self._unsent or self._is_due:
-            if not (self._terminal.never_blocks or threading.get_ident() == self.drawer):
+        """Write what there is; left to the region's thread by who must not wait, or if the terminal takes nothing.
+
+        If another thread is just writing, it sees to ours.
+        """
+        while self._pending or (self._is_shown and not self._is_wanted):
+            if not (self._may_wait() and self._terminal.is_ready()):
                 self._call()
                 return
-            if not self._turn.acquire(blocking=False):
+            if not self._write_once():
                 return
-            try:
-                goes_on = not self._is_closed and self._write_some()
-            except (OSError, ValueError):  # the terminal is gone, and its readers with it
-                self._pending.clear()
-                self._unsent = b""
-                self._is_due = self._is_shown = False
-                return
-            finally:
-                self._turn.release()
-            if not goes_on:
-                return
+
+    def draw(self) -> None:
+        """Write what there is, and the frame, in the region's thread; blocks while the terminal takes nothing."""
+        self._is_due = self._is_due or (self._is_wanted and not self._is_shown)
+        while (self._pending or self._is_due) and self._write_once():
+            pass
+
+    def _write_once(self) -> bool:
+        """Write, unless another thread is just writing; say whether this went well."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self._is_closed:
+                return False
+            self._terminal.send(self._next())
+        except (OSError, ValueError):  # the terminal is gone, and its readers with it
+            self._pending.clear()
+            self._is_due = self._is_shown = False
+            return False
+        finally:
+            self._turn.release()
+        return True
 
     def settle(self, limit_s: float) -> None:
         """Wait until nothing is left to write, but no longer than this."""
         until = monotonic() + limit_s
         self.write()
-        while (self._unsent or self._pending or self._is_due) and not self._is_closed and monotonic() < until:
-            sleep(RETRY_S)
-            self.write()
+        self._call()
+        while self.is_behind and not self._is_closed and monotonic() < until:
+            sleep(RETRY_S / 4)
 
     def close(self) -> bool:
         """Give the terminal back, if nothing is left to write; say whether that was so."""
         if not self._turn.acquire(blocking=False):
             return False
         try:
-            if self._pending or self._unsent or self._is_due:
+            if self._pending or self._is_due:
                 return False
             self._is_closed = True
             # During somebody's turn: who writes must not find another file behind the descriptor's number.
@@ -168,33 +183,26 @@ class Outlet:
         self._is_closed = True
         self._terminal.close()
 
-    def _write_some(self) -> bool:
-        if not self._unsent:
-            self._unsent = self._next()
-        if not self._unsent:
-            return bool(self._pending)
-        sent = self._terminal.send(self._unsent)
-        self._unsent = self._unsent[sent:]
-        return sent > 0
-
     def _next(self) -> bytes:
         """Return what is to be written now: the lines that wait, and the frame below them if it is time."""
         text = self._take_lines()
         is_due, self._is_due = self._is_due, False
-        if not text and not is_due:
-            return b""
-        if self._is_shown and (text or not self._is_wanted):
-            text = _ERASE_BELOW + text
-            self._is_shown = False
+        room = self.room()
+        is_wanted = self._is_wanted and room == self._made_for
+        if self._is_shown and (text or not is_wanted):
+            inserted = _inserting(text, *room, len(self._frame)) if is_wanted else None
+            self._is_shown = inserted is not None
+            text = _ERASE_BELOW + text if inserted is None else inserted
+        if not is_wanted or (self._is_shown and not is_due):
+            return text
+        drawing = _drawing(self._frame)
         now = monotonic()
-        is_time = is_due or now - self.drawn_at >= _BETWEEN_S
-        if not (self._is_wanted and is_time and self.room() == self._made_for):
-            if self._is_wanted:
-                self._call()
+        if not is_due and now - self.drawn_at < len(drawing) / _FRAMES_PER_S:
+            self._call()
             return text
         self.drawn_at = now
         self._is_shown = True
-        return text + _drawing(self._frame)
+        return text + drawing
 
     def _take_lines(self) -> bytes:
         parts: list[bytes] = []
@@ -206,6 +214,23 @@ class Outlet:
             lost, self._lost = self._lost, 0
             parts.append(f"pipeloom: the terminal took nothing for a while: {lost:,} lines were lost\n".encode())
         return b"".join(parts)
+
+
+def _inserting(text: bytes, columns: int, rows: int, below: int) -> bytes | None:
+    """Return what writes lines of one row each and moves the frame down, which then need not be drawn again.
+
+    ``None`` if a line may take more than a row, or does more than to be shown, or there is no row to move to. A
+    letter takes no more columns than it has bytes.
+    """
+    lines = [line.rstrip(b" ") for line in text.split(b"\n")[:-1]]
+    if (
+        below >= rows
+        or len(lines) > rows
+        or not all(len(line) < columns and _SHOWN.fullmatch(line) for line in lines)
+    ):
+        return None
+    make_room = b"\x1bD" * (below + 1) + b"\x1b[%dA" % (below + 1)
+    return b"".join(b"%b%b\x1b[K\r\n\x1b[L" % (make_room, line) for line in lines)
 
 
 def _drawing(frame: Sequence[bytes]) -> bytes:

@@ -189,8 +189,7 @@ class Region:
             self._callers = tuple(callers)
         if not rest:
             outlet.show((), (0, 0))
-        outlet.write()
-        self._call()
+        self._call()  # not written here: this thread must not wait
         if not rest:
             thread.join(_AT_THE_END_S)
 
@@ -218,7 +217,7 @@ class Region:
         self._pauses = max(self._pauses - 1, 0)
         if (outlet := self._outlet) is not None and not self._pauses:
             outlet.hide(False)
-            outlet.write()
+            self._call()
 
     def say(self, lines: bytes) -> None:
         """Write whole lines above the sections; of a section's thread, which does not wait for the terminal."""
@@ -229,7 +228,6 @@ class Region:
 
     def _run(self, outlet: Outlet) -> None:
         """Draw until the last section has left and everything is written; the region's own thread."""
-        outlet.drawer = threading.get_ident()
         while not self._has_ended(outlet):
             try:
                 self._look(outlet)
@@ -237,7 +235,7 @@ class Region:
             except Exception as error:  # noqa: BLE001 - no fault of the screen may end a run, or lose a line
                 outlet.show((), (0, 0))
                 self._say_why(error)
-            outlet.write()
+            outlet.draw()
             self._wait(outlet)
 
     def _say_why(self, error: Exception) -> None:

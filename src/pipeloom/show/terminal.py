@@ -1,4 +1,4 @@
-"""A terminal as the live region writes to it: what it takes at once, and never more."""
+"""A terminal as the live region writes to it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import IO, Final, Self
 
 __all__ = ["Terminal"]
 
-_PIECE: Final = 256  # bytes: with this much a terminal that is ready takes, it hardly blocks
+_WAIT_MS: Final = 1000
 
 
 class Terminal:
-    """The terminal that a stream leads to, through a descriptor of its own.
-
-    A descriptor that was handed to this process shares its modes with other programs, so it cannot be told not to
-    block. The terminal is opened anew instead. Where that is not allowed (``su``, some containers), a copy of the
-    descriptor is asked before each small piece whether it is ready; it may then still block, though rarely.
+    """The terminal that a stream leads to, below all buffers of Python's, whose locks a thread may hold for ever.
 
     Args:
         stream: A stream that leads to the terminal; stays open.
@@ -27,12 +23,9 @@ class Terminal:
     """
 
     def __init__(self, stream: IO[str]) -> None:
-        inherited = stream.fileno()
-        if os.name != "posix" or not os.isatty(inherited):
+        if os.name != "posix" or not os.isatty(stream.fileno()):
             raise OSError("not a terminal")
-        own = _opened_anew(inherited)
-        self.never_blocks: Final = own is not None
-        self._fd = os.dup(inherited) if own is None else own
+        self._fd = os.dup(stream.fileno())
 
     @classmethod
     def of(cls, stream: IO[str]) -> Self | None:
@@ -50,48 +43,28 @@ class Terminal:
             return None
         return (columns, rows) if columns > 0 and rows > 0 else None
 
-    def send(self, data: bytes) -> int:
-        """Write what the terminal takes now; return how many bytes that was, 0 if it takes nothing.
+    def is_ready(self, wait_ms: int = 0) -> bool:
+        """Say whether the terminal takes something now: not after Ctrl-S, nor when nobody has read it for long."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return bool(poll.poll(wait_ms))
+
+    def send(self, data: bytes) -> None:
+        """Write everything; blocks while the terminal takes nothing, which may be for ever.
+
+        What other programs write meanwhile comes before it or after it, not between.
 
         Raises:
             OSError: The terminal is gone.
         """
-        if not self.never_blocks:
-            data = data[:_PIECE]
-            if not self._is_ready():
-                return 0
-        try:
-            return os.write(self._fd, data)
-        except BlockingIOError:
-            return 0
-
-    def _is_ready(self) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        return bool(poll.poll(0))
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # somebody has told the terminal not to block
+                self.is_ready(_WAIT_MS)
 
     def close(self) -> None:
         """Give the descriptor back; closing twice is fine."""
         descriptor, self._fd = self._fd, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-
-def _opened_anew(inherited: int) -> int | None:
-    """Open the terminal by its name; the same name can mean another terminal in a container."""
-    for name in (_name_of(inherited), f"/proc/self/fd/{inherited}"):
-        try:
-            own = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        if os.path.sameopenfile(own, inherited):
-            return own
-        os.close(own)
-    return None
-
-
-def _name_of(descriptor: int) -> str:
-    try:
-        return os.ttyname(descriptor)
-    except OSError:
-        return ""
