@@ -1,9 +1,9 @@
 """The way to the terminal of a live region: lines that wait for it, and the frame below them.
 
 Each write is one system call, so that what another program writes cannot end up in the middle of a frame. It may
-block for long: after Ctrl-S, or on a hung connection. So whoever has something to say appends it, and writes all that
-waits only if the terminal is ready and nobody else is writing. The rest is left to the region's thread, as is what is
-said by threads that must never wait. Lines are kept up to a limit; beyond it a task waits as it would without a
+block for long: after Ctrl-S, or on a hung connection. So whoever has something to say appends it, and writes what
+there is only if the terminal is ready and nobody else is writing. The rest is left to the region's thread. So is
+what threads say that must never wait. Lines are kept up to a limit; beyond it a task waits as it would without a
 region, and those threads lose the line.
 """
 
