@@ -125,6 +125,7 @@ class SharedConsole(Console):
             ended = [section for section in self._displays if not section.display.is_started]
             self._displays = tuple(section for section in self._displays if section not in ended)
         for section in ended:
+            self.region.show_now()  # what it shows last, even if it has been there for a moment only
             self.region.leave(section)
         if not ended and self._live_stack:
             self._clear_own()

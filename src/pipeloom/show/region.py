@@ -92,6 +92,7 @@ class Region:
         self._outlet: Outlet | None = None
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._lines = Lines()
+        self._awaited: list[threading.Event] = []
         self._frame: list[bytes] = []
         self._room = (0, 0)
         self._pauses = 0
@@ -181,7 +182,8 @@ class Region:
             if not rest:
                 outlet.add(_encoded(self._lines.close()))
             columns, _ = outlet.room()
-            outlet.add(b"".join(row + b"\n" for row in self._rows_of(last, columns)))
+            if last:
+                outlet.add(_on_a_new_row(columns) + b"".join(row + b"\n" for row in self._rows_of(last, columns)))
             self._sections = rest
             callers = list(self._callers)
             if threading.get_ident() in callers:
@@ -219,16 +221,25 @@ class Region:
             outlet.hide(False)
             self._call()
 
+    def show_now(self) -> None:
+        """Draw all sections as they are now; waits until it is done, 0.2 s at most."""
+        if self._outlet is not None:
+            done = threading.Event()
+            self._awaited.append(done)
+            self._call()
+            done.wait(_PAUSE_S)
+
     def say(self, lines: bytes) -> None:
-        """Write whole lines above the sections; of a section's thread, which does not wait for the terminal."""
+        """Write whole lines above the sections, in the thread of one of them; does not wait for the terminal."""
         if (outlet := self._outlet) is not None:
-            outlet.say(lines)
+            outlet.say(_on_a_new_row(outlet.room()[0]) + lines)
 
     # --- draw ---
 
     def _run(self, outlet: Outlet) -> None:
         """Draw until the last section has left and everything is written; the region's own thread."""
         while not self._has_ended(outlet):
+            awaited, self._awaited = self._awaited, []
             try:
                 self._look(outlet)
                 self._compose(outlet)
@@ -236,6 +247,8 @@ class Region:
                 outlet.show((), (0, 0))
                 self._say_why(error)
             outlet.draw()
+            for done in awaited:
+                done.set()
             self._wait(outlet)
 
     def _say_why(self, error: Exception) -> None:
@@ -290,6 +303,11 @@ class Region:
     def _rows_of(self, segments: Iterable[Segment], columns: int) -> list[bytes]:
         lines = Segment.split_and_crop_lines(segments, columns, pad=False, include_new_lines=False)
         return [self._screen.encode(line) for line in lines]
+
+
+def _on_a_new_row(columns: int) -> bytes:
+    """Return what goes to the next row unless the cursor is at the start of one: after ``^C``, or half a line."""
+    return b" " * columns + b"\r\x1b[K"
 
 
 def _encoded(text: str) -> bytes:

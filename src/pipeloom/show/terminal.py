@@ -46,8 +46,11 @@ class Terminal:
     def is_ready(self, wait_ms: int = 0) -> bool:
         """Say whether the terminal takes something now: not after Ctrl-S, nor when nobody has read it for long."""
         poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        return bool(poll.poll(wait_ms))
+        try:
+            poll.register(self._fd, select.POLLOUT)
+            return bool(poll.poll(wait_ms))
+        except (OSError, ValueError):  # it has just been closed
+            return False
 
     def send(self, data: bytes) -> None:
         """Write everything; blocks while the terminal takes nothing, which may be for ever.
