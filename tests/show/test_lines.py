@@ -50,6 +50,7 @@ def test_a_bar_below_another_ends_at_the_top(lines):
     for text in ("\rlower 100%", "\n"):
         assert lines.feed(ONE, text) == ""
     assert lines.unfinished() == ["lower 100%"]
+    assert lines.feed(ONE, "afterwards\n") == "afterwards\n"
     assert lines.close() == "lower 100%\n"
 
 

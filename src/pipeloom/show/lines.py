@@ -47,7 +47,7 @@ class _Page:
     @property
     def overwrites(self) -> bool:
         """Whether text that follows replaces a row."""
-        return self._overwrites and self.at < len(self.rows) and bool(self.rows[self.at].strip())
+        return self._overwrites and self.at < len(self.rows) and bool(self.below(self.at)[0].strip())
 
     def paint(self, text: str) -> None:
         if not self.rows:

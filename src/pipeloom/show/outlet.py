@@ -69,7 +69,12 @@ class Outlet:
     @property
     def is_behind(self) -> bool:
         """Whether there is something that the terminal has not got yet."""
-        return bool(self._pending or self._is_due or (self._is_wanted and not self._is_shown))
+        return bool(self._pending or self._is_due or self._is_shown != self._is_wanted)
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether there is a frame to show, even if it is hidden."""
+        return bool(self._frame)
 
     @property
     def _is_wanted(self) -> bool:

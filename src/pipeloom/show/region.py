@@ -258,6 +258,9 @@ class Region:
 
     def _wait(self, outlet: Outlet) -> None:
         is_behind = outlet.is_behind
+        if not (self._sections or is_behind):
+            sleep(RETRY_S / 4)  # somebody may just be writing the last of it
+            return
         try:
             self._bell.get(timeout=RETRY_S if is_behind else _TICK_S)
             if is_behind:
@@ -269,7 +272,9 @@ class Region:
 
     def _has_ended(self, outlet: Outlet) -> bool:
         with self._guard:
-            if self._sections or outlet.is_behind:
+            if (
+                self._sections or outlet.is_behind or outlet.has_frame
+            ):  # which was made just before the last one left
                 return False
             self._release_streams()
             outlet.add(_encoded(self._lines.close()))
