@@ -77,9 +77,12 @@ else:
         except KeyboardInterrupt as error:
             if _HOME[name] != "pipeloom.engine":
                 raise
+            from pipeloom.data.uncaught import prepare
             from pipeloom.errors import RunInterruptedError
 
-            raise RunInterruptedError("interrupted before anything was begun") from error  # in pipeloom.map(...)
+            instead = RunInterruptedError("interrupted before anything was begun")
+            prepare(instead)
+            raise instead from error  # in pipeloom.map(...)
         return value
 
 

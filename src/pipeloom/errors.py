@@ -169,12 +169,31 @@ class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):
 
 
 class RunInterruptedError(PipeloomError, KeyboardInterrupt):
-    """A signal ended the run before all inputs were done; call again to do the rest.
+    """The run was ended before all inputs were done; call again to do the rest.
+
+    A script that does not catch it writes one line to standard error, and ends with ``exit_code``.
 
     Attributes:
-        report: What was done until then; ``None`` if nothing was begun.
+        report: What was done until then; ``None`` if nothing was begun, or if it was left at once.
+        signal: The number of the first signal, such as ``signal.SIGTERM``; ``None`` if there was none: it was asked
+            by ``pipeloom cancel``, or the program ended.
+        left_at_once: It was the third signal: what ran was not waited for, and may be going on.
     """
 
-    def __init__(self, message: str, report: RunReport | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        report: RunReport | None = None,
+        *,
+        signal: int | None = None,
+        left_at_once: bool = False,
+    ) -> None:
         super().__init__(message)
         self.report = report
+        self.signal = signal
+        self.left_at_once = left_at_once
+
+    @property
+    def exit_code(self) -> int:
+        """What a program exits with that it ends: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+        return 130 if self.signal is None else 128 + self.signal

@@ -112,7 +112,7 @@ def _interrupted(error: BaseException | None) -> NoReturn:
 
     if isinstance(error, RunInterruptedError):
         _complain(error)
-        _exit(EXIT_INTERRUPTED)
+        (_leave_at_once if error.left_at_once else _exit)(error.exit_code)
     _complain("interrupted")
     _leave_at_once(EXIT_INTERRUPTED)
 

@@ -138,7 +138,7 @@ def map(  # noqa: A001
 
     Raises:
         TasksFailedError: Some tasks failed (``on_error`` ``"raise"`` or ``"stop"``); has ``.report``.
-        RunInterruptedError: Ctrl-C or SIGTERM; has ``.report``.
+        RunInterruptedError: Ctrl-C, SIGTERM or SIGHUP; has ``.report``.
         NameNeededError: An input is done by a function that may be another one, or this one: pass ``name=``.
         DatabaseInUseError: Another run is using the file.
         StorageError: The file cannot be opened or written.

@@ -13,9 +13,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from time import monotonic
 from typing import Final
 
+from pipeloom.data.stopwatch import monotonic
 from pipeloom.ledger.attempt import Attempt
 
 __all__ = ["RetryQueue"]

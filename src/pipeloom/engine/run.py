@@ -4,7 +4,7 @@
 
     open: writer, which claims the file ▸ schema ▸ run row ▸ screen
     drive: inputs ─▶ intake ─▶ dispatcher ─▶ executor ─▶ channel ─▶ writer
-           meanwhile: signals, requests to cancel, tries whose time is over, the screen
+           meanwhile: what ``engine/waiting`` looks at
     settle: what ran has ended, or is cancelled; everything said is committed
     close: run row ▸ SENTINEL ▸ last commit, statistics, checkpoint ▸ join ▸ screen ▸ report
 
@@ -16,14 +16,14 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from time import monotonic
-from typing import TYPE_CHECKING, Final, Literal
+from signal import SIGINT
+from threading import Event as Never
+from typing import TYPE_CHECKING, Any, Final
 
-from pipeloom.data.text import clean, describe
+from pipeloom.data import stopwatch, uncaught
+from pipeloom.data.text import describe
 from pipeloom.db import cancel
 from pipeloom.db.connection import MEMORY
 from pipeloom.engine import arguments
@@ -31,22 +31,23 @@ from pipeloom.engine.dispatcher import Dispatcher
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.job import Job
 from pipeloom.engine.link import WriterLink
+from pipeloom.engine.outbox import Outbox
 from pipeloom.engine.report import note_of_inputs, report_of
+from pipeloom.engine.signals import Signals
 from pipeloom.engine.stopping import (
     CancelFile,
-    Signals,
-    Stage,
     interrupted_at_the_end,
     interrupted_early,
     interrupted_midway,
+    left_at_once,
 )
 from pipeloom.engine.time_limits import TimeLimits
-from pipeloom.errors import DatabaseInUseError, LedgerError, RunInterruptedError, StorageError, WriterBrokenError
+from pipeloom.engine.waiting import Event, Waiting
+from pipeloom.errors import LedgerError, RunInterruptedError, WriterBrokenError
 from pipeloom.executors import Executor, executor_of
 from pipeloom.ledger import Attempt, RunSpec
-from pipeloom.messages import SENTINEL
 from pipeloom.report import RunReport
-from pipeloom.show.streams import is_unread, release_stderr
+from pipeloom.show.streams import release_stderr
 from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT, RunEnd
 from pipeloom.wire import Brief
 from pipeloom.worker.logs import keeping_logs
@@ -62,10 +63,8 @@ logger = logging.getLogger("pipeloom")
 
 _TICK_S: Final = 0.1
 _CAPACITY: Final = 4096  # so that workers go on while a batch is gathered
-_LEAVE_S: Final = 1.0  # how long workers get to notice that the writer is dead
-
-Event = tuple[Literal["signal", "left", "stop", "tick"], int]
-"""What the calling thread wakes for, with the number of signals, or a worker's place."""
+_LEAVE_S: Final = 1.0  # how long workers get to leave, and a call that was given up on to return
+_TAKEN_APART_S: Final = 5.0
 
 
 class Run:
@@ -75,11 +74,10 @@ class Run:
         self._job_of = job_of
         # SimpleQueue, since a signal handler puts into it: its put takes no lock that the main thread may hold.
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.signals = Signals(lambda count: self.events.put(("signal", count)))
-        self.stage: Stage = 0
+        self.signals = Signals(lambda: self.events.put(("signal", 0)))
+        self.waiting: Waiting | None = None  # from when workers may be at work
         self._began = False  # its row is in the ledger
         self._report: RunReport | None = None
-        self._outbox: deque[Attempt] = deque()  # what this thread has for the writer: it must not wait for room
 
     def execute(self) -> RunReport:
         """Open, drive, settle, close; raise or return what came of it."""
@@ -91,14 +89,18 @@ class Run:
                 finally:
                     release_stderr()  # its reader may have left meanwhile
             return self._conclude(self._report)
-        except BaseException as error:
-            instead = self._interruption(error)
-            if instead is None:
-                raise
-            raise instead from error
+        except BaseException as error:  # noqa: BLE001 - raised, or told as what brought it about
+            instead = self._instead_of(error)
+            try:
+                if instead is error:
+                    raise
+                raise instead from error
+            finally:
+                del instead  # its traceback holds this frame
 
     def _reported(self) -> RunReport:
-        began = monotonic()
+        stopwatch.look()
+        began = stopwatch.monotonic()
         self.job = job = self._job_of()
         self.expected = arguments.length_of(job.items)
         with ExitStack() as stack:
@@ -106,22 +108,35 @@ class Run:
             self._drive()
             self._settle()
             status = self._status()
-            elapsed_s = monotonic() - began
+            elapsed_s = stopwatch.monotonic() - began
             self._close(status, elapsed_s)
         return report_of(self.run, status, elapsed_s, str(job.db))
 
+    def _instead_of(self, error: BaseException) -> BaseException:
+        """Return what to raise rather than an error that an interrupt brought about; nobody else decides that."""
+        interruption = self._interruption(error)
+        if self.signals.raised is not None:  # by a handler of the user's, and now the run has stopped
+            return self.signals.raised
+        if interruption is None:
+            return error
+        uncaught.prepare(interruption)
+        return interruption
+
     def _interruption(self, error: BaseException) -> RunInterruptedError | None:
-        """Return what to raise rather than an error that an interrupt brought about; nobody else decides that.
+        """Say what an error means if an interrupt brought it about.
 
         Until the run's row is in the ledger, the first signal ends everything: whatever fails then, such as the
         wait for another program's lock, fails because of it. Outside of our handlers Python raises by itself.
         """
+        first = self.signals.first
         if isinstance(error, RunInterruptedError):
-            return None
-        if isinstance(error, KeyboardInterrupt) and self._report is not None:
-            return interrupted_at_the_end(self._report)
+            return error
         if not self._began and (isinstance(error, KeyboardInterrupt) or self.signals.count):
-            return interrupted_early(self.job.db if hasattr(self, "job") else None)
+            return interrupted_early(self.job.db if hasattr(self, "job") else None, first or SIGINT)
+        if isinstance(error, KeyboardInterrupt):
+            if self._report is not None:
+                return interrupted_at_the_end(self._report, first or SIGINT)
+            return left_at_once(self.job.db, first or SIGINT)
         return None
 
     # --- open ---
@@ -136,6 +151,7 @@ class Run:
             stack.enter_context(keeping_logs())
         self.screen = self._open_screen()
         if self.screen is not None:
+            self.signals.region = self._region
             stack.callback(self._draw, lambda screen: screen.stop())
             self._draw(lambda screen: screen.start(self.board))
 
@@ -152,7 +168,8 @@ class Run:
             claims=True,
             observer=self._on_commit if job.on_error == "stop" or job.retry is not None else None,
         )
-        stack.push(self._leave)
+        self.outbox = Outbox(self.channel, self.writer, self._look)
+        stack.push(self.outbox.leave)
         self.writer.start(self._gives_up)
         if str(job.db) != MEMORY:
             cancel.clear(job.db)  # meant for a run that has ended
@@ -188,6 +205,7 @@ class Run:
             from pipeloom.rlog import console
             from pipeloom.show.screen import screen_for
 
+            self._region: Any = console.region
             return screen_for(self.job.title, self.expected, console)
         except Exception as error:  # noqa: BLE001 - such as no file descriptor left to import it with
             logger.warning("there is no screen, the run goes on: %s", describe(error))
@@ -237,97 +255,34 @@ class Run:
         self.dispatcher = Dispatcher(
             self.intake, self.link, self.board, self.channel, lambda place: self.events.put(("left", place))
         )
-        self.cancel_file = CancelFile(job.db, run.run_id)
-        self.time_limits = (
-            TimeLimits(job.timeout_s, self.executor, self.board, self.intake) if job.timeout_s is not None else None
+        self.waiting = Waiting(
+            self.events,
+            self.signals,
+            self.writer,
+            self.intake,
+            self.link,
+            self.outbox,
+            CancelFile(job.db, run.run_id),
+            TimeLimits(job.timeout_s, self.executor, self.board, self.intake),
+            note=lambda text: self._draw(lambda screen: screen.note(text)),
+            tick=lambda: self._draw(lambda screen: screen.tick()),
         )
         if self.signals.count > 0:
             return  # it came while the file was being opened
         try:
             self.intake.start()
-            self._wait(set(range(self.executor.start(self.dispatcher))))
+            self.waiting.for_workers(set(range(self.executor.start(self.dispatcher))))
         finally:
             self.intake.close()
-        self.executor.join(_LEAVE_S)
+        if not self.waiting.program_ended:
+            self.executor.join(_LEAVE_S)
         self.intake.join(0.0 if self.signals.count else _TICK_S)
-
-    def _wait(self, at_work: set[int]) -> None:
-        """Wait until every worker has left; draw meanwhile."""
-        deadline: float | None = None
-        while at_work:
-            self._take_note(at_work)
-            if is_unread(sys.__stderr__):
-                release_stderr()  # before more tasks print to it
-            if (stage := self.cancel_file.look()) != 0:
-                self._stop(stage, "pipeloom cancel, or press Ctrl-C,")
-            if self.time_limits is not None:
-                self._outbox.extend(self.time_limits.look(at_work))
-            self._send()
-            if self.writer.has_died():
-                self.intake.close()
-                self.link.cancelling = True
-                deadline = deadline or monotonic() + _LEAVE_S
-                if monotonic() > deadline:
-                    return
-            self._draw(lambda screen: screen.tick())
-
-    def _take_note(self, at_work: set[int]) -> None:
-        """Wait a moment for something to happen."""
-        try:
-            event, value = self.events.get(timeout=_TICK_S)
-        except queue.Empty:
-            return
-        if event == "left":
-            at_work.discard(value)
-        elif event == "signal":
-            self.signals.look()
-            self._stop(1 if value == 1 else 2, "press Ctrl-C again")
-        elif event == "stop":
-            self.intake.close()
-
-    def _stop(self, stage: Stage, how: str) -> None:
-        """Admit nothing more; at the second stage, ask what runs to end."""
-        self.intake.close()
-        if stage <= self.stage:
-            return
-        self.stage = stage
-        if stage == 1:
-            self._note(f"stopping: running tasks finish; {how} to cancel them")
-        else:
-            self.link.cancelling = True
-            self._note("cancelling: tasks that look at ctx end now; press Ctrl-C again to leave at once")
-
-    def _send(self, *, block: bool = False) -> None:
-        """Put what this thread has for the writer."""
-        try:
-            while self._outbox:
-                attempt = self._outbox[0]
-                if block:
-                    self._put(attempt, attempt.weight)
-                else:
-                    self.channel.put(attempt, block=False, weight=attempt.weight)
-                self._outbox.popleft()
-        except queue.Full:
-            pass  # at the next tick
-        except WriterBrokenError:
-            self._outbox.clear()  # _stop_writer raises the cause
-
-    def _put(self, item: object, weight: int = 1) -> None:
-        """Wait for room; the writer may be waiting for another program."""
-        while True:
-            try:
-                self.channel.put(item, timeout=_TICK_S, weight=weight)
-                return
-            except queue.Full:
-                self._look()
 
     def _look(self) -> None:
         """While this thread waits for the writer: is it still worth it?"""
+        stopwatch.look()
         self.signals.look()
         self.writer.has_died()  # if so, whoever waits is told, this thread too
-
-    def _note(self, text: str) -> None:
-        self._draw(lambda screen: screen.note(text))
 
     def _on_commit(self, finished: Sequence[Attempt]) -> None:
         """Take note of what ended; the writer's thread, after a commit."""
@@ -343,23 +298,21 @@ class Run:
 
     def _settle(self) -> None:
         """Wait until what the workers said is committed: the outcome is what the writer says it is."""
-        retries = self.intake.retries
-        try:
-            self._send(block=True)
-            self.writer.ask(lambda _: None, self._look)
-            if retries is not None and (left := retries.take_all()):
-                self._outbox.extend(left)  # the run ends before their turn
-                self._send(block=True)
-                self.writer.ask(lambda _: None, self._look)
-        except WriterBrokenError:
-            pass  # _stop_writer raises the cause
+        self.outbox.settle()
+        if self.intake.retries is not None and (left := self.intake.retries.take_all()):
+            self.outbox.settle(left)  # the run ends before their turn
 
     def _status(self) -> RunEnd:
-        if self.stage or self.signals.count:
-            return CANCELLED if self.stage == 2 else INTERRUPTED
+        stage = self.waiting.stage if self.waiting is not None else 0
+        if stage or self.signals.count or self._is_left_by_the_program:
+            return CANCELLED if stage == 2 else INTERRUPTED
         counts = self.board.counts
         bad = counts[ERROR] or counts[TIMED_OUT] or counts[CANCELLED]
         return ERROR if bad or self.intake.error or self.dispatcher.fault else DONE
+
+    @property
+    def _is_left_by_the_program(self) -> bool:
+        return self.waiting is not None and self.waiting.program_ended
 
     # --- close ---
 
@@ -368,43 +321,12 @@ class Run:
             try:
                 self.writer.transact(lambda _: self.run.close(status, elapsed_s), self._look)
             except WriterBrokenError:
-                pass  # _stop_writer raises the cause
-        self._stop_writer()
-
-    def _leave(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """On the way out: wait for the writer, unless the third Ctrl-C, or the like, says to leave at once."""
-        at_once = isinstance(error, KeyboardInterrupt | SystemExit)
-        try:
-            if not at_once and self.writer.ident is not None:
-                self._stop_writer()
-        except KeyboardInterrupt:
-            at_once = True
-            raise
-        finally:
-            if at_once:
-                self.channel.close()
-                self.writer.abandon()
-                if self.writer.ident is not None:
-                    self.writer.join(_LEAVE_S)
-
-    def _stop_writer(self) -> None:
-        """Say the last word, wait for the last commit, and raise what went wrong; calling twice is fine."""
-        writer = self.writer
-        if not self.channel.end:
-            try:
-                self._put(SENTINEL)
-            except WriterBrokenError:
-                pass
-            self.channel.close()
-        while writer.is_alive():
-            writer.join(_TICK_S)
-            if writer.is_alive():
-                self.signals.look()
-        failure, writer.failure = writer.failure, None
-        if failure is not None:
-            if isinstance(failure, StorageError | DatabaseInUseError):
-                raise failure
-            raise WriterBrokenError(f"the writer died: {clean(failure)}") from failure
+                pass  # the outbox raises the cause
+        if self._is_left_by_the_program:
+            logger.warning(
+                "the program ended, and this run with it; what is done is stored: run it again to do the rest"
+            )
+        self.outbox.close()
 
     def _clear_request(self) -> None:
         """Remove a request that came too late for this run, and no other: the file may be another run's by now."""
@@ -416,9 +338,13 @@ class Run:
     def _conclude(self, report: RunReport) -> RunReport:
         """Raise what the caller must hear of, else return the report."""
         if report.status in (INTERRUPTED, CANCELLED):
-            raise interrupted_midway(report)
+            if self._is_left_by_the_program:
+                Never().wait(
+                    _TAKEN_APART_S
+                )  # the interpreter is being taken apart, and with it whom this would reach
+            raise interrupted_midway(report, self.signals.first)
         if self.signals.count:
-            raise interrupted_at_the_end(report)
+            raise interrupted_at_the_end(report, self.signals.first)
         fault = self.dispatcher.fault
         if isinstance(fault, MemoryError):
             raise MemoryError(

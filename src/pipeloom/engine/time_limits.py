@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic
 from typing import Final
 
+from pipeloom.data.stopwatch import monotonic
 from pipeloom.engine.intake import Intake
+from pipeloom.errors import TaskCancelledError
 from pipeloom.executors import Executor
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
@@ -26,13 +27,13 @@ class TimeLimits:
     there are workers, nothing more is admitted: the machine would fill with them.
 
     Args:
-        timeout_s: How long a try may take, in seconds.
+        timeout_s: How long a try may take, in seconds; ``None`` is for ever.
         executor: Ends, or leaves alone, what is given up.
         board: Which task runs in which place.
         intake: Where tries wait whose calls go on.
     """
 
-    def __init__(self, timeout_s: float, executor: Executor[Attempt], board: Board, intake: Intake) -> None:
+    def __init__(self, timeout_s: float | None, executor: Executor[Attempt], board: Board, intake: Intake) -> None:
         self._timeout_s = timeout_s
         self._executor = executor
         self._slots = board.slots
@@ -49,6 +50,8 @@ class TimeLimits:
         Returns:
             Attempts that have ended, to be handed to the writer.
         """
+        if self._timeout_s is None:
+            return []
         ended = []
         now = monotonic()
         for place, attempt in enumerate(self._slots):
@@ -61,6 +64,21 @@ class TimeLimits:
                     self._intake.close()
         if self._intake.retries is not None:
             ended.extend(self._intake.retries.overdue())
+        return ended
+
+    def give_up_all(self) -> list[Attempt]:
+        """Give up whatever runs, since the program has ended; their workers are left to themselves.
+
+        Returns:
+            Attempts that have ended, to be handed to the writer.
+        """
+        ended = []
+        for place, attempt in enumerate(self._slots):
+            if attempt is not None and attempt.status == RUNNING:
+                error = TaskCancelledError("the program ended before it did")
+                if self._executor.give_up(place, attempt, error):
+                    ended.append(attempt)
+                    self._slots[place] = None
         return ended
 
     def _is_overdue(self, attempt: Attempt, now: float) -> bool:

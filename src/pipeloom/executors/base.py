@@ -87,11 +87,16 @@ class Executor(Protocol[T]):
             RuntimeError: Not even one could.
         """
 
-    def give_up(self, place: int, task: T) -> bool:
-        """End a task whose time is over; the run's thread.
+    def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:
+        """End a task from outside; the run's thread.
 
         Its outcome is on the desk, and what the call says from now on is refused. An executor that cannot kill
         leaves the call to itself.
+
+        Args:
+            place: Where it runs.
+            task: Which one.
+            error: Why; by default, its time is over.
 
         Returns:
             False when the task has just ended by itself.

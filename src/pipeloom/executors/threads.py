@@ -73,12 +73,12 @@ class ThreadExecutor(Generic[T]):
         name = f"pipeloom-worker-{place + 1}"
         return threading.Thread(target=self._loop, args=(place,), name=name, daemon=True)
 
-    def give_up(self, place: int, task: T) -> bool:
+    def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:
         """End a task from outside; its call goes on, since a thread cannot be ended."""
         with self._ending:
             if task.status != RUNNING:
                 return False
-            self._desk.end(task, given_up(task, self._desk.link, self._threads[place].ident))
+            self._desk.end(task, given_up(task, self._desk.link, self._threads[place].ident, error))
         return True
 
     def join(self, timeout_s: float) -> int:
@@ -144,17 +144,19 @@ class ThreadExecutor(Generic[T]):
         return True
 
 
-def given_up(task: Task, link: Link, thread: int | None) -> Outcome:
-    """Return the outcome of a call whose time is over, and which goes on, since a thread cannot be ended.
+def given_up(task: Task, link: Link, thread: int | None, error: Exception | None = None) -> Outcome:
+    """Return the outcome of a call that is given up on, and goes on, since a thread cannot be ended.
 
     Args:
-        task: Whose time is over.
+        task: Which one.
         link: Its run.
         thread: Where its call goes on: the thread's identifier.
+        error: Why; by default, its time is over.
     """
-    error = TaskTimeoutError(
-        f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
-    )
+    if error is None:
+        error = TaskTimeoutError(
+            f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
+        )
     return ended_outside(task, link, error, whereabouts(thread, error))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Sized
-from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.cells import cell_len
@@ -18,6 +17,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from pipeloom.data.rates import Pace, duration, fraction, per_second, time_left
+from pipeloom.data.stopwatch import monotonic
 from pipeloom.data.text import clean, describe
 from pipeloom.data.totals import SKIPPED, totals_of
 from pipeloom.show.console import SharedConsole

@@ -7,13 +7,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from time import monotonic
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from pipeloom.data.keys import NUMBER_LIMIT
 from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks_of, checked_null
+from pipeloom.data.stopwatch import is_past, monotonic
 from pipeloom.data.text import describe, storable
 from pipeloom.data.values import adapt_params, adapt_rows, as_json
 from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError, TaskCancelledError, TaskTimeoutError
@@ -77,7 +77,9 @@ class TaskContext:
     def remaining_s(self) -> float | None:
         """How many seconds of the task's ``timeout`` are left, 0 past its end; ``None`` without one."""
         deadline = self._task.deadline
-        return None if deadline is None else max(0.0, deadline - monotonic())
+        if deadline is None:
+            return None
+        return 0.0 if is_past(deadline) else max(0.0, deadline - monotonic())
 
     def check(self) -> None:
         """Raise when the task should end; call it in long loops.
@@ -89,7 +91,7 @@ class TaskContext:
         if self._link.cancelling:
             raise TaskCancelledError("the run is being cancelled")
         deadline = self._task.deadline
-        if deadline is not None and monotonic() > deadline:
+        if deadline is not None and is_past(deadline):
             raise TaskTimeoutError(f"not done after {deadline - self._task.t0:g} s")
 
     def progress(self, step: float, total: float | None = None, message: str = "") -> None:

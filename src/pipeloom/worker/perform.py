@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
+from pipeloom.data.stopwatch import monotonic
 from pipeloom.data.text import LONGEST_TEXT, describe, shorten, storable, tail
 from pipeloom.data.tracebacks import stack_of, traceback_of
 from pipeloom.data.values import as_json
-from pipeloom.errors import TaskCancelledError, TaskTimeoutError
+from pipeloom.errors import RunInterruptedError, TaskCancelledError, TaskTimeoutError
 from pipeloom.statuses import CANCELLED, DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 from pipeloom.wire import Outcome
 from pipeloom.worker.context import TaskContext
@@ -58,7 +58,7 @@ def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each c
             status, message, result, finished_at = finish.judged(task.said_finish)
         elif brief.keeps_results and value is not None:
             result = _result(value)
-    except TaskCancelledError as error:
+    except (TaskCancelledError, RunInterruptedError) as error:  # the latter of a run that the task has called
         status, message = CANCELLED, describe(error)
     except TaskTimeoutError as error:
         status, raised = TIMED_OUT, error
@@ -82,11 +82,18 @@ def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outco
     Args:
         task: Whose call it is.
         link: Its run.
-        error: Why: a :class:`TaskTimeoutError` says that its time was over.
+        error: Why: a :class:`TaskTimeoutError` says that its time was over, a :class:`TaskCancelledError` that its
+            run is.
         trace: Where its call was, as a traceback is printed.
     """
-    status: TaskStatus = TIMED_OUT if isinstance(error, TaskTimeoutError) else ERROR
-    failed = error, storable(tail(trace, LONGEST_TEXT)), _is_worth_another_try(error, task, link)
+    status: TaskStatus = ERROR
+    failed = None
+    if isinstance(error, TaskTimeoutError):
+        status = TIMED_OUT
+    if isinstance(error, TaskCancelledError):
+        status = CANCELLED
+    else:
+        failed = error, storable(tail(trace, LONGEST_TEXT)), _is_worth_another_try(error, task, link)
     if task.staging is not None:
         task.staging.abandon()
     if task.unkept:

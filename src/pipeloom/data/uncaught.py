@@ -1,0 +1,56 @@
+"""What becomes of a script that does not catch an interruption: one line, and the exit code of its signal.
+
+Python prints a traceback for a subclass of ``KeyboardInterrupt`` and exits with 1. So ``sys.excepthook`` is wrapped
+as long as such an error is alive, and no longer: a program that catches it finds its own hook again.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from types import TracebackType
+from typing import Any
+
+from pipeloom.data.text import clean_block
+from pipeloom.errors import RunInterruptedError
+
+__all__ = ["prepare"]
+
+
+def prepare(error: RunInterruptedError) -> None:
+    """Have the program end by an error that is about to be raised, should nobody catch it; any thread."""
+    sys.excepthook = _Hook(error)
+
+
+class _Hook:
+    """Stands around the hook that is there, which hears of everything else, as long as the error is alive.
+
+    A hook of the user's is called instead of writing the line. At a prompt the program does not end.
+    """
+
+    def __init__(self, error: RunInterruptedError) -> None:
+        self._around = sys.excepthook
+        self._alive = weakref.ref(error, self._step_aside)
+
+    def _step_aside(self, _: object) -> None:
+        if sys.excepthook is self:
+            sys.excepthook = self._around
+
+    def __call__(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> Any:
+        if not isinstance(error, RunInterruptedError):
+            return self._around(kind, error, where)
+        if self._around is sys.__excepthook__:
+            _say(f"pipeloom: {clean_block(str(error))}")
+        else:
+            self._around(kind, error, where)
+        if not (hasattr(sys, "ps1") or sys.flags.interactive):
+            raise SystemExit(error.exit_code)  # from here the interpreter leaves by way of atexit
+        return None
+
+
+def _say(line: str) -> None:
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # nobody reads it, or it is closed or was never there; the exit code still tells

@@ -1,0 +1,288 @@
+"""Signals that come while runs are going on.
+
+::
+
+    signal ─▶ Handlers, in the main thread ─┬─▶ Signals of every run of this process: one drains, two cancel, …
+                                            └─▶ the handler that was there before
+
+Only the main thread can have handlers. A run in it sets them for its time. A run in another thread sets them
+through the event loop that the main thread runs, such as that of asyncio or of a web server
+(:mod:`~pipeloom.engine.mainloop`); where there is none, it hears no signals, and its program deals with them.
+
+A handler runs between two bytecodes of the main thread, which may hold any lock, such as the one inside an
+``Event`` that it waits for. So it takes none: it counts, and wakes the run through ``queue.SimpleQueue.put``, which
+is safe.
+
+Source: https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any, Final, Protocol, Self
+
+from pipeloom.engine.mainloop import main_loop
+
+__all__ = ["Signals"]
+
+_STOPS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SUSPENDS: Final = getattr(signal, "SIGTSTP", None)  # Ctrl-Z
+_MOMENT_S: Final = 0.2
+
+
+class Region(Protocol):
+    """What is drawn on the terminal, and must not be there while the shell has it."""
+
+    def pause(self) -> None:
+        """Give the terminal back as it was."""
+
+    def resume(self) -> None:
+        """Draw again."""
+
+
+class Signals:
+    """What one run has heard; a context manager, entered in the run's thread.
+
+    Args:
+        notify: Wakes the run; must be safe in a signal handler.
+
+    Attributes:
+        count: How many signals have come.
+        first: The number of the first one.
+        raised: What a handler of the user's has raised: it is raised when the run is over.
+        region: What to take off the terminal while the program is stopped.
+    """
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self.notify = notify
+        self.count = 0
+        self.first: int | None = None
+        self.raised: BaseException | None = None
+        self.region: Region | None = None
+        self.suspended = False  # by Ctrl-Z, as soon as the run's thread comes to it
+        self._may_raise = False
+        self._handlers: Handlers | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            _listening.append(self)
+            if threading.current_thread() is threading.main_thread():
+                self._handlers = Handlers(self)
+                self._handlers.set()
+            else:
+                _elsewhere.join()
+        except BaseException:  # before ours is there, Ctrl-C raises wherever the main thread is
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._handlers is not None:
+                self._handlers.restore()
+            else:
+                _elsewhere.leave()
+        finally:
+            _listening[:] = [run for run in _listening if run is not self]
+
+    def hear(self, number: int) -> None:
+        """Take note of a signal; in its handler."""
+        if self.first is None:
+            self.first = number
+        self.count += 1
+        self.notify()
+
+    def look(self) -> None:
+        """Do what a signal asks of the run's thread: stand still for Ctrl-Z, leave at the third.
+
+        Raises:
+            KeyboardInterrupt: The third has come.
+        """
+        if self.suspended and self._handlers is not None:
+            self.suspended = False
+            self._handlers.stand_still()
+        if self.count >= 3:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """In here, where a system call may block for long, the third signal raises by itself; not to be nested."""
+        self._may_raise = True
+        try:
+            yield
+        finally:
+            self._may_raise = False
+
+    def leaves_now(self) -> bool:
+        """Say whether a handler is to raise; true once, since the way out has much to put back."""
+        if self.count >= 3 and self._may_raise:
+            self._may_raise = False
+            return True
+        return False
+
+
+_listening: list[Signals] = []
+
+
+class Handlers:
+    """Our handlers, around those that were there; the main thread.
+
+    Ignored signals stay ignored (nohup, background jobs), and what was set outside Python stays.
+
+    Args:
+        run: The run in the main thread. What a user's handler raises is kept for it. Without one, nothing of ours
+            is in the way: the handler does what it does without us.
+        later: Without a run: calls a function from the main thread's event loop.
+    """
+
+    def __init__(self, run: Signals | None, later: Callable[[Callable[[], None]], object] | None = None) -> None:
+        self._run = run
+        self._later = later
+        self._previous: dict[int, Any] = {}
+
+    def set(self) -> None:
+        """Put our handlers where the others are."""
+        _set.append(self)
+        for number in _STOPS:
+            previous = signal.getsignal(number)
+            if previous not in (signal.SIG_IGN, None):
+                self._previous[number] = previous
+                signal.signal(number, self.handle)
+        if _SUSPENDS is not None and signal.getsignal(_SUSPENDS) is signal.SIG_DFL:
+            self._previous[_SUSPENDS] = signal.SIG_DFL
+            signal.signal(_SUSPENDS, self._suspend)
+
+    def restore(self) -> None:
+        """Put the others back, unless somebody has set another one meanwhile."""
+        _set[:] = [handlers for handlers in _set if handlers is not self]
+        for number, previous in reversed(self._previous.items()):  # SIGINT last: from then on it may raise here
+            if signal.getsignal(number) in (self.handle, self._suspend):
+                signal.signal(number, signal.default_int_handler if _is_over(previous) else previous)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Tell all runs, then the handler that was there."""
+        for run in tuple(_listening):
+            run.hear(number)
+        self._pass_on(number, frame)
+        if self._run is not None and self._run.leaves_now():
+            raise KeyboardInterrupt
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        previous = self._previous[number]
+        if self._run is None:
+            self._as_if_we_were_not_there(previous, number, frame)
+        elif callable(previous) and previous is not signal.default_int_handler:
+            try:
+                _call(previous, number, frame)
+            except BaseException as error:  # noqa: BLE001 - raised when the run has stopped
+                # A plain KeyboardInterrupt says no more than the one that the run raises.
+                if self._run.raised is None and type(error) is not KeyboardInterrupt:
+                    self._run.raised = error
+
+    def _as_if_we_were_not_there(self, previous: Any, number: int, frame: FrameType | None) -> None:
+        if callable(previous):
+            _call(previous, number, frame)
+        elif not _listening:  # else the runs raise it where they were called
+            signal.signal(number, previous)
+            signal.raise_signal(number)
+
+    def _suspend(self, _number: int, _frame: FrameType | None) -> None:
+        """Ctrl-Z: first the terminal is given back, which takes locks, so not in here."""
+        if self._run is not None:
+            self._run.suspended = True
+            self._run.notify()
+        elif self._later is not None:
+            self._later(self.stand_still)
+
+    def stand_still(self) -> None:
+        """Stop the process as Ctrl-Z does; returns when it is continued."""
+        assert _SUSPENDS is not None
+        regions = [run.region for run in tuple(_listening) if run.region is not None][:1]
+        for region in regions:
+            if hasattr(region, "pause"):
+                region.pause()
+        try:
+            signal.signal(_SUSPENDS, signal.SIG_DFL)
+            signal.raise_signal(_SUSPENDS)
+            signal.signal(_SUSPENDS, self._suspend)
+        finally:
+            for region in regions:
+                if hasattr(region, "resume"):
+                    region.resume()
+
+
+def _call(previous: Any, number: int, frame: FrameType | None) -> None:
+    owner = getattr(previous, "__self__", None)
+    if isinstance(owner, Handlers):
+        owner._pass_on(number, frame)  # noqa: SLF001 - of this class; all runs have heard already
+    else:
+        previous(number, frame)
+
+
+def _is_over(previous: Any) -> bool:
+    """Say whether this is the handler of an ``asyncio.run`` that has ended, which it could not take back itself."""
+    task = previous.keywords.get("main_task") if isinstance(previous, partial) else None
+    return task is not None and task.done()
+
+
+class _Elsewhere:
+    """The handlers for all runs in other threads, set while there are any; any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._set: tuple[Any, Handlers] | None = None
+
+    def join(self) -> None:
+        """Have the main thread set handlers as soon as it comes to it, if it runs an event loop."""
+        with self._lock:
+            self._runs += 1
+            if self._set is None and (loop := main_loop()) is not None:
+                handlers = Handlers(None, loop.call_soon_threadsafe)
+                try:
+                    loop.call_soon_threadsafe(handlers.set)
+                except RuntimeError:
+                    return  # it has just been closed
+                self._set = loop, handlers
+
+    def leave(self) -> None:
+        """Have the main thread put back what was there; waits a moment for it."""
+        with self._lock:
+            self._runs -= 1
+            if self._runs or self._set is None:
+                return
+            (loop, handlers), self._set = self._set, None
+        done = threading.Event()
+
+        def put_back() -> None:
+            handlers.restore()
+            done.set()
+
+        try:
+            loop.call_soon_threadsafe(put_back)
+        except RuntimeError:
+            return  # closed: they pass on what comes
+        done.wait(_MOMENT_S)
+
+
+_set: list[Handlers] = []
+_elsewhere = _Elsewhere()
+
+
+def _after_fork() -> None:
+    """In a forked child no run is going on: a signal does what it did before, such as end it."""
+    global _elsewhere  # noqa: PLW0603 - another thread of the parent may hold its lock
+    _elsewhere = _Elsewhere()
+    _listening.clear()
+    for handlers in _set[::-1]:
+        handlers.restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

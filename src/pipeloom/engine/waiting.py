@@ -1,0 +1,150 @@
+"""What the calling thread does while workers work: it waits for events, and looks around ten times a second.
+
+::
+
+    signals, workers that leave, failures that stop a run ── events ─▶ ┐
+    requests to cancel, time limits, the run around this one,          ├─▶ Waiting ─▶ stop · give up · draw
+    the end of the program, the writer's death ───────────── looks ──▶ ┘
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, Literal
+
+from pipeloom.data import stopwatch
+from pipeloom.engine.intake import Intake
+from pipeloom.engine.link import WriterLink
+from pipeloom.engine.outbox import Outbox
+from pipeloom.engine.signals import Signals
+from pipeloom.engine.stopping import CancelFile, Stage
+from pipeloom.engine.time_limits import TimeLimits
+from pipeloom.show.streams import is_unread, release_stderr
+from pipeloom.worker.current import present_link, running_task
+from pipeloom.worker.link import Link
+from pipeloom.writer import SQLiteWriter
+from pipeloom.writer.ending import program_has_ended
+
+__all__ = ["Event", "Waiting"]
+
+_TICK_S: Final = 0.1
+_LEAVE_S: Final = 1.0  # how long workers get to notice that the writer is dead, or that the program has ended
+
+Event = tuple[Literal["signal", "left", "stop"], int]
+"""What the calling thread wakes for; with a worker's place if it left."""
+
+
+class Waiting:
+    """The wait for one run's workers, in its calling thread.
+
+    Args:
+        events: What has happened; a ``SimpleQueue``, since a signal handler puts into it.
+        signals: What has been heard.
+        writer: May die.
+        intake: Closed when nothing more is to begin.
+        link: Tells tasks to end.
+        outbox: For attempts that are given up.
+        cancel_file: What another process asks.
+        time_limits: Which tries are given up; with a time limit, or when the program ends.
+        note: Shows one line.
+        tick: Draws.
+
+    Attributes:
+        stage: How far the run is being stopped.
+    """
+
+    def __init__(
+        self,
+        events: queue.SimpleQueue[Event],
+        signals: Signals,
+        writer: SQLiteWriter,
+        intake: Intake,
+        link: WriterLink,
+        outbox: Outbox,
+        cancel_file: CancelFile,
+        time_limits: TimeLimits,
+        note: Callable[[str], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self.stage: Stage = 0
+        self._events = events
+        self._signals = signals
+        self._writer = writer
+        self._intake = intake
+        self._link = link
+        self._outbox = outbox
+        self._cancel_file = cancel_file
+        self._time_limits = time_limits
+        self._note = note
+        self._tick = tick
+        self._around: Link | None = present_link() if running_task() is not None else None
+        self._leave_at: float | None = None
+        # Python waits for other threads. It ends under a daemon, however busy that is.
+        self._may_be_left = threading.current_thread().daemon
+        self.program_ended = False
+
+    def for_workers(self, at_work: set[int]) -> None:
+        """Wait until every worker has left; ``at_work`` are their places."""
+        while at_work:
+            self._take_note(at_work)
+            stopwatch.look()
+            if is_unread(sys.__stderr__):
+                release_stderr()  # before more tasks print to it
+            self._look_around()
+            self._outbox.send(self._time_limits.look(at_work))
+            if self._writer.has_died():
+                self._intake.close()
+                self._link.cancelling = True
+                if self._is_time_to_leave():
+                    return
+            if self.program_ended and self._is_time_to_leave():
+                self._link.cancelling = True
+                self._outbox.send(self._time_limits.give_up_all())
+                return
+            self._tick()
+
+    def _take_note(self, at_work: set[int]) -> None:
+        """Wait a moment for something to happen."""
+        try:
+            event, place = self._events.get(timeout=_TICK_S)
+        except queue.Empty:
+            return
+        if event == "left":
+            at_work.discard(place)
+        elif event == "signal":
+            self._signals.look()
+            if self._signals.count:
+                self._stop(1 if self._signals.count == 1 else 2, "press Ctrl-C again")
+        elif event == "stop":
+            self._intake.close()
+
+    def _look_around(self) -> None:
+        """See whether anybody wants the run to stop who cannot send an event."""
+        if (stage := self._cancel_file.look()) != 0:
+            self._stop(stage, "pipeloom cancel, or press Ctrl-C,")
+        if self._around is not None and self._around.cancelling:
+            self._stop(2, "")  # the run of the task that called this one
+        if self._may_be_left and not self.program_ended and program_has_ended():
+            self.program_ended = True
+            self._intake.close()
+
+    def _is_time_to_leave(self) -> bool:
+        if self._leave_at is None:
+            self._leave_at = monotonic() + _LEAVE_S
+        return monotonic() > self._leave_at
+
+    def _stop(self, stage: Stage, how: str) -> None:
+        """Admit nothing more; at the second stage, ask what runs to end."""
+        self._intake.close()
+        if stage <= self.stage:
+            return
+        self.stage = stage
+        if stage == 1:
+            self._note(f"stopping: running tasks finish; {how} to cancel them")
+        else:
+            self._link.cancelling = True
+            self._note("cancelling: tasks that look at ctx end now; press Ctrl-C again to leave at once")
