@@ -162,38 +162,6 @@ def test_a_child_that_a_task_forks_leaves_the_run_to_its_parent(tmp_path, read):
     assert read(tmp_path / "out.db", "SELECT COUNT(*) FROM task_runs") == [(6,)]
 
 
-def test_a_forked_child_cannot_speak_for_the_run(tmp_path, read):
-    """What it says through the context is refused at once, whatever its parent's threads held at the fork."""
-    code = """
-        import os, pipeloom
-        def words(ctx):
-            yield lambda: ctx.put(pipeloom.MsgWriteRows("t", {"who": "child"}))
-            yield lambda: ctx.query("SELECT 1")
-            yield lambda: ctx.checkpoint(1)
-        def task(n, ctx):
-            ours, theirs = os.pipe()
-            child = os.fork()
-            if child == 0:
-                heard = []
-                for word in words(ctx):
-                    try:
-                        word()
-                    except Exception as error:
-                        heard.append(type(error).__name__)
-                ctx.write("t", {"who": "child"})
-                os.write(theirs, ",".join(heard).encode())
-                os._exit(0)
-            os.waitpid(child, 0)
-            ctx.write("t", {"who": "parent"})
-            return os.read(ours, 1000).decode()
-        report = pipeloom.map(task, range(20), db="out.db", name="x", workers=4)
-        print({answer for _, answer in report.results()})
-    """
-    done = run(code, tmp_path)
-    assert done.stdout.strip() == str({",".join(["WriterBrokenError"] * 3)})
-    assert read(tmp_path / "out.db", "SELECT who, COUNT(*) FROM t") == [("parent", 20)]
-
-
 def test_a_run_waits_for_a_lock_at_its_beginning(db, caplog):
     """Another program's write transaction delays it, visibly; nothing is lost."""
     pipeloom.logger.propagate = True

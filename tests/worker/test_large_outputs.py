@@ -15,7 +15,7 @@ import pytest
 from leaks import unnamed_in
 
 import pipeloom
-from pipeloom import Retry, TaskTooLargeError
+from pipeloom import Retry, TaskTooLargeError, WriterBrokenError
 
 MIB = 2**20
 LONG_S = 10.0
@@ -219,15 +219,18 @@ def test_many_large_tasks_at_once(db, read):
 
 
 def test_a_task_that_forks_keeps_its_own_output(db, read):
-    """The child has the same file, and writes as much."""
+    """The child has the same file, and is refused."""
 
     def fn(item, ctx):
         write_mib(ctx, 12)
         child = os.fork()
         if not child:
-            write_mib(ctx, 20, 100)
+            try:
+                write_mib(ctx, 20, 100)
+            except WriterBrokenError:
+                os._exit(7)
             os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         write_mib(ctx, 12, 12)
 
     assert pipeloom.map(fn, ["a"], db=db, workers=1).done == 1

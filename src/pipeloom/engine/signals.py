@@ -275,14 +275,28 @@ _set: list[Handlers] = []
 _elsewhere = _Elsewhere()
 
 
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    """Hold signals back: Python forgets one that reaches a child before it has its own handlers again."""
+    _forking.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS) if _set else None
+
+
 def _after_fork() -> None:
+    if _forking.blocked is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _forking.blocked)
+
+
+def _after_fork_in_child() -> None:
     """In a forked child no run is going on: a signal does what it did before, such as end it."""
     global _elsewhere  # noqa: PLW0603 - another thread of the parent may hold its lock
     _elsewhere = _Elsewhere()
     _listening.clear()
     for handlers in _set[::-1]:
         handlers.restore()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Set as AbstractSet
 from os import getpid
 from time import monotonic
-from typing import Final, Generic, NoReturn
+from typing import Any, Final, Generic, NoReturn
 
 from pipeloom.errors import ChannelClosedError, TaskTimeoutError, WriterBrokenError
 from pipeloom.executors.base import Desk, T
@@ -40,13 +41,16 @@ class ThreadExecutor(Generic[T]):
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._threads: list[threading.Thread] = []
+        self._slots: list[T | None] = []
         self._pid = getpid()
+        _known.add(self)
         # Guards "this try has ended": with a time limit two threads may say so, and the first one is believed.
         self._ending = threading.Lock()
 
     def start(self, desk: Desk[T]) -> int:
         """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
+        self._slots = desk.slots
         for place in range(self.workers):
             thread = self._thread(place)
             try:
@@ -87,6 +91,10 @@ class ThreadExecutor(Generic[T]):
         for thread in self._threads:
             thread.join(max(0.0, deadline - monotonic()))
         return sum(thread.is_alive() for thread in self._threads)
+
+    def performed(self) -> list[T]:
+        """Return the tasks that are being performed; any thread."""
+        return [task for task in self._slots if task is not None]
 
     # --- the workers' threads ---
 
@@ -158,6 +166,20 @@ def given_up(task: Task, link: Link, thread: int | None, error: Exception | None
             f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
         )
     return ended_outside(task, link, error, whereabouts(thread, error))
+
+
+_known: weakref.WeakSet[ThreadExecutor[Any]] = weakref.WeakSet()
+
+
+def _orphan_all() -> None:
+    """In a forked child no task is running: what the copies of their contexts are told, nobody would store."""
+    for executor in list(_known):
+        for task in executor.performed():
+            task.orphan()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_orphan_all)
 
 
 def _end_of_fork(outcome: Outcome) -> NoReturn:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -16,7 +16,15 @@ from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks
 from pipeloom.data.stopwatch import is_past, monotonic
 from pipeloom.data.text import describe, storable
 from pipeloom.data.values import adapt_params, adapt_rows, as_json
-from pipeloom.errors import AttemptOverError, LedgerError, RowRefusedError, TaskCancelledError, TaskTimeoutError
+from pipeloom.errors import (
+    AttemptOverError,
+    LedgerError,
+    PipeloomError,
+    RowRefusedError,
+    TaskCancelledError,
+    TaskTimeoutError,
+    WriterBrokenError,
+)
 from pipeloom.messages import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted, MsgWriteRows, OnConflict
 from pipeloom.statuses import RUNNING
 from pipeloom.wire import NO_PROGRESS, Ability, Checkpoint, Progress, Query, StateOf
@@ -37,6 +45,9 @@ class TaskContext:
 
     ``write`` and ``execute`` are staged: they commit together with the task's "done", or with its next checkpoint,
     or not at all. ``put`` is at once, and survives the task's failure. Any thread may use it until the task ends.
+
+    It belongs to its process, and cannot be pickled. In a child that the task forks, what would have to be stored
+    raises ``WriterBrokenError``, and ``progress`` changes nothing.
     """
 
     __slots__ = ("_link", "_task")
@@ -44,6 +55,12 @@ class TaskContext:
     def __init__(self, task: Task, link: Link) -> None:
         self._task = task
         self._link = link
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a TaskContext cannot be sent to another process, where nothing it is told would be stored: "
+            "return what there is to say, and say it in the task"
+        )
 
     def __repr__(self) -> str:
         return f"<TaskContext of task {self.task_id}, attempt {self.attempt}, run {self.run_id}>"
@@ -386,7 +403,12 @@ class TaskContext:
         if self._task.status != RUNNING or (staging is not None and staging.is_closed):
             raise self._over()
 
-    def _over(self) -> AttemptOverError:
+    def _over(self) -> PipeloomError:
+        if self._task.is_orphan:
+            return WriterBrokenError(
+                f"a forked child cannot speak for task {self._task.task_id}, what it says would be lost: "
+                "hand it to the parent, and say it there"
+            )
         return AttemptOverError(f"task {self._task.task_id} has ended: what it says now is not stored")
 
 

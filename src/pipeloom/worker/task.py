@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeloom.statuses import QUEUED, TaskStatus
+from pipeloom.statuses import INTERRUPTED, QUEUED, TaskStatus
 from pipeloom.wire import NO_PROGRESS, LogLine, Progress, TaskCall
 
 if TYPE_CHECKING:
@@ -40,3 +40,10 @@ class Task(TaskCall):
     number_said: int | None = None  # the task's id as the worker itself called it, once it did
     is_renumbered: bool = False  # what the worker said is not the id that the task was given
     said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
+    is_orphan: bool = False  # this is the copy of a forked child: nobody looks at it
+
+    def orphan(self) -> None:
+        """End the copy of a forked child, where the forking thread alone has survived."""
+        self.is_orphan = True
+        self.status = INTERRUPTED
+        vars(self).pop("staging", None)  # another thread of the task may have held its lock
