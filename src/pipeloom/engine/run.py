@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from signal import SIGINT
 from threading import Event as Never
+from threading import current_thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data import stopwatch, uncaught
@@ -52,6 +53,7 @@ from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT, Ru
 from pipeloom.wire import Brief
 from pipeloom.worker.logs import keeping_logs
 from pipeloom.writer import Channel, SQLiteWriter
+from pipeloom.writer.ending import program_has_ended
 from pipeloom.writer.requests import EarlyRequest
 
 if TYPE_CHECKING:
@@ -195,7 +197,7 @@ class Run:
     def _gives_up(self) -> bool:
         """While the file is being opened, which another program's lock may hold up, the first signal ends that."""
         self._look()
-        self.writer.impatient = self.signals.count > 0
+        self.writer.impatient = self.signals.count > 0 or (current_thread().daemon and program_has_ended())
         return self.writer.impatient
 
     def _open_screen(self) -> Screen | None:

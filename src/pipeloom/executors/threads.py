@@ -44,7 +44,8 @@ class ThreadExecutor(Generic[T]):
         self._slots: list[T | None] = []
         self._pid = getpid()
         _known.add(self)
-        # Guards "this try has ended": with a time limit two threads may say so, and the first one is believed.
+        # Guards "this try has ended": two threads may say so, at a time limit and when the program ends, and the
+        # first one is believed.
         self._ending = threading.Lock()
 
     def start(self, desk: Desk[T]) -> int:
@@ -123,7 +124,6 @@ class ThreadExecutor(Generic[T]):
         """
         desk = self._desk
         link, slots, pid = desk.link, desk.slots, self._pid
-        is_limited = link.brief.timeout_s is not None
         worker = f"thread-{place + 1}"
         while (task := desk.next()) is not None:
             if task.status == QUEUED:
@@ -132,9 +132,7 @@ class ThreadExecutor(Generic[T]):
                 outcome = perform(task, link)
                 if getpid() != pid:
                     _end_of_fork(outcome)
-                if not is_limited:
-                    desk.end(task, outcome)
-                elif not self._end_in_time(task, outcome):
+                if not self._end_in_time(task, outcome):
                     enter(None)
                     desk.returned(task)
                     return True

@@ -34,6 +34,9 @@ class Source(Protocol):
             n items; 0 when none came in time.
         """
 
+    def qsize(self) -> int:
+        """Return how many items wait, or a little more."""
+
     def settle(self, count: int) -> None:
         """Say that ``count`` taken items are dealt with, so that ``join`` returns."""
 
@@ -67,6 +70,7 @@ class _ChannelSource:
     def __init__(self, channel: Channel[Any]) -> None:
         self.put = channel.put_surely
         self.take = channel.take
+        self.qsize = channel.qsize
         self.settle = channel.task_done
         self.abort = channel.abort
 
@@ -82,6 +86,7 @@ class _ForeignSource:
     def __init__(self, msg_q: queue.Queue[Any]) -> None:
         self._queue = msg_q
         self.put = msg_q.put
+        self.qsize = msg_q.qsize
 
     def take(self, timeout: float) -> list[object]:
         try:

@@ -34,6 +34,7 @@ from pipeloom.ledger.attempt import Attempt, StagedCheckpoint
 from pipeloom.messages import SENTINEL, Handler, Msg, MsgTaskProgress
 from pipeloom.writer.channel import Channel
 from pipeloom.writer.commits import Commits, batches_of
+from pipeloom.writer.ending import ClosingThread, program_has_ended
 from pipeloom.writer.requests import EarlyRequest, Request
 from pipeloom.writer.sources import source_of
 
@@ -55,10 +56,13 @@ _HELD: Final = 4096
 _MANY: Final = 16
 _GATHER_S: Final = 0.010
 _GLANCE_S: Final = 0.001
+_BOOKS_S: Final = 5.0
 
 
-class SQLiteWriter(threading.Thread):
+class SQLiteWriter(ClosingThread):
     """Take messages from a queue until ``SENTINEL`` and persist them in group commits.
+
+    Not a daemon: without a ``SENTINEL`` it ends once the program has, with all that was put until then.
 
     Works on a plain ``queue.Queue`` and on a :class:`~pipeloom.Channel`. On a plain queue a writer that broke goes
     on taking and dropping, so that no producer hangs; ``failure`` says why.
@@ -93,7 +97,6 @@ class SQLiteWriter(threading.Thread):
         claims: bool = False,
         observer: Callable[[Sequence[Attempt]], None] | None = None,
     ) -> None:
-        # Not a daemon: whatever was said before the main thread ended is still stored.
         super().__init__(name="pipeloom-writer", daemon=False)
         self.db_path = path_of(db_path)
         self.failure: BaseException | None = None
@@ -101,6 +104,8 @@ class SQLiteWriter(threading.Thread):
         self._store_task_status = store_task_status
         self._handlers = handlers
         self._owned = owned or claims
+        self._has_run = claims
+        self._ends_at: float | None = None
         self._database = Database(
             self.db_path,
             wal=wal,
@@ -239,8 +244,22 @@ class SQLiteWriter(threading.Thread):
         items = self._source.take(_TICK_S)
         with self._database.maintenance.at_work():
             self._work_on(items)
-        if not items and _main_is_gone():
-            self._stopping = True
+        if program_has_ended():
+            self._end_with_the_program()
+
+    def _end_with_the_program(self) -> None:
+        """Write what was said until now, and no more, however much is being said; a run closes its books first."""
+        if self._has_run:
+            if self._ends_at is None:
+                self._ends_at = monotonic() + _BOOKS_S
+            if monotonic() < self._ends_at:
+                return
+        waiting = self._source.qsize()
+        while waiting > 0 and (items := self._source.take(0)):
+            waiting -= len(items)
+            with self._database.maintenance.at_work():
+                self._work_on(items)
+        self._stopping = True
 
     def _work_on(self, items: list[object]) -> None:
         run = self._ledger.run
@@ -388,7 +407,7 @@ class SQLiteWriter(threading.Thread):
         if not self._source.outlives_the_writer:
             return
         self._source.settle(self._unsettled)
-        while not self._stopping and not _main_is_gone():
+        while not self._stopping and not program_has_ended():
             items = self._source.take(_IDLE_S)
             self._stopping = any(item is SENTINEL for item in items)
             self._source.settle(len(items))
@@ -401,13 +420,3 @@ def _raised_by(work: Callable[[], None]) -> BaseException | None:
     except BaseException as error:  # noqa: BLE001 - the cause, for all who wait
         return error
     return None
-
-
-def _main_is_gone() -> bool:
-    """Say whether the main thread has ended and nobody is left who could still put anything."""
-    main = threading.main_thread()
-    return not main.is_alive() and not any(
-        thread is not threading.current_thread() and not thread.daemon
-        for thread in threading.enumerate()
-        if thread is not main
-    )
