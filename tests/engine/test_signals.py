@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from contextlib import closing
 
 import pytest
@@ -193,3 +195,112 @@ def test_every_run_of_the_program_hears_of_it(programs, tmp_path):
     )
     assert (code, sorted(out.splitlines()), err) == (0, ["main 1 1 0", "thread 15"], "")
     assert statuses(tmp_path / "0" / "inner.db")[0] == "interrupted"
+
+
+STOPPED = """
+import signal, time
+import pipeloom
+from pipeloom.engine import signals
+
+class Terminal:
+    def pause(self):
+        print("paused", flush=True)
+    def resume(self):
+        print("resumed", flush=True)
+
+def task(n, ctx):
+    if ctx.attempt == 1 and n == 2:
+        raise ValueError
+    signals._listening[0].region = Terminal()
+    print("running", n, flush=True)
+    for _ in ctx.track(range(20)):
+        time.sleep(0.01)
+    return ctx.remaining_s > 0
+
+report = pipeloom.map(task, range(3), db="out.db", workers=1, timeout=1, retries=1, progress=False)
+print(report.done, signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL, report.elapsed_s)
+"""
+
+
+def test_time_stands_still_while_the_program_does(tmp_path):
+    """After Ctrl-Z and after `kill -STOP`: no try is timed out. The terminal is given back, and taken again."""
+    said = []
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED], cwd=tmp_path, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        for n, number in enumerate((signal.SIGTSTP, signal.SIGSTOP)):
+            while f"running {n}\n" not in said:
+                said.append(process.stdout.readline())
+                assert said[-1]
+            process.send_signal(number)
+            assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+            threading.Event().wait(1.2)  # longer than a try may take
+            process.send_signal(signal.SIGCONT)
+        *more, last = process.stdout.read().splitlines(keepends=True)
+    assert process.returncode == 0
+    assert said + more == [f"{line}\n" for line in ("running 0", "paused", "resumed", "running 1", "running 2")]
+    assert last.startswith("3 True ")
+    assert float(last.split()[2]) < 2.4
+
+
+def test_a_run_in_a_thread_of_an_asyncio_program_hears_signals_through_its_loop(programs, tmp_path):
+    """The first drains it. asyncio's own handler, and those of the user's loop, do what they do without us."""
+    main = """
+        async def main():
+            try:
+                return await asyncio.to_thread(run)
+            finally:
+                print("finally", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+    """
+    interrupted, terminated, told, again = programs(
+        (main + "    asyncio.run(main())\n", "SIGINT"),
+        (main + "    asyncio.run(main())\n", "SIGTERM"),
+        (
+            """
+            async def main():
+                told = asyncio.Event()
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+                done = await asyncio.gather(*[load(f"{n}.db") for n in range(3)])
+                await told.wait()
+                print(done)
+            async def load(db):
+                try:
+                    await asyncio.to_thread(run, db)
+                except pipeloom.RunInterruptedError as error:
+                    return error.signal
+            asyncio.run(main())
+            """,
+            "SIGTERM",
+        ),
+        (
+            """
+            async def quick():
+                theirs = signal.getsignal(signal.SIGINT)
+                await asyncio.to_thread(pipeloom.map, abs, range(3), db="out.db", progress=False)
+                return theirs is signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+            print(asyncio.run(quick()))
+            async def left():
+                begun = asyncio.Event()
+                loop = asyncio.get_running_loop()
+                def waits(n):
+                    loop.call_soon_threadsafe(begun.set)
+                    time.sleep(0.05)
+                run = lambda: pipeloom.map(waits, range(3), db="out.db", progress=False)
+                loop.run_in_executor(None, run)
+                await begun.wait()
+            asyncio.run(left())
+            print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+            print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+            """,
+            "SIGINT",
+        ),
+    )
+    assert interrupted[:2] == (-signal.SIGINT, "finally False\n")  # its thread goes on until it has drained
+    assert interrupted[2].endswith("KeyboardInterrupt\n")
+    assert terminated[:2] == (143, "finally True\n")
+    assert terminated[2].startswith("pipeloom: interrupted after ")
+    assert terminated[2].count("\n") == 1
+    assert told == (0, "[15, 15, 15]\n", "")
+    assert again == (0, "True\nTrue\nTrue\n", "")
+    for number, name in (0, "out"), (1, "out"), (2, "0"), (2, "1"), (2, "2"):
+        assert statuses(tmp_path / str(number) / f"{name}.db")[0] == "interrupted"

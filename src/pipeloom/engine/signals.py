@@ -167,6 +167,8 @@ class Handlers:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Tell all runs, then the handler that was there."""
+        if not _listening:
+            self.restore()  # the loop that was to call it has been closed before
         for run in tuple(_listening):
             run.hear(number)
         self._pass_on(number, frame)
@@ -189,7 +191,6 @@ class Handlers:
         if callable(previous):
             _call(previous, number, frame)
         elif not _listening:  # else the runs raise it where they were called
-            signal.signal(number, previous)
             signal.raise_signal(number)
 
     def _suspend(self, _number: int, _frame: FrameType | None) -> None:
