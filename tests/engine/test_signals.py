@@ -96,6 +96,15 @@ def test_a_script_that_does_not_catch_it_ends_with_one_line_and_the_code_of_the_
             except pipeloom.RunInterruptedError:
                 print(sys.excepthook is not sys.__excepthook__)
             print(sys.excepthook is sys.__excepthook__)
+            kept = []
+            while len(kept) < 5:
+                try:
+                    run(f"{len(kept)}.db")
+                except pipeloom.RunInterruptedError as error:
+                    kept.append(error)
+            print(sys.excepthook._around is sys.__excepthook__)
+            kept.clear()
+            print(sys.excepthook is sys.__excepthook__)
             print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
             raise ValueError("another")
             """,
@@ -108,7 +117,7 @@ def test_a_script_that_does_not_catch_it_ends_with_one_line_and_the_code_of_the_
         assert err.endswith(" done: run it again to do the rest (out.db)\n")
         assert err.count("\n") == 1
     assert hooked == (143, "finally\ntheirs RunInterruptedError 15 True\natexit\n", "")
-    assert wrong[:2] == (1, "True\nTrue\nTrue\n")
+    assert wrong[:2] == (1, "True\n" * 5)
     assert wrong[2].endswith("ValueError: another\n")
     assert statuses(tmp_path / "0" / "out.db")[0] == "interrupted"
 

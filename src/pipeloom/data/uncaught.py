@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -19,21 +20,29 @@ __all__ = ["prepare"]
 
 def prepare(error: RunInterruptedError) -> None:
     """Have the program end by an error that is about to be raised, should nobody catch it; any thread."""
-    sys.excepthook = _Hook(error)
+    hook = sys.excepthook
+    if not isinstance(hook, _Hook):
+        hook = _Hook(hook)
+    hook.stay_for(error)
+    sys.excepthook = hook
 
 
 class _Hook:
-    """Stands around the hook that is there, which hears of everything else, as long as the error is alive.
+    """Stands around the hook that is there, which hears of everything else, as long as such an error is alive.
 
     A hook of the user's is called instead of writing the line. At a prompt the program does not end.
     """
 
-    def __init__(self, error: RunInterruptedError) -> None:
-        self._around = sys.excepthook
-        self._alive = weakref.ref(error, self._step_aside)
+    def __init__(self, around: Callable[..., Any]) -> None:
+        self._around = around
+        self._alive: set[weakref.ref[RunInterruptedError]] = set()
 
-    def _step_aside(self, _: object) -> None:
-        if sys.excepthook is self:
+    def stay_for(self, error: RunInterruptedError) -> None:
+        self._alive.add(weakref.ref(error, self._step_aside))
+
+    def _step_aside(self, gone: weakref.ref[RunInterruptedError]) -> None:
+        self._alive.discard(gone)
+        if not self._alive and sys.excepthook is self:
             sys.excepthook = self._around
 
     def __call__(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> Any:
