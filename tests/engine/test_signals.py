@@ -97,7 +97,7 @@ def test_a_script_that_does_not_catch_it_ends_with_one_line_and_the_code_of_the_
                 print(sys.excepthook is not sys.__excepthook__)
             print(sys.excepthook is sys.__excepthook__)
             kept = []
-            while len(kept) < 5:
+            while len(kept) < 3:
                 try:
                     run(f"{len(kept)}.db")
                 except pipeloom.RunInterruptedError as error:
@@ -250,6 +250,64 @@ def test_time_stands_still_while_the_program_does(tmp_path):
     assert said + more == [f"{line}\n" for line in ("running 0", "paused", "resumed", "running 1", "running 2")]
     assert last.startswith("3 True ")
     assert float(last.split()[2]) < 2.4
+
+
+def test_a_run_in_a_thread_stops_once_ctrl_c_has_ended_the_main_thread(programs, tmp_path):
+    """Python waits for it, and it could not hear the signal itself. An error in the main thread ends no run."""
+    thread = """
+        def work():
+            print(pipeloom.map(quick, range(100), db="out.db", workers=1).done)
+        thread = threading.Thread(target=work)
+        begun = threading.Event()
+        def quick(n):
+            begun.set()
+            time.sleep(0.01)
+        thread.start()
+        begun.wait()
+    """
+    interrupted, failed = programs(
+        (thread + "    os.kill(os.getpid(), signal.SIGINT)\n        thread.join()\n",),
+        (thread + "    raise ValueError\n",),
+    )
+    assert interrupted[:2] == (-signal.SIGINT, "")
+    assert "RunInterruptedError: interrupted after " in interrupted[2]
+    assert failed[:2] == (1, "100\n")
+    assert statuses(tmp_path / "0" / "out.db")[0] == "interrupted"
+
+
+def test_a_request_of_a_web_server_that_waits_for_a_run_is_answered_before_the_server_ends(programs, tmp_path):
+    """uvicorn shuts down in its own way; nobody waits for all inputs."""
+    pytest.importorskip("uvicorn")
+    ((code, out, err),) = programs(
+        (
+            """
+            import socket, urllib.error, urllib.request
+            import uvicorn
+            from contextlib import asynccontextmanager
+            from starlette.applications import Starlette
+            from starlette.responses import PlainTextResponse
+            from starlette.routing import Route
+            def load(request):
+                return PlainTextResponse(str(run()))
+            @asynccontextmanager
+            async def lifespan(app):
+                yield
+                print("down", flush=True)
+            def ask(port):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30)
+                except urllib.error.HTTPError as error:
+                    print(error.code, flush=True)
+            listening = socket.create_server(("127.0.0.1", 0))
+            threading.Thread(target=ask, args=listening.getsockname()[1:], daemon=True).start()
+            app = Starlette(routes=[Route("/", load)], lifespan=lifespan)
+            uvicorn.Server(uvicorn.Config(app, log_level="critical")).run(sockets=[listening])
+            """,
+            "SIGTERM",
+        )
+    )
+    assert (code, sorted(out.split())) == (-signal.SIGTERM, ["500", "down"]), err
+    assert statuses(tmp_path / "0" / "out.db")[0] == "interrupted"
 
 
 def test_a_run_in_a_thread_of_an_asyncio_program_hears_signals_through_its_loop(programs, tmp_path):

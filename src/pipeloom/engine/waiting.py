@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from signal import SIGINT
 from time import monotonic
 from typing import Final, Literal
 
@@ -27,7 +28,7 @@ from pipeloom.show.streams import is_unread, release_stderr
 from pipeloom.worker.current import present_link, running_task
 from pipeloom.worker.link import Link
 from pipeloom.writer import SQLiteWriter
-from pipeloom.writer.ending import program_has_ended
+from pipeloom.writer.ending import main_was_interrupted, program_has_ended
 
 __all__ = ["Event", "Waiting"]
 
@@ -131,6 +132,8 @@ class Waiting:
         if self._may_be_left and not self.program_ended and program_has_ended():
             self.program_ended = True
             self._intake.close()
+        if not self._may_be_left and not self._signals.count and main_was_interrupted():
+            self._signals.hear(SIGINT)  # in a thread that Python waits for, and which no handler could tell
 
     def _is_time_to_leave(self) -> bool:
         if self._leave_at is None:

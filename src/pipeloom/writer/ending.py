@@ -7,9 +7,10 @@ stored. So it has to know when it is the only one that is waited for.
 
 from __future__ import annotations
 
+import sys
 import threading
 
-__all__ = ["ClosingThread", "program_has_ended"]
+__all__ = ["ClosingThread", "main_was_interrupted", "program_has_ended"]
 
 
 class ClosingThread(threading.Thread):
@@ -22,3 +23,14 @@ def program_has_ended() -> bool:
         thread.daemon or isinstance(thread, ClosingThread) or not thread.is_alive()
         for thread in threading.enumerate()
     )
+
+
+def main_was_interrupted() -> bool:
+    """Say whether the main thread has ended by a Ctrl-C that nobody caught; any thread.
+
+    Source: https://docs.python.org/3/library/sys.html#sys.last_type
+    """
+    if threading.main_thread().is_alive():
+        return False
+    kind = getattr(sys, "last_type", None)
+    return isinstance(kind, type) and issubclass(kind, KeyboardInterrupt)
