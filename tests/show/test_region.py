@@ -6,9 +6,15 @@ import os
 import re
 import sys
 import textwrap
+import threading
 from collections import Counter
+from time import monotonic
 
+import pyte
 from pseudoterminal import PseudoTerminal
+from rich.segment import Segment
+
+from pipeloom.show.console import SharedConsole
 
 EVERYBODY = """
 import logging, os, sys, threading, pipeloom, structlog
@@ -60,7 +66,8 @@ WAYS = ("print", "half", "logging", "rich", "loguru", "printer", "writer", "byte
 
 def test_every_line_of_everybody_is_on_the_screen_once_and_whole(tmp_path):
     """Two runs at once, and runs within: four logging libraries, bars, half lines, kept writes, forked children."""
-    with PseudoTerminal([sys.executable, "-c", EVERYBODY], columns=100, rows=400, cwd=tmp_path) as terminal:
+    command = [sys.executable, "-W", "ignore", "-c", EVERYBODY]  # Python warns of forks beside threads
+    with PseudoTerminal(command, columns=100, rows=400, cwd=tmp_path) as terminal:
         assert terminal.finish() == 0, terminal.text
 
     said = Counter(re.findall(r"<(\w+ \w+ \d+)>", terminal.text))
@@ -174,6 +181,41 @@ def test_a_terminal_that_takes_nothing_holds_up_neither_run_nor_lines(tmp_path):
         assert terminal.finish() == 0
     assert re.findall(r"<(\d+)>", terminal.text) == [str(n) for n in range(20)]
     assert terminal.text.index("<19>") < terminal.text.index("2/2 100 %") < terminal.text.index("all ended")
+
+
+class SlowSection:
+    """Its first frame takes until somebody lets it go on."""
+
+    def __init__(self):
+        self.is_asked, self.go_on = threading.Event(), threading.Event()
+
+    @property
+    def frame(self):
+        self.is_asked.set()
+        assert self.go_on.wait(20)
+        return [Segment("still here")]
+
+
+def test_a_frame_that_was_made_as_its_section_left_does_not_stay():
+    """The region's thread reads a section without a lock."""
+    ours, theirs = os.openpty()
+    console, section = SharedConsole(), SlowSection()
+    with os.fdopen(theirs, "w") as stream:
+        console.file = stream
+        console.region.join(section)
+        assert section.is_asked.wait(20)
+        leaving = threading.Thread(target=console.region.leave, args=(section, [Segment("its end")]))
+        leaving.start()
+        deadline = monotonic() + 20
+        while console.region._sections and monotonic() < deadline:
+            pass
+        section.go_on.set()
+        leaving.join(20)
+        screen = pyte.Screen(80, 24)
+        pyte.ByteStream(screen).feed(os.read(ours, 65536))
+    os.close(ours)
+
+    assert [line.rstrip() for line in screen.display if line.strip()] == ["its end"]
 
 
 def test_a_run_in_a_daemon_thread_leaves_a_clean_terminal(tmp_path):
