@@ -142,6 +142,50 @@ def test_a_full_disk_is_an_error(folder, words):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_what_a_program_prints_is_not_its_work(folder):
+    """A full disk takes nothing of that, and one line says so; the exit code is the work's, buffered or not."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no device that is full")
+    for unbuffered in ("", "1"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "pipeloom", "run", "job.py"],
+                cwd=folder, env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, stdout=full, stderr=subprocess.PIPE,
+                text=True, timeout=30, check=False,
+            )  # fmt: skip
+        (folder / "run.db").unlink()
+        assert done.returncode == 0, unbuffered
+        assert done.stderr.splitlines()[-1] == (
+            "pipeloom: what was printed is not complete: No space left on device"
+        )
+
+
+CLOSED = """
+import os, pipeloom
+def work(n, ctx):
+    for standard in (1, 2):
+        os.write(standard, b"what a library in C says")
+    ctx.write("t", {"n": n})
+def main():
+    with open("first.txt", "w") as first:
+        report = pipeloom.map(work, range(20), db="closed.db", name="x", progress=False)
+        first.write(f"{first.fileno() > 2} {report.done}")
+"""
+
+
+def test_streams_that_are_closed_before_the_start(folder, read):
+    """No file gets their numbers, neither the program's nor the database: what is said there is lost."""
+    (folder / "closed.py").write_text(CLOSED)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeloom", "run", "closed.py"],
+        cwd=folder, preexec_fn=lambda: os.closerange(0, 3), timeout=30, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0
+    assert (folder / "first.txt").read_text() == "True 20"
+    assert read(folder / "closed.db", "PRAGMA integrity_check") == [("ok",)]
+
+
 def test_a_broken_pipe_of_the_users_own_is_an_error_in_words(tmp_path):
     """It is not our output's: the program did not do its work."""
     (tmp_path / "job.py").write_text("def main():\n    raise BrokenPipeError('the server has gone')\n")

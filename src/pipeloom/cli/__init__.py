@@ -165,6 +165,9 @@ def _exit(code: Any) -> NoReturn:
             stream.flush()
         except (OSError, ValueError):
             lead_nowhere(stream.fileno())
+    lost = getattr(getattr(sys.stdout, "buffer", None), "lost", None)
+    if lost is not None:
+        _complain(f"what was printed is not complete: {lost.strerror}")
     sys.exit(code)
 
 

@@ -16,6 +16,7 @@ from pipeloom.cli.options import say, verbose_option
 from pipeloom.cli.running.arguments import bound
 from pipeloom.cli.running.target import function_of, module_of, target_of
 from pipeloom.data.text import clean
+from pipeloom.show.streams import Output
 from pipeloom.statuses import DONE
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def command(ctx: click.Context, target: str, pairs: tuple[str, ...], verbose: in
     meant = target_of(target)
     words = ctx.meta.get(__name__, [])
     setup_logging(verbose, log_file)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(output := getattr(stream, "buffer", None), Output):
+            output.outlives_disks = True  # what a program prints is not its work
     with _argv(meant.place, words) as argv:
         module = module_of(meant)
         if not meant.is_file:

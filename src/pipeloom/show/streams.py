@@ -73,6 +73,8 @@ def lead_nowhere(descriptor: int) -> None:
         OSError: There is no descriptor left to do so.
     """
     null = os.open(os.devnull, os.O_WRONLY)
+    if null == descriptor:  # it was closed
+        return
     try:
         os.dup2(null, descriptor)
     finally:
@@ -97,12 +99,18 @@ def same_terminal(one: Any, other: Any) -> bool:
 class Output(io.BufferedWriter):
     """A descriptor of this process whose reader may leave: what comes afterwards goes to the null device.
 
-    A full disk or a broken one still raises: then what was asked for is not there. The raw stream is Python's own:
-    one in Python could be interrupted after a write and before it has said so, and would repeat it.
+    A full disk or a broken one raises, unless ``outlives_disks``: then what was asked for is not there. The raw
+    stream is Python's own: one in Python could be interrupted after a write and before it has said so, and would
+    repeat it.
 
     Args:
         descriptor: Where to write; stays open.
         at_once: Keep nothing back.
+
+    Attributes:
+        is_unread: What is written goes to the null device from now on.
+        outlives_disks: What is written is not what was asked for, and a disk that does not take it is told later.
+        lost: What the disk said then.
     """
 
     def __init__(self, descriptor: int, *, at_once: bool = False) -> None:
@@ -111,6 +119,8 @@ class Output(io.BufferedWriter):
         # A terminal that was closed says EIO; a disk says so when it is broken.
         self._departure = _READER_GONE | ({errno.EIO} if self.isatty() else frozenset())
         self.is_unread = False
+        self.outlives_disks = False
+        self.lost: OSError | None = None
 
     def write(self, data: Any) -> int:
         """Write, or keep for the next ``flush``; blocks while the reader takes its time."""
@@ -132,7 +142,9 @@ class Output(io.BufferedWriter):
 
     def _let_go(self, error: OSError) -> None:
         if error.errno not in self._departure:
-            raise error
+            if not self.outlives_disks:
+                raise error
+            self.lost = error
         lead_nowhere(self.fileno())
         self.is_unread = True
         super().flush()
@@ -144,6 +156,11 @@ def outlive_readers() -> None:
     A stream that was closed before the start leads to the null device, and a terminal that lacks a letter shows its
     escape. Streams that a host program has put in their place are left alone.
     """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # whatever is opened first would get its number, and whatever is said there
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
