@@ -66,6 +66,13 @@ def test_usage_errors_are_code_two_and_name_the_option(invoked, tmp_path):
         (["status"], "--db"),
         (["status", "--db", tmp_path / "x.db", "-f", "xml"], "format"),
         (["init-db"], "--db"),
+        (["demo", "--db", tmp_path / "x.db", "--db", tmp_path / "y.db"], "2 times"),
+        (["examples", "file-writer", "--db", "x.db", "--db", "y.db"], "2 times"),
+        (["demo", "--db", tmp_path / "x.db", "-w", "9" * 30], "workers"),
+        (["tasks", "--db", tmp_path / "x.db", "--slower-than", "nan"], "nan is not"),
+        (["doctor", "--db", tmp_path / "x.db", "--deadline", "NaN"], "NaN is not"),
+        (["cancel", "--db", tmp_path / "x.db", "--timeout", "nan"], "nan is not"),
+        (["tasks", "--db", tmp_path / "x.db", "--run", "9" * 30], "9" * 30),
         (["run"], "FUNCTION"),
         (["no-such-command"], "no-such-command"),
     ):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import pipeloom
+from pipeloom.engine.arguments import length_of
 
 
 def nothing(_item):
@@ -79,6 +80,7 @@ class Later:
         ({"db": "file:x.db?mode=ro"}, ValueError, "not a URL"),
         ({"db": "sqlite:///x.db"}, ValueError, "not a URL"),
         ({"workers": 0}, ValueError, "at least 1"),
+        ({"workers": 10**30}, ValueError, "at most 10,000"),
         ({"workers": 2.5}, TypeError, "int"),
         ({"on_error": "ignore"}, ValueError, "collect"),
         ({"durability": "maybe"}, ValueError, "normal"),
@@ -123,6 +125,12 @@ def test_what_may_look_wrong_and_is_right(db, tmp_path):
     with open(tmp_path / "a", "rb") as file:
         for fn, items, key in ((listed, {3}, None), (str, iter([1]), None), (bytes.decode, file, bytes.decode)):
             assert pipeloom.map(fn, items, db=db, key=key, name=fn.__name__, progress=False).failed == 0
+
+
+def test_a_collection_longer_than_python_counts_has_no_known_length():
+    """It is read like an endless one."""
+    assert length_of(range(10**26)) is None
+    assert length_of(range(3)) == 3
 
 
 def test_a_cursor_is_refused_unless_it_works_in_every_thread(db):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipeloom.cli.options import db_option, say, verbose_option
+from pipeloom.cli.options import Seconds, db_option, say, verbose_option
 from pipeloom.data.totals import SKIPPED, totals
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _WAIT_S: Final = 30.0
 @click.option("--drain", is_flag=True, help="Let the tasks that are running finish; only begin no others.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=_WAIT_S,
     show_default=True,
     metavar="S",

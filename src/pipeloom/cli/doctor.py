@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipeloom.cli.options import db_option, say, verbose_option
+from pipeloom.cli.options import Seconds, db_option, say, verbose_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ _STYLES: Final = {"ok": "green", "note": "yellow", "BAD": "bold red"}
 @db_option
 @click.option(
     "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     metavar="S",
     help="How long each check may take. Default: 60 s; over 1 GiB, indexes are then left out.",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeloom.cli.options import DatabasePath, say, verbose_option, workers_option
+from pipeloom.cli.options import Seconds, db_option_of, say, verbose_option, workers_option
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -54,10 +54,7 @@ def _common(module: str, db: str) -> Callable[[F], F]:
             callback=show,
             help="Print the program, to copy and change, and exit.",
         )
-        database = click.option(
-            "--db", type=DatabasePath(), default=db, show_default=True, metavar="PATH", help="The database file."
-        )
-        return database(workers_option(source(verbose_option(function))))
+        return db_option_of(db)(workers_option(source(verbose_option(function))))
 
     return decorate
 
@@ -176,7 +173,7 @@ def etl(urls: tuple[str, ...], types: tuple[str, ...], verbose: int, **options: 
 @click.option("--verify", is_flag=True, help="Look at the files: get again what is missing or has changed.")
 @_largest("file", 10_000)
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=Seconds(min=0, min_open=True), default=3600.0, show_default=True, metavar="SECONDS",
     help="How long a try of one file may take; the next one goes on where it was.",
 )  # fmt: skip
 @_retries

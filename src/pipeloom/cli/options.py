@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,8 +17,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 __all__ = [
     "MOST",
     "DatabasePath",
+    "Seconds",
     "at_most",
     "db_option",
+    "db_option_of",
     "json_option",
     "limit_option",
     "run_option",
@@ -50,16 +53,44 @@ class DatabasePath(click.Path):
             self.fail(str(error), param, ctx)
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds; ``nan``, which is within every range, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return number
+
+
+def _one(_context: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> Path:
+    """Refuse a second database, of which nothing would be seen."""
+    if len(values) > 1:
+        raise click.BadParameter(f"is given {len(values)} times: name one database", param=option)
+    return values[0]
+
+
 def db_option(function: F) -> F:
     """``--db PATH``."""
+    return _database(required=True)(function)
+
+
+def db_option_of(default: str) -> Callable[[F], F]:
+    """``--db PATH``, or the default."""
+    return _database(default=[default], show_default=True)
+
+
+def _database(**options: Any) -> Callable[[F], F]:
     return click.option(
         "--db",
-        "db",
-        required=True,
         type=DatabasePath(),
+        multiple=True,
+        callback=_one,
         metavar="PATH",
         help="The database file.",
-    )(function)
+        **options,
+    )
 
 
 def json_option(function: F) -> F:
@@ -83,13 +114,13 @@ def limit_option(default: int, what: str) -> Callable[[F], F]:
 
 def run_option(what: str) -> Callable[[F], F]:
     """``--run N``."""
-    return click.option("--run", "run_id", type=click.IntRange(min=0), metavar="N", callback=at_most, help=what)
+    return click.option("--run", "run_id", type=click.IntRange(0, MOST - 1), metavar="N", help=what)
 
 
 def workers_option(function: F) -> F:
     """``-w/--workers N``."""
     return click.option(
-        "-w", "--workers", type=click.IntRange(min=1), metavar="N", help="Worker threads. Default: cores + 4."
+        "-w", "--workers", type=click.IntRange(1, 10_000), metavar="N", help="Worker threads. Default: cores + 4."
     )(function)
 
 

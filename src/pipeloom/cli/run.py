@@ -32,9 +32,12 @@ class _Run(click.Command):
             args, ctx.meta[__name__] = args[:at], args[at + 1 :]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- WORDS]"]
 
-@click.command(name="run", cls=_Run, options_metavar="[OPTIONS]", epilog="What follows -- is for your program.")
-@click.argument("target", metavar="FILE_OR_MODULE[:FUNCTION] [-- WORDS]")
+
+@click.command(name="run", cls=_Run)
+@click.argument("target", metavar="FILE_OR_MODULE[:FUNCTION]")
 @click.option("--arg", "pairs", multiple=True, metavar="KEY=VALUE", help="An argument of the function; repeatable.")
 @verbose_option
 @click.option("-l", "--log-file", type=click.Path(path_type=Path), metavar="PATH", help="Append log records here.")

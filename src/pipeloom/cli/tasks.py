@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import db_option, json_option, limit_option, run_option, verbose_option
+from pipeloom.cli.options import Seconds, db_option, json_option, limit_option, run_option, verbose_option
 from pipeloom.statuses import TASK_STATUSES
 
 
@@ -21,7 +21,7 @@ from pipeloom.statuses import TASK_STATUSES
 @click.option(
     "--slower-than",
     "slower_than_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     metavar="SECONDS",
     help="Only those that took longer; running ones, until now.",
 )

@@ -28,6 +28,7 @@ __all__ = ["OnError"]
 OnError = Literal["raise", "collect", "stop"]
 """What a task that fails does to the others: see :func:`pipeloom.map`."""
 
+_MOST_WORKERS: Final = 10_000
 _Cached: Final = type(functools.cache(int))
 
 
@@ -143,6 +144,8 @@ def checked_workers(workers: object) -> int:
         raise TypeError(f"workers must be an int, not {type(workers).__name__}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
+    if workers > _MOST_WORKERS:
+        raise ValueError(f"workers must be at most {_MOST_WORKERS:,}, since each is a thread, not {workers:,}")
     return workers
 
 
@@ -248,5 +251,5 @@ def length_of(items: Iterable[object]) -> int | None:
     """Return the number of inputs when it is known without reading them."""
     try:
         return len(items)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, OverflowError):  # it has no length, or more than Python counts: range(10**20)
         return None
