@@ -206,16 +206,14 @@ class Handlers:
         assert _SUSPENDS is not None
         regions = [run.region for run in tuple(_listening) if run.region is not None][:1]
         for region in regions:
-            if hasattr(region, "pause"):
-                region.pause()
+            region.pause()
         try:
             signal.signal(_SUSPENDS, signal.SIG_DFL)
             signal.raise_signal(_SUSPENDS)
             signal.signal(_SUSPENDS, self._suspend)
         finally:
             for region in regions:
-                if hasattr(region, "resume"):
-                    region.resume()
+                region.resume()
 
 
 def _call(previous: Any, number: int, frame: FrameType | None) -> None:
