@@ -27,7 +27,8 @@ class Failure:
     """One task that did not end well.
 
     Attributes:
-        key: The task's key as stored, or its number in a run without keys.
+        key: The input, or what ``key=`` returned for it, as ``RunReport.results`` gives it; the task's number in
+            a run without keys; the input's name if it has no key.
         attempt: Which try of this run it was.
         exception: The exception's type, such as ``"ValueError"``; ``None`` when the worker itself said so.
         message: What people should read.
@@ -35,7 +36,7 @@ class Failure:
         status: ``error``, ``cancelled`` or ``timed_out``.
     """
 
-    key: str | int
+    key: Any
     attempt: int
     exception: str | None
     message: str
@@ -50,8 +51,8 @@ class Origin(Protocol):
     def exceptions(self) -> tuple[Exception, ...]:
         """The first exceptions that tasks raised."""
 
-    def results(self) -> Iterator[tuple[str | int, Any]]:
-        """Iterate (key, result) from the ledger."""
+    def results(self, *, everything: bool) -> Iterator[tuple[Any, Any]]:
+        """Iterate (input or key, result) from the ledger."""
 
     def error_for(self, report: RunReport, count: int) -> Exception:
         """Return what is raised for the failures of a report, which are so many."""
@@ -90,16 +91,25 @@ class RunReport:
     db: str
     _origin: Origin | None = field(default=None, repr=False, compare=False)
 
-    def results(self) -> Iterator[tuple[str | int, Any]]:
-        """Iterate (key, result) of this pipeline's done tasks, earlier runs included, from the ledger.
+    def results(self, *, everything: bool = False) -> Iterator[tuple[Any, Any]]:
+        """Iterate (input, result) of this call's inputs that are done, in their order, from the ledger.
 
-        Reads the file page by page, in the calling thread, with no cursor left open in between. In a run without
-        keys: (number, result text) of this run.
+        Inputs that were skipped, since they were done before, have their results too: after another call with the
+        same inputs this yields the same. With ``key=`` it is (key, result), and the key is what ``key=`` returned.
+        In a run without keys: (number, result text) of this run, by number.
+
+        Reads the file page by page, in the calling thread, with no cursor left open in between. Inputs come back as
+        they were given: str, int, Path, UUID, date, datetime; tuple, list and dict of them. A dataclass comes back
+        as one if its class is loaded and not local to a function, else as a dict of its fields. An input whose key
+        is a digest, and that takes more than 65,536 characters as JSON, comes back as its stored key.
+
+        Args:
+            everything: All done tasks of this pipeline, by number, instead of this call's.
 
         Raises:
             StorageError: There is no file to read from, or it cannot be read.
         """
-        return self._run.results()
+        return self._run.results(everything=everything)
 
     def raise_for_failures(self) -> None:
         """Raise what went wrong, if anything did.

@@ -116,8 +116,14 @@ def test_without_keys_the_numbers_that_tasks_have_are_asked_about(started, ledge
 
 @pytest.mark.parametrize(
     ("item", "name"),
-    [(5, "5"), ("x" * 500, "x" * 199 + "…"), (SimpleNamespace(name="its own"), "its own"), ((1, 2), "(1, 2)")],
-    ids=["number", "long text", "with a name", "anything"],
+    [
+        (5, "5"),
+        ("x" * 500, "x" * 199 + "…"),
+        (SimpleNamespace(name="its own"), "its own"),
+        ((1, 2), "(1, 2)"),
+        (10**5000, "<int that cannot be shown: ValueError>"),
+    ],
+    ids=["number", "long text", "with a name", "anything", "a number that Python does not write"],
 )
 def test_a_task_is_called_like_its_input(started, item, name):
     """In a few characters."""
@@ -144,8 +150,8 @@ def test_what_is_done_is_not_handed_out(started, ledger):
 @pytest.mark.parametrize(
     ("verdict", "error", "words"),
     [
-        ("duplicate", DuplicateKeyError, "came twice"),
-        ("stateful", LedgerError, "resume=False would store twice"),
+        ("duplicate", DuplicateKeyError, "the input 'b' came twice in this run"),
+        ("stateful", LedgerError, "the key 'b' has a checkpoint, whose rows resume=False would store twice"),
         ("taken", LedgerError, "belongs to a pipeline with keys"),
     ],
 )
@@ -237,7 +243,7 @@ def test_closing_ends_whoever_waits(started):
 
 
 def test_inputs_that_raise_are_the_end_of_them(started):
-    """What came before is handed out; so it is when a key cannot be told."""
+    """What came before is handed out."""
     error = OSError("the disk with the list")
 
     def inputs():
@@ -248,9 +254,21 @@ def test_inputs_that_raise_are_the_end_of_them(started):
     assert len(drained(intake)) == 5
     assert intake.error is error
 
-    intake = started([1, 2, 0, 4], key=lambda n: 1 // n)
-    assert len(drained(intake)) == 2
-    assert isinstance(intake.error, ZeroDivisionError)
+
+def test_an_input_without_a_key_comes_finished(started, ledger):
+    """The ledger is not asked about it; the inputs around it are as they would be."""
+    intake = started([1, 2, 0, 4], key=lambda n: 4 // n)
+    attempts = drained(intake)
+
+    assert [name for chunk in ledger.chunks for name in chunk] == [4, 2, 1]
+    assert [(a.item, a.key, a.row, a.status) for a in attempts] == [
+        (1, 4, "new", "queued"),
+        (2, 2, "new", "queued"),
+        (0, None, "none", "error"),
+        (4, 1, "new", "queued"),
+    ]
+    assert isinstance(attempts[2].exception, ZeroDivisionError)
+    assert intake.error is None
 
 
 def test_tries_that_are_due_come_first(started):

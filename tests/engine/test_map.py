@@ -65,11 +65,12 @@ def test_resume_false_runs_all_again_and_keeps_the_past(db, read):
 
 
 def test_other_inputs_join_the_same_pipeline(db):
-    """results() covers the pipeline, not only the last run."""
+    """results() is of the call; those of the whole pipeline are there for who asks."""
     pipeloom.map(square, [1, 2], db=db)
     report = pipeloom.map(square, [3], db=db)
 
-    assert dict(report.results()) == {1: {"n": 1}, 2: {"n": 2}, 3: {"n": 3}}
+    assert dict(report.results()) == {3: {"n": 3}}
+    assert dict(report.results(everything=True)) == {1: {"n": 1}, 2: {"n": 2}, 3: {"n": 3}}
 
 
 def test_two_pipelines_share_a_file(db):
@@ -112,10 +113,61 @@ def test_inputs_are_their_own_keys(db, items):
 def test_an_input_without_identity_asks_for_a_key(db):
     """The sentence says what to pass; key= then does."""
     items = [threading.Event(), threading.Event()]
-    with pytest.raises(ValueError, match="pass key="):
+    with pytest.raises(pipeloom.TasksFailedError, match="pass key="):
         pipeloom.map(nothing, items, db=db)
 
     assert pipeloom.map(nothing, items, db=db, key=items.index).done == 2
+
+
+def test_an_input_without_a_key_fails_alone(db, read):
+    """It is told by its place and name; the other inputs are done, and are skipped by the next call."""
+    items = [1, 2, None, 2.5, "x", *range(3, 2000)]
+    for done, skipped in ((2000, 0), (0, 2000)):
+        with pytest.raises(pipeloom.TasksFailedError) as failed:
+            pipeloom.map(nothing, items, db=db)
+        report = failed.value.report
+        assert (report.done, report.skipped, report.failed, report.status) == (done, skipped, 2, "error")
+        assert [(failure.key, failure.exception) for failure in report.failures] == [
+            ("None", "ValueError"),
+            ("2.5", "ValueError"),
+        ]
+        assert report.failures[0].message.startswith(
+            "input 3 (None) has no key: a value of type NoneType cannot serve as a key; leave it out, or pass key="
+        )
+    assert read(db, "SELECT status, COUNT(*) FROM task_runs GROUP BY status") == [("done", 2000)]
+    assert read(db, "SELECT kind, content FROM pipeloom_rejected WHERE run_id = 1") == [
+        ("input", "None"),
+        ("input", "2.5"),
+    ]
+    with pytest.raises(pipeloom.TasksFailedError, match="input 1"):
+        pipeloom.map(nothing, [None, *range(100_000)], db=db, name="stops", on_error="stop")
+    assert read(db, "SELECT done < 90000, failed FROM pipeloom_runs ORDER BY id DESC LIMIT 1") == [(1, 1)]
+
+
+def test_a_key_of_the_callers_own_that_cannot_be_one_is_blamed_on_key(db):
+    """What it returned or raised, for which input, and where; a key that comes twice does not advise key=."""
+    returned = {"a": "k", "b": "k", "c": 0.5, "e": None, "f": ("k", 1)}
+
+    def by_letter(item):
+        return returned[item["letter"]]
+
+    items = [{"letter": letter} for letter in "abcdef"]
+    report = pipeloom.map(nothing, items, db=db, key=by_letter, workers=1, on_error="collect")
+
+    assert (report.done, report.failed) == (2, 4)
+    assert [key for key, _ in report.results()] == ["k", ("k", 1)]
+    twice, number, raised, none = report.failures
+    assert twice.message == "key= returned 'k' for another input of this run too: return something unique for each"
+    assert number.message == (
+        "key= returned 0.5 for input 3 ({'letter': 'c'}): a value of type float cannot serve as a key; "
+        "return str, int, Path, UUID or date"
+    )
+    assert raised.message == "key= raised KeyError for input 4 ({'letter': 'd'}): 'd'"
+    assert none.message.startswith("key= returned None for input 5")
+    assert [failure.key for failure in report.failures] == ["k", *(str(item) for item in items[2:5])]
+    assert raised.exception == "KeyError"
+    assert "in by_letter" in raised.traceback
+    assert "identity.py" not in raised.traceback
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -58,3 +64,64 @@ def test_results_without_a_ledger_say_what_is_missing(db):
 
     with pytest.raises(pipeloom.StorageError, match="store_task_status=True"):
         report.results()
+
+
+@dataclass(frozen=True)
+class Page:
+    """An input of a class of the caller's own."""
+
+    site: str
+    number: int
+
+
+INPUTS = [
+    "text", "path:text", "x" * 600, 7, -(2**70), Path("a/b"), UUID(int=5), date(2026, 1, 31),
+    datetime(2026, 1, 31, 12, 5),  # noqa: DTZ001 - a key of a user's may be naive
+    (2, 3), ("a", (Path("b"), None)), Page("s", 1), (Page("s", 2), 1.5),
+]  # fmt: skip
+
+
+def told(item):
+    if item in ([1], 7):
+        raise ValueError("not this one")
+    return repr(item)
+
+
+def test_results_are_told_by_their_inputs(db, read):
+    """In the order of the call's inputs, whenever they were done; equal to what was given, failures too."""
+    report = pipeloom.map(told, [*INPUTS, [1], {"b": [2], "a": 1}], db=db, on_error="collect")
+    good = [item for item in INPUTS if item != 7]
+
+    assert list(report.results()) == [(item, repr(item)) for item in [*good, {"b": [2], "a": 1}]]
+    assert [failure.key for failure in report.failures] == [7, [1]]
+    assert pickle.loads(pickle.dumps(report)).failures == report.failures
+    again = pipeloom.map(told, ["new", *reversed(good)], db=db)
+    assert (again.done, again.skipped) == (1, len(good))
+    assert list(again.results()) == [(item, repr(item)) for item in ["new", *reversed(good)]]
+    assert len(list(again.results(everything=True))) == len(good) + 2
+    # Only for what the key itself does not say.
+    assert read(db, "SELECT COUNT(*), COUNT(input) FROM task_runs") == [(len(INPUTS) + 3, 7)]
+
+
+def test_results_of_many_inputs_are_read_by_the_page(db):
+    """The same from a call that did them and one that skipped them; some of them in another order."""
+    numbers = list(range(2500))
+    done = pipeloom.map(abs, numbers, db=db)
+    skipped = pipeloom.map(abs, [*numbers[::-1], 3000], db=db)
+
+    assert list(done.results()) == [(n, n) for n in numbers]
+    assert list(skipped.results()) == [(n, n) for n in [*numbers[::-1], 3000]]
+
+
+def test_inputs_of_earlier_versions_are_told_by_their_key(db):
+    """Until they are run again."""
+    pipeloom.map(told, [(2, 3)], db=db)
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("UPDATE task_runs SET input = NULL")
+        conn.commit()
+    skipped = pipeloom.map(told, [(2, 3)], db=db)
+    ((key, _),) = skipped.results()
+    redone = pipeloom.map(told, [(2, 3)], db=db, resume=False)
+
+    assert key.startswith("json:")
+    assert dict(redone.results()) == {(2, 3): "(2, 3)"}

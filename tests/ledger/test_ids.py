@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeloom.ledger.ids import IdAllocator
+from pipeloom.ledger.ids import IdAllocator, IdSeries
 
 
 def test_ids_ascend_beyond_what_is_on_file():
@@ -53,3 +54,24 @@ def test_several_threads_get_ids_of_their_own():
         given = [number for part in pool.map(lambda _: list(ids.give(3)), range(500)) for number in part]
 
     assert sorted(given) == list(range(1, 1501))
+
+
+def test_a_series_keeps_the_order_in_which_ids_came():
+    """Whichever way they came; ranges take no room, and pickle keeps it."""
+    series = IdSeries()
+    for ids in (range(0), range(5, 8), [8, 9], iter([3, 4]), [], [10], range(11, 10**9), [1], [1]):
+        series.extend(ids)
+
+    assert len(pickle.dumps(series)) < 500
+    found = iter(pickle.loads(pickle.dumps(series)))
+    assert [next(found) for _ in range(10)] == [5, 6, 7, 8, 9, 3, 4, 10, 11, 12]
+
+
+def test_a_series_ends_with_what_came_last():
+    """A range is open at its end, and single ids are too."""
+    series = IdSeries()
+    for ids in ([7], [8], range(2, 3), [3], [2]):
+        series.extend(ids)
+
+    assert list(series) == [7, 8, 2, 3, 2]
+    assert list(IdSeries()) == []

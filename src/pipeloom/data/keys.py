@@ -2,30 +2,35 @@
 
 A key is stored in a column without a type, so that ``1`` and ``"1"`` stay two keys. Text is stored as it is;
 other types carry a prefix (``path:a/b``, ``date:2026-01-31``), and text that happens to begin like one is
-stored as ``str:…``. Compound inputs become a digest of their canonical JSON.
+stored as ``str:…``. Compound inputs become a digest of their canonical JSON. That is stored beside the key, so that
+results come back with what was given: :func:`known_as` undoes :func:`identity_of`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import operator
 import re
+import sys
+from collections.abc import Callable
 from datetime import date, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final
 from uuid import UUID
 
 from pipeloom.data.text import clean
 from pipeloom.errors import LedgerError
 
-__all__ = ["NUMBER_LIMIT", "key_of", "task_number"]
+__all__ = ["NUMBER_LIMIT", "identity_of", "key_of", "known_as", "task_number"]
 
 NUMBER_LIMIT: Final = 1 << 62
 """Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
 
 _LIMIT: Final = 512
+_INPUT_LIMIT: Final = 64 * 1024  # characters; of a larger input only the key is stored
 _INT64: Final = 1 << 63
 _SHORTENED: Final = re.compile(r"…sha256:[0-9a-f]{64}\Z")
 _PREFIXED: Final = re.compile(r"(?:str|int|path|uuid|date|datetime|json):")
@@ -35,11 +40,25 @@ def key_of(item: object) -> str | int:
     """Return the stored key of an input, or of what ``key=`` returned for it.
 
     Raises:
-        ValueError: The type has no stable identity; the sentence says to pass ``key=``.
+        ValueError: As :func:`identity_of` does.
+    """
+    return identity_of(item)[0]
+
+
+def identity_of(item: object) -> tuple[str | int, str | None]:
+    """Return the stored key of an input, or of what ``key=`` returned for it, and what else is stored of it.
+
+    Returns:
+        The key; and JSON of at most 65,536 characters if the key is a digest, from which :func:`known_as` makes it
+        again. ``None`` if the key says it all, or if it would be longer.
+
+    Raises:
+        ValueError: The type has no stable identity; the sentence says which type.
     """
     kind = type(item)
     if kind is int:
-        return item if -_INT64 <= item < _INT64 else _fitted(f"int:{item}")  # type: ignore[operator, return-value]
+        number: int = item  # type: ignore[assignment]
+        return (number, None) if -_INT64 <= number < _INT64 else _fitted(f"int:{_digits(number)}")
     if kind is str:
         text: str = item  # type: ignore[assignment]
         return _fitted("str:" + text if _PREFIXED.match(text) else text)
@@ -49,10 +68,38 @@ def key_of(item: object) -> str | int:
     if not isinstance(item, tuple | list | dict) and not dataclasses.is_dataclass(item):
         raise _no_key(item)
     try:
-        canonical = json.dumps(_canonical(item), ensure_ascii=True, separators=(",", ":"))
+        canonical = whole = _json(_canonical(item))
+        if len(canonical) <= _INPUT_LIMIT and "dataclass " in canonical:
+            whole = _json(_canonical(item, with_modules=True))
     except RecursionError:
-        raise ValueError("an input that contains itself has no key: pass key=") from None
-    return "json:" + hashlib.sha256(canonical.encode()).hexdigest()
+        raise ValueError("a value that contains itself cannot serve as a key") from None
+    return "json:" + hashlib.sha256(canonical.encode()).hexdigest(), _kept(whole)
+
+
+def known_as(key: str | int, kept: str | None = None) -> Any:
+    """Return what a key was made of, as the caller knows it; the stored key itself where that is not on file.
+
+    A dataclass comes back as one if its class is loaded in this process and is found by its name (its fields are
+    set, none of its code is called), else as a dict of its fields.
+
+    Args:
+        key: As stored.
+        kept: What was stored beside it, see :func:`identity_of`.
+    """
+    try:
+        if kept is not None:
+            found = json.loads(kept)
+            return _untagged(found) if isinstance(found, str) else _restored(found)
+        return key if isinstance(key, int) or _SHORTENED.search(key) else _untagged(key)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return key  # not ours: anybody may write into the file
+
+
+def _digits(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:  # past 4,300 digits Python refuses, since it takes so long
+        return hex(number)
 
 
 def _tagged(item: object) -> str | None:
@@ -67,13 +114,40 @@ def _tagged(item: object) -> str | None:
     return None
 
 
-def _fitted(text: str) -> str:
+def _untagged(text: str) -> Any:
+    """Return what a whole key was made of."""
+    prefix, colon, rest = text.partition(":")
+    restore = _RESTORED.get(prefix) if colon else None
+    return text if restore is None else restore(rest)
+
+
+_RESTORED: Final[dict[str, Callable[[str], Any]]] = {
+    "str": str,
+    "int": lambda digits: int(digits, 0),  # may be hexadecimal
+    "path": Path,
+    "uuid": UUID,
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+}
+
+
+def _fitted(text: str) -> tuple[str, str | None]:
     """Keep a key short and storable: prefix plus digest past 512 characters, or with lone surrogates."""
     if len(text) <= _LIMIT and (text.isascii() or (_encodable(text) and not _SHORTENED.search(text))):
-        return text
+        return text, None
     raw = text.encode("utf-8", "surrogatepass")
     head = text.encode("utf-8", "backslashreplace").decode()[: _LIMIT - 72]
-    return f"{head}…sha256:{hashlib.sha256(raw).hexdigest()}"
+    return f"{head}…sha256:{hashlib.sha256(raw).hexdigest()}", _kept(_json(text)) if len(
+        text
+    ) < _INPUT_LIMIT else None
+
+
+def _kept(whole: str) -> str | None:
+    return whole if len(whole) <= _INPUT_LIMIT else None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
 def _encodable(text: str) -> bool:
@@ -84,31 +158,64 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _canonical(item: Any) -> Any:
-    """Turn a compound of known types into JSON in which no two types look alike."""
+def _canonical(item: Any, *, with_modules: bool = False) -> Any:
+    """Turn a compound of known types into JSON in which no two types look alike.
+
+    Where dataclasses come from is no part of their identity; it is needed to find them again.
+    """
+    parts = functools.partial(_canonical, with_modules=True) if with_modules else _canonical
     if item is None or isinstance(item, bool | int | float | str):
         if type(item) in (bool, int, float, str, type(None)):
             return item
     elif (tagged := _tagged(item)) is not None:
         return {"": tagged}
     elif isinstance(item, tuple):
-        return {"": "tuple", "of": [_canonical(part) for part in item]}
+        return {"": "tuple", "of": [parts(part) for part in item]}
     elif isinstance(item, list):
-        return [_canonical(part) for part in item]
+        return [parts(part) for part in item]
     elif isinstance(item, dict):
-        pairs = [(json.dumps(_canonical(k), sort_keys=True), _canonical(v)) for k, v in item.items()]
+        pairs = [(json.dumps(parts(k), sort_keys=True), parts(v)) for k, v in item.items()]
         return {"": "dict", "of": sorted(pairs, key=lambda pair: pair[0])}
     elif dataclasses.is_dataclass(item) and not isinstance(item, type):
-        fields = [[f.name, _canonical(getattr(item, f.name))] for f in dataclasses.fields(item)]
-        return {"": f"dataclass {type(item).__qualname__}", "of": fields}
+        fields = [[f.name, parts(getattr(item, f.name))] for f in dataclasses.fields(item)]
+        place = {"in": type(item).__module__} if with_modules else {}
+        return {"": f"dataclass {type(item).__qualname__}", "of": fields, **place}
     raise _no_key(item)
 
 
+def _restored(value: Any) -> Any:
+    """Return what canonical JSON was made of."""
+    if isinstance(value, list):
+        return [_restored(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    tag, parts = value[""], value.get("of")
+    if parts is None:
+        return _untagged(tag)
+    if tag == "tuple":
+        return tuple(_restored(part) for part in parts)
+    if tag == "dict":
+        return {_restored(json.loads(name)): _restored(part) for name, part in parts}
+    fields = {name: _restored(part) for name, part in parts}
+    return _dataclass(tag.removeprefix("dataclass "), value.get("in"), fields)
+
+
+def _dataclass(qualname: str, module: str | None, fields: dict[str, Any]) -> Any:
+    found: Any = sys.modules.get(module or "")
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    if not isinstance(found, type) or not dataclasses.is_dataclass(found):
+        return fields
+    if [field.name for field in dataclasses.fields(found)] != list(fields):
+        return fields  # it has changed since
+    item = object.__new__(found)
+    for name, part in fields.items():
+        object.__setattr__(item, name, part)
+    return item
+
+
 def _no_key(item: object) -> ValueError:
-    return ValueError(
-        f"an input of type {type(item).__name__} has no key of its own: pass key=, "
-        "a function from input to str, int, Path, UUID or date"
-    )
+    return ValueError(f"a value of type {type(item).__name__} cannot serve as a key")
 
 
 def task_number(value: Any) -> int:

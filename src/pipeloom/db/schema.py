@@ -141,7 +141,13 @@ def _migrate_3(conn: sqlite3.Connection) -> None:
         conn.execute(f"ALTER TABLE pipeloom_pipelines ADD COLUMN {column}")
 
 
-_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3)
+def _migrate_4(conn: sqlite3.Connection) -> None:
+    """Keep what a key is a digest of, so that results can be told by their inputs."""
+    if "input" not in {row[1].lower() for row in conn.execute("PRAGMA table_info(task_runs)")}:
+        conn.execute("ALTER TABLE task_runs ADD COLUMN input TEXT")
+
+
+_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3, _migrate_4)
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 

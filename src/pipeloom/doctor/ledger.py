@@ -34,6 +34,7 @@ _TABLES: Final = {
 _NEW_IN: Final = {
     2: {"pipeloom_logs": "id task_id error", "pipeloom_runs": "command"},
     3: {"pipeloom_pipelines": "is_given function place beside code captured"},
+    4: {"task_runs": "input"},
 }
 
 

@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, Final
 
-from pipeloom.data.keys import NUMBER_LIMIT, key_of
 from pipeloom.data.text import attribute, describe, shorten, storable
+from pipeloom.engine.identity import Identity, Unidentified, identifier
 from pipeloom.engine.retry_queue import RetryQueue
-from pipeloom.errors import LedgerError
 from pipeloom.ledger.admission import Admission, refusal_of
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.writer.requests import Request
@@ -32,9 +31,10 @@ _LARGEST: Final = 512
 _QUICK_S: Final = 0.05
 _SLOW_S: Final = 0.5
 _NAME_LIMIT: Final = 200
+_LARGE: Final = 10**_NAME_LIMIT  # past 4,300 digits Python refuses to write an int
 
-Identity = str | int | None
-Pulled = tuple[object, Identity, str]
+Pulled = tuple[object, Identity, str | Unidentified | None, str]
+"""An input, what identifies it, what else is stored of that (or why nothing does), and its name."""
 
 
 class Intake:
@@ -62,7 +62,8 @@ class Intake:
     ) -> None:
         self._items = items
         self._keyed = keyed
-        self._key = key
+        self._has_key = key is not None
+        self._identify = identifier(keyed=keyed, key=key)
         self._admit = admit
         self._pulled: deque[Pulled] = deque()
         self._asked: tuple[list[Pulled], Request[list[Admission]]] | None = None
@@ -105,13 +106,14 @@ class Intake:
 
     def _read(self) -> None:
         try:
-            for item in self._items:
-                self._pulled.append((item, self._identity(item), _name_of(item)))
+            for place, item in enumerate(self._items, start=1):
+                name = _name_of(item)
+                self._pulled.append((item, *self._identify(item, place, name), name))
                 if self._workers_wait or len(self._pulled) >= self._size:
                     self._hand_over()
                 if self._closed:
                     return
-        except BaseException as error:  # noqa: BLE001 - raised by the caller's iterator or key=: it ends the run, not a worker
+        except BaseException as error:  # noqa: BLE001 - raised by the caller's iterator: it ends the run, not a worker
             self.error = error
         finally:
             self._exhausted = True
@@ -207,7 +209,7 @@ class Intake:
             if self._reader_waits:
                 with self._moved:
                     self._moved.notify_all()
-            answer = self._admit([identity for _, identity, _ in chunk])
+            answer = self._admit([identity for _, identity, known, _ in chunk if type(known) is not Unidentified])
             if isinstance(answer, Request):
                 self._asked = chunk, answer
             else:
@@ -227,33 +229,39 @@ class Intake:
         elif since > _SLOW_S:
             self._size = max(self._size // 2, self._smallest)
 
-    def _identity(self, item: object) -> Identity:
-        if self._keyed:
-            return key_of(item if self._key is None else self._key(item))
-        number = attribute(item, "task_id")
-        return number if type(number) is int and abs(number) < NUMBER_LIMIT else None
-
     def _admitted(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
-        for (item, identity, name), (number, verdict) in zip(chunk, admissions, strict=True):
-            key = identity if self._keyed else None
-            if verdict == "new" or verdict == "provisional":  # noqa: PLR1714 - narrows the type
-                yield Attempt(item, number, key, name, verdict)
+        answers = iter(admissions)
+        for item, identity, known, name in chunk:
+            if isinstance(known, Unidentified):
+                yield _refused(Attempt(item, 0, None, name, "none"), *known)
+                continue
+            number, verdict = next(answers)
+            if verdict == "skip":
+                continue
+            attempt = Attempt(item, number, identity if self._keyed else None, name, "new")
+            if known is not None:
+                attempt.input = known
+            if verdict == "provisional":
+                attempt.row = "provisional"
             elif verdict == "again":
-                attempt = Attempt(item, number, key, name, "old")
+                attempt.row = "old"
                 attempt.seen_before = self._keyed
-                yield attempt
-            elif verdict != "skip":
-                rejected = Attempt(item, number if verdict == "taken" else 0, key, name, "none")
-                yield _refused(rejected, refusal_of(verdict, identity, number))
+            elif verdict != "new":
+                attempt.row = "none"
+                error = refusal_of(verdict, attempt, chosen=self._has_key)
+                if verdict != "taken":
+                    attempt.task_id = 0
+                attempt = _refused(attempt, error, str(error), f"{type(error).__name__}: {error}")
+            yield attempt
 
 
-def _refused(attempt: Attempt, error: LedgerError) -> Attempt:
-    vars(attempt).update(attempt.failed(error, str(error), f"{type(error).__name__}: {error}"))
+def _refused(attempt: Attempt, error: Exception, message: str, trace: str) -> Attempt:
+    vars(attempt).update(attempt.failed(error, message, trace))
     return attempt
 
 
 def _name_of(item: object) -> str:
-    if type(item) is int:
+    if type(item) is int and -_LARGE < item < _LARGE:
         return str(item)
     name = None if type(item) is str else attribute(item, "name")
     if not isinstance(name, str):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from pipeloom.data.keys import known_as
 from pipeloom.data.text import clean, near
 from pipeloom.db import connect_readonly
 from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
 from pipeloom.ledger import RunLedger
+from pipeloom.ledger.ids import IdSeries
 from pipeloom.report import Failure, RunReport
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
 
@@ -23,6 +26,8 @@ __all__ = ["note_of_inputs", "report_of"]
 logger = logging.getLogger("pipeloom")
 
 _PAGE: Final = 1000
+_DONE: Final = "SELECT id, key, input, result FROM task_runs WHERE status = 'done'"
+_Row = tuple[int, Any, str | None, str | None]
 _RAISED: Final = 20
 
 
@@ -33,34 +38,51 @@ class _Origin:
     db: str
     run_id: int | None
     pipeline_id: int | None
+    met: IdSeries
     exceptions: tuple[Exception, ...]
 
-    def results(self) -> Iterator[tuple[str | int, Any]]:
+    def results(self, *, everything: bool) -> Iterator[tuple[Any, Any]]:
         if self.db == MEMORY or self.run_id is None:
             raise StorageError(
                 "results() reads them from the ledger: give a file"
                 + ("" if self.db == MEMORY else ", and keep store_task_status=True")
             )
-        return self._pages(keyed=self.pipeline_id is not None)
+        if self.pipeline_id is None:
+            return self._numbered()
+        return map(_joined, self._all() if everything else self._met())
 
-    def _pages(self, *, keyed: bool) -> Iterator[tuple[str | int, Any]]:
-        what, whose = ("key", "pipeline_id") if keyed else ("id", "run_id")
-        sql = (
-            f"SELECT id, {what}, result FROM task_runs "
-            f"WHERE {whose} = ? AND status = 'done' AND id > ? ORDER BY id LIMIT {_PAGE}"
-        )
-        owner = self.pipeline_id if keyed else self.run_id
+    def _numbered(self) -> Iterator[tuple[int, str | None]]:
+        for number, _, _, result in self._pages("run_id", self.run_id):
+            yield number, result
+
+    def _all(self) -> Iterator[_Row]:
+        return self._pages("pipeline_id", self.pipeline_id)
+
+    def _pages(self, whose: str, owner: int | None) -> Iterator[_Row]:
+        sql = f"{_DONE} AND {whose} = ? AND id > ? ORDER BY id LIMIT {_PAGE}"
         last = -(1 << 63)
         while True:
-            conn = connect_readonly(Path(self.db))
-            try:
-                page = conn.execute(sql, (owner, last)).fetchall()
-            finally:
-                conn.close()
-            for last, key, result in page:  # noqa: B007 - `last` is where the next page begins
-                yield key, _decoded(result) if keyed and result is not None else result
+            page = self._page(sql, (owner, last))
+            yield from page
             if len(page) < _PAGE:
                 return
+            last = page[-1][0]
+
+    def _met(self) -> Iterator[_Row]:
+        """The rows of this call's inputs, in their order."""
+        numbers = iter(self.met)
+        while page := list(islice(numbers, _PAGE)):
+            # The sign keeps SQLite from walking the whole pipeline for it.
+            sql = f"{_DONE} AND +pipeline_id = ? AND id IN ({', '.join('?' * len(page))})"
+            found = {row[0]: row for row in self._page(sql, (self.pipeline_id, *page))}
+            yield from (found[number] for number in page if number in found)
+
+    def _page(self, sql: str, parameters: Sequence[object]) -> list[_Row]:
+        conn = connect_readonly(Path(self.db))
+        try:
+            return conn.execute(sql, parameters).fetchall()
+        finally:
+            conn.close()
 
     def error_for(self, report: RunReport, count: int) -> TasksFailedError:
         first = report.failures[0] if report.failures else None
@@ -70,6 +92,11 @@ class _Origin:
         )
         more = "" if self.run_id is None else f" (all of them: pipeloom errors --db {clean(near(self.db))})"
         return TasksFailedError(f"{count:,} of {report.total:,} tasks failed{why}{more}", exceptions, report)
+
+
+def _joined(row: _Row) -> tuple[Any, Any]:
+    _, key, kept, result = row
+    return known_as(key, kept), None if result is None else _decoded(result)
 
 
 def _decoded(result: str) -> Any:
@@ -96,7 +123,7 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str) -> RunR
         elapsed_s=elapsed_s,
         failures=tuple(
             Failure(
-                key=attempt.key if attempt.key is not None else attempt.task_id,
+                key=attempt.known_as,
                 attempt=attempt.attempt,
                 exception=attempt.exception_type,
                 message=attempt.message or "",
@@ -107,7 +134,7 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str) -> RunR
         ),
         pipeline=None if run.pipeline is None else run.pipeline.name,
         db=db,
-        _origin=_Origin(db, run.run_id, run.pipeline_id, tuple(board.exceptions)),
+        _origin=_Origin(db, run.run_id, run.pipeline_id, run.admissions.met, tuple(board.exceptions)),
     )
 
 

@@ -10,6 +10,7 @@ from pipeloom.data.text import clean
 from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
+from pipeloom.ledger.ids import IdSeries
 from pipeloom.ledger.pipelines import Doubts
 from pipeloom.ledger.statements import LOOK_UP, padded
 from pipeloom.ledger.tasks import TaskTable, taken
@@ -21,24 +22,29 @@ Admission = tuple[int, Literal["new", "again", "provisional", "skip", "duplicate
 """The ledger's word on one input: its row's id, and what to do with it."""
 
 
-def refusal_of(verdict: str, identity: str | int | None, number: int) -> LedgerError:
+def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
     """Return why an input is not let in.
 
     Args:
         verdict: ``"duplicate"``, ``"stateful"`` or ``"taken"``.
-        identity: Its key, or the number it goes by.
-        number: The row that is in the way.
+        attempt: The input, with its key, and the row that is in the way.
+        chosen: The key is what ``key=`` returned.
     """
-    key = clean(identity, 80)
+    known = attempt.known_as
+    key = repr(clean(known, 80)) if isinstance(known, str) else clean(known, 80)
     if verdict == "duplicate":
-        reason = f"the key {key!r} came twice in this run: make keys unique, or pass key="
-        return DuplicateKeyError(reason, key=identity)
+        reason = (
+            f"key= returned {key} for another input of this run too: return something unique for each"
+            if chosen
+            else f"the input {key} came twice in this run: leave one out, or pass key= to tell them apart"
+        )
+        return DuplicateKeyError(reason, key=attempt.key)
     if verdict == "stateful":
         return LedgerError(
-            f"the key {key!r} has a checkpoint, whose rows resume=False would store twice: use resume=True, or "
-            f"delete those rows and its row in pipeloom_state (task_id {number}) first"
+            f"the key {key} has a checkpoint, whose rows resume=False would store twice: use resume=True, or "
+            f"delete those rows and its row in pipeloom_state (task_id {attempt.task_id}) first"
         )
-    return LedgerError(taken(number))
+    return LedgerError(taken(attempt.task_id))
 
 
 class Admissions:
@@ -50,6 +56,9 @@ class Admissions:
         board: Where skipped inputs are counted.
         resume: Skip keys that are done.
         doubts: Where else the work of an input may be done.
+
+    Attributes:
+        met: The rows of all keys that were let in or skipped, in the order of the inputs.
     """
 
     def __init__(
@@ -66,6 +75,8 @@ class Admissions:
         self._board = board
         self._resume = resume
         self._doubts = doubts
+        # Chunks are asked about one after the other, so it needs no lock.
+        self.met = IdSeries()
         self._in_flight: set[str | int | None] = set()
         # While keys only ascend in a pipeline that began with this run, none needs to be looked up.
         self._frontier: Any = None
@@ -90,7 +101,9 @@ class Admissions:
         if not self._are_beyond(keys):
             return None
         self._in_flight.update(keys)
-        return [(number, "new") for number in self._tasks.ids.give(len(keys))]
+        numbers = self._tasks.ids.give(len(keys))
+        self.met.extend(numbers)
+        return [(number, "new") for number in numbers]
 
     def keys(self, keys: Sequence[str | int]) -> list[Admission]:
         """Say for each key, in order, whether it is to be run, and as which row; the writer's thread."""
@@ -116,6 +129,7 @@ class Admissions:
             else:
                 in_flight.add(key)
                 admissions.append((row[0], "again"))
+        self.met.extend(number for number, _ in admissions if number)
         return admissions
 
     def _are_beyond(self, keys: Sequence[Any]) -> bool:

@@ -7,9 +7,10 @@ number. What the writer notes on it holds only if what it wrote about it is comm
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from pipeloom.data.clock import utc_now
+from pipeloom.data.keys import known_as
 from pipeloom.data.spool import Spool
 from pipeloom.ledger.answer import Answer
 from pipeloom.statuses import ERROR
@@ -38,6 +39,7 @@ class Attempt(Task):
         row: What is known of its row.
     """
 
+    input: str | None = None  # what its key is a digest of, see `known_as`
     # Its outcome:
     staged: Output | None = None
     rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept
@@ -91,9 +93,17 @@ class Attempt(Task):
         """Return what it looks like now; any thread."""
         return Snapshot(self, self.task_id, self.started_at, self.progress)
 
+    @property
+    def known_as(self) -> Any:
+        """What its caller knows it by: the input or what ``key=`` returned, its number, or at least its name."""
+        if self.key is not None:
+            return known_as(self.key, self.input)
+        return self.task_id or self.name
+
     def next_try(self) -> Attempt:
         """Return the try that follows this one, for the same row."""
         following = Attempt(self.item, self.task_id, self.key, self.name, "old" if self.row == "new" else self.row)
+        following.input = self.input
         following.attempt = self.attempt + 1
         following.seen_before = following.row == "old" and self.key is not None
         following.state = self.state

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence, Sized
 from typing import Final
 
-from pipeloom.data.text import clean, kind_of
+from pipeloom.data.text import clean, describe, kind_of
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 
@@ -87,11 +87,10 @@ class Board:
 
 def _add_note(exception: Exception, attempt: Attempt) -> None:
     """Say whose exception it is, and where it was raised: its frames are gone."""
-    key = attempt.key if attempt.key is not None else attempt.task_id
     places = _PLACE.findall(attempt.error or "")
     where = f", {places[-1][0]}:{places[-1][1]} in {places[-1][2]}" if places else ""
     try:
-        BaseException.add_note(exception, clean(f"pipeloom: task {key}{where}", 300))
+        BaseException.add_note(exception, clean(f"pipeloom: task {describe(attempt.known_as, 200)}{where}", 300))
     except Exception:  # noqa: BLE001 - a frozen dataclass takes none, and raises what it likes
         pass
 

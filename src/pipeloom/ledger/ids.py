@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pipeloom.data.keys import NUMBER_LIMIT
 
-__all__ = ["IdAllocator"]
+__all__ = ["IdAllocator", "IdSeries"]
 
 
 class IdAllocator:
@@ -52,3 +53,41 @@ class IdAllocator:
     def _is_gap(self, number: int) -> bool:
         place = bisect_right(self._gaps, number, key=lambda gap: gap.start) - 1
         return place >= 0 and number in self._gaps[place]
+
+
+class IdSeries:
+    """Ids in the order in which they came, kept as ranges: 16 bytes for each that does not follow the one before.
+
+    Picklable. One thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._bounds = array("q")  # start, stop, start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        bounds = self._bounds
+        for place in range(0, len(bounds), 2):
+            yield from range(bounds[place], bounds[place + 1])
+
+    def extend(self, ids: range | Iterable[int]) -> None:
+        """Add n ids; a range takes no longer than one of them."""
+        bounds = self._bounds
+        if isinstance(ids, range):
+            if not ids:
+                return
+            if bounds and bounds[-1] == ids.start:
+                bounds[-1] = ids.stop
+            else:
+                bounds.extend((ids.start, ids.stop))
+            return
+        stop = bounds[-1] if bounds else None
+        for number in ids:
+            if number == stop:
+                stop += 1
+            else:
+                if stop is not None:
+                    bounds[-1] = stop
+                stop = number + 1
+                bounds.extend((number, stop))
+        if stop is not None:
+            bounds[-1] = stop

@@ -35,14 +35,16 @@ __all__ = [
 SIZES: Final = (8, 64, 512)
 _COLUMNS: Final = (
     "id, name, status, progress, message, started_at, finished_at, result, "
-    "pipeline_id, key, run_id, attempt, error, worker, rows_written, elapsed_s"
+    "pipeline_id, key, run_id, attempt, error, worker, rows_written, elapsed_s, input"
 )
 WIDTH: Final = _COLUMNS.count(",") + 1
 _PAST: Final = (
     "run_id, attempt, name, status, progress, message, started_at, finished_at, result, error, worker, "
     "rows_written, elapsed_s"
 )
-_NEW_COLUMNS: Final = "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s"
+_NEW_COLUMNS: Final = (
+    "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s, input"
+)
 NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
 new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
 _LOG_COLUMNS: Final = "at, task_id, run_id, attempt, level, logger, message, error"

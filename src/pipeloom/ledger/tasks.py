@@ -126,7 +126,7 @@ class TaskTable:
         return (
             attempt.task_id, attempt.name, attempt.status, share, attempt.message, attempt.started_at,
             attempt.finished_at, attempt.result, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
-            attempt.error, attempt.worker, rows, attempt.elapsed_s,
+            attempt.error, attempt.worker, rows, attempt.elapsed_s, attempt.input,
         )  # fmt: skip
 
     def _live_row(self, snapshot: Snapshot) -> TaskRow:
@@ -134,7 +134,7 @@ class TaskTable:
         return (
             number, attempt.name, RUNNING, fraction(step, total), message or None, started_at,
             None, None, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
-            None, attempt.worker, attempt.rows_kept, None,
+            None, attempt.worker, attempt.rows_kept, None, attempt.input,
         )  # fmt: skip
 
     def _waiting_row(self, attempt: Attempt) -> TaskRow:
@@ -142,7 +142,7 @@ class TaskTable:
         why = f"waits {attempt.retry_in:.1f} s for try {attempt.attempt + 1}: {attempt.message or attempt.status}"
         return (
             attempt.task_id, attempt.name, QUEUED, 0.0, why, None, None, None,
-            self.pipeline_id, attempt.key, self.run_id, attempt.attempt + 1, None, None, 0, None,
+            self.pipeline_id, attempt.key, self.run_id, attempt.attempt + 1, None, None, 0, None, attempt.input,
         )  # fmt: skip
 
     def _keep_try(self, attempt: Attempt, rows: int) -> None:
@@ -272,7 +272,7 @@ class TaskTable:
         )
         return (
             number, started.name, status, 1.0 if status == DONE else share, message, started.started_at,
-            finished_at, result, None, None, self.run_id, 1, None, None, 0, None,
+            finished_at, result, None, None, self.run_id, 1, None, None, 0, None, None,
         )  # fmt: skip
 
     def _finished_row(self, number: int, finished: MsgTaskFinished) -> TaskRow:

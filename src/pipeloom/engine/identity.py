@@ -1,0 +1,88 @@
+"""What identifies an input in a run, and what is said of one that nothing identifies. The reading thread's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from pipeloom.data.keys import NUMBER_LIMIT, identity_of
+from pipeloom.data.text import LONGEST_TEXT, attribute, clean, describe, kind_of, storable, tail
+from pipeloom.data.tracebacks import traceback_of
+
+__all__ = ["Identity", "Unidentified", "identifier"]
+
+Identity = str | int | None
+"""A key, or the number that a task has; ``None`` when it has neither."""
+
+
+class Unidentified(NamedTuple):
+    """An input that has no key: it fails, and the run goes on.
+
+    Attributes:
+        error: Why.
+        message: What people should read.
+        trace: The traceback of what ``key=`` raised, or one line.
+    """
+
+    error: Exception
+    message: str
+    trace: str
+
+
+_KEYS: Final = "str, int, Path, UUID or date"
+
+
+def identifier(
+    *, keyed: bool, key: Callable[[Any], object] | None
+) -> Callable[[object, int, str], tuple[Identity, str | Unidentified | None]]:
+    """Return what tells an input's identity, given the input, its place among the inputs, from 1, and its name.
+
+    That returns the identity, and what else is stored of it, or why there is none.
+
+    Args:
+        keyed: Tasks are known by key, rather than by number.
+        key: Input → key, for keyed runs; ``None`` takes the input itself.
+    """
+    if not keyed:
+        return lambda item, _place, _name: (_number(item), None)
+
+    def identify(item: object, place: int, name: str) -> tuple[Identity, str | Unidentified | None]:
+        value = item
+        try:
+            if key is not None:
+                value = key(item)
+        except Exception as error:  # noqa: BLE001 - the caller's code: it is about this input only
+            return None, _raised(error, f"input {place:,} ({clean(name, 80)})")
+        try:
+            return identity_of(value)
+        except Exception as error:  # noqa: BLE001 - foreign properties and `__str__` among them
+            return None, _keyless(error, f"input {place:,} ({clean(name, 80)})", value, chosen=key is not None)
+
+    return identify
+
+
+def _number(item: object) -> int | None:
+    number = attribute(item, "task_id")
+    return number if type(number) is int and abs(number) < NUMBER_LIMIT else None
+
+
+def _raised(error: Exception, which: str) -> Unidentified:
+    begin = error.__traceback__
+    message = f"key= raised {kind_of(error)} for {which}: {describe(error, 300)}"
+    try:
+        trace = traceback_of(error, None if begin is None else begin.tb_next)  # the first frame is ours
+    except Exception:  # noqa: BLE001 - a foreign `__str__` may do anything
+        trace = message
+    return Unidentified(error, storable(message), storable(tail(trace, LONGEST_TEXT)))
+
+
+def _keyless(error: Exception, which: str, value: object, *, chosen: bool) -> Unidentified:
+    if not isinstance(error, ValueError):
+        error = ValueError(f"its key cannot be told ({kind_of(error)}: {describe(error, 200)})")
+    if chosen:
+        message = f"key= returned {clean(value, 80)} for {which}: {describe(error, 300)}; return {_KEYS}"
+    else:
+        why = f"{which} has no key: {describe(error, 300)}"
+        message = f"{why}; leave it out, or pass key=, a function from input to {_KEYS}"
+    message = storable(message)
+    return Unidentified(ValueError(message), message, f"ValueError: {message}")
