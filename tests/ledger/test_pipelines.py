@@ -89,10 +89,10 @@ def test_a_file_that_moved_with_its_database_is_the_same(file, load, db):
     [
         ({"captured": "x", "kind": "a partial"}, "a partial with other values may do other work"),
         ({"captured": "object:1", "kind": "a lambda"}, "a lambda cannot be told from others of its name"),
-        ({"place": "/gone/load.py", "code": OTHER_CODE}, "that was the function of another file"),
-        ({"place": "/usr", "code": OTHER_CODE}, "that was the function of another file"),
-        ({"place": "/usr", "function": "copy:work"}, "a function of the same name elsewhere"),
-        ({"place": "/usr", "function": "copy:work", "code": "cpython 3.12:aa"}, "of the same name elsewhere"),
+        ({"place": "/gone/load.py", "code": OTHER_CODE}, "load.py, and not the same"),
+        ({"place": "/usr", "code": OTHER_CODE}, ", and not the same"),
+        ({"place": "/usr", "function": "copy:work"}, "a function of the same name in "),
+        ({"place": "/usr", "function": "copy:work", "code": "cpython 3.12:aa"}, "of the same name in "),
     ],
     ids=["values", "lambda", "moved and changed", "same name", "copy", "other Python"],
 )
@@ -117,7 +117,7 @@ def test_a_script_that_was_renamed_and_changed_is_asked_about(file, load):
     """Its old name is still in the ledger, and the file is gone."""
     does(file, replace(load, function="old:work", name="old:work", place="/gone/old.py", code=OTHER_CODE))
 
-    assert "a function of the same name elsewhere (/gone/old.py): pass name='old:work'" in does(file, load)
+    assert "a function of the same name in /gone/old.py: pass name='old:work'" in does(file, load)
 
 
 @pytest.mark.parametrize(

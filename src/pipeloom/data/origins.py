@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from pipeloom.data.text import attribute
+from pipeloom.data.text import attribute, clean, near
 
-__all__ = ["is_gone", "origin_of"]
+__all__ = ["is_gone", "origin_of", "place_in_words"]
 
 _MAIN: Final = ("__main__", "__mp_main__")
 _SCRIPTS: Final = (".py", ".pyc", ".pyw")
@@ -63,6 +63,15 @@ def _dotted(path: Path, said: str, *, is_main: bool) -> str:
         parts.pop()
     name = ".".join(parts)
     return said if said.endswith("." + name) else name  # packages without an __init__.py
+
+
+def place_in_words(place: str | None) -> str:
+    """Return a place as people would say it."""
+    if place is None or place.startswith(_SESSION):
+        return "another session"
+    if place.startswith(_NOTEBOOK):
+        return f"the notebook {clean(place.removeprefix(_NOTEBOOK), 200)}"
+    return clean(near(place.removeprefix(_MODULE)), 200)
 
 
 def is_gone(place: str) -> bool:

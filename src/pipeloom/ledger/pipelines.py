@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeloom.data.naming import Naming
-from pipeloom.data.origins import is_gone
+from pipeloom.data.origins import is_gone, place_in_words
 from pipeloom.data.seen import OBJECT
-from pipeloom.data.text import clean, near
+from pipeloom.data.text import clean
 from pipeloom.errors import NameNeededError
 from pipeloom.ledger.statements import padded
 
@@ -159,10 +159,10 @@ def _doubt(row: _Row, naming: Naming, beside: str | None) -> str | None:
     if _is_same_place(row, naming, beside):
         return f"{naming.kind} with other values may do other work"
     if row.function == naming.function:
-        return f"that was the function of another file ({clean(near(row.place or '?'), 200)})"
+        return f"that was the function of {place_in_words(row.place)}, and not the same"
     if _is_other_code(row.code, naming.code) and not is_gone(row.place or ""):
         return None  # another function, in another file that is there
-    return f"that was a function of the same name elsewhere ({clean(near(row.place or '?'), 200)})"
+    return f"that was a function of the same name in {place_in_words(row.place)}"
 
 
 def _is_other_code(one: str | None, other: str | None) -> bool:
