@@ -113,7 +113,7 @@ def test_a_pipeline_is_called_like_its_function():
         types.SimpleNamespace,
         sys,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_values_that_are_the_same_have_one_digest(value):
     """And another one than any other value."""
