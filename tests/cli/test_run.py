@@ -95,6 +95,23 @@ def fails_in_ours():
 def fails_without_a_word():
     raise ValueError
 
+def fails_with_a_note():
+    error = ValueError("bad")
+    error.add_note("in line 3")
+    raise error
+
+def fails_to_say_why():
+    class Silent(Exception):
+        def __str__(self):
+            raise RuntimeError
+    raise Silent
+
+def leaves():
+    raise GeneratorExit("gone")
+
+def asks_for_more():
+    input()
+
 def fails_in_two():
     try:
         helped({})
@@ -149,6 +166,10 @@ IN_PART = {
     "run job.py:parses -- --nonsense": (2, "job.py: error: unrecognized arguments: --nonsense"),
     "run job.py:fails_in_a_library": (1, "job.py:61 in fails_in_a_library"),
     "run job.py:fails_in_ours": (1, "in fails_in_ours: pipeloom.map(3,"),
+    "run job.py:fails_with_a_note": (1, "ValueError: bad\nin line 3\n  job.py:74 in fails_with_a_note"),
+    "run job.py:fails_to_say_why": (1, "Silent: "),
+    "run job.py:leaves": (1, "GeneratorExit: gone\n  job.py:83 in leaves"),
+    "run job.py:asks_for_more": (1, "EOFError: EOF when reading a line\n  job.py:86"),
     "run -v job.py:fails": (1, 'job.py", line 55, in fails\n'),
     "run -v job.py:fails_later": (1, 'job.py", line 58, in fails_later\n'),
     "run -v job.py:fails_in_two": (1, "The above exception was the direct cause"),

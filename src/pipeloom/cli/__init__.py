@@ -100,9 +100,13 @@ def _run() -> NoReturn:
         except OSError:
             pass  # it cannot be written; the exit code still tells
         code = EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort) as error:
-        _interrupted(error.__cause__ if isinstance(error, click.Abort) else error)
-    except Exception as error:  # noqa: BLE001 - whatever it is becomes a sentence and an exit code
+    except click.Abort as error:  # which click makes of a Ctrl-C, and of an input that has ended
+        if not isinstance(error.__cause__, EOFError):
+            _interrupted(error.__cause__)
+        code = _code_of(error.__cause__)
+    except KeyboardInterrupt as error:
+        _interrupted(error)
+    except BaseException as error:  # noqa: BLE001 - whatever it is becomes a sentence and an exit code
         code = _code_of(error)
     _exit(code)
 
@@ -117,10 +121,11 @@ def _interrupted(error: BaseException | None) -> NoReturn:
     _leave_at_once(EXIT_INTERRUPTED)
 
 
-def _code_of(error: Exception) -> int:
+def _code_of(error: BaseException) -> int:
     """Say what went wrong in one sentence, and where in a user's program; return the exit code for it."""
     from pipeloom import errors
-    from pipeloom.cli.mistake import place_of, print_traceback
+    from pipeloom.cli.mistake import notes_of, place_of, print_traceback
+    from pipeloom.data.text import describe
 
     is_verbose = _wants_traceback()
     if is_verbose:
@@ -129,7 +134,7 @@ def _code_of(error: Exception) -> int:
         _complain(error.report if error.report is not None else error)
         return EXIT_TASKS_FAILED
     if not isinstance(error, errors.PipeloomError):
-        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        text = "\n".join([error.msg if isinstance(error, SyntaxError) else describe(error, 2000), *notes_of(error)])
         place = None if is_verbose else place_of(error)
         _complain(
             f"{type(error).__name__}{f': {text}' if text else ''}"

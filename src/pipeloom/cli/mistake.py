@@ -15,7 +15,7 @@ import click
 import pipeloom
 from pipeloom.data.text import clean, near
 
-__all__ = ["place_of", "print_traceback"]
+__all__ = ["notes_of", "place_of", "print_traceback"]
 
 # Code that nobody looks for when a program fails: this package, what calls it, and Python's own library.
 _NOT_THEIRS: Final = tuple(
@@ -44,6 +44,12 @@ def place_of(error: BaseException) -> str | None:
     name = frame.tb_frame.f_code.co_qualname
     where = "" if name == "<module>" else f" in {clean(name, 100)}"
     return f"{clean(near(_file(frame)))}:{frame.tb_lineno}{where}" + (f": {clean(line, 200)}" if line else "")
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """Return what has been added to an exception as notes, n ≥ 0."""
+    notes = getattr(error, "__notes__", None)
+    return [str(note) for note in notes] if isinstance(notes, list) else []
 
 
 def print_traceback(error: BaseException) -> None:

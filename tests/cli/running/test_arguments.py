@@ -62,6 +62,7 @@ TYPED = [
     (tuple[int, ...], ["1", "2"], (1, 2)),
     (tuple[int, str], ["1", "2"], (1, "2")),
     ("int | None", ["3"], 3),
+    ("'int | None'", ["3"], 3),
     ("list[dt.date]", ["2026-01-31"], [dt.date(2026, 1, 31)]),
     (Optional["NobodyKnows"], ["3"], "3"),  # noqa: F821
     ("NobodyKnows", ["3"], "3"),

@@ -94,7 +94,7 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
     annotation = parameter.annotation
     if isinstance(annotation, ForwardRef):
         annotation = annotation.__forward_arg__
-    if isinstance(annotation, str):
+    while isinstance(annotation, str):  # twice, for one in quotes in a file whose annotations are all text
         annotation = _evaluated(annotation, function)
     return _kind_of(parameter.default) if annotation is parameter.empty else annotation
 
