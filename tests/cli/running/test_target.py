@@ -65,6 +65,15 @@ def test_a_file_of_any_name_is_imported_by_its_stem(here):
     assert found("load.py:")() == "main of load"
 
 
+def test_a_link_to_a_file_has_its_own_name_and_finds_what_lies_beside_the_file(here):
+    """As when Python starts it."""
+    write(here / "sub/helper.py", "X = 1")
+    write(here / "sub/load.py", "from helper import X\ndef main(): return __name__")
+    (here / "daily.py").symlink_to("sub/load.py")
+
+    assert found("daily.py")() == "daily"
+
+
 def test_functions_of_classes_and_objects(here):
     """What can be called without an object."""
     write(here / "load.py")

@@ -73,9 +73,9 @@ def module_of(target: Target) -> ModuleType:
     _importable(str(Path.cwd()))
     if not target.is_file:
         return _named(target.place)
-    path = Path(target.place).resolve()
+    path = Path(os.path.abspath(target.place))  # a link keeps its own name, as with Python
     root, name = _name_in_package(path)
-    _importable(str(root))
+    _importable(str(root if name != path.stem else path.resolve().parent))
     if name != path.stem:
         package = name.partition(".")[0]
         if package not in sys.modules or _is_from(sys.modules[package], root / package / "__init__.py"):
@@ -86,7 +86,9 @@ def module_of(target: Target) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
-    if before is None or isinstance(before.__loader__, _UsersFile):  # a queue.py must not become everybody's queue
+    if before is None or isinstance(
+        getattr(before, "__loader__", None), _UsersFile
+    ):  # a queue.py must not become everybody's queue
         sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -119,7 +121,7 @@ def function_of(module: ModuleType, target: Target) -> Callable[..., Any]:
             found.close()
             what = "is a coroutine, the result of a call"
         raise click.UsageError(f"{shown} {what}: name the function itself")
-    if inspect.isclass(owner) and inspect.isfunction(inspect.getattr_static(owner, name.rpartition(".")[2])):
+    if inspect.isclass(owner) and inspect.isfunction(inspect.getattr_static(owner, name.rpartition(".")[2], None)):
         raise click.UsageError(f"{shown} needs an object of its class: make it a static method, or name a function")
     if _yields(found):
         raise click.UsageError(
