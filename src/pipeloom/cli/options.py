@@ -114,7 +114,7 @@ def limit_option(default: int, what: str) -> Callable[[F], F]:
 
 def run_option(what: str) -> Callable[[F], F]:
     """``--run N``."""
-    return click.option("--run", "run_id", type=click.IntRange(0, MOST - 1), metavar="N", help=what)
+    return click.option("--run", "run_id", type=click.IntRange(min=0), metavar="N", callback=at_most, help=what)
 
 
 def workers_option(function: F) -> F:
