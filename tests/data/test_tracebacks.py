@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import sys
 import traceback
+import weakref
 
 import pytest
 
 import pipeloom
-from pipeloom.data.tracebacks import traceback_of
+from pipeloom.data.tracebacks import drop_frames, traceback_of
 
 
 def caught(function, *args):
@@ -183,3 +186,47 @@ def test_a_task_is_stored_with_both_ends(db, read):
     assert stored.startswith("Traceback (most recent call last):\n")
     assert "more frames]" in stored
     assert stored.endswith("ValueError: at the bottom\n")
+
+
+# --- what an exception that is kept lets go of ---
+
+
+class Buffer:
+    """What a call had in a variable; may be referred to weakly."""
+
+
+def test_no_exception_keeps_what_a_call_had_in_its_variables():
+    """Not the causes and members of a group either, nor one that was given to another. Cycles are fine."""
+    buffers = []
+
+    def failing(*given):
+        buffer = Buffer()
+        buffers.append(weakref.ref(buffer))
+        raise OSError(*given)
+
+    async def parts():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(part())
+            group.create_task(part())
+
+    async def part():
+        try:
+            failing()
+        except OSError as error:
+            inner = error
+        try:
+            failing(inner)
+        except OSError as error:
+            error.wraps = caught(failing)
+            raise ExceptionGroup("nested", [error]) from inner
+
+    error = caught(lambda: asyncio.run(parts()))
+    error.exceptions[0].exceptions[0].args[0].__cause__ = error
+    gc.collect()
+    assert any(buffer() for buffer in buffers)
+
+    drop_frames(error)
+    drop_frames(None)
+    gc.collect()
+    assert len(buffers) == 6
+    assert not any(buffer() for buffer in buffers)

@@ -6,7 +6,7 @@ import dataclasses
 from collections import deque
 
 from pipeloom.ledger.attempt import Attempt
-from pipeloom.ledger.board import Board, drop_frames
+from pipeloom.ledger.board import Board
 from pipeloom.wire import LogLine
 
 LINE = LogLine("t", "INFO", "x", "line", None)
@@ -135,13 +135,3 @@ def test_an_exception_that_takes_no_note_is_kept_as_it_is():
     board.count([attempt(7, "error", frozen)])
 
     assert board.exceptions == [frozen]
-
-
-def test_frames_are_dropped_along_the_whole_chain():
-    """Even of one that leads back to itself."""
-    error = raised()
-    error.__cause__.__context__ = error
-    drop_frames(error)
-    drop_frames(None)
-
-    assert error.__traceback__ is error.__cause__.__traceback__ is None

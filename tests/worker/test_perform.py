@@ -154,6 +154,18 @@ def test_the_worker_says_whether_an_exception_is_worth_another_try(error, attemp
     assert perform(task, link)[3][2] is again
 
 
+def test_a_failed_call_keeps_no_frames():
+    """Its outcome may wait for room, for a commit and for another try; its traceback is text."""
+
+    def failing(_):
+        raise ValueError("no")
+
+    _, trace, _ = outcome_of(failing)[0]["failed"]
+    error = outcome_of(failing, retry=Retry(2))[0]["failed"][0]
+    assert "in failing" in trace
+    assert error.__traceback__ is None
+
+
 # --- what a worker said of itself ---
 
 

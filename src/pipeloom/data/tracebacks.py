@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pipeloom.data.text import describe
 
-__all__ = ["stack_of", "traceback_of"]
+__all__ = ["drop_frames", "stack_of", "traceback_of"]
 
 _FIRST: Final = 10  # frames: how the call began
 _LAST: Final = 20  # and where it ended
@@ -35,6 +35,32 @@ def traceback_of(error: BaseException, begin: TracebackType | None) -> str:
         begin: Its first frame that is shown.
     """
     return "".join(_Formatter().built(error, begin).format())
+
+
+def drop_frames(exception: BaseException | None) -> None:
+    """Free what the frames of an exception hold, and those of every exception that it leads to; cycles are fine.
+
+    Its causes, contexts and members of groups are followed, and what it was given: libraries wrap one exception in
+    another. Each may hold every local variable of a call.
+    """
+    seen: set[int] = set()
+    waiting: list[Any] = [exception]
+    while waiting:
+        held = waiting.pop()
+        if issubclass(type(held), BaseException) and id(held) not in seen:  # not what it claims to be
+            seen.add(id(held))
+            # Past what a foreign class makes of these attributes: a frozen dataclass lets nobody set them.
+            BaseException.with_traceback(held, None)
+            waiting += (_CAUSE(held), _CONTEXT(held), *_ARGS(held), *_VARS(held).values())
+            if issubclass(type(held), BaseExceptionGroup):
+                waiting += _MEMBERS(held)
+
+
+_CAUSE: Final = vars(BaseException)["__cause__"].__get__
+_CONTEXT: Final = vars(BaseException)["__context__"].__get__
+_ARGS: Final = vars(BaseException)["args"].__get__
+_VARS: Final = vars(BaseException)["__dict__"].__get__
+_MEMBERS: Final = vars(BaseExceptionGroup)["exceptions"].__get__
 
 
 def stack_of(frames: list[FrameType]) -> str:

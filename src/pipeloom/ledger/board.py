@@ -12,10 +12,11 @@ from collections.abc import Sequence, Sized
 from typing import Final
 
 from pipeloom.data.text import clean, describe, kind_of
+from pipeloom.data.tracebacks import drop_frames
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 
-__all__ = ["Board", "drop_frames"]
+__all__ = ["Board"]
 
 _KEPT_FAILURES: Final = 100
 _KEPT_EXCEPTIONS: Final = 20
@@ -96,20 +97,3 @@ def _add_note(exception: Exception, attempt: Attempt) -> None:
 
 
 _PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
-
-
-def drop_frames(exception: BaseException | None) -> None:
-    """Free what the frames of a kept exception hold; its traceback is in the ledger as text."""
-    seen: set[int] = set()
-    waiting = [exception]
-    while waiting:
-        exception = waiting.pop()
-        if exception is not None and id(exception) not in seen:
-            seen.add(id(exception))
-            # Past what a foreign class makes of these attributes: a frozen dataclass lets nobody set them.
-            BaseException.with_traceback(exception, None)
-            waiting += (_CAUSE(exception), _CONTEXT(exception))
-
-
-_CAUSE: Final = vars(BaseException)["__cause__"].__get__
-_CONTEXT: Final = vars(BaseException)["__context__"].__get__

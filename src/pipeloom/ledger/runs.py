@@ -23,7 +23,7 @@ from pipeloom.db.schema import last_words
 from pipeloom.db.transaction import Transaction
 from pipeloom.ledger.admission import Admissions
 from pipeloom.ledger.attempt import Attempt
-from pipeloom.ledger.board import Board, drop_frames
+from pipeloom.ledger.board import Board
 from pipeloom.ledger.fold import Batch
 from pipeloom.ledger.pipelines import Pipeline, pipeline_for
 from pipeloom.ledger.tasks import TaskTable
@@ -145,7 +145,7 @@ class RunLedger:
             _drop_kept_lines(attempt)
         for checkpoint in batch.checkpoints:
             checkpoint.attempt.state = checkpoint.state
-        ended = _last_tries(batch.finished) if self.spec.retrying else batch.finished
+        ended = [each for each in batch.finished if each.retry_in is None] if self.spec.retrying else batch.finished
         self.admissions.ended(ended)
         self.board.count(ended)
 
@@ -191,14 +191,6 @@ def _drop_kept_lines(attempt: Attempt) -> None:
     for _ in range(attempt.lines_kept):
         attempt.logs.popleft()
     attempt.lines_kept = 0
-
-
-def _last_tries(finished: Sequence[Attempt]) -> list[Attempt]:
-    """Return those that are not tried again; of the others nothing is kept that is not needed for that."""
-    for attempt in finished:
-        if attempt.retry_in is not None:
-            drop_frames(attempt.exception)  # it may wait for an hour
-    return [attempt for attempt in finished if attempt.retry_in is None]
 
 
 def _columns_of(counts: Counter[TaskStatus]) -> tuple[int, int, int, int]:

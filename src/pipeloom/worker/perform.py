@@ -10,7 +10,7 @@ from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
 from pipeloom.data.stopwatch import monotonic
 from pipeloom.data.text import LONGEST_TEXT, describe, shorten, storable, tail
-from pipeloom.data.tracebacks import stack_of, traceback_of
+from pipeloom.data.tracebacks import drop_frames, stack_of, traceback_of
 from pipeloom.data.values import as_json
 from pipeloom.errors import RunInterruptedError, TaskCancelledError, TaskTimeoutError
 from pipeloom.statuses import CANCELLED, DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
@@ -67,6 +67,7 @@ def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each c
     if raised is not None:
         message, trace = _described(raised)
         failed = raised, trace, _is_worth_another_try(raised, task, link)
+        drop_frames(raised)  # it waits for its commit, then perhaps for another try: an hour, among thousands
     if task.staging is not None:
         staged = task.staging.close(keep=status == DONE)
     if task.unkept:
