@@ -23,6 +23,7 @@ from pipeloom.engine.identity import Identity, Unidentified, identifier
 from pipeloom.engine.retry_queue import RetryQueue
 from pipeloom.ledger.admission import Admission, refusal_of
 from pipeloom.ledger.attempt import Attempt
+from pipeloom.worker.current import CallerContext
 from pipeloom.writer.requests import Request
 
 __all__ = ["Intake"]
@@ -81,10 +82,13 @@ class Intake:
         self._closed = False
         self.error: BaseException | None = None
         # A daemon: an input that never comes must not keep the interpreter from leaving.
-        self._reader = threading.Thread(target=self._read, name="pipeloom-intake", daemon=True)
+        self._reader = threading.Thread(
+            target=lambda: self._context.run(self._read), name="pipeloom-intake", daemon=True
+        )
 
     def start(self) -> None:
-        """Begin to read ahead."""
+        """Begin to read ahead, in a copy of the calling thread's context."""
+        self._context = CallerContext().copy()
         self._reader.start()
 
     @property

@@ -15,7 +15,7 @@ from pipeloom.errors import ChannelClosedError, TaskTimeoutError, WriterBrokenEr
 from pipeloom.executors.base import Desk, T
 from pipeloom.statuses import DONE, QUEUED, RUNNING
 from pipeloom.wire import Ability, Outcome
-from pipeloom.worker.current import enter, enter_link
+from pipeloom.worker.current import CallerContext
 from pipeloom.worker.link import Link
 from pipeloom.worker.perform import ended_outside, perform, whereabouts
 from pipeloom.worker.task import Task
@@ -52,6 +52,7 @@ class ThreadExecutor(Generic[T]):
         """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
         self._slots = desk.slots
+        self._surroundings = CallerContext(desk.link)
         for place in range(self.workers):
             thread = self._thread(place)
             try:
@@ -102,7 +103,6 @@ class ThreadExecutor(Generic[T]):
     def _loop(self, place: int) -> None:
         """Work until there is nothing more to do, or nobody to say it to; then say so, whatever happened."""
         desk, is_replaced = self._desk, False
-        enter_link(desk.link)
         try:
             is_replaced = self._work(place)
         except (WriterBrokenError, ChannelClosedError):
@@ -124,16 +124,16 @@ class ThreadExecutor(Generic[T]):
         """
         desk = self._desk
         link, slots, pid = desk.link, desk.slots, self._pid
+        fresh = self._surroundings.copy
         worker = f"thread-{place + 1}"
         while (task := desk.next()) is not None:
             if task.status == QUEUED:
                 task.worker = worker
                 slots[place] = task
-                outcome = perform(task, link)
+                outcome = fresh().run(perform, task, link)  # nothing leaks from one try to the next
                 if getpid() != pid:
                     _end_of_fork(outcome)
                 if not self._end_in_time(task, outcome):
-                    enter(None)
                     desk.returned(task)
                     return True
                 del outcome  # its output may be large, and the next task may take long

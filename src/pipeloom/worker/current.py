@@ -1,14 +1,15 @@
-"""Which task is running here, and to which run it belongs."""
+"""Which task is running here, to which run it belongs, and in what surroundings: the caller's context variables."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+import decimal
+from contextvars import Context, ContextVar, copy_context
 from typing import Final
 
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["enter", "enter_link", "present_link", "running_task"]
+__all__ = ["CallerContext", "enter", "enter_link", "present_link", "running_task"]
 
 _task: ContextVar[Task | None] = ContextVar("pipeloom_task", default=None)
 _link: ContextVar[Link] = ContextVar("pipeloom_link")
@@ -25,9 +26,33 @@ def running_task() -> Task | None:
 
 
 def enter_link(link: Link) -> None:
-    """Make this the run of the calling worker."""
+    """Make this the run of what runs in the current context."""
     _link.set(link)
 
 
 enter: Final = _task.set
-"""Make a task, or ``None``, the current one of the calling worker."""
+"""Make a task, or ``None``, the one that runs in the current context."""
+
+
+class CallerContext:
+    """The context variables of whoever makes this, as they are now, for calls in other threads.
+
+    Args:
+        link: The run that the calls belong to; ``None`` for calls that belong to none, such as the caller's inputs.
+    """
+
+    def __init__(self, link: Link | None = None) -> None:
+        self._base = copy_context()
+        if link is not None:
+            self._base.run(enter_link, link)
+        # A copy of a context shares what its variables hold. By custom that is replaced as a whole, but not the
+        # standard library's own: `getcontext().prec = 4` would change it for the caller and for all other tasks.
+        has_decimal = any(type(value) is decimal.Context for value in self._base.values())
+        self._decimal = self._base.run(decimal.getcontext).copy() if has_decimal else None
+
+    def copy(self) -> Context:
+        """Return a context in which nothing is seen of what happens in another one; any thread."""
+        context = self._base.copy()
+        if self._decimal is not None:
+            context.run(decimal.setcontext, self._decimal.copy())
+        return context
