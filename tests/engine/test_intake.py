@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from time import monotonic
 from types import SimpleNamespace
 
@@ -13,10 +15,17 @@ import pytest
 
 import pipeloom
 from pipeloom import DuplicateKeyError, LedgerError
+from pipeloom.db import cancel
 from pipeloom.engine.intake import Intake
 from pipeloom.writer.requests import Request
 
 LONG_S = 10.0
+numbers = itertools.count()
+
+
+def task_that_fails(_):
+    """Fail."""
+    raise RuntimeError("enough")
 
 
 def until(condition):
@@ -75,7 +84,7 @@ def started(ledger) -> Iterator[object]:
     yield start
     for intake in intakes:
         intake.close()
-        intake.join(LONG_S)
+        intake.join(lambda: None)
 
 
 def drained(intake):
@@ -191,7 +200,7 @@ def test_only_a_little_is_read_ahead(started):
     assert intake.next().item == 0
     until(lambda: len(pulled) > 3)
     intake.close()
-    intake.join(LONG_S)
+    intake.join(lambda: None)
 
     assert len(pulled) < 50
 
@@ -312,6 +321,103 @@ def test_inputs_are_pulled_lazily_and_none_is_kept(db):
 
     assert stopped.value.report.failed == 1
     assert next(pulled) < 100_000
+
+
+@pytest.mark.parametrize("how", ["stop", "key", "cancel"])
+def test_a_generator_that_is_left_early_is_closed_where_it_ran(db, how):
+    """Before ``map`` returns, however it ends: a connection, a lock or a driver wants the thread that made it."""
+    seen = []
+
+    class Rows:
+        def __iter__(self):  # a generator that is made by us is one as well
+            conn = sqlite3.connect(":memory:")
+            try:
+                yield from itertools.count()
+            finally:
+                conn.close()
+                seen.append(threading.current_thread().name)
+
+    def key(number):
+        return object() if how == "key" and number == 20 else number
+
+    def task(number):
+        if number == 20:
+            if how == "cancel":
+                cancel.request_cancel(db, pipeloom.current_task().run_id, "drain")
+            raise RuntimeError("enough")
+
+    inputs = Rows() if how == "key" else iter(Rows())
+    on_error = "stop" if how == "stop" else "collect"
+    with pytest.raises((pipeloom.TasksFailedError, pipeloom.RunInterruptedError, ValueError)) as raised:
+        pipeloom.map(task, inputs, db=db, key=key, on_error=on_error, workers=2, name="early", progress=False)
+
+    assert seen == ["pipeloom-intake"], raised
+
+
+def test_what_a_generator_raises_when_it_is_closed_is_raised(db):
+    """As it would be by its ``close()``."""
+
+    def inputs():
+        try:
+            yield from itertools.count()
+        finally:
+            raise OSError("its end went wrong")
+
+    with pytest.raises(OSError, match="its end went wrong"):
+        pipeloom.map(task_that_fails, inputs(), db=db, on_error="stop", name="early")
+
+
+def test_an_iterator_of_the_callers_is_not_closed(db, tmp_path):
+    """A file goes on where the run left it."""
+    (tmp_path / "names").write_text("a\nb\nc\n" * 10_000)
+    with open(tmp_path / "names") as file, pytest.raises(pipeloom.TasksFailedError):
+        try:
+            pipeloom.map(task_that_fails, file, db=db, on_error="stop", name="early", key=lambda _: next(numbers))
+        finally:
+            assert next(file) in ("a\n", "b\n", "c\n")
+
+
+def test_a_generator_that_does_not_go_on_is_left(started, monkeypatch, caplog):
+    """It is closed when it does, in its thread; nobody waits for that longer than a moment."""
+    goes_on, closed = threading.Event(), threading.Event()
+    monkeypatch.setattr("pipeloom.engine.intake._STUCK_S", 0.05)
+    monkeypatch.setattr("pipeloom.engine.intake._CLOSING_S", 0.05)
+
+    def inputs():
+        try:
+            yield 1
+            assert goes_on.wait(LONG_S)
+            yield 2
+        finally:
+            closed.wait(LONG_S)
+
+    intake = started(inputs())
+    assert intake.next().item == 1
+    intake.close()
+    intake.join(lambda: None)
+    goes_on.set()
+    until(lambda: intake._is_closing)
+    intake.join(lambda: None)
+    closed.set()
+
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "the next one does not come",
+        "their end takes long",
+    ]
+
+
+def test_a_cursor_of_the_callers_thread_is_refused_with_what_to_do(db):
+    """In a generator expression, too; one that may be used in any thread is as good as any other inputs."""
+    for free in (False, True):
+        with closing(sqlite3.connect(":memory:", check_same_thread=not free)) as conn:
+            rows = conn.execute("VALUES (1), (2)")
+            inputs = (row[0] for row in rows)
+            if free:
+                assert pipeloom.map(abs, inputs, db=db, name="rows").done == 2
+            else:
+                with pytest.raises(TypeError, match=r"cursor\.fetchall\(\)") as raised:
+                    pipeloom.map(abs, inputs, db=db, name="rows")
+                assert isinstance(raised.value.__cause__, sqlite3.ProgrammingError)
 
 
 def test_slow_inputs_start_as_they_come(db):

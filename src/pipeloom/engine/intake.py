@@ -12,13 +12,14 @@ not even the input before it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from time import monotonic
 from typing import Any, Final
 
-from pipeloom.data.text import attribute, describe, shorten, storable
+from pipeloom.data.text import attribute, describe, kind_of, shorten, storable
 from pipeloom.engine.identity import Identity, Unidentified, identifier
 from pipeloom.engine.retry_queue import RetryQueue
 from pipeloom.ledger.admission import Admission, refusal_of
@@ -28,6 +29,11 @@ from pipeloom.writer.requests import Request
 
 __all__ = ["Intake"]
 
+logger = logging.getLogger("pipeloom")
+
+_TICK_S: Final = 0.1
+_STUCK_S: Final = 1.0
+_CLOSING_S: Final = 10.0
 _LARGEST: Final = 512
 _QUICK_S: Final = 0.05
 _SLOW_S: Final = 0.5
@@ -80,6 +86,7 @@ class Intake:
         self._workers_wait = 0
         self._exhausted = False
         self._closed = False
+        self._is_closing = False
         self.error: BaseException | None = None
         # A daemon: an input that never comes must not keep the interpreter from leaving.
         self._reader = threading.Thread(
@@ -102,27 +109,54 @@ class Intake:
         with self._moved:
             self._moved.notify_all()
 
-    def join(self, timeout_s: float) -> None:
-        """Wait for the reading thread, unless it is stuck in an input that does not come."""
-        self._reader.join(timeout_s)
+    def join(self, look: Callable[[], object]) -> None:
+        """Wait until the reading thread has let go of the inputs; after ``close``, or at their end.
+
+        A generator that is left early is closed there, in the thread that it ran in, so that its ``finally`` finds
+        what it made. It is left to itself when an input does not come for a second, or its end takes ten.
+
+        Args:
+            look: Called ten times a second meanwhile; raises to leave.
+        """
+        began = monotonic()
+        while self._reader.is_alive():
+            self._reader.join(_TICK_S)
+            if monotonic() - began > (_CLOSING_S if self._is_closing else _STUCK_S) and self._reader.is_alive():
+                what = "their end takes long" if self._is_closing else "the next one does not come"
+                logger.warning("the inputs are left to their thread, which closes them later: %s", what)
+                return
+            look()
 
     # --- the reading thread ---
 
     def _read(self) -> None:
         try:
-            for place, item in enumerate(self._items, start=1):
-                name = _name_of(item)
-                self._pulled.append((item, *self._identify(item, place, name), name))
-                if self._workers_wait or len(self._pulled) >= self._size:
-                    self._hand_over()
-                if self._closed:
-                    return
+            inputs = iter(self._items)
+            try:
+                for place, item in enumerate(inputs, start=1):
+                    name = _name_of(item)
+                    self._pulled.append((item, *self._identify(item, place, name), name))
+                    if self._workers_wait or len(self._pulled) >= self._size:
+                        self._hand_over()
+                    if self._closed:
+                        return
+            finally:
+                self._let_go(inputs)
         except BaseException as error:  # noqa: BLE001 - raised by the caller's iterator: it ends the run, not a worker
-            self.error = error
+            self.error = _explained(error)
         finally:
             self._exhausted = True
             with self._moved:
                 self._moved.notify_all()
+
+    def _let_go(self, inputs: Iterator[object]) -> None:
+        """Close the generator that the inputs come from, if they do: nobody else goes on with it.
+
+        Another iterator with a ``close``, such as an open file or a cursor, is its owner's to close.
+        """
+        if isinstance(inputs, Generator):
+            self._is_closing = True
+            inputs.close()
 
     def _hand_over(self) -> None:
         """Wake a worker that waits; stop reading while a chunk is pulled and not asked about."""
@@ -262,6 +296,19 @@ class Intake:
 def _refused(attempt: Attempt, error: Exception, message: str, trace: str) -> Attempt:
     vars(attempt).update(attempt.failed(error, message, trace))
     return attempt
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Return what is raised for an error of the inputs: itself, unless it needs to be explained."""
+    if kind_of(error) == "ProgrammingError" and "thread" in describe(error):  # of sqlite3, and of those like it
+        instead = TypeError(
+            "the inputs come from a database cursor that belongs to the caller's thread, but inputs are read in a "
+            "thread of their own: connect inside a generator function, pass cursor.fetchall(), or open the "
+            "connection with check_same_thread=False"
+        )
+        instead.__cause__ = error
+        return instead
+    return error
 
 
 def _name_of(item: object) -> str:

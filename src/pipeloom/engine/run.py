@@ -278,7 +278,7 @@ class Run:
             self.intake.close()
         if not self.waiting.program_ended:
             self.executor.join(_LEAVE_S)
-        self.intake.join(0.0 if self.signals.count else _TICK_S)
+            self.intake.join(self._look)
 
     def _look(self) -> None:
         """While this thread waits for the writer: is it still worth it?"""
