@@ -125,7 +125,7 @@ Failed: TypeAlias = tuple[
 Staged: TypeAlias = tuple[
     "Output",
     int,  # rows in there
-    int,  # bytes in there, an estimate
+    int,  # bytes of memory it takes, an estimate: what is in a file takes none
 ]
 Outcome: TypeAlias = tuple[
     "TaskStatus",
@@ -159,7 +159,7 @@ class Checkpoint(NamedTuple):
         state: JSON.
         output: n blocks and statements, 0 or more; whoever asks does not touch them any more.
         rows: How many rows are in there.
-        size: How many bytes, an estimate.
+        size: How many bytes of memory they take, an estimate.
     """
 
     state: str

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import queue
+from collections import deque
 
 import pytest
 from worker.recording import brief_for
 
 from pipeloom import MsgTaskProgress, Retry, run_pipeline
 from pipeloom.data.rows import Block, Shape
+from pipeloom.data.weights import SLOT
 from pipeloom.engine.dispatcher import Dispatcher
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.link import WriterLink
 from pipeloom.ledger import Attempt, Board
+from pipeloom.wire import LogLine
 from pipeloom.writer import Channel
 
 AT = "2026-01-01T00:00:00+00:00"
@@ -58,16 +61,43 @@ def test_an_outcome_is_noted_on_the_attempt():
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "weight"), [(0, 0, 1), (7, 10, 1), (80, 100, 11), (1, 10 * 64 * 1024, 11)]
+    ("outcome", "slots"),
+    [
+        (done("m", "1"), 1),
+        (done(result="x" * 7 * SLOT), 7),
+        (done(staged=([object()], 80, 2000)), 1),
+        (done(staged=([object()], 80, 5 * SLOT), result="x" * 7 * SLOT), 12),
+        (failed(ValueError("x" * 9 * SLOT), again=False), 9),
+    ],
 )
-def test_a_large_output_takes_more_of_the_channel(rows, size, weight):
-    """By its rows or its bytes, whichever is more."""
+def test_a_large_outcome_takes_more_of_the_channel(outcome, slots):
+    """By what it takes of memory: a result, rows, an exception."""
     scene, attempt = Scene(), running()
-    scene.dispatcher.end(attempt, done(staged=([object()], rows, size)))
+    scene.dispatcher.end(attempt, outcome)
     scene.dispatcher.hand_over(attempt)
 
-    assert scene.channel.qsize() == weight
+    assert scene.channel.qsize() == slots
     assert scene.channel.take(0) == [attempt]
+
+
+def test_the_log_lines_of_a_task_are_weighed_with_its_outcome():
+    """They wait for the same commit."""
+    attempt = running()
+    attempt.logs = deque([LogLine("t", "INFO", "x", "m" * 1000, "e" * 20_000) for _ in range(100)])
+    Scene().dispatcher.end(attempt, done())
+
+    assert 500 < attempt.weight < 600
+
+
+def test_a_try_that_will_follow_holds_its_input():
+    """It waits with it, and with its exception; its next try has the input alone."""
+    scene, attempt = Scene(Retry(3)), running()
+    attempt.item = "x" * 20 * SLOT
+    attempt.weight = 20
+    scene.dispatcher.end(attempt, failed(ValueError("y" * 10 * SLOT), again=True))
+
+    assert attempt.weight == 30
+    assert attempt.next_try().weight == 20
 
 
 def test_a_failed_try_is_followed_by_another():

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from time import monotonic
@@ -203,6 +204,39 @@ def test_only_a_little_is_read_ahead(started):
     intake.join(lambda: None)
 
     assert len(pulled) < 50
+
+
+class Large:
+    """An input of 10 MiB, as an array says it."""
+
+    nbytes = 10 * 2**20
+
+    def __init__(self, number):
+        self.number = number
+
+
+def test_large_inputs_are_read_ahead_by_what_they_take_of_memory(started, ledger):
+    """Two of them, whatever becomes of them: handed out, skipped or refused. None is held by the reading thread."""
+    alive = weakref.WeakSet()
+
+    def inputs():
+        for number in range(40):
+            item = Large(number)
+            alive.add(item)
+            yield item
+            del item
+
+    ledger.verdicts = dict.fromkeys(range(5, 40, 3), "skip") | dict.fromkeys(range(6, 40, 3), "repeated")
+    intake = started(inputs(), key=lambda item: item.number, workers=4)
+    got = 0
+    until(lambda: len(alive) == 2)
+    while (attempt := intake.next()) is not None:
+        until(lambda: len(alive) in (2, 3) or intake._exhausted)
+        assert len(alive) <= 3
+        got += 1
+        del attempt
+    assert got == 40 - len(range(5, 40, 3))
+    assert intake._extra == 0
 
 
 def test_workers_go_on_while_the_ledger_is_asked(started, ledger):

@@ -10,6 +10,7 @@ import threading
 import pytest
 from worker.recording import brief_for
 
+from pipeloom.data.weights import SLOT
 from pipeloom.engine.link import WriterLink
 from pipeloom.errors import AttemptOverError
 from pipeloom.ledger import Attempt, Spoken, StagedCheckpoint
@@ -123,13 +124,21 @@ def test_an_answered_query_is_freed_at_once(link, attempt, writer):
 
 def test_a_checkpoint_goes_through_the_channel_by_its_weight(link, attempt, channel):
     """In its order with what else the task says, and is answered there."""
-    reply = link.ask(attempt, Checkpoint("1", [], 40, 0), never)
+    reply = link.ask(attempt, Checkpoint("1", [], 40, 6 * SLOT), never)
     link.say(attempt, "x", never, block=True, timeout=None)
 
     assert link.backlog() == (7, 10)
-    assert channel.take(0) == [reply, Spoken(attempt, "x")]
+    assert channel.take(0) + channel.take(0) == [reply, Spoken(attempt, "x")]
     assert isinstance(reply, StagedCheckpoint)
     assert (reply.attempt, reply.state, reply.rows) == (attempt, "1", 40)
+
+
+def test_a_message_goes_through_the_channel_by_its_weight(link, attempt, channel):
+    """Whatever it is: it waits for the same commit as others."""
+    link.say(attempt, ["x" * 5 * SLOT], never, block=True, timeout=None)
+
+    assert link.backlog() == (5, 10)
+    channel.take(0)
 
 
 def test_a_full_channel_refuses_who_may_not_wait(link, attempt, channel):

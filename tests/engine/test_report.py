@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 import pipeloom
+from pipeloom.db import connect_readonly
 
 
 def halved(number):
@@ -56,6 +57,19 @@ def test_errors_that_workers_report_are_raised_by_what_they_said(db):
 def test_a_run_without_failures_raises_nothing(db):
     """However often it is asked."""
     pipeloom.map(halved, [2], db=db).raise_for_failures()
+
+
+def test_large_results_are_read_a_few_at_a_time(db, monkeypatch):
+    """A page of a thousand could be more than memory holds. They are all there, and in order."""
+    report = pipeloom.map(lambda n: str(n) * 100, range(30), db=db, name="large")
+    opened = []
+    monkeypatch.setattr("pipeloom.engine.report._PAGE_SIZE", 1000)
+    monkeypatch.setattr(
+        "pipeloom.engine.report.connect_readonly", lambda path: opened.append(1) or connect_readonly(path)
+    )
+
+    assert [result for _, result in report.results()] == [str(n) * 100 for n in range(30)]
+    assert len(opened) > 4
 
 
 def test_results_without_a_ledger_say_what_is_missing(db):

@@ -158,6 +158,18 @@ def test_beyond_so_many_new_inputs_should_wait(clock, retries):
     assert retries.is_full
 
 
+def test_large_inputs_that_wait_are_counted_by_their_memory(clock, retries):
+    """They are held until their turn; when they have had it there is room again."""
+    large = ended("large", 1.0)
+    large.weight = 4096
+    retries.went_out(1)
+    retries.settle([large])
+    assert retries.is_full
+    clock.now += 1
+    assert retries.take().name == "large"
+    assert not retries.is_full
+
+
 def failing(times, *, error=OSError, rows=()):
     """Return a function that fails so many times per input, and writes rows each time."""
     calls = Counter()

@@ -123,6 +123,17 @@ def test_a_system_exit_is_kept_as_an_error():
     assert failed.exception_type == "SystemExit"
 
 
+def test_an_exception_that_was_given_large_data_is_kept_as_text():
+    """Twenty of them would hold what the run let go of."""
+    failed = attempt(7, "error", ValueError("no", bytes(2 * 2**20)))
+    failed.message = "no"
+    board = Board(1)
+    board.count([failed])
+
+    assert repr(board.exceptions) == "[RuntimeError('ValueError: no')]"
+    assert failed.exception_type == "ValueError"
+
+
 def test_an_exception_that_takes_no_note_is_kept_as_it_is():
     """Its attributes cannot be set, except past its class."""
 

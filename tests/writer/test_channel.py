@@ -183,30 +183,44 @@ def test_weights_are_what_is_bounded():
     assert (channel.qsize(), channel.full()) == (0, False)
 
 
-def test_a_heavy_item_fits_only_into_an_empty_channel(crew):
-    """However heavy: otherwise it could never be said. It waits until nothing else does."""
+def test_a_heavy_item_goes_in_as_soon_as_there_is_any_room(crew):
+    """However heavy. Then the channel is more than full, and the next one waits."""
     channel = Channel(10)
     channel.put("light")
-    with pytest.raises(queue.Full):
-        channel.put("heavy", block=False, weight=11)
-    crew.start(lambda: channel.put("heavy", weight=1000))
+    channel.put("heavy", block=False, weight=1000)
+    assert channel.qsize() == 1001
+    crew.start(lambda: channel.put("heavy too", weight=1000))
     await_blocked(channel, 1)
 
-    assert channel.take() == ["light"]
+    assert channel.take() == ["light", "heavy"]
+    assert channel.taken == 999
     crew.end()
     assert channel.qsize() == 1000
-    assert channel.take() == ["heavy"]
-    channel.put("light again", block=False)
+    channel.abort(OSError("over"))
+
+
+def test_a_consumer_takes_half_the_capacity_at_once():
+    """Or one item. What it has in hand is memory, too, and producers fill the other half meanwhile."""
+    channel = Channel(100)
+    for number in range(9):
+        channel.put(number, weight=10)
+    channel.put(9, weight=200)
+
+    assert channel.take() == [0, 1, 2, 3, 4]
+    assert (channel.taken, channel.qsize()) == (45, 240)
+    assert channel.take() == [5, 6, 7, 8, 9]
+    channel.put("light")
+    assert (channel.take(), channel.taken) == (["light"], 0)
 
 
 def test_get_leaves_the_weight_of_what_stays():
     """One item leaves with its own weight, so that the bound still holds."""
     channel = Channel(10)
     channel.put("a", weight=1)
-    channel.put("b", weight=9)
+    channel.put("b", weight=10)
 
     assert channel.get() == "a"
-    assert channel.qsize() == 9
+    assert channel.qsize() == 10
     with pytest.raises(queue.Full):
         channel.put("c", block=False, weight=2)
 

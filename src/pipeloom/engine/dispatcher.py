@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import getsizeof
 
+from pipeloom.data.weights import SLOT, slots_for, weigh
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.link import WriterLink
-from pipeloom.ledger.attempt import Attempt, weight_of
+from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
 from pipeloom.wire import Outcome
 from pipeloom.writer import Channel
@@ -51,17 +53,25 @@ class Dispatcher:
         status, message, result, failed, staged, attempt.finished_at, attempt.elapsed_s = outcome
         if message is not None:
             attempt.message = message
+        size = 0
         if result is not None:
             attempt.result = result
+            size = getsizeof(result)
         if staged is not None:
-            attempt.staged, attempt.rows_written, size = staged
-            attempt.weight = weight_of(attempt.rows_written, size)
+            attempt.staged, attempt.rows_written, held = staged
+            size += held
         if failed is not None:
             attempt.exception, attempt.error, is_worth_another_try = failed
+            size += weigh(attempt.exception)
             if is_worth_another_try:
                 attempt.retry_in = self._delay_after(attempt)
+        if attempt.logs:
+            size += weigh(list(attempt.logs))
         if attempt.retry_in is None:
             attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
+            attempt.weight = 1 if size <= SLOT else slots_for(size)
+        else:
+            attempt.weight += size // SLOT
         if attempt.is_renumbered:
             attempt.row = "old"
         attempt.status = status

@@ -6,8 +6,8 @@
                                               failed tries ──▶ retry queue ──▶
 
 No list and no future per task: at most about a thousand inputs are ahead of the workers, fewer when they are used
-up slowly. Only the reading thread ever waits for the iterator, so an input that is slow to come holds up nobody,
-not even the input before it.
+up slowly, or take more than 16 MiB of memory. Only the reading thread ever waits for the iterator, so an input that
+is slow to come holds up nobody, not even the input before it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.text import attribute, describe, kind_of, shorten, storable
+from pipeloom.data.weights import slots_for, weigh
 from pipeloom.engine.identity import Identity, Unidentified, identifier
 from pipeloom.engine.retry_queue import RetryQueue
 from pipeloom.ledger.admission import Admission, refusal_of
@@ -39,9 +40,10 @@ _QUICK_S: Final = 0.05
 _SLOW_S: Final = 0.5
 _NAME_LIMIT: Final = 200
 _LARGE: Final = 10**_NAME_LIMIT  # past 4,300 digits Python refuses to write an int
+_AHEAD: Final = 4096  # slots
 
-Pulled = tuple[object, Identity, str | Unidentified | None, str]
-"""An input, what identifies it, what else is stored of that (or why nothing does), and its name."""
+Pulled = tuple[object, Identity, str | Unidentified | None, str, int]
+"""An input, what identifies it, what else is stored of that (or why nothing does), its name, its slots."""
 
 
 class Intake:
@@ -82,6 +84,7 @@ class Intake:
         # Guards the hand-over from the reading thread: "something was pulled", "there is room again".
         self._moved = threading.Condition()
         self.retries = None if patience_s is None else RetryQueue(self._moved, patience_s)
+        self._extra = 0  # what is ahead of the workers takes so many slots beyond 1 each
         self._reader_waits = False
         self._workers_wait = 0
         self._exhausted = False
@@ -134,9 +137,13 @@ class Intake:
             inputs = iter(self._items)
             try:
                 for place, item in enumerate(inputs, start=1):
-                    name = _name_of(item)
-                    self._pulled.append((item, *self._identify(item, place, name), name))
-                    if self._workers_wait or len(self._pulled) >= self._size:
+                    name, weight = _name_of(item), slots_for(weigh(item))
+                    self._pulled.append((item, *self._identify(item, place, name), name, weight))
+                    del item  # the next one may take long to come
+                    if weight > 1:
+                        with self._moved:
+                            self._extra += weight - 1
+                    if self._workers_wait or self._is_ahead():
                         self._hand_over()
                     if self._closed:
                         return
@@ -159,13 +166,17 @@ class Intake:
             inputs.close()
 
     def _hand_over(self) -> None:
-        """Wake a worker that waits; stop reading while a chunk is pulled and not asked about."""
+        """Wake a worker that waits; stop reading while this is far enough ahead."""
         with self._moved:
             self._moved.notify()
             self._reader_waits = True  # before looking: a worker empties first and looks at this second
-            while len(self._pulled) >= self._size and not self._closed:
+            while self._is_ahead() and not self._closed:
                 self._moved.wait()
             self._reader_waits = False
+
+    def _is_ahead(self) -> bool:
+        """Say whether a chunk is pulled and not asked about, or what is ahead takes much memory."""
+        return len(self._pulled) >= self._size or self._extra >= _AHEAD
 
     # --- worker threads ---
 
@@ -189,6 +200,8 @@ class Intake:
                 if not self._refill():
                     return None
                 continue
+            if attempt.weight > 1:
+                self._leaves(attempt.weight)
             # Before they run out, so that workers go on while the writer has a statement to wait for.
             few = len(self._ready) * 2 < self._size
             if few and self._asked is None and self._pulled and self._refilling.acquire(blocking=False):
@@ -198,6 +211,13 @@ class Intake:
                     self._refilling.release()
             return attempt
         return None
+
+    def _leaves(self, weight: int) -> None:
+        """Note that an input of so many slots is not ahead any more."""
+        with self._moved:
+            self._extra -= weight - 1
+            if self._reader_waits:
+                self._moved.notify_all()
 
     def _refill(self) -> bool:
         """Turn what was pulled into attempts, or wait until a try is due; false at the end of both."""
@@ -247,7 +267,7 @@ class Intake:
             if self._reader_waits:
                 with self._moved:
                     self._moved.notify_all()
-            answer = self._admit([identity for _, identity, known, _ in chunk if type(known) is not Unidentified])
+            answer = self._admit([identity for _, identity, known, *_ in chunk if type(known) is not Unidentified])
             if isinstance(answer, Request):
                 self._asked = chunk, answer
             else:
@@ -269,28 +289,38 @@ class Intake:
 
     def _admitted(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
         answers = iter(admissions)
-        for item, identity, known, name in chunk:
+        for item, identity, known, name, weight in chunk:
             if isinstance(known, Unidentified):
-                yield _refused(Attempt(item, 0, None, name, "none"), *known)
-                continue
-            number, verdict = next(answers)
-            if verdict == "skip":
-                continue
-            attempt = Attempt(item, number, identity if self._keyed else None, name, "new")
-            if known is not None:
-                attempt.input = known
-            if verdict == "provisional":
-                attempt.row = "provisional"
-            elif verdict == "again":
-                attempt.row = "old"
-                attempt.seen_before = self._keyed
-            elif verdict != "new":
-                attempt.row = "none"
-                error = refusal_of(verdict, attempt, chosen=self._has_key)
-                if verdict != "taken":
-                    attempt.task_id = 0
-                attempt = _refused(attempt, error, str(error), f"{type(error).__name__}: {error}")
+                attempt = _refused(Attempt(item, 0, None, name, "none"), *known)
+            else:
+                number, verdict = next(answers)
+                if verdict == "skip":
+                    if weight > 1:
+                        self._leaves(weight)
+                    continue
+                attempt = self._attempt(item, identity, known, name, number, verdict)
+            if weight > 1:
+                attempt.weight = weight
             yield attempt
+
+    def _attempt(
+        self, item: object, identity: Identity, known: str | None, name: str, number: int, verdict: str
+    ) -> Attempt:
+        attempt = Attempt(item, number, identity if self._keyed else None, name, "new")
+        if known is not None:
+            attempt.input = known
+        if verdict == "provisional":
+            attempt.row = "provisional"
+        elif verdict == "again":
+            attempt.row = "old"
+            attempt.seen_before = self._keyed
+        elif verdict != "new":
+            attempt.row = "none"
+            error = refusal_of(verdict, attempt, chosen=self._has_key)
+            if verdict != "taken":
+                attempt.task_id = 0
+            attempt = _refused(attempt, error, str(error), f"{type(error).__name__}: {error}")
+        return attempt
 
 
 def _refused(attempt: Attempt, error: Exception, message: str, trace: str) -> Attempt:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
+from pipeloom.data.weights import slots_for, weigh
 from pipeloom.ledger.answer import LOOK_S
-from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint, weight_of
+from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 from pipeloom.wire import Brief, Checkpoint, Query, Question
 from pipeloom.worker.link import Look, Reply
 from pipeloom.worker.task import Task
@@ -39,7 +40,7 @@ class WriterLink:
             attempt = cast("Attempt", task)  # as every task is that a run hands out
             checkpoint = StagedCheckpoint(attempt, question.output, question.state, question.rows)
             # Under the channel's lock: somebody waits for it, so it must not get lost behind the channel's end.
-            self._put(self._channel.put_surely, checkpoint, weight_of(question.rows, question.size), look)
+            self._put(self._channel.put_surely, checkpoint, slots_for(question.size), look)
             return checkpoint
         if isinstance(question, Query):
             request: Request[list[tuple[object, ...]]] = Request(
@@ -50,7 +51,8 @@ class WriterLink:
 
     def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:
         """Send a message to be stored at once."""
-        self._put(self._channel.put, Spoken(cast("Attempt", task), message), 1, look, block, timeout)
+        spoken = Spoken(cast("Attempt", task), message)
+        self._put(self._channel.put, spoken, slots_for(weigh(message)), look, block, timeout)
 
     def backlog(self) -> tuple[int, int]:
         """Return how much waits for the writer, and how much may."""

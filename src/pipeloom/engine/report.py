@@ -28,6 +28,7 @@ logger = logging.getLogger("pipeloom")
 _PAGE: Final = 1000
 _DONE: Final = "SELECT id, key, input, result FROM task_runs WHERE status = 'done'"
 _Row = tuple[int, Any, str | None, str | None]
+_PAGE_SIZE: Final = 4 * 2**20  # characters of results
 _RAISED: Final = 20
 
 
@@ -62,27 +63,45 @@ class _Origin:
         sql = f"{_DONE} AND {whose} = ? AND id > ? ORDER BY id LIMIT {_PAGE}"
         last = -(1 << 63)
         while True:
-            page = self._page(sql, (owner, last))
+            page, is_cut = self._page(sql, (owner, last))
             yield from page
-            if len(page) < _PAGE:
+            if len(page) < _PAGE and not is_cut:
                 return
             last = page[-1][0]
 
     def _met(self) -> Iterator[_Row]:
         """The rows of this call's inputs, in their order."""
         numbers = iter(self.met)
-        while page := list(islice(numbers, _PAGE)):
-            # The sign keeps SQLite from walking the whole pipeline for it.
-            sql = f"{_DONE} AND +pipeline_id = ? AND id IN ({', '.join('?' * len(page))})"
-            found = {row[0]: row for row in self._page(sql, (self.pipeline_id, *page))}
-            yield from (found[number] for number in page if number in found)
+        while some := list(islice(numbers, _PAGE)):
+            yield from self._these(some)
 
-    def _page(self, sql: str, parameters: Sequence[object]) -> list[_Row]:
+    def _these(self, numbers: list[int]) -> Iterator[_Row]:
+        # The sign keeps SQLite from walking the whole pipeline for it.
+        sql = f"{_DONE} AND +pipeline_id = ? AND id IN ({', '.join('?' * len(numbers))})"
+        page, is_cut = self._page(sql, (self.pipeline_id, *numbers))
+        if is_cut and len(numbers) > 1:
+            half = len(numbers) // 2
+            del page  # not in memory beside what follows
+            yield from self._these(numbers[:half])
+            yield from self._these(numbers[half:])
+            return
+        found = {row[0]: row for row in page}
+        yield from (found[number] for number in numbers if number in found)
+
+    def _page(self, sql: str, parameters: Sequence[object]) -> tuple[list[_Row], bool]:
+        """Return rows, and whether there may be more of them than fit into memory at once."""
         conn = connect_readonly(Path(self.db))
+        page: list[_Row] = []
+        size = 0
         try:
-            return conn.execute(sql, parameters).fetchall()
+            for row in conn.execute(sql, parameters):
+                page.append(row)
+                size += len(row[3] or "")
+                if size > _PAGE_SIZE:
+                    return page, True
         finally:
             conn.close()
+        return page, False
 
     def error_for(self, report: RunReport, count: int) -> TasksFailedError:
         first = report.failures[0] if report.failures else None

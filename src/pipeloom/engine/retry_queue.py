@@ -21,7 +21,8 @@ from pipeloom.ledger.attempt import Attempt
 __all__ = ["RetryQueue"]
 
 _MOST: Final = 4096
-"""So many may wait; beyond, new inputs wait until some have had their turn. Memory stays flat if all fail."""
+"""So many slots of memory may wait, at least one for each try, with its input and its exception; beyond, new inputs
+wait until some have had their turn. Memory stays flat if all fail."""
 
 
 class RetryQueue:
@@ -36,6 +37,7 @@ class RetryQueue:
         self._moved = moved
         self._patience_s = patience_s
         self._heap: list[tuple[float, int, Attempt]] = []
+        self._weight = 0  # of the heap, in slots
         self._order = 0  # breaks ties: attempts do not compare
         self._held: list[tuple[float, Attempt]] = []  # until when
         self._out = 0
@@ -47,7 +49,7 @@ class RetryQueue:
     @property
     def is_full(self) -> bool:
         """Whether new inputs should wait."""
-        return len(self._heap) >= _MOST
+        return self._weight >= _MOST
 
     @property
     def is_over(self) -> bool:
@@ -70,7 +72,9 @@ class RetryQueue:
             if not self.is_due():
                 return None
             self._out += 1
-            return heappop(self._heap)[2].next_try()
+            attempt = heappop(self._heap)[2]
+            self._weight -= attempt.weight
+            return attempt.next_try()
 
     def went_out(self, count: int) -> None:
         """Note that attempts are on their way: until they are committed they may come back."""
@@ -94,6 +98,7 @@ class RetryQueue:
     def _wait(self, attempt: Attempt, now: float) -> None:
         assert attempt.retry_in is not None
         self._order += 1
+        self._weight += attempt.weight
         heappush(self._heap, (now + attempt.retry_in, self._order, attempt))
 
     def returned(self, attempt: Attempt) -> None:
@@ -121,6 +126,7 @@ class RetryQueue:
             left = [attempt for _, _, attempt in self._heap]
             left += [attempt for _, attempt in self._held]
             self._heap.clear()
+            self._weight = 0
             self._held.clear()
             return self._ended(left)
 

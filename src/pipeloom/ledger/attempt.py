@@ -7,25 +7,23 @@ number. What the writer notes on it holds only if what it wrote about it is comm
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.keys import known_as
 from pipeloom.data.spool import Spool
+from pipeloom.data.weights import slots_for, weigh
 from pipeloom.ledger.answer import Answer
 from pipeloom.statuses import ERROR
 from pipeloom.wire import NO_PROGRESS, Output, Progress
 from pipeloom.worker.task import Task
 
-__all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "is_spooled", "weight_of"]
+__all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "is_spooled"]
 
 Row = Literal["new", "old", "provisional", "none"]
 """What is known of its row: "new", its id was given out for it, so none can be there yet; "old", one may be there;
 "provisional", its id is a negative stand-in until its worker says a number or it ends; "none", it has no row of its
 own, since its key's or number's row belongs to another task."""
-
-_BYTES_PER_WEIGHT: Final = 64 * 1024
-_HEAVIEST: Final = 1024
 
 
 class Attempt(Task):
@@ -40,10 +38,10 @@ class Attempt(Task):
     """
 
     input: str | None = None  # what its key is a digest of, see `known_as`
+    weight: int = 1  # how many slots of memory it takes: for its input until it ends, then for its outcome
     # Its outcome:
     staged: Output | None = None
     rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept
-    weight: int = 1  # how much of the channel it takes
     finished_at: str | None = None
     elapsed_s: float | None = None
     message: str | None = None
@@ -107,16 +105,9 @@ class Attempt(Task):
         following.attempt = self.attempt + 1
         following.seen_before = following.row == "old" and self.key is not None
         following.state = self.state
+        following.weight = slots_for(weigh(self.item))  # of this one, that is no more: it has an outcome
         following.recorded = (self.task_id, None)
         return following
-
-
-def weight_of(rows: int, size: int) -> int:
-    """Return how much of the channel n rows of so many bytes take: 1, and 1 more per 8 rows or 64 KiB.
-
-    At most 1,024, however many they are: what has to wait until nothing else waits may wait for the whole run.
-    """
-    return min(1 + max(rows // 8, size // _BYTES_PER_WEIGHT), _HEAVIEST)
 
 
 def is_spooled(item: object) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 
 from pipeloom.data.text import clean, describe, kind_of
 from pipeloom.data.tracebacks import drop_frames
+from pipeloom.data.weights import weigh
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 
@@ -20,6 +21,7 @@ __all__ = ["Board"]
 
 _KEPT_FAILURES: Final = 100
 _KEPT_EXCEPTIONS: Final = 20
+_HEAVIEST: Final = 2**20  # bytes of a kept exception
 
 
 class Board:
@@ -34,7 +36,7 @@ class Board:
         skipped: How many inputs were done before this run.
         waiting: The tries that wait for their turn, in a run that has them.
         failures: The first 100 attempts that did not end well.
-        exceptions: The first 20 exceptions, without frames.
+        exceptions: The first 20 exceptions, without frames; text in the place of one that holds more than 1 MiB.
     """
 
     def __init__(self, places: int) -> None:
@@ -76,9 +78,10 @@ class Board:
         if exception is not None and attempt.status in (ERROR, TIMED_OUT):
             attempt.exception_type = kind_of(exception)
             drop_frames(exception)
-            if not isinstance(exception, Exception):  # SystemExit: it must not end the caller's program
-                exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
             if len(self.exceptions) < _KEPT_EXCEPTIONS:
+                # SystemExit must not end the caller's program, and what was given large data would keep that.
+                if not isinstance(exception, Exception) or weigh(exception) > _HEAVIEST:
+                    exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
                 _add_note(exception, attempt)
                 self.exceptions.append(exception)
         if len(self.failures) < _KEPT_FAILURES:

@@ -62,8 +62,11 @@ class Batch:
         for warning in self.warnings:
             logger.warning("%s", warning)
         for attempt in self.finished:
+            # Somebody may keep its context: memory would be held, and a temporary file stay open.
             if attempt.staged is not None:
-                attempt.staged = None  # somebody may keep its context: a temporary file would stay open
+                attempt.staged = None
+            if attempt.result is not None:
+                attempt.result = None
         for checkpoint in self.checkpoints:
             checkpoint.give(None)
         for checkpoint, error in self.refused:

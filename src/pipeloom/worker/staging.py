@@ -115,8 +115,8 @@ class Staging:
         Raises:
             TaskTooLargeError: As ``add``.
         """
-        held = other._held
-        parts, _, size = other.take()
+        size = other._size
+        parts, _, held = other.take()
         if not parts:
             return
         if not self._parts:
@@ -148,10 +148,10 @@ class Staging:
         self._parts.append(statement)
 
     def take(self) -> Staged:
-        """Hand over what there is, and begin anew; under the lock."""
-        parts, size = self._parts, self._size
+        """Hand over what there is, with its rows and what it takes of memory, and begin anew; under the lock."""
+        parts, held = self._parts, self._held
         self._parts, self._size, self._held = [], 0, 0
-        return parts, sum([_rows_in(part) for part in parts]), size
+        return parts, sum([_rows_in(part) for part in parts]), held
 
     def close(self, *, keep: bool) -> Staged | None:
         """Refuse what is added from now on, and hand over what there is, if anything, and if it is to be kept."""

@@ -12,6 +12,7 @@ import queue
 import threading
 import weakref
 from collections import deque
+from math import inf
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
@@ -39,8 +40,9 @@ class _Heavy(Generic[T]):
 class Channel(Generic[T]):
     """A bounded queue with one consumer, which takes everything that waits under one lock.
 
-    Any thread may put. An item may weigh more than one (a task with many rows does): the sum of weights is what
-    is bounded, and one item, however heavy, always fits into an empty channel.
+    Any thread may put. An item may weigh more than one, if it is large: the sum of weights is what is bounded. One
+    item, however heavy, goes in as soon as the channel is not full, since what waits for an empty one may wait for
+    the whole run. The consumer takes half the capacity at once, or one item that is heavier.
 
     Args:
         maxsize: The capacity in weights, at least 1.
@@ -53,8 +55,9 @@ class Channel(Generic[T]):
         self._make_locks()
         _known.add(self)
         self._items: deque[T | _Heavy[T]] = deque()
-        # What waiting items weigh beyond 1 each, and how many taken ones are not dealt with.
+        # What waiting items weigh beyond 1 each, and those that were taken last; how many are not dealt with.
         self._extra = 0
+        self.taken = 0
         self._in_hand = 0
         self._end: Exception | None = None
         # The consumer sleeps on this lock and a producer releases it: unlike a Condition it is allocated once,
@@ -88,7 +91,7 @@ class Channel(Generic[T]):
             item: What to say.
             block: Wait for room.
             timeout: How long to wait at most; ``None`` is for ever.
-            weight: How much of the capacity it takes, at least 1.
+            weight: How much of the capacity it takes, at least 1: in a run, its slots (see ``data/weights``).
 
         Raises:
             queue.Full: No room, and not allowed to wait, or waited long enough.
@@ -106,7 +109,7 @@ class Channel(Generic[T]):
     def put_surely(self, item: T, block: bool = True, timeout: float | None = None, *, weight: int = 1) -> None:
         """Append an item under the lock: it either raises, or whoever ends the channel finds the item."""
         with self._lock:
-            self._wait_for_room(weight, block, timeout)
+            self._wait_for_room(block, timeout)
             self._items.append(item if weight == 1 else _Heavy(item, weight))
             self._extra += weight - 1
             self._wake()
@@ -120,12 +123,12 @@ class Channel(Generic[T]):
         """Append an item, or raise ``queue.Full`` at once; any thread."""
         self.put(item, block=False)
 
-    def _wait_for_room(self, weight: int, block: bool, timeout: float | None) -> None:
+    def _wait_for_room(self, block: bool, timeout: float | None) -> None:
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             if self._end is not None:
                 raise self._ended()
-            if not self._items or self.qsize() + weight <= self.maxsize:
+            if not self.full():
                 return
             left = None if deadline is None else deadline - monotonic()
             if not block or (left is not None and left <= 0):
@@ -134,11 +137,14 @@ class Channel(Generic[T]):
             self._room.wait(left)
 
     def take(self, timeout: float | None = None, *, at_most: int | None = None) -> list[T]:
-        """Take everything that waits, in order; the consumer's thread. Blocks while there is nothing.
+        """Take what waits, in order; the consumer's thread. Blocks while there is nothing.
+
+        That is everything, unless it is heavy: then as much as half the capacity, so that producers fill the rest
+        meanwhile. ``taken`` says what it weighs beyond 1 each.
 
         Args:
             timeout: How long to wait for a first item; ``None`` is for ever, 0 not at all.
-            at_most: The largest n; ``None`` takes everything.
+            at_most: The largest n.
 
         Returns:
             n items; 0 when the time is up or the channel has ended and is empty.
@@ -150,7 +156,7 @@ class Channel(Generic[T]):
                 left = None if deadline is None else deadline - monotonic()
                 if self._items or self._end is not None or (left is not None and left <= 0):
                     self._sleeping = False
-                    return self._take(at_most)
+                    return self._take(at_most, self.maxsize // 2)
             self._bell.acquire(timeout=-1 if left is None else left)
             with self._lock:
                 if not self._sleeping:
@@ -158,14 +164,22 @@ class Channel(Generic[T]):
                     self._bell.acquire(blocking=False)
                 self._sleeping = False
 
-    def _take(self, at_most: int | None = None) -> list[T]:
+    def _take(self, at_most: int | None = None, weight: float = inf) -> list[T]:
         # Replacing the deque would lose what a producer appends to the old one at this instant.
         waiting = self._items
         count = len(waiting) if at_most is None else min(at_most, len(waiting))
-        items: list[Any] = [waiting.popleft() for _ in range(count)]
+        self.taken = 0
         if self._extra:
-            self._extra -= sum(item.weight - 1 for item in items if type(item) is _Heavy)
-            items = [item.item if type(item) is _Heavy else item for item in items]
+            items: list[Any] = []
+            while len(items) < count and len(items) + self.taken < weight:
+                item = waiting.popleft()
+                if type(item) is _Heavy:
+                    self.taken += item.weight - 1
+                    item = item.item
+                items.append(item)
+            self._extra -= self.taken
+        else:
+            items = [waiting.popleft() for _ in range(count)]
         if items:
             self._in_hand += len(items)
             self._room.notify_all()

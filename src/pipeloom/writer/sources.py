@@ -21,6 +21,10 @@ class Source(Protocol):
     def outlives_the_writer(self) -> bool:
         """Whether producers go on putting, and would hang on a full queue, once the writer has died."""
 
+    @property
+    def taken(self) -> int:
+        """What was taken last weighs beyond 1 for each item, in slots, as far as that is known."""
+
     def put(self, item: object) -> None:
         """Append something that is answered, or raise; any thread."""
 
@@ -68,11 +72,16 @@ class _ChannelSource:
     outlives_the_writer = False
 
     def __init__(self, channel: Channel[Any]) -> None:
+        self._channel = channel
         self.put = channel.put_surely
         self.take = channel.take
         self.qsize = channel.qsize
         self.settle = channel.task_done
         self.abort = channel.abort
+
+    @property
+    def taken(self) -> int:
+        return self._channel.taken
 
     def give_back(self, items: Sequence[object]) -> int:  # noqa: ARG002 - nobody else takes from it
         return 0
@@ -82,6 +91,7 @@ class _ForeignSource:
     """A subclass of ``queue.Queue``: it may override ``get``, so it is asked item by item, and not past the end."""
 
     outlives_the_writer = True
+    taken = 0
 
     def __init__(self, msg_q: queue.Queue[Any]) -> None:
         self._queue = msg_q
