@@ -136,10 +136,9 @@ def _fitted(text: str) -> tuple[str, str | None]:
     if len(text) <= _LIMIT and (text.isascii() or (_encodable(text) and not _SHORTENED.search(text))):
         return text, None
     raw = text.encode("utf-8", "surrogatepass")
-    head = text.encode("utf-8", "backslashreplace").decode()[: _LIMIT - 72]
-    return f"{head}…sha256:{hashlib.sha256(raw).hexdigest()}", _kept(_json(text)) if len(
-        text
-    ) < _INPUT_LIMIT else None
+    head = text[:_LIMIT].encode("utf-8", "backslashreplace").decode()[: _LIMIT - 72]
+    kept = _kept(_json(text)) if len(text) < _INPUT_LIMIT else None
+    return f"{head}…sha256:{hashlib.sha256(raw).hexdigest()}", kept
 
 
 def _kept(whole: str) -> str | None:

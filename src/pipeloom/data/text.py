@@ -11,6 +11,8 @@ import os
 import threading
 from typing import Any, Final
 
+from pipeloom.data.beginnings import beginning_of
+
 __all__ = [
     "LONGEST_TEXT",
     "attribute",
@@ -65,9 +67,9 @@ def tail(text: str, limit: int) -> str:
 
 
 def describe(value: object, limit: int = 500) -> str:
-    """Return ``str(value)``, shortened, also for objects whose ``str`` raises."""
+    """Return ``str(value)``, shortened, also for objects whose ``str`` raises. Of a large one no more is made."""
     try:
-        return shorten(str(value), limit)
+        return shorten(beginning_of(value, limit), limit)
     except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, SystemExit too
         pass_on_interrupt(error)
         return f"<{kind_of(value)} that cannot be shown: {kind_of(error)}>"

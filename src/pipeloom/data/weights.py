@@ -15,8 +15,6 @@ from sys import getsizeof
 from types import FunctionType, MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
-from pipeloom.data.text import attribute
-
 __all__ = ["SLOT", "slots_for", "weigh"]
 
 SLOT: Final = 4 * 1024
@@ -40,8 +38,13 @@ def slots_for(size: int) -> int:
 
 def weigh(value: object) -> int:
     """Return about how many bytes an object takes, with what it refers to."""
-    if type(value) in _PLAIN:
+    kind = type(value)
+    if kind in _PLAIN:
         return getsizeof(value)
+    if kind is tuple or kind is list:  # as many inputs are: in a fifth of the time
+        parts: Any = value
+        if len(parts) <= _SAMPLE and _PLAIN.issuperset(map(type, parts)):
+            return getsizeof(value) + sum(map(getsizeof, parts))
     try:
         return int(_Scales().weight_of(value, 0))
     except Exception:  # noqa: BLE001 - a foreign class may do anything: it is not weighed, rather than in the way
@@ -130,7 +133,7 @@ def _attributes_of(value: Any, kind: _Kind) -> list[Any]:
 
 def _said_by(value: Any, name: str) -> int | None:
     """Return the size that an array or a frame says it has; ``None`` for anything else."""
-    said = attribute(value, name)
+    said = getattr(value, name)
     if name == "nbytes":
         return said if type(said) is int else None
     return prod(said) * _CELL if isinstance(said, tuple) and all(type(side) is int for side in said) else None
