@@ -53,7 +53,25 @@ def test_no_failures_is_said_plainly(write, ask, db):
     write("task_runs", {"name": "a", "status": "done"})
 
     assert ask("errors", "--db", db)[:2] == (0, "no failures (1 done)\n")
-    assert document(ask("errors", "--db", db, "--json")) == {"failures": 0, "kinds": 0, "groups": [], "again": None}
+    assert document(ask("errors", "--db", db, "--json")) == {
+        "failures": 0,
+        "kinds": 0,
+        "groups": [],
+        "refused": 0,
+        "again": None,
+    }
+
+
+def test_inputs_without_a_task_are_told_of(db, ask):
+    """They failed, and are in no group; those of the last run, or of the one that is asked for."""
+    pipeloom.map(str, [1, None, 2.5], db=db, workers=1, on_error="collect", progress=False)
+    pipeloom.map(str, [1, None], db=db, on_error="collect", progress=False)
+
+    _, out, _ = ask("errors", "--db", db)
+    assert out.startswith("no failed tasks (1 done)\n\n1 input was refused in the last run, such as this one:\n")
+    assert "input 2 (None) has no key: a value of type NoneType" in " ".join(out.split())
+    assert "2 inputs were refused in run 1" in ask("errors", "--db", db, "--run", 1)[1]
+    assert document(ask("errors", "--db", db, "--json", "--run", 1))["refused"] == 2
 
 
 @pytest.mark.parametrize(

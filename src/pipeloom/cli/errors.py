@@ -45,6 +45,7 @@ def command(
         groups = history.error_groups(run_id, limit=MOST)
         commands = [run.command for number in _runs_of(groups) if (run := history.run(number)) is not None]
         done = history.counts(run_id).get(DONE, 0) if not groups else 0
+        refused, why = history.refused_inputs(run_id)
     total = sum(group.count for group in groups)
     words, is_command = formatting.again(commands)
     if as_document:
@@ -53,14 +54,17 @@ def command(
                 "failures": total,
                 "kinds": len(groups),
                 "groups": [formatting.as_json(group) for group in groups[:limit]],
+                "refused": refused,
                 "again": words if is_command and groups else None,
             }
         )
     elif not groups:
         where = "" if run_id is None else f" in run {run_id}"
-        formatting.draw(f"no failures{where} ({done:,} done)")
+        formatting.draw(f"no {'failed tasks' if refused else 'failures'}{where} ({done:,} done)")
     else:
         formatting.draw(*_page(groups, limit, total, run_id, db, words))
+    if refused and not as_document:
+        formatting.draw(*_refused(refused, why, run_id))
 
 
 def _warn_of_many(history: History) -> None:
@@ -92,6 +96,17 @@ def _page(
     if groups[:limit]:
         yield Text(f"all about one of them: {formatting.typed('show', db, groups[0].example.id)}", style="dim")
     yield f"to run them again: {words}"
+
+
+def _refused(count: int, why: str, run_id: int | None) -> Iterator[Text | str]:
+    """Tell of inputs that have no row of their own, and so are in no group."""
+    from rich.text import Text
+
+    run = "the last run" if run_id is None else f"run {run_id}"
+    inputs = "1 input was" if count == 1 else f"{count:,} inputs were"
+    yield Text(f"\n{inputs} refused in {run}, such as this one:", style="bold")
+    yield Text(f"  {clean(why, 600)}")
+    yield Text("all of them: SELECT * FROM pipeloom_rejected WHERE kind = 'input'", style="dim")
 
 
 def _tasks(count: int) -> str:

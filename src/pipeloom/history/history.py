@@ -363,6 +363,15 @@ class History:
         )
         return [columns.rejected_row(row) for row in found]
 
+    def refused_inputs(self, run_id: int | None) -> tuple[int, str]:
+        """Return how many inputs of a run, or of the last one, were refused and have no task, and why one was."""
+        ((count, why),) = self._reader.rows(
+            "SELECT COUNT(*), COALESCE(substr(error, 1, 2000), '') FROM (SELECT error FROM pipeloom_rejected "
+            "WHERE kind = 'input' AND run_id = COALESCE(?, (SELECT MAX(id) FROM pipeloom_runs)) ORDER BY id DESC)",
+            (run_id,),
+        )
+        return int(count), str(why)
+
 
 def _bounded(limit: int) -> int:
     """Return a limit; SQLite would take a negative one for none."""
