@@ -136,7 +136,9 @@ class Intake:
         try:
             inputs = iter(self._items)
             try:
-                for place, item in enumerate(inputs, start=1):
+                place = 0
+                for item in inputs:
+                    place += 1  # noqa: SIM113 - enumerate() would hold on to the item while the next one is awaited
                     name, weight = _name_of(item), slots_for(weigh(item))
                     self._pulled.append((item, *self._identify(item, place, name), name, weight))
                     del item  # the next one may take long to come
