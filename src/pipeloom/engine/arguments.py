@@ -75,11 +75,6 @@ def checked_items(items: Any, what: str, *, by_itself: bool) -> Iterable[object]
     kind = type(items).__name__
     if isinstance(items, str | bytes | bytearray | memoryview):
         raise TypeError(f"{what} is one {kind}: pass a list of inputs, such as [{what}]")
-    if isinstance(items, Mapping):
-        raise TypeError(
-            f"{what} is a {kind}, of which only the keys would be inputs: pass list({what}) if that is meant, or "
-            f"list({what}.items()) for pairs"
-        )
     if is_frame(items):
         raise TypeError(f"{what} is a {kind}, which is a collection of columns: pass its rows, as a list of dicts")
     if by_itself and isinstance(items, io.RawIOBase | io.BufferedIOBase):
