@@ -41,9 +41,10 @@ def weigh(value: object) -> int:
     kind = type(value)
     if kind in _PLAIN:
         return getsizeof(value)
-    if kind is tuple or kind is list:  # as many inputs are: in a fifth of the time
-        parts: Any = value
-        if len(parts) <= _SAMPLE and _PLAIN.issuperset(map(type, parts)):
+    if (kind is tuple or kind is list or kind is dict) and len(value) <= _SAMPLE:  # type: ignore[arg-type]
+        # As many inputs are: in a fifth of the time.
+        parts: Any = value if kind is not dict else [*value, *value.values()]  # type: ignore[misc, attr-defined]
+        if _PLAIN.issuperset(map(type, parts)):
             return getsizeof(value) + sum(map(getsizeof, parts))
     try:
         return int(_Scales().weight_of(value, 0))

@@ -135,6 +135,7 @@ class Intake:
     def _read(self) -> None:
         try:
             inputs = iter(self._items)
+            self._items = ()
             try:
                 place = 0
                 for item in inputs:

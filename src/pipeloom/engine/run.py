@@ -18,6 +18,7 @@ import os
 import queue
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from signal import SIGINT
 from threading import Event as Never
 from threading import current_thread
@@ -104,6 +105,7 @@ class Run:
         stopwatch.look()
         began = stopwatch.monotonic()
         self.job = job = self._job_of()
+        del self._job_of  # it holds the inputs, too
         self.expected = arguments.length_of(job.items)
         with ExitStack() as stack:
             self._open(stack)
@@ -112,6 +114,7 @@ class Run:
             status = self._status()
             elapsed_s = stopwatch.monotonic() - began
             self._close(status, elapsed_s)
+        self.job = replace(job, items=())  # this is garbage that waits to be collected; the inputs may be large
         return report_of(self.run, status, elapsed_s, str(job.db))
 
     def _instead_of(self, error: BaseException) -> BaseException:
