@@ -75,7 +75,7 @@ def test_the_live_region_in_the_middle_and_at_the_end(tmp_path, columns, rows):
         assert "▸" not in text
         assert re.search(r"^work  ━+ 40/40 100 %$", text, re.MULTILINE)
         assert re.search(r"^  39 done · 1 failed · ", text, re.MULTILINE)
-        assert re.search(r"^work: 39 done, 1 failed in ", text, re.MULTILINE)
+        assert re.search(r"^__main__:work: 39 done, 1 failed in ", text, re.MULTILINE)
         assert r"bad \x1b]0;title" in text
         assert not terminal.screen.cursor.hidden
         assert terminal.modes() == terminal.modes_before

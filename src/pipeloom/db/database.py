@@ -19,7 +19,7 @@ from pipeloom.db.connection import (
     close_without_checkpoint,
     open_file,
 )
-from pipeloom.db.failures import is_busy, is_damage, out_of_memory, storage_error
+from pipeloom.db.failures import is_busy, is_damage, out_of_memory, primary_code, storage_error
 from pipeloom.db.journal import Journal
 from pipeloom.db.maintenance import Maintenance
 from pipeloom.db.ownership import Ownership
@@ -95,7 +95,9 @@ class Database:
             self.conn = open_file(self._path)
         try:
             self._prepare_patiently(inspect, begin)
-        except BaseException:
+        except BaseException as error:
+            if error.__cause__ is not None and primary_code(error.__cause__) == sqlite3.SQLITE_IOERR:
+                close_without_checkpoint(self.conn, self._path)  # a disk that failed is not asked again
             self._let_go()
             raise
         self.was_opened = True

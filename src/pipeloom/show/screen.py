@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Sized
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.cells import cell_len
@@ -16,8 +17,8 @@ from rich.errors import LiveError
 from rich.segment import Segment
 from rich.text import Text
 
+from pipeloom.data import stopwatch
 from pipeloom.data.rates import Pace, duration, fraction, per_second, time_left
-from pipeloom.data.stopwatch import monotonic
 from pipeloom.data.text import clean, describe
 from pipeloom.data.totals import SKIPPED, totals_of
 from pipeloom.show.console import SharedConsole
@@ -123,7 +124,7 @@ class Figures:
         self.expected = expected
         self.run: Watched | None = None
         self.over = False
-        self.began = monotonic()
+        self.began = stopwatch.monotonic()
         self._pace = Pace(self.began)
 
     def begin(self, run: Watched) -> None:
@@ -197,7 +198,7 @@ class LiveScreen:
         self.frame = frame
 
     def _lines(self, width: int, height: int) -> Iterator[Text]:
-        figures, now = self._figures, monotonic()
+        figures, now = self._figures, stopwatch.monotonic()
         yield self._overall(width)
         run = figures.run
         if run is None or (height < 2 and not figures.over):
@@ -259,11 +260,11 @@ class LineScreen:
             self._said = False
 
     def _say(self) -> None:
-        now = self._said_at = monotonic()
+        self._said_at = monotonic()
         figures = self._figures
         of = f"/{figures.expected:,}" if figures.expected is not None else ""
         self._said = True
-        self._print(f"{figures.title}: {figures.seen:,}{of} · {figures.summary(now)}")
+        self._print(f"{figures.title}: {figures.seen:,}{of} · {figures.summary(stopwatch.monotonic())}")
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
