@@ -210,7 +210,7 @@ class Run:
             from pipeloom.rlog import console
             from pipeloom.show.screen import screen_for
 
-            self._region: Any = console.region
+            self._region: Any = getattr(console, "region", None)  # none on one of the user's
             return screen_for(self.job.title, self.expected, console)
         except Exception as error:  # noqa: BLE001 - such as no file descriptor left to import it with
             logger.warning("there is no screen, the run goes on: %s", describe(error))
