@@ -15,13 +15,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, Final
 
 from pipeloom.data.text import attribute, describe, kind_of, shorten, storable
 from pipeloom.data.weights import slots_for, weigh
 from pipeloom.engine.identity import Identity, Unidentified, identifier
+from pipeloom.engine.inputs import close_generators
 from pipeloom.engine.retry_queue import RetryQueue
 from pipeloom.ledger.admission import Admission, refusal_of
 from pipeloom.ledger.attempt import Attempt
@@ -151,22 +152,14 @@ class Intake:
                     if self._closed:
                         return
             finally:
-                self._let_go(inputs)
+                self._is_closing = True
+                close_generators(inputs)
         except BaseException as error:  # noqa: BLE001 - raised by the caller's iterator: it ends the run, not a worker
             self.error = _explained(error)
         finally:
             self._exhausted = True
             with self._moved:
                 self._moved.notify_all()
-
-    def _let_go(self, inputs: Iterator[object]) -> None:
-        """Close the generator that the inputs come from, if they do: nobody else goes on with it.
-
-        Another iterator with a ``close``, such as an open file or a cursor, is its owner's to close.
-        """
-        if isinstance(inputs, Generator):
-            self._is_closing = True
-            inputs.close()
 
     def _hand_over(self) -> None:
         """Wake a worker that waits; stop reading while this is far enough ahead."""
