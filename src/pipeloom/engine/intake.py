@@ -141,7 +141,8 @@ class Intake:
                 place = 0
                 for item in inputs:
                     place += 1  # noqa: SIM113 - enumerate() would hold on to the item while the next one is awaited
-                    name, weight = _name_of(item), slots_for(weigh(item))
+                    name = _name_of(item)
+                    weight = 1 if type(item) is int else slots_for(weigh(item))
                     self._pulled.append((item, *self._identify(item, place, name), name, weight))
                     del item  # the next one may take long to come
                     if weight > 1:
