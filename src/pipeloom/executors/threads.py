@@ -44,9 +44,9 @@ class ThreadExecutor(Generic[T]):
         self._slots: list[T | None] = []
         self._pid = getpid()
         _known.add(self)
-        # Guards "this try has ended": two threads may say so, at a time limit and when the program ends, and the
-        # first one is believed.
-        self._ending = threading.Lock()
+        # The tries whose end nobody has said. Two threads may want to, at a time limit and when the program ends:
+        # who takes the entry out is believed. That is one step of Python's, where a lock would have workers queue.
+        self._open: dict[int, T] = {}
 
     def start(self, desk: Desk[T]) -> int:
         """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
@@ -81,10 +81,9 @@ class ThreadExecutor(Generic[T]):
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:
         """End a task from outside; its call goes on, since a thread cannot be ended."""
-        with self._ending:
-            if task.status != RUNNING:
-                return False
-            self._desk.end(task, given_up(task, self._desk.link, self._threads[place].ident, error))
+        if task.status != RUNNING or self._open.pop(id(task), None) is None:
+            return False
+        self._desk.end(task, given_up(task, self._desk.link, self._threads[place].ident, error))
         return True
 
     def join(self, timeout_s: float) -> int:
@@ -124,30 +123,24 @@ class ThreadExecutor(Generic[T]):
         """
         desk = self._desk
         link, slots, pid = desk.link, desk.slots, self._pid
-        fresh = self._surroundings.copy
+        fresh, still_open = self._surroundings.copy, self._open
         worker = f"thread-{place + 1}"
         while (task := desk.next()) is not None:
             if task.status == QUEUED:
                 task.worker = worker
+                still_open[id(task)] = task
                 slots[place] = task
                 outcome = fresh().run(perform, task, link)  # nothing leaks from one try to the next
                 if getpid() != pid:
                     _end_of_fork(outcome)
-                if not self._end_in_time(task, outcome):
+                if still_open.pop(id(task), None) is None:
                     desk.returned(task)
                     return True
+                desk.end(task, outcome)
                 del outcome  # its output may be large, and the next task may take long
             desk.hand_over(task)
             slots[place] = None
         return False
-
-    def _end_in_time(self, task: T, outcome: Outcome) -> bool:
-        """Note the outcome, unless the task was given up on meanwhile."""
-        with self._ending:
-            if task.status != RUNNING:
-                return False
-            self._desk.end(task, outcome)
-        return True
 
 
 def given_up(task: Task, link: Link, thread: int | None, error: Exception | None = None) -> Outcome:
