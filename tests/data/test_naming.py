@@ -158,6 +158,7 @@ def local_class():
         Counted(),
         local_class(),
         local_class()(),
+        type("Callable", (), {"n": 1}),
         iter([]),
         range(3).__iter__(),
     ],
@@ -166,6 +167,15 @@ def local_class():
 def test_of_other_values_nothing_is_known(value):
     """So that no two of them are taken for one."""
     assert digest_of([value]) is None
+
+
+def test_a_function_is_what_its_attributes_are_as_well():
+    """Somebody set them for it to read."""
+    one, other = _held_by(1), _held_by(1)
+    assert digest_of(one) == digest_of(other)
+    other.limit = 2
+
+    assert digest_of(one) != digest_of(other)
 
 
 def test_what_holds_itself_or_a_million_values_ends():

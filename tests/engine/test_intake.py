@@ -490,3 +490,12 @@ def test_inputs_that_raise_a_frozen_exception(db):
 
     with pytest.raises(Frozen):
         pipeloom.map(abs, items(), db=db, name="n")
+
+
+def test_once_shut_nothing_is_handed_out(started):
+    """A signal's handler says so, and may not take a lock to wake anybody."""
+    intake = started(range(10))
+    assert intake.next() is not None
+    intake.shut()
+
+    assert intake.next() is None

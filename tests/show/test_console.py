@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -11,6 +12,9 @@ from collections import Counter
 
 import pytest
 from pseudoterminal import PseudoTerminal
+from rich.segment import Segment
+
+from pipeloom.show.console import SharedConsole
 
 TOGETHER = """
 import sys, threading, pipeloom, pipeloom.show.screen
@@ -193,3 +197,13 @@ def test_a_standard_error_that_lacks_a_letter_shows_its_escape(tmp_path):
     )
 
     assert done.stderr == b"caf\\xe9 and plain\n"
+
+
+def test_a_stream_that_lacks_letters_gets_others_of_the_same_width():
+    """Sixty escapes in the place of a bar would be four rows."""
+    console = SharedConsole()
+    with io.TextIOWrapper(io.BytesIO(), encoding="latin-1") as stream:
+        console.file = stream
+        said = console.encode([Segment("▸ ━━ 50 % · x é ✗ …\u4e2d")])
+
+    assert said == b"> -- 50 % | x \xe9 x ~\\u4e2d"

@@ -12,12 +12,13 @@ import functools
 import hashlib
 import logging
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePath
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,9 +70,11 @@ def _words(value: Any, around: tuple[int, ...]) -> Iterator[str]:
 def _plain(value: Any) -> str | None:
     """Return what tells a value without parts, or a thing that is known by its name; ``None`` for others."""
     kind = type(value)
-    if kind in PLAIN or isinstance(value, _TELLING):
+    if kind in PLAIN:
         if kind in (str, bytes) and len(value) > _LONGEST:
             raise _UnknownError
+        return f"{kind.__name__} {value!r}"
+    if isinstance(value, _TELLING):
         return f"{_name(kind)} {value!r}"
     if isinstance(value, enum.Enum):
         return f"enum {_name(kind)} {value.name}"
@@ -104,9 +107,17 @@ def _taken_apart(value: Any) -> tuple[str, Sequence[object]]:
 
 def _name(of: Any) -> str:
     """Return where a class or function is defined; a class that a function makes is not known by that."""
-    if isinstance(of, type) and "<locals>" in of.__qualname__:
+    if isinstance(of, type) and not _is_found(of):
         raise _UnknownError
     return f"{origin_of(of.__module__)[1]}:{of.__qualname__}"
+
+
+def _is_found(of: type) -> bool:
+    """Say whether a class is what its module has under its name, so that there is no other one of it."""
+    found: Any = sys.modules.get(of.__module__)
+    for part in of.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is of
 
 
 def _held(function: Any) -> list[object]:
@@ -116,6 +127,8 @@ def _held(function: Any) -> list[object]:
         held += [getattr(function, name, None) for name in ("__defaults__", "__kwdefaults__")]
     if "<lambda>" in function.__qualname__:
         held.append(digest_of_code(function.__code__))
+    if told := vars(function) if isinstance(function, FunctionType) else {}:
+        held.append({name: value for name, value in told.items() if name != "__wrapped__"})
     owner = getattr(function, "__self__", None)
     return held if owner is None or isinstance(owner, ModuleType) else [*held, owner]
 

@@ -77,7 +77,7 @@ class Run:
         self._job_of = job_of
         # SimpleQueue, since a signal handler puts into it: its put takes no lock that the main thread may hold.
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.signals = Signals(lambda: self.events.put(("signal", 0)))
+        self.signals = Signals(self._heard)
         self.waiting: Waiting | None = None  # from when workers may be at work
         self._began = False  # its row is in the ledger
         self._report: RunReport | None = None
@@ -116,6 +116,15 @@ class Run:
             self._close(status, elapsed_s)
         self.job = replace(job, items=())  # this is garbage that waits to be collected; the inputs may be large
         return report_of(self.run, status, elapsed_s, str(job.db))
+
+    def _heard(self) -> None:
+        """Begin nothing more, and wake; in a signal handler, so without a lock.
+
+        A typed Ctrl-C ends the subprocesses of tasks as well: their workers look for the next input at once.
+        """
+        if self.signals.count and hasattr(self, "intake"):  # not for Ctrl-Z
+            self.intake.shut()
+        self.events.put(("signal", 0))
 
     def _instead_of(self, error: BaseException) -> BaseException:
         """Return what to raise rather than an error that an interrupt brought about; nobody else decides that."""

@@ -41,7 +41,7 @@ class _StandardError:
                 return self._stream.write(text)
             except UnicodeEncodeError:  # a stream of the user's that lacks a letter
                 encoding = getattr(self._stream, "encoding", None) or "ascii"
-                return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+                return self._stream.write(_in(encoding, text).decode(encoding))
         except (OSError, ValueError):  # the latter when somebody has closed it
             release_stderr()
             return len(text)
@@ -147,7 +147,18 @@ class SharedConsole(Console):
 
     def encode(self, segments: Iterable[Segment]) -> bytes:
         """Return segments as the terminal reads them, for the region."""
-        return self._render_buffer(segments).encode(self.encoding, "backslashreplace")
+        return _in(self.encoding, self._render_buffer(segments))
+
+
+_SIGNS: Final = str.maketrans("━▸✗…·↻", "->x~|r")  # one for one: a line keeps its width
+
+
+def _in(encoding: str, text: str) -> bytes:
+    """Return text for a stream that may lack letters: other signs for ours, and the escapes of foreign ones."""
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_SIGNS).encode(encoding, "backslashreplace")
 
 
 console: Final = SharedConsole()
