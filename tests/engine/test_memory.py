@@ -107,7 +107,7 @@ def test_runs_that_are_over_leave_nothing(tmp_path):
             list(logging.getLogger().handlers),
             signal.getsignal(signal.SIGINT),
             list(tmp_path.iterdir()),
-            Counter(type(each) for each in gc.get_objects() if type(each).__module__.startswith("pipeloom")),
+            Counter(type(each) for each in gc.get_objects() if str(type(each).__module__).startswith("pipeloom")),
         )
 
     for _ in range(2):

@@ -70,7 +70,8 @@ def test_displays_side_by_side_end_and_lose_no_line(tmp_path, how):
     assert code == 0, terminal.text
     assert "all ended" in terminal.text
     said = Counter(re.findall(r"<\w+:\d+>", terminal.raw.decode()))
-    assert said == Counter(LINES[how])
+    # A line whose end comes later is drawn in the region, too, until then.
+    assert set(said) == set(LINES[how])
     assert not terminal.screen.cursor.hidden
 
 
