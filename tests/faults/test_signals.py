@@ -168,7 +168,7 @@ while True:
     kind = type(error).__name__
     outcomes[f"{kind}: {str(error).split(' (')[0].rstrip('0123456789')}"] += 1
     at_once = getattr(error, "left_at_once", False)
-    assert kind == "RunInterruptedError" and (not at_once or (signals == 3 and begun)), (at, error)
+    assert kind == "RunInterruptedError" and (not at_once or signals == 3), (at, error)
     assert error.signal == number, (at, error)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before, at
     for thread in threading.enumerate():
