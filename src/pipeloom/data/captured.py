@@ -12,7 +12,6 @@ import functools
 import hashlib
 import logging
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
@@ -22,7 +21,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 from uuid import UUID
 
-from pipeloom.data.origins import origin_of
+from pipeloom.data.origins import found_in, origin_of
 
 __all__ = ["PLAIN", "digest_of", "digest_of_code"]
 
@@ -106,18 +105,10 @@ def _taken_apart(value: Any) -> tuple[str, Sequence[object]]:
 
 
 def _name(of: Any) -> str:
-    """Return where a class or function is defined; a class that a function makes is not known by that."""
-    if isinstance(of, type) and not _is_found(of):
+    """Return where a class or function is defined; a class that is not found there is not known by that."""
+    if isinstance(of, type) and found_in(of.__module__, of.__qualname__) is not of:
         raise _UnknownError
     return f"{origin_of(of.__module__)[1]}:{of.__qualname__}"
-
-
-def _is_found(of: type) -> bool:
-    """Say whether a class is what its module has under its name, so that there is no other one of it."""
-    found: Any = sys.modules.get(of.__module__)
-    for part in of.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is of
 
 
 def _held(function: Any) -> list[object]:

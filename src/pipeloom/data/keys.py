@@ -14,13 +14,13 @@ import hashlib
 import json
 import operator
 import re
-import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path, PurePath
 from typing import Any, Final
 from uuid import UUID
 
+from pipeloom.data.origins import found_in
 from pipeloom.data.text import clean
 from pipeloom.errors import LedgerError
 
@@ -200,9 +200,7 @@ def _restored(value: Any) -> Any:
 
 
 def _dataclass(qualname: str, module: str | None, fields: dict[str, Any]) -> Any:
-    found: Any = sys.modules.get(module or "")
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
+    found = found_in(module or "", qualname)
     if not isinstance(found, type) or not dataclasses.is_dataclass(found):
         return fields
     if [field.name for field in dataclasses.fields(found)] != list(fields):

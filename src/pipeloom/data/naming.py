@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from pipeloom.data.captured import digest_of_code
-from pipeloom.data.origins import origin_of
+from pipeloom.data.origins import found_in, origin_of
 from pipeloom.data.seen import OBJECT, captured_by
 from pipeloom.data.text import attribute, storable
 
@@ -66,7 +66,7 @@ def naming_of(fn: Callable[..., object], name: str | None = None) -> Naming:
         name: What the caller calls it.
     """
     inner, held, kind = _unwrapped(fn)
-    if held and _is_found_by_name(fn):
+    if held and found_in(str(attribute(fn, "__module__")), str(attribute(fn, "__qualname__"))) is fn:
         held, kind = [], "a function"  # what decorators hold is part of the program's text
     qualname = storable(str(attribute(inner, "__qualname__")))
     owner = attribute(inner, "__objclass__")  # of str.upper and its like, which know no module
@@ -88,14 +88,6 @@ def naming_of(fn: Callable[..., object], name: str | None = None) -> Naming:
         captured=captured,
         kind="a lambda" if is_lambda else kind,
     )
-
-
-def _is_found_by_name(fn: object) -> bool:
-    """Say whether this very object is what its module has under its name: then there is no other one of it."""
-    found: Any = sys.modules.get(str(attribute(fn, "__module__")))
-    for part in str(attribute(fn, "__qualname__")).split("."):
-        found = attribute(found, part)
-    return found is fn
 
 
 def _version() -> str:

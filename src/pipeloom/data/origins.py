@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from pipeloom.data.text import attribute, clean, near
 
-__all__ = ["is_gone", "origin_of", "place_in_words"]
+__all__ = ["found_in", "is_gone", "origin_of", "place_in_words"]
 
 _MAIN: Final = ("__main__", "__mp_main__")
 _SCRIPTS: Final = (".py", ".pyc", ".pyw")
@@ -42,6 +42,14 @@ def origin_of(module: str) -> tuple[str, str]:
         return _THIS_SESSION, "__main__"
     path = attribute(known, "__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
     return _NOTEBOOK + path if isinstance(path, str) else _THIS_SESSION, "notebook"
+
+
+def found_in(module: str, qualname: str) -> Any:
+    """Return what a module that is loaded has under a dotted name; ``None`` if it has none."""
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = attribute(found, part)
+    return found
 
 
 def _dotted(path: Path, said: str, *, is_main: bool) -> str:
