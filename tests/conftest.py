@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -86,6 +87,20 @@ def no_leaks(tmp_path: Path) -> Iterator[None]:
     yield
     left = leaks.found()
     assert not left, f"left behind: {'; '.join(left)}"
+
+
+@pytest.fixture
+def package_log() -> Iterator[logging.Logger]:
+    """The package's logger; it and the root logger are given back as they were."""
+    loggers = [logging.getLogger("pipeloom"), logging.getLogger()]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield loggers[0]
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        for handler in logger.handlers[:]:
+            if handler not in handlers:
+                logger.removeHandler(handler)
+                handler.close()
+        logger.setLevel(level)
 
 
 @pytest.fixture

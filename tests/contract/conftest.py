@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import sqlite3
 import subprocess
@@ -161,17 +160,8 @@ def terminal(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def package_log():
-    """The package's logger; it and the root logger are given back as they were."""
-    loggers = [logging.getLogger("pipeloom"), logging.getLogger()]
-    before = [(logger.level, logger.handlers[:]) for logger in loggers]
-    yield loggers[0]
-    for logger, (level, handlers) in zip(loggers, before, strict=True):
-        for handler in logger.handlers[:]:
-            if handler not in handlers:
-                logger.removeHandler(handler)
-                handler.close()
-        logger.setLevel(level)
+def log_given_back(package_log):
+    """Every test here may set up logging."""
 
 
 @pytest.fixture

