@@ -23,7 +23,7 @@ SLOT: Final = 4 * 1024
 _PLAIN: Final = frozenset({str, bytes, bytearray, int, float, bool, complex, type(None)})
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset, deque)
 _SMALL: Final = frozenset({"builtins", "datetime", "decimal", "enum", "fractions", "pathlib", "uuid"})
-_SLOT: Final = MemberDescriptorType
+_MEMBER: Final = MemberDescriptorType  # where a class with ``__slots__`` keeps one attribute
 _LOOKS: Final = 256  # at objects, for one estimate
 _DEPTH: Final = 8
 _SAMPLE: Final = 16  # elements of a container
@@ -94,7 +94,7 @@ class _Kind(NamedTuple):
 @lru_cache(maxsize=256)
 def _kind_of(kind: type) -> _Kind:
     # Of the class: what an instance makes up on demand is not asked, nor is a `__sizeof__` written in Python.
-    slots: list[Any] = [slot for base in kind.__mro__ for slot in vars(base).values() if type(slot) is _SLOT]
+    slots: list[Any] = [slot for base in kind.__mro__ for slot in vars(base).values() if type(slot) is _MEMBER]
     is_error = issubclass(kind, BaseException)
     return _Kind(
         says=next((name for name in ("nbytes", "shape") if hasattr(kind, name)), None),
