@@ -69,12 +69,15 @@ def terminates(n):
     child.join()
     return child.exitcode
 
+ALONE = threading.Lock()  # a stream that another thread writes to as one forks stays locked in the child
+
 def logs(n, ctx):
-    logging.info("parent")
     def child():
         logging.info("child")
         yield "logged"
-    return in_a_child(child)
+    with ALONE:
+        logging.info("parent")
+        return in_a_child(child)
 
 BEFORE = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP)}
 for task in (speaks, runs, terminates, logs):

@@ -7,6 +7,7 @@ there and holds the same objects as before, it is the function of before.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -23,6 +24,10 @@ OBJECT: Final = "object:"
 _Mark = tuple[Any, Any]
 _guard: Final = threading.Lock()
 _seen: Final[dict[tuple[int, str], tuple[list[_Mark], str]]] = {}
+
+
+if hasattr(os, "register_at_fork"):  # nobody forks while it is held: the child could never take it
+    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
 
 
 def captured_by(whole: Any, name: str, held: Sequence[object], *, is_known_by_that: bool) -> str:

@@ -11,6 +11,7 @@ as the task's. Keeping a record is appending to a deque: it never blocks, never 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -102,6 +103,10 @@ def note_gap(task: Task) -> None:
 _guard = threading.Lock()
 _handler = TaskLogHandler(_LEVEL)
 _runs = 0
+
+
+if hasattr(os, "register_at_fork"):  # nobody forks while it is held: the child could never take it
+    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pipeloom.data.text import clean
 from pipeloom.db import Durability, check_schema, init_schema
 from pipeloom.db.database import Database
 from pipeloom.db.failures import is_busy, is_fatal
+from pipeloom.db.forks import ForkGate
 from pipeloom.db.place import path_of
 from pipeloom.db.transaction import Reminder
 from pipeloom.errors import StorageError, WriterBrokenError
@@ -116,6 +117,7 @@ class SQLiteWriter(ClosingThread):
             owned=self._owned,
             gives_up=self._gives_up,
         )
+        self._inside = ForkGate()
         self._observer = observer
         self._bars: TaskBars | None = None
         if task_progress is not None:
@@ -198,7 +200,8 @@ class SQLiteWriter(ClosingThread):
 
     def run(self) -> None:
         """Serve until ``SENTINEL``; see the class."""
-        error = _raised_by(self._open)
+        with self._inside:
+            error = _raised_by(self._open)
         if error is not None:
             self._break(error)  # raised by `start`
             self._told = True
@@ -211,7 +214,8 @@ class SQLiteWriter(ClosingThread):
                 self._break(error)
             self._told = True
         finally:
-            self._close()
+            with self._inside:
+                self._close()
         if self.failure is not None:
             self._drop_the_rest()
 
@@ -243,7 +247,7 @@ class SQLiteWriter(ClosingThread):
     def _serve(self) -> None:
         """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
         items = self._source.take(_TICK_S)
-        with self._database.maintenance.at_work():
+        with self._inside, self._database.maintenance.at_work():
             self._work_on(items)
         if program_has_ended():
             self._end_with_the_program()
@@ -258,7 +262,7 @@ class SQLiteWriter(ClosingThread):
         waiting = self._source.qsize()
         while waiting > 0 and (items := self._source.take(0)):
             waiting -= len(items)
-            with self._database.maintenance.at_work():
+            with self._inside, self._database.maintenance.at_work():
                 self._work_on(items)
         self._stopping = True
 
