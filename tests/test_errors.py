@@ -19,6 +19,7 @@ from pipeloom.errors import (
     LedgerError,
     NameNeededError,
     PipeloomError,
+    RemoteError,
     RowRefusedError,
     RunInterruptedError,
     SchemaError,
@@ -27,6 +28,7 @@ from pipeloom.errors import (
     TasksFailedError,
     TaskTimeoutError,
     TaskTooLargeError,
+    WorkerDiedError,
     WriterBrokenError,
 )
 from pipeloom.report import Failure, RunReport
@@ -66,6 +68,8 @@ def instances():
         AttemptOverError("a sentence"),
         TasksFailedError("a sentence", [ValueError("one"), KeyError("two")], REPORT),
         RunInterruptedError("a sentence", REPORT),
+        WorkerDiedError("a sentence", signal=9),
+        RemoteError("a sentence", kind="OddError"),
     ]
 
 

@@ -32,7 +32,7 @@ LAYER_OF = {room: number for number, rooms in LAYERS.items() for room in rooms}
 MAY_IMPORT = {
     "wire": {"data", "retry", "statuses"},
     "worker": {"data", "errors", "messages", "statuses", "wire"},
-    "executors": {"errors", "statuses", "wire", "worker"},
+    "executors": {"data", "errors", "messages", "retry", "statuses", "wire", "worker"},
 }
 ROOT = "pipeloom"
 MAY_LOAD_RICH = {"cli", "show", "progress", "rlog"}

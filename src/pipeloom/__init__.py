@@ -33,6 +33,7 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.errors import LedgerError as LedgerError
     from pipeloom.errors import NameNeededError as NameNeededError
     from pipeloom.errors import PipeloomError as PipeloomError
+    from pipeloom.errors import RemoteError as RemoteError
     from pipeloom.errors import RowRefusedError as RowRefusedError
     from pipeloom.errors import RunInterruptedError as RunInterruptedError
     from pipeloom.errors import SchemaError as SchemaError
@@ -41,6 +42,7 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.errors import TasksFailedError as TasksFailedError
     from pipeloom.errors import TaskTimeoutError as TaskTimeoutError
     from pipeloom.errors import TaskTooLargeError as TaskTooLargeError
+    from pipeloom.errors import WorkerDiedError as WorkerDiedError
     from pipeloom.errors import WriterBrokenError as WriterBrokenError
     from pipeloom.messages import SENTINEL as SENTINEL
     from pipeloom.messages import Msg as Msg

@@ -16,6 +16,8 @@
     ├── TaskCancelledError        raised inside a task by ``ctx.check()``
     ├── TaskTimeoutError          the same, past the task's deadline (also a TimeoutError)
     ├── AttemptOverError          a task spoke after its end
+    ├── WorkerDiedError           a worker process died of what its task did
+    ├── RemoteError               stands for what a task raised in another process, of a class unknown here
     ├── TasksFailedError          some tasks failed (also an ExceptionGroup)
     └── RunInterruptedError       a signal ended the run early (also a KeyboardInterrupt)
 
@@ -40,6 +42,7 @@ __all__ = [
     "LedgerError",
     "NameNeededError",
     "PipeloomError",
+    "RemoteError",
     "RowRefusedError",
     "RunInterruptedError",
     "SchemaError",
@@ -48,6 +51,7 @@ __all__ = [
     "TaskTimeoutError",
     "TaskTooLargeError",
     "TasksFailedError",
+    "WorkerDiedError",
     "WriterBrokenError",
 ]
 
@@ -142,6 +146,34 @@ class TaskTimeoutError(PipeloomError, TimeoutError):
 
 class AttemptOverError(PipeloomError):
     """A task's context was used after the task had ended; what it said is refused."""
+
+
+class WorkerDiedError(PipeloomError):
+    """A worker process died; the task that it was at is charged with it, and no other.
+
+    Attributes:
+        exit_code: What it exited with; ``None`` if it was a signal.
+        signal: The number of the signal that ended it, or ``None``.
+    """
+
+    def __init__(self, message: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
+
+
+class RemoteError(PipeloomError):
+    """Stands for what a task raised in another process: nothing that a worker sends is unpickled.
+
+    An exception of a class that this process knows, and that is made of plain values alone, is made again.
+
+    Attributes:
+        kind: The name of its class.
+    """
+
+    def __init__(self, message: str, *, kind: str = "Exception") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):

@@ -37,6 +37,7 @@ __all__ = [
     "Question",
     "Staged",
     "StateOf",
+    "Stranger",
     "TaskCall",
 ]
 
@@ -166,6 +167,18 @@ class Checkpoint(NamedTuple):
     output: Output
     rows: int
     size: int
+
+
+class Stranger(NamedTuple):
+    """A message that nobody handles, and that stays where it was said.
+
+    Attributes:
+        kind: Its class's name.
+        text: It in words.
+    """
+
+    kind: str
+    text: str
 
 
 Question: TypeAlias = Query | StateOf | Checkpoint

@@ -14,7 +14,7 @@ import pytest
 from worker.recording import RecordingLink, task_for
 
 from pipeloom.errors import ChannelClosedError, TaskTimeoutError, WriterBrokenError
-from pipeloom.executors import ThreadExecutor, executor_of
+from pipeloom.executors import ThreadExecutor
 from pipeloom.wire import Outcome
 from pipeloom.worker.current import running_task
 from pipeloom.worker.task import Task
@@ -78,7 +78,7 @@ def work() -> Iterator[object]:
     started = []
 
     def start(desk: Desk, *, close: bool = True) -> ThreadExecutor:
-        executor = executor_of(len(desk.slots))
+        executor = ThreadExecutor(len(desk.slots))
         started.append((executor, desk))
         assert executor.start(desk) == len(desk.slots)
         if close:
@@ -212,7 +212,7 @@ def test_as_many_workers_as_the_system_grants_do_the_work(stingy, caplog):
     """The others are a warning."""
     stingy.granted = 1
     desk = Desk(str, range(5), places=3)
-    executor = executor_of(3)
+    executor = ThreadExecutor(3)
     logging.getLogger("pipeloom").propagate = True
     with caplog.at_level("WARNING", logger="pipeloom"):
         assert executor.start(desk) == 1
@@ -227,7 +227,7 @@ def test_a_system_that_grants_none_is_an_error(stingy):
     """There is nobody to do the work."""
     stingy.granted = 0
     with pytest.raises(RuntimeError, match="can't start"):
-        executor_of(3).start(Desk(str, range(5), places=3))
+        ThreadExecutor(3).start(Desk(str, range(5), places=3))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
@@ -326,7 +326,7 @@ def test_a_system_that_grants_no_other_thread_is_told(stingy):
     stingy.granted = 1
     hangs = Hangs("a")
     desk = Desk(hangs, ["a"], timeout_s=0.1)
-    executor = executor_of(1)
+    executor = ThreadExecutor(1)
     executor.start(desk)
     assert hangs.inside["a"].wait(LONG_S)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from time import time
 
-__all__ = ["instant", "seconds_since", "unix_time", "utc_now", "utc_text"]
+__all__ = ["instant", "seconds_since", "unix_time", "utc_ago", "utc_now", "utc_text"]
 
 # (millisecond, its text). Formatting takes 2 µs, finding the last one again 0.1 µs, and quick tasks share their
 # milliseconds. The pair is replaced as one object, so threads that race here only format the same one twice.
@@ -21,6 +21,11 @@ def utc_now() -> str:
         text = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
         _last = (now, text)
     return text
+
+
+def utc_ago(seconds: float) -> str:
+    """Return the instant so many seconds ago, as ``utc_now`` does."""
+    return datetime.fromtimestamp(time() - seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def instant(value: object) -> datetime | None:

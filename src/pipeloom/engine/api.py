@@ -12,11 +12,13 @@ from pipeloom.db import Durability
 from pipeloom.engine.arguments import OnError
 from pipeloom.engine.job import job_from
 from pipeloom.engine.run import Run
+from pipeloom.executors import ExecutorName
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.report import RunReport
 from pipeloom.retry import Retry
 from pipeloom.worker.context import TaskContext
+from pipeloom.worker.local import Local
 from pipeloom.worker.signature import context_of, second_argument_of
 
 __all__ = ["map", "run_pipeline"]
@@ -46,6 +48,10 @@ def map(  # noqa: A001 - the field's own word
     name: str | None = ...,
     key: Callable[[T], object] | None = ...,
     workers: int | None = ...,
+    executor: ExecutorName = ...,
+    local: Local | None = ...,
+    memory_mb: float | None = ...,
+    tasks_per_worker: int | None = ...,
     retries: int | Retry = ...,
     timeout: float | None = ...,
     resume: bool = ...,
@@ -69,6 +75,10 @@ def map(  # noqa: A001 - the field's own word
     name: str | None = ...,
     key: Callable[[T], object] | None = ...,
     workers: int | None = ...,
+    executor: ExecutorName = ...,
+    local: Local | None = ...,
+    memory_mb: float | None = ...,
+    tasks_per_worker: int | None = ...,
     retries: int | Retry = ...,
     timeout: float | None = ...,
     resume: bool = ...,
@@ -91,6 +101,10 @@ def map(  # noqa: A001
     name: str | None = None,
     key: Callable[[Any], Any] | None = None,
     workers: int | None = None,
+    executor: ExecutorName = "threads",
+    local: Local | None = None,
+    memory_mb: float | None = None,
+    tasks_per_worker: int | None = None,
     retries: int | Retry = 0,
     timeout: float | None = None,
     resume: bool = True,
@@ -109,16 +123,22 @@ def map(  # noqa: A001
 
     Args:
         fn: A plain function of one input; gets a :class:`TaskContext` too when a parameter is named ``ctx`` or
-            annotated so. What it returns is stored as JSON. Runs in worker threads.
+            annotated so. What it returns is stored as JSON. Runs in the workers.
         items: The inputs; any iterable, also endless. It is advanced lazily, in a thread of its own.
         db: The file, created when missing; ``~`` is the home directory; ``":memory:"`` keeps nothing.
         name: The pipeline's name. Default: the function's module and name, known again by its file and what it
             holds. What cannot be told from others, such as a lambda, is never taken for done.
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
-        workers: Number of threads, at least 1. Default: cores + 4, at most 32.
+        workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per core.
+        executor: ``"threads"``: for what waits, such as downloads. ``"processes"``: for what computes in Python,
+            and for loading much; ``fn`` and the inputs must be picklable then. See docs/explanation/scaling.md.
+        local: Called once in each worker, for a session, a connection, a model: returns a context manager, whose
+            value is ``ctx.local``, and which is left when the worker ends.
+        memory_mb: MiB that a worker process may take; past it, it is ended, and its task fails. Linux only.
+        tasks_per_worker: Replace a worker process after so many tasks, for functions that leak memory.
         retries: How many more tries a failed task gets, with growing waits in between; or a :class:`Retry`.
-        timeout: Seconds that one try may take. ``ctx.check()`` raises then; a call that does not look is recorded
-            as timed out and left to itself, since a thread cannot be ended.
+        timeout: Seconds that one try may take. ``ctx.check()`` raises then. A call that does not look is recorded
+            as timed out: a worker process is ended; a thread cannot be, and its call is left to itself.
         resume: Skip inputs that are done under this name.
         on_error: ``"raise"``: finish everything, then raise; ``"collect"``: only report; ``"stop"``: admit nothing
             more, finish what runs, raise.
@@ -156,6 +176,10 @@ def map(  # noqa: A001
             name=name,
             key=key,
             workers=workers,
+            executor=executor,
+            local=local,
+            memory_mb=memory_mb,
+            tasks_per_worker=tasks_per_worker,
             retries=retries,
             timeout=timeout,
             resume=resume,
@@ -181,6 +205,10 @@ def run_pipeline(
     worker_fn: Callable[[T, _ContextAsQueue], object],
     name: str | None = None,
     key: Callable[[T], object] | None = None,
+    executor: ExecutorName = "threads",
+    local: Local | None = None,
+    memory_mb: float | None = None,
+    tasks_per_worker: int | None = None,
     retries: int | Retry = 0,
     timeout: float | None = None,
     resume: bool = False,
@@ -200,13 +228,17 @@ def run_pipeline(
     Args:
         tasks: Any objects, any iterable; advanced lazily, in a thread of its own.
         db_path: See ``db`` of :func:`map`.
-        workers: Number of threads, at least 1. Default: cores + 4, at most 32.
+        workers: See :func:`map`.
         wal: Write-ahead log rather than a rollback journal; ``None``: as the default of :func:`map`.
         store_task_status: Keep the ledger; otherwise only users' rows are written, and nothing resumes.
-        worker_fn: Called in worker threads. An exception is recorded, and raised once the others have finished;
+        worker_fn: Called in the workers. An exception is recorded, and raised once the others have finished;
             an ``error`` that the worker reports by message is recorded.
         name: See :func:`map`; used with ``key``.
         key: Task → key, as in :func:`map`; tasks then resume by key.
+        executor: See :func:`map`.
+        local: See :func:`map`.
+        memory_mb: See :func:`map`.
+        tasks_per_worker: See :func:`map`.
         retries: See :func:`map`; an ``error`` that the worker reports by message is not tried again.
         timeout: See :func:`map`.
         resume: Skip tasks whose key is done; needs ``key``.
@@ -239,6 +271,10 @@ def run_pipeline(
             name=name,
             key=key,
             workers=workers,
+            executor=executor,
+            local=local,
+            memory_mb=memory_mb,
+            tasks_per_worker=tasks_per_worker,
             retries=retries,
             timeout=timeout,
             resume=resume,

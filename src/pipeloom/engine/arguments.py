@@ -19,9 +19,11 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.db.place import path_of
+from pipeloom.executors import ExecutorName
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
+from pipeloom.worker.current import is_importing_program
 
 __all__ = ["OnError"]
 
@@ -131,16 +133,54 @@ def checked_db(db: object) -> Path:
     return path if str(path) == MEMORY else Path(os.path.abspath(path))
 
 
-def checked_workers(workers: object) -> int:
+def check_place() -> None:
+    """Refuse a run that the program begins while a worker process imports it: it would never end.
+
+    Raises:
+        RuntimeError: It does.
+    """
+    if is_importing_program():
+        raise RuntimeError(
+            "the program begins a run as soon as it is imported, as each worker process does: put that behind "
+            'if __name__ == "__main__":, or install cloudpickle'
+        )
+
+
+def check_executor(executor: object, local: object, *, memory_mb: object, tasks_per_worker: object) -> None:
+    """Refuse an executor that there is not, and what goes with another one."""
+    if executor not in get_args(ExecutorName):
+        raise ValueError(f'executor must be "threads" or "processes", not {clean(executor, 40)!r}')
+    if local is not None and not callable(local):
+        hint = ": pass the function that makes it, without calling it" if hasattr(local, "__enter__") else ""
+        raise TypeError(
+            f"local must be a function that returns a context manager, not {type(local).__name__}{hint}"
+        )
+    for name, value in (("memory_mb", memory_mb), ("tasks_per_worker", tasks_per_worker)):
+        if value is not None and executor != "processes":
+            raise ValueError(f'{name} needs executor="processes": threads share their memory, and end with the run')
+    if memory_mb is not None:
+        _positive(memory_mb, "memory_mb", "a number of MiB")
+        if not os.path.exists("/proc/self/statm"):
+            raise ValueError("memory_mb needs Linux: this system does not say how much a process takes")
+    if tasks_per_worker is not None:
+        if isinstance(tasks_per_worker, bool) or not isinstance(tasks_per_worker, int):
+            raise TypeError(f"tasks_per_worker must be an int, not {type(tasks_per_worker).__name__}")
+        if tasks_per_worker < 1:
+            raise ValueError(f"tasks_per_worker must be at least 1, not {tasks_per_worker}")
+
+
+def checked_workers(workers: object, executor: ExecutorName = "threads") -> int:
     """Return a number of workers; ``None`` picks one."""
     if workers is None:
-        return min(32, (os.cpu_count() or 1) + 4)
+        return cores() if executor == "processes" else min(32, (os.cpu_count() or 1) + 4)
     if isinstance(workers, bool) or not isinstance(workers, int):
         raise TypeError(f"workers must be an int, not {type(workers).__name__}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
     if workers > _MOST_WORKERS:
-        raise ValueError(f"workers must be at most {_MOST_WORKERS:,}, since each is a thread, not {workers:,}")
+        raise ValueError(
+            f"workers must be at most {_MOST_WORKERS:,}, since each is a thread or a process, not {workers:,}"
+        )
     return workers
 
 
@@ -240,6 +280,13 @@ def _positive(value: object, name: str, what: str) -> float:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be {what} above 0, not {value}")
     return float(value)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def length_of(items: Iterable[object]) -> int | None:

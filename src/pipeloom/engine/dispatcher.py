@@ -43,10 +43,17 @@ class Dispatcher:
         self.link = link
         self.slots = board.slots
         self.next = intake.next
+        self.more = intake.more
+        self.give_back = intake.give_back
         self.left = left
         self.fault: BaseException | None = None
         self._intake = intake
         self._put = channel.put
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is to begin."""
+        return self._intake.closed
 
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
         """Note how a task's try went; the status last, since it says that the try is over."""

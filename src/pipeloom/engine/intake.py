@@ -203,15 +203,44 @@ class Intake:
                 continue
             if attempt.weight > 1:
                 self._leaves(attempt.weight)
-            # Before they run out, so that workers go on while the writer has a statement to wait for.
-            few = len(self._ready) * 2 < self._size
-            if few and self._asked is None and self._pulled and self._refilling.acquire(blocking=False):
-                try:
-                    self._ask()
-                finally:
-                    self._refilling.release()
+            if len(self._ready) * 2 < self._size:
+                self._ask_early()
             return attempt
         return None
+
+    def more(self, most: int) -> list[Attempt]:
+        """Return further attempts that are ready, 0 to ``most``; does not wait, and leaves others their share."""
+        found: list[Attempt] = []
+        ready, retries = self._ready, self.retries
+        if self._closed or (retries is not None and retries.is_full):
+            return found
+        most = min(most, len(ready) // self._smallest + 1)
+        try:
+            while len(found) < most:
+                attempt = ready.popleft()
+                if attempt.weight > 1:
+                    self._leaves(attempt.weight)
+                found.append(attempt)
+        except IndexError:
+            pass
+        if len(ready) * 2 < self._size:
+            self._ask_early()
+        return found
+
+    def give_back(self, attempts: list[Attempt]) -> None:
+        """Take back attempts that have not begun: they come before all others."""
+        with self._moved:
+            self._ready.extendleft(reversed(attempts))
+            self._extra += sum(attempt.weight - 1 for attempt in attempts)
+            self._moved.notify_all()
+
+    def _ask_early(self) -> None:
+        """Ask before the attempts run out, so that workers go on while the writer has a statement to wait for."""
+        if self._asked is None and self._pulled and self._refilling.acquire(blocking=False):
+            try:
+                self._ask()
+            finally:
+                self._refilling.release()
 
     def _leaves(self, weight: int) -> None:
         """Note that an input of so many slots is not ahead any more."""

@@ -12,9 +12,11 @@ from pipeloom.data.naming import Naming, naming_of
 from pipeloom.db import Durability
 from pipeloom.engine import arguments
 from pipeloom.engine.arguments import OnError
+from pipeloom.executors import ExecutorName
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
+from pipeloom.worker.local import Local
 
 __all__ = ["Job", "job_from"]
 
@@ -37,6 +39,10 @@ class Job:
     keyed: bool
     key: Callable[[Any], object] | None
     workers: int
+    executor: ExecutorName
+    local: Local | None
+    memory_mb: float | None
+    tasks_per_worker: int | None
     wal: bool | None
     store_task_status: bool
     alter: bool
@@ -64,6 +70,10 @@ def job_from(
     name: str | None,
     key: Callable[[Any], object] | None,
     workers: int | None,
+    executor: ExecutorName,
+    local: Local | None,
+    memory_mb: float | None,
+    tasks_per_worker: int | None,
     retries: int | Retry,
     timeout: float | None,
     resume: bool,
@@ -86,6 +96,7 @@ def job_from(
     Raises:
         ValueError, TypeError: An argument is wrong; the sentence says what to pass instead.
     """
+    arguments.check_place()
     arguments.check_function(fn, parameters[0])
     arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
     arguments.check_switches(alter=alter, wal=wal)
@@ -93,6 +104,7 @@ def job_from(
         raise ValueError("resume=True needs the ledger: keep store_task_status=True")
     if not by_key and (resume or name is not None):
         raise ValueError(f"{'resume=True' if resume else 'name='} needs key=, which says what identifies a task")
+    arguments.check_executor(executor, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker)
     keyed = by_key and store_task_status
     known_as = str(getattr(fn, "__name__", type(fn).__name__))
     return Job(
@@ -104,7 +116,11 @@ def job_from(
         naming=naming_of(fn, name) if keyed else None,
         keyed=keyed,
         key=key,
-        workers=arguments.checked_workers(workers),
+        workers=arguments.checked_workers(workers, executor),
+        executor=executor,
+        local=local,
+        memory_mb=memory_mb,
+        tasks_per_worker=tasks_per_worker,
         wal=wal,
         store_task_status=store_task_status,
         alter=alter,

@@ -8,9 +8,9 @@ from time import monotonic
 from typing import cast
 
 from pipeloom.data.weights import slots_for, weigh
-from pipeloom.ledger.answer import LOOK_S
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 from pipeloom.wire import Brief, Checkpoint, Query, Question
+from pipeloom.worker.answer import LOOK_S
 from pipeloom.worker.link import Look, Reply
 from pipeloom.worker.task import Task
 from pipeloom.writer import Channel, SQLiteWriter

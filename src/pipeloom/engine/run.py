@@ -158,7 +158,19 @@ class Run:
     def _open(self, stack: ExitStack) -> None:
         job = self.job
         stack.callback(self._clear_request)
-        self.executor: Executor[Attempt] = executor_of(job.workers)
+        self.executor: Executor[Attempt] = executor_of(
+            job.executor,
+            job.workers if self.expected is None else max(1, min(job.workers, self.expected)),
+            function=job.function,
+            retry=job.retry,
+            kinds=job.handlers.keys(),
+            keeps_logs=job.store_task_status,
+            local=job.local,
+            memory_mb=job.memory_mb,
+            tasks_per_worker=job.tasks_per_worker,
+        )
+        stack.callback(self.executor.close)
+        self.executor.prepare()
         self._open_writer(stack)
         self._open_run()
         if job.store_task_status:
@@ -277,6 +289,7 @@ class Run:
             self.link,
             self.outbox,
             CancelFile(job.db, run.run_id),
+            self.executor,
             TimeLimits(job.timeout_s, self.executor, self.board, self.intake),
             note=lambda text: self._draw(lambda screen: screen.note(text)),
             tick=lambda: self._draw(lambda screen: screen.tick()),

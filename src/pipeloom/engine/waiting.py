@@ -24,6 +24,8 @@ from pipeloom.engine.outbox import Outbox
 from pipeloom.engine.signals import Signals
 from pipeloom.engine.stopping import CancelFile, Stage
 from pipeloom.engine.time_limits import TimeLimits
+from pipeloom.executors import Executor
+from pipeloom.ledger.attempt import Attempt
 from pipeloom.show.streams import is_unread, release_stderr
 from pipeloom.worker.current import present_link, running_task
 from pipeloom.worker.link import Link
@@ -50,6 +52,7 @@ class Waiting:
         link: Tells tasks to end.
         outbox: For attempts that are given up.
         cancel_file: What another process asks.
+        executor: Says what runs.
         time_limits: Which tries are given up; with a time limit, or when the program ends.
         note: Shows one line.
         tick: Draws.
@@ -67,6 +70,7 @@ class Waiting:
         link: WriterLink,
         outbox: Outbox,
         cancel_file: CancelFile,
+        executor: Executor[Attempt],
         time_limits: TimeLimits,
         note: Callable[[str], None],
         tick: Callable[[], None],
@@ -79,6 +83,7 @@ class Waiting:
         self._link = link
         self._outbox = outbox
         self._cancel_file = cancel_file
+        self._executor = executor
         self._time_limits = time_limits
         self._note = note
         self._tick = tick
@@ -96,6 +101,7 @@ class Waiting:
             if is_unread(sys.__stderr__):
                 release_stderr()  # before more tasks print to it
             self._look_around()
+            self._executor.look()
             self._outbox.send(self._time_limits.look(at_work))
             if self._writer.has_died():
                 self._intake.close()

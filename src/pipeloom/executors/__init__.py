@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Literal
+
 from pipeloom.executors.base import Desk, Executor, T
 from pipeloom.executors.threads import ThreadExecutor
+from pipeloom.retry import Retry
+from pipeloom.worker.local import Local
 
-__all__ = ["Desk", "Executor", "executor_of"]
+__all__ = ["Desk", "Executor", "ExecutorName", "executor_of"]
+
+ExecutorName = Literal["threads", "processes"]
 
 
-def executor_of(workers: int) -> Executor[T]:
-    """Return an executor for so many workers, at least 1."""
-    return ThreadExecutor(workers)
+def executor_of(
+    name: ExecutorName,
+    workers: int,
+    *,
+    function: Callable[..., object],
+    retry: Retry | None,
+    kinds: AbstractSet[type],
+    keeps_logs: bool,
+    local: Local | None,
+    memory_mb: float | None,
+    tasks_per_worker: int | None,
+) -> Executor[T]:
+    """Return an executor.
+
+    Args:
+        name: Which one.
+        workers: How many, at least 1.
+        function: What they are to call.
+        retry: When a failed try is followed by another.
+        kinds: Classes of messages that somebody handles.
+        keeps_logs: What tasks log is stored.
+        local: Entered once in each worker.
+        memory_mb: How much memory a worker process may take, in MiB.
+        tasks_per_worker: After so many tasks another process takes a worker's place.
+
+    Raises:
+        TypeError: What workers need cannot be sent to where they are.
+    """
+    if name == "threads":
+        return ThreadExecutor(workers, local)
+    from pipeloom.executors.processes import ProcessExecutor  # a run in threads needs none of it
+
+    return ProcessExecutor(
+        function,
+        retry,
+        workers,
+        kinds=kinds,
+        keeps_logs=keeps_logs,
+        memory_mb=memory_mb,
+        tasks_per_worker=tasks_per_worker,
+        local=local,
+    )

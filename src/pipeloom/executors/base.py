@@ -46,6 +46,20 @@ class Desk(Protocol[T]):
             WriterBrokenError: Nobody is there to store anything.
         """
 
+    def more(self, most: int) -> list[T]:
+        """Return further tasks that can be had at once, 0 to ``most``; does not wait.
+
+        Raises:
+            WriterBrokenError: As ``next``.
+        """
+
+    def give_back(self, tasks: list[T]) -> None:
+        """Return tasks that have not begun, 0 or more: whoever asks next gets them."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is to begin."""
+
     def end(self, task: T, outcome: Outcome) -> None:
         """Note how a task's try went. Call it once a try, whoever ends it."""
 
@@ -77,6 +91,9 @@ class Executor(Protocol[T]):
     def can(self) -> AbstractSet[Ability]:
         """What it can do for a task."""
 
+    def prepare(self) -> None:
+        """Get ready what takes time, while the run opens its file; the run's thread, before ``start``."""
+
     def start(self, desk: Desk[T]) -> int:
         """Start the workers, in places 0 to n - 1.
 
@@ -86,6 +103,9 @@ class Executor(Protocol[T]):
         Raises:
             RuntimeError: Not even one could.
         """
+
+    def look(self) -> None:
+        """Bring up to date what is seen of running tasks; the run's thread, ten times a second."""
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:
         """End a task from outside; the run's thread.
@@ -111,3 +131,6 @@ class Executor(Protocol[T]):
         Returns:
             How many have not, 0 to n; they are left to themselves.
         """
+
+    def close(self) -> None:
+        """Leave at once whatever still runs; the run's thread, at its very end. Calling twice is fine."""

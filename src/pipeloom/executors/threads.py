@@ -11,12 +11,14 @@ from os import getpid
 from time import monotonic
 from typing import Any, Final, Generic, NoReturn
 
+from pipeloom.data.text import describe
 from pipeloom.errors import ChannelClosedError, TaskTimeoutError, WriterBrokenError
 from pipeloom.executors.base import Desk, T
 from pipeloom.statuses import DONE, QUEUED, RUNNING
 from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.current import CallerContext
 from pipeloom.worker.link import Link
+from pipeloom.worker.local import Local, WorkerLocal
 from pipeloom.worker.perform import ended_outside, perform, whereabouts
 from pipeloom.worker.task import Task
 
@@ -33,13 +35,15 @@ class ThreadExecutor(Generic[T]):
 
     Args:
         workers: How many, at least 1.
+        local: Entered once in each thread; its value is ``ctx.local``.
     """
 
     name: Final = "threads"
     can: Final[AbstractSet[Ability]] = frozenset({"live", "logs", "ask", "checkpoint"})
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, local: Local | None = None) -> None:
         self.workers = workers
+        self._local = local
         self._threads: list[threading.Thread] = []
         self._slots: list[T | None] = []
         self._pid = getpid()
@@ -47,6 +51,15 @@ class ThreadExecutor(Generic[T]):
         # The tries whose end nobody has said. Two threads may want to, at a time limit and when the program ends:
         # who takes the entry out is believed. That is one step of Python's, where a lock would have workers queue.
         self._open: dict[int, T] = {}
+
+    def prepare(self) -> None:
+        """Get nothing ready: a thread is started in no time."""
+
+    def look(self) -> None:
+        """See nothing: what a task does stands on the task itself."""
+
+    def close(self) -> None:
+        """Leave to themselves the calls that go on, since a thread cannot be ended."""
 
     def start(self, desk: Desk[T]) -> int:
         """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
@@ -103,7 +116,10 @@ class ThreadExecutor(Generic[T]):
         """Work until there is nothing more to do, or nobody to say it to; then say so, whatever happened."""
         desk, is_replaced = self._desk, False
         try:
-            is_replaced = self._work(place)
+            if self._local is None:
+                is_replaced = self._work(place, None)
+            else:
+                is_replaced = self._surroundings.copy().run(self._work_with_local, place, self._local)
         except (WriterBrokenError, ChannelClosedError):
             pass  # the run knows, and says why
         except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
@@ -115,7 +131,17 @@ class ThreadExecutor(Generic[T]):
             desk.slots[place] = None
             desk.left(place)
 
-    def _work(self, place: int) -> bool:
+    def _work_with_local(self, place: int, local: Local) -> bool:
+        of_worker = WorkerLocal(local)
+        try:
+            return self._work(place, of_worker)
+        finally:
+            try:
+                of_worker.close()
+            except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
+                logger.warning("local= raised at the end of a worker: %s", describe(error))
+
+    def _work(self, place: int, local: WorkerLocal | None) -> bool:
         """Perform one task after the other.
 
         Returns:
@@ -130,6 +156,8 @@ class ThreadExecutor(Generic[T]):
                 task.worker = worker
                 still_open[id(task)] = task
                 slots[place] = task
+                if local is not None:
+                    task.local = local.value()
                 outcome = fresh().run(perform, task, link)  # nothing leaks from one try to the next
                 if getpid() != pid:
                     _end_of_fork(outcome)
@@ -138,6 +166,8 @@ class ThreadExecutor(Generic[T]):
                     return True
                 desk.end(task, outcome)
                 del outcome  # its output may be large, and the next task may take long
+                if local is not None:
+                    task.local = None
             desk.hand_over(task)
             slots[place] = None
         return False

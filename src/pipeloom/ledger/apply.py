@@ -29,6 +29,7 @@ from pipeloom.ledger.runs import RunLedger, RunSpec
 from pipeloom.ledger.tables import StagedOutput, Tables, UserTables
 from pipeloom.ledger.tasks import TaskTable
 from pipeloom.messages import Handler, MsgExecute, MsgWriteRows
+from pipeloom.wire import Stranger
 
 __all__ = ["Ledger"]
 
@@ -61,7 +62,7 @@ class Ledger:
         self.rejections = Rejections(transaction, has_ledger=store_task_status)
         self.run: RunLedger | None = None
         self._handlers = dict(handlers or {})
-        self._warned: frozenset[type] = frozenset()
+        self._warned: frozenset[str] = frozenset()
 
     def open_run(self, spec: RunSpec, tables: Tables, *, alter: bool = False) -> RunLedger:
         """Create declared tables, let others grow with ``alter``, and begin a run."""
@@ -229,15 +230,15 @@ class Ledger:
             self.guard.check_names()
 
     def _meet_stranger(self, message: object, batch: Batch) -> None:
-        kind = type(message)
+        kind, text = message if type(message) is Stranger else (type(message).__name__, describe(message))
         if kind not in self._warned:
             self.transaction.note(self, _warned=self._warned | {kind})
-            name = clean(kind.__name__, 80)
+            name = clean(kind, 80)
             batch.warnings.append(
                 f"a message of unknown type {name} was left aside: pass handlers={{{name}: fn}} to store "
                 "such messages"
             )
-        self.rejections.keep(None, kind.__name__, describe(message), "unknown message type")
+        self.rejections.keep(None, kind, text, "unknown message type")
 
     def query(self, sql: str, params: Params, give_up: Callable[[], bool]) -> list[tuple[Any, ...]]:
         """Answer a task's question from committed data; between transactions.

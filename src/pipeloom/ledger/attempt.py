@@ -13,9 +13,9 @@ from pipeloom.data.clock import utc_now
 from pipeloom.data.keys import known_as
 from pipeloom.data.spool import Spool
 from pipeloom.data.weights import slots_for, weigh
-from pipeloom.ledger.answer import Answer
 from pipeloom.statuses import ERROR
 from pipeloom.wire import NO_PROGRESS, Output, Progress
+from pipeloom.worker.answer import Answer
 from pipeloom.worker.task import Task
 
 __all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "is_spooled"]
@@ -38,7 +38,6 @@ class Attempt(Task):
     """
 
     input: str | None = None  # what its key is a digest of, see `known_as`
-    weight: int = 1  # how many slots of memory it takes: for its input until it ends, then for its outcome
     # Its outcome:
     staged: Output | None = None
     rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept

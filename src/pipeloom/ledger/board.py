@@ -14,6 +14,7 @@ from typing import Final
 from pipeloom.data.text import clean, describe, kind_of
 from pipeloom.data.tracebacks import drop_frames
 from pipeloom.data.weights import weigh
+from pipeloom.errors import RemoteError
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 
@@ -76,7 +77,7 @@ class Board:
     def _keep(self, attempt: Attempt) -> None:
         exception, attempt.exception = attempt.exception, None
         if exception is not None and attempt.status in (ERROR, TIMED_OUT):
-            attempt.exception_type = kind_of(exception)
+            attempt.exception_type = exception.kind if isinstance(exception, RemoteError) else kind_of(exception)
             drop_frames(exception)
             if len(self.exceptions) < _KEPT_EXCEPTIONS:
                 # SystemExit must not end the caller's program, and what was given large data would keep that.

@@ -81,6 +81,11 @@ class TaskContext:
         return self._task.key
 
     @property
+    def local(self) -> Any:
+        """What ``local=`` gave this worker when it was entered; ``None`` without it."""
+        return self._task.local
+
+    @property
     def attempt(self) -> int:
         """1 for the first try in this run."""
         return self._task.attempt

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import decimal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Final
 
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["CallerContext", "enter", "enter_link", "present_link", "running_task"]
+__all__ = [
+    "CallerContext",
+    "enter",
+    "enter_link",
+    "importing_program",
+    "is_importing_program",
+    "present_link",
+    "running_task",
+]
 
 _task: ContextVar[Task | None] = ContextVar("pipeloom_task", default=None)
 _link: ContextVar[Link] = ContextVar("pipeloom_link")
+_importing: ContextVar[bool] = ContextVar("pipeloom_importing_program", default=False)
 
 
 def present_link() -> Link:
@@ -32,6 +43,21 @@ def enter_link(link: Link) -> None:
 
 enter: Final = _task.set
 """Make a task, or ``None``, the one that runs in the current context."""
+
+
+@contextmanager
+def importing_program() -> Iterator[None]:
+    """Import the program itself in here, in a worker process: a run that it begins would never end."""
+    token = _importing.set(True)
+    try:
+        yield
+    finally:
+        _importing.reset(token)
+
+
+def is_importing_program() -> bool:
+    """Say whether a worker process is importing the program here."""
+    return _importing.get()
 
 
 class CallerContext:

@@ -27,7 +27,7 @@ from pipeloom.wire import LogLine
 from pipeloom.worker.current import running_task
 from pipeloom.worker.task import Task
 
-__all__ = ["keeping_logs", "note_gap"]
+__all__ = ["keep_line", "keeping_logs", "note_gap"]
 
 _LEVEL: Final = logging.INFO
 _PENDING: Final = 1000  # records of one try between two looks of the writer, which are 0.1 s apart
@@ -84,6 +84,16 @@ def _keep(task: Task, record: logging.LogRecord) -> None:
         note_gap(task)
     lines.append(line)
     task.logged += 1
+
+
+def keep_line(task: Task, line: LogLine) -> None:
+    """Keep a line that a task has logged in another process, and hand it to whoever listens in this one."""
+    _lines_of(task).append(line)
+    record = logging.LogRecord(
+        line.logger, logging.getLevelNamesMapping().get(line.level, _LEVEL), "", 0, line.message, (), None
+    )
+    record.exc_text = line.error
+    logging.getLogger(line.logger).handle(record)
 
 
 def _lines_of(task: Task) -> deque[LogLine]:

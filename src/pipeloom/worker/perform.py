@@ -21,7 +21,7 @@ from pipeloom.worker.link import Link
 from pipeloom.worker.logs import note_gap
 from pipeloom.worker.task import Task
 
-__all__ = ["ended_outside", "perform", "whereabouts"]
+__all__ = ["ended_outside", "failed_before", "perform", "whereabouts"]
 
 _OURS: Final = (__file__, finish.__file__)
 _NOT_RUN: Final = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
@@ -100,6 +100,30 @@ def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outco
     if task.unkept:
         note_gap(task)
     return status, str(error), None, failed, None, utc_now(), monotonic() - task.t0
+
+
+def failed_before(task: Task, link: Link, error: BaseException, what: str) -> Outcome:
+    """Return the outcome of a task whose input does not reach its function.
+
+    Args:
+        task: Which one.
+        link: Its run.
+        error: What was raised by the input's own code.
+        what: What could not be done with it.
+    """
+    task.started_at = utc_now()
+    task.t0 = monotonic()
+    message, trace = _described(error)
+    instead = TypeError(f"{what} ({type(error).__name__}: {message})")
+    return (
+        ERROR,
+        str(instead),
+        None,
+        (instead, trace, _is_worth_another_try(instead, task, link)),
+        None,
+        utc_now(),
+        0.0,
+    )
 
 
 def whereabouts(thread: int | None, error: Exception) -> str:

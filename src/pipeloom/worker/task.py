@@ -6,7 +6,7 @@ a whole, so nobody sees half a value. That is how progress, log lines and the st
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeloom.statuses import INTERRUPTED, QUEUED, TaskStatus
 from pipeloom.wire import NO_PROGRESS, LogLine, Progress, TaskCall
@@ -40,6 +40,8 @@ class Task(TaskCall):
     number_said: int | None = None  # the task's id as the worker itself called it, once it did
     is_renumbered: bool = False  # what the worker said is not the id that the task was given
     said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
+    weight: int = 1  # how many slots of memory it takes: for its input until it ends, then for its outcome
+    local: Any = None  # what its worker entered for all of its tasks; only while it is performed
     is_orphan: bool = False  # this is the copy of a forked child: nobody looks at it
 
     def orphan(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeloom.ledger import Ledger
-from pipeloom.ledger.answer import Answer
+from pipeloom.worker.answer import Answer
 
 __all__ = ["EarlyRequest", "Request"]
 

@@ -30,9 +30,9 @@ from pipeloom.db.place import path_of
 from pipeloom.db.transaction import Reminder
 from pipeloom.errors import StorageError, WriterBrokenError
 from pipeloom.ledger import Batch, Ledger, mark_interrupted
-from pipeloom.ledger.answer import Answer
 from pipeloom.ledger.attempt import Attempt, StagedCheckpoint
 from pipeloom.messages import SENTINEL, Handler, Msg, MsgTaskProgress
+from pipeloom.worker.answer import Answer
 from pipeloom.writer.channel import Channel
 from pipeloom.writer.commits import Commits, batches_of
 from pipeloom.writer.ending import ClosingThread, program_has_ended

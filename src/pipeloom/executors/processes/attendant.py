@@ -1,0 +1,180 @@
+"""Keeps one place of the pool busy: a thread of the run's, with one worker process after the other.
+
+::
+
+    desk ── next, more ─▶ gather ─▶ Shift ─▶ worker process
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final, Generic
+
+from pipeloom.data.text import clean
+from pipeloom.errors import ChannelClosedError, RemoteError, WorkerDiedError, WriterBrokenError
+from pipeloom.executors.base import Desk, T
+from pipeloom.executors.processes.launch import WorkerProcess, how_it_ended
+from pipeloom.executors.processes.orders import Orders
+from pipeloom.executors.processes.shift import BootError, Shift
+from pipeloom.statuses import QUEUED
+
+__all__ = ["Attendant"]
+
+logger = logging.getLogger("pipeloom")
+
+_LISTEN_S: Final = 0.05
+_HEAVY: Final = 256  # slots of memory that a chunk may take
+_STILLBORN: Final = 3  # workers in a row that end before they are ready
+
+
+class Attendant(Generic[T]):
+    """One place of a pool.
+
+    Args:
+        orders: The pool's.
+        next_task: Returns the next task; blocks. ``None`` at the end.
+        place: Which one, from 0.
+        worker: A process that is getting ready for it.
+    """
+
+    def __init__(
+        self, orders: Orders, next_task: Callable[[], T | None], place: int, worker: WorkerProcess
+    ) -> None:
+        self._orders = orders
+        self._next_task = next_task
+        self._place = place
+        self._fresh: WorkerProcess | None = worker
+        self.shift: Shift[T] | None = None
+        self._stillborn = 0
+        self.thread = threading.Thread(target=self._live, name=f"pipeloom-attendant-{place + 1}", daemon=True)
+
+    def start(self, desk: Desk[T]) -> None:
+        """Begin to work; the run's thread."""
+        self._desk = desk
+        self.thread.start()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether its worker has tasks that have not begun; any thread."""
+        shift = self.shift
+        return shift is not None and shift.has_more
+
+    def discard(self) -> None:
+        """End the process that was got ready, if it was never used, and any other at once; any thread."""
+        if (fresh := self._fresh) is not None:
+            self._fresh = None
+            fresh.kill()
+            fresh.close(0.0)
+        if (shift := self.shift) is not None:
+            shift.kill()
+
+    # --- its own thread ---
+
+    def _live(self) -> None:
+        desk = self._desk
+        try:
+            self._work()
+        except (WriterBrokenError, ChannelClosedError):
+            pass  # the run knows, and says why
+        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
+            try:
+                desk.fail(error)
+            except MemoryError:
+                pass  # it is noted; what remains is to leave
+        if (shift := self.shift) is not None:
+            shift.kill()
+            shift.close(0.0)
+        desk.slots[self._place] = None
+        desk.left(self._place)
+
+    def _work(self) -> None:
+        """Keep workers busy until there is nothing more to do."""
+        orders = self._orders
+        while True:
+            shift = self.shift
+            if shift is not None and shift.is_free and orders.is_worn(shift.performed):
+                shift.leave()
+                shift = self.shift = None
+            self._send_more()
+            shift = self.shift
+            if shift is None or shift.is_free:
+                break
+            self._listen(shift)
+        if shift is not None:
+            shift.leave()
+            self.shift = None
+
+    def _send_more(self) -> None:
+        orders = self._orders
+        while (shift := self.shift) is None or (not orders.is_worn(shift.performed) and shift.may_take):
+            tasks = self._gather(0 if shift is None else shift.performed, wait=shift is None or shift.is_free)
+            if not tasks:
+                return
+            if shift is None:
+                shift = self.shift = self._new_shift()
+            shift.send(tasks)
+
+    def _new_shift(self) -> Shift[T]:
+        worker, self._fresh = self._fresh or WorkerProcess(), None
+        return Shift(worker, self._orders, self._desk, self._place)
+
+    def _gather(self, performed: int, *, wait: bool) -> list[T]:
+        """Take as many tasks as make a chunk; waits for the first if it may. One that is tried again goes alone."""
+        desk, most = self._desk, self._orders.chunk_size(performed)
+        found: list[T] = []
+        weight = 0
+        while len(found) < most and weight < _HEAVY:
+            if wait and not found:
+                task = self._next_task()
+                some = [] if task is None else [task]
+            else:
+                some = desk.more(most - len(found))
+            if not some:
+                break
+            for place, task in enumerate(some):
+                if task.status != QUEUED:
+                    desk.hand_over(task)  # refused at the door
+                    continue
+                if task.attempt > 1 and found:
+                    desk.give_back(some[place:])
+                    return found
+                found.append(task)
+                weight += task.weight
+                if task.attempt > 1:
+                    desk.give_back(some[place + 1 :])
+                    return found
+        return found
+
+    def _listen(self, shift: Shift[T]) -> None:
+        try:
+            shift.listen(_LISTEN_S)
+            if shift.is_up:
+                self._stillborn = 0
+            if shift.took is not None:
+                self._orders.note(*shift.took)
+                shift.took = None
+            shift.recall()
+            return
+        except BootError as error:
+            why, trace = error.args
+            self._bury(shift)
+            failure = RemoteError(f"a worker process could not begin: {why}", kind=why.partition(":")[0])
+            failure.add_note(trace)
+            raise failure from None
+        except EOFError:
+            reason = None
+        except ValueError as error:
+            reason = WorkerDiedError(f"its worker process said what cannot be read: {clean(error, 100)}")
+        was_up = shift.is_up
+        code = self._bury(shift, reason)
+        self._stillborn = 0 if was_up else self._stillborn + 1
+        if self._stillborn >= _STILLBORN:
+            raise WorkerDiedError(
+                f"{_STILLBORN} worker processes in a row died before they were ready: {how_it_ended(code)}"
+            )
+
+    def _bury(self, shift: Shift[T], reason: Exception | None = None) -> int:
+        self.shift = None
+        return shift.bury(reason)

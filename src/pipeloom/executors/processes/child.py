@@ -1,0 +1,203 @@
+"""A worker process: its whole life, from its start to its end.
+
+::
+
+    a thread of its own: receives chunks and answers, and watches whether the run is still there
+    the main thread: boot ▸ hello ▸ perform what is sent, in its order ▸ leave
+
+Tasks run in the main thread, as in a program of their own: signals, and what must not be in another thread, work.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import logging
+import os
+import pickle
+import queue
+import signal
+import socket
+import sys
+import threading
+from contextlib import ExitStack
+from time import monotonic
+from typing import Any, Final, NoReturn
+
+from pipeloom.data import stopwatch
+from pipeloom.data.text import describe, storable
+from pipeloom.data.tracebacks import traceback_of
+from pipeloom.executors.processes.child_link import PipeLink, SentTask
+from pipeloom.executors.processes.outcomes import ended
+from pipeloom.executors.processes.page import WHERE, Page
+from pipeloom.executors.processes.parcels import Boot, Call, Chunk
+from pipeloom.executors.processes.pipe import Pipe
+from pipeloom.executors.processes.program import load
+from pipeloom.executors.processes.words import ChunkEnded, Delivered, Failure, Hello, Warned, encode
+from pipeloom.statuses import DONE
+from pipeloom.wire import Outcome
+from pipeloom.worker.current import CallerContext
+from pipeloom.worker.local import WorkerLocal
+from pipeloom.worker.logs import keeping_logs
+from pipeloom.worker.perform import failed_before, perform
+
+__all__ = ["run"]
+
+_TICK_S: Final = 0.1
+
+
+def run(pipe: int, page: int, last_words: int, alive: int, parent: int) -> None:
+    """Be a worker process.
+
+    Args:
+        pipe: The descriptor of its end of the pipe.
+        page: That of the shared memory.
+        last_words: That of the file in which Python says where a task was when the process was ended.
+        alive: That of a pipe whose other end the run's process alone has.
+        parent: The run's process.
+    """
+    _end_with(alive)
+    faulthandler.enable(last_words, all_threads=False)
+    faulthandler.register(WHERE, last_words, all_threads=False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run is told, and tells its workers
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)  # what a task printed must not be lost when it is killed
+    ours = Page(page)
+    os.close(page)
+    end = socket.socket(fileno=pipe)
+    end.set_inheritable(False)
+    _Worker(Pipe(end), ours, parent).live()
+
+
+def _end_with(alive: int) -> None:
+    """Have the kernel end this process group when the run's process ends, whatever Python is doing then.
+
+    C code may keep Python's threads from running for long. Without Linux the thread that receives sees to it.
+
+    Source: https://man7.org/linux/man-pages/man2/fcntl.2.html (F_SETSIG)
+    """
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(alive, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(alive, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(alive, fcntl.F_SETFL, fcntl.fcntl(alive, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+class _Worker:
+    """The process.
+
+    Args:
+        pipe: To the run.
+        page: Shared with it.
+        parent: The run's process.
+    """
+
+    def __init__(self, pipe: Pipe, page: Page, parent: int) -> None:
+        self._pipe = pipe
+        self._page = page
+        self._parent = parent
+        self._pid = os.getpid()
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._link = PipeLink(pipe, page)
+
+    def live(self) -> None:
+        """Boot, work, leave."""
+        os.register_at_fork(after_in_child=self._orphan)
+        threading.Thread(target=self._receive, name="pipeloom-receiver", daemon=True).start()
+        boot: Boot = self._inbox.get()
+        with ExitStack() as stack:
+            try:
+                self._boot(boot, stack)
+            except BaseException as error:  # noqa: BLE001 - a program that is imported may do anything
+                trace = storable(traceback_of(error, error.__traceback__))
+                self._link.send(Failure(storable(f"{type(error).__name__}: {describe(error, 2000)}"), trace))
+                return
+            self._link.send(Hello())
+            self._work()
+            self._leave(stack)
+
+    def _boot(self, boot: Boot, stack: ExitStack) -> None:
+        self._program = boot.program
+        boot.program.enter()
+        logging.getLogger().setLevel(boot.level)
+        function, retry, local = load(boot.packed, boot.program)
+        self._link.brief = boot.brief._replace(function=function, retry=retry)
+        self._link.kinds = boot.kinds
+        if boot.keeps_logs:
+            stack.enter_context(keeping_logs())
+        self._local = WorkerLocal(local)
+        self._local.value()
+        self._surroundings = CallerContext(self._link)
+
+    def _leave(self, stack: ExitStack) -> None:
+        try:
+            self._local.close()
+        except BaseException as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
+            self._link.send(Warned(storable(f"local= raised at the end of a worker: {describe(error)}")))
+        stack.close()
+
+    # --- work ---
+
+    def _work(self) -> None:
+        while (chunk := self._inbox.get()) is not None:
+            self._perform_all(chunk)
+            self._link.send(ChunkEnded(chunk.number))
+
+    def _perform_all(self, chunk: Chunk) -> None:
+        page, half = self._page, chunk.number % 2
+        for serial, call in enumerate(chunk.calls, chunk.first):
+            if not page.begin(serial, monotonic()):
+                page.end(serial)
+                return
+            self._perform(serial, call, half)
+            page.end(serial)
+
+    def _perform(self, serial: int, call: Call, half: int) -> None:
+        link = self._link
+        task = SentTask(None, call.task_id, call.key, call.name, serial, link)
+        task.attempt, task.seen_before, task.state = call.attempt, call.seen_before, call.state
+        task.local = self._local.value()
+        try:
+            task.item = load(call.item, self._program)
+        except BaseException as error:  # noqa: BLE001 - foreign code
+            outcome = failed_before(task, link, error, "the input cannot be read in a worker process")
+        else:
+            outcome = self._surroundings.copy().run(perform, task, link)
+        if os.getpid() != self._pid:
+            _end_of_fork(outcome)
+        data = encode(ended(task, serial, link.said, call.name, outcome))
+        if not self._page.put(half, data):
+            link.send(Delivered(data))
+
+    # --- the thread that receives ---
+
+    def _receive(self) -> None:
+        """Take what the run sends; leave, with all that tasks have started, when there is no run any more."""
+        try:
+            while True:
+                for data in self._pipe.receive(_TICK_S):
+                    kind, what = pickle.loads(data)
+                    if kind == "answer":
+                        self._link.answered(*what)
+                    else:
+                        self._inbox.put(what)
+                        if what is None:
+                            return
+                stopwatch.look()
+                if os.getppid() != self._parent:
+                    break
+        except (EOFError, OSError):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    def _orphan(self) -> None:
+        """In a forked child nothing is said any more: the run's words are the worker's own."""
+        self._page.orphan()
+        self._pipe.close()
+
+
+def _end_of_fork(outcome: Outcome) -> NoReturn:
+    """Leave a child that the task forked and that came back here: the worker is its parent."""
+    status, failed = outcome[0], outcome[3]
+    code = failed[0].code if failed is not None and isinstance(failed[0], SystemExit) else None
+    os._exit(code if isinstance(code, int) else status != DONE)

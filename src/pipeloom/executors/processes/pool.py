@@ -1,0 +1,157 @@
+"""Workers as processes of this machine: every core computes, and what one dies of is one task's error.
+
+::
+
+    run ── desk ─▶ Attendant (a thread) ─▶ Shift ─▶ pipe, shared memory ─▶ worker process: perform(task, link)
+                   one for each place       one for each process
+
+Nothing is shared between two workers, and nothing that a worker can hold for ever: no lock, queue or semaphore. The
+run never unpickles what a worker made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from threading import Event
+from time import monotonic
+from typing import Any, Final, Generic
+
+from pipeloom.executors.base import Desk, T
+from pipeloom.executors.processes.answers import name_of
+from pipeloom.executors.processes.attendant import Attendant
+from pipeloom.executors.processes.launch import WorkerProcess
+from pipeloom.executors.processes.orders import Orders
+from pipeloom.executors.processes.parcels import Boot, sent
+from pipeloom.executors.processes.program import packed, present_program
+from pipeloom.retry import Retry
+from pipeloom.wire import Ability
+
+__all__ = ["ProcessExecutor"]
+
+logger = logging.getLogger("pipeloom")
+
+_TAIL_S: Final = 0.02  # between two looks for what may be taken over, at a run's end
+_CLOSE_S: Final = 2.0
+
+
+class ProcessExecutor(Generic[T]):
+    """Runs tasks in processes.
+
+    Args:
+        function: The user's.
+        retry: The policy that is asked where exceptions are.
+        workers: How many processes, at least 1.
+        kinds: Classes of messages that somebody handles.
+        keeps_logs: What tasks log is stored.
+        memory_mb: How much memory one may take, in MiB; then it is ended, with the task that it is at.
+        tasks_per_worker: After so many tasks another process takes a worker's place.
+        local: Entered once in each process; its value is ``ctx.local``.
+
+    Raises:
+        TypeError: The function, or what goes with it, cannot be sent to another process.
+    """
+
+    name: Final = "processes"
+    can: Final[AbstractSet[Ability]] = frozenset({"live", "logs", "ask", "checkpoint", "kill"})
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        retry: Retry | None,
+        workers: int,
+        *,
+        kinds: AbstractSet[type] = frozenset(),
+        keeps_logs: bool = True,
+        memory_mb: float | None = None,
+        tasks_per_worker: int | None = None,
+        local: Callable[[], Any] | None = None,
+    ) -> None:
+        self._workers = workers
+        self._packed = _packed(function, retry, local)
+        self._keeps_logs = keeps_logs
+        self._memory_mb = memory_mb
+        self._attendants: list[Attendant[T]] = []
+        self._tail = Event()  # never set: it is waited for
+        self._orders = Orders({name_of(kind): kind for kind in kinds}, tasks_per_worker)
+
+    # --- the run's thread ---
+
+    def prepare(self) -> None:
+        """Start the processes, which get ready while the run opens its file."""
+        for place in range(self._workers):
+            try:
+                self._attendants.append(Attendant(self._orders, self._next, place, WorkerProcess()))
+            except OSError:
+                if not self._attendants:
+                    raise
+                logger.warning("only %d of %d workers could be started", place, self._workers)
+                break
+
+    def start(self, desk: Desk[T]) -> int:
+        """Put the processes to work; see :class:`~pipeloom.executors.base.Executor`."""
+        self._desk = desk
+        brief = desk.link.brief._replace(function=len, retry=None)  # they have their own way
+        boot = Boot(
+            present_program(),
+            brief,
+            self._packed,
+            self._keeps_logs,
+            logging.getLogger().level,
+            frozenset(self._orders.kinds),
+        )
+        self._orders.boot = sent("boot", boot)
+        for attendant in self._attendants:
+            attendant.start(desk)
+        return len(self._attendants)
+
+    def look(self) -> None:
+        """See what runs, and what it takes."""
+        for attendant in self._attendants:
+            shift = attendant.shift
+            if shift is not None:
+                shift.look()
+                if self._memory_mb is not None:
+                    shift.check_memory(self._memory_mb)
+
+    def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:
+        """End a task from outside, with its process."""
+        shift = self._attendants[place].shift
+        return shift is not None and shift.give_up(task, error)
+
+    def replace(self, place: int) -> bool:  # noqa: ARG002 - its attendant sees to it
+        """Say that the place has a worker again; always true."""
+        return True
+
+    def join(self, timeout_s: float) -> int:
+        """Wait for workers that are about to leave."""
+        deadline = monotonic() + timeout_s
+        for attendant in self._attendants:
+            attendant.thread.join(max(0.0, deadline - monotonic()))
+        return sum(attendant.thread.is_alive() for attendant in self._attendants)
+
+    def close(self) -> None:
+        """End what is left of the workers, at once; calling twice is fine."""
+        for attendant in self._attendants:
+            attendant.discard()
+        for attendant in self._attendants:
+            if attendant.thread.ident is not None:
+                attendant.thread.join(_CLOSE_S)
+
+    # --- an attendant's thread ---
+
+    def _next(self) -> T | None:
+        """Return the next task, or ``None`` at the end: when no worker has one that may still come back."""
+        while (task := self._desk.next()) is None:
+            if self._desk.closed or not any(attendant.has_more for attendant in self._attendants):
+                return None
+            self._tail.wait(_TAIL_S)
+        return task
+
+
+def _packed(function: Callable[..., object], retry: Retry | None, local: Callable[[], Any] | None) -> bytes:
+    for what, thing in (("local", local), ("retries", retry)):
+        if thing is not None:
+            packed(what, thing)  # for the words
+    return packed(f"the function {getattr(function, '__qualname__', function)!s}", (function, retry, local))

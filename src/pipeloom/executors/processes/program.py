@@ -1,0 +1,154 @@
+"""The program that a run belongs to, as its worker processes need it: modules, functions, and how they are sent.
+
+A function is sent by its module and name if that can be. One that stands in the program itself makes each worker
+import the program, under another name than ``__main__``: so what it does beside defining things must stand behind
+``if __name__ == "__main__":``. With cloudpickle a function is sent as it is, if it cannot be sent by its name.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import runpy
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Final, NamedTuple, cast
+
+from pipeloom.data.text import clean, describe
+from pipeloom.worker.current import importing_program
+
+__all__ = ["Program", "load", "packed", "present_program"]
+
+_MAIN: Final = "__main__"
+_NAME: Final = "__mp_main__"  # as with multiprocessing, so that programs written for it know it
+
+
+class Program(NamedTuple):
+    """What a worker process needs to find the same modules.
+
+    Attributes:
+        path: ``sys.path``.
+        directory: The current one; ``None`` if it is gone.
+        arguments: ``sys.argv``.
+        module: The program's name, if it was started by it (``python -m``).
+        file: The program's file.
+    """
+
+    path: list[str]
+    directory: str | None
+    arguments: list[str]
+    module: str | None
+    file: str | None
+
+    def enter(self) -> None:
+        """Make this process one of the program's; the worker's side."""
+        sys.path[:] = self.path
+        sys.argv[:] = self.arguments
+        if self.directory is not None:
+            try:
+                os.chdir(self.directory)
+            except OSError:
+                pass  # it is gone, as for the run itself
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether this process has imported the program itself."""
+        return _NAME in sys.modules
+
+    def load_main(self) -> None:
+        """Import the program itself; its ``__main__`` block does not run.
+
+        Raises:
+            BaseException: Whatever it raises.
+        """
+        if self.module is None and self.file is None:
+            raise ImportError("a program that is typed, or read from standard input, cannot be imported")
+        with importing_program():
+            if self.module is not None:
+                found = runpy.run_module(self.module, run_name=_NAME, alter_sys=True)
+            else:
+                assert self.file is not None
+                found = runpy.run_path(self.file, run_name=_NAME)
+        main = ModuleType(_NAME)
+        vars(main).update(found)
+        sys.modules[_NAME] = sys.modules[_MAIN] = main
+
+
+def present_program() -> Program:
+    """Return this program; the run's side."""
+    main = sys.modules.get(_MAIN)
+    spec = getattr(main, "__spec__", None)
+    file = getattr(main, "__file__", None)
+    try:
+        directory = os.getcwd()
+    except OSError:
+        directory = None
+    name = None
+    if spec is not None:  # started as `python -m`; a package's __main__ is not written to be imported
+        file = None
+        name = str(spec.name)
+        if name.rpartition(".")[2] == _MAIN:
+            name = None
+    path = [os.path.join(directory or "", place) for place in sys.path]
+    return Program(path, directory, list(sys.argv), name, None if file is None else os.path.abspath(file))
+
+
+def packed(what: str, thing: object) -> bytes:
+    """Return something as it is sent to worker processes.
+
+    Args:
+        what: What the caller calls it, for the words.
+        thing: A function, or a tuple of what goes with one.
+
+    Raises:
+        TypeError: It cannot be sent; the sentence says why, and what to do.
+    """
+    data, failure = b"", None
+    try:
+        data = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything when it is pickled
+        failure = error
+    if failure is None and not _mentions_main(data):
+        return data
+    if (dumps := _cloudpickle()) is not None:
+        try:
+            return dumps(thing)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = failure or error
+    elif failure is None:
+        program = present_program()
+        if program.module is not None or program.file is not None:
+            return data
+        failure = ImportError("it stands in a program that cannot be imported: a notebook, a prompt, or the like")
+    raise TypeError(
+        f"{what} cannot be sent to worker processes ({clean(describe(failure), 200)}): define it at the top level "
+        'of a module, install cloudpickle, or use executor="threads"'
+    ) from failure
+
+
+def load(data: bytes, program: Program) -> Any:
+    """Return what was packed; imports the program itself if it is needed. The worker's side.
+
+    Raises:
+        BaseException: Whatever importing it raises.
+    """
+    try:
+        return pickle.loads(data)
+    except (AttributeError, ImportError):
+        if not _mentions_main(data) or program.is_loaded:
+            raise
+    program.load_main()
+    return pickle.loads(data)
+
+
+def _mentions_main(data: bytes) -> bool:
+    return _MAIN.encode() in data
+
+
+def _cloudpickle() -> Callable[[object], bytes] | None:
+    try:
+        from cloudpickle import dumps
+    except ImportError:
+        return None
+    return cast("Callable[[object], bytes]", dumps)

@@ -1,0 +1,90 @@
+"""What a task raised in another process: sent as data, and made again from it. Nothing of it is unpickled.
+
+An exception's own class is used if this process knows it, and if making one runs no code but Python's. Otherwise a
+:class:`~pipeloom.RemoteError` stands for it, which has its name and its words.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from pipeloom.data.text import describe, storable
+from pipeloom.errors import RemoteError
+from pipeloom.executors.processes.words import Raised
+
+__all__ = ["described", "raised_again"]
+
+_PLAIN: Final = (str, int, float, bool, type(None))
+_MOST: Final = 8  # arguments
+_LONGEST: Final = 4000  # characters of one
+_INT64: Final = 1 << 63
+_MAIN: Final = "__mp_main__"
+"""What a worker calls the program."""
+
+
+def described(error: BaseException, trace: str, is_worth_another_try: bool) -> Raised:
+    """Return an exception as data; foreign code, such as its ``__str__``, may raise anything."""
+    kind = type(error)
+    module = storable(str(kind.__module__))
+    return Raised(
+        "__main__" if module == _MAIN else module,
+        storable(str(kind.__qualname__)),
+        _arguments(error),
+        storable(describe(error, 2000)),
+        trace,
+        is_worth_another_try,
+    )
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...] | None:
+    arguments = _ARGS(error)
+    if len(arguments) > _MOST:
+        return None
+    for argument in arguments:
+        if type(argument) not in _PLAIN:
+            return None
+        if type(argument) is str and (len(argument) > _LONGEST or storable(argument) != argument):
+            return None
+        if type(argument) is int and not -_INT64 <= argument < _INT64:
+            return None
+    return tuple(arguments)
+
+
+_ARGS: Final = vars(BaseException)["args"].__get__
+
+
+def raised_again(raised: Raised) -> BaseException:
+    """Return an exception of the same class if that can be, else one that stands for it; without frames."""
+    kind = _class_of(raised.module, raised.name)
+    if kind is not None and raised.arguments is not None:
+        try:
+            if kind.__module__ in _INITIALISED:
+                return kind(*raised.arguments)
+            error = kind.__new__(kind, *raised.arguments)
+            error.args = raised.arguments
+            return error
+        except Exception:  # noqa: BLE001 - such as a UnicodeDecodeError, which wants bytes
+            pass
+    name = raised.name.rpartition(".")[2]
+    return RemoteError(raised.text or name, kind=name)
+
+
+def _class_of(module: str, name: str) -> type[BaseException] | None:
+    """Return a class that this process has, if neither making one nor showing it runs code of somebody's."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    if not isinstance(found, type) or not issubclass(found, BaseException) or issubclass(found, BaseExceptionGroup):
+        return None
+    ours = module.startswith("pipeloom.")
+    return found if ours or all(_is_pythons(getattr(found, method)) for method in _USED) else None
+
+
+_USED: Final = ("__new__", "__str__", "__repr__")
+_INITIALISED: Final = ("builtins", "pipeloom.errors")
+"""Whose classes may set attributes when they are made."""
+
+
+def _is_pythons(method: Any) -> bool:
+    return not hasattr(method, "__code__")

@@ -1,0 +1,438 @@
+"""The life of one worker process, as the run has it: what was sent to it, and what has come of that.
+
+Its attendant's thread owns it. The run's thread looks at the shared memory for the task that runs, and may end that
+from outside: who takes the task out of ``_open`` says how it ended, and nobody else does.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from time import monotonic, sleep
+from typing import Final, Generic
+
+from pipeloom.data import stopwatch
+from pipeloom.data.clock import utc_ago
+from pipeloom.data.text import storable
+from pipeloom.errors import TaskTimeoutError, WorkerDiedError
+from pipeloom.executors.base import Desk, T
+from pipeloom.executors.processes.answers import AbandonedError, answer_to, message_of
+from pipeloom.executors.processes.launch import WorkerProcess, how_it_ended
+from pipeloom.executors.processes.orders import Orders
+from pipeloom.executors.processes.outcomes import outcome_of
+from pipeloom.executors.processes.page import NEVER
+from pipeloom.executors.processes.parcels import LEAVE, Call, Chunk
+from pipeloom.executors.processes.parcels import sent as sent_to
+from pipeloom.executors.processes.words import (
+    Abandoned,
+    Asked,
+    ChunkEnded,
+    Delivered,
+    Ended,
+    Failure,
+    Hello,
+    Logged,
+    Numbered,
+    Said,
+    Warned,
+    Word,
+    read_ended,
+    read_word,
+)
+from pipeloom.statuses import QUEUED, RUNNING
+from pipeloom.wire import LogLine
+from pipeloom.worker.logs import keep_line
+from pipeloom.worker.perform import ended_outside, failed_before
+
+__all__ = ["BootError", "Shift"]
+
+logger = logging.getLogger("pipeloom")
+
+_STUCK_S: Final = 0.05  # what a task takes that does not keep those behind it waiting
+_SETTLED_S: Final = 0.005  # by then a worker has seen a limit, or its claim of a task is seen
+_LEAVE_S: Final = 5.0  # what a worker gets to leave `local`, and to end
+_TICK_S: Final = 0.1
+_DEAD_S: Final = 1.0  # what a worker gets to end whose pipe is closed
+
+
+class BootError(Exception):
+    """A worker could not begin; has its words and its traceback."""
+
+
+class _Sent:
+    """A chunk on its way."""
+
+    __slots__ = ("began", "number", "read", "serials")
+
+    def __init__(self, number: int, serials: range) -> None:
+        self.number = number
+        self.serials = serials
+        self.read = 0  # how far its outcomes have been read
+        self.began = monotonic()
+
+
+class Shift(Generic[T]):
+    """One worker process.
+
+    Args:
+        worker: It.
+        orders: The pool's.
+        desk: The run's.
+        place: Which one of the pool's, from 0.
+    """
+
+    def __init__(self, worker: WorkerProcess, orders: Orders, desk: Desk[T], place: int) -> None:
+        self._orders = orders
+        self._worker = worker
+        self._desk = desk
+        self._place = place
+        self._label = f"process-{place + 1}"
+        self._sent: deque[_Sent] = deque()
+        self._open: dict[int, T] = {}
+        self._ending = threading.Lock()  # between a task's end, and what is seen of it while it runs
+        self._serial = 0
+        self._chunks = 0
+        self._heard = 0
+        self._early: deque[Ended] = deque()  # outcomes before which a word is still to come
+        self._stuck: tuple[int, float] = (0, 0.0)
+        self._is_limited = False
+        self._reason: Exception | None = None
+        self._later: deque[Word] = deque()  # what came while a question was being answered
+        self._version = 0
+        self.is_up = False
+        self.has_ended = False
+        self.took: tuple[int, float] | None = None  # of the chunk that ended last: tasks, seconds
+        try:
+            worker.page.limit(NEVER)
+            worker.pipe.send(orders.boot)
+        except OSError:
+            pass  # it has died, which is seen when it is listened to
+
+    # --- the run's thread ---
+
+    def look(self) -> None:
+        """See which task is running, and how far it is."""
+        desk = self._desk
+        with self._ending:
+            if self.has_ended:
+                return
+            page = self._worker.page
+            page.tell(cancelling=desk.link.cancelling, backlog=desk.link.backlog())
+            if desk.closed:
+                page.limit(0)
+            serial = page.running
+            task = self._open.get(serial)
+            if task is None:
+                return
+            if task.status == QUEUED:
+                self._began(task, page.since)
+            desk.slots[self._place] = task
+            if (news := page.progress(serial, self._version)) is not None:
+                task.progress, self._version = news
+
+    def _began(self, task: T, since: float) -> None:
+        now = monotonic()
+        task.worker = self._label
+        task.t0 = since + stopwatch.monotonic() - now
+        if task.started_at is None:
+            task.started_at = utc_ago(now - since)
+        if (timeout_s := self._desk.link.brief.timeout_s) is not None:
+            task.deadline = task.t0 + timeout_s
+        task.status = RUNNING
+
+    def give_up(self, task: T, error: Exception | None) -> bool:
+        """End a task from outside, and its process; false when it has just ended by itself."""
+        worker, link = self._worker, self._desk.link
+        serial = next((serial for serial, one in list(self._open.items()) if one is task), 0)
+        if self.has_ended or not serial:
+            return False
+        where = worker.where()
+        if error is None:
+            error = TaskTimeoutError(f"not done after {link.brief.timeout_s:g} s: its process was ended")
+        with self._ending:
+            if self._open.pop(serial, None) is None:
+                return False
+            trace = f"Its call was here when its time was over:\n{where}{type(error).__name__}: {error}\n"
+            self._desk.end(task, ended_outside(task, link, error, storable(trace)))
+        worker.kill()
+        return True
+
+    def check_memory(self, limit_mb: float) -> None:
+        """End the process if it takes more than so many MiB; that is the error of the task that runs."""
+        size = 0.0 if self.has_ended else self._worker.size_mb()
+        if size > limit_mb and self._reason is None:
+            self._reason = MemoryError(f"its worker process took {size:,.0f} MiB, more than memory_mb={limit_mb:g}")
+            self._worker.kill()
+
+    def kill(self) -> None:
+        """End the process, because the run is left; any thread."""
+        self._worker.kill()
+
+    # --- its attendant's thread: to the worker ---
+
+    @property
+    def performed(self) -> int:
+        """How many tasks were sent."""
+        return self._serial
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is a task that may not have begun; any thread."""
+        return len(self._open) > 1
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is on its way."""
+        return not self._sent
+
+    @property
+    def may_take(self) -> bool:
+        """Whether another chunk may be sent: at most two are on their way, and the first is short."""
+        if self._is_limited or len(self._sent) > 1:
+            return False
+        return not self._sent or self._orders.is_short(len(self._sent[0].serials))
+
+    def send(self, tasks: Sequence[T]) -> None:
+        """Send tasks that are to begin; what cannot be sent fails here."""
+        first = self._serial + 1
+        sent: dict[int, T] = {}
+        calls = []
+        for task in tasks:
+            try:
+                item = pickle.dumps(task.item, pickle.HIGHEST_PROTOCOL)
+            except Exception as error:  # noqa: BLE001 - foreign code
+                outcome = failed_before(
+                    task, self._desk.link, error, "the input cannot be sent to a worker process"
+                )
+                self._desk.end(task, outcome)
+                self._desk.hand_over(task)
+                continue
+            self._serial += 1
+            sent[self._serial] = task
+            calls.append(Call(item, task.task_id, task.key, task.name, task.attempt, task.seen_before, task.state))
+        if not calls:
+            return
+        self._chunks += 1
+        self._open.update(sent)
+        self._sent.append(_Sent(self._chunks, range(first, self._serial + 1)))
+        try:
+            self._worker.page.start_chunk(self._chunks % 2)
+            self._worker.pipe.send(sent_to("chunk", Chunk(self._chunks, first, calls)))
+        except OSError:
+            pass  # as above
+
+    def recall(self) -> None:
+        """Take back what waits behind a task that takes long."""
+        page, last = self._worker.page, self._serial
+        running = page.running
+        if running == 0 or running != self._stuck[0]:
+            self._stuck = running, monotonic()
+            return
+        if self._is_limited or running >= last or monotonic() - self._stuck[1] < _STUCK_S:
+            return
+        page.limit(running + 1)
+        self._is_limited = True
+        sleep(_SETTLED_S)
+        claimed = page.begun
+        self._give_back([serial for serial in self._open if serial > claimed])
+
+    def leave(self) -> None:
+        """Have the process end by itself: there is nothing more for it to do."""
+        worker = self._worker
+        try:
+            worker.pipe.send(LEAVE)
+            until = monotonic() + _LEAVE_S
+            while monotonic() < until:
+                for data in worker.pipe.receive(_TICK_S):
+                    self._hear(read_word(data))
+        except (EOFError, OSError, ValueError):
+            self.close(_LEAVE_S)
+            return
+        logger.warning("a worker process did not end within %g s of being told to, and was killed", _LEAVE_S)
+        self.close(0.0)
+
+    def close(self, patience_s: float) -> int:
+        """Let go of the process; returns how it ended."""
+        with self._ending:
+            self.has_ended = True
+        return self._worker.close(patience_s)
+
+    # --- its attendant's thread: from the worker ---
+
+    def listen(self, timeout_s: float) -> None:
+        """Take what comes.
+
+        Raises:
+            EOFError: The process has ended.
+            ValueError: It says what cannot be read.
+            BootError: It could not begin.
+        """
+        messages = self._worker.pipe.receive(timeout_s)
+        for data in messages:
+            self._hear(read_word(data))
+            while self._later:
+                self._hear(self._later.popleft())
+        self._read_outcomes()
+        if not messages and self._worker.has_ended():
+            raise EOFError
+
+    def _read_outcomes(self) -> None:
+        for sent in self._sent:
+            found, sent.read = self._worker.page.outcomes(sent.number % 2, sent.read)
+            self._take(map(read_ended, found))
+
+    def _take(self, outcomes: Iterable[Ended]) -> None:
+        """Take outcomes whose words have all come, and keep the others."""
+        self._early.extend(outcomes)
+        while self._early and self._early[0].said <= self._heard:
+            self._end(self._early.popleft())
+
+    def _end(self, word: Ended) -> None:
+        with self._ending:
+            task = self._open.pop(word.serial, None)
+            if task is None:
+                return  # it was given up, or is said twice
+            task.worker = self._label
+            task.started_at = word.started_at or task.started_at
+            if word.name is not None:
+                task.name = word.name
+            if word.progress is not None:
+                task.progress = word.progress
+            self._desk.end(task, outcome_of(word))
+            self._forget(task)
+        self._desk.hand_over(task)
+
+    def _hear(self, word: Word) -> None:
+        self._heard += 1
+        if isinstance(word, ChunkEnded):
+            self._chunk_ended(word.number)
+        elif isinstance(word, Delivered):
+            self._end(read_ended(word.outcome))
+        elif isinstance(word, Hello):
+            self.is_up = True
+        elif isinstance(word, Failure):
+            raise BootError(word.why, word.trace)
+        elif isinstance(word, Warned):
+            logger.warning("%s", word.text)
+        elif isinstance(word, Asked):
+            self._answer(word)
+        elif not isinstance(word, Abandoned) and (task := self._open.get(word.serial)) is not None:
+            self._hear_of(task, word)
+
+    def _hear_of(self, task: T, word: Logged | Numbered | Said) -> None:
+        if isinstance(word, Logged):
+            keep_line(task, LogLine(*word.line))
+        elif isinstance(word, Numbered):
+            task.number_said = word.number
+            if word.is_another and not self._desk.link.brief.keyed:
+                task.task_id, task.is_renumbered = word.number, True
+        else:
+            message = message_of(word, self._orders.kinds)
+            self._desk.link.say(task, message, self._must_live, block=True, timeout=None)
+
+    def _answer(self, word: Asked) -> None:
+        """Put a question, and send the answer; meanwhile only hear whether it is still wanted."""
+
+        def look() -> None:
+            self._must_live()
+            for data in self._worker.pipe.receive(0):
+                other = read_word(data)
+                self._later.append(other)
+                if isinstance(other, Abandoned) and other.number == word.number:
+                    raise AbandonedError
+
+        try:
+            answer = answer_to(word, self._open.get(word.serial), self._desk.link, look)
+            self._worker.pipe.send(answer)
+        except AbandonedError:
+            pass
+        except OSError as error:
+            raise EOFError from error
+
+    def _must_live(self) -> None:
+        if self._worker.has_ended():
+            raise EOFError
+
+    def _chunk_ended(self, number: int) -> None:
+        self._read_outcomes()
+        while self._sent and self._sent[0].number <= number:
+            sent = self._sent.popleft()
+            self.took = len(sent.serials), monotonic() - sent.began
+            self._give_back(sent.serials)
+        if self._sent:
+            self._sent[0].began = monotonic()
+        elif self._is_limited and not self._desk.closed:
+            self._is_limited = False
+            self._worker.page.limit(NEVER)
+
+    def _give_back(self, serials: Iterable[int]) -> None:
+        """Return tasks that have not begun: they are as new."""
+        back = []
+        with self._ending:
+            for serial in sorted(serials):
+                task = self._open.pop(serial, None)
+                if task is not None:
+                    back.append(task)
+        if back:
+            self._desk.give_back(back)
+
+    def bury(self, reason: Exception | None = None) -> int:
+        """Say what has become of what was sent to a process that has ended; returns how that ended.
+
+        What it had put down counts. The task at which it was is charged, and no other.
+
+        Args:
+            reason: Why it was ended, if it was for something that it did.
+        """
+        worker = self._worker
+        self._reason = self._reason or reason
+        worker.kill()
+        try:
+            while True:
+                for data in worker.pipe.receive(_DEAD_S):
+                    self._bury_word(read_word(data))
+        except (EOFError, ValueError):
+            pass
+        try:
+            self._heard = NEVER
+            self._read_outcomes()
+        except ValueError:
+            pass
+        culprit, since, words = worker.page.running, worker.page.since, worker.last_words()
+        code = self.close(_DEAD_S)
+        task = self._open.get(culprit)
+        if task is not None:
+            self._charge(culprit, task, code, words, since)
+        self._sent.clear()
+        self._give_back(list(self._open))
+        return code
+
+    def _bury_word(self, word: Word) -> None:
+        """Hear what a process has said before it ended; there is nobody to answer."""
+        if not isinstance(word, Asked | Failure):
+            self._hear(word)
+
+    def _charge(self, serial: int, task: T, code: int, words: str, since: float) -> None:
+        how = how_it_ended(code)
+        error = self._reason or WorkerDiedError(
+            f"its worker process died: {how}",
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+        )
+        with self._ending:
+            if self._open.pop(serial, None) is None:
+                return
+            if task.status == QUEUED:
+                self._began(task, since)
+            trace = f"{words}{type(error).__name__}: {error}\n"
+            self._desk.end(task, ended_outside(task, self._desk.link, error, storable(trace)))
+            self._forget(task)
+        self._desk.hand_over(task)
+
+    def _forget(self, task: T) -> None:
+        slots = self._desk.slots
+        if slots[self._place] is task:
+            slots[self._place] = None
