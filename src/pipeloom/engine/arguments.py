@@ -23,7 +23,7 @@ from pipeloom.executors import ExecutorName
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
-from pipeloom.worker.current import is_importing_program
+from pipeloom.worker.current import NotGuardedError, is_importing_program
 
 __all__ = ["OnError"]
 
@@ -137,12 +137,12 @@ def check_place() -> None:
     """Refuse a run that the program begins while a worker process imports it: it would never end.
 
     Raises:
-        RuntimeError: It does.
+        NotGuardedError: It does.
     """
     if is_importing_program():
-        raise RuntimeError(
-            "the program begins a run as soon as it is imported, as each worker process does: put that behind "
-            'if __name__ == "__main__":, or install cloudpickle'
+        raise NotGuardedError(
+            "the program begins a run as soon as it is imported, and each worker process imports it: put the call "
+            'behind if __name__ == "__main__":, or install cloudpickle'
         )
 
 

@@ -13,6 +13,7 @@ from pipeloom.worker.task import Task
 
 __all__ = [
     "CallerContext",
+    "NotGuardedError",
     "enter",
     "enter_link",
     "importing_program",
@@ -43,6 +44,10 @@ def enter_link(link: Link) -> None:
 
 enter: Final = _task.set
 """Make a task, or ``None``, the one that runs in the current context."""
+
+
+class NotGuardedError(RuntimeError):
+    """The program begins a run when a worker process imports it."""
 
 
 @contextmanager

@@ -158,10 +158,13 @@ class Attendant(Generic[T]):
             shift.recall()
             return
         except BootError as error:
-            why, trace = error.args
+            kind, why, trace = error.args
             self._bury(shift)
-            failure = RemoteError(f"a worker process could not begin: {why}", kind=why.partition(":")[0])
-            failure.add_note(trace)
+            failure = RemoteError(
+                f"a worker process could not begin: {kind + ': ' if trace else ''}{why}", kind=kind
+            )
+            if trace:
+                failure.add_note(trace)
             raise failure from None
         except EOFError:
             reason = None

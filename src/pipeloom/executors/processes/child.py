@@ -32,11 +32,11 @@ from pipeloom.executors.processes.outcomes import ended
 from pipeloom.executors.processes.page import WHERE, Page
 from pipeloom.executors.processes.parcels import Boot, Call, Chunk
 from pipeloom.executors.processes.pipe import Pipe
-from pipeloom.executors.processes.program import load
+from pipeloom.executors.processes.program import NotFoundError, load
 from pipeloom.executors.processes.words import ChunkEnded, Delivered, Failure, Hello, Warned, encode
 from pipeloom.statuses import DONE
 from pipeloom.wire import Outcome
-from pipeloom.worker.current import CallerContext
+from pipeloom.worker.current import CallerContext, NotGuardedError
 from pipeloom.worker.local import WorkerLocal
 from pipeloom.worker.logs import keeping_logs
 from pipeloom.worker.perform import failed_before, perform
@@ -109,8 +109,7 @@ class _Worker:
             try:
                 self._boot(boot, stack)
             except BaseException as error:  # noqa: BLE001 - a program that is imported may do anything
-                trace = storable(traceback_of(error, error.__traceback__))
-                self._link.send(Failure(storable(f"{type(error).__name__}: {describe(error, 2000)}"), trace))
+                self._link.send(_failure(error))
                 return
             self._link.send(Hello())
             self._work()
@@ -194,6 +193,14 @@ class _Worker:
         """In a forked child nothing is said any more: the run's words are the worker's own."""
         self._page.orphan()
         self._pipe.close()
+
+
+def _failure(error: BaseException) -> Failure:
+    """Return why a worker cannot begin; what one sentence explains comes without a traceback."""
+    kind = storable(type(error).__name__)
+    if isinstance(error, NotGuardedError | NotFoundError):
+        return Failure(kind, str(error), "")
+    return Failure(kind, storable(describe(error, 2000)), storable(traceback_of(error, error.__traceback__)))
 
 
 def _end_of_fork(outcome: Outcome) -> NoReturn:

@@ -18,10 +18,14 @@ from typing import Any, Final, NamedTuple, cast
 from pipeloom.data.text import clean, describe
 from pipeloom.worker.current import importing_program
 
-__all__ = ["Program", "load", "packed", "present_program"]
+__all__ = ["NotFoundError", "Program", "load", "packed", "present_program"]
 
 _MAIN: Final = "__main__"
 _NAME: Final = "__mp_main__"  # as with multiprocessing, so that programs written for it know it
+
+
+class NotFoundError(Exception):
+    """What is sent cannot be found in the program when it is imported."""
 
 
 class Program(NamedTuple):
@@ -91,7 +95,8 @@ def present_program() -> Program:
         if name.rpartition(".")[2] == _MAIN:
             name = None
     path = [os.path.join(directory or "", place) for place in sys.path]
-    return Program(path, directory, list(sys.argv), name, None if file is None else os.path.abspath(file))
+    file = None if file is None else os.path.abspath(file)
+    return Program(path, directory, list(sys.argv), name, file if file and os.path.isfile(file) else None)
 
 
 def packed(what: str, thing: object) -> bytes:
@@ -139,7 +144,13 @@ def load(data: bytes, program: Program) -> Any:
         if not _mentions_main(data) or program.is_loaded:
             raise
     program.load_main()
-    return pickle.loads(data)
+    try:
+        return pickle.loads(data)
+    except AttributeError as error:
+        raise NotFoundError(
+            f"the program, as each worker process imports it, lacks what it sends ({clean(error, 200)}): define it "
+            'at the top level, not behind if __name__ == "__main__":, or install cloudpickle'
+        ) from error
 
 
 def _mentions_main(data: bytes) -> bool:

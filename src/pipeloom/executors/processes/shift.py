@@ -59,7 +59,7 @@ _DEAD_S: Final = 1.0  # what a worker gets to end whose pipe is closed
 
 
 class BootError(Exception):
-    """A worker could not begin; has its words and its traceback."""
+    """A worker could not begin; has the class of the error, its words, and its traceback."""
 
 
 class _Sent:
@@ -314,7 +314,7 @@ class Shift(Generic[T]):
         elif isinstance(word, Hello):
             self.is_up = True
         elif isinstance(word, Failure):
-            raise BootError(word.why, word.trace)
+            raise BootError(word.kind, word.why, word.trace)
         elif isinstance(word, Warned):
             logger.warning("%s", word.text)
         elif isinstance(word, Asked):

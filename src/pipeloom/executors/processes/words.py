@@ -135,6 +135,7 @@ class Hello(_Form, tag=0):
 class Failure(_Form, tag=1):
     """It cannot begin, and leaves."""
 
+    kind: str
     why: str
     trace: str
 
