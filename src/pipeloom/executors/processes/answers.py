@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from pipeloom.data.rows import Blocks
 from pipeloom.data.text import describe
 from pipeloom.errors import AttemptOverError, WriterBrokenError
 from pipeloom.executors.processes.outcomes import output_of, statement_of
-from pipeloom.executors.processes.parcels import sent
+from pipeloom.executors.processes.parcels import Answer, read, to_be_told
 from pipeloom.executors.processes.words import Asked, CheckpointAsked, QueryAsked, Said
 from pipeloom.messages import MsgExecute, MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.wire import Checkpoint, Query, Question, StateOf, Stranger
@@ -52,7 +51,7 @@ def answer_to(word: Asked, task: Task | None, link: Link, look: Callable[[], Non
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
         return _failure(word.number, error)
-    return sent("answer", (word.number, False, value))
+    return to_be_told(Answer(word.number, False, value))
 
 
 def _question(word: Asked) -> Question:
@@ -68,10 +67,10 @@ def _question(word: Asked) -> Question:
 def _failure(number: int, error: Exception) -> bytes:
     error = error.with_traceback(None)
     try:
-        data = sent("answer", (number, True, error))
-        pickle.loads(data)
+        data = to_be_told(Answer(number, True, error))
+        read(data)  # it may be a handler's, of a class that cannot be made again
     except Exception:  # noqa: BLE001 - a foreign class may do anything
-        return sent("answer", (number, True, RuntimeError(f"{type(error).__name__}: {describe(error)}")))
+        return to_be_told(Answer(number, True, RuntimeError(f"{type(error).__name__}: {describe(error)}")))
     return data
 
 

@@ -35,15 +35,22 @@ class Attendant(Generic[T]):
     Args:
         orders: The pool's.
         next_task: Returns the next task; blocks. ``None`` at the end.
+        replacement: Starts another process, or returns one that is ready.
         place: Which one, from 0.
         worker: A process that is getting ready for it.
     """
 
     def __init__(
-        self, orders: Orders, next_task: Callable[[], T | None], place: int, worker: WorkerProcess
+        self,
+        orders: Orders,
+        next_task: Callable[[], T | None],
+        replacement: Callable[[], WorkerProcess],
+        place: int,
+        worker: WorkerProcess,
     ) -> None:
         self._orders = orders
         self._next_task = next_task
+        self._replacement = replacement
         self._place = place
         self._fresh: WorkerProcess | None = worker
         self.shift: Shift[T] | None = None
@@ -117,7 +124,7 @@ class Attendant(Generic[T]):
             shift.send(tasks)
 
     def _new_shift(self) -> Shift[T]:
-        worker, self._fresh = self._fresh or WorkerProcess(), None
+        worker, self._fresh = self._fresh or self._replacement(), None
         return Shift(worker, self._orders, self._desk, self._place)
 
     def _gather(self, performed: int, *, wait: bool) -> list[T]:
@@ -175,7 +182,8 @@ class Attendant(Generic[T]):
         self._stillborn = 0 if was_up else self._stillborn + 1
         if self._stillborn >= _STILLBORN:
             raise WorkerDiedError(
-                f"{_STILLBORN} worker processes in a row died before they were ready: {how_it_ended(code)}"
+                f"{_STILLBORN} worker processes in a row died before they were ready: the last one "
+                f"{how_it_ended(code)}"
             )
 
     def _bury(self, shift: Shift[T], reason: Exception | None = None) -> int:

@@ -14,7 +14,6 @@ import faulthandler
 import fcntl
 import logging
 import os
-import pickle
 import queue
 import signal
 import socket
@@ -22,7 +21,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from time import monotonic
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from pipeloom.data import stopwatch
 from pipeloom.data.text import describe, storable
@@ -30,9 +29,9 @@ from pipeloom.data.tracebacks import traceback_of
 from pipeloom.executors.processes.child_link import PipeLink, SentTask
 from pipeloom.executors.processes.outcomes import ended
 from pipeloom.executors.processes.page import WHERE, Page
-from pipeloom.executors.processes.parcels import Boot, Call, Chunk
+from pipeloom.executors.processes.parcels import Answer, Boot, Call, Chunk, Leave, read
 from pipeloom.executors.processes.pipe import Pipe
-from pipeloom.executors.processes.program import NotFoundError, load
+from pipeloom.executors.processes.program import NotFoundError, load, load_packed
 from pipeloom.executors.processes.words import ChunkEnded, Delivered, Failure, Hello, Warned, encode
 from pipeloom.statuses import DONE
 from pipeloom.wire import Outcome
@@ -97,14 +96,15 @@ class _Worker:
         self._page = page
         self._parent = parent
         self._pid = os.getpid()
-        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Boot | Chunk | Leave] = queue.SimpleQueue()
         self._link = PipeLink(pipe, page)
 
     def live(self) -> None:
         """Boot, work, leave."""
         os.register_at_fork(after_in_child=self._orphan)
         threading.Thread(target=self._receive, name="pipeloom-receiver", daemon=True).start()
-        boot: Boot = self._inbox.get()
+        boot = self._inbox.get()
+        assert isinstance(boot, Boot)
         with ExitStack() as stack:
             try:
                 self._boot(boot, stack)
@@ -119,7 +119,7 @@ class _Worker:
         self._program = boot.program
         boot.program.enter()
         logging.getLogger().setLevel(boot.level)
-        function, retry, local = load(boot.packed, boot.program)
+        function, retry, local = load_packed(boot.packed, boot.program)
         self._link.brief = boot.brief._replace(function=function, retry=retry)
         self._link.kinds = boot.kinds
         if boot.keeps_logs:
@@ -138,33 +138,40 @@ class _Worker:
     # --- work ---
 
     def _work(self) -> None:
-        while (chunk := self._inbox.get()) is not None:
-            self._perform_all(chunk)
-            self._link.send(ChunkEnded(chunk.number))
+        while isinstance(chunk := self._inbox.get(), Chunk):
+            began = monotonic()
+            tasks = self._perform_all(chunk)
+            self._link.send(ChunkEnded(chunk.number, tasks, monotonic() - began))
 
-    def _perform_all(self, chunk: Chunk) -> None:
+    def _perform_all(self, chunk: Chunk) -> int:
+        """Perform the tasks of a chunk, or those of them that may begin; returns how many those were."""
         page, half = self._page, chunk.number % 2
-        for serial, call in enumerate(chunk.calls, chunk.first):
-            if not page.begin(serial, monotonic()):
-                page.end(serial)
-                return
-            self._perform(serial, call, half)
+        for count, call in enumerate(chunk.calls):
+            serial = chunk.first + count
+            may_begin = page.begin(serial, monotonic())
+            if may_begin:
+                self._perform(serial, call, half)
             page.end(serial)
+            if not may_begin:
+                return count
+        return len(chunk.calls)
 
     def _perform(self, serial: int, call: Call, half: int) -> None:
         link = self._link
-        task = SentTask(None, call.task_id, call.key, call.name, serial, link)
-        task.attempt, task.seen_before, task.state = call.attempt, call.seen_before, call.state
+        item, task_id, key, name, attempt, seen_before, state = call
+        task = SentTask(item, task_id, key, name, serial, link)
+        task.attempt, task.seen_before, task.state = attempt, seen_before, state
         task.local = self._local.value()
         try:
-            task.item = load(call.item, self._program)
+            if type(item) is bytes:
+                task.item = load(item, self._program)
         except BaseException as error:  # noqa: BLE001 - foreign code
             outcome = failed_before(task, link, error, "the input cannot be read in a worker process")
         else:
             outcome = self._surroundings.copy().run(perform, task, link)
         if os.getpid() != self._pid:
             _end_of_fork(outcome)
-        data = encode(ended(task, serial, link.said, call.name, outcome))
+        data = encode(ended(task, serial, link.said, name, outcome))
         if not self._page.put(half, data):
             link.send(Delivered(data))
 
@@ -175,13 +182,11 @@ class _Worker:
         try:
             while True:
                 for data in self._pipe.receive(_TICK_S):
-                    kind, what = pickle.loads(data)
-                    if kind == "answer":
+                    what = read(data)
+                    if isinstance(what, Answer):
                         self._link.answered(*what)
                     else:
                         self._inbox.put(what)
-                        if what is None:
-                            return
                 stopwatch.look()
                 if os.getppid() != self._parent:
                     break

@@ -9,6 +9,8 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import msgspec
+
 from pipeloom.data.rows import Blocks
 from pipeloom.data.text import clean, describe, storable
 from pipeloom.data.values import adapt_params
@@ -212,6 +214,8 @@ def _said(serial: int, message: object, kinds: frozenset[str]) -> Said:
     elif name in OURS or name in kinds:
         try:
             body = encode(list(vars(message).values()) if name in OURS else message)
+            if name in kinds:
+                msgspec.msgpack.decode(body, type=kind)  # as it will be there
         except Exception as error:  # a foreign class may do anything
             raise RowRefusedError(
                 f"a message of type {clean(kind.__name__, 80)} cannot leave its worker process "

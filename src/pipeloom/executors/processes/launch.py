@@ -81,6 +81,15 @@ class WorkerProcess:
         except ChildProcessError:  # somebody waits for all children of this program
             return True
 
+    def wait(self, patience_s: float) -> bool:
+        """Wait for its end, at most so many seconds; says whether it has ended."""
+        until = monotonic() + patience_s
+        while not self.has_ended():
+            if monotonic() > until:
+                return False
+            sleep(_GLANCE_S)
+        return True
+
     def kill(self) -> None:
         """End it at once, and what it has started in its group; any thread. Once it is closed this does nothing."""
         with self._ending:
@@ -128,9 +137,7 @@ class WorkerProcess:
         Returns:
             How it ended: what it exited with, or, less than 0, minus the number of the signal.
         """
-        until = monotonic() + patience_s
-        while not self.has_ended() and monotonic() < until:
-            sleep(_GLANCE_S)
+        self.wait(patience_s)
         self.kill()
         with self._ending:
             self._is_closed = True
@@ -143,14 +150,14 @@ class WorkerProcess:
 
 
 def how_it_ended(code: int) -> str:
-    """Return how a process ended, in words."""
+    """Return how a process ended, in words that follow its name."""
     if code >= 0:
-        return f"it exited with {code}"
+        return f"exited with {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"it was ended by {name}"
+    return f"was ended by {name}"
 
 
 def _flags() -> list[str]:

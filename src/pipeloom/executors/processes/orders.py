@@ -45,7 +45,7 @@ class Orders:
 
     def note(self, tasks: int, took_s: float) -> None:
         """Take note of how long a chunk took. Chunks double at most: the first tasks may be the quick ones."""
-        pace_s = max(took_s / tasks, _CHUNK_S / _MOST)
+        pace_s = max(took_s / max(tasks, 1), _CHUNK_S / _MOST)
         if pace_s < self._pace_s:
             pace_s = max(self._pace_s + (pace_s - self._pace_s) * _WEIGHT, self._pace_s / 2)
         self._pace_s = pace_s

@@ -1,14 +1,18 @@
-"""What a run sends to its worker processes; pickled, since it is the run's own word."""
+"""What a run sends to its worker processes: tasks as MessagePack, all else pickled, since it is its own word."""
 
 from __future__ import annotations
 
 import pickle
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from pipeloom.executors.processes.program import Program
+import msgspec
+
+from pipeloom.executors.processes.program import Packed, Program
 from pipeloom.wire import Brief
+from pipeloom.worker.task import Task
 
-__all__ = ["LEAVE", "Boot", "Call", "Chunk", "sent"]
+__all__ = ["LEAVE", "Answer", "Boot", "Call", "Chunk", "Leave", "call_of", "encode", "read", "to_be_told"]
 
 
 class Boot(NamedTuple):
@@ -25,25 +29,33 @@ class Boot(NamedTuple):
 
     program: Program
     brief: Brief
-    packed: bytes
+    packed: Packed
     keeps_logs: bool
     level: int
     kinds: frozenset[str]
 
 
-class Call(NamedTuple):
-    """A task as it is sent: its input is pickled by itself, so that one that cannot be read fails alone."""
+class Answer(NamedTuple):
+    """The answer to a question."""
 
-    item: bytes
-    task_id: int
-    key: str | int | None
-    name: str
-    attempt: int
-    seen_before: bool
-    state: str | None
+    number: int
+    is_error: bool
+    value: Any
 
 
-class Chunk(NamedTuple):
+Call: TypeAlias = tuple[
+    Any,  # the input: a plain value, or bytes, which are a pickle of it
+    int,  # task_id
+    str | int | None,  # key
+    str,  # name
+    int,  # attempt
+    bool,  # seen_before
+    str | None,  # state
+]
+"""A task as it is sent. Inputs are pickled one by one, so that one that cannot be read fails alone."""
+
+
+class Chunk(msgspec.Struct, array_like=True, gc=False, tag=0):
     """n tasks that are sent together; their serial numbers follow each other."""
 
     number: int
@@ -51,13 +63,42 @@ class Chunk(NamedTuple):
     calls: list[Call]
 
 
-Kind = Literal["boot", "chunk", "answer", "leave"]
+class Told(msgspec.Struct, array_like=True, gc=False, tag=1):
+    """A boot, or an answer; pickled."""
+
+    what: bytes
 
 
-def sent(kind: Kind, what: Any) -> bytes:
-    """Return a message as it is sent; an answer is its question's number, whether it is an error, and the value."""
-    return pickle.dumps((kind, what), pickle.HIGHEST_PROTOCOL)
+class Leave(msgspec.Struct, array_like=True, gc=False, tag=2):
+    """There is nothing more to do."""
 
 
-LEAVE: Final = sent("leave", None)
-"""There is nothing more to do."""
+_INT64: Final = 1 << 63
+_decoder: Final = msgspec.msgpack.Decoder(Chunk | Told | Leave)
+
+encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
+LEAVE: Final = encode(Leave())
+
+
+def call_of(task: Task) -> Call:
+    """Return a task as it is sent; raises whatever pickling its input raises."""
+    item = task.item
+    kind = type(item)
+    is_plain = (kind is int and -_INT64 <= item < _INT64) or (kind is str and item.isascii())  # type: ignore[operator, attr-defined]
+    if not is_plain:
+        item = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+    return item, task.task_id, task.key, task.name, task.attempt, task.seen_before, task.state
+
+
+def to_be_told(what: Boot | Answer) -> bytes:
+    """Return a boot or an answer as it is sent."""
+    return encode(Told(pickle.dumps(what, pickle.HIGHEST_PROTOCOL)))
+
+
+def read(message: bytes) -> Chunk | Boot | Answer | Leave:
+    """Return what was sent; the worker's side."""
+    found: Chunk | Told | Leave = _decoder.decode(message)
+    if isinstance(found, Told):
+        told: Boot | Answer = pickle.loads(found.what)
+        return told
+    return found

@@ -23,8 +23,9 @@ from pipeloom.executors.processes.answers import name_of
 from pipeloom.executors.processes.attendant import Attendant
 from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.orders import Orders
-from pipeloom.executors.processes.parcels import Boot, sent
-from pipeloom.executors.processes.program import packed, present_program
+from pipeloom.executors.processes.parcels import Boot, to_be_told
+from pipeloom.executors.processes.program import Packed, packed, present_program
+from pipeloom.executors.processes.spare import Spare
 from pipeloom.retry import Retry
 from pipeloom.wire import Ability
 
@@ -73,6 +74,7 @@ class ProcessExecutor(Generic[T]):
         self._keeps_logs = keeps_logs
         self._memory_mb = memory_mb
         self._attendants: list[Attendant[T]] = []
+        self._spare = Spare()
         self._tail = Event()  # never set: it is waited for
         self._orders = Orders({name_of(kind): kind for kind in kinds}, tasks_per_worker)
 
@@ -82,7 +84,9 @@ class ProcessExecutor(Generic[T]):
         """Start the processes, which get ready while the run opens its file."""
         for place in range(self._workers):
             try:
-                self._attendants.append(Attendant(self._orders, self._next, place, WorkerProcess()))
+                self._attendants.append(
+                    Attendant(self._orders, self._next, self._spare.replacement, place, WorkerProcess())
+                )
             except OSError:
                 if not self._attendants:
                     raise
@@ -101,7 +105,7 @@ class ProcessExecutor(Generic[T]):
             logging.getLogger().level,
             frozenset(self._orders.kinds),
         )
-        self._orders.boot = sent("boot", boot)
+        self._orders.boot = to_be_told(boot)
         for attendant in self._attendants:
             attendant.start(desk)
         return len(self._attendants)
@@ -133,11 +137,14 @@ class ProcessExecutor(Generic[T]):
 
     def close(self) -> None:
         """End what is left of the workers, at once; calling twice is fine."""
+        self._spare.close()
         for attendant in self._attendants:
             attendant.discard()
         for attendant in self._attendants:
             if attendant.thread.ident is not None:
                 attendant.thread.join(_CLOSE_S)
+
+    # --- an attendant's thread ---
 
     # --- an attendant's thread ---
 
@@ -150,7 +157,7 @@ class ProcessExecutor(Generic[T]):
         return task
 
 
-def _packed(function: Callable[..., object], retry: Retry | None, local: Callable[[], Any] | None) -> bytes:
+def _packed(function: Callable[..., object], retry: Retry | None, local: Callable[[], Any] | None) -> Packed:
     for what, thing in (("local", local), ("retries", retry)):
         if thing is not None:
             packed(what, thing)  # for the words

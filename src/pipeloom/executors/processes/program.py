@@ -7,8 +7,10 @@ import the program, under another name than ``__main__``: so what it does beside
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -18,9 +20,10 @@ from typing import Any, Final, NamedTuple, cast
 from pipeloom.data.text import clean, describe
 from pipeloom.worker.current import importing_program
 
-__all__ = ["NotFoundError", "Program", "load", "packed", "present_program"]
+__all__ = ["NotFoundError", "Packed", "Program", "load", "load_packed", "packed", "present_program"]
 
 _MAIN: Final = "__main__"
+_GUARD: Final = re.compile(r"^if\b.*\b__name__\b", re.MULTILINE)
 _NAME: Final = "__mp_main__"  # as with multiprocessing, so that programs written for it know it
 
 
@@ -56,6 +59,11 @@ class Program(NamedTuple):
                 pass  # it is gone, as for the run itself
 
     @property
+    def can_be_imported(self) -> bool:
+        """Whether there is a file to import it from."""
+        return self.module is not None or self.file is not None
+
+    @property
     def is_loaded(self) -> bool:
         """Whether this process has imported the program itself."""
         return _NAME in sys.modules
@@ -66,7 +74,7 @@ class Program(NamedTuple):
         Raises:
             BaseException: Whatever it raises.
         """
-        if self.module is None and self.file is None:
+        if not self.can_be_imported:
             raise ImportError("a program that is typed, or read from standard input, cannot be imported")
         with importing_program():
             if self.module is not None:
@@ -99,8 +107,23 @@ def present_program() -> Program:
     return Program(path, directory, list(sys.argv), name, file if file and os.path.isfile(file) else None)
 
 
-def packed(what: str, thing: object) -> bytes:
+class Packed(NamedTuple):
+    """A function, or what goes with one, as it is sent.
+
+    Attributes:
+        by_name: Where it stands.
+        by_value: It itself; used if there is no other way.
+    """
+
+    by_name: bytes | None
+    by_value: bytes | None
+
+
+def packed(what: str, thing: object) -> Packed:
     """Return something as it is sent to worker processes.
+
+    By its name if that can be: a worker then imports it as it is, and a traceback shows its lines. By value if it
+    has no such name, or if importing the program does more than define things.
 
     Args:
         what: What the caller calls it, for the words.
@@ -109,22 +132,17 @@ def packed(what: str, thing: object) -> bytes:
     Raises:
         TypeError: It cannot be sent; the sentence says why, and what to do.
     """
-    data, failure = b"", None
-    try:
-        data = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything when it is pickled
-        failure = error
-    if failure is None and not _mentions_main(data):
-        return data
-    if (dumps := _cloudpickle()) is not None:
-        try:
-            return dumps(thing)
-        except Exception as error:  # noqa: BLE001 - as above
-            failure = failure or error
-    elif failure is None:
-        program = present_program()
-        if program.module is not None or program.file is not None:
-            return data
+    by_name, failure = _dumped(pickle.dumps, thing)
+    if by_name is not None and _MAIN.encode() not in by_name:
+        return Packed(by_name, None)
+    dumps = _cloudpickle()
+    by_value = None if dumps is None else _dumped(dumps, thing)[0]
+    program = present_program()
+    if by_name is not None and program.can_be_imported and (by_value is None or _is_guarded()):
+        return Packed(by_name, by_value)
+    if by_value is not None:
+        return Packed(None, by_value)
+    if failure is None:
         failure = ImportError("it stands in a program that cannot be imported: a notebook, a prompt, or the like")
     raise TypeError(
         f"{what} cannot be sent to worker processes ({clean(describe(failure), 200)}): define it at the top level "
@@ -132,8 +150,37 @@ def packed(what: str, thing: object) -> bytes:
     ) from failure
 
 
+def _dumped(dumps: Callable[[object], bytes], thing: object) -> tuple[bytes | None, Exception | None]:
+    try:
+        return dumps(thing), None
+    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything when it is pickled
+        return None, error
+
+
+def _is_guarded() -> bool:
+    """Say whether the program keeps what it does behind a guard."""
+    try:
+        source = inspect.getsource(sys.modules[_MAIN])
+    except (OSError, TypeError, KeyError):
+        return False
+    return _GUARD.search(source) is not None
+
+
+def load_packed(parts: Packed, program: Program) -> Any:
+    """Return what was packed; the worker's side. Raises as :func:`load`."""
+    if parts.by_name is None:
+        assert parts.by_value is not None
+        return load(parts.by_value, program)
+    try:
+        return load(parts.by_name, program)
+    except NotFoundError:
+        if parts.by_value is None:
+            raise
+        return load(parts.by_value, program)
+
+
 def load(data: bytes, program: Program) -> Any:
-    """Return what was packed; imports the program itself if it is needed. The worker's side.
+    """Return what was pickled; imports the program itself if it is needed. The worker's side.
 
     Raises:
         BaseException: Whatever importing it raises.
@@ -141,7 +188,7 @@ def load(data: bytes, program: Program) -> Any:
     try:
         return pickle.loads(data)
     except (AttributeError, ImportError):
-        if not _mentions_main(data) or program.is_loaded:
+        if _MAIN.encode() not in data or program.is_loaded:
             raise
     program.load_main()
     try:
@@ -151,10 +198,6 @@ def load(data: bytes, program: Program) -> Any:
             f"the program, as each worker process imports it, lacks what it sends ({clean(error, 200)}): define it "
             'at the top level, not behind if __name__ == "__main__":, or install cloudpickle'
         ) from error
-
-
-def _mentions_main(data: bytes) -> bool:
-    return _MAIN.encode() in data
 
 
 def _cloudpickle() -> Callable[[object], bytes] | None:

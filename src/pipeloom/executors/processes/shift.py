@@ -1,31 +1,26 @@
 """The life of one worker process, as the run has it: what was sent to it, and what has come of that.
 
-Its attendant's thread owns it. The run's thread looks at the shared memory for the task that runs, and may end that
-from outside: who takes the task out of ``_open`` says how it ended, and nobody else does.
+Its attendant's thread owns it; the run's thread looks at what runs, and may end that from outside.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
-import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic, sleep
 from typing import Final, Generic
 
-from pipeloom.data import stopwatch
-from pipeloom.data.clock import utc_ago
-from pipeloom.data.text import storable
+from pipeloom.data.text import clean
 from pipeloom.errors import TaskTimeoutError, WorkerDiedError
 from pipeloom.executors.base import Desk, T
 from pipeloom.executors.processes.answers import AbandonedError, answer_to, message_of
+from pipeloom.executors.processes.crash import fault_in, frames_of
 from pipeloom.executors.processes.launch import WorkerProcess, how_it_ended
+from pipeloom.executors.processes.open_tasks import OpenTasks
 from pipeloom.executors.processes.orders import Orders
-from pipeloom.executors.processes.outcomes import outcome_of
 from pipeloom.executors.processes.page import NEVER
-from pipeloom.executors.processes.parcels import LEAVE, Call, Chunk
-from pipeloom.executors.processes.parcels import sent as sent_to
+from pipeloom.executors.processes.parcels import LEAVE, Chunk, call_of, encode
 from pipeloom.executors.processes.words import (
     Abandoned,
     Asked,
@@ -42,10 +37,9 @@ from pipeloom.executors.processes.words import (
     read_ended,
     read_word,
 )
-from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.wire import LogLine
 from pipeloom.worker.logs import keep_line
-from pipeloom.worker.perform import ended_outside, failed_before
+from pipeloom.worker.perform import failed_before
 
 __all__ = ["BootError", "Shift"]
 
@@ -65,13 +59,12 @@ class BootError(Exception):
 class _Sent:
     """A chunk on its way."""
 
-    __slots__ = ("began", "number", "read", "serials")
+    __slots__ = ("number", "read", "serials")
 
     def __init__(self, number: int, serials: range) -> None:
         self.number = number
         self.serials = serials
         self.read = 0  # how far its outcomes have been read
-        self.began = monotonic()
 
 
 class Shift(Generic[T]):
@@ -88,11 +81,8 @@ class Shift(Generic[T]):
         self._orders = orders
         self._worker = worker
         self._desk = desk
-        self._place = place
-        self._label = f"process-{place + 1}"
         self._sent: deque[_Sent] = deque()
-        self._open: dict[int, T] = {}
-        self._ending = threading.Lock()  # between a task's end, and what is seen of it while it runs
+        self._open = OpenTasks(desk, place)
         self._serial = 0
         self._chunks = 0
         self._heard = 0
@@ -101,7 +91,6 @@ class Shift(Generic[T]):
         self._is_limited = False
         self._reason: Exception | None = None
         self._later: deque[Word] = deque()  # what came while a question was being answered
-        self._version = 0
         self.is_up = False
         self.has_ended = False
         self.took: tuple[int, float] | None = None  # of the chunk that ended last: tasks, seconds
@@ -116,47 +105,27 @@ class Shift(Generic[T]):
     def look(self) -> None:
         """See which task is running, and how far it is."""
         desk = self._desk
-        with self._ending:
-            if self.has_ended:
-                return
-            page = self._worker.page
-            page.tell(cancelling=desk.link.cancelling, backlog=desk.link.backlog())
-            if desk.closed:
-                page.limit(0)
-            serial = page.running
-            task = self._open.get(serial)
-            if task is None:
-                return
-            if task.status == QUEUED:
-                self._began(task, page.since)
-            desk.slots[self._place] = task
-            if (news := page.progress(serial, self._version)) is not None:
-                task.progress, self._version = news
-
-    def _began(self, task: T, since: float) -> None:
-        now = monotonic()
-        task.worker = self._label
-        task.t0 = since + stopwatch.monotonic() - now
-        if task.started_at is None:
-            task.started_at = utc_ago(now - since)
-        if (timeout_s := self._desk.link.brief.timeout_s) is not None:
-            task.deadline = task.t0 + timeout_s
-        task.status = RUNNING
+        with self._open.lock:
+            if not self.has_ended:
+                page = self._worker.page
+                page.tell(cancelling=desk.link.cancelling, backlog=desk.link.backlog())
+                if desk.closed:
+                    page.limit(0)
+                self._open.see(page)
 
     def give_up(self, task: T, error: Exception | None) -> bool:
         """End a task from outside, and its process; false when it has just ended by itself."""
-        worker, link = self._worker, self._desk.link
-        serial = next((serial for serial, one in list(self._open.items()) if one is task), 0)
-        if self.has_ended or not serial:
+        worker = self._worker
+        serial = self._open.serial_of(task)
+        if self.has_ended or serial is None:
             return False
-        where = worker.where()
+        where = frames_of(worker.where())
         if error is None:
-            error = TaskTimeoutError(f"not done after {link.brief.timeout_s:g} s: its process was ended")
-        with self._ending:
-            if self._open.pop(serial, None) is None:
-                return False
-            trace = f"Its call was here when its time was over:\n{where}{type(error).__name__}: {error}\n"
-            self._desk.end(task, ended_outside(task, link, error, storable(trace)))
+            timeout_s = self._desk.link.brief.timeout_s
+            error = TaskTimeoutError(f"not done after {timeout_s:g} s: its process was ended")
+        trace = f"Its call was here when its time was over:\n{where}{type(error).__name__}: {error}\n"
+        if self._open.end_outside(serial, error, trace) is None:
+            return False
         worker.kill()
         return True
 
@@ -202,27 +171,27 @@ class Shift(Generic[T]):
         calls = []
         for task in tasks:
             try:
-                item = pickle.dumps(task.item, pickle.HIGHEST_PROTOCOL)
+                calls.append(call_of(task))
             except Exception as error:  # noqa: BLE001 - foreign code
-                outcome = failed_before(
-                    task, self._desk.link, error, "the input cannot be sent to a worker process"
-                )
-                self._desk.end(task, outcome)
-                self._desk.hand_over(task)
-                continue
-            self._serial += 1
-            sent[self._serial] = task
-            calls.append(Call(item, task.task_id, task.key, task.name, task.attempt, task.seen_before, task.state))
+                self._fail_unsent(task, error)
+            else:
+                self._serial += 1
+                sent[self._serial] = task
         if not calls:
             return
         self._chunks += 1
-        self._open.update(sent)
+        self._open.add(sent)
         self._sent.append(_Sent(self._chunks, range(first, self._serial + 1)))
         try:
             self._worker.page.start_chunk(self._chunks % 2)
-            self._worker.pipe.send(sent_to("chunk", Chunk(self._chunks, first, calls)))
+            self._worker.pipe.send(encode(Chunk(self._chunks, first, calls)))
         except OSError:
             pass  # as above
+
+    def _fail_unsent(self, task: T, error: Exception) -> None:
+        outcome = failed_before(task, self._desk.link, error, "the input cannot be sent to a worker process")
+        self._desk.end(task, outcome)
+        self._desk.hand_over(task)
 
     def recall(self) -> None:
         """Take back what waits behind a task that takes long."""
@@ -237,7 +206,7 @@ class Shift(Generic[T]):
         self._is_limited = True
         sleep(_SETTLED_S)
         claimed = page.begun
-        self._give_back([serial for serial in self._open if serial > claimed])
+        self._open.give_back([serial for serial in self._open.serials() if serial > claimed])
 
     def leave(self) -> None:
         """Have the process end by itself: there is nothing more for it to do."""
@@ -245,18 +214,18 @@ class Shift(Generic[T]):
         try:
             worker.pipe.send(LEAVE)
             until = monotonic() + _LEAVE_S
-            while monotonic() < until:
+            while monotonic() < until and not worker.has_ended():
                 for data in worker.pipe.receive(_TICK_S):
                     self._hear(read_word(data))
         except (EOFError, OSError, ValueError):
-            self.close(_LEAVE_S)
-            return
-        logger.warning("a worker process did not end within %g s of being told to, and was killed", _LEAVE_S)
+            pass
+        if not worker.wait(_DEAD_S):
+            logger.warning("a worker process did not end within %g s of being told to, and was killed", _LEAVE_S)
         self.close(0.0)
 
     def close(self, patience_s: float) -> int:
         """Let go of the process; returns how it ended."""
-        with self._ending:
+        with self._open.lock:
             self.has_ended = True
         return self._worker.close(patience_s)
 
@@ -288,29 +257,15 @@ class Shift(Generic[T]):
         """Take outcomes whose words have all come, and keep the others."""
         self._early.extend(outcomes)
         while self._early and self._early[0].said <= self._heard:
-            self._end(self._early.popleft())
-
-    def _end(self, word: Ended) -> None:
-        with self._ending:
-            task = self._open.pop(word.serial, None)
-            if task is None:
-                return  # it was given up, or is said twice
-            task.worker = self._label
-            task.started_at = word.started_at or task.started_at
-            if word.name is not None:
-                task.name = word.name
-            if word.progress is not None:
-                task.progress = word.progress
-            self._desk.end(task, outcome_of(word))
-            self._forget(task)
-        self._desk.hand_over(task)
+            self._open.end(self._early.popleft())
 
     def _hear(self, word: Word) -> None:
         self._heard += 1
         if isinstance(word, ChunkEnded):
             self._chunk_ended(word.number)
+            self.took = word.tasks, word.took_s
         elif isinstance(word, Delivered):
-            self._end(read_ended(word.outcome))
+            self._open.end(read_ended(word.outcome))
         elif isinstance(word, Hello):
             self.is_up = True
         elif isinstance(word, Failure):
@@ -360,24 +315,10 @@ class Shift(Generic[T]):
         self._read_outcomes()
         while self._sent and self._sent[0].number <= number:
             sent = self._sent.popleft()
-            self.took = len(sent.serials), monotonic() - sent.began
-            self._give_back(sent.serials)
-        if self._sent:
-            self._sent[0].began = monotonic()
-        elif self._is_limited and not self._desk.closed:
+            self._open.give_back(sent.serials)
+        if not self._sent and self._is_limited and not self._desk.closed:
             self._is_limited = False
             self._worker.page.limit(NEVER)
-
-    def _give_back(self, serials: Iterable[int]) -> None:
-        """Return tasks that have not begun: they are as new."""
-        back = []
-        with self._ending:
-            for serial in sorted(serials):
-                task = self._open.pop(serial, None)
-                if task is not None:
-                    back.append(task)
-        if back:
-            self._desk.give_back(back)
 
     def bury(self, reason: Exception | None = None) -> int:
         """Say what has become of what was sent to a process that has ended; returns how that ended.
@@ -391,8 +332,9 @@ class Shift(Generic[T]):
         self._reason = self._reason or reason
         worker.kill()
         try:
-            while True:
-                for data in worker.pipe.receive(_DEAD_S):
+            worker.wait(_DEAD_S)
+            while messages := worker.pipe.receive(0):
+                for data in messages:
                     self._bury_word(read_word(data))
         except (EOFError, ValueError):
             pass
@@ -403,11 +345,9 @@ class Shift(Generic[T]):
             pass
         culprit, since, words = worker.page.running, worker.page.since, worker.last_words()
         code = self.close(_DEAD_S)
-        task = self._open.get(culprit)
-        if task is not None:
-            self._charge(culprit, task, code, words, since)
+        self._charge(culprit, since, code, words)
         self._sent.clear()
-        self._give_back(list(self._open))
+        self._open.give_back(self._open.serials())
         return code
 
     def _bury_word(self, word: Word) -> None:
@@ -415,24 +355,17 @@ class Shift(Generic[T]):
         if not isinstance(word, Asked | Failure):
             self._hear(word)
 
-    def _charge(self, serial: int, task: T, code: int, words: str, since: float) -> None:
+    def _charge(self, serial: int, since: float, code: int, words: str) -> None:
         how = how_it_ended(code)
+        if (fault := fault_in(words)) is not None:
+            how += f" ({clean(fault, 200)})"
         error = self._reason or WorkerDiedError(
-            f"its worker process died: {how}",
+            f"its worker process {how}",
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
         )
-        with self._ending:
-            if self._open.pop(serial, None) is None:
-                return
-            if task.status == QUEUED:
-                self._began(task, since)
-            trace = f"{words}{type(error).__name__}: {error}\n"
-            self._desk.end(task, ended_outside(task, self._desk.link, error, storable(trace)))
-            self._forget(task)
-        self._desk.hand_over(task)
-
-    def _forget(self, task: T) -> None:
-        slots = self._desk.slots
-        if slots[self._place] is task:
-            slots[self._place] = None
+        frames = frames_of(words)
+        where = f"Its process was here when it died:\n{frames}" if frames else ""
+        task = self._open.end_outside(serial, error, f"{where}{type(error).__name__}: {error}\n", since)
+        if task is not None:
+            self._desk.hand_over(task)

@@ -141,9 +141,11 @@ class Failure(_Form, tag=1):
 
 
 class ChunkEnded(_Form, tag=2):
-    """It does nothing more with a chunk."""
+    """It does nothing more with a chunk, of which it has performed so many tasks in so many seconds."""
 
     number: int
+    tasks: int
+    took_s: float
 
 
 class Delivered(_Form, tag=3):
