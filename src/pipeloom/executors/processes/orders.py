@@ -10,7 +10,6 @@ __all__ = ["Orders"]
 _CHUNK_S: Final = 0.005  # of work in a chunk: a message costs a hundredth of it
 _AHEAD_S: Final = 0.02  # of work, up to which another chunk is sent before one is done
 _MOST: Final = 512  # tasks in a chunk
-_WEIGHT: Final = 0.3  # of what is new, in the pace
 
 
 class Orders:
@@ -32,7 +31,7 @@ class Orders:
 
     def chunk_size(self, performed: int) -> int:
         """Return how many tasks to send at once, at least 1, to a worker that has performed so many."""
-        size = max(1, min(int(_CHUNK_S / self._pace_s), _MOST))
+        size = max(1, min(round(_CHUNK_S / self._pace_s), _MOST))
         return size if self._tasks_per_worker is None else min(size, self._tasks_per_worker - performed)
 
     def is_worn(self, performed: int) -> bool:
@@ -47,5 +46,5 @@ class Orders:
         """Take note of how long a chunk took. Chunks double at most: the first tasks may be the quick ones."""
         pace_s = max(took_s / max(tasks, 1), _CHUNK_S / _MOST)
         if pace_s < self._pace_s:
-            pace_s = max(self._pace_s + (pace_s - self._pace_s) * _WEIGHT, self._pace_s / 2)
+            pace_s = (self._pace_s + pace_s) / 2
         self._pace_s = pace_s

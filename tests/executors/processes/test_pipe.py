@@ -1,0 +1,106 @@
+"""Messages of any length, in their order, with descriptors beside them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import pytest
+
+from pipeloom.executors.processes.pipe import Pipe
+
+
+@pytest.fixture
+def ends():
+    """Both ends."""
+    pair = [Pipe(end) for end in socket.socketpair()]
+    yield pair
+    for pipe in pair:
+        pipe.close()
+
+
+def received(pipe, count):
+    """So many messages."""
+    found = []
+    while len(found) < count:
+        found += pipe.receive(10)
+    return found
+
+
+def test_messages_of_any_length_arrive_whole_and_in_order(ends):
+    one, other = ends
+    messages = [b"", b"x", bytes(5_000_000), b"end"]
+    sender = threading.Thread(target=lambda: [one.send(message) for message in messages])
+    sender.start()
+
+    assert received(other, 4) == messages
+    sender.join()
+
+
+def test_nothing_comes_in_time(ends):
+    assert ends[0].receive(0) == []
+
+
+def test_a_descriptor_comes_with_its_message(ends):
+    one, other = ends
+    reading, writing = os.pipe()
+    one.send(b"here", [writing])
+    os.close(writing)
+
+    assert received(other, 1) == [b"here"]
+    mine = other.descriptors.popleft()
+    os.write(mine, b"hello")
+    os.close(mine)
+
+    assert os.read(reading, 100) == b"hello"
+    assert os.read(reading, 100) == b""
+    os.close(reading)
+
+
+def test_a_descriptor_that_nobody_takes_is_closed(ends):
+    one, other = ends
+    reading, writing = os.pipe()
+    one.send(b"here", [writing])
+    os.close(writing)
+    received(other, 1)
+
+    other.close()
+
+    assert os.read(reading, 100) == b""
+    os.close(reading)
+
+
+def test_the_end_of_the_other_side(ends):
+    one, other = ends
+    one.send(b"last")
+    one.close()
+
+    assert other.receive(0) == [b"last"]
+    with pytest.raises(EOFError):
+        other.receive(0)
+    with pytest.raises(OSError, match="pipe"):
+        other.send(b"to nobody")
+
+
+def test_a_length_that_nobody_of_us_wrote():
+    ours, theirs = socket.socketpair()
+    pipe = Pipe(ours)
+    theirs.sendall(b"\xff" * 8)
+
+    with pytest.raises(ValueError, match="terabyte"):
+        pipe.receive(1)
+    pipe.close()
+    theirs.close()
+
+
+def test_a_full_pipe_has_no_room(ends):
+    one = ends[0]
+    assert one.has_room()
+    one._socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            one._socket.send(bytes(65536))
+
+    assert not one.has_room()
+    assert not one.has_room(0.001)
