@@ -12,11 +12,12 @@ They can be pickled if the user's function, inputs and exceptions can.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from pipeloom.data.image import Stretch
     from pipeloom.data.rows import Block, Statement
     from pipeloom.data.spool import Spool
     from pipeloom.data.values import Params
@@ -50,8 +51,9 @@ questions, commit its checkpoints, and end its call from outside."""
 
 NO_PROGRESS: Final[Progress] = (0, None, "")
 
-Output: TypeAlias = "list[Spool | Block | Statement]"
-"""What a task wrote, in its order: n blocks of rows and statements. A spool, if there is one, comes first."""
+Output: TypeAlias = "list[Spool | Block | Statement | Stretch]"
+"""What a task wrote, in its order: n blocks and stretches of rows, and statements. A spool, if there is one, comes
+first."""
 
 
 class LogLine(NamedTuple):
@@ -77,6 +79,8 @@ class Brief(NamedTuple):
         keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
         alter: Rows add the columns that their table lacks, unless a call says otherwise.
         max_task_bytes: How much one task may stage; may be infinite.
+        declared: Table → column → SQL type, of those in ``tables=``; all names are folded.
+        takes_images: The ledger reads rows that are staged as images.
         spool_in: The directory for what a task stages and memory should not hold; ``None`` is the system's for
             temporary files.
         executor: What the run's executor is called.
@@ -92,6 +96,8 @@ class Brief(NamedTuple):
     keyed: bool
     alter: bool
     max_task_bytes: float
+    declared: Mapping[str, Mapping[str, str]]
+    takes_images: bool
     spool_in: str | None
     executor: str
     can: AbstractSet[Ability]

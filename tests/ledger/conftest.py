@@ -15,6 +15,15 @@ import pipeloom
 LONG_S = 10.0
 
 
+@pytest.fixture(params=["tuples", "images", "files"])
+def each_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The ways of a task's rows to the writer: all rows take one, whatever they are."""
+    monkeypatch.setattr("pipeloom.worker.staging._ENOUGH", float("inf") if request.param == "tuples" else 1)
+    if request.param == "files":
+        monkeypatch.setattr("pipeloom.worker.staging._HELD", 1)
+    return str(request.param)
+
+
 class Hold:
     """Keeps the writer busy, so that what comes meanwhile waits together."""
 

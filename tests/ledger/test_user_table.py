@@ -12,6 +12,8 @@ import pytest
 import pipeloom
 from pipeloom import SchemaError
 
+pytestmark = pytest.mark.usefixtures("each_path")
+
 
 def prepared(db, *statements):
     """Make the user's own tables before the run."""

@@ -25,6 +25,8 @@ def brief_for(function: Callable[..., Any], **changes: Any) -> Brief:
         keyed=True,
         alter=False,
         max_task_bytes=1e9,
+        declared={},
+        takes_images=True,
         spool_in=None,
         executor="recording",
         can=frozenset({"ask", "checkpoint"}),

@@ -36,6 +36,23 @@ class Shape(NamedTuple):
     alter: bool = False
     """Columns that the table lacks are added."""
 
+    def plain(self) -> tuple[object, ...]:
+        """Return it as built-in types: a name may be an Enum's member."""
+        table, columns, on_conflict, conflict_on, alter = self
+        return (
+            _exact(table),
+            tuple(map(_exact, columns)),
+            _exact(on_conflict),
+            tuple(map(_exact, conflict_on)),
+            alter,
+        )
+
+    @classmethod
+    def from_plain(cls, plain: Sequence[Any]) -> Shape:
+        """Return what was made plain, here or in another process."""
+        table, columns, on_conflict, conflict_on, alter = plain
+        return cls(table, tuple(columns), on_conflict, tuple(conflict_on), alter)
+
 
 class Statement(NamedTuple):
     """One SQL statement with storable parameters."""
@@ -166,6 +183,10 @@ def _check_conflicts(table: str, blocks: Iterable[Block], conflict_on: tuple[str
 
 def _where(table: str, column: str, before: int) -> str:
     return f"table {clean(table, 60)}, column {clean(column, 60)}: row {before + 1:,}"
+
+
+def _exact(name: str) -> str:
+    return str.__str__(name)
 
 
 def checked_null(null: Sequence[Any]) -> frozenset[Any]:

@@ -1,5 +1,7 @@
 """What a task has written and memory should not hold: put into a temporary file, and read again a chunk at a time.
 
+A chunk is what came together, in its order: most of its rows in an image, the few others as they are.
+
 The file has no name, so nothing is left of it after a crash. It is closed when the last reference to its spool is
 dropped: only then is no thread in the middle of using it.
 """
@@ -11,14 +13,19 @@ import marshal
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, TypeAlias
+from itertools import accumulate
+from typing import IO, Any, Final, TypeAlias
 
+from pipeloom.data.image import Image, StagedTable, Stretch
 from pipeloom.data.rows import Block, Shape, Statement
 
 __all__ = ["Chunk", "Spool"]
 
-Chunk: TypeAlias = "list[Block | Statement]"
+Chunk: TypeAlias = "list[Block | Statement | Stretch]"
 """A stretch of an output, in its order."""
+
+_Place = tuple[int, int, list[int]]
+"""Where a chunk begins, how many bytes it has before its images, and how many each of these."""
 
 _SPARE: Final = 4 * 2**20  # bytes, for what is committed meanwhile
 
@@ -30,6 +37,7 @@ class Spool:
 
     Args:
         directory: Where the file is; ``None`` is the system's place for temporary files.
+        fd: A descriptor of a file that is there.
 
     Attributes:
         rows: How many rows are in there.
@@ -38,11 +46,15 @@ class Spool:
         OSError: The file cannot be made.
     """
 
-    def __init__(self, directory: str | None) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - see __del__
+    def __init__(self, directory: str | None, fd: int | None = None) -> None:
+        self._file: IO[bytes] = (
+            tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - see __del__
+            if fd is None
+            else open(fd, "r+b", buffering=0)  # noqa: SIM115
+        )
         self._owner = os.getpid()
-        self._places: list[tuple[int, int]] = []  # where each chunk begins, and how many bytes it has
-        self._columns: dict[tuple[str, bool], dict[str, None]] = {}  # table, alter → columns in their order
+        self._places: list[_Place] = []
+        self._tables: dict[tuple[str, bool], StagedTable] = {}  # table, alter → its columns in their order
         self.rows = 0
 
     def __del__(self) -> None:
@@ -52,25 +64,54 @@ class Spool:
     def __reduce__(self) -> tuple[Any, ...]:
         return _spool_of, (list(self.chunks()),)
 
+    def fileno(self) -> int:
+        """Return the file's descriptor, to hand it to another process together with ``plain``."""
+        return self._file.fileno()
+
+    def plain(self) -> tuple[object, ...]:
+        """Return what is told beside the file, as built-in types; see ``of``."""
+        return self._places, [table.plain() for table in self._tables.values()], self.rows
+
+    @classmethod
+    def of(cls, fd: int, plain: Any) -> Spool:
+        """Return a spool of another process.
+
+        Args:
+            fd: A descriptor of its file, which belongs to the spool from now on.
+            plain: What ``plain`` returned there.
+        """
+        spool = cls(None, fd)
+        places, tables, spool.rows = plain
+        spool._places = [(offset, length, list(images)) for offset, length, images in places]
+        for table in map(StagedTable.from_plain, tables):
+            spool._tables[table.shape.table, table.shape.alter] = table
+        return spool
+
     def extend(self, chunks: Iterable[Chunk]) -> None:
         """Append n chunks, or, when that raises, none.
 
         Raises:
             OSError: The file cannot be written, as when the disk has no room for it, and then for its rows.
         """
-        places: list[tuple[int, int]] = []
-        blocks: list[tuple[Shape, int]] = []
-        end = sum(self._places[-1]) if self._places else 0
+        places: list[_Place] = []
+        found: list[tuple[Shape, list[set[type]], int]] = []
+        end = _end(self._places[-1]) if self._places else 0
         for chunk in chunks:
-            data = marshal.dumps(_plain(chunk))
-            self._write(data, end)
-            places.append((end, len(data)))
-            end += len(data)
-            blocks += [(part.shape, len(part.rows)) for part in chunk if type(part) is Block]
+            head, images = _plain(chunk)
+            place = end, len(head), [len(image.data) for image in images]
+            for data in (head, *[image.data for image in images]):
+                self._write(data, end)
+                end += len(data)
+            places.append(place)
+            for part in chunk:
+                if isinstance(part, Stretch):
+                    found.append((part.table.shape, part.table.kinds, part.rows))
+                elif isinstance(part, Block):
+                    found.append((part.shape, [set() for _ in part.shape.columns], len(part.rows)))
         self._places += places
-        for shape, rows in blocks:
+        for shape, kinds, rows in found:
+            self._note(shape, kinds)
             self.rows += rows
-            self._columns.setdefault((shape.table, shape.alter), {}).update(dict.fromkeys(shape.columns))
 
     def chunks(self) -> Iterator[Chunk]:
         """Read all of it, one chunk at a time.
@@ -78,22 +119,33 @@ class Spool:
         Raises:
             OSError: The file cannot be read.
         """
-        for offset, length in self._places:
-            shapes, parts = marshal.loads(self._read(offset, length))
-            named = [Shape(*shape) for shape in shapes]
-            yield [
-                Block(named[which], said, is_text) if type(which) is int else Statement(which, said)
-                for which, said, is_text in parts
+        for offset, length, sizes in self._places:
+            shapes, parts, plain = marshal.loads(self._read(offset, length))
+            named = [Shape.from_plain(shape) for shape in shapes]
+            begins = accumulate(sizes, initial=offset + length)
+            images = [
+                Image.from_plain(about, self._read(begin, size))
+                for begin, size, about in zip(begins, sizes, plain, strict=False)
             ]
+            yield [_part(part, named, images) for part in parts]
 
     def outlines(self) -> list[Block]:
-        """Return, for each table in there, a row of NULLs with all its columns; nothing is read."""
-        return [
-            Block(Shape(table, tuple(columns), "error", (), alter), [(None,) * len(columns)])
-            for (table, alter), columns in self._columns.items()
-        ]
+        """Return, for each table in there, rows with all its columns and the types of values that are known.
 
-    def _write(self, data: bytes, offset: int) -> None:
+        Nothing is read: of rows that are in no image, no types are known.
+        """
+        return [table.examples() for table in self._tables.values()]
+
+    def _note(self, shape: Shape, kinds: list[set[type]]) -> None:
+        known = self._tables.get((shape.table, shape.alter))
+        merged = {} if known is None else dict(zip(known.shape.columns, known.kinds, strict=True))
+        for name, found in zip(shape.columns, kinds, strict=True):
+            merged[name] = merged.get(name, set()) | found
+        table = StagedTable(Shape(shape.table, tuple(merged), "error", (), shape.alter), ("",) * len(merged))
+        table.kinds = list(merged.values())
+        self._tables[shape.table, shape.alter] = table
+
+    def _write(self, data: bytes | bytearray, offset: int) -> None:
         if os.getpid() != self._owner:
             return  # a forked child shares the file with its parent, and nobody stores what it writes
         self._check_room(offset + len(data), len(data))
@@ -119,23 +171,33 @@ class Spool:
         return data
 
 
-def _plain(chunk: Chunk) -> tuple[list[tuple[object, ...]], list[tuple[object, object, bool]]]:
-    """Return a chunk as ``marshal`` takes it: shapes, and parts that name them by their number."""
+def _end(place: _Place) -> int:
+    offset, length, images = place
+    return offset + length + sum(images)
+
+
+def _plain(chunk: Chunk) -> tuple[bytes, list[Image]]:
+    """Return what is written of a chunk before its images, and these; parts name shapes and images by number."""
     shapes: dict[Shape, int] = {}
-    parts: list[tuple[object, object, bool]] = [
-        (shapes.setdefault(part.shape, len(shapes)), part.rows, part.is_text)
-        if type(part) is Block
-        else (str.__str__(part[0]), part[1], False)
-        for part in chunk
-    ]
-    return [tuple(map(_exact, shape)) for shape in shapes], parts
+    images: dict[Image, int] = {}
+    parts: list[tuple[object, ...]] = []
+    for part in chunk:
+        if isinstance(part, Block):
+            parts.append((shapes.setdefault(part.shape, len(shapes)), part.rows, part.is_text))
+        elif isinstance(part, Stretch):
+            parts.append((images.setdefault(part.image, len(images)), part.place, part.first, part.last))
+        else:
+            parts.append((str.__str__(part.sql), part.params))
+    told = [shape.plain() for shape in shapes], parts, [image.plain() for image in images]
+    return marshal.dumps(told), list(images)
 
 
-def _exact(field: object) -> object:
-    """Return a part of a shape without subclasses: a name may be an Enum's member."""
-    if isinstance(field, tuple):
-        return tuple(map(_exact, field))
-    return str.__str__(field) if isinstance(field, str) else field
+def _part(plain: Any, shapes: list[Shape], images: list[Image]) -> Block | Statement | Stretch:
+    if len(plain) == 2:
+        return Statement(*plain)
+    if len(plain) == 4:
+        return Stretch(images[plain[0]], *plain[1:])
+    return Block(shapes[plain[0]], *plain[1:])
 
 
 def _spool_of(chunks: list[Chunk]) -> Spool:

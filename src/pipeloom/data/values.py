@@ -46,6 +46,7 @@ Params = tuple[object, ...] | dict[str, object]
 _INT64: Final = 1 << 63
 TEXT_OR_NULL: Final = frozenset({str, type(None)})
 """The types of what most files consist of."""
+_TEXT: Final = {str}
 _ROWS_AT_ONCE: Final = 1024
 
 # What a column declared with this Python type is in SQL. Source: https://www.sqlite.org/datatype3.html
@@ -305,6 +306,8 @@ def _adapt_row(
 ) -> tuple[Storable, ...]:
     """Return the row itself when nothing had to change."""
     adapted: list[Storable] | None = None
+    if not null and set(map(type, row)) == _TEXT and "".join(row).isascii():  # as a row of most files is
+        return row
     for place, value in enumerate(_without(null, row) if null else row):
         kind = type(value)  # what most values are is asked here: it is called for each row that is written alone
         is_plain = value is None or (kind is int and -_INT64 <= value < _INT64) or (kind is str and value.isascii())

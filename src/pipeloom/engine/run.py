@@ -25,6 +25,8 @@ from threading import current_thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data import stopwatch, uncaught
+from pipeloom.data.columns import declared_types
+from pipeloom.data.image import CAN_STAGE
 from pipeloom.data.text import describe
 from pipeloom.db import cancel
 from pipeloom.db.connection import MEMORY
@@ -258,6 +260,8 @@ class Run:
             keyed=job.keyed,
             alter=job.alter,
             max_task_bytes=job.max_task_bytes,
+            declared=declared_types(job.tables),
+            takes_images=CAN_STAGE,
             spool_in=None if str(job.db) == MEMORY else os.path.dirname(os.path.realpath(job.db)),
             executor=self.executor.name,
             can=self.executor.can,

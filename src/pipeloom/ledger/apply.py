@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from pipeloom.data.image import Stretch
 from pipeloom.data.rows import Block, Statement, blocks_from
 from pipeloom.data.spool import Spool
 from pipeloom.data.text import clean, describe, kind_of
@@ -160,6 +161,14 @@ class Ledger:
         self.transaction.open()
         self.transaction.if_lost(self._forget_schema)
         self.tables.look()
+        try:
+            self._act_in_order(batch)
+        finally:
+            self.tables.clear()
+        batch.warnings += self.tables.warnings
+        self.tables.warnings.clear()
+
+    def _act_in_order(self, batch: Batch) -> None:
         together: list[object] = []
         for action, output in batch.actions:
             kind = type(action)
@@ -170,6 +179,8 @@ class Ledger:
                 self.tables.add(action, output)
             elif kind is Statement:
                 self._execute(action)
+            elif kind is Stretch:
+                self.tables.add_stretch(action, output)
             elif kind is Spool:
                 self._act_from(action, output)
             elif kind is MsgExecute:
@@ -186,18 +197,18 @@ class Ledger:
         if together:
             self._handle(together)
         self.tables.flush()
-        batch.warnings += self.tables.warnings
-        self.tables.warnings.clear()
 
     def _act_from(self, spool: Spool, output: StagedOutput) -> None:
         """Do what one task put into a file; a chunk is let go of before the next one is read."""
         for chunk in spool.chunks():
             self.transaction.check_wanted()
             for part in chunk:
-                if type(part) is Block:
+                if isinstance(part, Block):
                     self.tables.add(part, output)
+                elif isinstance(part, Stretch):
+                    self.tables.add_stretch(part, output)
                 else:
-                    self._execute(Statement(*part))
+                    self._execute(part)
             self.tables.flush()
             del chunk
 
@@ -208,6 +219,7 @@ class Ledger:
 
     def _handle(self, messages: list[object]) -> None:
         self.tables.flush()
+        self.tables.clear()
         handler = self._handlers[type(messages[0])]
         try:
             with self.guard.handler():

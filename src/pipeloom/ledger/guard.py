@@ -12,7 +12,10 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import Params
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Guard"]
+__all__ = ["STAGED", "Guard"]
+
+STAGED: Final = "pipeloom_staged"
+"""The schema beside the file's own from which staged rows are read: users' SQL changes nothing in there."""
 
 # DDL writes to these on behalf of an allowed CREATE; SQLite itself refuses to have them written by hand.
 _CATALOGUES: Final = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_schema", "sqlite_sequence"})
@@ -141,7 +144,7 @@ class Guard:
         self._schema, self._reserved = schema, reserved
 
     def _authorize(
-        self, action: int, first: str | None, second: str | None, _database: str | None, _inside: str | None
+        self, action: int, first: str | None, second: str | None, database: str | None, _inside: str | None
     ) -> int:
         if not self._watch.is_on:
             return sqlite3.SQLITE_OK
@@ -155,7 +158,7 @@ class Guard:
             return self._deny(f"PRAGMA {first}: the connection's settings are the writer's")
         if action in _CHANGES:
             target = ascii_lower((first, second)[_CHANGES[action]] or "")
-            if is_reserved(target) and target not in _CATALOGUES:
+            if database == STAGED or (is_reserved(target) and target not in _CATALOGUES):
                 return self._deny(f"{clean(target, 60)} is the ledger's own: read it, but write to your own tables")
             if action in _ROWS and first is not None and not is_reserved(first):
                 self.changed.add(first)

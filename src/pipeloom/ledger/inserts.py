@@ -9,10 +9,11 @@ from itertools import chain
 from operator import itemgetter
 from typing import Final
 
+from pipeloom.data.columns import Row, Watched
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.rows import Shape
 from pipeloom.data.values import TEXT_OR_NULL
-from pipeloom.ledger.columns import Row, Watched
+from pipeloom.errors import RowRefusedError
 from pipeloom.ledger.user_table import UserTable
 
 __all__ = ["Insert"]
@@ -59,6 +60,40 @@ class Insert:
                 begin += size
         for place in range(begin, count):
             conn.execute(self._statement(1), rows[place])
+
+    def takes(self, examples: list[Row]) -> bool:
+        """Say whether rows with such values go in as they are; inferred columns follow them.
+
+        Args:
+            examples: Rows in which each column has a value of each type that is to come.
+        """
+        try:
+            return self.fitted(examples) is examples
+        except RowRefusedError:
+            return False  # some of them may fit all the same
+
+    def run_from(self, conn: sqlite3.Connection, source: str, first: int, last: int, *, is_all: bool) -> None:
+        """Insert the rows of another table, which has the columns of this shape, in its order.
+
+        Args:
+            conn: The writer's.
+            source: That table, quoted.
+            first: The number of its first row.
+            last: The number of its last row.
+            is_all: It has no others: then SQLite may copy rows without looking into them, if the tables are alike.
+
+        Raises:
+            sqlite3.Error: As SQLite raised it.
+
+        Source: https://www.sqlite.org/lang_insert.html
+        """
+        shape, columns = self.shape, self.table.columns
+        is_alike = list(self._folded) == list(columns) and not any(c.is_generated for c in columns.values())
+        if is_all and is_alike and shape.on_conflict == "error":
+            conn.execute(f"INSERT INTO {quoted(shape.table)} SELECT * FROM {source}")
+        else:
+            rows = f"SELECT * FROM {source} WHERE rowid BETWEEN ? AND ?"
+            conn.execute(_insert_sql(shape, rows), (first, last))
 
     def fitted(self, rows: list[Row], *, is_text: bool = False) -> list[Row]:
         """Return n rows as the table takes them.
@@ -122,14 +157,14 @@ class Insert:
 
     def _statement(self, count: int) -> str:
         if (sql := self._statements.get(count)) is None:
-            sql = self._statements[count] = _insert_sql(self.shape, count)
+            row = "(" + ", ".join("?" * len(self.shape.columns)) + ")"
+            sql = self._statements[count] = _insert_sql(self.shape, f"VALUES {', '.join([row] * count)}")
         return sql
 
 
-def _insert_sql(shape: Shape, count: int) -> str:
+def _insert_sql(shape: Shape, rows: str) -> str:
     names = ", ".join(quoted(name, "column") for name in shape.columns)
-    row = "(" + ", ".join("?" * len(shape.columns)) + ")"
-    sql = f"INSERT INTO {quoted(shape.table)} ({names}) VALUES {', '.join([row] * count)}"
+    sql = f"INSERT INTO {quoted(shape.table)} ({names}) {rows}"
     if shape.on_conflict == "error":
         return sql
     target = f" ({', '.join(quoted(name, 'column') for name in shape.conflict_on)})" if shape.conflict_on else ""

@@ -9,15 +9,17 @@ from itertools import chain
 from typing import Any, Final
 
 from pipeloom.data.affinity import common_type, joined
+from pipeloom.data.columns import Row
 from pipeloom.data.identifiers import ascii_lower, quoted
+from pipeloom.data.image import Stretch
 from pipeloom.data.rows import Block, Shape
 from pipeloom.data.spool import Spool
 from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable, sql_type
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import RowRefusedError, SchemaError
-from pipeloom.ledger.columns import Row
 from pipeloom.ledger.guard import Guard
+from pipeloom.ledger.imports import Imports
 from pipeloom.ledger.inserts import Insert
 from pipeloom.ledger.user_table import UserTable
 
@@ -39,7 +41,7 @@ class StagedOutput:
     """Everything that one task stages until its end or a checkpoint: a missing table is made to hold all of it.
 
     Args:
-        parts: n blocks and statements, 0 or more, and what is in a temporary file.
+        parts: n blocks, stretches and statements, 0 or more, and what is in a temporary file.
     """
 
     __slots__ = ("_blocks", "_parts")
@@ -49,17 +51,25 @@ class StagedOutput:
         self._blocks: dict[str, list[Block]] | None = None
 
     def blocks(self, table: str) -> Sequence[Block]:
-        """Return the blocks with rows for a table, and a row of NULLs for those in the file, which is not read.
+        """Return the blocks with rows for a table, and examples of those in images and in the file: none is read.
 
         The first call goes through all parts, later ones do not.
         """
         if self._blocks is None:
             self._blocks = {}
             for part in self._parts:
-                for block in part.outlines() if isinstance(part, Spool) else (part,):
-                    if isinstance(block, Block) and block.rows:
+                for block in _outlines(part):
+                    if block.rows:
                         self._blocks.setdefault(ascii_lower(block.shape.table), []).append(block)
         return self._blocks.get(ascii_lower(table), ())
+
+
+def _outlines(part: object) -> Sequence[Block]:
+    if isinstance(part, Spool):
+        return part.outlines()
+    if isinstance(part, Stretch):
+        return (part.table.examples(),)
+    return (part,) if isinstance(part, Block) else ()
 
 
 class UserTables:
@@ -71,6 +81,7 @@ class UserTables:
         self._conn = conn
         self._note = transaction.note
         self._guard = guard
+        self._imports = Imports(conn, guard)
         self._has_ledger = has_ledger
         self._limit = conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._declared: dict[str, dict[str, str]] = {}
@@ -137,9 +148,7 @@ class UserTables:
         if not block.rows:
             return
         shape, rows, is_text = block
-        insert = self._ready.get(shape)
-        if insert is None:
-            insert = self._insert_for(shape, self._prepared(shape, output))
+        insert = self._ready_for(shape, output)
         table = insert.table
         line = self._pending.get(table)
         if line is None and self._pending and self._order_matters():
@@ -152,6 +161,35 @@ class UserTables:
             line = self._pending[table] = _Line(insert)
         line.parts.append(rows)
         line.is_text &= is_text
+
+    def add_stretch(self, stretch: Stretch, output: StagedOutput) -> None:
+        """Insert rows from an image, or, if their columns would change one of them, put them in line as usual.
+
+        Args:
+            stretch: Which rows.
+            output: What it is a part of.
+        """
+        staged = stretch.table
+        insert = self._ready_for(staged.shape, output)
+        if not (self._imports.can and insert.takes(staged.examples().rows)):
+            for block in stretch.blocks():
+                self.add(block, output)
+                self.flush()  # or there would be as many rows in memory as there are in the image
+            return
+        if self._pending and (insert.table in self._pending or self._order_matters()):
+            self.flush()
+        try:
+            self._imports.take(stretch, insert)
+        except sqlite3.IntegrityError as error:
+            error.add_note(f"table {clean(insert.table.name, 60)}")
+            raise
+
+    def clear(self) -> None:
+        """Let go of what was loaded of an output."""
+        self._imports.clear()
+
+    def _ready_for(self, shape: Shape, output: StagedOutput) -> Insert:
+        return self._ready.get(shape) or self._insert_for(shape, self._prepared(shape, output))
 
     def _among_others(self, line: _Line | None, insert: Insert, rows: list[Row]) -> tuple[Insert, list[Row]]:
         """Return a wider shape that the rows can be padded to, and them; or their own.

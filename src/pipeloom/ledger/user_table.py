@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pipeloom.data.affinity import Affinity, Rule, affinity_of
+from pipeloom.data.columns import Column, Row, Watched, fit_rows
 from pipeloom.data.identifiers import ascii_lower, quoted
 from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.retype import GENERATED, INFERRED, inferred_columns, retype
 from pipeloom.errors import RowRefusedError, SchemaError
-from pipeloom.ledger.columns import Column, Row, Watched, fit_rows
 
 __all__ = ["UserTable"]
 

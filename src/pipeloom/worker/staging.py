@@ -1,8 +1,12 @@
 """What a task has written so far, kept with it until it ends or comes to a checkpoint.
 
-Rows are weighed as they come. What is too much for memory goes to a temporary file, in its order: an output begins
-with what is in the file, if anything is. Any thread of the task may write; what becomes of its values is settled
-before the lock is taken.
+::
+
+    rows ─▶ Block, while they are few ─▶ Stage, in memory ─▶ Image ─▶ Spool, when it is too much for memory
+
+Rows are weighed as they come, and all keep their order: an output begins with what is in the file, if anything is.
+Where rows are kept decides nothing about them. Any thread of the task may write; what becomes of its values is
+settled before the lock is taken.
 """
 
 from __future__ import annotations
@@ -15,12 +19,14 @@ from operator import mul
 from sys import getsizeof
 from typing import Final
 
+from pipeloom.data.image import CAN_STAGE, Stretch
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Chunk, Spool
 from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable
 from pipeloom.errors import RowRefusedError, TaskTooLargeError
 from pipeloom.wire import Output, Staged
+from pipeloom.worker.stage import Fit, Stage
 
 __all__ = ["Staging"]
 
@@ -32,6 +38,9 @@ _HELD: Final = 16 * 2**20
 a file of a megabyte becomes should not go there, and a dozen workers should not take a gigabyte."""
 _HANDFUL: Final = 1024  # rows: what was just read is still in the processor's cache
 _LONGEST: Final = 999_000_000  # bytes: what is more, SQLite may not be able to hold
+_GLANCED_ROWS: Final = 8
+_ENOUGH: Final = 4096
+"""Values in a block: with fewer, making an image and reading it takes longer than storing them one by one."""
 _STATEMENT: Final = Shape("a statement", (), "error", ())
 
 
@@ -41,6 +50,7 @@ class Staging:
     Args:
         limit: How many bytes there may be, in memory and in the file; may be infinite.
         directory: Where the file is; ``None`` is the system's place for temporary files.
+        fit: What is done to rows before they go into an image; ``None``: none do.
 
     Attributes:
         is_closed: The task has ended: what is added now would be stored by nobody.
@@ -53,14 +63,16 @@ class Staging:
     _unweighed = 0
     _weigh_every = 1
 
-    def __init__(self, limit: float, directory: str | None = None) -> None:
+    def __init__(self, limit: float, directory: str | None = None, fit: Fit | None = None) -> None:
         self.lock = threading.RLock()
         self._limit = limit
         self._directory = directory
+        self._fit = fit if CAN_STAGE else None
         self._parts: Output = []
+        self._stage: Stage | None = None
 
     @property
-    def last(self) -> Spool | Block | Statement | None:
+    def last(self) -> Spool | Block | Statement | Stretch | None:
         """What came last; any thread."""
         parts = self._parts  # once: another thread may come to a checkpoint
         return parts[-1] if parts else None
@@ -103,7 +115,7 @@ class Staging:
 
     def apart(self) -> Staging:
         """Return where the rows of one call are collected until all of them have come; see ``adopt``."""
-        return Staging(self._limit - self._size, self._directory)
+        return Staging(self._limit - self._size, self._directory, self._fit)
 
     def handful(self, count: int) -> int:
         """Return how many more rows memory may hold at once, if they are like the ``count`` rows so far."""
@@ -116,23 +128,25 @@ class Staging:
             TaskTooLargeError: As ``add``.
         """
         size = other._size
+        if not self._parts:
+            self._parts, self._size, self._held, self._stage = other._parts, size, other._held, other._stage
+            return
         parts, _, held = other.take()
         if not parts:
             return
-        if not self._parts:
-            self._parts, self._size, self._held = parts, size, held
-            return
         last = parts[-1]
-        shape, rows, _ = last if type(last) is Block else Block(_STATEMENT, [])
+        shape, rows = (last.shape, last.rows) if isinstance(last, Block) else (_STATEMENT, [])
         first = parts[0]
-        if type(first) is Spool:
+        if isinstance(first, Spool):
             rest: Chunk = [part for part in parts[1:] if not isinstance(part, Spool)]
             self._make_room(size, shape, rows, chain(first.chunks(), [rest] if rest else []))
             return
-        self._make_room(size, shape, rows)
+        self._make_room(size, shape, rows, held=held)
         for part in parts:
-            if type(part) is Block:
+            if isinstance(part, Block):
                 self._put(part)
+            elif isinstance(part, Stretch):
+                self._parts.append(part)
 
     def add_statement(self, statement: Statement) -> None:
         """Add a statement; under the lock.
@@ -149,6 +163,7 @@ class Staging:
 
     def take(self) -> Staged:
         """Hand over what there is, with its rows and what it takes of memory, and begin anew; under the lock."""
+        self._seal()
         parts, held = self._parts, self._held
         self._parts, self._size, self._held = [], 0, 0
         return parts, sum([_rows_in(part) for part in parts]), held
@@ -159,7 +174,7 @@ class Staging:
             self.is_closed = True
             if self._parts and keep:
                 return self.take()
-            self._parts = []
+            self._parts, self._stage = [], None
             return None
 
     def abandon(self) -> None:
@@ -169,7 +184,7 @@ class Staging:
         another program holds the file's lock. What is added at this instant is dropped once the call returns.
         """
         self.is_closed = True
-        self._parts, self._size, self._held = [], 0, 0
+        self._parts, self._size, self._held, self._stage = [], 0, 0, None
 
     def _put(self, block: Block) -> None:
         """Add rows to the last block when they have its shape."""
@@ -177,8 +192,38 @@ class Staging:
         last = parts[-1] if parts else None
         if type(last) is Block and last.shape == block.shape and last.is_text == block.is_text:
             last.rows.extend(block.rows)
+            block = last
         else:
             parts.append(block)
+        if self._fit is not None and len(block.rows) * len(block.shape.columns) >= _ENOUGH:
+            parts.pop()
+            self._put_on_stage(block, parts, self._fit)
+
+    def _put_on_stage(self, block: Block, parts: Output, fit: Fit) -> None:
+        """Move rows from Python's memory to SQLite's, while they are in the processor's cache."""
+        stage = self._stage
+        if stage is None:
+            stage = self._stage = Stage(fit)
+        weight, before = int(_weight_of(block.rows[:_GLANCED_ROWS]) * len(block.rows)), stage.size
+        stretches, rest = stage.put(block)
+        for stretch in stretches:
+            last = parts[-1] if parts else None
+            joined = last.joined(stretch) if isinstance(last, Stretch) else None
+            if joined is None:
+                parts.append(stretch)
+            else:
+                parts[-1] = joined
+        if rest is not None:
+            self._fit = None  # and it would be the same again
+            parts.append(rest)
+        else:
+            self._held = max(self._held - weight, 0) + stage.size - before
+
+    def _seal(self) -> None:
+        """Turn what is on the stage into an image."""
+        if self._stage is not None:
+            self._stage.seal()
+            self._stage = None
 
     def _weigh(self, shape: Shape, row: tuple[object, ...]) -> None:
         """Weigh one row for all that came since the last time.
@@ -196,6 +241,7 @@ class Staging:
         shape: Shape,
         rows: Sequence[Sequence[object]],
         chunks: Iterable[Chunk] | None = None,
+        held: int | None = None,
     ) -> None:
         """Count what is about to be added, and put what is in memory into the file if it would be too much.
 
@@ -204,6 +250,7 @@ class Staging:
             shape: For the words.
             rows: The rows that are added, or the last of them.
             chunks: What is added, when that alone is too much: it goes into the file as well.
+            held: How many of the bytes will be in memory. Default: all, unless there are chunks.
 
         Raises:
             RowRefusedError, TaskTooLargeError: As ``add``; nothing is counted.
@@ -217,10 +264,12 @@ class Staging:
                     f"{clean(shape.table, 60)}), more than max_task_mb={self._limit / 2**20:g}: call "
                     "ctx.checkpoint(state) now and then, which stores what is staged, or pass a larger max_task_mb="
                 )
-        if chunks is not None or (self._held and self._held + size > _HELD):
+        if held is None:
+            held = size if chunks is None else 0
+        if chunks is not None or (self._held and self._held + held > _HELD):
             self._spool(chunks or (), shape)
         self._size += size
-        self._held += size if chunks is None else 0
+        self._held += held
 
     def _spool(self, chunks: Iterable[Chunk], shape: Shape) -> None:
         """Put what is in memory into the file, and n chunks behind it; the output begins with the file's.
@@ -234,10 +283,11 @@ class Staging:
             spool = first if type(first) is Spool else Spool(self._directory)
             held: Chunk = [part for part in parts if not isinstance(part, Spool)]
             if held:
+                self._seal()
                 spool.extend([held])
                 parts[:] = [spool]
                 self._held = 0
-            spool.extend(chunks)
+            spool.extend(map(self._staged, chunks))
             parts[:] = [spool]
         except (OSError, ValueError) as error:
             where = clean(self._directory or tempfile.gettempdir())
@@ -247,6 +297,16 @@ class Staging:
                 f"and what is too much for memory cannot go to a temporary file in {where} ({reason}): make room "
                 "there, or call ctx.checkpoint(state) now and then, which stores what is staged"
             ) from error
+
+    def _staged(self, chunk: Chunk) -> Chunk:
+        """Return a chunk with its larger blocks in an image."""
+        apart = Staging(float("inf"), None, self._fit)
+        for part in chunk:
+            if isinstance(part, Block):
+                apart._put(part)
+            else:
+                apart._parts.append(part)
+        return [part for part in apart.take()[0] if not isinstance(part, Spool)]
 
 
 def _chunks(blocks: Sequence[Block], weights: Sequence[float]) -> Iterator[Chunk]:
@@ -284,7 +344,7 @@ def _weight_of(rows: Sequence[Sequence[object]]) -> float:
     return sum([56 + 8 * len(row) + sum(map(getsizeof, row)) for row in sample]) / len(sample) if sample else 0.0
 
 
-def _rows_in(part: Spool | Block | Statement) -> int:
-    if type(part) is Spool:
-        return part.rows
-    return len(part.rows) if type(part) is Block else 0
+def _rows_in(part: Spool | Block | Statement | Stretch) -> int:
+    if isinstance(part, Block):
+        return len(part.rows)
+    return part.rows if isinstance(part, Spool | Stretch) else 0

@@ -8,7 +8,7 @@ changes nothing. All others are *theirs*: SQLite converts as for everybody, unle
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from operator import itemgetter
@@ -25,13 +25,17 @@ from pipeloom.data.affinity import (
     joined,
     plain_types,
 )
+from pipeloom.data.identifiers import ascii_lower
+from pipeloom.data.rows import Shape
 from pipeloom.data.text import clean
+from pipeloom.data.values import sql_type
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Column", "Row", "Watched", "fit_rows"]
+__all__ = ["Column", "Row", "Watched", "declared_types", "fit_declared", "fit_rows"]
 
 Row = tuple[object, ...]
 
+_NUMBERS: Final[Mapping[str, type]] = {"INTEGER": int, "REAL": float}
 _UNTYPED: Final = ("", "ANY")  # types that convert nothing; the second one in a STRICT table
 
 
@@ -125,6 +129,52 @@ def fit_rows(rows: list[Row], watched: Sequence[Watched], seen: dict[Column, str
     for place, column in misfits:
         columns[place] = _fit_column(column, columns[place])
     return list(zip(*columns, strict=True))
+
+
+def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return table → column → SQL type, all names folded.
+
+    Args:
+        tables: Table → column → Python type.
+    """
+    return {
+        ascii_lower(table): {ascii_lower(column): sql_type(kind) for column, kind in columns.items()}
+        for table, columns in tables.items()
+    }
+
+
+def fit_declared(
+    declared: Mapping[str, Mapping[str, str]], shape: Shape, rows: list[Row], kinds: Sequence[AbstractSet[type]]
+) -> tuple[list[Row], dict[int, type]]:
+    """Return rows as the columns take them that are declared, as far as that is known without the table.
+
+    Args:
+        declared: Table → column → SQL type, all names folded.
+        shape: Of the rows.
+        rows: n rows of storable values.
+        kinds: For each column, the types of its values.
+
+    Returns:
+        The rows, the same list when nothing had to change, or when one does not fit: whoever stores them says so.
+        And the places of words that SQLite reads as numbers there, with the type of these.
+    """
+    types = declared.get(ascii_lower(shape.table))
+    if not types:
+        return rows, {}
+    columns = [
+        (place, Column(name, kind, "declared"))
+        for place, name in enumerate(shape.columns)
+        if (kind := types.get(ascii_lower(name))) is not None
+    ]
+    odd = [pair for pair in columns if pair[1].is_watched and not kinds[pair[0]] <= pair[1].plain]
+    if not odd:
+        return rows, {}
+    try:
+        fitting = fit_rows(rows, odd, {})
+    except RowRefusedError:
+        return rows, {}
+    words = [(place, column) for place, column in odd if column.reads_numbers]
+    return fitting, {place: _NUMBERS[column.affinity] for place, column in words if str in kinds[place]}
 
 
 def _odd(rows: list[Row], looked_at: list[Watched], seen: dict[Column, str | None]) -> list[Watched]:

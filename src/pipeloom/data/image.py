@@ -1,0 +1,234 @@
+"""Rows as a small SQLite database in memory: made by a worker with SQL, read by the writer with SQL.
+
+The bytes are believed when their checksum is right and the schema in them is exactly the one that is told beside
+them: so nothing but plain tables of rows is ever read, and nothing in the bytes is executed.
+
+Columns are typed by the values in them, so that a type never changes one. The writer learns from what is told
+which types of values there are, without looking at a row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import chain, zip_longest
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from pipeloom.data.rows import Block, Shape
+from pipeloom.errors import RowRefusedError
+
+__all__ = ["CAN_STAGE", "COMMON_KINDS", "Image", "StagedTable", "Stretch", "kinds_in", "staged_name"]
+
+CAN_STAGE: Final = hasattr(sqlite3.Connection, "serialize")
+"""Whether this build of Python and SQLite has images at all."""
+
+_HANDFUL: Final = 1024  # rows
+_NULL: Final = type(None)
+_LETTERS: Final[dict[type, str]] = {_NULL: "n", int: "i", float: "f", str: "s", bytes: "b"}
+_KINDS: Final = {letter: kind for kind, letter in _LETTERS.items()}
+_EXAMPLES: Final[dict[type, object]] = {int: 0, float: 0.0, str: "", bytes: b""}
+COMMON_KINDS: Final[dict[type, str]] = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
+"""Type of a value → SQL type of a column that has no others."""
+
+
+def staged_name(place: int) -> str:
+    """Return what an image calls its tables: names that no user's table has, since users' SQL could see them."""
+    return f"pipeloom_staged_{place}"
+
+
+def kinds_in(rows: Sequence[Sequence[object]]) -> list[set[type]]:
+    """Return the types of the values of each column, of n rows, at least 1."""
+    together = set(map(type, chain.from_iterable(rows)))
+    if len(together) == 1:  # as in most files
+        return [together.copy() for _ in rows[0]]
+    return [set(map(type, values)) for values in zip(*rows, strict=True)]
+
+
+class StagedTable:
+    """One table of an image.
+
+    Args:
+        shape: Where its rows belong.
+        types: For each column its type in SQL; ``""`` for none.
+
+    Attributes:
+        kinds: For each column the types of its values.
+        rows: How many it has: they are numbered from 1.
+    """
+
+    __slots__ = ("kinds", "rows", "shape", "types")
+
+    def __init__(self, shape: Shape, types: tuple[str, ...]) -> None:
+        self.shape = shape
+        self.types = types
+        self.kinds: list[set[type]] = [set() for _ in types]
+        self.rows = 0
+
+    def definition(self, place: int) -> str:
+        """Return the statement that makes it."""
+        columns = ", ".join(f"c{number} {kind}".rstrip() for number, kind in enumerate(self.types))
+        return f"CREATE TABLE {staged_name(place)} ({columns})"
+
+    def examples(self) -> Block:
+        """Return a few rows in which each column has a value of each type that it has."""
+        columns = [[example for kind, example in _EXAMPLES.items() if kind in found] for found in self.kinds]
+        rows = list(zip_longest(*columns))
+        return Block(self.shape, rows or [(None,) * len(columns)])
+
+    def plain(self) -> tuple[object, ...]:
+        """Return it as built-in types; see ``from_plain``."""
+        letters = ["".join(sorted(_LETTERS[kind] for kind in found)) for found in self.kinds]
+        return self.shape.plain(), self.types, letters, self.rows
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> StagedTable:
+        """Return what was made plain, here or in another process."""
+        shape, types, letters, rows = plain
+        table = cls(Shape.from_plain(shape), tuple(types))
+        table.kinds = [{_KINDS[letter] for letter in found} for found in letters]
+        table.rows = rows
+        return table
+
+
+class Image:
+    """n tables of rows.
+
+    Attributes:
+        data: The database's bytes; empty while rows are still added to it.
+        tables: What is in there.
+    """
+
+    __slots__ = ("_checksum", "data", "tables")
+
+    def __init__(self) -> None:
+        self.data: bytes | bytearray = b""
+        self.tables: list[StagedTable] = []
+        self._checksum = 0
+
+    def seal(self, data: bytes) -> None:
+        """Take the bytes, which do not change any more."""
+        self.data = data
+        self._checksum = crc32(data)
+
+    def plain(self) -> tuple[object, ...]:
+        """Return what is told beside the bytes, as built-in types; see ``from_plain``."""
+        return [table.plain() for table in self.tables], self._checksum
+
+    @classmethod
+    def from_plain(cls, plain: Any, data: bytes | bytearray) -> Image:
+        """Return what was made plain, here or in another process.
+
+        Args:
+            plain: What ``plain`` returned.
+            data: The bytes.
+        """
+        image = cls()
+        tables, image._checksum = plain
+        image.tables = [StagedTable.from_plain(table) for table in tables]
+        image.data = data
+        return image
+
+    def check(self) -> None:
+        """Look whether the bytes are those that were sealed.
+
+        Raises:
+            RowRefusedError: They are not.
+        """
+        if crc32(self.data) != self._checksum:
+            raise damaged()
+
+    def check_schema(self, conn: sqlite3.Connection, schema: str) -> None:
+        """Look whether a database that was made of the bytes has these tables, and nothing else.
+
+        Raises:
+            RowRefusedError: It has something else, or is no database.
+        """
+        try:
+            found = conn.execute(f"SELECT type, name, tbl_name, sql FROM {schema}.sqlite_master").fetchall()
+        except sqlite3.DatabaseError as error:
+            raise damaged() from error
+        names = [staged_name(place) for place in range(len(self.tables))]
+        sound = [
+            ("table", name, name, table.definition(place))
+            for place, (name, table) in enumerate(zip(names, self.tables, strict=True))
+        ]
+        if found != sound:
+            raise damaged()
+
+    def is_sound(self) -> bool:
+        """Say whether all of it can be read; as slow as reading it."""
+        try:
+            with closing(self._opened()) as conn:
+                return conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        except (sqlite3.Error, RowRefusedError):
+            return False
+
+    def blocks(self, place: int, first: int, last: int) -> Iterator[Block]:
+        """Read rows back, a handful at a time: as they were before.
+
+        Args:
+            place: Of which table.
+            first: The number of the first row, from 1.
+            last: The number of the last row.
+
+        Raises:
+            RowRefusedError: The image is damaged.
+        """
+        shape = self.tables[place].shape
+        sql = f"SELECT * FROM {staged_name(place)} WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
+        try:
+            with closing(self._opened()) as conn:
+                cursor = conn.execute(sql, (first, last))
+                while rows := cursor.fetchmany(_HANDFUL):
+                    yield Block(shape, rows)
+        except sqlite3.DatabaseError as error:
+            raise damaged() from error
+
+    def _opened(self) -> sqlite3.Connection:
+        self.check()
+        conn = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            conn.deserialize(self.data)
+            self.check_schema(conn, "main")
+        except BaseException:
+            conn.close()
+            raise
+        return conn
+
+
+class Stretch(NamedTuple):
+    """Rows of one table of an image that follow each other."""
+
+    image: Image
+    place: int
+    """Of the table."""
+    first: int
+    last: int
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.last - self.first + 1
+
+    @property
+    def table(self) -> StagedTable:
+        """The table that they are of."""
+        return self.image.tables[self.place]
+
+    def joined(self, following: Stretch) -> Stretch | None:
+        """Return these rows and those that follow as one stretch; ``None`` when they are elsewhere."""
+        is_one = (
+            following.image is self.image and following.place == self.place and following.first == self.last + 1
+        )
+        return self._replace(last=following.last) if is_one else None
+
+    def blocks(self) -> Iterator[Block]:
+        """Read them back; see :meth:`Image.blocks`."""
+        return self.image.blocks(self.place, self.first, self.last)
+
+
+def damaged() -> RowRefusedError:
+    """Return what is said of an image that is not what was made."""
+    return RowRefusedError("what the task wrote was damaged on its way to the file: nothing of it was stored")

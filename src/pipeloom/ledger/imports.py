@@ -1,0 +1,100 @@
+"""How the writer reads images: in one schema beside the file's own, attached as long as the connection is open.
+
+Users' SQL could see what is in there. So its tables have reserved names, and it is empty but for the moment in
+which rows are taken from it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import lru_cache
+from typing import Final
+
+from pipeloom.data.image import CAN_STAGE, Image, Stretch, damaged, staged_name
+from pipeloom.db.failures import is_damage
+from pipeloom.ledger.guard import STAGED, Guard
+from pipeloom.ledger.inserts import Insert
+
+__all__ = ["Imports"]
+
+_COOKIE: Final = slice(40, 44)
+"""Where a database has the number of its schema. Source: https://www.sqlite.org/fileformat.html#schema_cookie"""
+
+
+class Imports:
+    """Reads images; the writer's thread, inside its transaction.
+
+    Args:
+        conn: The writer's connection, in no transaction.
+        guard: Rows that come from an image are users' rows.
+
+    Attributes:
+        can: This SQLite can do it, for this file: all that is attached to one must have its encoding.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, guard: Guard) -> None:
+        self._conn = conn
+        self._guard = guard
+        self._loaded: Image | None = None
+        self._count = 0
+        ((encoding,),) = conn.execute("PRAGMA encoding").fetchall()
+        self.can = CAN_STAGE and encoding == "UTF-8"
+        if self.can:
+            conn.execute(f"ATTACH ':memory:' AS {STAGED}")
+
+    def take(self, stretch: Stretch, insert: Insert) -> None:
+        """Insert rows of an image, which stays loaded: others of it may follow.
+
+        Raises:
+            RowRefusedError: The image is damaged.
+            sqlite3.Error: As SQLite raised it.
+        """
+        image, place, first, last = stretch
+        try:
+            self._load(image)
+            with self._guard.users_sql():
+                insert.run_from(
+                    self._conn,
+                    f"{STAGED}.{staged_name(place)}",
+                    first,
+                    last,
+                    is_all=first == 1 and last == stretch.table.rows,
+                )
+        except sqlite3.DatabaseError as error:
+            if is_damage(error) and not image.is_sound():  # or the file itself is
+                raise damaged() from error
+            raise
+
+    def clear(self) -> None:
+        """Let go of what was loaded."""
+        if self._loaded is not None:
+            self._loaded = None
+            self._deserialize(_empty())
+
+    def _load(self, image: Image) -> None:
+        if self._loaded is not image:
+            image.check()
+            self._loaded = image
+            self._deserialize(image.data)
+            image.check_schema(self._conn, STAGED)
+
+    def _deserialize(self, data: bytes | bytearray) -> None:
+        """Put a database in the schema's place.
+
+        With a number of its own, by which SQLite tells a statement that was prepared for another one: without it
+        the statement would read where that one had its rows, and find none.
+        """
+        self._count += 1
+        numbered = bytearray(data)
+        numbered[_COOKIE] = self._count.to_bytes(4, "big")
+        self._conn.deserialize(numbered, name=STAGED)
+
+
+@lru_cache(maxsize=1)
+def _empty() -> bytes:
+    """Return a database with nothing in it; one that never had anything cannot be serialized."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        conn.execute("CREATE TABLE t (x)")
+        conn.execute("DROP TABLE t")
+        return conn.serialize()

@@ -1,0 +1,172 @@
+"""Where a task's rows go once they are more than a few: a private database in memory, which becomes an image.
+
+SQLite holds them in a tenth of the memory that Python takes, and the writer stores them without touching one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain
+from math import copysign
+from operator import itemgetter
+from typing import Final
+
+from pipeloom.data.columns import Row
+from pipeloom.data.image import COMMON_KINDS, Image, StagedTable, Stretch, kinds_in, staged_name
+from pipeloom.data.rows import Block, Shape
+
+__all__ = ["Stage"]
+
+_HANDFUL: Final = 1024  # rows
+_VARIABLES: Final = 32_000  # in one statement
+_SIZES: Final = (512, 64, 8)  # rows in one statement
+_LAYOUTS: Final = 8  # tables for one shape: past it, one without types takes all
+_PAGE: Final = 4096
+_NULL: Final = type(None)
+
+Fit = Callable[[Shape, list[Row], Sequence[AbstractSet[type]]], tuple[list[Row], Mapping[int, type]]]
+"""Converts rows to what their columns are declared as, and says what SQLite reads words as: ``fit_declared``."""
+
+
+class Stage:
+    """An image in the making; one thread at a time.
+
+    Args:
+        fit: What is done to rows before they are staged.
+    """
+
+    size = 0
+
+    def __init__(self, fit: Fit) -> None:
+        self.image = Image()
+        self._fit = fit
+        self._conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._limit = min(self._conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
+        self._current: dict[Shape, _Layout] = {}
+        self._layouts: dict[tuple[Shape, tuple[str, ...]], _Layout] = {}
+
+    def __del__(self) -> None:
+        # Only now is no thread in the middle of using it: a call that was given up may still write.
+        if hasattr(self, "_conn"):
+            self._conn.close()
+
+    def put(self, block: Block) -> tuple[list[Stretch], Block | None]:
+        """Add rows.
+
+        ``size`` says afterwards how many bytes of memory it takes.
+
+        Returns:
+            Where they are, and those of them that SQLite does not take here: the writer says why.
+        """
+        stretches: list[Stretch] = []
+        for begin in range(0, len(block.rows), _HANDFUL):
+            some = block.rows[begin : begin + _HANDFUL] if len(block.rows) > _HANDFUL else block.rows
+            try:
+                stretch = self._put(block.shape, some)
+            except (sqlite3.Error, OverflowError, UnicodeEncodeError):
+                return stretches, Block(block.shape, block.rows[begin:], block.is_text)
+            stretches.append(stretch)
+        ((pages,),) = self._conn.execute("PRAGMA page_count").fetchall()
+        self.size = pages * _PAGE
+        return stretches, None
+
+    def seal(self) -> Image:
+        """Turn it into bytes; nothing can be added any more."""
+        self.image.seal(self._conn.serialize())
+        self._conn.close()
+        return self.image
+
+    def _put(self, shape: Shape, rows: list[Row]) -> Stretch:
+        kinds = kinds_in(rows)
+        fitting, numbers = self._fit(shape, rows, kinds)
+        if fitting is not rows:
+            rows, kinds = fitting, kinds_in(fitting)
+        needed = {place: "" for place, found in enumerate(kinds) if float in found and _has_minus_zero(rows, place)}
+        for place, kind in numbers.items():
+            if str in kinds[place]:
+                kinds[place] = {kind, *kinds[place] - {str}}
+                needed[place] = COMMON_KINDS[kind]
+        layout = self._current.get(shape)
+        if layout is None or not layout.takes(kinds, needed):
+            layout = self._current[shape] = self._layout_for(shape, kinds, needed)
+        table = layout.table
+        try:
+            layout.insert(self._conn, rows)
+        except BaseException:
+            layout.cut(self._conn, table.rows)
+            raise
+        table.kinds = [known | found for known, found in zip(table.kinds, kinds, strict=True)]
+        first = table.rows + 1
+        table.rows += len(rows)
+        return Stretch(self.image, layout.place, first, table.rows)
+
+    def _layout_for(self, shape: Shape, kinds: list[set[type]], needed: Mapping[int, str]) -> _Layout:
+        is_typed = sum(1 for known, _ in self._layouts if known == shape) < _LAYOUTS
+        types = tuple(needed.get(place, _type_for(found) if is_typed else "") for place, found in enumerate(kinds))
+        layout = self._layouts.get((shape, types))
+        if layout is None:
+            table, place = StagedTable(shape, types), len(self.image.tables)
+            self._conn.execute(table.definition(place))
+            self.image.tables.append(table)
+            layout = self._layouts[shape, types] = _Layout(table, place, self._limit)
+        return layout
+
+
+class _Layout:
+    """A table for rows of one shape and of certain types."""
+
+    __slots__ = ("_plain", "_sizes", "_statements", "place", "table")
+
+    def __init__(self, table: StagedTable, place: int, limit: int) -> None:
+        self.table = table
+        self.place = place
+        kinds = {sql: {kind, _NULL} for kind, sql in COMMON_KINDS.items()}
+        self._plain = [kinds.get(sql) for sql in table.types]
+        self._statements: dict[int, str] = {}
+        self._sizes = [size for size in _SIZES if size * len(table.types) <= limit] or [1]
+
+    def takes(self, kinds: list[set[type]], needed: Mapping[int, str]) -> bool:
+        """Say whether values of these types stay as they are in here, and some columns have the type they need."""
+        if any(self.table.types[place] != kind for place, kind in needed.items()):
+            return False
+        return all(plain is None or found <= plain for plain, found in zip(self._plain, kinds, strict=True))
+
+    def insert(self, conn: sqlite3.Connection, rows: list[Row]) -> None:
+        """Insert rows in a few large statements: each step of SQLite's gives up the interpreter lock.
+
+        Of few sizes, so that they are prepared already: that takes as long as a statement. The last one is padded.
+        """
+        begin, count, width = 0, len(rows), len(self.table.types)
+        for size in self._sizes:
+            while count - begin > size // 2 or (size == self._sizes[-1] and begin < count):
+                some = rows[begin : begin + size]
+                values = list(chain.from_iterable(some))
+                values += [None] * ((size - len(some)) * width)
+                conn.execute(self._statement(size), values)
+                begin += size
+        if begin > count:
+            self.cut(conn, self.table.rows + count)
+
+    def cut(self, conn: sqlite3.Connection, count: int) -> None:
+        """Keep the first so many rows."""
+        conn.execute(f"DELETE FROM {staged_name(self.place)} WHERE rowid > ?", (count,))
+
+    def _statement(self, size: int) -> str:
+        if (sql := self._statements.get(size)) is None:
+            row = "(" + ", ".join("?" * len(self.table.types)) + ")"
+            sql = f"INSERT INTO {staged_name(self.place)} VALUES {', '.join([row] * size)}"
+            self._statements[size] = sql
+        return sql
+
+
+def _type_for(kinds: set[type]) -> str:
+    found = kinds - {_NULL}
+    return COMMON_KINDS[found.pop()] if len(found) == 1 else ""
+
+
+def _has_minus_zero(rows: list[Row], place: int) -> bool:
+    """Say whether -0.0 is among the values of a column: it stays -0.0 where there is no type, and not in REAL."""
+    values = list(map(itemgetter(place), rows))
+    return 0.0 in values and any(type(value) is float and not value and copysign(1, value) < 0 for value in values)
