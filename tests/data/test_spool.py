@@ -13,7 +13,7 @@ from pipeloom.data.spool import Spool
 
 SHAPE = Shape("t", ("n", "x"), "error", ())
 OTHER = Shape("u", ("n",), "update", ("n",))
-VALUES = [None, 0, -(2**63), 2**63 - 1, 0.1 + 0.2, -0.0, float("inf"), "", "007", "é\0\ud800", b"", b"\xff\0" * 9]
+VALUES = [None, 0, -(2**63), 2**63 - 1, 0.1 + 0.2, -0.0, float("inf"), "", "007", "é\0😀", b"", b"\xff\0" * 9]
 
 
 class Name(str):

@@ -13,16 +13,18 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain, zip_longest
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from pipeloom.data.rows import Block, Shape
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["CAN_STAGE", "COMMON_KINDS", "Image", "StagedTable", "Stretch", "kinds_in", "staged_name"]
+__all__ = ["CAN_STAGE", "COMMON_KINDS", "Buffer", "Image", "StagedTable", "Stretch", "kinds_in", "staged_name"]
 
 CAN_STAGE: Final = hasattr(sqlite3.Connection, "serialize")
 """Whether this build of Python and SQLite has images at all."""
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _HANDFUL: Final = 1024  # rows
 _NULL: Final = type(None)
@@ -103,7 +105,7 @@ class Image:
     __slots__ = ("_checksum", "data", "tables")
 
     def __init__(self) -> None:
-        self.data: bytes | bytearray = b""
+        self.data: Buffer = b""
         self.tables: list[StagedTable] = []
         self._checksum = 0
 
@@ -117,7 +119,7 @@ class Image:
         return [table.plain() for table in self.tables], self._checksum
 
     @classmethod
-    def from_plain(cls, plain: Any, data: bytes | bytearray) -> Image:
+    def from_plain(cls, plain: Any, data: Buffer) -> Image:
         """Return what was made plain, here or in another process.
 
         Args:

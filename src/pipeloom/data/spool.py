@@ -9,20 +9,17 @@ dropped: only then is no thread in the middle of using it.
 from __future__ import annotations
 
 import errno
-import marshal
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, Final
 
-from pipeloom.data.image import Image, StagedTable, Stretch
-from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.image import Buffer, StagedTable, Stretch
+from pipeloom.data.packed import Chunk, pack, unpack
+from pipeloom.data.rows import Block, Shape
 
 __all__ = ["Chunk", "Spool"]
-
-Chunk: TypeAlias = "list[Block | Statement | Stretch]"
-"""A stretch of an output, in its order."""
 
 _Place = tuple[int, int, list[int]]
 """Where a chunk begins, how many bytes it has before its images, and how many each of these."""
@@ -79,12 +76,20 @@ class Spool:
         Args:
             fd: A descriptor of its file, which belongs to the spool from now on.
             plain: What ``plain`` returned there.
+
+        Raises:
+            ValueError: It was not returned by ``plain``, or the file is another one.
         """
         spool = cls(None, fd)
-        places, tables, spool.rows = plain
-        spool._places = [(offset, length, list(images)) for offset, length, images in places]
+        size = os.fstat(fd).st_size
+        places, tables, rows = plain
+        for offset, length, images in places:
+            if min(offset, length, *images) < 0 or _end((offset, length, images)) > size:
+                raise ValueError("a file that is shorter than what is told of it")
+            spool._places.append((offset, length, list(images)))
         for table in map(StagedTable.from_plain, tables):
             spool._tables[table.shape.table, table.shape.alter] = table
+        spool.rows = rows
         return spool
 
     def extend(self, chunks: Iterable[Chunk]) -> None:
@@ -97,7 +102,7 @@ class Spool:
         found: list[tuple[Shape, list[set[type]], int]] = []
         end = _end(self._places[-1]) if self._places else 0
         for chunk in chunks:
-            head, images = _plain(chunk)
+            head, images = pack(chunk)
             place = end, len(head), [len(image.data) for image in images]
             for data in (head, *[image.data for image in images]):
                 self._write(data, end)
@@ -118,16 +123,12 @@ class Spool:
 
         Raises:
             OSError: The file cannot be read.
+        ValueError: It was written to by somebody else.
         """
         for offset, length, sizes in self._places:
-            shapes, parts, plain = marshal.loads(self._read(offset, length))
-            named = [Shape.from_plain(shape) for shape in shapes]
             begins = accumulate(sizes, initial=offset + length)
-            images = [
-                Image.from_plain(about, self._read(begin, size))
-                for begin, size, about in zip(begins, sizes, plain, strict=False)
-            ]
-            yield [_part(part, named, images) for part in parts]
+            images = [self._read(begin, size) for begin, size in zip(begins, sizes, strict=False)]
+            yield unpack(self._read(offset, length), images)
 
     def outlines(self) -> list[Block]:
         """Return, for each table in there, rows with all its columns and the types of values that are known.
@@ -145,7 +146,7 @@ class Spool:
         table.kinds = list(merged.values())
         self._tables[shape.table, shape.alter] = table
 
-    def _write(self, data: bytes | bytearray, offset: int) -> None:
+    def _write(self, data: Buffer, offset: int) -> None:
         if os.getpid() != self._owner:
             return  # a forked child shares the file with its parent, and nobody stores what it writes
         self._check_room(offset + len(data), len(data))
@@ -174,30 +175,6 @@ class Spool:
 def _end(place: _Place) -> int:
     offset, length, images = place
     return offset + length + sum(images)
-
-
-def _plain(chunk: Chunk) -> tuple[bytes, list[Image]]:
-    """Return what is written of a chunk before its images, and these; parts name shapes and images by number."""
-    shapes: dict[Shape, int] = {}
-    images: dict[Image, int] = {}
-    parts: list[tuple[object, ...]] = []
-    for part in chunk:
-        if isinstance(part, Block):
-            parts.append((shapes.setdefault(part.shape, len(shapes)), part.rows, part.is_text))
-        elif isinstance(part, Stretch):
-            parts.append((images.setdefault(part.image, len(images)), part.place, part.first, part.last))
-        else:
-            parts.append((str.__str__(part.sql), part.params))
-    told = [shape.plain() for shape in shapes], parts, [image.plain() for image in images]
-    return marshal.dumps(told), list(images)
-
-
-def _part(plain: Any, shapes: list[Shape], images: list[Image]) -> Block | Statement | Stretch:
-    if len(plain) == 2:
-        return Statement(*plain)
-    if len(plain) == 4:
-        return Stretch(images[plain[0]], *plain[1:])
-    return Block(shapes[plain[0]], *plain[1:])
 
 
 def _spool_of(chunks: list[Chunk]) -> Spool:

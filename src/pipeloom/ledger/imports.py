@@ -11,7 +11,7 @@ from contextlib import closing
 from functools import lru_cache
 from typing import Final
 
-from pipeloom.data.image import CAN_STAGE, Image, Stretch, damaged, staged_name
+from pipeloom.data.image import CAN_STAGE, Buffer, Image, Stretch, damaged, staged_name
 from pipeloom.db.failures import is_damage
 from pipeloom.ledger.guard import STAGED, Guard
 from pipeloom.ledger.inserts import Insert
@@ -79,7 +79,7 @@ class Imports:
             self._deserialize(image.data)
             image.check_schema(self._conn, STAGED)
 
-    def _deserialize(self, data: bytes | bytearray) -> None:
+    def _deserialize(self, data: Buffer) -> None:
         """Put a database in the schema's place.
 
         With a number of its own, by which SQLite tells a statement that was prepared for another one: without it

@@ -239,9 +239,7 @@ class TaskContext:
             TaskTooLargeError: As ``write``.
             AttemptOverError: The task has ended.
         """
-        if not isinstance(sql, str):
-            raise RowRefusedError(f"sql must be text, not {type(sql).__name__}")
-        statement = Statement(sql, adapt_params(params))
+        statement = Statement(_checked_sql(sql), adapt_params(params))
         staging = self._staging()
         with staging.lock:
             self._must_be_running(staging)
@@ -260,7 +258,7 @@ class TaskContext:
             WriterBrokenError: The writer died.
         """
         self._must_be_able("ask", "ctx.query")
-        query = Query(sql, adapt_params(params))
+        query = Query(_checked_sql(sql), adapt_params(params))
         self._must_be_running()
         try:
             rows: list[tuple[Any, ...]] = self._link.ask(self._task, query, self._look).result(self._look)
@@ -417,6 +415,14 @@ class TaskContext:
                 "hand it to the parent, and say it there"
             )
         return AttemptOverError(f"task {self._task.task_id} has ended: what it says now is not stored")
+
+
+def _checked_sql(sql: object) -> str:
+    if not isinstance(sql, str):
+        raise RowRefusedError(f"sql must be text, not {type(sql).__name__}")
+    if not sql.isascii() and storable(sql) != sql:
+        raise RowRefusedError("sql holds a lone surrogate, which is no text that SQLite can read")
+    return sql
 
 
 def _progress(step: float, total: float | None, message: str) -> Progress:

@@ -34,7 +34,7 @@ def test_messages_of_any_length_arrive_whole_and_in_order(ends):
     sender = threading.Thread(target=lambda: [one.send(message) for message in messages])
     sender.start()
 
-    assert received(other, 4) == messages
+    assert [message.body for message in received(other, 4)] == messages
     sender.join()
 
 
@@ -45,11 +45,11 @@ def test_nothing_comes_in_time(ends):
 def test_a_descriptor_comes_with_its_message(ends):
     one, other = ends
     reading, writing = os.pipe()
-    one.send(b"here", [writing])
+    one.send(b"here", descriptors=[writing])
     os.close(writing)
 
-    assert received(other, 1) == [b"here"]
-    mine = other.descriptors.popleft()
+    (message,) = received(other, 1)
+    (mine,) = message.descriptors
     os.write(mine, b"hello")
     os.close(mine)
 
@@ -58,12 +58,15 @@ def test_a_descriptor_comes_with_its_message(ends):
     os.close(reading)
 
 
-def test_a_descriptor_that_nobody_takes_is_closed(ends):
+def test_a_descriptor_whose_message_never_comes_is_closed(ends):
+    """The sender was killed in the middle of it."""
     one, other = ends
     reading, writing = os.pipe()
-    one.send(b"here", [writing])
+    one._socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        one.send(b"here", [bytes(5_000_000)], [writing])
     os.close(writing)
-    received(other, 1)
+    assert other.receive(10) == []
 
     other.close()
 
@@ -76,7 +79,7 @@ def test_the_end_of_the_other_side(ends):
     one.send(b"last")
     one.close()
 
-    assert other.receive(0) == [b"last"]
+    assert [message.body for message in other.receive(0)] == [b"last"]
     with pytest.raises(EOFError):
         other.receive(0)
     with pytest.raises(OSError, match="pipe"):
@@ -86,9 +89,9 @@ def test_the_end_of_the_other_side(ends):
 def test_a_length_that_nobody_of_us_wrote():
     ours, theirs = socket.socketpair()
     pipe = Pipe(ours)
-    theirs.sendall(b"\xff" * 8)
+    theirs.sendall(b"\xff" * 16)
 
-    with pytest.raises(ValueError, match="terabyte"):
+    with pytest.raises(ValueError, match="attachments"):
         pipe.receive(1)
     pipe.close()
     theirs.close()
@@ -104,3 +107,29 @@ def test_a_full_pipe_has_no_room(ends):
 
     assert not one.has_room()
     assert not one.has_room(0.001)
+
+
+def test_what_is_attached_arrives_beside_its_message(ends):
+    """Small and large, with a descriptor on a message behind a large one."""
+    one, other = ends
+    reading, writing = os.pipe()
+    large = os.urandom(3_000_000)
+
+    def send():
+        one.send(b"first", [b"a", b"", large])
+        one.send(b"second", [b"b"], [writing])
+        one.send(b"third")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    first, second, third = received(other, 3)
+    sender.join()
+    os.close(writing)
+
+    assert bytes(first.body) == b"first"
+    assert [bytes(data) for data in first.attached] == [b"a", b"", large]
+    assert (second.body, [*second.attached], len(second.descriptors)) == (b"second", [b"b"], 1)
+    assert third == (b"third", [], [])
+    second.close()
+    assert os.read(reading, 1) == b""
+    os.close(reading)

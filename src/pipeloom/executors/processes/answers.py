@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeloom.data.packed import checked_params
 from pipeloom.data.rows import Blocks
 from pipeloom.data.text import describe
 from pipeloom.errors import AttemptOverError, WriterBrokenError
-from pipeloom.executors.processes.outcomes import output_of, statement_of
+from pipeloom.executors.processes.outcomes import output_of
 from pipeloom.executors.processes.parcels import Answer, read, to_be_told
+from pipeloom.executors.processes.pipe import Message
 from pipeloom.executors.processes.words import Asked, CheckpointAsked, QueryAsked, Said
 from pipeloom.messages import MsgExecute, MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.wire import Checkpoint, Query, Question, StateOf, Stranger
@@ -30,11 +32,12 @@ class AbandonedError(Exception):
     """Nobody waits for the answer any more."""
 
 
-def answer_to(word: Asked, task: Task | None, link: Link, look: Callable[[], None]) -> bytes:
+def answer_to(word: Asked, luggage: Message, task: Task | None, link: Link, look: Callable[[], None]) -> bytes:
     """Put a question; blocks until it is answered. Returns the answer as it is sent.
 
     Args:
         word: The question.
+        luggage: What it came with.
         task: Whose it is; ``None`` if that has ended.
         link: The run's.
         look: Called four times a second; raises to give up.
@@ -46,7 +49,7 @@ def answer_to(word: Asked, task: Task | None, link: Link, look: Callable[[], Non
     try:
         if task is None:
             raise AttemptOverError("the task has ended: what it says now is not stored")
-        value = link.ask(task, _question(word), look).result(look)
+        value = link.ask(task, _question(word, luggage), look).result(look)
     except (AbandonedError, EOFError, WriterBrokenError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
@@ -54,13 +57,13 @@ def answer_to(word: Asked, task: Task | None, link: Link, look: Callable[[], Non
     return to_be_told(Answer(word.number, False, value))
 
 
-def _question(word: Asked) -> Question:
+def _question(word: Asked, luggage: Message) -> Question:
     question = word.question
     if isinstance(question, QueryAsked):
-        return Query(*statement_of(question.query))
+        return Query(question.sql, checked_params(question.params))
     if isinstance(question, CheckpointAsked):
         parcel = question.output
-        return Checkpoint(question.state, output_of(parcel), parcel.rows, parcel.size)
+        return Checkpoint(question.state, output_of(parcel, luggage), parcel.rows, parcel.size)
     return StateOf(question.task_id)
 
 
@@ -74,18 +77,19 @@ def _failure(number: int, error: Exception) -> bytes:
     return data
 
 
-def message_of(word: Said, kinds: Mapping[str, type]) -> object:
+def message_of(word: Said, luggage: Message, kinds: Mapping[str, type]) -> object:
     """Return a message as it was.
 
     Args:
         word: It, as it was sent.
+        luggage: What it came with.
         kinds: Those that somebody handles, as ``module:qualname``.
 
     Raises:
         ValueError: It cannot be made again.
     """
     if word.output is not None:
-        parts = output_of(word.output)
+        parts = output_of(word.output, luggage)
         if word.kind == _EXECUTE:
             return MsgExecute(*parts[0])  # type: ignore[misc]  # a statement: see `child_link`
         return Blocks(parts)  # type: ignore[arg-type]

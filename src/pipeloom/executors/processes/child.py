@@ -171,9 +171,10 @@ class _Worker:
             outcome = self._surroundings.copy().run(perform, task, link)
         if os.getpid() != self._pid:
             _end_of_fork(outcome)
-        data = encode(ended(task, serial, link.said, name, outcome))
-        if not self._page.put(half, data):
-            link.send(Delivered(data))
+        word, luggage = ended(task, serial, link.said, name, outcome)
+        data = encode(word)
+        if luggage or not self._page.put(half, data):
+            link.send(Delivered(data), luggage)
 
     # --- the thread that receives ---
 
@@ -181,8 +182,8 @@ class _Worker:
         """Take what the run sends; leave, with all that tasks have started, when there is no run any more."""
         try:
             while True:
-                for data in self._pipe.receive(_TICK_S):
-                    what = read(data)
+                for message in self._pipe.receive(_TICK_S):
+                    what = read(message.body)
                     if isinstance(what, Answer):
                         self._link.answered(*what)
                     else:

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from pipeloom.data.rows import Blocks
+from pipeloom.data.rows import Blocks, Statement
 from pipeloom.data.text import clean, describe, storable
 from pipeloom.data.values import adapt_params
 from pipeloom.errors import RowRefusedError, WriterBrokenError
 from pipeloom.executors.processes.answers import OURS, name_of
-from pipeloom.executors.processes.outcomes import parcel_of, statement_part
+from pipeloom.executors.processes.outcomes import NONE, Luggage, parcel_of
 from pipeloom.executors.processes.page import Page
 from pipeloom.executors.processes.pipe import Pipe
 from pipeloom.executors.processes.words import (
@@ -64,15 +64,15 @@ class PipeLink:
         """Whether the run is being cancelled; a tenth of a second old."""
         return self.page.is_cancelling
 
-    def send(self, word: object) -> None:
-        """Send a word; blocks while the run does not read.
+    def send(self, word: object, luggage: Luggage = NONE) -> None:
+        """Send a word, and what is attached to it; blocks while the run does not read.
 
         Raises:
             WriterBrokenError: The run has gone.
         """
         try:
             self.said += 1
-            self._pipe.send(encode(word))
+            self._pipe.send(encode(word), *luggage)
         except OSError as error:
             raise WriterBrokenError("the run has gone, and nobody stores what its tasks say") from error
 
@@ -84,7 +84,8 @@ class PipeLink:
         if isinstance(question, Checkpoint):
             answer.then = partial(setattr, task, "state", question.state)
         self._open[number] = answer
-        self.send(Asked(number, task.serial, _asked(question)))
+        asked, luggage = _asked(question)
+        self.send(Asked(number, task.serial, asked), luggage)
         return answer
 
     def answered(self, number: int, is_error: bool, value: Any) -> None:
@@ -106,7 +107,7 @@ class PipeLink:
             if not block or (until is not None and monotonic() >= until):
                 raise queue.Full
             look()
-        self.send(_said(task.serial, message, self.kinds))
+        self.send(*_said(task.serial, message, self.kinds))
 
     def backlog(self) -> tuple[int, int]:
         """Return how much waits for the writer, and how much may."""
@@ -193,24 +194,27 @@ class SentLines:
         self._link.send(Logged(self._serial, plain))
 
 
-def _asked(question: Question) -> QueryAsked | StateAsked | CheckpointAsked:
+def _asked(question: Question) -> tuple[QueryAsked | StateAsked | CheckpointAsked, Luggage]:
     if isinstance(question, Query):
-        return QueryAsked(statement_part(question.sql, question.params))
+        return QueryAsked(question.sql, question.params), NONE
     if isinstance(question, Checkpoint):
-        return CheckpointAsked(question.state, parcel_of(question.output, question.rows, question.size))
-    return StateAsked(question.task_id)
+        parcel, luggage = parcel_of(question.output, question.rows, question.size)
+        return CheckpointAsked(question.state, parcel), luggage
+    return StateAsked(question.task_id), NONE
 
 
-def _said(serial: int, message: object, kinds: frozenset[str]) -> Said:
+def _said(serial: int, message: object, kinds: frozenset[str]) -> tuple[Said, Luggage]:
     kind = type(message)
     name = name_of(kind)
     body: bytes | None = None
     output: Parcel | None = None
+    luggage = NONE
     if isinstance(message, Blocks):
-        output = parcel_of(list(message), 0, 0)
+        output, luggage = parcel_of(list(message), 0, 0)
     elif isinstance(message, MsgExecute) and name not in kinds:
         name = name_of(MsgExecute)
-        output = Parcel([statement_part(message.sql, adapt_params(message.params))], 0, 0)
+        statement = Statement(message.sql, adapt_params(message.params))
+        output, luggage = parcel_of([statement], 0, 0)
     elif name in OURS or name in kinds:
         try:
             body = encode(list(vars(message).values()) if name in OURS else message)
@@ -221,4 +225,4 @@ def _said(serial: int, message: object, kinds: frozenset[str]) -> Said:
                 f"a message of type {clean(kind.__name__, 80)} cannot leave its worker process "
                 f"({clean(error, 200)}): make it a dataclass or a named tuple of plain values"
             ) from error
-    return Said(serial, storable(name), body, output, storable(describe(message, 2000)))
+    return Said(serial, storable(name), body, output, storable(describe(message, 2000))), luggage

@@ -17,6 +17,7 @@ from pipeloom.data.text import storable
 from pipeloom.executors.base import Desk, T
 from pipeloom.executors.processes.outcomes import outcome_of
 from pipeloom.executors.processes.page import Page
+from pipeloom.executors.processes.pipe import Message
 from pipeloom.executors.processes.words import Ended
 from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.worker.perform import ended_outside
@@ -70,8 +71,17 @@ class OpenTasks(Generic[T]):
         if (news := page.progress(serial, self._version)) is not None:
             task.progress, self._version = news
 
-    def end(self, word: Ended) -> None:
-        """End a task as its worker says, unless it has ended; blocks while there is no room for it."""
+    def end(self, word: Ended, luggage: Message | None = None) -> None:
+        """End a task as its worker says, unless it has ended; blocks while there is no room for it.
+
+        Args:
+            word: What it says.
+            luggage: What came with that.
+
+        Raises:
+            ValueError: Nothing of ours has said it.
+        """
+        outcome = outcome_of(word, luggage)
         with self.lock:
             task = self._tasks.pop(word.serial, None)
             if task is None:
@@ -82,7 +92,7 @@ class OpenTasks(Generic[T]):
                 task.name = word.name
             if word.progress is not None:
                 task.progress = word.progress
-            self._desk.end(task, outcome_of(word))
+            self._desk.end(task, outcome)
             self._leaves(task)
         self._desk.hand_over(task)
 

@@ -1,26 +1,37 @@
-"""Outcomes and outputs, to be sent as words, and as they were sent."""
+"""Outcomes and outputs, to be sent as words with what is attached to them, and as they were sent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain
-from typing import Any, Final, get_args
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from pipeloom.data.rows import Block, Shape, Statement
-from pipeloom.data.spool import Chunk, Spool
+from pipeloom.data.image import Buffer
+from pipeloom.data.packed import Chunk, pack, unpack
+from pipeloom.data.spool import Spool
+from pipeloom.executors.processes.pipe import Message
 from pipeloom.executors.processes.raised import described, raised_again
-from pipeloom.executors.processes.words import Ended, FilePart, Parcel, RowsPart, StatementPart
-from pipeloom.messages import OnConflict
+from pipeloom.executors.processes.words import Ended, Parcel
 from pipeloom.wire import NO_PROGRESS, Outcome, Output, Staged
 from pipeloom.worker.task import Task
 
-__all__ = ["ended", "outcome_of", "output_of", "parcel_of", "statement_of", "statement_part"]
-
-_STORABLE: Final = frozenset({type(None), int, float, str, bytes})
-_WAYS: Final = get_args(OnConflict)
+__all__ = ["NONE", "Luggage", "ended", "outcome_of", "output_of", "parcel_of"]
 
 
-def ended(task: Task, serial: int, said: int, name: str, outcome: Outcome) -> Ended:
+class Luggage(NamedTuple):
+    """What is attached to a word: the images of an output, and the file of its spool."""
+
+    images: Sequence[Buffer] = ()
+    files: Sequence[int] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.files)
+
+
+NONE = Luggage()
+
+
+def ended(task: Task, serial: int, said: int, name: str, outcome: Outcome) -> tuple[Ended, Luggage]:
     """Return an outcome as it is sent; the worker's side.
 
     Args:
@@ -31,92 +42,64 @@ def ended(task: Task, serial: int, said: int, name: str, outcome: Outcome) -> En
         outcome: How it went.
     """
     status, message, result, failed, staged, finished_at, elapsed_s = outcome
-    return Ended(
+    parcel, luggage = (None, NONE) if staged is None else parcel_of(*staged)
+    word = Ended(
         serial,
         said,
         status,
         message,
         result,
         None if failed is None else described(*failed),
-        None if staged is None else parcel_of(*staged),
+        parcel,
         finished_at,
         elapsed_s,
         task.started_at,
         None if task.name == name else task.name,
         None if task.progress is NO_PROGRESS else task.progress,
     )
+    return word, luggage
 
 
-def outcome_of(word: Ended) -> Outcome:
-    """Return an outcome as it was; the run's side."""
+def outcome_of(word: Ended, luggage: Message | None = None) -> Outcome:
+    """Return an outcome as it was; the run's side.
+
+    Args:
+        word: As it was sent.
+        luggage: The message that it came with, if something was attached.
+
+    Raises:
+        ValueError: It has an output that nothing of ours has made.
+    """
     raised = word.raised
     failed = None
     if raised is not None:
         failed = raised_again(raised), raised.trace, raised.is_worth_another_try
     staged: Staged | None = None
     if word.output is not None:
-        staged = output_of(word.output), word.output.rows, word.output.size
+        staged = output_of(word.output, luggage), word.output.rows, word.output.size
     return word.status, word.message, word.result, failed, staged, word.finished_at, word.elapsed_s
 
 
-def parcel_of(output: Output, rows: int, size: int) -> Parcel:
-    """Return an output as it is sent."""
-    return Parcel([_part(part) for part in output], rows, size)
+def parcel_of(output: Output, rows: int, size: int) -> tuple[Parcel, Luggage]:
+    """Return an output as it is sent, and what is attached."""
+    rest: Chunk = [part for part in output if not isinstance(part, Spool)]
+    spools = [part for part in output if isinstance(part, Spool)]  # one at most
+    parts, images = pack(rest)
+    luggage = Luggage([image.data for image in images], [spool.fileno() for spool in spools])
+    return Parcel(parts, spools[0].plain() if spools else None, rows, size), luggage
 
 
-def output_of(parcel: Parcel) -> Output:
-    """Return an output as it was."""
+def output_of(parcel: Parcel, luggage: Message | None) -> Output:
+    """Return an output as it was; it has descriptors of its own.
+
+    Raises:
+        ValueError: Nothing of ours has made it.
+    """
+    images, files = ((), ()) if luggage is None else (luggage.attached, luggage.descriptors)
     found: Output = []
-    for part in parcel.parts:
-        if isinstance(part, FilePart):
-            spool = Spool(None)
-            spool.extend([_of_part(one) for one in chunk] for chunk in part.chunks)
-            found.append(spool)
-        else:
-            found.append(_of_part(part))
+    if parcel.spool is not None:
+        if len(files) != 1:
+            raise ValueError("an output without its file")
+        found.append(Spool.of(os.dup(files[0]), parcel.spool))
+    found += unpack(parcel.parts, images)
     return found
-
-
-def statement_part(sql: str, params: Mapping[str, Any] | Iterable[Any]) -> StatementPart:
-    """Return a statement as it is sent."""
-    if isinstance(params, Mapping):
-        return StatementPart(sql, (), dict(params))
-    return StatementPart(sql, tuple(params), None)
-
-
-def statement_of(part: StatementPart) -> Statement:
-    """Return a statement as it was."""
-    params = part.listed if part.named is None else part.named
-    _check(params if part.named is None else part.named.values())
-    return Statement(part.sql, params)
-
-
-def _part(part: Spool | Block | Statement) -> RowsPart | StatementPart | FilePart:
-    if type(part) is Spool:
-        return FilePart([_parts(chunk) for chunk in part.chunks()])
-    return _small_part(part)  # type: ignore[arg-type]  # mypy does not see that the rest is no spool
-
-
-def _parts(chunk: Chunk) -> list[RowsPart | StatementPart]:
-    return [_small_part(part) for part in chunk]
-
-
-def _small_part(part: Block | Statement) -> RowsPart | StatementPart:
-    if type(part) is Block:
-        return RowsPart(part.shape, part.rows, part.is_text)
-    return statement_part(*part)
-
-
-def _check(values: Iterable[object]) -> None:
-    if not _STORABLE.issuperset(map(type, values)):
-        raise ValueError("values that nothing of ours has made")
-
-
-def _of_part(part: RowsPart | StatementPart) -> Block | Statement:
-    if isinstance(part, StatementPart):
-        return statement_of(part)
-    table, columns, on_conflict, conflict_on, alter = part.shape
-    if on_conflict not in _WAYS or any(len(row) != len(columns) for row in part.rows):
-        raise ValueError("rows that nothing of ours has made")
-    _check(chain.from_iterable(part.rows))
-    return Block(Shape(table, columns, on_conflict, conflict_on, alter), part.rows, part.is_text)  # type: ignore[arg-type]

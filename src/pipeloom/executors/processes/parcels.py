@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from pipeloom.data.image import Buffer
 from pipeloom.executors.processes.program import Packed, Program
 from pipeloom.wire import Brief
 from pipeloom.worker.task import Task
@@ -95,7 +96,7 @@ def to_be_told(what: Boot | Answer) -> bytes:
     return encode(Told(pickle.dumps(what, pickle.HIGHEST_PROTOCOL)))
 
 
-def read(message: bytes) -> Chunk | Boot | Answer | Leave:
+def read(message: Buffer) -> Chunk | Boot | Answer | Leave:
     """Return what was sent; the worker's side."""
     found: Chunk | Told | Leave = _decoder.decode(message)
     if isinstance(found, Told):

@@ -1,24 +1,43 @@
 """The one pipe between a run and a worker process: messages of any length, in their order; no lock is shared.
 
-A message is eight bytes that say its length, and the message. Descriptors may travel beside one. Each side has one
-thread that receives; any thread may send.
+A message has a body, and may have attachments: bytes that are most of it, and descriptors of files. Each side has
+one thread that receives; any thread may send.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from struct import Struct
+from typing import Final, NamedTuple
 
-__all__ = ["Pipe"]
+from pipeloom.data.image import Buffer
 
-_HEAD: Final = 8
-_AT_ONCE: Final = 2**20  # bytes that are read with one call
+__all__ = ["Message", "Pipe"]
+
+_HEAD: Final = Struct("<IIQ")  # descriptors, attachments, and the length of the body; then those of the attachments
+_LENGTH: Final = 8
+_AT_ONCE: Final = 2**18  # bytes that are read with one call
 _LONGEST: Final = 2**40  # what says that it is longer was not written by us
-_FDS: Final = 4
+_MOST: Final = 16  # descriptors of one message
+_PARTS: Final = 10_000  # attachments of one message
+
+
+class Message(NamedTuple):
+    """What was sent; whoever takes it closes it."""
+
+    body: Buffer
+    attached: Sequence[Buffer] = ()
+    descriptors: Sequence[int] = ()
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 class Pipe:
@@ -26,9 +45,6 @@ class Pipe:
 
     Args:
         end: A connected stream socket, which this owns from now on.
-
-    Attributes:
-        descriptors: Those that have come, in their order: whoever reads the message takes its own from here.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -37,30 +53,32 @@ class Pipe:
         self._poll = select.poll()
         self._poll.register(end, select.POLLIN)
         self._came = bytearray()
-        self.descriptors: deque[int] = deque()
+        self._large: bytearray | None = None  # a message of which some has come, and is read to where it stays
+        self._filled = 0
+        self._descriptors: deque[int] = deque()
 
-    def send(self, message: bytes, descriptors: Sequence[int] = ()) -> None:
+    def send(self, body: bytes, attached: Sequence[Buffer] = (), descriptors: Sequence[int] = ()) -> None:
         """Send a message; blocks while the other side does not read. Any thread.
 
         Raises:
             OSError: Nobody is there to read it.
         """
-        head = len(message).to_bytes(_HEAD, "little")
+        head = _HEAD.pack(len(descriptors), len(attached), len(body))
+        head += b"".join(len(data).to_bytes(_LENGTH, "little") for data in attached)
         with self._sending:
             if descriptors:
                 socket.send_fds(self._socket, [head], descriptors)
-                self._socket.sendall(message)
-            elif len(message) < _AT_ONCE:
-                self._socket.sendall(head + message)
-            else:  # not copied
-                self._socket.sendall(head)
-                self._socket.sendall(message)
+                self._socket.sendall(body)
+            else:
+                self._socket.sendall(head + body)
+            for data in attached:
+                self._socket.sendall(data)
 
     def has_room(self, timeout_s: float = 0) -> bool:
         """Wait until a short message can be sent without waiting; false when it cannot in time. Any thread."""
         return bool(select.select((), (self._socket,), (), timeout_s)[1])
 
-    def receive(self, timeout_s: float) -> list[bytes]:
+    def receive(self, timeout_s: float) -> list[Message]:
         """Return the messages that have come, n of them; 0 when none came in time. One thread.
 
         Raises:
@@ -70,33 +88,82 @@ class Pipe:
         if not self._poll.poll(timeout_s * 1000):
             return []
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, _AT_ONCE, _FDS)
+            return self._received()
         except OSError as error:
             raise EOFError from error
+
+    def _received(self) -> list[Message]:
+        if self._large is not None:  # up to its end: what follows may bring descriptors
+            count = self._socket.recv_into(memoryview(self._large)[self._filled :])
+            if not count:
+                raise EOFError
+            self._filled += count
+            if self._filled < len(self._large):
+                return []
+            whole, self._large = self._large, None
+            return [self._message(whole, 0)[0]]
+        data, descriptors, _, _ = socket.recv_fds(self._socket, _AT_ONCE, _MOST)
         if not data:
             raise EOFError
-        self.descriptors.extend(descriptors)
+        self._descriptors.extend(descriptors)
         self._came += data
         return self._complete()
 
-    def _complete(self) -> list[bytes]:
+    def _complete(self) -> list[Message]:
+        """Take the messages that are there as a whole; make room for the rest of one that is large."""
         found = []
-        begin, came = 0, self._came
-        while len(came) - begin >= _HEAD:
-            length = int.from_bytes(came[begin : begin + _HEAD], "little")
-            if length > _LONGEST:
-                raise ValueError("a message of more than a terabyte")
-            end = begin + _HEAD + length
-            if len(came) < end:
-                break
-            found.append(bytes(came[begin + _HEAD : end]))
-            begin = end
+        came, begin = self._came, 0
+        while (size := _size_of(came, begin)) is not None and begin + size <= len(came):
+            message, begin = self._message(came, begin)
+            found.append(message)
+        if size is not None and size > _AT_ONCE:
+            self._large = bytearray(size)
+            self._filled = len(came) - begin
+            self._large[: self._filled] = came[begin:]
+            begin = len(came)
         if begin:
             del came[:begin]
         return found
 
+    def _message(self, data: bytearray, begin: int) -> tuple[Message, int]:
+        """Return the message that begins there, and where it ends; not copied if it is large."""
+        descriptors, count, length = _HEAD.unpack_from(data, begin)
+        at = begin + _HEAD.size
+        lengths = [length, *_lengths(data, at, count)]
+        at += count * _LENGTH
+        parts: list[Buffer] = []
+        view = memoryview(data) if data is not self._came else None
+        for size in lengths:
+            parts.append(bytes(data[at : at + size]) if view is None else view[at : at + size])
+            at += size
+        if descriptors > len(self._descriptors):
+            raise ValueError("a message without the descriptors that it says it has")
+        mine = [self._descriptors.popleft() for _ in range(descriptors)]
+        return Message(parts[0], parts[1:], mine), at
+
     def close(self) -> None:
         """Close this end, and descriptors that nobody took; the thread that receives. Closing twice is fine."""
         self._socket.close()
-        while self.descriptors:
-            socket.close(self.descriptors.popleft())
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+
+
+def _lengths(data: bytearray, begin: int, count: int) -> list[int]:
+    ends = range(begin, begin + count * _LENGTH, _LENGTH)
+    return [int.from_bytes(data[at : at + _LENGTH], "little") for at in ends]
+
+
+def _size_of(data: bytearray, begin: int) -> int | None:
+    """Return how long the message is that begins there; ``None`` when its head has not come."""
+    if len(data) - begin < _HEAD.size:
+        return None
+    descriptors, count, length = _HEAD.unpack_from(data, begin)
+    if count > _PARTS or descriptors > _MOST:
+        raise ValueError("a message with more attachments than any has")
+    at = begin + _HEAD.size
+    if len(data) - at < count * _LENGTH:
+        return None
+    size: int = _HEAD.size + count * _LENGTH + length + sum(_lengths(data, at, count))
+    if size > _LONGEST:
+        raise ValueError("a message of more than a terabyte")
+    return size

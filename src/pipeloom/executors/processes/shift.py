@@ -21,6 +21,7 @@ from pipeloom.executors.processes.open_tasks import OpenTasks
 from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.page import NEVER
 from pipeloom.executors.processes.parcels import LEAVE, Chunk, call_of, encode
+from pipeloom.executors.processes.pipe import Message
 from pipeloom.executors.processes.words import (
     Abandoned,
     Asked,
@@ -90,7 +91,7 @@ class Shift(Generic[T]):
         self._stuck: tuple[int, float] = (0, 0.0)
         self._is_limited = False
         self._reason: Exception | None = None
-        self._later: deque[Word] = deque()  # what came while a question was being answered
+        self._later: deque[Message] = deque()  # what came while a question was being answered
         self.is_up = False
         self.has_ended = False
         self.took: tuple[int, float] | None = None  # of the chunk that ended last: tasks, seconds
@@ -215,8 +216,8 @@ class Shift(Generic[T]):
             worker.pipe.send(LEAVE)
             until = monotonic() + _LEAVE_S
             while monotonic() < until and not worker.has_ended():
-                for data in worker.pipe.receive(_TICK_S):
-                    self._hear(read_word(data))
+                for message in worker.pipe.receive(_TICK_S):
+                    self._hear(message)
         except (EOFError, OSError, ValueError):
             pass
         if not worker.wait(_DEAD_S):
@@ -240,8 +241,8 @@ class Shift(Generic[T]):
             BootError: It could not begin.
         """
         messages = self._worker.pipe.receive(timeout_s)
-        for data in messages:
-            self._hear(read_word(data))
+        for message in messages:
+            self._hear(message)
             while self._later:
                 self._hear(self._later.popleft())
         self._read_outcomes()
@@ -259,13 +260,19 @@ class Shift(Generic[T]):
         while self._early and self._early[0].said <= self._heard:
             self._open.end(self._early.popleft())
 
-    def _hear(self, word: Word) -> None:
+    def _hear(self, message: Message) -> None:
+        try:
+            self._take_note(read_word(message.body), message)
+        finally:
+            message.close()
+
+    def _take_note(self, word: Word, message: Message) -> None:
         self._heard += 1
         if isinstance(word, ChunkEnded):
             self._chunk_ended(word.number)
             self.took = word.tasks, word.took_s
         elif isinstance(word, Delivered):
-            self._open.end(read_ended(word.outcome))
+            self._open.end(read_ended(word.outcome), message)
         elif isinstance(word, Hello):
             self.is_up = True
         elif isinstance(word, Failure):
@@ -273,11 +280,11 @@ class Shift(Generic[T]):
         elif isinstance(word, Warned):
             logger.warning("%s", word.text)
         elif isinstance(word, Asked):
-            self._answer(word)
+            self._answer(word, message)
         elif not isinstance(word, Abandoned) and (task := self._open.get(word.serial)) is not None:
-            self._hear_of(task, word)
+            self._hear_of(task, word, message)
 
-    def _hear_of(self, task: T, word: Logged | Numbered | Said) -> None:
+    def _hear_of(self, task: T, word: Logged | Numbered | Said, message: Message) -> None:
         if isinstance(word, Logged):
             keep_line(task, LogLine(*word.line))
         elif isinstance(word, Numbered):
@@ -285,22 +292,22 @@ class Shift(Generic[T]):
             if word.is_another and not self._desk.link.brief.keyed:
                 task.task_id, task.is_renumbered = word.number, True
         else:
-            message = message_of(word, self._orders.kinds)
-            self._desk.link.say(task, message, self._must_live, block=True, timeout=None)
+            said = message_of(word, message, self._orders.kinds)
+            self._desk.link.say(task, said, self._must_live, block=True, timeout=None)
 
-    def _answer(self, word: Asked) -> None:
+    def _answer(self, word: Asked, luggage: Message) -> None:
         """Put a question, and send the answer; meanwhile only hear whether it is still wanted."""
 
         def look() -> None:
             self._must_live()
-            for data in self._worker.pipe.receive(0):
-                other = read_word(data)
-                self._later.append(other)
+            for message in self._worker.pipe.receive(0):
+                self._later.append(message)
+                other = read_word(message.body)
                 if isinstance(other, Abandoned) and other.number == word.number:
                     raise AbandonedError
 
         try:
-            answer = answer_to(word, self._open.get(word.serial), self._desk.link, look)
+            answer = answer_to(word, luggage, self._open.get(word.serial), self._desk.link, look)
             self._worker.pipe.send(answer)
         except AbandonedError:
             pass
@@ -334,8 +341,8 @@ class Shift(Generic[T]):
         try:
             worker.wait(_DEAD_S)
             while messages := worker.pipe.receive(0):
-                for data in messages:
-                    self._bury_word(read_word(data))
+                for message in messages:
+                    self._bury_word(message)
         except (EOFError, ValueError):
             pass
         try:
@@ -350,10 +357,12 @@ class Shift(Generic[T]):
         self._open.give_back(self._open.serials())
         return code
 
-    def _bury_word(self, word: Word) -> None:
+    def _bury_word(self, message: Message) -> None:
         """Hear what a process has said before it ended; there is nobody to answer."""
-        if not isinstance(word, Asked | Failure):
-            self._hear(word)
+        if isinstance(read_word(message.body), Asked | Failure):
+            message.close()
+        else:
+            self._hear(message)
 
     def _charge(self, serial: int, since: float, code: int, words: str) -> None:
         how = how_it_ended(code)

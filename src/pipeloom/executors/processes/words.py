@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from pipeloom.data.image import Buffer
 from pipeloom.statuses import TaskStatus
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "Delivered",
     "Ended",
     "Failure",
-    "FilePart",
     "Hello",
     "Line",
     "Logged",
@@ -33,11 +33,8 @@ __all__ = [
     "Parcel",
     "QueryAsked",
     "Raised",
-    "RowsPart",
     "Said",
     "StateAsked",
-    "StatementPart",
-    "Value",
     "Warned",
     "Word",
     "encode",
@@ -45,8 +42,6 @@ __all__ = [
     "read_word",
 ]
 
-Value: TypeAlias = Any
-"""None, int, float, str or bytes, which whoever reads it must see to: msgspec does not tell str from bytes here."""
 Line: TypeAlias = tuple[str, str, str, str, str | None]
 """A log line: at, level, logger, message, error."""
 
@@ -55,35 +50,18 @@ class _Form(msgspec.Struct, array_like=True, gc=False):
     """What is sent as an array; with a tag, its first element says what it is."""
 
 
-# --- an output ---
-
-
-class RowsPart(_Form, tag=0):
-    """A block of rows; the shape's fields in their order."""
-
-    shape: tuple[str, tuple[str, ...], str, tuple[str, ...], bool]
-    rows: list[tuple[Value, ...]]
-    is_text: bool
-
-
-class StatementPart(_Form, tag=1):
-    """A statement, with parameters in their order or by name."""
-
-    sql: str
-    listed: tuple[Value, ...]
-    named: dict[str, Value] | None
-
-
-class FilePart(_Form, tag=2):
-    """A spool: what was too much for memory, in stretches."""
-
-    chunks: list[list[RowsPart | StatementPart]]
-
-
 class Parcel(_Form):
-    """An output: n parts in their order, how many rows are in there, and about how many bytes they take."""
+    """An output; its images and its file are attached to the word that it is in.
 
-    parts: list[RowsPart | StatementPart | FilePart]
+    Attributes:
+        parts: See :mod:`pipeloom.data.packed`.
+        spool: What is told beside the file of a spool; ``None`` without one.
+        rows: How many rows are in there.
+        size: About how many bytes of memory it takes.
+    """
+
+    parts: bytes
+    spool: Any
     rows: int
     size: int
 
@@ -149,7 +127,7 @@ class ChunkEnded(_Form, tag=2):
 
 
 class Delivered(_Form, tag=3):
-    """An outcome for which there was no room in the shared memory."""
+    """An outcome to which something is attached, or for which there was no room in the shared memory."""
 
     outcome: bytes
 
@@ -172,7 +150,8 @@ class Numbered(_Form, tag=5):
 class QueryAsked(_Form, tag=0):
     """Rows of what is committed."""
 
-    query: StatementPart
+    sql: str
+    params: tuple[Any, ...] | dict[str, Any]
 
 
 class StateAsked(_Form, tag=1):
@@ -231,6 +210,6 @@ _decoder: Final = msgspec.msgpack.Decoder(Word)
 _ended: Final = msgspec.msgpack.Decoder(Ended)
 
 encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
-read_word: Final[Callable[[bytes], Word]] = _decoder.decode
-read_ended: Final[Callable[[bytes], Ended]] = _ended.decode
+read_word: Final[Callable[[Buffer], Word]] = _decoder.decode
+read_ended: Final[Callable[[Buffer], Ended]] = _ended.decode
 """These two raise ``msgspec.DecodeError`` for what has another form."""

@@ -1,0 +1,121 @@
+"""An output as bytes: for a file, and for another process. MessagePack, so that reading it executes nothing.
+
+Images stay beside it, as they are: they are most of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Final, TypeAlias, get_args
+
+import msgspec
+
+from pipeloom.data.image import Buffer, Image, Stretch
+from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.values import Params
+from pipeloom.messages import OnConflict
+
+__all__ = ["Chunk", "checked_params", "pack", "unpack"]
+
+Chunk: TypeAlias = "list[Block | Statement | Stretch]"
+"""A stretch of an output, in its order."""
+
+_WAYS: Final = get_args(OnConflict)
+_STORABLE: Final = frozenset({type(None), int, float, str, bytes})
+
+
+class _Rows(msgspec.Struct, array_like=True, gc=False, tag=0):
+    shape: int
+    rows: list[tuple[Any, ...]]
+    is_text: bool
+
+
+class _Statement(msgspec.Struct, array_like=True, gc=False, tag=1):
+    sql: str
+    params: tuple[Any, ...] | dict[str, Any]
+
+
+class _Stretch(msgspec.Struct, array_like=True, gc=False, tag=2):
+    image: int
+    place: int
+    first: int
+    last: int
+
+
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    """Parts name shapes and images by number."""
+
+    shapes: list[Any]
+    parts: list[_Rows | _Statement | _Stretch]
+    images: list[Any]
+
+
+_encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
+_decode: Final[Callable[[Buffer], _Packed]] = msgspec.msgpack.Decoder(_Packed).decode
+
+
+def pack(chunk: Chunk) -> tuple[bytes, list[Image]]:
+    """Return n parts of an output as bytes, and the images that belong to them, 0 or more."""
+    shapes: dict[Shape, int] = {}
+    images: dict[Image, int] = {}
+    parts: list[_Rows | _Statement | _Stretch] = []
+    for part in chunk:
+        if isinstance(part, Block):
+            parts.append(_Rows(shapes.setdefault(part.shape, len(shapes)), part.rows, part.is_text))
+        elif isinstance(part, Stretch):
+            number = images.setdefault(part.image, len(images))
+            parts.append(_Stretch(number, part.place, part.first, part.last))
+        else:
+            parts.append(_Statement(str.__str__(part.sql), part.params))
+    told = _Packed([shape.plain() for shape in shapes], parts, [image.plain() for image in images])
+    return _encode(told), list(images)
+
+
+def unpack(data: Buffer, images: Sequence[Buffer]) -> Chunk:
+    """Return the parts.
+
+    Args:
+        data: What ``pack`` returned.
+        images: The bytes of the images, in their order.
+
+    Raises:
+        ValueError: It was not made by ``pack``.
+    """
+    packed = _decode(data)
+    try:
+        shapes = [Shape.from_plain(shape) for shape in packed.shapes]
+        made = [Image.from_plain(plain, bytes_) for plain, bytes_ in zip(packed.images, images, strict=True)]
+        return [_part(part, shapes, made) for part in packed.parts]
+    except (IndexError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"an output that nothing of ours has made: {error}") from error
+
+
+def checked_params(params: Any) -> Params:
+    """Return the parameters of a statement, if they can be such.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    _check(params.values() if isinstance(params, dict) else params)
+    return params  # type: ignore[no-any-return]  # a tuple or a dict
+
+
+def _part(part: _Rows | _Statement | _Stretch, shapes: list[Shape], images: list[Image]) -> Any:
+    if isinstance(part, _Statement):
+        return Statement(part.sql, checked_params(part.params))
+    if isinstance(part, _Stretch):
+        stretch = Stretch(images[part.image], part.place, part.first, part.last)
+        if not 0 < part.first <= part.last <= stretch.table.rows:
+            raise ValueError("rows that an image does not have")
+        return stretch
+    shape = shapes[part.shape]
+    if shape.on_conflict not in _WAYS or any(len(row) != len(shape.columns) for row in part.rows):
+        raise ValueError("rows that are not of their shape")
+    _check(chain.from_iterable(part.rows))
+    return Block(shape, part.rows, part.is_text)
+
+
+def _check(values: Any) -> None:
+    if not _STORABLE.issuperset(map(type, values)):
+        raise ValueError("values that no column can have")
