@@ -46,7 +46,7 @@ def executor_of(
     """
     if name == "threads":
         return ThreadExecutor(workers, local)
-    from pipeloom.executors.processes import ProcessExecutor  # a run in threads needs none of it
+    from pipeloom.executors.processes.pool import ProcessExecutor  # a run in threads needs none of it
 
     return ProcessExecutor(
         function,

@@ -1,5 +1,1 @@
-"""Workers as processes: see ``pool`` for how it fits together."""
-
-from pipeloom.executors.processes.pool import ProcessExecutor
-
-__all__ = ["ProcessExecutor"]
+"""Workers as processes: see ``pool`` for how it fits together. A worker imports ``child``, not the run's half."""
