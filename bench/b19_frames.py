@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import peers
-from b06_csv import COLUMNS, CREATE, INSERT, flight
 from common import Outcome, Target, Workload, main, rows, timed, verify
+from csvfiles import FLIGHTS
 
 Load = Callable[[Any, Path], None]
 Make = Callable[[dict[str, list[Any]]], Any]
@@ -19,7 +19,7 @@ Make = Callable[[dict[str, list[Any]]], Any]
 
 def columns_of(size: int, dated: bool) -> dict[str, list[Any]]:
     """Return the rows of B6 by column; ``time_hour`` is text, or a datetime without a zone."""
-    found = dict(zip(COLUMNS, map(list, zip(*map(flight, range(size)), strict=True)), strict=True))
+    found = dict(zip(FLIGHTS.columns, map(list, zip(*map(FLIGHTS.row, range(size)), strict=True)), strict=True))
     if dated:
         found["time_hour"] = [datetime.fromisoformat(text[:-1]) for text in found["time_hour"]]
     return found
@@ -60,9 +60,9 @@ def executemany(tuples: Any, db: Path) -> None:
     """Plain sqlite3, one transaction; ISO text is what its own adapter would make of a datetime."""
     with closing(sqlite3.connect(db, isolation_level=None)) as conn:
         conn.execute("PRAGMA synchronous = FULL")
-        conn.execute(CREATE)
+        conn.execute(FLIGHTS.create)
         conn.execute("BEGIN")
-        conn.executemany(INSERT, tuples)
+        conn.executemany(FLIGHTS.insert, tuples)
         conn.execute("COMMIT")
 
 

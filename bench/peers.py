@@ -1,6 +1,6 @@
 """Peers, measured beside the product where they are installed, and left out, by name, where they are not.
 
-    pip install joblib mpire huey peewee pandas sqlite-utils polars pyarrow adbc-driver-sqlite
+    pip install joblib mpire loky huey peewee pandas sqlite-utils polars pyarrow adbc-driver-sqlite apsw
 
 Those that store nothing are counted; the others have their databases read afterwards, as ours is.
 """
@@ -10,13 +10,16 @@ from __future__ import annotations
 import csv
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from common import Outcome, timed, verify
+from csvfiles import Shape, connection
 
 WORKERS = 4
+Load = Callable[[Shape, list[Path], Path], None]
 
 
 def noop(_item: int) -> None:
@@ -114,29 +117,71 @@ def peewee_queue(tasks: int, per_task: int, threads: int, at: str, table: Sequen
     return timed(work)
 
 
-def pandas_load(paths: list[Path], db: Path) -> None:
+def pandas_load() -> Load:
     """Read and append file by file."""
     import pandas as pd
 
-    conn = sqlite3.connect(db)
-    conn.execute("PRAGMA journal_mode = WAL")
-    for path in paths:
-        pd.read_csv(path).to_sql("flights", conn, if_exists="append", index=False)
-    conn.close()
+    def load(shape: Shape, paths: list[Path], db: Path) -> None:
+        connection(shape, db).close()
+        with closing(sqlite3.connect(db)) as conn:  # pandas commits, a file at a time
+            for path in paths:
+                pd.read_csv(path).to_sql("flights", conn, if_exists="append", index=False)
+
+    return load
 
 
-def sqlite_utils_load(paths: list[Path], db: Path, types: dict[str, Any]) -> None:
+def sqlite_utils_load() -> Load:
     """Insert dictionaries, file by file."""
     import sqlite_utils
 
-    database = sqlite_utils.Database(db)
-    database.enable_wal()
-    table = database.table("flights")
-    table.create(types)
-    for path in paths:
-        with path.open(newline="") as file:
-            table.insert_all(csv.DictReader(file), batch_size=1000)
-    database.conn.close()
+    def load(shape: Shape, paths: list[Path], db: Path) -> None:
+        with closing(sqlite3.connect(db)) as conn:
+            database = sqlite_utils.Database(conn)
+            database.enable_wal()
+            table = database.table("flights")
+            table.create(dict(shape.types))
+            for path in paths:
+                with path.open(newline="") as file:
+                    table.insert_all(csv.DictReader(file), batch_size=1000)
+
+    return load
+
+
+def arrow_load() -> Load:
+    """pyarrow reads a file with all cores; a driver in C copies its columns, a transaction each."""
+    import pyarrow as pa
+    from adbc_driver_sqlite import dbapi
+    from pyarrow import csv as reader
+
+    def load(shape: Shape, paths: list[Path], db: Path) -> None:
+        connection(shape, db).close()  # the log stays with the file, and each connection syncs fully by default
+        kinds = {name: pa.string() if kind is str else pa.int64() for name, kind in shape.types.items()}
+        options = reader.ConvertOptions(column_types=kinds)
+        with dbapi.connect(str(db)) as conn, conn.cursor() as cursor:
+            for path in paths:
+                cursor.adbc_ingest("flights", reader.read_csv(path, convert_options=options), mode="append")
+                conn.commit()
+
+    return load
+
+
+def apsw_load() -> Load:
+    """csv and executemany, by the other binding of SQLite for Python, which brings a newer one."""
+    import apsw
+
+    def load(shape: Shape, paths: list[Path], db: Path) -> None:
+        conn = apsw.Connection(str(db))
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.execute("PRAGMA synchronous = FULL")
+        conn.execute(shape.create)
+        for path in paths:
+            with path.open(newline="") as file, conn:
+                reader = csv.reader(file)
+                next(reader)
+                conn.executemany(shape.insert, reader)
+        conn.close()
+
+    return load
 
 
 def pandas_frame(columns: dict[str, list[Any]]) -> Any:

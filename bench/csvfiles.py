@@ -1,0 +1,122 @@
+"""CSV files of a few shapes, and the check that all of their rows are in a table."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from common import rows, verify
+
+FILES = 24
+BLOCK = 20_000  # rows of which one large file is made, again and again: making them takes longer than loading
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a row looks like: its columns with their types, in SQL's words, and how the n-th row is made.
+
+    ``total`` is a column of numbers, whose sum tells whether each row came, and came once.
+    """
+
+    columns: Mapping[str, str]
+    row: Callable[[int], tuple[Any, ...]]
+    total: str
+
+    @cached_property
+    def create(self) -> str:
+        """The statement that makes the table, which is always called ``flights``."""
+        return "CREATE TABLE flights (" + ", ".join(f"{name} {kind}" for name, kind in self.columns.items()) + ")"
+
+    @cached_property
+    def insert(self) -> str:
+        return f"INSERT INTO flights VALUES ({', '.join('?' * len(self.columns))})"
+
+    @cached_property
+    def types(self) -> dict[str, type]:
+        """The same for Python."""
+        return {name: str if kind == "TEXT" else int for name, kind in self.columns.items()}
+
+    def write(self, path: Path, numbers: Iterable[int]) -> int:
+        """Write the rows of these numbers under a header; returns the sum of ``total``."""
+        place, total = list(self.columns).index(self.total), 0
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(self.columns)
+            for number in numbers:
+                row = self.row(number)
+                total += row[place]
+                writer.writerow(row)
+        return total
+
+    def check(self, db: Path, size: int, total: int) -> None:
+        """Refuse a table that has not these rows, or has other types."""
+        verify(rows(db, f"SELECT COUNT(*), SUM({self.total}) FROM flights"), [(size, total)])
+        kinds = ", ".join(f"typeof({name})" for name in self.columns)
+        verify(rows(db, f"SELECT DISTINCT {kinds} FROM flights"), [tuple(map(str.lower, self.columns.values()))])
+
+
+def many(shape: Shape, directory: Path, size: int) -> tuple[list[Path], int]:
+    """Write ``size`` rows into 24 files; returns their paths, and the sum of ``total``."""
+    directory.mkdir()
+    paths = [directory / f"{part:02d}.csv" for part in range(FILES)]
+    total = sum(shape.write(path, range(part, size, FILES)) for part, path in enumerate(paths))
+    return paths, total
+
+
+def one(shape: Shape, path: Path, size: int) -> int:
+    """Write ``size`` rows into one file, in blocks that are alike; returns the sum of ``total``."""
+    whole, rest = divmod(size, BLOCK)
+    total = whole * shape.write(path, range(BLOCK if whole else 0))
+    lines = path.read_bytes().split(b"\n", 1)[1]
+    last = path.with_suffix(".last")
+    total += shape.write(last, range(rest))
+    with path.open("ab") as file:
+        for _ in range(whole - 1):
+            file.write(lines)
+        file.write(last.read_bytes().split(b"\n", 1)[1])
+    last.unlink()
+    return total
+
+
+def connection(shape: Shape, db: Path) -> sqlite3.Connection:
+    """Return a plain connection of sqlite3 with the table, as durable as a run is."""
+    conn = sqlite3.connect(db, isolation_level=None)
+    conn.execute("PRAGMA journal_mode = WAL")
+    conn.execute("PRAGMA synchronous = FULL")
+    conn.execute(shape.create)
+    return conn
+
+
+def _flight(n: int) -> tuple[Any, ...]:
+    return (
+        2013, n % 12 + 1, n % 28 + 1, 500 + n % 1800, 500 + n % 1790, n % 61 - 10, 700 + n % 1600,
+        710 + n % 1590, n % 71 - 20, ("UA", "AA", "B6", "DL")[n % 4], n % 8000, f"N{n % 4000:05d}",
+        ("EWR", "JFK", "LGA")[n % 3], ("IAH", "MIA", "BQN", "ATL", "ORD")[n % 5], 30 + n % 600,
+        80 + n * 37 % 4900, n % 24, n % 60, f"2013-{n % 12 + 1:02d}-{n % 28 + 1:02d}T{n % 24:02d}:00:00Z",
+    )  # fmt: skip
+
+
+def _columns(text: str) -> dict[str, str]:
+    """``name`` is a number, ``name:`` is text."""
+    return {word.rstrip(":"): "TEXT" if word.endswith(":") else "INTEGER" for word in text.split()}
+
+
+FLIGHTS = Shape(
+    _columns(
+        "year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay carrier: flight "
+        "tailnum: origin: dest: air_time distance hour minute time_hour:"
+    ),
+    _flight,
+    "distance",
+)
+NARROW = Shape(_columns("sensor: second value"), lambda n: (f"s{n % 90}", n, n * 37 % 4900), "value")
+LONG = Shape(
+    _columns("page title: body:"),
+    lambda n: (n, f"Page {n}", f"It was said, on page {n}, and said again.\n" * (60 + n % 80)),
+    "page",
+)
