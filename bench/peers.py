@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from csvfiles import Shape, connection
 
 WORKERS = 4
 Load = Callable[[Shape, list[Path], Path], None]
+Task = Callable[[int], Any]
+Pool = Callable[[Task, Iterable[int], int], Iterator[Any]]
+Submit = Callable[[Task, Iterable[int]], int]
 
 
 def noop(_item: int) -> None:
@@ -115,6 +119,70 @@ def peewee_queue(tasks: int, per_task: int, threads: int, at: str, table: Sequen
         queue.stop()
 
     return timed(work)
+
+
+def executor_map(workers: int) -> Pool:
+    """The standard library's, as it starts by default."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    def run(task: Task, items: Iterable[int], chunk: int) -> Iterator[Any]:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(task, items, chunksize=chunk)
+
+    return run
+
+
+def pool_imap(workers: int) -> Pool:
+    """The standard library's older one."""
+    import multiprocessing
+
+    def run(task: Task, items: Iterable[int], chunk: int) -> Iterator[Any]:
+        with multiprocessing.Pool(workers) as pool:
+            yield from pool.imap_unordered(task, items, chunksize=chunk)
+
+    return run
+
+
+def loky_map(workers: int) -> Pool:
+    """joblib's pool."""
+    from loky import ProcessPoolExecutor
+
+    def run(task: Task, items: Iterable[int], chunk: int) -> Iterator[Any]:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(task, items, chunksize=chunk)
+
+    return run
+
+
+def mpire_imap(workers: int) -> Pool:
+    from mpire import WorkerPool
+
+    def run(task: Task, items: Iterable[int], chunk: int) -> Iterator[Any]:
+        listed = list(items)
+        with WorkerPool(workers) as pool:
+            yield from pool.imap_unordered(task, listed, iterable_len=len(listed), chunk_size=chunk)
+
+    return run
+
+
+def executor_submit(workers: int) -> Submit:
+    """Return what submits all, and counts those that were answered."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    return lambda task, items: _answered(ProcessPoolExecutor(workers), task, items)
+
+
+def loky_submit(workers: int) -> Submit:
+    from loky import ProcessPoolExecutor
+
+    return lambda task, items: _answered(ProcessPoolExecutor(workers), task, items)
+
+
+def _answered(pool: Any, task: Task, items: Iterable[int]) -> int:
+    futures: list[Future[Any]] = []
+    with pool, suppress(BrokenExecutor):  # once it is broken it takes nothing more
+        futures += (pool.submit(task, item) for item in items)
+    return sum(future.exception() is None for future in futures)
 
 
 def pandas_load() -> Load:
