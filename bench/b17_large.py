@@ -37,7 +37,7 @@ def large(executor: Any, size: int, db: Path) -> Outcome:
     return Outcome(size, seconds, {"megabytes": megabytes, "peak_mib": sum(found.values())})
 
 
-SIZE = 12_000_000
+SIZE = 10_800_000
 SMALL = ("24 files, threads", "24 files, processes")
 LARGE = ("one file, threads", "one file, processes")
 

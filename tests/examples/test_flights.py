@@ -83,12 +83,14 @@ def rows_by_hand(archive: Path, table: str) -> list[tuple]:
         )
 
 
-def test_tables_equal_the_files(archive, tmp_path):
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_tables_equal_the_files(archive, tmp_path, typed, executor):
     """Every row once, every value with its declared type; a second call does nothing."""
     db, files = tmp_path / "f.db", tmp_path / "files"
-    report = flights.run(db, files, archive)
+    words = ("--db", db, "--files", files, "--data", archive, "--executor", executor, "--workers", 2)
+    code, said, _ = typed("examples", "flights", *words)
 
-    assert report.done == 36 + 36 + 3
+    assert (code, "75 done" in said, "flights 1,440 of 1,440" in said) == (0, True, True)
     with closing(sqlite3.connect(db)) as conn:
         for table in flights.TABLES:
             assert sorted(conn.execute(f"SELECT * FROM {table}").fetchall(), key=repr) == rows_by_hand(

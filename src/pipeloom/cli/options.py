@@ -21,6 +21,7 @@ __all__ = [
     "at_most",
     "db_option",
     "db_option_of",
+    "executor_option",
     "json_option",
     "limit_option",
     "run_option",
@@ -120,8 +121,17 @@ def run_option(what: str) -> Callable[[F], F]:
 def workers_option(function: F) -> F:
     """``-w/--workers N``."""
     return click.option(
-        "-w", "--workers", type=click.IntRange(1, 10_000), metavar="N", help="Worker threads. Default: cores + 4."
-    )(function)
+        "-w", "--workers", type=click.IntRange(1, 10_000), metavar="N",
+        help="How many workers. Default: cores + 4 threads, or a process for each core.",
+    )(function)  # fmt: skip
+
+
+def executor_option(function: F) -> F:
+    """``--executor threads|processes``."""
+    return click.option(
+        "--executor", type=click.Choice(["threads", "processes"]), default="threads", show_default=True,
+        help="Whether the workers are threads of this process, or processes of their own.",
+    )(function)  # fmt: skip
 
 
 def verbose_option(function: F) -> F:

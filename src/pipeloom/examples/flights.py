@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, Literal, NamedTuple, TextIO
 
 import pipeloom
 from pipeloom import PipeloomError, TaskContext, connect_readonly
@@ -65,14 +65,21 @@ def load(path: Path, ctx: TaskContext) -> dict[str, Any]:
     return {"file": path.name, "rows": total}
 
 
-def run(db: Path, files: Path, data: Path | None = None, workers: int | None = None) -> pipeloom.RunReport:
+def run(
+    db: Path,
+    files: Path,
+    data: Path | None = None,
+    workers: int | None = None,
+    executor: Literal["threads", "processes"] = "threads",
+) -> pipeloom.RunReport:
     """Split the data into files unless that is done, and load those that are not loaded yet.
 
     Args:
         db: The database.
         files: The directory for the split files; nothing is written elsewhere.
         data: Where the package's files are, see :func:`locate`.
-        workers: Number of threads.
+        workers: Number of workers; see :func:`pipeloom.map` for the default.
+        executor: Where they live. Processes parse at the same time, threads by turns.
     """
     if not (files / _MANIFEST).is_file():
         split(locate(data), files)
@@ -84,6 +91,7 @@ def run(db: Path, files: Path, data: Path | None = None, workers: int | None = N
         name="flights",
         key=lambda p: f"{p.parent.name}/{p.name}",
         workers=workers,
+        executor=executor,
         tables=TABLES,
     )
 
