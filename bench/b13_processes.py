@@ -98,7 +98,7 @@ WORKLOAD = Workload(
     variants={**OURS, **THEIRS},
     sizes={
         "processes, no-op, 10 times": 10,
-        **{name: 0.1 for name in (*OURS, *THEIRS) if "2 ms" in name},
+        **{name: 0.25 for name in (*OURS, *THEIRS) if "2 ms" in name},
         **{name: 0.00001 for name in (*OURS, *THEIRS) if "one task" in name},
     },
     needs={
