@@ -18,7 +18,7 @@ WORKERS = 2
 
 
 def measured(load: Load, size: int, db: Path, *, shape: Shape = FLIGHTS) -> Outcome:
-    paths, total = many(shape, db.parent / "files", size)
+    paths, total = many(shape, size)
     seconds = timed(lambda: load(shape, paths, db))
     shape.check(db, size, total)
     return Outcome(size, seconds)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from common import rows, verify
+from common import rows, scratch, verify
 
 FILES = 24
 BLOCK = 20_000  # rows of which one large file is made, again and again: making them takes longer than loading
@@ -60,12 +61,18 @@ class Shape:
         verify(found, [(size, total, 0)])
 
 
-def many(shape: Shape, directory: Path, size: int) -> tuple[list[Path], int]:
-    """Write ``size`` rows into 24 files; returns their paths, and the sum of ``total``."""
-    directory.mkdir()
-    paths = [directory / f"{part:02d}.csv" for part in range(FILES)]
-    total = sum(shape.write(path, range(part, size, FILES)) for part, path in enumerate(paths))
-    return paths, total
+def many(shape: Shape, size: int) -> tuple[list[Path], int]:
+    """Return 24 files of ``size`` rows in all, and the sum of ``total``; they are kept for the next variant."""
+    folder = scratch() / f"{size} rows of {len(shape.columns)} columns"
+    if not folder.is_dir():
+        with TemporaryDirectory(dir=scratch()) as half:
+            for part in range(FILES):
+                total = shape.write(Path(half) / f"{part:02d}.csv", range(part, size, FILES))
+                (Path(half) / f"{part:02d}.total").write_text(str(total))
+            Path(half).rename(folder)
+            Path(half).mkdir()  # for who removes it
+    totals = (int(path.read_text()) for path in folder.glob("*.total"))
+    return sorted(folder.glob("*.csv")), sum(totals)
 
 
 def one(shape: Shape, path: Path, size: int) -> int:
@@ -116,7 +123,12 @@ FLIGHTS = Shape(
 )
 NARROW = Shape(_columns("sensor: second value"), lambda n: (f"s{n % 90}", n, n * 37 % 4900), "value")
 LONG = Shape(
-    _columns("page title: body:"),
-    lambda n: (n, f"Page {n}", f"It was said, on page {n}, and said again.\n" * (60 + n % 80)),
+    _columns("page title: author: body:"),
+    lambda n: (
+        n,
+        f"Page {n}",
+        ("Ann", "Ben")[n % 2],
+        f"It was said, on page {n}, and said again.\n" * (60 + n % 80),
+    ),
     "page",
 )
