@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import multiprocessing
 import os
 import sqlite3
 import threading
@@ -16,6 +15,7 @@ __all__ = ["Leaks", "unnamed_in"]
 
 _PATIENCE_S: Final = 5.0
 _DESCRIPTORS: Final = Path("/proc/self/fd")  # Linux's
+_THREADS: Final = Path("/proc/self/task")
 
 # Connections are noted as they are opened: to look for them among all objects takes a tenth of a second, twice a
 # test. They are held, since no weak reference to one can be made; so one that is dropped without being closed is
@@ -41,6 +41,7 @@ class Leaks:
     def __init__(self) -> None:
         self._threads = set(threading.enumerate())
         self._descriptors = _descriptors()
+        self._children = set(_children())
         self._opened_before = len(_opened)
 
     def found(self) -> list[str]:
@@ -52,10 +53,16 @@ class Leaks:
         del _opened[self._opened_before :]
         return [
             *(f"the thread {thread.name}" for thread in set(threading.enumerate()) - self._threads),
-            *(f"the process {process.name}" for process in multiprocessing.active_children()),
+            *(f"the process {command}" for command in self._left_children(deadline)),
             *("an open connection" for conn in opened if _is_open(conn)),
             *(f"descriptor {number}, {target}" for number, target in self._left_descriptors(deadline)),
         ]
+
+    def _left_children(self, deadline: float) -> list[str]:
+        """A process that was told to leave takes a moment."""
+        while (left := _children()) and left.keys() - self._children and monotonic() < deadline:
+            sleep(0.01)
+        return [command for pid, command in left.items() if pid not in self._children]
 
     def _left_descriptors(self, deadline: float) -> list[tuple[int, str]]:
         """A server in this process closes a connection when it hears that the client has, a moment later."""
@@ -88,4 +95,24 @@ def _descriptors() -> set[tuple[int, str]]:
         except OSError:  # the one that read the directory
             continue
         found.add((int(name), target))
+    return found
+
+
+def _children() -> dict[int, str]:
+    """Return the processes that this one has started and that run; nothing where the system does not say."""
+    found = {}
+    for thread in os.listdir(_THREADS) if _THREADS.exists() else ():
+        try:
+            numbers = (_THREADS / thread / "children").read_text().split()
+        except OSError:  # the thread has ended, or this kernel does not list them
+            continue
+        for number in numbers:
+            place = Path("/proc", number)
+            try:
+                state = place.joinpath("stat").read_text().rpartition(")")[2].split()[0]
+                command = place.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if state not in "ZX":  # a zombie: whoever started it is about to ask how it ended
+                found[int(number)] = f"{number} {command}"
     return found

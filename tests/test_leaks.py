@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import subprocess
 import sys
 import threading
 from contextlib import closing, contextmanager
@@ -54,6 +55,19 @@ def a_descriptor():
     os.close(descriptor)
 
 
+@contextmanager
+def a_process():
+    """Leave a process running."""
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists them")
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("leaving", "named"),
@@ -67,11 +81,8 @@ def a_descriptor():
                 "ignore:unclosed database:ResourceWarning"
             ),  # Python 3.13 says it, too
         ),
-        pytest.param(
-            a_descriptor,
-            "/dev/null",
-            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists them"),
-        ),
+        pytest.param(a_descriptor, "/dev/null", marks=LINUX),
+        pytest.param(a_process, "the process ", marks=LINUX),
     ],
 )
 def test_what_is_left_behind_is_named(leaving, named):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pipeloom
@@ -52,10 +51,17 @@ def write_rows(task: int, stage: int, ctx: pipeloom.TaskContext) -> None:
 
 
 class Acks:
-    """A file that is only appended to, in one write per note; one task, or ``task:stage``, a line."""
+    """A file that is only appended to, in one write per note; one task, or ``task:stage``, a line.
+
+    Sent to another process, it is opened there again.
+    """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._fd = os.open(path or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def __reduce__(self) -> tuple[type[Acks], tuple[str]]:
+        return Acks, (self._path,)
 
     def note(self, ctx: pipeloom.TaskContext) -> None:
         """Note what the ledger says is done."""
@@ -79,25 +85,34 @@ class FirstTryError(Exception):
     """What every fifth task meets at its first try of a run."""
 
 
-def working(noted: Acks, acks: str, pause_s: float) -> Callable[[int, pipeloom.TaskContext], dict[str, int]]:
-    """Return the task function."""
+class Working:
+    """The task function; an object, so that it can be sent to another process.
 
-    def work(task: int, ctx: pipeloom.TaskContext) -> dict[str, int]:
+    Args:
+        noted: Where a task notes its stages.
+        asks: It notes as well what the ledger says is done.
+        pause_s: How long each stage takes.
+    """
+
+    __name__ = "work"
+
+    def __init__(self, noted: Acks, asks: bool, pause_s: float) -> None:
+        self._noted, self._asks, self._pause_s = noted, asks, pause_s
+
+    def __call__(self, task: int, ctx: pipeloom.TaskContext) -> dict[str, int]:
         begin = 0 if ctx.state is None else ctx.state["stage"]
         for stage in range(begin, STAGES):
             write_rows(task, stage, ctx)
-            if acks:
-                noted.note(ctx)
-            if pause_s:
-                time.sleep(pause_s)
+            if self._asks:
+                self._noted.note(ctx)
+            if self._pause_s:
+                time.sleep(self._pause_s)
             if task % 5 == 3 and stage == 1 and ctx.attempt == 1:
                 raise FirstTryError(f"task {task}")
             if stage + 1 < STAGES:
                 ctx.checkpoint({"stage": stage + 1})
-                noted.write([f"{task}:{stage + 1}"])
+                self._noted.write([f"{task}:{stage + 1}"])
         return {"task": task}
-
-    return work
 
 
 RETRY = pipeloom.Retry(attempts=3, delay_s=0.02, on=FirstTryError)
@@ -106,14 +121,15 @@ TABLES = {"items": {"task": int, "i": int, "text": str}, "parts": {"task": int, 
 
 
 def load(
-    db: str, acks: str = "", count: int = 24, workers: int = 2, durability: str = "full", pause_s: float = 0.0
-) -> pipeloom.RunReport:
+    db: str, acks: str = "", count: int = 24, workers: int = 2, durability: str = "full", pause_s: float = 0.0,
+    executor: str = "threads",
+) -> pipeloom.RunReport:  # fmt: skip
     """``map``."""
     noted = Acks(acks)
 
     say_begun()
     report = pipeloom.map(
-        working(noted, acks, pause_s), range(count), db=db, name=NAME, workers=workers, retries=RETRY,
+        Working(noted, bool(acks), pause_s), range(count), db=db, name=NAME, workers=workers, retries=RETRY,
         durability=durability, tables=TABLES, progress=False,
     )  # fmt: skip
     noted.write(list(range(count)))
@@ -129,8 +145,8 @@ def pipeline(
 
     say_begun()
     report = pipeloom.run_pipeline(
-        range(count), db, worker_fn=working(noted, acks, pause_s), name=NAME, key=int, resume=True, workers=workers,
-        wal=wal, retries=RETRY, durability=durability, tables=TABLES, progress=False,
+        range(count), db, worker_fn=Working(noted, bool(acks), pause_s), name=NAME, key=int, resume=True,
+        workers=workers, wal=wal, retries=RETRY, durability=durability, tables=TABLES, progress=False,
     )  # fmt: skip
     noted.write(list(range(count)))
     return report
@@ -141,7 +157,7 @@ def reading(
 ) -> pipeloom.RunReport:
     """Tasks that back up the directory in which the database lies: they open, read and close every file of it."""
     noted, here = Acks(acks), Path(db).parent
-    work = working(noted, acks, pause_s)
+    work = Working(noted, bool(acks), pause_s)
 
     def reads(task: int, ctx: pipeloom.TaskContext) -> dict[str, int]:
         result = work(task, ctx)
@@ -296,6 +312,6 @@ def waiting(db: str, acks: str, delay_s: float) -> pipeloom.RunReport:
     noted = Acks(acks)
     say_begun()
     return pipeloom.map(
-        working(noted, acks, 0), range(12), db=db, name=NAME, workers=2, tables=TABLES, progress=False,
+        Working(noted, bool(acks), 0), range(12), db=db, name=NAME, workers=2, tables=TABLES, progress=False,
         retries=pipeloom.Retry(attempts=3, delay_s=delay_s, jitter=0, on=FirstTryError),
     )  # fmt: skip

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,11 +79,16 @@ def environment(**more: object) -> dict[str, str]:
     return os.environ | {name: str(value) for name, value in more.items()}
 
 
+_MARK: Final = "PIPELOOM_TEST_CHILD"
+
+
 class Child:
-    """A process with its descendants, in a group of its own."""
+    """A process with its descendants, in a group of its own; they are known by a mark in their environment."""
 
     def __init__(self, command: list[str], **options: Any) -> None:
+        self._mark = f"{_MARK}={uuid.uuid4()}"
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        options["env"] = dict(options.get("env") or os.environ) | dict([self._mark.split("=")])
         self.process: subprocess.Popen[str] = subprocess.Popen(
             command, text=True, start_new_session=True, **options
         )
@@ -98,14 +104,27 @@ class Child:
         self.assert_gone()
         return self.process.returncode, out or "", err or ""
 
-    def assert_gone(self) -> None:
-        """Fail when a descendant is still alive 10 s after its end."""
-        deadline = monotonic() + GONE_S
-        while _group_alive(self.process.pid):
+    def assert_gone(self, limit_s: float = GONE_S) -> None:
+        """Fail when a descendant, in whatever group, is still alive so long after its end."""
+        deadline = monotonic() + limit_s
+        while (left := self.descendants()) or _group_alive(self.process.pid):
             if monotonic() > deadline:
                 self.kill()
-                raise AssertionError("a process outlived the run")
+                raise AssertionError(f"a process outlived the run by {limit_s} s: {left}")
             sleep(0.01)
+
+    def descendants(self) -> dict[int, str]:
+        """Return the processes that it has started, and theirs: number → command; Linux says so."""
+        found = {}
+        mark = self._mark.encode()
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (place / "environ").read_bytes().split(b"\0"):
+                    found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # gone, a zombie, or somebody else's
+        found.pop(self.process.pid, None)
+        return found
 
     def begun(self) -> int:
         """Wait until the program says that it begins; returns its process id, which is not ours under strace."""
@@ -120,6 +139,11 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        for pid in self.descendants():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def close(self) -> None:
         """End it, whatever it does, and close its pipes."""

@@ -1,0 +1,131 @@
+"""Every executor of the contract suite, what it can do, and one run of all cases on each."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults.tools import Start, children
+
+import pipeloom
+from executors.cases.talking import Reading, store_readings
+from executors.cases.tries import RETRY
+from executors.cases.work import every_case, work
+from executors.watching import informed
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An executor as a user asks for it.
+
+    Attributes:
+        name: As ``pipeloom_runs`` has it.
+        can: What it can do for a task; a test of what it cannot is of the refusal.
+        options: How ``map`` is told.
+    """
+
+    name: str
+    can: frozenset[str]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+KINDS = (Kind("threads", frozenset({"live", "logs", "ask", "checkpoint"})),)
+
+
+@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
+def executor(request: pytest.FixtureRequest) -> Kind:
+    """One after the other."""
+    return request.param
+
+
+TABLES = {
+    "values_": {"case": str, "value": None},
+    "declared": {"n": int, "x": float, "t": str},
+    "steps": {"n": int},
+    "left": {"case": str, "value": None, "body": bytes},
+    "heard": {"case": str, "said": str},
+    "readings": {"sensor": str, "value": float},
+    "tries": {"case": str, "attempt": int},
+    "stages": {"case": str, "n": int, "attempt": int},
+}
+STOCK = "CREATE TABLE stock (sku TEXT PRIMARY KEY, n INTEGER NOT NULL CHECK (n >= 0))"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of all cases.
+
+    Attributes:
+        report: What ``map`` returned.
+        db: The file.
+    """
+
+    report: pipeloom.RunReport
+    db: Path
+
+    def rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Read from the file."""
+        with closing(sqlite3.connect(self.db)) as conn:
+            return conn.execute(sql, params).fetchall()
+
+    def task(self, case: str, columns: str = "status") -> tuple[Any, ...]:
+        """Return some columns of a case's row."""
+        (row,) = self.rows(f"SELECT {columns} FROM task_runs WHERE key = ?", case)
+        return row
+
+    def result(self, case: str) -> Any:
+        """Return what a case returned; it must be done."""
+        assert self.task(case, "status, error") == ("done", None)
+        return dict(self.report.results())[case]
+
+    def failure(self, case: str) -> pipeloom.Failure:
+        """Return how a case failed."""
+        failures = {failure.key: failure for failure in self.report.failures}
+        return failures[case]
+
+
+def run_all(kind: Kind, place: Path) -> Ran:
+    """Run every case once."""
+    db = place / f"{kind.name}.db"
+    with closing(sqlite3.connect(db)) as conn, conn:
+        conn.execute(STOCK)
+        conn.execute("INSERT INTO stock VALUES ('seed', 1), ('old', 1)")
+    with informed():
+        report = pipeloom.map(
+            work, every_case(), db=db, name="contract", workers=2, retries=RETRY,
+            on_error="collect", durability="off", tables=TABLES, handlers={Reading: store_readings},
+            max_task_mb=24, progress=False, **kind.options,
+        )  # fmt: skip
+    return Ran(report, db)
+
+
+@pytest.fixture(scope="session")
+def ran_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind], Ran]:
+    """Run every case on an executor; each once a session."""
+    done: dict[str, Ran] = {}
+    place = tmp_path_factory.mktemp("contract")
+
+    def ran(kind: Kind) -> Ran:
+        if kind.name not in done:
+            done[kind.name] = run_all(kind, place)
+        return done[kind.name]
+
+    return ran
+
+
+@pytest.fixture
+def ran(executor: Kind, ran_on: Callable[[Kind], Ran], package_log: object) -> Ran:
+    """The run of all cases on this executor."""
+    return ran_on(executor)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a program in a group of its own; what is left of it at the end is killed."""
+    with children() as starting:
+        yield starting

@@ -1,0 +1,71 @@
+"""Task functions that are watched, stopped or killed while they run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from time import sleep
+
+import pipeloom
+
+LONG_S = 20.0
+LET_GO = threading.Event()
+"""What a call waits for that looks at nothing. Only a thread of the test's own process ever hears it."""
+
+logger = logging.getLogger("contract")
+
+
+def waits(item: str | int, ctx: pipeloom.TaskContext) -> str | None:
+    """Say all there is to say, then wait to be cancelled."""
+    if item == "checks":
+        ctx.progress(3, 10, "three of ten")
+        logger.info("heard at once")
+        ctx.put(pipeloom.MsgWriteRows("heard", {"said": "put"}))
+        while True:
+            ctx.check()
+            sleep(0.002)
+    if item == "looks":
+        while not ctx.cancelled:
+            sleep(0.002)
+        return "saw it"
+    return None
+
+
+def overruns(notes: str, item: str, ctx: pipeloom.TaskContext) -> None:
+    """Take longer than allowed, each in its way."""
+    assert 0 < ctx.remaining_s <= 0.25
+    if item in ("quick", "after"):
+        return
+    ctx.write("left", {"item": item})
+    if item == "does not look":
+        (Path(notes) / item).write_text(str(os.getpid()))
+        LET_GO.wait(LONG_S)
+    elif item == "checks":
+        while not ctx.cancelled:
+            sleep(0.002)
+        assert ctx.remaining_s == 0
+        ctx.check()
+    elif item == "tracks":
+        for _ in ctx.track(range(100_000)):
+            sleep(0.002)
+    else:
+        while True:
+            ctx.query("SELECT 1")
+
+
+def in_time_the_second_time(_item: int, ctx: pipeloom.TaskContext) -> None:
+    """Overrun once."""
+    while ctx.attempt == 1:
+        ctx.check()
+        sleep(0.002)
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process is there, and not only a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"

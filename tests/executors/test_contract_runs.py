@@ -1,0 +1,168 @@
+"""Whole runs, one after the other, on every executor: what a second one finds, and what is the same on all."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+
+import pytest
+from faults.tools import KILLED, product, until
+from faults.verdict import VERDICT, acknowledged, finished
+
+import pipeloom
+from executors.cases.talking import Reading, store_readings
+from executors.cases.tries import RETRY
+from executors.cases.work import work
+from executors.conftest import KINDS, TABLES
+
+# What of a ledger depends on the clock, or on which worker was free.
+TASKS = (
+    "SELECT key, name, status, round(progress, 6), message, result, attempt, error, rows_written "
+    "FROM task_runs ORDER BY key"
+)
+TRIES = (
+    "SELECT t.key, a.attempt, a.status, a.message, a.error, a.rows_written FROM pipeloom_attempts a "
+    "JOIN task_runs t ON t.id = a.task_id ORDER BY 1, 2"
+)
+LOGS = (
+    "SELECT t.key, l.attempt, l.level, l.logger, l.message, l.error FROM pipeloom_logs l "
+    "JOIN task_runs t ON t.id = l.task_id ORDER BY t.key, l.attempt, l.id"
+)
+REST = "SELECT kind, content, error FROM pipeloom_rejected ORDER BY 1, 2"
+
+
+@pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind.name)
+def test_the_same_run_leaves_the_same_tables(kind, ran_on):
+    """As on threads: every row of users' tables, value by value, and the ledger but for times and workers."""
+    here, there = ran_on(KINDS[0]), ran_on(kind)
+    names = [name for (name,) in here.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    users = [name for name in names if name != "task_runs" and not name.startswith(("pipeloom_", "sqlite_"))]
+    assert len(users) > 10
+
+    assert there.rows("SELECT name, sql FROM sqlite_master ORDER BY name") == here.rows(
+        "SELECT name, sql FROM sqlite_master ORDER BY name"
+    )
+    for table in users:
+        assert sorted(there.rows(f'SELECT * FROM "{table}"'), key=repr) == sorted(
+            here.rows(f'SELECT * FROM "{table}"'), key=repr
+        ), table
+    for sql in (TASKS, TRIES, LOGS, REST):
+        assert there.rows(sql) == here.rows(sql)
+    assert set(dict(there.report.results())) == set(dict(here.report.results()))
+    assert sorted(map(repr, there.report.failures)) == sorted(map(repr, here.report.failures))
+
+
+def test_the_run_says_where_it_ran(ran, executor):
+    """In ``pipeloom_runs``, with the number of its workers; each task has a worker of its kind."""
+    assert ran.rows("SELECT executor, workers, status FROM pipeloom_runs") == [(executor.name, 2, "error")]
+    workers = {worker for (worker,) in ran.rows("SELECT DISTINCT worker FROM task_runs")}
+    assert len(workers) == 2
+
+
+def test_a_second_run_does_the_rest(ran, executor, tmp_path):
+    """What is done is skipped, its rows are not doubled; a checkpoint of the first run is found."""
+    db = tmp_path / "again.db"
+    with closing(sqlite3.connect(ran.db)) as conn:
+        conn.execute("VACUUM INTO ?", (str(db),))
+    cases = ["values", "shapes", "many_rows", "statements", "goes_on_in_the_next_run"]
+    report = pipeloom.map(
+        work, cases, db=db, name="contract", workers=2, retries=RETRY, tables=TABLES, progress=False,
+        handlers={Reading: store_readings}, durability="off", **executor.options,
+    )  # fmt: skip
+
+    assert (report.skipped, report.done) == (4, 1)
+    assert dict(report.results())["goes_on_in_the_next_run"] == ["half"]
+    with closing(sqlite3.connect(db)) as conn:
+        sql = "SELECT n FROM stages WHERE \"case\" = 'goes_on_in_the_next_run' ORDER BY n"
+        assert conn.execute(sql).fetchall() == [(0,), (1,)]
+        assert conn.execute("SELECT COUNT(*) FROM many").fetchone() == (3000,)
+        assert conn.execute("SELECT COUNT(*) FROM pipeloom_state").fetchone() == (0,)
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A task of the older kind."""
+
+    task_id: int
+
+
+def older(task: Numbered, q: queue.Queue[pipeloom.Msg]) -> None:
+    """A worker as they were: it puts messages, and says its own number."""
+    number, at = task.task_id, "2026-01-31T12:00:00+00:00"
+    q.put(pipeloom.MsgTaskStarted(number, f"older {number}", at))
+    for step in range(3):
+        q.put(pipeloom.MsgTaskProgress(number, step, 3, "on its way"))
+    q.put(pipeloom.MsgWriteRows("rows", [{"n": number}]))
+    if number == 3:
+        raise ValueError("three")
+    q.put(
+        pipeloom.MsgTaskFinished(
+            number, "error" if number == 4 else "done", at, result=f"r{number}", message="said"
+        )
+    )
+
+
+def renumbered(item: str, q: queue.Queue[pipeloom.Msg]) -> None:
+    """One whose tasks have no number but what it says."""
+    q.put(pipeloom.MsgTaskStarted(100 + len(item), item, "2026-01-31T12:00:00+00:00"))
+    q.put(pipeloom.MsgWriteRows("rows", [{"n": len(item)}]))
+
+
+def test_a_worker_of_the_older_kind(executor, db, read):
+    """Its messages are believed: name, number, result, and that it failed."""
+    report = pipeloom.run_pipeline(
+        map(Numbered, range(1, 6)), db, worker_fn=older, workers=2, on_error="collect", progress=False,
+        durability="off", **executor.options,
+    )  # fmt: skip
+
+    assert (report.done, report.failed) == (3, 2)
+    assert read(db, "SELECT id, name, status, result, message FROM task_runs ORDER BY id") == [
+        (1, "older 1", "done", "r1", "said"), (2, "older 2", "done", "r2", "said"),
+        (3, "older 3", "error", None, "three"), (4, "older 4", "error", "r4", "said"),
+        (5, "older 5", "done", "r5", "said"),
+    ]  # fmt: skip
+    assert read(db, "SELECT n FROM rows ORDER BY n") == [(n,) for n in range(1, 6)]
+
+    report = pipeloom.run_pipeline(
+        ["a", "bb", "ccc"],
+        db,
+        worker_fn=renumbered,
+        workers=2,
+        progress=False,
+        durability="off",
+        **executor.options,
+    )
+    assert report.done == 3
+    assert read(db, "SELECT id, name FROM task_runs WHERE id > 100 ORDER BY id") == [
+        (101, "a"), (102, "bb"), (103, "ccc"),
+    ]  # fmt: skip
+
+
+def test_a_run_without_a_ledger(executor, db, read):
+    """Only users' rows are there, and errors are raised all the same."""
+    with pytest.raises(pipeloom.TasksFailedError, match="2 of 5 tasks failed"):
+        pipeloom.run_pipeline(
+            map(Numbered, range(1, 6)), db, worker_fn=older, workers=2, store_task_status=False, progress=False,
+            durability="off", **executor.options,
+        )  # fmt: skip
+
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    assert read(db, tables) == [("rows",)]
+    assert read(db, "SELECT n FROM rows ORDER BY n") == [(n,) for n in range(1, 6)]
+
+
+def test_killed_and_called_again(executor, start, tmp_path):
+    """The whole run by SIGKILL: nothing of it is left, and the second call does the rest, each row once."""
+    db, acks = tmp_path / "out.db", tmp_path / "acks"
+    words = product("load", db=db, acks=acks, count=60, pause_s=0.01, executor=executor.name)
+    child = start(words)
+    until(lambda: len(finished(acks)) > 5, "some are done", child)
+    child.process.kill()
+    assert child.process.wait() == KILLED
+    child.assert_gone()
+
+    stored = VERDICT.at_rest(db, acknowledged(acks))
+    assert 5 < len(stored.done) < 60
+    VERDICT.resumed(db, words, 60)
