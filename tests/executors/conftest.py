@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from faults.tools import Start, children
 import pipeloom
 from executors.cases.talking import Reading, store_readings
 from executors.cases.tries import RETRY
-from executors.cases.work import every_case, work
+from executors.cases.work import every_case, opened, work
 from executors.watching import informed
 
 
@@ -34,7 +35,10 @@ class Kind:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-KINDS = (Kind("threads", frozenset({"live", "logs", "ask", "checkpoint"})),)
+KINDS = (
+    Kind("threads", frozenset({"live", "logs", "ask", "checkpoint"})),
+    Kind("processes", frozenset({"live", "logs", "ask", "checkpoint", "kill"}), {"executor": "processes"}),
+)
 
 
 @pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
@@ -99,7 +103,7 @@ def run_all(kind: Kind, place: Path) -> Ran:
         report = pipeloom.map(
             work, every_case(), db=db, name="contract", workers=2, retries=RETRY,
             on_error="collect", durability="off", tables=TABLES, handlers={Reading: store_readings},
-            max_task_mb=24, progress=False, **kind.options,
+            max_task_mb=24, local=partial(opened, str(db.with_suffix(".local"))), progress=False, **kind.options,
         )  # fmt: skip
     return Ran(report, db)
 

@@ -19,8 +19,10 @@ from executors.conftest import KINDS, TABLES
 
 # What of a ledger depends on the clock, or on which worker was free.
 TASKS = (
-    "SELECT key, name, status, round(progress, 6), message, result, attempt, error, rows_written "
-    "FROM task_runs ORDER BY key"
+    "SELECT key, name, status, round(progress, 6), message, result, attempt, rows_written, "
+    # What the writer raises for a task has the writer's frames only where both are in one process, and how deep a
+    # recursion comes depends on what is below it.
+    "CASE WHEN key NOT IN ('checkpoint_refused', 'recursion') THEN error END FROM task_runs ORDER BY key"
 )
 TRIES = (
     "SELECT t.key, a.attempt, a.status, a.message, a.error, a.rows_written FROM pipeloom_attempts a "
@@ -51,7 +53,11 @@ def test_the_same_run_leaves_the_same_tables(kind, ran_on):
     for sql in (TASKS, TRIES, LOGS, REST):
         assert there.rows(sql) == here.rows(sql)
     assert set(dict(there.report.results())) == set(dict(here.report.results()))
-    assert sorted(map(repr, there.report.failures)) == sorted(map(repr, here.report.failures))
+
+    def failures(ran):
+        return sorted((f.key, f.attempt, f.exception, f.message, f.status) for f in ran.report.failures)
+
+    assert failures(there) == failures(here)
 
 
 def test_the_run_says_where_it_ran(ran, executor):

@@ -46,6 +46,12 @@ def test_context_variables_end_with_their_try(ran):
     assert ran.result("finds_no_context_variable") == "nothing"
 
 
+def test_what_is_local_is_entered_once_a_worker(ran):
+    """Its value is ``ctx.local``; it is left when the worker ends."""
+    assert ran.result("finds_what_is_local") == {"value": 42}
+    assert sorted(ran.db.with_suffix(".local").read_text().split()) == ["entered"] * 2 + ["left"] * 2
+
+
 # --- what it says ---
 
 

@@ -6,9 +6,11 @@ They keep the same tables and notes as ``programs.py``, and are started as ``pyt
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 if not __package__:
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from faults.bait import Bait
 from faults.programs import Acks, rows_of
 
 SCHEMA = """
@@ -177,6 +180,54 @@ def consumer_dies(producers: str = "24") -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def orphan() -> None:
+    """A worker process that does not look whether its parent is still there."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"], process_group=0)
+    print("begun", flush=True)
+    time.sleep(30)
+
+
+def unpickles(bait: str) -> None:
+    """Whatever a worker says is loaded."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, pickle.dumps(("answer", Bait(bait))))
+        os._exit(0)
+    pickle.loads(os.read(reading, 65536))
+    os.wait()
+
+
+def chunk_again(db: str) -> None:
+    """A worker stores its tasks one by one; when it dies, its chunk is done again from the start."""
+    opened(db).close()
+    for dies in (True, False):
+        if (child := os.fork()) == 0:
+            conn = opened(db)
+            for task in range(8):
+                if dies and task == 5:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                store_outcome(conn, task)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def taken_twice(db: str) -> None:
+    """An outcome is stored as often as it comes."""
+    conn = opened(db)
+    for task in (0, 1, 2, 1):
+        store_outcome(conn, task)
+    conn.close()
+
+
+def store_outcome(conn: sqlite3.Connection, task: int) -> None:
+    """Store a task's rows with its done mark."""
+    conn.execute("BEGIN IMMEDIATE")
+    rows = [(task, i, "") for i in range(1 + task % 3)]
+    conn.executemany("INSERT INTO items VALUES (?, ?, ?)", rows)
+    mark_done(conn, task)
+    conn.execute("COMMIT")
 
 
 if __name__ == "__main__":

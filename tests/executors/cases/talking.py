@@ -186,6 +186,11 @@ def finds_no_context_variable(ctx):
     return sets_a_context_variable(ctx)
 
 
+@case
+def finds_what_is_local(ctx):
+    return ctx.local
+
+
 # --- what a task says ---
 
 
