@@ -17,6 +17,7 @@ import pipeloom
 from executors.cases.talking import Reading, store_readings
 from executors.cases.tries import RETRY
 from executors.cases.work import every_case, opened, work
+from executors.misbehaving import DEEDS, Behaves, DeadlyToRead, Unpicklable, Unreadable, name_of
 from executors.watching import informed
 
 
@@ -133,3 +134,22 @@ def start() -> Iterator[Start]:
     """Start a program in a group of its own; what is left of it at the end is killed."""
     with children() as starting:
         yield starting
+
+
+def others(deed: str) -> list[str]:
+    """Return the inputs behind a deed, in whose worker some of them run."""
+    return [f"{n} after {deed}" for n in range(3)]
+
+
+@pytest.fixture(scope="session")
+def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A run of all deeds in worker processes, each followed by others that do nothing; none is tried again."""
+    place = tmp_path_factory.mktemp("misbehaving")
+    special = {kind.__name__: kind() for kind in (Unpicklable, Unreadable, DeadlyToRead)}
+    items = [item for name in (*DEEDS, *special) for item in (special.get(name, name), *others(name))]
+    report = pipeloom.map(
+        Behaves(place), items, db=place / "out.db", name="misbehaving", key=name_of, workers=2,
+        executor="processes", timeout=1.0, on_error="collect", durability="off", progress=False,
+        tables={"rows": {"item": str, "attempt": int}, "floods": {"n": int, "text": str}},
+    )  # fmt: skip
+    return Ran(report, place / "out.db")

@@ -145,6 +145,7 @@ def starts_a_thread_that_goes_on(self: Any) -> None:
         try:
             while True:
                 ctx.query("SELECT 1")
+                time.sleep(0.001)
         except pipeloom.AttemptOverError:
             try:
                 ctx.write("rows", {"item": "late", "attempt": 0})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
+from functools import partial
 from pathlib import Path
 from time import sleep
 
@@ -69,3 +71,29 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def says_where(n: int, ctx: pipeloom.TaskContext) -> int:
+    """Write a row, and return in which process."""
+    ctx.write("rows", {"n": n})
+    return os.getpid()
+
+
+def fails_at_fifty(n: int) -> None:
+    """Fail once."""
+    if n == 50:
+        raise ValueError("fifty")
+
+
+def notes_itself(notes: str, n: int) -> None:
+    """Take a moment, and say so."""
+    sleep(0.02)
+    (Path(notes) / str(n)).touch()
+
+
+if __name__ == "__main__":
+    _, db, notes = sys.argv
+    pipeloom.map(
+        partial(notes_itself, notes), range(2000), db=db, name="interrupted", executor="processes", workers=2,
+        progress=False,
+    )  # fmt: skip
