@@ -98,6 +98,7 @@ class _Worker:
         self._pid = os.getpid()
         self._inbox: queue.SimpleQueue[Boot | Chunk | Leave] = queue.SimpleQueue()
         self._link = PipeLink(pipe, page)
+        self._task: SentTask | None = None  # that was begun last
 
     def live(self) -> None:
         """Boot, work, leave."""
@@ -162,6 +163,7 @@ class _Worker:
         task = SentTask(item, task_id, key, name, serial, link)
         task.attempt, task.seen_before, task.state = attempt, seen_before, state
         task.local = self._local.value()
+        self._task = task
         try:
             if type(item) is bytes:
                 task.item = load(item, self._program)
@@ -199,6 +201,8 @@ class _Worker:
         """In a forked child nothing is said any more: the run's words are the worker's own."""
         self._page.orphan()
         self._pipe.close()
+        if self._task is not None:
+            self._task.orphan()
 
 
 def _failure(error: BaseException) -> Failure:

@@ -96,26 +96,30 @@ class OpenTasks(Generic[T]):
             self._leaves(task)
         self._desk.hand_over(task)
 
-    def end_outside(self, serial: int, error: Exception, trace: str, since: float | None = None) -> T | None:
-        """End a task whose process is ended, or has died; it is still to be handed over.
+    def take(self, serial: int, since: float | None = None) -> T | None:
+        """Take out a task, to end it otherwise than its worker says; ``None`` if it has ended by itself.
 
         Args:
             serial: Which one.
-            error: Why.
-            trace: Where it was.
-            since: When it began, by ``time.monotonic``, if nobody has seen it running.
-
-        Returns:
-            The task; ``None`` if it had ended by itself.
+            since: When it began, by ``time.monotonic``, if nobody may have seen it running.
         """
         with self.lock:
             task = self._tasks.pop(serial, None)
             if task is not None:
                 if since is not None and task.status == QUEUED:
                     self._began(task, since)
-                self._desk.end(task, ended_outside(task, self._desk.link, error, storable(trace)))
                 self._leaves(task)
         return task
+
+    def end_outside(self, task: T, error: Exception, trace: str) -> None:
+        """End a task that was taken out; it is still to be handed over.
+
+        Args:
+            task: Which one.
+            error: Why.
+            trace: Where it was.
+        """
+        self._desk.end(task, ended_outside(task, self._desk.link, error, storable(trace)))
 
     def give_back(self, serials: Iterable[int]) -> None:
         """Return those of these tasks that have not begun to the desk: they are as new."""

@@ -118,16 +118,15 @@ class Shift(Generic[T]):
         """End a task from outside, and its process; false when it has just ended by itself."""
         worker = self._worker
         serial = self._open.serial_of(task)
-        if self.has_ended or serial is None:
+        if self.has_ended or serial is None or self._open.take(serial) is None:
             return False
-        where = frames_of(worker.where())
+        where = frames_of(worker.where())  # only now: being asked ends a system call that it waits in
+        worker.kill()
         if error is None:
             timeout_s = self._desk.link.brief.timeout_s
             error = TaskTimeoutError(f"not done after {timeout_s:g} s: its process was ended")
         trace = f"Its call was here when its time was over:\n{where}{type(error).__name__}: {error}\n"
-        if self._open.end_outside(serial, error, trace) is None:
-            return False
-        worker.kill()
+        self._open.end_outside(task, error, trace)
         return True
 
     def check_memory(self, limit_mb: float) -> None:
@@ -375,6 +374,7 @@ class Shift(Generic[T]):
         )
         frames = frames_of(words)
         where = f"Its process was here when it died:\n{frames}" if frames else ""
-        task = self._open.end_outside(serial, error, f"{where}{type(error).__name__}: {error}\n", since)
+        task = self._open.take(serial, since)
         if task is not None:
+            self._open.end_outside(task, error, f"{where}{type(error).__name__}: {error}\n")
             self._desk.hand_over(task)
