@@ -27,7 +27,7 @@ from pipeloom.wire import LogLine
 from pipeloom.worker.current import running_task
 from pipeloom.worker.task import Task
 
-__all__ = ["keep_line", "keeping_logs", "note_gap"]
+__all__ = ["is_heard_here", "keep_line", "keeping_logs", "note_gap"]
 
 _LEVEL: Final = logging.INFO
 _PENDING: Final = 1000  # records of one try between two looks of the writer, which are 0.1 s apart
@@ -36,7 +36,13 @@ _MESSAGE_LIMIT: Final = 4000
 
 
 class TaskLogHandler(logging.Handler):
-    """Keeps records of level INFO and above that are logged while a task runs; leaves the others alone."""
+    """Keeps records of level INFO and above that are logged while a task runs; leaves the others alone.
+
+    Attributes:
+        has_run_elsewhere: The run is another process, which hands them to its own handlers.
+    """
+
+    has_run_elsewhere = False
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record without the handler's lock, for which all workers would queue."""
@@ -53,19 +59,23 @@ class TaskLogHandler(logging.Handler):
             except BaseException as error:  # noqa: BLE001 - a foreign argument may do anything when it is formatted
                 pass_on_interrupt(error)
                 task.unkept += 1
-        self._stand_aside(record)
+        if not (self.has_run_elsewhere and task is not None):  # else it is said there
+            self._stand_aside(record)
 
     def _stand_aside(self, record: logging.LogRecord) -> None:
         """Say on stderr what Python would have said there, had there been no handler but this one."""
         last = logging.lastResort
-        if last is None or record.levelno < last.level:
-            return
-        logger: logging.Logger | None = logging.getLogger(record.name)
+        if last is not None and record.levelno >= last.level and not self.is_heard(record.name):
+            last.handle(record)
+
+    def is_heard(self, name: str) -> bool:
+        """Say whether another handler gets what this logger says."""
+        logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:
             if any(handler is not self for handler in logger.handlers):
-                return
+                return True
             logger = logger.parent if logger.propagate else None
-        last.handle(record)
+        return False
 
 
 def _keep(task: Task, record: logging.LogRecord) -> None:
@@ -86,9 +96,17 @@ def _keep(task: Task, record: logging.LogRecord) -> None:
     task.logged += 1
 
 
-def keep_line(task: Task, line: LogLine) -> None:
-    """Keep a line that a task has logged in another process, and hand it to whoever listens in this one."""
+def keep_line(task: Task, line: LogLine, *, was_heard: bool) -> None:
+    """Keep a line that a task has logged in another process, and hand it to whoever listens in this one.
+
+    Args:
+        task: Which one.
+        line: It.
+        was_heard: Somebody listened there.
+    """
     _lines_of(task).append(line)
+    if was_heard:
+        return
     record = logging.LogRecord(
         line.logger, logging.getLevelNamesMapping().get(line.level, _LEVEL), "", 0, line.message, (), None
     )
@@ -119,12 +137,18 @@ if hasattr(os, "register_at_fork"):  # nobody forks while it is held: the child 
     os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
 
 
+def is_heard_here(name: str) -> bool:
+    """Say whether a handler of this process's own gets what a logger says."""
+    return _handler.is_heard(name)
+
+
 @contextmanager
-def keeping_logs() -> Iterator[None]:
+def keeping_logs(*, for_another_process: bool = False) -> Iterator[None]:
     """Keep what tasks log while this is entered; runs on several files at once share the one handler."""
     global _runs  # noqa: PLW0603
     with _guard:
         _runs += 1
+        _handler.has_run_elsewhere = for_another_process
         if _runs == 1:
             logging.getLogger().addHandler(_handler)
     try:

@@ -42,7 +42,7 @@ from pipeloom.worker.perform import failed_before, perform
 
 __all__ = ["run"]
 
-_TICK_S: Final = 0.1
+_TICK_S: Final = 0.05
 
 
 def run(pipe: int, page: int, last_words: int, alive: int, parent: int) -> None:
@@ -124,7 +124,7 @@ class _Worker:
         self._link.brief = boot.brief._replace(function=function, retry=retry)
         self._link.kinds = boot.kinds
         if boot.keeps_logs:
-            stack.enter_context(keeping_logs())
+            stack.enter_context(keeping_logs(for_another_process=True))
         self._local = WorkerLocal(local)
         self._local.value()
         self._surroundings = CallerContext(self._link)
@@ -191,6 +191,8 @@ class _Worker:
                     else:
                         self._inbox.put(what)
                 stopwatch.look()
+                if (task := self._task) is not None:
+                    task.show_progress()
                 if os.getppid() != self._parent:
                     break
         except (EOFError, OSError):

@@ -7,7 +7,7 @@ import queue
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -36,9 +36,13 @@ from pipeloom.messages import MsgExecute
 from pipeloom.wire import Brief, Checkpoint, LogLine, Progress, Query, Question
 from pipeloom.worker.answer import LOOK_S, Answer
 from pipeloom.worker.link import Look
+from pipeloom.worker.logs import is_heard_here
 from pipeloom.worker.task import Task
 
 __all__ = ["PipeLink", "SentTask"]
+
+
+_SHOW_S: Final = 0.05
 
 
 class PipeLink:
@@ -149,17 +153,29 @@ class SentTask(Task):
         self.serial = serial
         self._link = link
         self._progress: Progress = Task.progress
+        self._shown = self._progress
+        self._show_at = 0.0
         self._number_said: int | None = None
 
     @property
     def progress(self) -> Progress:
-        """How far it is; stands in the shared memory, and so is no message."""
+        """How far it is; is in the shared memory a twentieth of a second later, and so is no message."""
         return self._progress
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
         self._progress = progress
-        self._link.page.show(self.serial, progress)
+        if (
+            monotonic() > self._show_at
+        ):  # at once, if none was for a while: C code may follow that lets no thread run
+            self.show_progress()
+
+    def show_progress(self) -> None:
+        """Put into the shared memory how far it is, if that is news; any thread."""
+        if self._progress is not self._shown:
+            self._shown = self._progress
+            self._show_at = monotonic() + _SHOW_S
+            self._link.page.show(self.serial, self._shown)
 
     @property
     def number_said(self) -> int | None:
@@ -191,7 +207,7 @@ class SentLines:
     def append(self, line: LogLine) -> None:
         """Send one."""
         plain: Line = (line.at, line.level, line.logger, line.message, line.error)
-        self._link.send(Logged(self._serial, plain))
+        self._link.send(Logged(self._serial, plain, is_heard_here(line.logger)))
 
 
 def _asked(question: Question) -> tuple[QueryAsked | StateAsked | CheckpointAsked, Luggage]:

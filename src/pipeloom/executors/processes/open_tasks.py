@@ -39,7 +39,7 @@ class OpenTasks(Generic[T]):
         self._label = f"process-{place + 1}"
         self._tasks: dict[int, T] = {}
         self._version = 0  # of the progress that was seen last
-        self.lock = threading.Lock()  # between a task's end, and what is seen of it while it runs
+        self.lock = threading.RLock()  # between a task's end, and what is seen of it while it runs
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -91,6 +91,9 @@ class Shift(Generic[T]):
         self._stuck: tuple[int, float] = (0, 0.0)
         self._is_limited = False
         self._reason: Exception | None = None
+        self._killed_for: int | None = (
+            None  # the task that was given up; if it ended meanwhile, the next one is innocent
+        )
         self._later: deque[Message] = deque()  # what came while a question was being answered
         self.is_up = False
         self.has_ended = False
@@ -117,11 +120,16 @@ class Shift(Generic[T]):
     def give_up(self, task: T, error: Exception | None) -> bool:
         """End a task from outside, and its process; false when it has just ended by itself."""
         worker = self._worker
-        serial = self._open.serial_of(task)
-        if self.has_ended or serial is None or self._open.take(serial) is None:
-            return False
-        where = frames_of(worker.where())  # only now: being asked ends a system call that it waits in
-        worker.kill()
+        with self._open.lock:
+            serial = self._open.serial_of(task)
+            if self.has_ended or serial is None or self._open.take(serial) is None:
+                return False
+            self._is_limited = True
+            worker.page.limit(serial + 1)
+            where = frames_of(worker.where())  # only now: being asked ends a system call that it waits in
+            if worker.page.running == serial:
+                self._killed_for = serial
+                worker.kill()
         if error is None:
             timeout_s = self._desk.link.brief.timeout_s
             error = TaskTimeoutError(f"not done after {timeout_s:g} s: its process was ended")
@@ -285,7 +293,7 @@ class Shift(Generic[T]):
 
     def _hear_of(self, task: T, word: Logged | Numbered | Said, message: Message) -> None:
         if isinstance(word, Logged):
-            keep_line(task, LogLine(*word.line))
+            keep_line(task, LogLine(*word.line), was_heard=word.was_heard)
         elif isinstance(word, Numbered):
             task.number_said = word.number
             if word.is_another and not self._desk.link.brief.keyed:
@@ -351,7 +359,8 @@ class Shift(Generic[T]):
             pass
         culprit, since, words = worker.page.running, worker.page.since, worker.last_words()
         code = self.close(_DEAD_S)
-        self._charge(culprit, since, code, words)
+        if self._killed_for is None:
+            self._charge(culprit, since, code, words)
         self._sent.clear()
         self._open.give_back(self._open.serials())
         return code

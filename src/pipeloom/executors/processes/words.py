@@ -133,10 +133,11 @@ class Delivered(_Form, tag=3):
 
 
 class Logged(_Form, tag=4):
-    """A task logged something."""
+    """A task logged something; another handler of its process has got that, too."""
 
     serial: int
     line: Line
+    was_heard: bool
 
 
 class Numbered(_Form, tag=5):
