@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
@@ -68,7 +69,15 @@ class WorkerProcess:
         self.pid = self._process.pid
         self.pipe = Pipe(ours)
         self._ending = threading.Lock()
+        _known.add(self)
         self._is_closed = False
+
+    def let_go(self) -> None:
+        """Close what a forked child of the run has of it: a worker lives as long as anybody holds those ends."""
+        if not self._is_closed:
+            os.close(self._alive)
+            self.pipe.close()
+            self._is_closed = True
 
     def has_ended(self) -> bool:
         """Say whether it has; its process number is kept until ``close``, so that nobody else can have it."""
@@ -147,6 +156,17 @@ class WorkerProcess:
         os.close(self._last_words)
         os.close(self._alive)
         return code
+
+
+_known: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
+
+
+def _let_go_of_all() -> None:
+    for worker in list(_known):
+        worker.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go_of_all)
 
 
 def how_it_ended(code: int) -> str:
