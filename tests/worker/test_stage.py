@@ -14,7 +14,7 @@ SHAPE = Shape("t", ("n", "v"), "error", ())
 
 
 def as_is(shape, rows, kinds):
-    return rows, {}
+    return rows, kinds
 
 
 def put(stage, *rows, shape=SHAPE):
@@ -91,8 +91,8 @@ def test_what_sqlite_does_not_take_is_given_back(row):
     more = put(stage, (5, 6))
     stage.seal()
 
-    assert rest.rows == [*rows[1024:], row, (3, 4)]
-    assert read([*stretches, *more]) == [*rows[:1024], (5, 6)]
+    assert rest.rows == [*rows[1792:], row, (3, 4)]
+    assert read([*stretches, *more]) == [*rows[:1792], (5, 6)]
 
 
 @pytest.mark.parametrize("width", [2000, 2001])
@@ -120,3 +120,20 @@ def test_words_are_read_as_the_numbers_that_are_declared():
     assert [list(map(type, row)) for row in read(stretches)[3:]] == [[int, float], [str, str], [int, type(None)]]
     kinds = [[found - {type(None)} for found in table.kinds] for table in image.tables]
     assert kinds == [[set(), set()], [{int}, {float}], [{str}, {str}], [{int}, set()]]
+    assert [table.types for table in image.tables] == [
+        ("", ""), ("INTEGER", "REAL"), ("TEXT", "TEXT"), ("INTEGER", "TEXT")
+    ]  # fmt: skip
+
+
+def test_a_column_that_begins_with_null_gets_its_type_later():
+    """And the others keep theirs meanwhile: few tables, and each like the one that the rows go to."""
+    stage = Stage(as_is)
+    stretches = [
+        *put(stage, (1, None)),
+        *put(stage, (None, "x")),
+        *put(stage, (2, None)),
+        *put(stage, (None, None)),
+    ]
+    image = stage.seal()
+    assert [table.types for table in image.tables] == [("INTEGER", ""), ("INTEGER", "TEXT")]
+    assert read(stretches) == [(1, None), (None, "x"), (2, None), (None, None)]

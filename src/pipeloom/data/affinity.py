@@ -33,6 +33,7 @@ __all__ = [
     "common_type",
     "fitted",
     "joined",
+    "numbers_in",
     "plain_types",
 ]
 
@@ -48,8 +49,8 @@ _INTEGER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*")
 _NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\v\f\r]*")
 _Int64 = Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)]
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    "INTEGER": msgspec.json.Decoder(list[_Int64]),
-    "REAL": msgspec.json.Decoder(list[float]),
+    "INTEGER": msgspec.json.Decoder(list[_Int64 | None]),
+    "REAL": msgspec.json.Decoder(list[float | None]),
 }
 _ALL: Final[frozenset[type]] = frozenset({int, float, str, bytes, _NULL})
 _DECLARED: Final[Mapping[Affinity, frozenset[type]]] = {
@@ -122,28 +123,36 @@ def plain_types(affinity: Affinity, rule: Rule) -> AbstractSet[type]:
 
 
 def are_numbers(words: Iterable[object], affinity: Affinity) -> bool:
-    """Say whether these are words or NULL, and SQLite reads the words as just those numbers.
+    """Say whether these are words or NULL, and SQLite reads the words as just those numbers: see ``numbers_in``."""
+    return numbers_in(words, affinity) is not None
 
-    A CSV file is mostly this. JSON has fewer spellings than int() and float(), and is much faster: false means that
-    each has to be looked at.
+
+def numbers_in(words: Iterable[object], affinity: Affinity) -> list[Any] | None:
+    """Return the numbers as which SQLite reads words, and NULL as it is; ``None``: each has to be looked at.
+
+    A CSV file is mostly this. JSON has fewer spellings than int() and float(), and is much faster.
 
     Args:
         words: n values.
         affinity: "INTEGER" or "REAL".
     """
     listed = list(words)
+    nulls = 0
     try:
         try:
             text = ",".join(listed)  # type: ignore[arg-type]
         except TypeError:
-            text = ",".join([word for word in listed if word is not None])  # type: ignore[misc]
-        if "e" in text or "E" in text or (affinity == "INTEGER" and "." in text):
-            return False
+            nulls = listed.count(None)
+            text = ",".join(["null" if word is None else word for word in listed])  # type: ignore[misc]
+        rest = text.replace("null", "") if nulls else text
+        if "e" in rest or "E" in rest or (affinity == "INTEGER" and "." in rest):
+            return None
         if affinity == "REAL" and max(map(len, text.split(","))) > _SAFE_LENGTH:
-            return False
-        return len(_DECODERS[affinity].decode(f"[{text}]")) == len(listed) - listed.count(None)
+            return None
+        numbers: list[Any] = _DECODERS[affinity].decode(f"[{text}]")
+        return numbers if len(numbers) == len(listed) and numbers.count(None) == nulls else None
     except (TypeError, msgspec.DecodeError, UnicodeEncodeError):  # not words, or not all of them so plain
-        return False
+        return None
 
 
 def fitted(values: Sequence[Any], affinity: Affinity, *, declared: bool) -> list[Any]:

@@ -23,6 +23,7 @@ from pipeloom.data.affinity import (
     common_type,
     fitted,
     joined,
+    numbers_in,
     plain_types,
 )
 from pipeloom.data.identifiers import ascii_lower
@@ -35,7 +36,6 @@ __all__ = ["Column", "Row", "Watched", "declared_types", "fit_declared", "fit_ro
 
 Row = tuple[object, ...]
 
-_NUMBERS: Final[Mapping[str, type]] = {"INTEGER": int, "REAL": float}
 _UNTYPED: Final = ("", "ANY")  # types that convert nothing; the second one in a STRICT table
 
 
@@ -144,37 +144,40 @@ def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
 
 
 def fit_declared(
-    declared: Mapping[str, Mapping[str, str]], shape: Shape, rows: list[Row], kinds: Sequence[AbstractSet[type]]
-) -> tuple[list[Row], dict[int, type]]:
+    declared: Mapping[str, Mapping[str, str]], shape: Shape, rows: list[Row], kinds: list[set[type]]
+) -> tuple[list[Row], list[set[type]]]:
     """Return rows as the columns take them that are declared, as far as that is known without the table.
 
     Args:
         declared: Table → column → SQL type, all names folded.
         shape: Of the rows.
-        rows: n rows of storable values.
+        rows: n rows of storable values, at least 1.
         kinds: For each column, the types of its values.
 
     Returns:
-        The rows, the same list when nothing had to change, or when one does not fit: whoever stores them says so.
-        And the places of words that SQLite reads as numbers there, with the type of these.
+        The rows, and the types of their values. Both are as they were when nothing had to change, or when a value
+        does not fit: whoever stores them says so.
     """
-    types = declared.get(ascii_lower(shape.table))
-    if not types:
-        return rows, {}
-    columns = [
-        (place, Column(name, kind, "declared"))
-        for place, name in enumerate(shape.columns)
+    types = declared.get(ascii_lower(shape.table), {})
+    odd = [
+        (place, column)
+        for place, (name, found) in enumerate(zip(shape.columns, kinds, strict=True))
         if (kind := types.get(ascii_lower(name))) is not None
+        and (column := Column(name, kind, "declared")).is_watched
+        and not found <= column.plain
     ]
-    odd = [pair for pair in columns if pair[1].is_watched and not kinds[pair[0]] <= pair[1].plain]
     if not odd:
-        return rows, {}
+        return rows, kinds
+    columns: list[Sequence[object]] = list(zip(*rows, strict=True))
+    fitting = list(kinds)
     try:
-        fitting = fit_rows(rows, odd, {})
+        for place, column in odd:
+            numbers = numbers_in(columns[place], column.affinity) if column.reads_numbers else None
+            columns[place] = _fit_column(column, columns[place]) if numbers is None else numbers
+            fitting[place] = set(map(type, columns[place]))
     except RowRefusedError:
-        return rows, {}
-    words = [(place, column) for place, column in odd if column.reads_numbers]
-    return fitting, {place: _NUMBERS[column.affinity] for place, column in words if str in kinds[place]}
+        return rows, kinds
+    return list(zip(*columns, strict=True)), fitting
 
 
 def _odd(rows: list[Row], looked_at: list[Watched], seen: dict[Column, str | None]) -> list[Watched]:

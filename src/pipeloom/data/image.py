@@ -19,14 +19,25 @@ from zlib import crc32
 from pipeloom.data.rows import Block, Shape
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["CAN_STAGE", "COMMON_KINDS", "Buffer", "Image", "StagedTable", "Stretch", "kinds_in", "staged_name"]
+__all__ = [
+    "CAN_STAGE",
+    "COMMON_KINDS",
+    "Buffer",
+    "Image",
+    "StagedTable",
+    "Stretch",
+    "kinds_in",
+    "plain_shape",
+    "shape_from",
+    "staged_name",
+]
 
 CAN_STAGE: Final = hasattr(sqlite3.Connection, "serialize")
 """Whether this build of Python and SQLite has images at all."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-_HANDFUL: Final = 1024  # rows
+_HANDFUL: Final = 1024  # rows that are read back at once
 _NULL: Final = type(None)
 _LETTERS: Final[dict[type, str]] = {_NULL: "n", int: "i", float: "f", str: "s", bytes: "b"}
 _KINDS: Final = {letter: kind for kind, letter in _LETTERS.items()}
@@ -38,6 +49,22 @@ COMMON_KINDS: Final[dict[type, str]] = {int: "INTEGER", float: "REAL", str: "TEX
 def staged_name(place: int) -> str:
     """Return what an image calls its tables: names that no user's table has, since users' SQL could see them."""
     return f"pipeloom_staged_{place}"
+
+
+def plain_shape(shape: Shape) -> tuple[object, ...]:
+    """Return a shape as built-in types: a name may be an Enum's member."""
+    table, columns, on_conflict, conflict_on, alter = shape
+    return _exact(table), tuple(map(_exact, columns)), _exact(on_conflict), tuple(map(_exact, conflict_on)), alter
+
+
+def shape_from(plain: Any) -> Shape:
+    """Return what was made plain, here or in another process."""
+    table, columns, on_conflict, conflict_on, alter = plain
+    return Shape(table, tuple(columns), on_conflict, tuple(conflict_on), alter)
+
+
+def _exact(name: str) -> str:
+    return str.__str__(name)
 
 
 def kinds_in(rows: Sequence[Sequence[object]]) -> list[set[type]]:
@@ -82,13 +109,13 @@ class StagedTable:
     def plain(self) -> tuple[object, ...]:
         """Return it as built-in types; see ``from_plain``."""
         letters = ["".join(sorted(_LETTERS[kind] for kind in found)) for found in self.kinds]
-        return self.shape.plain(), self.types, letters, self.rows
+        return plain_shape(self.shape), self.types, letters, self.rows
 
     @classmethod
     def from_plain(cls, plain: Any) -> StagedTable:
         """Return what was made plain, here or in another process."""
         shape, types, letters, rows = plain
-        table = cls(Shape.from_plain(shape), tuple(types))
+        table = cls(shape_from(shape), tuple(types))
         table.kinds = [{_KINDS[letter] for letter in found} for found in letters]
         table.rows = rows
         return table

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from pipeloom.data.image import Buffer, Image, Stretch
+from pipeloom.data.image import Buffer, Image, Stretch, plain_shape, shape_from
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.values import Params
 from pipeloom.messages import OnConflict
@@ -68,7 +68,7 @@ def pack(chunk: Chunk) -> tuple[bytes, list[Image]]:
             parts.append(_Stretch(number, part.place, part.first, part.last))
         else:
             parts.append(_Statement(str.__str__(part.sql), part.params))
-    told = _Packed([shape.plain() for shape in shapes], parts, [image.plain() for image in images])
+    told = _Packed([plain_shape(shape) for shape in shapes], parts, [image.plain() for image in images])
     return _encode(told), list(images)
 
 
@@ -84,7 +84,7 @@ def unpack(data: Buffer, images: Sequence[Buffer]) -> Chunk:
     """
     packed = _decode(data)
     try:
-        shapes = [Shape.from_plain(shape) for shape in packed.shapes]
+        shapes = [shape_from(shape) for shape in packed.shapes]
         made = [Image.from_plain(plain, bytes_) for plain, bytes_ in zip(packed.images, images, strict=True)]
         return [_part(part, shapes, made) for part in packed.parts]
     except (IndexError, KeyError, TypeError, AttributeError) as error:

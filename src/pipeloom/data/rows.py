@@ -21,7 +21,7 @@ from pipeloom.messages import MsgWriteRows, OnConflict
 
 __all__ = ["Block", "Blocks", "Shape", "Statement", "block_for", "blocks_from", "blocks_of", "checked_null"]
 
-_PLAIN_SEQUENCES: Final = (list, tuple)
+_PLAIN_SEQUENCES: Final = frozenset({list, tuple})
 _PLAIN_ROWS: Final = (dict, list, tuple, GeneratorType)  # neither one record nor a frame, and met by the million
 _NO_ROWS: Final = (str, bytes, bytearray, memoryview)
 
@@ -35,23 +35,6 @@ class Shape(NamedTuple):
     conflict_on: tuple[str, ...]
     alter: bool = False
     """Columns that the table lacks are added."""
-
-    def plain(self) -> tuple[object, ...]:
-        """Return it as built-in types: a name may be an Enum's member."""
-        table, columns, on_conflict, conflict_on, alter = self
-        return (
-            _exact(table),
-            tuple(map(_exact, columns)),
-            _exact(on_conflict),
-            tuple(map(_exact, conflict_on)),
-            alter,
-        )
-
-    @classmethod
-    def from_plain(cls, plain: Sequence[Any]) -> Shape:
-        """Return what was made plain, here or in another process."""
-        table, columns, on_conflict, conflict_on, alter = plain
-        return cls(table, tuple(columns), on_conflict, tuple(conflict_on), alter)
 
 
 class Statement(NamedTuple):
@@ -185,10 +168,6 @@ def _where(table: str, column: str, before: int) -> str:
     return f"table {clean(table, 60)}, column {clean(column, 60)}: row {before + 1:,}"
 
 
-def _exact(name: str) -> str:
-    return str.__str__(name)
-
-
 def checked_null(null: Sequence[Any]) -> frozenset[Any]:
     """Return the values to store as NULL as a set."""
     if isinstance(null, str | bytes):
@@ -246,6 +225,8 @@ def _sequences(table: str, rows: Any, names: tuple[str, ...]) -> list[tuple[Any,
             f"table {clean(table, 60)}: with columns=, rows is an iterable of sequences, not {type(rows).__name__}"
         )
     copied: list[tuple[Any, ...]] = []
+    if type(rows) is list and set(map(type, rows)) <= _PLAIN_SEQUENCES:
+        copied, rows = list(map(tuple, rows)), ()
     for row in rows:
         if type(row) in _PLAIN_SEQUENCES:  # asking an abstract class takes longer than reading the row did
             copied.append(tuple(row))

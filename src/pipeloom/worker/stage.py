@@ -6,8 +6,7 @@ SQLite holds them in a tenth of the memory that Python takes, and the writer sto
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from itertools import chain
 from math import copysign
 from operator import itemgetter
@@ -19,15 +18,15 @@ from pipeloom.data.rows import Block, Shape
 
 __all__ = ["Stage"]
 
-_HANDFUL: Final = 1024  # rows
+_HANDFUL: Final = 256  # rows: they are gone through several times, in the processor's cache
 _VARIABLES: Final = 32_000  # in one statement
-_SIZES: Final = (512, 64, 8)  # rows in one statement
+_SIZES: Final = (128, 16)  # rows in one statement: to prepare a larger one takes longer than it saves
 _LAYOUTS: Final = 8  # tables for one shape: past it, one without types takes all
 _PAGE: Final = 4096
 _NULL: Final = type(None)
 
-Fit = Callable[[Shape, list[Row], Sequence[AbstractSet[type]]], tuple[list[Row], Mapping[int, type]]]
-"""Converts rows to what their columns are declared as, and says what SQLite reads words as: ``fit_declared``."""
+Fit = Callable[[Shape, list[Row], list[set[type]]], tuple[list[Row], list[set[type]]]]
+"""Converts rows, with the types of values in each column, to what the columns are declared as: ``fit_declared``."""
 
 
 class Stage:
@@ -45,7 +44,7 @@ class Stage:
         self._conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._limit = min(self._conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
         self._current: dict[Shape, _Layout] = {}
-        self._layouts: dict[tuple[Shape, tuple[str, ...]], _Layout] = {}
+        self._layouts: dict[tuple[Shape, tuple[str | None, ...]], _Layout] = {}
 
     def __del__(self) -> None:
         # Only now is no thread in the middle of using it: a call that was given up may still write.
@@ -79,18 +78,11 @@ class Stage:
         return self.image
 
     def _put(self, shape: Shape, rows: list[Row]) -> Stretch:
-        kinds = kinds_in(rows)
-        fitting, numbers = self._fit(shape, rows, kinds)
-        if fitting is not rows:
-            rows, kinds = fitting, kinds_in(fitting)
-        needed = {place: "" for place, found in enumerate(kinds) if float in found and _has_minus_zero(rows, place)}
-        for place, kind in numbers.items():
-            if str in kinds[place]:
-                kinds[place] = {kind, *kinds[place] - {str}}
-                needed[place] = COMMON_KINDS[kind]
+        rows, kinds = self._fit(shape, rows, kinds_in(rows))
+        signed = {place for place, found in enumerate(kinds) if float in found and _has_minus_zero(rows, place)}
         layout = self._current.get(shape)
-        if layout is None or not layout.takes(kinds, needed):
-            layout = self._current[shape] = self._layout_for(shape, kinds, needed)
+        if layout is None or not layout.takes(kinds, signed):
+            layout = self._current[shape] = self._layout_for(shape, kinds, signed, layout)
         table = layout.table
         try:
             layout.insert(self._conn, rows)
@@ -102,34 +94,51 @@ class Stage:
         table.rows += len(rows)
         return Stretch(self.image, layout.place, first, table.rows)
 
-    def _layout_for(self, shape: Shape, kinds: list[set[type]], needed: Mapping[int, str]) -> _Layout:
-        is_typed = sum(1 for known, _ in self._layouts if known == shape) < _LAYOUTS
-        types = tuple(needed.get(place, _type_for(found) if is_typed else "") for place, found in enumerate(kinds))
+    def _layout_for(
+        self, shape: Shape, kinds: list[set[type]], signed: set[int], before: _Layout | None
+    ) -> _Layout:
+        """Return a table for such values; a column with none but NULL has the type of the one before."""
+        if sum(1 for known, _ in self._layouts if known == shape) >= _LAYOUTS:
+            types: tuple[str | None, ...] = ("",) * len(kinds)
+        else:
+            known = [None] * len(kinds) if before is None else before.types
+            types = tuple(
+                "" if place in signed else kind if found == {_NULL} else _type_for(found)
+                for place, (found, kind) in enumerate(zip(kinds, known, strict=True))
+            )
         layout = self._layouts.get((shape, types))
         if layout is None:
-            table, place = StagedTable(shape, types), len(self.image.tables)
+            table, place = StagedTable(shape, tuple(kind or "" for kind in types)), len(self.image.tables)
             self._conn.execute(table.definition(place))
             self.image.tables.append(table)
-            layout = self._layouts[shape, types] = _Layout(table, place, self._limit)
+            layout = self._layouts[shape, types] = _Layout(table, place, types, self._limit)
         return layout
 
 
 class _Layout:
-    """A table for rows of one shape and of certain types."""
+    """A table for rows of one shape and of certain types.
 
-    __slots__ = ("_plain", "_sizes", "_statements", "place", "table")
+    Args:
+        table: What is told of it.
+        place: Its place in the image.
+        types: For each column its type in SQL; ``""`` for one that takes all, ``None`` for one that has only NULL.
+        limit: How many variables SQLite takes in one statement.
+    """
 
-    def __init__(self, table: StagedTable, place: int, limit: int) -> None:
+    __slots__ = ("_plain", "_sizes", "_statements", "place", "table", "types")
+
+    def __init__(self, table: StagedTable, place: int, types: tuple[str | None, ...], limit: int) -> None:
         self.table = table
         self.place = place
-        kinds = {sql: {kind, _NULL} for kind, sql in COMMON_KINDS.items()}
-        self._plain = [kinds.get(sql) for sql in table.types]
+        self.types = types
+        kinds: dict[str | None, set[type]] = {sql: {kind, _NULL} for kind, sql in COMMON_KINDS.items()}
+        self._plain = [(kinds | {None: {_NULL}}).get(kind) for kind in types]
         self._statements: dict[int, str] = {}
-        self._sizes = [size for size in _SIZES if size * len(table.types) <= limit] or [1]
+        self._sizes = [size for size in _SIZES if size * len(types) <= limit] or [1]
 
-    def takes(self, kinds: list[set[type]], needed: Mapping[int, str]) -> bool:
-        """Say whether values of these types stay as they are in here, and some columns have the type they need."""
-        if any(self.table.types[place] != kind for place, kind in needed.items()):
+    def takes(self, kinds: list[set[type]], signed: set[int]) -> bool:
+        """Say whether values of these types stay as they are in here, those of some columns without a type."""
+        if any(self.types[place] for place in signed):
             return False
         return all(plain is None or found <= plain for plain, found in zip(self._plain, kinds, strict=True))
 

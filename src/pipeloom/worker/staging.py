@@ -36,7 +36,7 @@ _HEAVY_ROW: Final = 16 * 1024
 _HELD: Final = 16 * 2**20
 """Bytes in memory, an estimate. The way through the file takes a third as long as it takes to store the rows: what
 a file of a megabyte becomes should not go there, and a dozen workers should not take a gigabyte."""
-_HANDFUL: Final = 1024  # rows: what was just read is still in the processor's cache
+_HANDFUL: Final = 256  # rows: what was just read is still in the processor's cache
 _LONGEST: Final = 999_000_000  # bytes: what is more, SQLite may not be able to hold
 _GLANCED_ROWS: Final = 8
 _ENOUGH: Final = 4096
