@@ -246,6 +246,10 @@ class Stretch(NamedTuple):
         """The table that they are of."""
         return self.image.tables[self.place]
 
+    def part(self, begin: int, end: int) -> Stretch:
+        """Return the rows from one place in here, from 0, up to another."""
+        return self._replace(first=self.first + begin, last=self.first + end - 1)
+
     def joined(self, following: Stretch) -> Stretch | None:
         """Return these rows and those that follow as one stretch; ``None`` when they are elsewhere."""
         is_one = (

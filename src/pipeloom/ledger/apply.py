@@ -105,7 +105,7 @@ class Ledger:
         if self.run is not None and with_live:
             self.run.store_counts(batch.finished)
         if batch.actions:
-            self._act(batch)
+            self._act(batch, is_alone=not with_live)
         return batch
 
     def _show_checkpoints(self, batch: Batch) -> None:
@@ -156,11 +156,11 @@ class Ledger:
 
     # --- users' rows, statements and messages ---
 
-    def _act(self, batch: Batch) -> None:
+    def _act(self, batch: Batch, *, is_alone: bool) -> None:
         """Do what users asked for, in order; messages of one type that follow each other go to one handler call."""
         self.transaction.open()
         self.transaction.if_lost(self._forget_schema)
-        self.tables.look()
+        self.tables.begin(is_alone=is_alone)
         try:
             self._act_in_order(batch)
         finally:

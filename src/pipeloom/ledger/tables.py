@@ -21,6 +21,7 @@ from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.imports import Imports
 from pipeloom.ledger.inserts import Insert
+from pipeloom.ledger.placing import Placing
 from pipeloom.ledger.user_table import UserTable
 
 __all__ = ["StagedOutput", "Tables", "UserTables"]
@@ -82,6 +83,7 @@ class UserTables:
         self._note = transaction.note
         self._guard = guard
         self._imports = Imports(conn, guard)
+        self._placing = Placing(conn)
         self._has_ledger = has_ledger
         self._limit = conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._declared: dict[str, dict[str, str]] = {}
@@ -131,8 +133,13 @@ class UserTables:
         self._pending.clear()
         self._strict_order = None
 
-    def look(self) -> None:
-        """Notice that another program has changed the schema since the last batch; inside a transaction."""
+    def begin(self, *, is_alone: bool) -> None:
+        """Begin with a batch; inside a transaction. Notices that another program has changed the schema.
+
+        Args:
+            is_alone: It was said by one task, or in one message: a row that is refused is looked for.
+        """
+        self._placing.begin(is_alone=is_alone)
         version = self._conn.execute("PRAGMA schema_version").fetchone()
         if version != self._version:
             self.forget()
@@ -178,11 +185,9 @@ class UserTables:
             return
         if self._pending and (insert.table in self._pending or self._order_matters()):
             self.flush()
-        try:
-            self._imports.take(stretch, insert)
-        except sqlite3.IntegrityError as error:
-            error.add_note(f"table {clean(insert.table.name, 60)}")
-            raise
+        self._placing.insert(
+            insert.table.name, stretch.rows, lambda begin, end: self._imports.take(stretch.part(begin, end), insert)
+        )
 
     def clear(self) -> None:
         """Let go of what was loaded of an output."""
@@ -225,12 +230,12 @@ class UserTables:
                 self._insert(insert, insert.fitted(some, is_text=line.is_text))
 
     def _insert(self, insert: Insert, rows: list[Row]) -> None:
-        try:
+        def put(begin: int, end: int) -> None:
             with self._guard.users_sql():
-                insert.run(self._conn, rows)
-        except sqlite3.IntegrityError as error:
-            error.add_note(f"table {clean(insert.table.name, 60)}")
-            raise
+                insert.run(self._conn, rows[begin:end] if end - begin < len(rows) else rows)
+
+        try:
+            self._placing.insert(insert.table.name, len(rows), put)
         except (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.ProgrammingError) as error:
             reason = explain_unbindable(rows, insert.table.name, insert.shape.columns)
             if reason is not None:
