@@ -14,6 +14,7 @@ import platform
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -29,23 +30,24 @@ SCRIPTS = sorted(path.stem for path in HERE.glob("b[0-9]*.py"))
 Figures = dict[str, list[dict[str, float]]]
 
 
-def once(script: str, variant: str, size: int) -> dict[str, float]:
-    """Run one variant once, in a process of its own."""
-    command = [sys.executable, str(HERE / f"{script}.py"), "--variant", variant, "--size", str(size)]
+def run(script: str, variants: Sequence[str], size: int) -> Figures:
+    """Run some variants once, one after the other in a process of their own."""
+    command = [sys.executable, str(HERE / f"{script}.py"), "--size", str(size)]
+    command += [word for variant in variants for word in ("--variant", variant)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0:
-        raise SystemExit(f"{script}, {variant}: {(done.stderr or done.stdout).strip()}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+        raise SystemExit(f"{script}, {variants[len(lines)]}: {(done.stderr or done.stdout).strip()}")
+    return {variant: [json.loads(line)] for variant, line in zip(variants, lines, strict=True)}
 
 
 def measure(script: str, workload: Workload, size: int, rounds: int) -> Figures:
-    """Run all variants in turn, so that a drift of the machine meets them all."""
+    """Run all variants in turn, each in a process of its own, so that a drift of the machine meets them all."""
     figures: Figures = {variant: [] for variant in workload.present()}
     for number in range(rounds):
         for variant in figures:
             print(f"\r{workload.name} round {number + 1}/{rounds}: {variant:50.50}", end="", file=sys.stderr)
-            figures[variant].append(once(script, variant, size))
+            figures[variant] += run(script, [variant], size)[variant]
     print("\r" + " " * 80 + "\r", end="", file=sys.stderr)
     return figures
 
@@ -134,8 +136,10 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     results: dict[str, Any] = {"machine": machine, "workloads": {}}
     for script, workload in chosen(options.only).items():
-        size, rounds = (workload.tiny, 1) if options.tiny else (workload.size, options.rounds)
-        figures = measure(script, workload, size, rounds)
+        if options.tiny:  # in one process, most of whose time is for starting and importing
+            figures = run(script, list(workload.present()), workload.tiny)
+        else:
+            figures = measure(script, workload, workload.size, options.rounds)
         verdicts = [judged(target, figures) for target in workload.targets if can_be_judged(target, figures)]
         ran = f"{workload.name}: {len(figures)} variants ran and verified"
         print(ran if options.tiny else report(workload, figures, verdicts), flush=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -92,20 +91,20 @@ def verify(found: Any, expected: Any) -> None:
 
 
 def main(workload: Workload) -> None:
-    """Run one variant once."""
+    """Run one variant once, or several one after the other."""
     parser = argparse.ArgumentParser(description=workload.what)
-    parser.add_argument("--variant", required=True, choices=sorted(workload.variants))
+    parser.add_argument("--variant", required=True, action="append", choices=sorted(workload.variants))
     parser.add_argument("--size", type=int, default=workload.size)
     options = parser.parse_args()
-    size = max(1, int(options.size * workload.sizes.get(options.variant, 1.0)))
-    # On the disk that holds the checkout: a memory file system would make fsync free.
-    with tempfile.TemporaryDirectory(dir=scratch()) as directory:
-        outcome = workload.variants[options.variant](size, Path(directory) / "bench.db")
-    figures = {"items": outcome.items, "seconds": outcome.seconds, **outcome.more}
-    if outcome.seconds > 0:
-        figures.setdefault("rate", outcome.items / outcome.seconds)
-    json.dump(figures, sys.stdout)
-    print()
+    for variant in options.variant:
+        size = max(1, int(options.size * workload.sizes.get(variant, 1.0)))
+        # On the disk that holds the checkout: a memory file system would make fsync free.
+        with tempfile.TemporaryDirectory(dir=scratch()) as directory:
+            outcome = workload.variants[variant](size, Path(directory) / "bench.db")
+        figures = {"items": outcome.items, "seconds": outcome.seconds, **outcome.more}
+        if outcome.seconds > 0:
+            figures.setdefault("rate", outcome.items / outcome.seconds)
+        print(json.dumps(figures), flush=True)
 
 
 def scratch() -> Path:

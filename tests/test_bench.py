@@ -19,7 +19,7 @@ SCRIPTS = sorted(path.stem for path in (ROOT / "bench").glob("b[0-9]*.py"))
 )
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_workload_runs_and_verifies_at_a_tiny_size(tmp_path, script):
-    """Each variant in a fresh process, once."""
+    """Each variant once."""
     name = f"B{int(script[1:3])}"
     command = [sys.executable, "bench", "--tiny", "--only", name, "--json", str(tmp_path / "results.json")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
