@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -233,13 +234,25 @@ STAYING = (
 )  # fmt: skip
 
 
-def staying(db: str, acks: str) -> pipeloom.RunReport:
-    """Workers that do all that."""
+def staying(db: str, acks: str, forks: bool = False) -> pipeloom.RunReport:
+    """Workers that do all that; perhaps beside a fork of the run's process, which has copies of all that it has."""
     say_begun()
+    if forks:
+        threading.Thread(target=fork_later, args=(acks,), daemon=True).start()
     return pipeloom.map(
         partial(stays, Acks(acks)), STAYING, db=db, name=NAME, executor="processes", workers=len(STAYING),
         progress=False,
     )  # fmt: skip
+
+
+def fork_later(acks: str) -> None:
+    """Fork once all have begun, and note that."""
+    while not os.path.exists(acks) or len(Path(acks).read_text().split()) < len(STAYING):
+        time.sleep(0.01)
+    if (child := os.fork()) == 0:
+        time.sleep(60)
+        os._exit(0)
+    Acks(acks).write([f"fork:{child}"])
 
 
 def children_of(pid: int) -> list[int]:

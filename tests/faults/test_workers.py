@@ -15,7 +15,7 @@ import pytest
 
 from faults import crashing
 from faults.sabotage import POINTS
-from faults.tools import DONE, FAILED, FULL, HERE, KILLED, amount, mistaken, product, until
+from faults.tools import DONE, FAILED, FULL, HERE, INTERRUPTED, KILLED, amount, mistaken, product, until
 from faults.verdict import UnsoundError, Verdict, acknowledged, finished
 
 CRASHING = HERE / "crashing.py"
@@ -127,17 +127,27 @@ def test_workers_that_die_at_every_point_of_what_they_say(start, tmp_path):
 # --- P21: nothing outlives the run ---
 
 
-def test_nothing_outlives_a_run_that_was_killed(start, tmp_path):
+@pytest.mark.parametrize("how", ["kill", "three interrupts", "kill, beside a fork"])
+def test_nothing_outlives_a_run(start, tmp_path, how):
     """Whatever the workers do, and what they have started: all is gone a second after the run."""
-    db, acks = tmp_path / "out.db", tmp_path / "acks"
-    child = start(product("staying", program=CRASHING, db=db, acks=acks))
-    child.begun()
-    until(lambda: len(acknowledged(acks)) == len(crashing.STAYING), "all have begun", child)
+    db, acks, forks = tmp_path / "out.db", tmp_path / "acks", how.endswith("fork")
+    child = start(product("staying", program=CRASHING, db=db, acks=acks, forks=forks))
+    pid = child.begun()
+    begun = until(lambda: (words := acknowledged(acks)) and len(words) == len(crashing.STAYING) + forks and words,
+                  "all have begun", child)  # fmt: skip
     assert len(child.descendants()) >= len(crashing.STAYING) + 3
-    child.process.kill()
-    assert child.process.wait() == KILLED
+    if how == "three interrupts":
+        for n in range(3):
+            os.kill(pid, signal.SIGINT)
+            sleep(0.05 * (n < 2))
+        assert child.process.wait(10) == INTERRUPTED
+    else:
+        child.process.kill()
+        assert child.process.wait() == KILLED
+    kept = {int(word.partition(":")[2]) for word in begun if word.startswith("fork:")}
 
-    child.assert_gone(1.0 if FULL else 2.0)
+    until(lambda: child.descendants().keys() == kept, "all have gone", limit_s=1.0 if FULL else 2.0)
+    child.kill()
 
 
 def test_the_harness_catches_workers_that_stay(start):
