@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +163,28 @@ def runs_a_run(self: Any) -> None:
     """In a file of its own."""
     report = pipeloom.map(abs, [-1, 2], db=self.notes / "nested.db", name="nested", workers=1, progress=False)
     assert dict(report.results()) == {-1: 1, 2: 2}
+
+
+@deed
+def logs_without_end(self: Any) -> None:
+    """More than is kept in a moment."""
+    for n in range(1500):
+        logging.getLogger("flood").warning("line %d", n)
+
+
+@deed
+def has_processes_of_its_own(self: Any) -> None:
+    """By the standard library."""
+    process = multiprocessing.get_context("fork").Process(target=(self.notes / "process").touch)
+    process.start()
+    process.join()
+
+
+@deed
+def reads_the_file_itself(self: Any) -> None:
+    """With a connection of its own, as any program may."""
+    with closing(sqlite3.connect(self.notes / "out.db")) as conn:
+        assert conn.execute("SELECT COUNT(*) FROM task_runs").fetchone()[0] >= 0
 
 
 # --- deeds that cost a try ---

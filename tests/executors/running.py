@@ -9,6 +9,7 @@ import threading
 from functools import partial
 from pathlib import Path
 from time import sleep
+from typing import NoReturn
 
 import pipeloom
 
@@ -83,6 +84,11 @@ def fails_at_fifty(n: int) -> None:
     """Fail once."""
     if n == 50:
         raise ValueError("fifty")
+
+
+def cannot_be_opened() -> NoReturn:
+    """Be a ``local=`` that fails."""
+    raise ConnectionError("no such session")
 
 
 def notes_itself(notes: str, n: int) -> None:

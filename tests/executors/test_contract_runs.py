@@ -12,6 +12,7 @@ from faults.tools import KILLED, product, until
 from faults.verdict import VERDICT, acknowledged, finished
 
 import pipeloom
+from executors import running
 from executors.cases.talking import Reading, store_readings
 from executors.cases.tries import RETRY
 from executors.cases.work import work
@@ -157,6 +158,26 @@ def test_a_run_without_a_ledger(executor, db, read):
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
     assert read(db, tables) == [("rows",)]
     assert read(db, "SELECT n FROM rows ORDER BY n") == [(n,) for n in range(1, 6)]
+
+
+def test_a_run_that_keeps_nothing(executor):
+    """In memory, where only the report is left of it."""
+    report = pipeloom.map(running.fails_at_fifty, range(60), db=":memory:", on_error="collect", workers=2,
+                          progress=False, **executor.options)  # fmt: skip
+
+    assert (report.done, [failure.key for failure in report.failures]) == (59, [50])
+
+
+def test_what_is_local_may_fail(executor, db, read):
+    """Where it is entered: the run ends with what it raised, and no task is charged."""
+    with pytest.raises((ConnectionError, pipeloom.RemoteError), match="no such session"):
+        pipeloom.map(
+            running.fails_at_fifty, range(3), db=db, local=running.cannot_be_opened, workers=1, progress=False,
+            name="local", durability="off", **executor.options,
+        )  # fmt: skip
+
+    assert read(db, "SELECT status FROM pipeloom_runs") == [("error",)]
+    assert read(db, "SELECT key FROM task_runs WHERE status <> 'interrupted'") == []
 
 
 def test_killed_and_called_again(executor, start, tmp_path):

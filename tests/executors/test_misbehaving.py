@@ -14,17 +14,33 @@ from executors.test_peers_bugs import DEAD
 
 WELL = (
     "changes_its_process", "is_interrupted", "forks_and_returns", "forks_and_raises", "forks_and_exits",
-    "prints_much", "starts_a_thread_that_goes_on", "runs_a_run",
+    "prints_much", "starts_a_thread_that_goes_on", "runs_a_run", "logs_without_end",
+    "has_processes_of_its_own", "reads_the_file_itself",
 )  # fmt: skip
 HUNG = ("stops_itself", "hears_nothing", "holds_the_lock_of_pythons", "has_a_child")
 
 
 def test_logs_are_kept_after_whatever_a_task_did(misbehaved):
     """One line of each that is done."""
-    sql = "SELECT l.message FROM pipeloom_logs l JOIN task_runs t ON t.id = l.task_id WHERE t.status = 'done'"
-    done = [key for (key,) in misbehaved.rows("SELECT key FROM task_runs WHERE status = 'done'")]
+    sql = (
+        "SELECT l.message FROM pipeloom_logs l JOIN task_runs t ON t.id = l.task_id "
+        "WHERE t.status = 'done' AND l.logger = 'behaves' AND t.key <> 'logs_without_end'"
+    )
+    done = {key for (key,) in misbehaved.rows("SELECT key FROM task_runs WHERE status = 'done'")}
+    done.discard("logs_without_end")
 
     assert sorted(message for (message,) in misbehaved.rows(sql)) == sorted(f"done {key}" for key in done)
+
+
+def test_a_flood_of_log_records_is_bounded(misbehaved):
+    """What is kept and what is said not to have been kept are all that there was."""
+    sql = "SELECT l.logger, l.message FROM pipeloom_logs l JOIN task_runs t ON t.id = l.task_id WHERE t.key = ?"
+    found = misbehaved.rows(sql, "logs_without_end")
+    kept = sum(logger == "flood" for logger, _ in found)
+    gaps = [int(message.split()[0].replace(",", "")) for logger, message in found if logger == "pipeloom"]
+
+    assert 0 < kept <= 1500
+    assert kept + sum(gaps) in (1500, 1501)  # with or without the line that every task logs at its end
 
 
 @pytest.mark.parametrize("name", WELL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
 import sys
 from collections import Counter
 
@@ -121,7 +122,7 @@ def double(n):
 """
 
 PROGRAM = """
-import os, sys
+import logging, os, sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +158,7 @@ def work(item, ctx):
     ctx.put(Heard(item.n, type(item).__name__))
     for _ in range(500):
         print("line", item.n, "x" * 50)
+    logging.getLogger("program").warning("warned of %d", item.n)
     if item.n == 3:
         raise OfTheProgram("three")
     if item.n == 4:
@@ -195,20 +197,22 @@ if __name__ == "__main__":
 @pytest.fixture
 def program(tmp_path):
     """A program with a library that it finds by changing ``sys.path``; returns its directory."""
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "helper.py").write_text(HELPER)
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "__init__.py").touch()
-    (tmp_path / "package" / "program.py").write_text(PROGRAM)
-    (tmp_path / "package" / "__main__.py").write_text(BY_NAME)
-    return tmp_path
+    place = tmp_path / "a 'place' of žluťoučký 🐎"
+    package = place / "package"
+    (place / "lib").mkdir(parents=True)
+    (place / "lib" / "helper.py").write_text(HELPER)
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "program.py").write_text(PROGRAM)
+    (package / "__main__.py").write_text(BY_NAME)
+    return place
 
 
 @pytest.mark.parametrize(
     "how", [["package/program.py"], ["-m", "package.program"], ["-m", "package"]], ids=["file", "module", "package"]
 )
 def test_workers_have_the_modules_of_the_program(start, program, how):
-    """Its ``__main__``, classes and messages, ``sys.path``, directory and arguments; and all that it prints.
+    """Its ``__main__``, classes and messages, ``sys.path``, directory, arguments; its output is seen once.
 
     No process of ``multiprocessing`` is started, and no warning is given, although all are errors.
     """
@@ -216,9 +220,39 @@ def test_workers_have_the_modules_of_the_program(start, program, how):
     child = start([sys.executable, "-W", "error", *how, "out.db"], cwd=program, env=buffered)
     code, out, err = child.wait()
 
-    assert (code, err) == (DONE, "")
+    assert code == DONE, err
+    assert sorted(err.splitlines()) == [f"warned of {n}" for n in range(8)]
     lines = Counter(out.splitlines())
     assert lines == {f"line {n} {'x' * 50}": 500 for n in range(8)}
+
+
+TYPED = """
+import sys
+if {without}:
+    sys.modules["cloudpickle"] = None
+import pipeloom
+
+def work(n):
+    return n * n
+
+print(dict(pipeloom.map(work, range(3), db="out.db", executor="processes", workers=1, progress=False).results()))
+"""
+
+
+@pytest.mark.parametrize("without", [False, True], ids=["cloudpickle", "nothing"])
+def test_a_program_that_is_typed(start, tmp_path, without):
+    """Its functions are sent as they are, or refused in a sentence: no worker could import it."""
+    child = start([sys.executable, "-"], cwd=tmp_path, stdin=subprocess.PIPE)
+    child.process.stdin.write(TYPED.format(without=without))
+    child.process.stdin.close()
+    child.process.stdin = None
+    code, out, err = child.wait()
+
+    if without:
+        assert code == FAILED
+        assert "install cloudpickle" in err.splitlines()[-1]
+    else:
+        assert (code, out.strip(), err) == (DONE, "{0: 0, 1: 1, 2: 4}", "")
 
 
 UNGUARDED = """
