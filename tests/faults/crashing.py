@@ -166,6 +166,7 @@ def lies(bait: str, armed: int, task: int, ctx: pipeloom.TaskContext) -> int:
     ctx.progress(1, 2, f"task {task}")
     ctx.put(pipeloom.MsgWriteRows("said", {"task": task, "attempt": ctx.attempt}))
     ctx.query("SELECT 1")
+    ctx.write("many", [{"task": task, "n": n, "text": f"{n}" * 9} for n in range(400 * (task % 3))])
     write_rows(task, ctx)
     return task
 

@@ -59,23 +59,49 @@ def arm(point: tuple[str, int, str], note: Callable[[], object]) -> None:
 def _half(self: Any, name: str, arguments: tuple[Any, ...]) -> None:
     """Do the first half of something."""
     if name == "send":
-        message = len(arguments[0]).to_bytes(8, "little") + arguments[0]
+        message = _as_sent(self, arguments)
         self._socket.sendall(message[: len(message) // 2 + 1])
     elif name == "put":
         half, outcome = arguments
-        memory = bytearray(self._bytes)
-        Page_put(self, half, outcome)
+        before = bytes(self._bytes)
+        _PUT(self, half, outcome)
         written = bytes(self._bytes)
-        changed = [place for place, (old, new) in enumerate(zip(memory, written, strict=True)) if old != new]
+        changed = [place for place, (old, new) in enumerate(zip(before, written, strict=True)) if old != new]
         for place in changed:
-            self._bytes[place] = memory[place]
+            self._bytes[place] = before[place]
         for place in changed[len(changed) // 2 :]:
             self._bytes[place] = written[place]
     elif name == "show":
         self._words[6] += 1  # the version: it is being written
 
 
-Page_put = Page.put
+_PUT = Page.put
+_SEND = Pipe.send
+
+
+class _Recorder:
+    """A socket that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+
+    def sendall(self, data: Any) -> None:
+        self.sent += data
+
+    def sendmsg(self, buffers: Any, *_: Any) -> int:
+        self.sent += b"".join(buffers)
+        return sum(map(len, buffers))
+
+
+def _as_sent(pipe: Any, arguments: tuple[Any, ...]) -> bytes:
+    """Return a message as it goes through the pipe."""
+    recorder = _Recorder()
+    end, pipe._socket = pipe._socket, recorder
+    try:
+        _SEND(pipe, *arguments)
+    finally:
+        pipe._socket = end
+    return bytes(recorder.sent)
 
 
 def lie(seed: int, bait: str) -> None:
@@ -92,16 +118,27 @@ def lie(seed: int, bait: str) -> None:
     original = getattr(owner, name)
     left = chance.randrange(1, 4)
 
-    def lying(self: Any, *arguments: Any, **options: Any) -> Any:
+    def lying(self: Any, *arguments: Any) -> Any:
         nonlocal left
         left -= 1
         if left:
-            return original(self, *arguments, **options)
-        *first, message = arguments
-        if name == "send" and chance.random() < 0.4:  # not even a message
-            self._socket.sendall(_damaged(chance, len(message).to_bytes(8, "little") + message, bait))
-            return None
-        return original(self, *first, _damaged(chance, message, bait), **options)
+            return original(self, *arguments)
+        if name == "put":
+            half, outcome = arguments
+            return original(self, half, _damaged(chance, outcome, bait))
+        body, attached, *rest = [*arguments, (), ()][:3]
+        way = chance.choice(("body", "attached", "raw", "head"))
+        if way == "raw":
+            self._socket.sendall(_damaged(chance, _as_sent(self, arguments), bait))
+        elif way == "head":  # how much is to follow
+            message = bytearray(_as_sent(self, arguments))
+            message[chance.randrange(24) % len(message)] ^= 1 << chance.randrange(8)
+            self._socket.sendall(message)
+        elif way == "attached" and attached:
+            original(self, body, [_damaged(chance, bytes(one), bait) for one in attached], *rest)
+        else:
+            original(self, _damaged(chance, body, bait), attached, *rest)
+        return None
 
     setattr(owner, name, lying)
 
