@@ -88,6 +88,13 @@ def message_of(word: Said, luggage: Message, kinds: Mapping[str, type]) -> objec
     Raises:
         ValueError: It cannot be made again.
     """
+    try:
+        return _made_again(word, luggage, kinds)
+    except Exception as error:
+        raise ValueError(f"a message that cannot be made again: {describe(error)}") from error
+
+
+def _made_again(word: Said, luggage: Message, kinds: Mapping[str, type]) -> object:
     if word.output is not None:
         parts = output_of(word.output, luggage)
         if word.kind == _EXECUTE:

@@ -100,6 +100,9 @@ def output_of(parcel: Parcel, luggage: Message | None) -> Output:
     if parcel.spool is not None:
         if len(files) != 1:
             raise ValueError("an output without its file")
-        found.append(Spool.of(os.dup(files[0]), parcel.spool))
+        try:
+            found.append(Spool.of(os.dup(files[0]), parcel.spool))
+        except (TypeError, LookupError, AttributeError, OverflowError) as error:
+            raise ValueError("a file of rows that nothing of ours has made") from error
     found += unpack(parcel.parts, images)
     return found

@@ -117,7 +117,10 @@ class Pipe:
             message, begin = self._message(came, begin)
             found.append(message)
         if size is not None and size > _AT_ONCE:
-            self._large = bytearray(size)
+            try:
+                self._large = bytearray(size)
+            except MemoryError as error:
+                raise ValueError("a message that memory cannot hold") from error
             self._filled = len(came) - begin
             self._large[: self._filled] = came[begin:]
             begin = len(came)

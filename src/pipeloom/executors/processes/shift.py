@@ -90,6 +90,8 @@ class Shift(Generic[T]):
         self._early: deque[Ended] = deque()  # outcomes before which a word is still to come
         self._stuck: tuple[int, float] = (0, 0.0)
         self._is_limited = False
+        self._limit = NEVER
+        self._silent_since: float | None = None  # all that was sent has ended, and it does not say so
         self._reason: Exception | None = None
         self._killed_for: int | None = (
             None  # the task that was given up; if it ended meanwhile, the next one is innocent
@@ -211,7 +213,7 @@ class Shift(Generic[T]):
         if self._is_limited or running >= last or monotonic() - self._stuck[1] < _STUCK_S:
             return
         page.limit(running + 1)
-        self._is_limited = True
+        self._is_limited, self._limit = True, running + 1
         sleep(_SETTLED_S)
         claimed = page.begun
         self._open.give_back([serial for serial in self._open.serials() if serial > claimed])
@@ -253,8 +255,19 @@ class Shift(Generic[T]):
             while self._later:
                 self._hear(self._later.popleft())
         self._read_outcomes()
-        if not messages and self._worker.has_ended():
-            raise EOFError
+        if not messages:
+            if self._worker.has_ended():
+                raise EOFError
+            self._must_go_on()
+
+    def _must_go_on(self) -> None:
+        """Refuse to wait for ever for the end of a chunk of which nothing is open."""
+        if not self._sent or any(self._open.get(serial) for serial in self._sent[0].serials):
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = monotonic()
+        elif monotonic() - self._silent_since > _LEAVE_S:
+            raise ValueError("nothing more, although all that it was sent has ended")
 
     def _read_outcomes(self) -> None:
         for sent in self._sent:
@@ -329,18 +342,23 @@ class Shift(Generic[T]):
         self._read_outcomes()
         while self._sent and self._sent[0].number <= number:
             sent = self._sent.popleft()
+            begun = min(self._worker.page.begun, self._limit - 1)
+            if not self._desk.closed and any(self._open.get(one) for one in sent.serials if one <= begun):
+                raise ValueError("the end of a chunk, but not how its tasks ended")
             self._open.give_back(sent.serials)
         if not self._sent and self._is_limited and not self._desk.closed:
             self._is_limited = False
+            self._limit = NEVER
             self._worker.page.limit(NEVER)
 
     def bury(self, reason: Exception | None = None) -> int:
         """Say what has become of what was sent to a process that has ended; returns how that ended.
 
-        What it had put down counts. The task at which it was is charged, and no other.
+        What it had put down counts. The task at which it was is charged, and no other; if it said what cannot be
+        read, the first of which nothing is known. It would lose its worker's words again, for ever.
 
         Args:
-            reason: Why it was ended, if it was for something that it did.
+            reason: Why it was ended, if it was for what it said.
         """
         worker = self._worker
         self._reason = self._reason or reason
@@ -358,6 +376,9 @@ class Shift(Generic[T]):
         except ValueError:
             pass
         culprit, since, words = worker.page.running, worker.page.since, worker.last_words()
+        if reason is not None:
+            first = min(self._open.serials(), default=0)
+            culprit = first if first <= worker.page.begun else 0
         code = self.close(_DEAD_S)
         if self._killed_for is None:
             self._charge(culprit, since, code, words)
