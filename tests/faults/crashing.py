@@ -176,7 +176,7 @@ def lying(db: str, bait: str, armed: int, seed: int) -> pipeloom.RunReport:
     first = seed * armed * 4
     return pipeloom.map(
         partial(lies, bait, first // 4 + armed), range(first, first + armed * 4 + 20), db=db, name=NAME,
-        executor="processes", workers=2, tables=TABLES, on_error="collect", timeout=5, progress=False,
+        executor="processes", workers=2, tables=TABLES, on_error="collect", timeout=3, progress=False,
     )  # fmt: skip
 
 

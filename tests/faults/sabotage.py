@@ -107,7 +107,10 @@ def _as_sent(pipe: Any, arguments: tuple[Any, ...]) -> bytes:
 def lie(seed: int, bait: str) -> None:
     """Let this process damage the next words, or outcomes, that it says."""
     chance = random.Random(seed)
-    name = chance.choice(("send", "put", "memory"))
+    name = chance.choice(("send", "put", "memory", "swallow"))
+    if name == "swallow":
+        Page.put = lambda *_: True  # type: ignore[method-assign]
+        return
     if name == "memory":
         page = _the_page()
         for _ in range(chance.choice((1, 8, 64))):

@@ -135,7 +135,7 @@ def test_nothing_outlives_a_run(start, tmp_path, how):
     pid = child.begun()
     begun = until(lambda: (words := acknowledged(acks)) and len(words) == len(crashing.STAYING) + forks and words,
                   "all have begun", child)  # fmt: skip
-    assert len(child.descendants()) >= len(crashing.STAYING) + 3
+    until(lambda: len(child.descendants()) >= len(crashing.STAYING) + 3, "and what they start", child)
     if how == "three interrupts":
         for n in range(3):
             os.kill(pid, signal.SIGINT)
@@ -163,10 +163,10 @@ def test_the_harness_catches_workers_that_stay(start):
 # --- P23: nothing that a worker says ends, hangs or drives the run ---
 
 
-@pytest.mark.parametrize("seed", range(amount(2, 60)))
+@pytest.mark.parametrize("seed", range(60) if FULL else [6])
 def test_workers_that_lie(start, tmp_path, seed):
     """Damaged, cut, doubled, made up: the run ends in time, the file is sound, and no bait was taken."""
-    db, bait, armed = tmp_path / "out.db", tmp_path / "bait", 20
+    db, bait, armed = tmp_path / "out.db", tmp_path / "bait", amount(8, 20)
     words = product("lying", program=CRASHING, db=db, bait=bait, armed=armed, seed=seed)
     code, out, err = start(words).wait()
     assert code in (DONE, FAILED), out + err
