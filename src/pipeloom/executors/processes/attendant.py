@@ -15,7 +15,8 @@ from typing import Final, Generic
 from pipeloom.data.text import clean
 from pipeloom.errors import ChannelClosedError, RemoteError, WorkerDiedError, WriterBrokenError
 from pipeloom.executors.base import Desk, T
-from pipeloom.executors.processes.launch import WorkerProcess, how_it_ended
+from pipeloom.executors.processes.crash import how_it_ended
+from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.shift import BootError, Shift
 from pipeloom.statuses import QUEUED

@@ -1,13 +1,16 @@
-"""Where a task was when its process was ended: what Python's faulthandler has written, as a traceback reads."""
+"""How a worker process ended, and where its task was, as Python's faulthandler has it: read as a traceback."""
 
 from __future__ import annotations
 
 import re
+import signal
 from typing import Final
 
+from pipeloom.data.text import clean
+from pipeloom.errors import WorkerDiedError
 from pipeloom.worker.perform import perform
 
-__all__ = ["fault_in", "frames_of"]
+__all__ = ["death", "frames_of", "how_it_ended"]
 
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 _FAULT: Final = re.compile(r"^Fatal Python error: (.*)$", re.MULTILINE)
@@ -28,7 +31,33 @@ def frames_of(words: str) -> str:
     return "".join(reversed(frames))
 
 
-def fault_in(words: str) -> str | None:
-    """Return what Python calls the fault, such as ``Segmentation fault``; ``None`` when it did not say."""
-    found = _FAULT.search(words)
-    return None if found is None else found[1]
+def death(code: int, words: str, reason: Exception | None) -> tuple[Exception, str]:
+    """Return what a task is told whose process died, and the traceback that goes with it.
+
+    Args:
+        code: How the process ended: what it exited with, or, less than 0, minus the number of the signal.
+        words: What faulthandler wrote.
+        reason: Why the run ended it, if it did.
+    """
+    how = how_it_ended(code)
+    if (fault := _FAULT.search(words)) is not None:
+        how += f" ({clean(fault[1], 200)})"
+    error = reason or WorkerDiedError(
+        f"its worker process {how}",
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+    )
+    frames = frames_of(words)
+    where = f"Its process was here when it died:\n{frames}" if frames else ""
+    return error, f"{where}{type(error).__name__}: {error}\n"
+
+
+def how_it_ended(code: int) -> str:
+    """Return how a process ended, in words that follow its name."""
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was ended by {name}"

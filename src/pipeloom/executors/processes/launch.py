@@ -22,7 +22,7 @@ import pipeloom
 from pipeloom.executors.processes.page import WHERE, Page, new_file
 from pipeloom.executors.processes.pipe import Pipe
 
-__all__ = ["WorkerProcess", "how_it_ended"]
+__all__ = ["WorkerProcess"]
 
 _HOME: Final = str(Path(pipeloom.__file__).parent.parent)
 # The program's own `__main__` takes the place of this one, so it must have no names that could be taken for its.
@@ -167,17 +167,6 @@ def _let_go_of_all() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go_of_all)
-
-
-def how_it_ended(code: int) -> str:
-    """Return how a process ended, in words that follow its name."""
-    if code >= 0:
-        return f"exited with {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was ended by {name}"
 
 
 def _flags() -> list[str]:

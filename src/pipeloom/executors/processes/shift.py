@@ -11,12 +11,11 @@ from collections.abc import Iterable, Sequence
 from time import monotonic, sleep
 from typing import Final, Generic
 
-from pipeloom.data.text import clean
-from pipeloom.errors import TaskTimeoutError, WorkerDiedError
+from pipeloom.errors import TaskTimeoutError
 from pipeloom.executors.base import Desk, T
 from pipeloom.executors.processes.answers import AbandonedError, answer_to, message_of
-from pipeloom.executors.processes.crash import fault_in, frames_of
-from pipeloom.executors.processes.launch import WorkerProcess, how_it_ended
+from pipeloom.executors.processes.crash import death, frames_of
+from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.open_tasks import OpenTasks
 from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.page import NEVER
@@ -89,8 +88,7 @@ class Shift(Generic[T]):
         self._heard = 0
         self._early: deque[Ended] = deque()  # outcomes before which a word is still to come
         self._stuck: tuple[int, float] = (0, 0.0)
-        self._is_limited = False
-        self._limit = NEVER
+        self._limit = NEVER  # the task from which on none is to begin
         self._silent_since: float | None = None  # all that was sent has ended, and it does not say so
         self._reason: Exception | None = None
         self._killed_for: int | None = (
@@ -126,8 +124,7 @@ class Shift(Generic[T]):
             serial = self._open.serial_of(task)
             if self.has_ended or serial is None or self._open.take(serial) is None:
                 return False
-            self._is_limited = True
-            worker.page.limit(serial + 1)
+            self._stop_before(serial + 1)
             where = frames_of(worker.where())  # only now: being asked ends a system call that it waits in
             if worker.page.running == serial:
                 self._killed_for = serial
@@ -212,11 +209,18 @@ class Shift(Generic[T]):
             return
         if self._is_limited or running >= last or monotonic() - self._stuck[1] < _STUCK_S:
             return
-        page.limit(running + 1)
-        self._is_limited, self._limit = True, running + 1
+        self._stop_before(running + 1)
         sleep(_SETTLED_S)
         claimed = page.begun
         self._open.give_back([serial for serial in self._open.serials() if serial > claimed])
+
+    def _stop_before(self, serial: int) -> None:
+        self._limit = serial
+        self._worker.page.limit(serial)
+
+    @property
+    def _is_limited(self) -> bool:
+        return self._limit != NEVER
 
     def leave(self) -> None:
         """Have the process end by itself: there is nothing more for it to do."""
@@ -347,9 +351,7 @@ class Shift(Generic[T]):
                 raise ValueError("the end of a chunk, but not how its tasks ended")
             self._open.give_back(sent.serials)
         if not self._sent and self._is_limited and not self._desk.closed:
-            self._is_limited = False
-            self._limit = NEVER
-            self._worker.page.limit(NEVER)
+            self._stop_before(NEVER)
 
     def bury(self, reason: Exception | None = None) -> int:
         """Say what has become of what was sent to a process that has ended; returns how that ended.
@@ -394,17 +396,8 @@ class Shift(Generic[T]):
             self._hear(message)
 
     def _charge(self, serial: int, since: float, code: int, words: str) -> None:
-        how = how_it_ended(code)
-        if (fault := fault_in(words)) is not None:
-            how += f" ({clean(fault, 200)})"
-        error = self._reason or WorkerDiedError(
-            f"its worker process {how}",
-            exit_code=code if code >= 0 else None,
-            signal=-code if code < 0 else None,
-        )
-        frames = frames_of(words)
-        where = f"Its process was here when it died:\n{frames}" if frames else ""
         task = self._open.take(serial, since)
         if task is not None:
-            self._open.end_outside(task, error, f"{where}{type(error).__name__}: {error}\n")
+            error, trace = death(code, words, self._reason)
+            self._open.end_outside(task, error, trace)
             self._desk.hand_over(task)
