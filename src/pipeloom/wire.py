@@ -12,11 +12,12 @@ They can be pickled if the user's function, inputs and exceptions can.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from pipeloom.data.columns import Declared
     from pipeloom.data.image import Stretch
     from pipeloom.data.rows import Block, Statement
     from pipeloom.data.spool import Spool
@@ -79,8 +80,8 @@ class Brief(NamedTuple):
         keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
         alter: Rows add the columns that their table lacks, unless a call says otherwise.
         max_task_bytes: How much one task may stage; may be infinite.
-        declared: Table → column → SQL type, of those in ``tables=``; all names are folded.
-        takes_images: The ledger reads rows that are staged as images.
+        declared: Table → column → SQL type, of those in ``tables=``, all names folded: what rows in an image are
+            converted to; ``None``: the ledger cannot read images.
         spool_in: The directory for what a task stages and memory should not hold; ``None`` is the system's for
             temporary files.
         executor: What the run's executor is called.
@@ -96,8 +97,7 @@ class Brief(NamedTuple):
     keyed: bool
     alter: bool
     max_task_bytes: float
-    declared: Mapping[str, Mapping[str, str]]
-    takes_images: bool
+    declared: Declared | None
     spool_in: str | None
     executor: str
     can: AbstractSet[Ability]

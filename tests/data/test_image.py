@@ -19,7 +19,7 @@ VALUES = [None, 0, -(2**63), 2**63 - 1, 0.1 + 0.2, 7.0, float("inf"), "", "007",
 
 def image_of(rows, shape=SHAPE):
     """Return n rows as an image."""
-    stage = Stage(lambda _shape, rows, kinds: (rows, kinds))
+    stage = Stage({})
     _, rest = stage.put(Block(shape, rows))
     assert rest is None
     return stage.seal()

@@ -50,7 +50,7 @@ def staged(rows, way):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(staging, "_ENOUGH", float("inf") if way == "tuples" else 1)
         patch.setattr(staging, "_HELD", 1 if way == "files" else staging._HELD)
-        held = Staging(float("inf"), None, lambda _shape, rows, kinds: (rows, kinds))
+        held = Staging(float("inf"), None, {})
         held.add(blocks_of("t", rows, alter=True))
         return held.close(keep=True)[0]
 

@@ -26,7 +26,6 @@ def brief_for(function: Callable[..., Any], **changes: Any) -> Brief:
         alter=False,
         max_task_bytes=1e9,
         declared={},
-        takes_images=True,
         spool_in=None,
         executor="recording",
         can=frozenset({"ask", "checkpoint"}),

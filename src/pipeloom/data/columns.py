@@ -32,9 +32,12 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Column", "Row", "Watched", "declared_types", "fit_declared", "fit_rows"]
+__all__ = ["Column", "Declared", "Row", "Watched", "declared_types", "fit_declared", "fit_rows"]
 
 Row = tuple[object, ...]
+
+Declared = Mapping[str, Mapping[str, str]]
+"""Table → column → SQL type, all names folded."""
 
 _UNTYPED: Final = ("", "ANY")  # types that convert nothing; the second one in a STRICT table
 
@@ -131,8 +134,8 @@ def fit_rows(rows: list[Row], watched: Sequence[Watched], seen: dict[Column, str
     return list(zip(*columns, strict=True))
 
 
-def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Return table → column → SQL type, all names folded.
+def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> Declared:
+    """Return what is declared in ``tables=``.
 
     Args:
         tables: Table → column → Python type.
@@ -144,12 +147,12 @@ def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
 
 
 def fit_declared(
-    declared: Mapping[str, Mapping[str, str]], shape: Shape, rows: list[Row], kinds: list[set[type]]
+    declared: Declared, shape: Shape, rows: list[Row], kinds: list[set[type]]
 ) -> tuple[list[Row], list[set[type]]]:
     """Return rows as the columns take them that are declared, as far as that is known without the table.
 
     Args:
-        declared: Table → column → SQL type, all names folded.
+        declared: In ``tables=``.
         shape: Of the rows.
         rows: n rows of storable values, at least 1.
         kinds: For each column, the types of its values.

@@ -210,6 +210,7 @@ class Ledger:
                 else:
                     self._execute(part)
             self.tables.flush()
+            self.tables.clear()
             del chunk
 
     def _execute(self, statement: Statement) -> None:

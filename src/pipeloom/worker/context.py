@@ -11,7 +11,6 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from pipeloom.data.columns import fit_declared
 from pipeloom.data.keys import NUMBER_LIMIT
 from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks_of, checked_null
 from pipeloom.data.stopwatch import is_past, monotonic
@@ -386,8 +385,7 @@ class TaskContext:
         task = self._task
         if task.staging is None:
             brief = self._link.brief
-            fit = partial(fit_declared, brief.declared) if brief.takes_images else None
-            fresh = Staging(brief.max_task_bytes, brief.spool_in, fit)
+            fresh = Staging(brief.max_task_bytes, brief.spool_in, brief.declared)
             staging: Staging = task.__dict__.setdefault("staging", fresh)  # atomic
             return staging
         return task.staging

@@ -6,13 +6,12 @@ SQLite holds them in a tenth of the memory that Python takes, and the writer sto
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from itertools import chain
 from math import copysign
 from operator import itemgetter
 from typing import Final
 
-from pipeloom.data.columns import Row
+from pipeloom.data.columns import Declared, Row, fit_declared
 from pipeloom.data.image import COMMON_KINDS, Image, StagedTable, Stretch, kinds_in, staged_name
 from pipeloom.data.rows import Block, Shape
 
@@ -25,22 +24,19 @@ _LAYOUTS: Final = 8  # tables for one shape: past it, one without types takes al
 _PAGE: Final = 4096
 _NULL: Final = type(None)
 
-Fit = Callable[[Shape, list[Row], list[set[type]]], tuple[list[Row], list[set[type]]]]
-"""Converts rows, with the types of values in each column, to what the columns are declared as: ``fit_declared``."""
-
 
 class Stage:
     """An image in the making; one thread at a time.
 
     Args:
-        fit: What is done to rows before they are staged.
+        declared: What rows are converted to, before they are staged.
     """
 
     size = 0
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, declared: Declared) -> None:
         self.image = Image()
-        self._fit = fit
+        self._declared = declared
         self._conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._limit = min(self._conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
         self._current: dict[Shape, _Layout] = {}
@@ -78,7 +74,7 @@ class Stage:
         return self.image
 
     def _put(self, shape: Shape, rows: list[Row]) -> Stretch:
-        rows, kinds = self._fit(shape, rows, kinds_in(rows))
+        rows, kinds = fit_declared(self._declared, shape, rows, kinds_in(rows))
         signed = {place for place, found in enumerate(kinds) if float in found and _has_minus_zero(rows, place)}
         layout = self._current.get(shape)
         if layout is None or not layout.takes(kinds, signed):

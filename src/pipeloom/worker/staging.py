@@ -19,6 +19,7 @@ from operator import mul
 from sys import getsizeof
 from typing import Final
 
+from pipeloom.data.columns import Declared
 from pipeloom.data.image import CAN_STAGE, Stretch
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Chunk, Spool
@@ -26,7 +27,7 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import explain_unbindable
 from pipeloom.errors import RowRefusedError, TaskTooLargeError
 from pipeloom.wire import Output, Staged
-from pipeloom.worker.stage import Fit, Stage
+from pipeloom.worker.stage import Stage
 
 __all__ = ["Staging"]
 
@@ -50,7 +51,7 @@ class Staging:
     Args:
         limit: How many bytes there may be, in memory and in the file; may be infinite.
         directory: Where the file is; ``None`` is the system's place for temporary files.
-        fit: What is done to rows before they go into an image; ``None``: none do.
+        declared: What rows are converted to before they go into an image; ``None``: none do.
 
     Attributes:
         is_closed: The task has ended: what is added now would be stored by nobody.
@@ -63,11 +64,11 @@ class Staging:
     _unweighed = 0
     _weigh_every = 1
 
-    def __init__(self, limit: float, directory: str | None = None, fit: Fit | None = None) -> None:
+    def __init__(self, limit: float, directory: str | None = None, declared: Declared | None = None) -> None:
         self.lock = threading.RLock()
         self._limit = limit
         self._directory = directory
-        self._fit = fit if CAN_STAGE else None
+        self._declared = declared if CAN_STAGE else None
         self._parts: Output = []
         self._stage: Stage | None = None
 
@@ -115,7 +116,7 @@ class Staging:
 
     def apart(self) -> Staging:
         """Return where the rows of one call are collected until all of them have come; see ``adopt``."""
-        return Staging(self._limit - self._size, self._directory, self._fit)
+        return Staging(self._limit - self._size, self._directory, self._declared)
 
     def handful(self, count: int) -> int:
         """Return how many more rows memory may hold at once, if they are like the ``count`` rows so far."""
@@ -195,15 +196,15 @@ class Staging:
             block = last
         else:
             parts.append(block)
-        if self._fit is not None and len(block.rows) * len(block.shape.columns) >= _ENOUGH:
+        if self._declared is not None and len(block.rows) * len(block.shape.columns) >= _ENOUGH:
             parts.pop()
-            self._put_on_stage(block, parts, self._fit)
+            self._put_on_stage(block, parts, self._declared)
 
-    def _put_on_stage(self, block: Block, parts: Output, fit: Fit) -> None:
+    def _put_on_stage(self, block: Block, parts: Output, declared: Declared) -> None:
         """Move rows from Python's memory to SQLite's, while they are in the processor's cache."""
         stage = self._stage
         if stage is None:
-            stage = self._stage = Stage(fit)
+            stage = self._stage = Stage(declared)
         weight, before = int(_weight_of(block.rows[:_GLANCED_ROWS]) * len(block.rows)), stage.size
         stretches, rest = stage.put(block)
         for stretch in stretches:
@@ -214,7 +215,7 @@ class Staging:
             else:
                 parts[-1] = joined
         if rest is not None:
-            self._fit = None  # and it would be the same again
+            self._declared = None  # and it would be the same again
             parts.append(rest)
         else:
             self._held = max(self._held - weight, 0) + stage.size - before
@@ -300,7 +301,7 @@ class Staging:
 
     def _staged(self, chunk: Chunk) -> Chunk:
         """Return a chunk with its larger blocks in an image."""
-        apart = Staging(float("inf"), None, self._fit)
+        apart = Staging(float("inf"), None, self._declared)
         for part in chunk:
             if isinstance(part, Block):
                 apart._put(part)
