@@ -108,6 +108,26 @@ def test_a_hostile_schema_is_refused(db, read, monkeypatch, statements):
     assert read(db, "PRAGMA integrity_check") == [("ok",)]
 
 
+@pytest.mark.parametrize("worst", [None, "7e1", "00000000000000001", 0.5])
+def test_rows_are_read_back_only_where_a_column_would_change_one(db, read, monkeypatch, worst):
+    """SQLite makes numbers of short words just as we would: then the writer looks at no row."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n INTEGER, r REAL, x TEXT)")
+        conn.commit()
+    read_back = []
+    blocks = Image.blocks
+    monkeypatch.setattr(Image, "blocks", lambda self, *args: read_back.append(1) or blocks(self, *args))
+    rows = [("007", "1.5", 7), (" 8", 2, "y"), ("many", "", b"z"), (worst, 0.5, worst)]
+    report = run(db, lambda ctx: ctx.write("t", rows, columns=["n", "r", "x"]))
+
+    assert report.done == 1
+    assert bool(read_back) == (worst is not None)
+    number = {None: None, "7e1": 70, "00000000000000001": 1, 0.5: 0.5}[worst]
+    assert read(db, "SELECT * FROM t") == [
+        (7, 1.5, "7"), (8, 2.0, "y"), ("many", "", b"z"), (number, 0.5, None if worst is None else str(worst))
+    ]  # fmt: skip
+
+
 def test_users_sql_changes_nothing_of_what_is_staged(db, read):
     """Nor does it make anything beside it; and after the task's end there is nothing to be read."""
 

@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipeloom
 from pipeloom import SQLiteWriter
+from pipeloom.data.columns import declared_types
 from pipeloom.data.rows import blocks_of
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.worker import staging
@@ -45,14 +46,58 @@ def kind(value):
     return names[type(value)]
 
 
-def staged(rows, way):
+def staged(rows, way, declared):
     """Return what a task hands over that writes these rows, on one of the three ways; see ``each_path``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(staging, "_ENOUGH", float("inf") if way == "tuples" else 1)
         patch.setattr(staging, "_HELD", 1 if way == "files" else staging._HELD)
-        held = Staging(float("inf"), None, {})
-        held.add(blocks_of("t", rows, alter=True))
+        held = Staging(float("inf"), None, declared)
+        for some in (rows[:1], rows[1:]):
+            held.add(blocks_of("t", some, alter=True))
         return held.close(keep=True)[0]
+
+
+NUMBERS = st.one_of(
+    VALUES, st.from_regex(r"[ +-]?[0-9]{1,17}(\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})? ?", fullmatch=True)
+)
+TYPED = st.lists(st.dictionaries(st.sampled_from("irxnbdef"), NUMBERS, min_size=1), min_size=1, max_size=4)
+
+
+def outcome(rows, way):
+    """Have a task write rows to a table of the user's; returns what it was told, and what is in the table."""
+    writer = SQLiteWriter(Path(":memory:"), queue.Queue(), store_task_status=False)
+    writer._open()
+    try:
+        conn, tables = writer._database.conn, {"t": {"d": int, "e": float, "f": str}}
+        conn.execute(
+            "CREATE TABLE t (i INTEGER, r REAL, x TEXT, n NUMERIC, b, d INTEGER, e REAL, f TEXT, CHECK (i < 9))"
+        )
+        writer._ledger.tables.declare(tables)
+        attempt = Attempt(None, 1, None, "1", "new")
+        attempt.status, attempt.staged = "done", staged(rows, way, declared_types(tables))
+        writer._write([attempt])
+        return attempt.message, [
+            (value, kind)
+            for row in conn.execute("SELECT * FROM t")
+            for value, kind in zip(map(repr, row), map(type, row), strict=True)
+        ]
+    finally:
+        writer._close()
+
+
+@settings(max_examples=60)
+@given(TYPED)
+def test_all_ways_lead_to_the_same(rows):
+    """Into columns of every affinity, the user's and declared ones: the same values, or the same refusal.
+
+    Of several values that do not fit, any may be the one that is told.
+    """
+    message, values = outcome(rows, "tuples")
+    for way in ("images", "files"):
+        other, found = outcome(rows, way)
+        assert found == values
+        assert (other is None) == (message is None)
+        assert other == message or all(" is no " in said or "come back as" in said for said in (message, other))
 
 
 def stored(tasks, order, cuts, ways):
@@ -63,7 +108,7 @@ def stored(tasks, order, cuts, ways):
         attempts = []
         for place in order:
             attempt = Attempt(None, place, None, str(place), "new")
-            attempt.status, attempt.staged = "done", staged(tasks[place], ways[place])
+            attempt.status, attempt.staged = "done", staged(tasks[place], ways[place], {})
             attempts.append(attempt)
         begin = 0
         for end in [*sorted(cuts), len(attempts)]:

@@ -30,6 +30,7 @@ __all__ = [
     "Rule",
     "affinity_of",
     "are_numbers",
+    "changes",
     "common_type",
     "fitted",
     "joined",
@@ -120,6 +121,26 @@ def joined(known: str | None, fresh: str | None) -> str | None:
 def plain_types(affinity: Affinity, rule: Rule) -> AbstractSet[type]:
     """Return the types of values that go into a typed column as they are; others have to be looked at."""
     return _PLAIN[rule][affinity]
+
+
+def changes(column: str, affinity: Affinity) -> list[str]:
+    """Return conditions in SQL under which a column of theirs may make another value of one, or refuse it.
+
+    They hold for more values than need be. For all others SQLite does what ``fitted`` does.
+
+    Args:
+        column: Where the value is, in SQL.
+        affinity: Of the column that it goes to.
+    """
+    if affinity == "BLOB":
+        return []
+    if affinity == "TEXT":
+        return [f"typeof({column}) = 'real'"]
+    is_long = f"length({column}) > {_SAFE_LENGTH} OR {column} GLOB '*[eE]*'"
+    found = [f"typeof({column}) = 'text' AND {column} GLOB '*[0-9]*' AND ({is_long})"]
+    if affinity == "REAL":
+        found.append(f"typeof({column}) = 'integer' AND {column} NOT BETWEEN -{_EXACT} AND {_EXACT}")
+    return found
 
 
 def are_numbers(words: Iterable[object], affinity: Affinity) -> bool:

@@ -178,13 +178,13 @@ class Ledger:
             if kind is Block:
                 self.tables.add(action, output)
             elif kind is Statement:
-                self._execute(action)
+                self._execute(action, output)
             elif kind is Stretch:
                 self.tables.add_stretch(action, output)
             elif kind is Spool:
                 self._act_from(action, output)
             elif kind is MsgExecute:
-                self._execute(Statement(action.sql, adapt_params(action.params)))
+                self._execute(Statement(action.sql, adapt_params(action.params)), output)
             elif kind is MsgWriteRows:
                 blocks = blocks_from(action)
                 output_of_message = StagedOutput(blocks)
@@ -208,13 +208,14 @@ class Ledger:
                 elif isinstance(part, Stretch):
                     self.tables.add_stretch(part, output)
                 else:
-                    self._execute(part)
+                    self._execute(part, output)
             self.tables.flush()
             self.tables.clear()
             del chunk
 
-    def _execute(self, statement: Statement) -> None:
+    def _execute(self, statement: Statement, output: StagedOutput) -> None:
         self.tables.flush()
+        self.tables.clear(but=output)
         self.guard.run(*statement)
         self._after_users_sql()
 

@@ -7,17 +7,20 @@ which rows are taken from it.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import Final
 
 from pipeloom.data.image import CAN_STAGE, Buffer, Image, Stretch, damaged, staged_name
 from pipeloom.db.failures import is_damage
+from pipeloom.errors import RowRefusedError
 from pipeloom.ledger.guard import STAGED, Guard
 from pipeloom.ledger.inserts import Insert
 
 __all__ = ["Imports"]
 
+_AT_ONCE: Final = 100  # conditions: SQLite takes no expression of a thousand
 _COOKIE: Final = slice(40, 44)
 """Where a database has the number of its schema. Source: https://www.sqlite.org/fileformat.html#schema_cookie"""
 
@@ -43,6 +46,21 @@ class Imports:
         if self.can:
             conn.execute(f"ATTACH ':memory:' AS {STAGED}")
 
+    def has(self, stretch: Stretch, conditions: Sequence[str]) -> bool:
+        """Say whether one of n conditions holds for a row of an image, which stays loaded.
+
+        Raises:
+            RowRefusedError: The image is damaged.
+        """
+        table = f"{STAGED}.{staged_name(stretch.place)}"
+        for begin in range(0, len(conditions), _AT_ONCE):
+            found = " OR ".join(f"({condition})" for condition in conditions[begin : begin + _AT_ONCE])
+            sql = f"SELECT 1 FROM {table} WHERE rowid BETWEEN ? AND ? AND ({found}) LIMIT 1"
+            with self._loaded_for(stretch.image):
+                if self._conn.execute(sql, (stretch.first, stretch.last)).fetchone() is not None:
+                    return True
+        return False
+
     def take(self, stretch: Stretch, insert: Insert) -> None:
         """Insert rows of an image, which stays loaded: others of it may follow.
 
@@ -51,20 +69,9 @@ class Imports:
             sqlite3.Error: As SQLite raised it.
         """
         image, place, first, last = stretch
-        try:
-            self._load(image)
-            with self._guard.users_sql():
-                insert.run_from(
-                    self._conn,
-                    f"{STAGED}.{staged_name(place)}",
-                    first,
-                    last,
-                    is_all=first == 1 and last == stretch.table.rows,
-                )
-        except sqlite3.DatabaseError as error:
-            if is_damage(error) and not image.is_sound():  # or the file itself is
-                raise damaged() from error
-            raise
+        is_all = first == 1 and last == stretch.table.rows
+        with self._loaded_for(image), self._guard.users_sql():
+            insert.run_from(self._conn, f"{STAGED}.{staged_name(place)}", first, last, is_all=is_all)
 
     def clear(self) -> None:
         """Let go of what was loaded."""
@@ -72,12 +79,27 @@ class Imports:
             self._loaded = None
             self._deserialize(_empty())
 
+    @contextmanager
+    def _loaded_for(self, image: Image) -> Iterator[None]:
+        """Read from an image in here; what it does to SQLite is its own fault, unless it is sound."""
+        try:
+            self._load(image)
+            yield
+        except RowRefusedError:
+            self._deserialize(_empty())
+            raise
+        except sqlite3.DatabaseError as error:
+            if is_damage(error) and not image.is_sound():  # or the file itself is
+                raise damaged() from error
+            raise
+
     def _load(self, image: Image) -> None:
         if self._loaded is not image:
             image.check()
-            self._loaded = image
+            self._loaded = None
             self._deserialize(image.data)
             image.check_schema(self._conn, STAGED)
+            self._loaded = image
 
     def _deserialize(self, data: Buffer) -> None:
         """Put a database in the schema's place.

@@ -9,8 +9,10 @@ from itertools import chain
 from operator import itemgetter
 from typing import Final
 
+from pipeloom.data.affinity import changes
 from pipeloom.data.columns import Row, Watched
 from pipeloom.data.identifiers import ascii_lower, quoted
+from pipeloom.data.image import StagedTable
 from pipeloom.data.rows import Shape
 from pipeloom.data.values import TEXT_OR_NULL
 from pipeloom.errors import RowRefusedError
@@ -61,16 +63,29 @@ class Insert:
         for place in range(begin, count):
             conn.execute(self._statement(1), rows[place])
 
-    def takes(self, examples: list[Row]) -> bool:
-        """Say whether rows with such values go in as they are; inferred columns follow them.
+    def risks(self, staged: StagedTable) -> list[str] | None:
+        """Say which rows of another table would not go in as they are, if any; inferred columns follow its values.
 
         Args:
-            examples: Rows in which each column has a value of each type that is to come.
+            staged: What is known of that table.
+
+        Returns:
+            n conditions in SQL on a row there, none of which must hold; ``None``: each row has to be looked at.
         """
+        examples = staged.examples().rows
         try:
-            return self.fitted(examples) is examples
+            if self.fitted(examples) is examples:
+                return []
         except RowRefusedError:
-            return False  # some of them may fit all the same
+            pass  # some of them may fit all the same
+        conditions: list[str] = []
+        for place, column in self._watched:
+            if column.rule == "inferred" or staged.kinds[place] <= column.plain:
+                continue
+            if column.rule == "declared":
+                return None
+            conditions += changes(f"c{place}", column.affinity)
+        return conditions
 
     def run_from(self, conn: sqlite3.Connection, source: str, first: int, last: int, *, is_all: bool) -> None:
         """Insert the rows of another table, which has the columns of this shape, in its order.

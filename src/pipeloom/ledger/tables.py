@@ -94,6 +94,7 @@ class UserTables:
         self._wide: dict[UserTable, Insert] = {}  # what rows of several shapes are padded to
         self._pending: dict[UserTable, _Line] = {}
         self._strict_order: bool | None = None
+        self._loaded: StagedOutput | None = None  # of which an image may still be there
         self.warnings: list[str] = []  # what became of inferred types; for the writer to say after its commit
 
     def declare(self, tables: Tables, *, alter: bool = False) -> None:
@@ -176,9 +177,8 @@ class UserTables:
             stretch: Which rows.
             output: What it is a part of.
         """
-        staged = stretch.table
-        insert = self._ready_for(staged.shape, output)
-        if not (self._imports.can and insert.takes(staged.examples().rows)):
+        insert = self._ready_for(stretch.table.shape, output)
+        if not self._may_import(stretch, insert, output):
             for block in stretch.blocks():
                 self.add(block, output)
                 self.flush()  # or there would be as many rows in memory as there are in the image
@@ -189,9 +189,17 @@ class UserTables:
             insert.table.name, stretch.rows, lambda begin, end: self._imports.take(stretch.part(begin, end), insert)
         )
 
-    def clear(self) -> None:
-        """Let go of what was loaded of an output."""
-        self._imports.clear()
+    def _may_import(self, stretch: Stretch, insert: Insert, output: StagedOutput) -> bool:
+        risks = insert.risks(stretch.table) if self._imports.can else None
+        if risks is None:
+            return False
+        self._loaded = output
+        return not self._imports.has(stretch, risks)
+
+    def clear(self, *, but: StagedOutput | None = None) -> None:
+        """Let go of what was loaded, unless it is of this output: users' SQL could read what another task wrote."""
+        if but is None or but is not self._loaded:
+            self._imports.clear()
 
     def _ready_for(self, shape: Shape, output: StagedOutput) -> Insert:
         return self._ready.get(shape) or self._insert_for(shape, self._prepared(shape, output))
