@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
+import struct
 import threading
 
 import pytest
@@ -93,6 +96,23 @@ def test_a_length_that_nobody_of_us_wrote():
 
     with pytest.raises(ValueError, match="attachments"):
         pipe.receive(1)
+    pipe.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("length", [2**33, 2**39])
+def test_a_length_that_lies_takes_no_memory(length):
+    """It may be refused; nothing is filled before it has come."""
+    ours, theirs = socket.socketpair()
+    pipe = Pipe(ours)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    theirs.sendall(struct.pack("<IIQ", 0, 0, length) + b"some of it")
+
+    with contextlib.suppress(ValueError):
+        assert pipe.receive(1) == []
+        theirs.sendall(b"and more")
+        assert pipe.receive(1) == []
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
     pipe.close()
     theirs.close()
 

@@ -6,6 +6,7 @@ one thread that receives; any thread may send.
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import socket
@@ -53,7 +54,7 @@ class Pipe:
         self._poll = select.poll()
         self._poll.register(end, select.POLLIN)
         self._came = bytearray()
-        self._large: bytearray | None = None  # a message of which some has come, and is read to where it stays
+        self._large: mmap.mmap | None = None  # a message of which some has come, and is read to where it stays
         self._filled = 0
         self._descriptors: deque[int] = deque()
 
@@ -117,10 +118,7 @@ class Pipe:
             message, begin = self._message(came, begin)
             found.append(message)
         if size is not None and size > _AT_ONCE:
-            try:
-                self._large = bytearray(size)
-            except MemoryError as error:
-                raise ValueError("a message that memory cannot hold") from error
+            self._large = _room_for(size)
             self._filled = len(came) - begin
             self._large[: self._filled] = came[begin:]
             begin = len(came)
@@ -128,7 +126,7 @@ class Pipe:
             del came[:begin]
         return found
 
-    def _message(self, data: bytearray, begin: int) -> tuple[Message, int]:
+    def _message(self, data: bytearray | mmap.mmap, begin: int) -> tuple[Message, int]:
         """Return the message that begins there, and where it ends; not copied if it is large."""
         descriptors, count, length = _HEAD.unpack_from(data, begin)
         at = begin + _HEAD.size
@@ -151,9 +149,21 @@ class Pipe:
             os.close(self._descriptors.popleft())
 
 
-def _lengths(data: bytearray, begin: int, count: int) -> list[int]:
+def _lengths(data: bytearray | mmap.mmap, begin: int, count: int) -> list[int]:
     ends = range(begin, begin + count * _LENGTH, _LENGTH)
     return [int.from_bytes(data[at : at + _LENGTH], "little") for at in ends]
+
+
+def _room_for(size: int) -> mmap.mmap:
+    """Return memory that takes none before it is filled: what says how much is to come may lie.
+
+    Raises:
+        ValueError: There is not so much.
+    """
+    try:
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise ValueError("a message that memory cannot hold") from error
 
 
 def _size_of(data: bytearray, begin: int) -> int | None:
