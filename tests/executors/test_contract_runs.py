@@ -17,6 +17,8 @@ from executors.cases.talking import Reading, store_readings
 from executors.cases.tries import RETRY
 from executors.cases.work import work
 from executors.conftest import KINDS, TABLES
+from pipeloom.executors import ThreadExecutor
+from pipeloom.executors.processes.pool import ProcessExecutor
 
 # What of a ledger depends on the clock, or on which worker was free.
 TASKS = (
@@ -59,6 +61,13 @@ def test_the_same_run_leaves_the_same_tables(kind, ran_on):
         return sorted((f.key, f.attempt, f.exception, f.message, f.status) for f in ran.report.failures)
 
     assert failures(there) == failures(here)
+
+
+def test_what_each_can_do_is_declared():
+    """In the table of these tests, as in the executors themselves."""
+    assert {kind.name: kind.can for kind in KINDS} == {
+        executor.name: executor.can for executor in (ThreadExecutor, ProcessExecutor)
+    }
 
 
 def test_the_run_says_where_it_ran(ran, executor):
@@ -183,7 +192,7 @@ def test_what_is_local_may_fail(executor, db, read):
 def test_killed_and_called_again(executor, start, tmp_path):
     """The whole run by SIGKILL: nothing of it is left, and the second call does the rest, each row once."""
     db, acks = tmp_path / "out.db", tmp_path / "acks"
-    words = product("load", db=db, acks=acks, count=60, pause_s=0.01, executor=executor.name)
+    words = product("load", db=db, acks=acks, count=30, pause_s=0.01, executor=executor.name)
     child = start(words)
     until(lambda: len(finished(acks)) > 5, "some are done", child)
     child.process.kill()
@@ -191,5 +200,5 @@ def test_killed_and_called_again(executor, start, tmp_path):
     child.assert_gone()
 
     stored = VERDICT.at_rest(db, acknowledged(acks))
-    assert 5 < len(stored.done) < 60
-    VERDICT.resumed(db, words, 60)
+    assert 5 < len(stored.done) < 30
+    VERDICT.resumed(db, words, 30)

@@ -230,25 +230,26 @@ def stays(noted: Acks, what: str, _ctx: pipeloom.TaskContext) -> None:
 
 
 STAYING = (
-    "sleeping", "deaf", "parent", "forking", "computing", "in C", "in C, with the lock of Python's",
-    "in a regular expression", "stopped",
+    "in C, with the lock of Python's", "parent", "in a regular expression", "sleeping", "deaf", "forking",
+    "computing", "in C", "stopped",
 )  # fmt: skip
+"""What they do; the hardest to end come first."""
 
 
-def staying(db: str, acks: str, forks: bool = False) -> pipeloom.RunReport:
+def staying(db: str, acks: str, count: int, forks: bool = False) -> pipeloom.RunReport:
     """Workers that do all that; perhaps beside a fork of the run's process, which has copies of all that it has."""
     say_begun()
     if forks:
-        threading.Thread(target=fork_later, args=(acks,), daemon=True).start()
+        threading.Thread(target=fork_later, args=(acks, count), daemon=True).start()
     return pipeloom.map(
-        partial(stays, Acks(acks)), STAYING, db=db, name=NAME, executor="processes", workers=len(STAYING),
+        partial(stays, Acks(acks)), STAYING[:count], db=db, name=NAME, executor="processes", workers=count,
         progress=False,
     )  # fmt: skip
 
 
-def fork_later(acks: str) -> None:
+def fork_later(acks: str, count: int) -> None:
     """Fork once all have begun, and note that."""
-    while not os.path.exists(acks) or len(Path(acks).read_text().split()) < len(STAYING):
+    while not os.path.exists(acks) or len(Path(acks).read_text().split()) < count:
         time.sleep(0.01)
     if (child := os.fork()) == 0:
         time.sleep(60)

@@ -127,15 +127,18 @@ def test_workers_that_die_at_every_point_of_what_they_say(start, tmp_path):
 # --- P21: nothing outlives the run ---
 
 
-@pytest.mark.parametrize("how", ["kill", "three interrupts", "kill, beside a fork"])
-def test_nothing_outlives_a_run(start, tmp_path, how):
+@pytest.mark.parametrize(
+    ("how", "quick"),
+    [("kill", 9), ("three interrupts", 3), ("kill, beside a fork", 3)],
+    ids=["kill", "leave", "fork"],
+)
+def test_nothing_outlives_a_run(start, tmp_path, how, quick):
     """Whatever the workers do, and what they have started: all is gone a second after the run."""
-    db, acks, forks = tmp_path / "out.db", tmp_path / "acks", how.endswith("fork")
-    child = start(product("staying", program=CRASHING, db=db, acks=acks, forks=forks))
+    db, acks, forks, count = tmp_path / "out.db", tmp_path / "acks", how.endswith("fork"), amount(quick, 9)
+    child = start(product("staying", program=CRASHING, db=db, acks=acks, count=count, forks=forks))
     pid = child.begun()
-    begun = until(lambda: (words := acknowledged(acks)) and len(words) == len(crashing.STAYING) + forks and words,
-                  "all have begun", child)  # fmt: skip
-    until(lambda: len(child.descendants()) >= len(crashing.STAYING) + 3, "and what they start", child)
+    begun = until(lambda: len(words := acknowledged(acks)) == count + forks and words, "all have begun", child)
+    until(lambda: len(child.descendants()) >= count + 2, "and what they start", child)
     if how == "three interrupts":
         for n in range(3):
             os.kill(pid, signal.SIGINT)
