@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
@@ -30,6 +31,7 @@ _CODE: Final = (
     "__import__('sys').path.append({home!r}); "
     "__import__('pipeloom.executors.processes.child', fromlist=['run']).run({fds}, {parent})"
 )
+_STDERR: Final = 2
 _LAST_WORDS: Final = 16 * 1024  # bytes
 _WHERE_S: Final = 0.05  # how long a worker gets to say where it is
 _GLANCE_S: Final = 0.002
@@ -45,6 +47,7 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         with ExitStack() as on_failure, ExitStack() as after:
+            missing = after.enter_context(_standard_streams_kept_free())
             ours, theirs = socket.socketpair()
             on_failure.callback(ours.close)
             after.callback(theirs.close)
@@ -62,6 +65,8 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, *_flags(), "-P", "-c", code],
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if sys.__stdout__ is None or 1 in missing else None,
+                stderr=subprocess.DEVNULL if sys.__stderr__ is None or 2 in missing else None,
                 pass_fds=fds,
                 process_group=0,
             )
@@ -167,6 +172,23 @@ def _let_go_of_all() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go_of_all)
+
+
+@contextmanager
+def _standard_streams_kept_free() -> Iterator[list[int]]:
+    """Let nothing that is opened in here get the number of a standard stream that the program was started without.
+
+    What somebody writes to such a number would be written to a worker, or into its memory. Gives those numbers.
+    """
+    missing: list[int] = []
+    try:
+        while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+            missing.append(number)
+        os.close(number)
+        yield missing
+    finally:
+        for number in missing:
+            os.close(number)
 
 
 def _flags() -> list[str]:
