@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -224,6 +225,32 @@ def test_workers_have_the_modules_of_the_program(start, program, how):
     assert sorted(err.splitlines()) == [f"warned of {n}" for n in range(8)]
     lines = Counter(out.splitlines())
     assert lines == {f"line {n} {'x' * 50}": 500 for n in range(8)}
+
+
+CLOSED = """
+import os, sys
+import pipeloom
+
+def work(n):
+    print("printed", n)
+    print("printed", n, file=sys.stderr)
+    os.write(1, b"written, although it was closed")
+    os.write(2, b"written, although it was closed")
+    return n
+
+if __name__ == "__main__":
+    report = pipeloom.map(work, range(50), db="out.db", executor="processes", workers=1, progress=False)
+    os._exit(0 if report.done == 50 else 9)
+"""
+
+
+def test_a_program_without_standard_streams(start, tmp_path):
+    """What its tasks write there goes nowhere: least of all into what a worker and its run have in common."""
+    (tmp_path / "program.py").write_text(CLOSED)
+    words = ["sh", "-c", f"exec {shlex.quote(sys.executable)} program.py <&- >&- 2>&-"]
+    code, _, _ = start(words, cwd=tmp_path).wait()
+
+    assert code == DONE
 
 
 TYPED = """
