@@ -144,6 +144,9 @@ class Heard:
 class OfTheProgram(Exception):
     pass
 
+def square(item):
+    return item.n ** 2
+
 def store(conn, messages):
     conn.executemany("INSERT INTO heard VALUES (?, ?)", [(m.n, m.where) for m in messages])
 
@@ -160,6 +163,10 @@ def work(item, ctx):
     for _ in range(500):
         print("line", item.n, "x" * 50)
     logging.getLogger("program").warning("warned of %d", item.n)
+    if item.n == 5:  # a run of its own, in processes of its own
+        inner = pipeloom.map(square, map(Item, range(3)), db="nested.db", executor="processes", workers=1,
+                             progress=False, key=lambda item: item.n)
+        assert dict(inner.results()) == {0: 0, 1: 1, 2: 4}
     if item.n == 3:
         raise OfTheProgram("three")
     if item.n == 4:

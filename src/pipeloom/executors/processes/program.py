@@ -133,7 +133,7 @@ def packed(what: str, thing: object) -> Packed:
         TypeError: It cannot be sent; the sentence says why, and what to do.
     """
     by_name, failure = _dumped(pickle.dumps, thing)
-    if by_name is not None and _MAIN.encode() not in by_name:
+    if by_name is not None and not _mentions_program(by_name):
         return Packed(by_name, None)
     dumps = _cloudpickle()
     by_value = None if dumps is None else _dumped(dumps, thing)[0]
@@ -188,7 +188,7 @@ def load(data: bytes, program: Program) -> Any:
     try:
         return pickle.loads(data)
     except (AttributeError, ImportError):
-        if _MAIN.encode() not in data or program.is_loaded:
+        if not _mentions_program(data) or program.is_loaded:
             raise
     program.load_main()
     try:
@@ -198,6 +198,11 @@ def load(data: bytes, program: Program) -> Any:
             f"the program, as each worker process imports it, lacks what it sends ({clean(error, 200)}): define it "
             'at the top level, not behind if __name__ == "__main__":, or install cloudpickle'
         ) from error
+
+
+def _mentions_program(data: bytes) -> bool:
+    """Say whether a pickle needs the program itself, which has another name in a worker that starts a run."""
+    return _MAIN.encode() in data or _NAME.encode() in data
 
 
 def _cloudpickle() -> Callable[[object], bytes] | None:
