@@ -1,4 +1,4 @@
-"""Worker processes that die, lie, repeat themselves, or would outlive their run. (P20, P21, P23, P24)"""
+"""Worker processes that die, lie, repeat themselves, or would outlive their run. (P11, P20, P21, P23, P24)"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from faults import crashing
 from faults.sabotage import POINTS
+from faults.test_signals import BUSY, interrupted
 from faults.tools import DONE, FAILED, FULL, HERE, INTERRUPTED, KILLED, amount, mistaken, product, until
 from faults.verdict import UnsoundError, Verdict, acknowledged, finished
 
@@ -151,6 +152,19 @@ def test_nothing_outlives_a_run(start, tmp_path, how, quick):
 
     until(lambda: child.descendants().keys() == kept, "all have gone", limit_s=1.0 if FULL else 2.0)
     child.kill()
+
+
+@pytest.mark.parametrize("signals", [1, 2, 3], ids=["one", "two", "three"])
+def test_signals_while_workers_are_processes(start, tmp_path, signals):
+    """From their start to their end; none of them is left."""
+    instants = random.Random(signals)
+    for n in range(amount(1, 50)):
+        number = (signal.SIGINT, signal.SIGTERM)[(n + signals) % 2]
+        after_s, gap_s = instants.uniform(0, 1.2), instants.choice((0, 0.001, 0.05))
+        interrupted(
+            start, tmp_path, lambda **a: product("load", executor="processes", **BUSY, **a), number, signals,
+            after_s, gap_s,
+        )  # fmt: skip
 
 
 def test_the_harness_catches_workers_that_stay(start):
