@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from pipeloom.data.columns import declared_types
@@ -87,6 +89,20 @@ def test_what_sqlite_does_not_take_is_given_back(row):
 
     assert rest.rows == [*rows[1792:], row, (3, 4)]
     assert read([*stretches, *more]) == [*rows[:1792], (5, 6)]
+
+
+def test_a_row_that_is_too_long_as_a_whole_is_given_back():
+    """SQLite finds it when others of the same statement are in already: these are cut off again."""
+    stage = Stage({})
+    stretches = put(stage, (1, "x"))
+    stage._conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+    rows = [(n, "y") for n in range(100)]
+    _, rest = stage.put(Block(SHAPE, [*rows, ("a" * 700, "b" * 700), (3, 4)]))
+    more = put(stage, (5, 6), (7, "z"))
+    stage.seal()
+
+    assert len(rest.rows) == 102
+    assert read([*stretches, *more]) == [(1, "x"), (5, 6), (7, "z")]
 
 
 @pytest.mark.parametrize("width", [2000, 2001])
