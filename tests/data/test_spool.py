@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import pickle
 
@@ -10,6 +11,7 @@ from leaks import unnamed_in
 
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Spool
+from pipeloom.worker.stage import Stage
 
 SHAPE = Shape("t", ("n", "x"), "error", ())
 OTHER = Shape("u", ("n",), "update", ("n",))
@@ -136,3 +138,24 @@ def test_it_goes_to_another_process_with_what_is_in_it(spool):
 
     assert list(other.chunks()) == list(spool.chunks())
     assert other.rows == 1
+
+
+def test_it_is_handed_over_by_its_descriptor(spool):
+    """With what is told beside it; images are read only when their chunk is."""
+    stage = Stage({})
+    stretches, _ = stage.put(Block(SHAPE, [(n, value) for n, value in enumerate(VALUES) if value != "é\0\ud800"]))
+    stage.seal()
+    spool.extend([[Block(OTHER, [(1,)]), *stretches, Statement("SELECT 1", ())], [*stretches]])
+    other = Spool.of(os.dup(spool.fileno()), marshal.loads(marshal.dumps(spool.plain())))
+
+    for each in (spool, other):
+        (_, stretch, _), (again,) = each.chunks()
+        rows = [row for block in stretch.blocks() for row in block.rows]
+        assert [list(map(repr, row)) for row in rows] == [
+            [repr(n), repr(value)] for n, value in enumerate(VALUES) if value != "é\0\ud800"
+        ]
+        assert [block.rows for block in again.blocks()] == [rows]
+        assert each.rows == 1 + 2 * len(rows)
+        assert [block.shape.columns for block in each.outlines()] == [("n",), ("n", "x")]
+        assert {type(row[1]) for row in each.outlines()[1].rows} == {int, float, str, bytes}
+    other._file.close()
