@@ -1,11 +1,16 @@
-"""Task functions that are watched, stopped or killed while they run."""
+"""Task functions that are watched, stopped or killed while they run, and those of the older kind.
+
+Worker processes import this module, so it imports little.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import queue
 import sys
 import threading
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import sleep
@@ -95,6 +100,35 @@ def notes_itself(notes: str, n: int) -> None:
     """Take a moment, and say so."""
     sleep(0.02)
     (Path(notes) / str(n)).touch()
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A task of the older kind."""
+
+    task_id: int
+
+
+def older(task: Numbered, q: queue.Queue[pipeloom.Msg]) -> None:
+    """A worker as they were: it puts messages, and says its own number."""
+    number, at = task.task_id, "2026-01-31T12:00:00+00:00"
+    q.put(pipeloom.MsgTaskStarted(number, f"older {number}", at))
+    for step in range(3):
+        q.put(pipeloom.MsgTaskProgress(number, step, 3, "on its way"))
+    q.put(pipeloom.MsgWriteRows("rows", [{"n": number}]))
+    if number == 3:
+        raise ValueError("three")
+    q.put(
+        pipeloom.MsgTaskFinished(
+            number, "error" if number == 4 else "done", at, result=f"r{number}", message="said"
+        )
+    )
+
+
+def renumbered(item: str, q: queue.Queue[pipeloom.Msg]) -> None:
+    """One whose tasks have no number but what it says."""
+    q.put(pipeloom.MsgTaskStarted(100 + len(item), item, "2026-01-31T12:00:00+00:00"))
+    q.put(pipeloom.MsgWriteRows("rows", [{"n": len(item)}]))
 
 
 if __name__ == "__main__":

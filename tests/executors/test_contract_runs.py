@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 
 import pytest
 from faults.tools import KILLED, product, until
@@ -97,40 +95,11 @@ def test_a_second_run_does_the_rest(ran, executor, tmp_path):
         assert conn.execute("SELECT COUNT(*) FROM pipeloom_state").fetchone() == (0,)
 
 
-@dataclass(frozen=True)
-class Numbered:
-    """A task of the older kind."""
-
-    task_id: int
-
-
-def older(task: Numbered, q: queue.Queue[pipeloom.Msg]) -> None:
-    """A worker as they were: it puts messages, and says its own number."""
-    number, at = task.task_id, "2026-01-31T12:00:00+00:00"
-    q.put(pipeloom.MsgTaskStarted(number, f"older {number}", at))
-    for step in range(3):
-        q.put(pipeloom.MsgTaskProgress(number, step, 3, "on its way"))
-    q.put(pipeloom.MsgWriteRows("rows", [{"n": number}]))
-    if number == 3:
-        raise ValueError("three")
-    q.put(
-        pipeloom.MsgTaskFinished(
-            number, "error" if number == 4 else "done", at, result=f"r{number}", message="said"
-        )
-    )
-
-
-def renumbered(item: str, q: queue.Queue[pipeloom.Msg]) -> None:
-    """One whose tasks have no number but what it says."""
-    q.put(pipeloom.MsgTaskStarted(100 + len(item), item, "2026-01-31T12:00:00+00:00"))
-    q.put(pipeloom.MsgWriteRows("rows", [{"n": len(item)}]))
-
-
 def test_a_worker_of_the_older_kind(executor, db, read):
     """Its messages are believed: name, number, result, and that it failed."""
     report = pipeloom.run_pipeline(
-        map(Numbered, range(1, 6)), db, worker_fn=older, workers=2, on_error="collect", progress=False,
-        durability="off", **executor.options,
+        map(running.Numbered, range(1, 6)), db, worker_fn=running.older, workers=2, on_error="collect",
+        progress=False, durability="off", **executor.options,
     )  # fmt: skip
 
     assert (report.done, report.failed) == (3, 2)
@@ -144,7 +113,7 @@ def test_a_worker_of_the_older_kind(executor, db, read):
     report = pipeloom.run_pipeline(
         ["a", "bb", "ccc"],
         db,
-        worker_fn=renumbered,
+        worker_fn=running.renumbered,
         workers=2,
         progress=False,
         durability="off",
@@ -160,8 +129,8 @@ def test_a_run_without_a_ledger(executor, db, read):
     """Only users' rows are there, and errors are raised all the same."""
     with pytest.raises(pipeloom.TasksFailedError, match="2 of 5 tasks failed"):
         pipeloom.run_pipeline(
-            map(Numbered, range(1, 6)), db, worker_fn=older, workers=2, store_task_status=False, progress=False,
-            durability="off", **executor.options,
+            map(running.Numbered, range(1, 6)), db, worker_fn=running.older, workers=2, store_task_status=False,
+            progress=False, durability="off", **executor.options,
         )  # fmt: skip
 
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
