@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ def output_of(parcel: Parcel, luggage: Message | None) -> Output:
     images, files = ((), ()) if luggage is None else (luggage.attached, luggage.descriptors)
     found: Output = []
     if parcel.spool is not None:
-        if len(files) != 1:
+        if len(files) != 1 or not stat.S_ISREG(os.fstat(files[0]).st_mode):
             raise ValueError("an output without its file")
         try:
             found.append(Spool.of(os.dup(files[0]), parcel.spool))

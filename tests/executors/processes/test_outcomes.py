@@ -1,0 +1,63 @@
+"""Outputs as they are sent between processes, and what else a worker may send in their stead."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pipeloom.data.rows import Block, Shape, Statement
+from pipeloom.data.spool import Spool
+from pipeloom.executors.processes.outcomes import output_of, parcel_of
+from pipeloom.executors.processes.pipe import Message
+
+SHAPE = Shape("t", ("n", "x"), "error", ())
+
+
+@pytest.fixture
+def sent(tmp_path):
+    """An output with a file, and how it is sent."""
+    spool = Spool(str(tmp_path))
+    spool.extend([[Block(SHAPE, [(n, "x" * n) for n in range(5)])]])
+    yield parcel_of([spool, Statement("DELETE FROM t", ())], 5, 100)
+    spool._file.close()
+
+
+def test_an_output_comes_back_with_its_file(sent):
+    """It has a descriptor of its own."""
+    parcel, luggage = sent
+    found, statement = output_of(parcel, Message(b"", *luggage))
+
+    assert found.rows == 5
+    assert found.fileno() not in luggage[1]
+    assert statement == Statement("DELETE FROM t", ())
+    found._file.close()
+
+
+@pytest.mark.parametrize("what", ["nothing", "two", "directory", "pipe", "device", "empty file"])
+def test_what_is_no_file_of_rows_is_refused(sent, tmp_path, what):
+    """Before anybody reads it, which might never end."""
+    parcel, luggage = sent
+    reading, writing = os.pipe()
+    (tmp_path / "empty").touch()
+    opened = {
+        "directory": os.open(tmp_path, os.O_RDONLY),
+        "device": os.open("/dev/zero", os.O_RDWR),
+        "empty file": os.open(tmp_path / "empty", os.O_RDWR),
+        "pipe": reading,
+    }
+    descriptors = {"nothing": [], "two": [*luggage[1]] * 2, **{one: [opened[one]] for one in opened}}[what]
+    try:
+        with pytest.raises(ValueError, match="file"):
+            output_of(parcel, Message(b"", luggage[0], descriptors))
+    finally:
+        for descriptor in (*opened.values(), writing):
+            os.close(descriptor)
+
+
+def test_what_is_told_of_a_file_may_be_anything(sent):
+    """It is an error of whoever tells it."""
+    parcel, luggage = sent
+    for plain in (5, (), (1, 2, 3), ([], [1], 5), ([(-1, 5, [])], [], 5), ([("a", "b", "c")], [], 1)):
+        with pytest.raises(ValueError):
+            output_of(type(parcel)(parcel.parts, plain, 5, 5), Message(b"", *luggage))
