@@ -206,6 +206,8 @@ def large(db: str, megabytes: int, stays: bool = False) -> pipeloom.RunReport:
         for n in range(megabytes if number else 1):
             ctx.write("bulk", {"number": number, "n": n, "body": bytes(1_000_000)})
         if number:
+            while not ctx.query("SELECT 1 FROM sqlite_master WHERE name = 'bulk'"):
+                time.sleep(0.001)  # the small one is not on file yet
             say_begun()
             while stays:
                 time.sleep(1)
