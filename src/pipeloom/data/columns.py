@@ -32,7 +32,16 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.errors import RowRefusedError
 
-__all__ = ["Column", "Declared", "Row", "Watched", "declared_types", "fit_declared", "fit_rows"]
+__all__ = [
+    "Column",
+    "Declared",
+    "Row",
+    "Watched",
+    "declared_columns",
+    "declared_types",
+    "fit_declared",
+    "fit_rows",
+]
 
 Row = tuple[object, ...]
 
@@ -146,14 +155,29 @@ def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> Declared:
     }
 
 
+def declared_columns(declared: Declared, shape: Shape) -> list[Watched]:
+    """Return the columns of a shape that are declared, and whose values are of interest.
+
+    Args:
+        declared: In ``tables=``.
+        shape: Of rows.
+    """
+    types = declared.get(ascii_lower(shape.table), {})
+    return [
+        (place, column)
+        for place, name in enumerate(shape.columns)
+        if (kind := types.get(ascii_lower(name))) is not None
+        and (column := Column(name, kind, "declared")).is_watched
+    ]
+
+
 def fit_declared(
-    declared: Declared, shape: Shape, rows: list[Row], kinds: list[set[type]]
+    watched: Sequence[Watched], rows: list[Row], kinds: list[set[type]]
 ) -> tuple[list[Row], list[set[type]]]:
     """Return rows as the columns take them that are declared, as far as that is known without the table.
 
     Args:
-        declared: In ``tables=``.
-        shape: Of the rows.
+        watched: The ``declared_columns`` of the rows' shape.
         rows: n rows of storable values, at least 1.
         kinds: For each column, the types of its values.
 
@@ -161,25 +185,26 @@ def fit_declared(
         The rows, and the types of their values. Both are as they were when nothing had to change, or when a value
         does not fit: whoever stores them says so.
     """
-    types = declared.get(ascii_lower(shape.table), {})
-    odd = [
-        (place, column)
-        for place, (name, found) in enumerate(zip(shape.columns, kinds, strict=True))
-        if (kind := types.get(ascii_lower(name))) is not None
-        and (column := Column(name, kind, "declared")).is_watched
-        and not found <= column.plain
-    ]
+    odd = [pair for pair in watched if not kinds[pair[0]] <= pair[1].plain]
     if not odd:
         return rows, kinds
     columns: list[Sequence[object]] = list(zip(*rows, strict=True))
-    fitting = list(kinds)
     try:
+        for affinity in ("INTEGER", "REAL"):
+            words = [place for place, column in odd if column.reads_numbers and column.affinity == affinity]
+            # Mostly the columns of a CSV file: all of them at once.
+            if words and (numbers := numbers_in(chain(*[columns[place] for place in words]), affinity)) is not None:
+                for number, place in enumerate(words):
+                    columns[place] = numbers[number * len(rows) : (number + 1) * len(rows)]
+                odd = [pair for pair in odd if pair[0] not in words]
         for place, column in odd:
             numbers = numbers_in(columns[place], column.affinity) if column.reads_numbers else None
             columns[place] = _fit_column(column, columns[place]) if numbers is None else numbers
-            fitting[place] = set(map(type, columns[place]))
     except RowRefusedError:
         return rows, kinds
+    fitting = list(kinds)
+    for place, _ in watched:
+        fitting[place] = set(map(type, columns[place]))
     return list(zip(*columns, strict=True)), fitting
 
 

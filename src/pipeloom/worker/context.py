@@ -147,8 +147,10 @@ class TaskContext:
             total = operator.length_hint(iterable) or None
         total = None if total is None else float(total)
         task, link = self._task, self._link
+        said = vars(task)  # rows come by the million, and in a worker process setting the attribute takes longer
+        task.progress = (0, total, task.progress[2])
         for step, element in enumerate(iterable):
-            task.progress = (step, total, task.progress[2])
+            said["progress"] = (step, total, said["progress"][2])
             if link.cancelling or task.deadline is not None:
                 self.check()
             yield element

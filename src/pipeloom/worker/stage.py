@@ -11,7 +11,7 @@ from math import copysign
 from operator import itemgetter
 from typing import Final
 
-from pipeloom.data.columns import Declared, Row, fit_declared
+from pipeloom.data.columns import Declared, Row, Watched, declared_columns, fit_declared
 from pipeloom.data.image import COMMON_KINDS, Image, StagedTable, Stretch, kinds_in, staged_name
 from pipeloom.data.rows import Block, Shape
 
@@ -43,6 +43,7 @@ class Stage:
         self._conn.execute("PRAGMA journal_mode = OFF")
         self._is_doubtful = False
         self._limit = min(self._conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
+        self._watched: dict[Shape, list[Watched]] = {}
         self._current: dict[Shape, _Layout] = {}
         self._layouts: dict[tuple[Shape, tuple[str | None, ...]], _Layout] = {}
 
@@ -84,7 +85,10 @@ class Stage:
         return self.image
 
     def _put(self, shape: Shape, rows: list[Row]) -> Stretch:
-        rows, kinds = fit_declared(self._declared, shape, rows, kinds_in(rows))
+        watched = self._watched.get(shape)
+        if watched is None:
+            watched = self._watched[shape] = declared_columns(self._declared, shape)
+        rows, kinds = fit_declared(watched, rows, kinds_in(rows))
         signed = {place for place, found in enumerate(kinds) if float in found and _has_minus_zero(rows, place)}
         layout = self._current.get(shape)
         if layout is None or not layout.takes(kinds, signed):

@@ -31,7 +31,8 @@ from pipeloom.worker.stage import Stage
 
 __all__ = ["Staging"]
 
-_WEIGHED_ROWS: Final = 64
+_WEIGHED_ROWS: Final = 16
+_FIRST_ROWS: Final = 64  # of an iterator, before it is known what they take
 _SELDOM: Final = 61  # a prime: every other row may be heavy
 _HEAVY_ROW: Final = 16 * 1024
 _HELD: Final = 16 * 2**20
@@ -120,7 +121,7 @@ class Staging:
 
     def handful(self, count: int) -> int:
         """Return how many more rows memory may hold at once, if they are like the ``count`` rows so far."""
-        return max(1, min(_HELD * count // self._size, _HANDFUL)) if self._size else _WEIGHED_ROWS
+        return max(1, min(_HELD * count // self._size, _HANDFUL)) if self._size else _FIRST_ROWS
 
     def adopt(self, other: Staging) -> None:
         """Add what one call has collected apart; under the lock.

@@ -191,6 +191,7 @@ class _Worker:
                     else:
                         self._inbox.put(what)
                 stopwatch.look()
+                self._link.cancelling = self._page.is_cancelling
                 if (task := self._task) is not None:
                     task.show_progress()
                 if os.getppid() != self._parent:

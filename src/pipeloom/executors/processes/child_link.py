@@ -55,6 +55,7 @@ class PipeLink:
 
     brief: Brief
     kinds: frozenset[str] = frozenset()  # of messages that somebody handles
+    cancelling = False  # as of the last look at the page: tasks ask at each row
 
     def __init__(self, pipe: Pipe, page: Page) -> None:
         self.page = page
@@ -62,11 +63,6 @@ class PipeLink:
         self._pipe = pipe
         self._numbers = itertools.count(1)
         self._open: dict[int, PipeAnswer] = {}
-
-    @property
-    def cancelling(self) -> bool:
-        """Whether the run is being cancelled; a tenth of a second old."""
-        return self.page.is_cancelling
 
     def send(self, word: object, luggage: Luggage = NONE) -> None:
         """Send a word, and what is attached to it; blocks while the run does not read.
@@ -152,28 +148,27 @@ class SentTask(Task):
         super().__init__(item, task_id, key, name)
         self.serial = serial
         self._link = link
-        self._progress: Progress = Task.progress
-        self._shown = self._progress
+        self._shown: Progress = Task.progress
         self._show_at = 0.0
         self._number_said: int | None = None
 
     @property
     def progress(self) -> Progress:
         """How far it is; is in the shared memory a twentieth of a second later, and so is no message."""
-        return self._progress
+        said: Progress = vars(self).get("progress", Task.progress)
+        return said
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        self._progress = progress
-        if (
-            monotonic() > self._show_at
-        ):  # at once, if none was for a while: C code may follow that lets no thread run
+        vars(self)["progress"] = progress  # where `track` puts it, too
+        # At once, if none was shown for a while: C code may follow that lets no thread run.
+        if monotonic() > self._show_at:
             self.show_progress()
 
     def show_progress(self) -> None:
         """Put into the shared memory how far it is, if that is news; any thread."""
-        if self._progress is not self._shown:
-            self._shown = self._progress
+        if (progress := self.progress) is not self._shown:
+            self._shown = progress
             self._show_at = monotonic() + _SHOW_S
             self._link.page.show(self.serial, self._shown)
 
