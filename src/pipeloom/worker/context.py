@@ -225,8 +225,14 @@ class TaskContext:
             return
         # It may give more rows than memory holds. None is staged before all are there: it may raise, or write.
         collected, count = staging.apart(), 0
-        while (some := list(islice(rows, collected.handful(count)))) or not count:
-            collected.add(check(some, before=count))
+        shape, absent = None, frozenset[Any]()
+        width = 0 if columns is None else len(columns)
+        while (some := list(islice(rows, collected.handful(count, width)))) or not count:
+            if shape is None or not collected.add_words(shape, some, absent, count):
+                blocks = check(some, before=count)
+                collected.add(blocks)
+                if columns is not None and not conflict_on and len(blocks) == 1:
+                    shape, absent = blocks[0].shape, checked_null(null)
             count += max(len(some), 1)
         with staging.lock:
             self._must_be_running(staging)

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Final
 
 from pipeloom.data.columns import Declared, Row, Watched, declared_columns, fit_declared
+from pipeloom.data.flat import Flat
 from pipeloom.data.image import COMMON_KINDS, Image, StagedTable, Stretch, kinds_in, staged_name
 from pipeloom.data.rows import Block, Shape
 
@@ -68,9 +69,21 @@ class Stage:
             except (sqlite3.Error, OverflowError, UnicodeEncodeError):
                 return stretches, Block(block.shape, block.rows[begin:], block.is_text)
             stretches.append(stretch)
+        self._measure()
+        return stretches, None
+
+    def put_flat(self, shape: Shape, flat: Flat) -> Stretch | None:
+        """Add rows of words; ``None`` when SQLite does not take them. See ``put``."""
+        try:
+            stretch = self._insert(shape, flat, set())
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError):
+            return None
+        self._measure()
+        return stretch
+
+    def _measure(self) -> None:
         ((pages,),) = self._conn.execute("PRAGMA page_count").fetchall()
         self.size = pages * _PAGE
-        return stretches, None
 
     def seal(self) -> Image:
         """Turn it into bytes; nothing can be added any more.
@@ -90,19 +103,23 @@ class Stage:
             watched = self._watched[shape] = declared_columns(self._declared, shape)
         rows, kinds = fit_declared(watched, rows, kinds_in(rows))
         signed = {place for place, found in enumerate(kinds) if float in found and _has_minus_zero(rows, place)}
+        return self._insert(shape, Flat(list(chain.from_iterable(rows)), kinds, len(rows)), signed)
+
+    def _insert(self, shape: Shape, flat: Flat, signed: set[int]) -> Stretch:
+        values, kinds, count = flat
         layout = self._current.get(shape)
         if layout is None or not layout.takes(kinds, signed):
             layout = self._current[shape] = self._layout_for(shape, kinds, signed, layout)
         table = layout.table
         try:
-            layout.insert(self._conn, rows)
+            layout.insert(self._conn, values, count)
         except BaseException:
             self._is_doubtful = True  # without a journal, it depends on where it was interrupted
             layout.cut(self._conn, table.rows)
             raise
         table.kinds = [known | found for known, found in zip(table.kinds, kinds, strict=True)]
         first = table.rows + 1
-        table.rows += len(rows)
+        table.rows += count
         return Stretch(self.image, layout.place, first, table.rows)
 
     def _layout_for(
@@ -153,18 +170,17 @@ class _Layout:
             return False
         return all(plain is None or found <= plain for plain, found in zip(self._plain, kinds, strict=True))
 
-    def insert(self, conn: sqlite3.Connection, rows: list[Row]) -> None:
-        """Insert rows in a few large statements: each step of SQLite's gives up the interpreter lock.
+    def insert(self, conn: sqlite3.Connection, values: list[object], count: int) -> None:
+        """Insert the values of n rows with a few large statements: each step gives up the interpreter lock.
 
         Of few sizes, so that they are prepared already: that takes as long as a statement. The last one is padded.
         """
-        begin, count, width = 0, len(rows), len(self.table.types)
+        begin, width = 0, len(self.table.types)
         for size in self._sizes:
             while count - begin > size // 2 or (size == self._sizes[-1] and begin < count):
-                some = rows[begin : begin + size]
-                values = list(chain.from_iterable(some))
-                values += [None] * ((size - len(some)) * width)
-                conn.execute(self._statement(size), values)
+                some = values[begin * width : (begin + size) * width]
+                some += [None] * (size * width - len(some))
+                conn.execute(self._statement(size), some)
                 begin += size
         if begin > count:
             self.cut(conn, self.table.rows + count)

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import mul
 from sys import getsizeof
-from typing import Final
+from typing import Any, Final
 
 from pipeloom.data.columns import Declared
+from pipeloom.data.flat import Plan, flattened, plan_for
 from pipeloom.data.image import CAN_STAGE, Stretch
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Chunk, Spool
@@ -38,6 +39,7 @@ _HEAVY_ROW: Final = 16 * 1024
 _HELD: Final = 16 * 2**20
 """Bytes in memory, an estimate. The way through the file takes a third as long as it takes to store the rows: what
 a file of a megabyte becomes should not go there, and a dozen workers should not take a gigabyte."""
+_VALUES: Final = 5000
 _HANDFUL: Final = 256  # rows: what was just read is still in the processor's cache
 _LONGEST: Final = 999_000_000  # bytes: what is more, SQLite may not be able to hold
 _GLANCED_ROWS: Final = 8
@@ -72,6 +74,7 @@ class Staging:
         self._declared = declared if CAN_STAGE else None
         self._parts: Output = []
         self._stage: Stage | None = None
+        self._plans: dict[Shape, Plan | None] = {}  # for words
 
     @property
     def last(self) -> Spool | Block | Statement | Stretch | None:
@@ -115,13 +118,67 @@ class Staging:
                 for block in blocks:
                     self._put(block)
 
+    def add_words(self, shape: Shape, rows: Sequence[Any], absent: frozenset[Any], count: int) -> bool:
+        """Add rows that are nothing but words, straight from a file; under the lock.
+
+        Args:
+            shape: That of the rows before these.
+            rows: n rows, as the caller gives them.
+            absent: Values to store as NULL.
+            count: How many rows there were before.
+
+        Returns:
+            False when they are too few, or have to be looked at: nothing was added.
+
+        Raises:
+            RowRefusedError, TaskTooLargeError: As ``add``.
+        """
+        if self._declared is None or (self._stage is None and len(rows) * len(shape.columns) < _ENOUGH):
+            return False
+        if shape not in self._plans:
+            self._plans[shape] = plan_for(self._declared, shape)
+        plan = self._plans[shape]
+        flat = None if plan is None or not rows else flattened(rows, plan, absent)
+        if flat is None:
+            return False
+        self._make_room(self._size // count * len(rows), shape, rows[-1:], held=0)
+        stage = self._stage
+        if stage is None:
+            stage = self._stage = Stage(self._declared)
+        before = stage.size
+        stretch = stage.put_flat(shape, flat)
+        if stretch is None:
+            return False
+        self._join(stretch)
+        self._held += stage.size - before
+        return True
+
+    def _join(self, stretch: Stretch) -> None:
+        """Add rows that are on the stage to those before them."""
+        parts = self._parts
+        last = parts[-1] if parts else None
+        joined = last.joined(stretch) if isinstance(last, Stretch) else None
+        if joined is None:
+            parts.append(stretch)
+        else:
+            parts[-1] = joined
+
     def apart(self) -> Staging:
         """Return where the rows of one call are collected until all of them have come; see ``adopt``."""
         return Staging(self._limit - self._size, self._directory, self._declared)
 
-    def handful(self, count: int) -> int:
-        """Return how many more rows memory may hold at once, if they are like the ``count`` rows so far."""
-        return max(1, min(_HELD * count // self._size, _HANDFUL)) if self._size else _FIRST_ROWS
+    def handful(self, count: int, width: int = 0) -> int:
+        """Return how many more rows to take at once, if they are like the ``count`` rows so far.
+
+        Args:
+            count: How many there were.
+            width: How many columns they have, if that is known.
+        """
+        if not self._size:
+            return _FIRST_ROWS
+        return max(
+            1, min(_HELD * count // self._size, _HANDFUL * max(1, _VALUES // (_HANDFUL * width) if width else 1))
+        )
 
     def adopt(self, other: Staging) -> None:
         """Add what one call has collected apart; under the lock.
@@ -209,12 +266,7 @@ class Staging:
         weight, before = int(_weight_of(block.rows[:_GLANCED_ROWS]) * len(block.rows)), stage.size
         stretches, rest = stage.put(block)
         for stretch in stretches:
-            last = parts[-1] if parts else None
-            joined = last.joined(stretch) if isinstance(last, Stretch) else None
-            if joined is None:
-                parts.append(stretch)
-            else:
-                parts[-1] = joined
+            self._join(stretch)
         if rest is not None:
             self._declared = None  # and it would be the same again
             parts.append(rest)
