@@ -275,7 +275,7 @@ def test_names_that_sql_tells_apart_are_two(db, read):
 def test_many_rows_and_wide_ones_arrive_whole(db, read, each_path, monkeypatch):
     """Statements have fixed sizes: every count and every width, also past SQLite's limit of variables."""
     if each_path == "files":  # as elsewhere, with an image for each row, it would take half a minute
-        monkeypatch.setattr("pipeloom.worker.staging._HELD", 100_000)
+        monkeypatch.setattr("pipeloom.worker.staging._HELD", 2_000_000)
     counts = [1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1000, 1237]
 
     def rows(number, count, width):

@@ -26,7 +26,7 @@ __all__ = ["Doubts", "Pipeline", "pipeline_for"]
 _LABEL: Final = re.compile(r" \((?:run )?\d+\)\Z")
 _SELECT: Final = (
     "SELECT id, name, is_given, function, place, beside, code, captured FROM pipeloom_pipelines "
-    "WHERE function IS NULL OR substr(function, -length(?1)) = ?1"
+    "WHERE function IS NULL OR substr(function, -length(?)) = ?"
 )
 
 
@@ -113,7 +113,7 @@ def pipeline_for(conn: sqlite3.Connection, naming: Naming, run_id: int | None, *
     """
     path = conn.execute("PRAGMA database_list").fetchone()[2]
     beside = _beside(naming.place, path)
-    rows = [_Row(*row) for row in conn.execute(_SELECT, (":" + naming.qualname,))]
+    rows = [_Row(*row) for row in conn.execute(_SELECT, (":" + naming.qualname, ":" + naming.qualname))]
     if naming.is_given:
         found = conn.execute("SELECT id FROM pipeloom_pipelines WHERE name = ?", (naming.name,)).fetchone()
         number = found[0] if found is not None else _insert(conn, naming, naming.name, beside)
