@@ -20,7 +20,7 @@ __all__ = ["Stage"]
 
 _HANDFUL: Final = 256  # rows: they are gone through several times, in the processor's cache
 _VARIABLES: Final = 32_000  # in one statement
-_SIZES: Final = (128, 16)  # rows in one statement: to prepare a larger one takes longer than it saves
+_SIZES: Final = (256, 16)  # rows in one statement: a handful is one, since each gives up the interpreter lock
 _LAYOUTS: Final = 8  # tables for one shape: past it, one without types takes all
 _PAGE: Final = 4096
 _NULL: Final = type(None)
