@@ -27,7 +27,7 @@ def spool(tmp_path):
     """pytest keeps a reference to it for longer than it looks for leaks."""
     spool = Spool(str(tmp_path))
     yield spool
-    spool._file.close()
+    spool.close()
 
 
 def kinds(rows):
@@ -158,4 +158,3 @@ def test_it_is_handed_over_by_its_descriptor(spool):
         assert each.rows == 1 + 2 * len(rows)
         assert [block.shape.columns for block in each.outlines()] == [("n",), ("n", "x")]
         assert {type(row[1]) for row in each.outlines()[1].rows} == {int, float, str, bytes}
-    other._file.close()

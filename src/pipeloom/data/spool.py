@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from pipeloom.data.image import Buffer, StagedTable, Stretch
 from pipeloom.data.packed import Chunk, pack, unpack
@@ -44,26 +44,31 @@ class Spool:
     """
 
     def __init__(self, directory: str | None, fd: int | None = None) -> None:
-        self._file: IO[bytes] = (
-            tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - see __del__
-            if fd is None
-            else open(fd, "r+b", buffering=0)  # noqa: SIM115
-        )
+        if fd is None:
+            with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
+                fd = os.dup(file.fileno())
+        self._fd = fd  # and no file of Python's, which a collection of garbage would finalize first, and warn of
         self._owner = os.getpid()
         self._places: list[_Place] = []
         self._tables: dict[tuple[str, bool], StagedTable] = {}  # table, alter → its columns in their order
         self.rows = 0
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+        if hasattr(self, "_fd"):
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file; calling twice is fine. Otherwise it is let go of with the spool."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _spool_of, (list(self.chunks()),)
 
     def fileno(self) -> int:
         """Return the file's descriptor, to hand it to another process together with ``plain``."""
-        return self._file.fileno()
+        return self._fd
 
     def plain(self) -> tuple[object, ...]:
         """Return what is told beside the file, as built-in types; see ``of``."""
@@ -152,12 +157,12 @@ class Spool:
         self._check_room(offset + len(data), len(data))
         rest = memoryview(data)
         while rest:
-            done = os.pwrite(self._file.fileno(), rest, offset)
+            done = os.pwrite(self._fd, rest, offset)
             rest, offset = rest[done:], offset + done
 
     def _check_room(self, total: int, more: int) -> None:
         """Stop before the disk is full: others commit meanwhile, and what is in here has to be stored."""
-        found = os.fstatvfs(self._file.fileno())
+        found = os.fstatvfs(self._fd)
         if found.f_bavail * found.f_frsize < more + total + _SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -165,7 +170,7 @@ class Spool:
         data = bytearray(length)
         rest = memoryview(data)
         while rest:
-            done = os.preadv(self._file.fileno(), [rest], offset)
+            done = os.preadv(self._fd, [rest], offset)
             if not done:
                 raise OSError("a temporary file of a task's was cut off")
             rest, offset = rest[done:], offset + done
