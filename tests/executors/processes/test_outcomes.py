@@ -20,7 +20,7 @@ def sent(tmp_path):
     spool = Spool(str(tmp_path))
     spool.extend([[Block(SHAPE, [(n, "x" * n) for n in range(5)])]])
     yield parcel_of([spool, Statement("DELETE FROM t", ())], 5, 100)
-    spool._file.close()
+    spool.close()
 
 
 def test_an_output_comes_back_with_its_file(sent):
@@ -31,7 +31,7 @@ def test_an_output_comes_back_with_its_file(sent):
     assert found.rows == 5
     assert found.fileno() not in luggage[1]
     assert statement == Statement("DELETE FROM t", ())
-    found._file.close()
+    found.close()
 
 
 @pytest.mark.parametrize("what", ["nothing", "two", "directory", "pipe", "device", "empty file"])
