@@ -14,7 +14,7 @@ from pipeloom.data.affinity import numbers_in
 from pipeloom.data.columns import Declared, declared_columns
 from pipeloom.data.rows import Shape
 
-__all__ = ["Flat", "Plan", "flattened", "plan_for"]
+__all__ = ["Flat", "Plan", "flattened", "has_minus_zero", "plan_for"]
 
 _SEQUENCES: Final = frozenset({list, tuple})
 _WORD: Final[set[type]] = {str}
@@ -85,7 +85,7 @@ def flattened(rows: Sequence[Any], plan: Plan, absent: frozenset[Any]) -> Flat |
         if places:
             words = chain.from_iterable([values[place::width] for place in places])
             numbers = numbers_in(words, "INTEGER" if kind is int else "REAL")
-            if numbers is None or (kind is float and _has_minus_zero(numbers)):
+            if numbers is None or (kind is float and has_minus_zero(numbers)):
                 return None
             for number, place in enumerate(places):
                 values[place::width] = numbers[number * count : (number + 1) * count]
@@ -95,7 +95,6 @@ def flattened(rows: Sequence[Any], plan: Plan, absent: frozenset[Any]) -> Flat |
     return Flat(values, kinds, count)
 
 
-def _has_minus_zero(numbers: list[Any]) -> bool:
-    return 0.0 in numbers and any(
-        number == 0 and copysign(1, number) < 0 for number in numbers if number is not None
-    )
+def has_minus_zero(values: list[Any]) -> bool:
+    """Say whether -0.0 is among values of any kind: it stays so without a type, and not in a REAL column."""
+    return 0.0 in values and any(type(value) is float and not value and copysign(1, value) < 0 for value in values)

@@ -163,25 +163,19 @@ def check_executor(executor: object, local: object, *, memory_mb: object, tasks_
         if not os.path.exists("/proc/self/statm"):
             raise ValueError("memory_mb needs Linux: this system does not say how much a process takes")
     if tasks_per_worker is not None:
-        if isinstance(tasks_per_worker, bool) or not isinstance(tasks_per_worker, int):
-            raise TypeError(f"tasks_per_worker must be an int, not {type(tasks_per_worker).__name__}")
-        if tasks_per_worker < 1:
-            raise ValueError(f"tasks_per_worker must be at least 1, not {tasks_per_worker}")
+        _count(tasks_per_worker, "tasks_per_worker")
 
 
 def checked_workers(workers: object, executor: ExecutorName = "threads") -> int:
     """Return a number of workers; ``None`` picks one."""
     if workers is None:
         return cores() if executor == "processes" else min(32, (os.cpu_count() or 1) + 4)
-    if isinstance(workers, bool) or not isinstance(workers, int):
-        raise TypeError(f"workers must be an int, not {type(workers).__name__}")
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}")
-    if workers > _MOST_WORKERS:
+    count = _count(workers, "workers")
+    if count > _MOST_WORKERS:
         raise ValueError(
-            f"workers must be at most {_MOST_WORKERS:,}, since each is a thread or a process, not {workers:,}"
+            f"workers must be at most {_MOST_WORKERS:,}, since each is a thread or a process, not {count:,}"
         )
-    return workers
+    return count
 
 
 def checked_tables(tables: object) -> Tables:
@@ -272,6 +266,14 @@ def checked_max_task_bytes(max_task_mb: object) -> float:
     if max_task_mb is None:
         return math.inf
     return _positive(max_task_mb, "max_task_mb", "a number of MiB") * 2**20
+
+
+def _count(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
 
 
 def _positive(value: object, name: str, what: str) -> float:

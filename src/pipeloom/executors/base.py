@@ -13,17 +13,34 @@ naming it in ``executors/__init__.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+from pipeloom.errors import ChannelClosedError, WriterBrokenError
 from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["Desk", "Executor"]
+__all__ = ["Desk", "Executor", "telling"]
 
 T = TypeVar("T", bound=Task)
 """The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
+
+
+@contextmanager
+def telling(desk: Desk[T]) -> Iterator[None]:
+    """Work in here until there is nothing more to do, or nobody to say it to; what goes wrong is told the run."""
+    try:
+        yield
+    except (WriterBrokenError, ChannelClosedError):
+        pass  # the run knows, and says why
+    except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
+        try:
+            desk.fail(error)
+        except MemoryError:
+            pass  # it is noted; what remains is to leave
 
 
 class Desk(Protocol[T]):

@@ -9,17 +9,17 @@ import weakref
 from collections.abc import Set as AbstractSet
 from os import getpid
 from time import monotonic
-from typing import Any, Final, Generic, NoReturn
+from typing import Any, Final, Generic
 
 from pipeloom.data.text import describe
-from pipeloom.errors import ChannelClosedError, TaskTimeoutError, WriterBrokenError
-from pipeloom.executors.base import Desk, T
-from pipeloom.statuses import DONE, QUEUED, RUNNING
+from pipeloom.errors import TaskTimeoutError
+from pipeloom.executors.base import Desk, T, telling
+from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.current import CallerContext
 from pipeloom.worker.link import Link
 from pipeloom.worker.local import Local, WorkerLocal
-from pipeloom.worker.perform import ended_outside, perform, whereabouts
+from pipeloom.worker.perform import end_of_fork, ended_outside, perform, whereabouts
 from pipeloom.worker.task import Task
 
 __all__ = ["ThreadExecutor", "given_up"]
@@ -115,18 +115,11 @@ class ThreadExecutor(Generic[T]):
     def _loop(self, place: int) -> None:
         """Work until there is nothing more to do, or nobody to say it to; then say so, whatever happened."""
         desk, is_replaced = self._desk, False
-        try:
+        with telling(desk):
             if self._local is None:
                 is_replaced = self._work(place, None)
             else:
                 is_replaced = self._surroundings.copy().run(self._work_with_local, place, self._local)
-        except (WriterBrokenError, ChannelClosedError):
-            pass  # the run knows, and says why
-        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
-            try:
-                desk.fail(error)
-            except MemoryError:
-                pass  # it is noted; what remains is to leave
         if not is_replaced:
             desk.slots[place] = None
             desk.left(place)
@@ -160,7 +153,7 @@ class ThreadExecutor(Generic[T]):
                     task.local = local.value()
                 outcome = fresh().run(perform, task, link)  # nothing leaks from one try to the next
                 if getpid() != pid:
-                    _end_of_fork(outcome)
+                    end_of_fork(outcome)
                 if still_open.pop(id(task), None) is None:
                     desk.returned(task)
                     return True
@@ -201,10 +194,3 @@ def _orphan_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_orphan_all)
-
-
-def _end_of_fork(outcome: Outcome) -> NoReturn:
-    """Leave a child that the task forked and that came back here: the run is its parent's."""
-    status, failed = outcome[0], outcome[3]
-    code = failed[0].code if failed is not None and isinstance(failed[0], SystemExit) else None
-    os._exit(code if isinstance(code, int) else status != DONE)

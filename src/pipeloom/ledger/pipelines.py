@@ -113,7 +113,8 @@ def pipeline_for(conn: sqlite3.Connection, naming: Naming, run_id: int | None, *
     """
     path = conn.execute("PRAGMA database_list").fetchone()[2]
     beside = _beside(naming.place, path)
-    rows = [_Row(*row) for row in conn.execute(_SELECT, (":" + naming.qualname, ":" + naming.qualname))]
+    suffix = ":" + naming.qualname
+    rows = [_Row(*row) for row in conn.execute(_SELECT, (suffix, suffix))]
     if naming.is_given:
         found = conn.execute("SELECT id FROM pipeloom_pipelines WHERE name = ?", (naming.name,)).fetchone()
         number = found[0] if found is not None else _insert(conn, naming, naming.name, beside)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
@@ -21,7 +22,7 @@ from pipeloom.worker.link import Link
 from pipeloom.worker.logs import note_gap
 from pipeloom.worker.task import Task
 
-__all__ = ["ended_outside", "failed_before", "perform", "whereabouts"]
+__all__ = ["end_of_fork", "ended_outside", "failed_before", "perform", "whereabouts"]
 
 _OURS: Final = (__file__, finish.__file__)
 _NOT_RUN: Final = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
@@ -124,6 +125,17 @@ def failed_before(task: Task, link: Link, error: BaseException, what: str) -> Ou
         utc_now(),
         0.0,
     )
+
+
+def end_of_fork(outcome: Outcome) -> NoReturn:
+    """Leave a child that a task forked and that came back from its call: the run is its parent's.
+
+    Args:
+        outcome: How the call went there.
+    """
+    status, failed = outcome[0], outcome[3]
+    code = failed[0].code if failed is not None and isinstance(failed[0], SystemExit) else None
+    os._exit(code if isinstance(code, int) else status != DONE)
 
 
 def whereabouts(thread: int | None, error: Exception) -> str:

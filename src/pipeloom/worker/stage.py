@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from itertools import chain
-from math import copysign
 from operator import itemgetter
 from typing import Final
 
 from pipeloom.data.columns import Declared, Row, Watched, declared_columns, fit_declared
-from pipeloom.data.flat import Flat
+from pipeloom.data.flat import Flat, has_minus_zero
 from pipeloom.data.image import COMMON_KINDS, Image, StagedTable, Stretch, kinds_in, staged_name
 from pipeloom.data.rows import Block, Shape
 
@@ -102,7 +101,11 @@ class Stage:
         if watched is None:
             watched = self._watched[shape] = declared_columns(self._declared, shape)
         rows, kinds = fit_declared(watched, rows, kinds_in(rows))
-        signed = {place for place, found in enumerate(kinds) if float in found and _has_minus_zero(rows, place)}
+        signed = {
+            place
+            for place, found in enumerate(kinds)
+            if float in found and has_minus_zero(list(map(itemgetter(place), rows)))
+        }
         return self._insert(shape, Flat(list(chain.from_iterable(rows)), kinds, len(rows)), signed)
 
     def _insert(self, shape: Shape, flat: Flat, signed: set[int]) -> Stretch:
@@ -200,9 +203,3 @@ class _Layout:
 def _type_for(kinds: set[type]) -> str:
     found = kinds - {_NULL}
     return COMMON_KINDS[found.pop()] if len(found) == 1 else ""
-
-
-def _has_minus_zero(rows: list[Row], place: int) -> bool:
-    """Say whether -0.0 is among the values of a column: it stays -0.0 where there is no type, and not in REAL."""
-    values = list(map(itemgetter(place), rows))
-    return 0.0 in values and any(type(value) is float and not value and copysign(1, value) < 0 for value in values)

@@ -14,6 +14,7 @@ from pipeloom.errors import AttemptOverError, WriterBrokenError
 from pipeloom.executors.processes.outcomes import output_of
 from pipeloom.executors.processes.parcels import Answer, read, to_be_told
 from pipeloom.executors.processes.pipe import Message
+from pipeloom.executors.processes.program import module_of
 from pipeloom.executors.processes.words import Asked, CheckpointAsked, QueryAsked, Said
 from pipeloom.messages import MsgExecute, MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 from pipeloom.wire import Checkpoint, Query, Question, StateOf, Stranger
@@ -21,11 +22,6 @@ from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
 __all__ = ["OURS", "AbandonedError", "answer_to", "message_of", "name_of"]
-
-OURS: Final = {
-    f"{kind.__module__}:{kind.__qualname__}": kind for kind in (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
-}
-"""Messages about other tasks: their fields are sent as they are, since workers say what they like in them."""
 
 
 class AbandonedError(Exception):
@@ -110,8 +106,9 @@ def _made_again(word: Said, luggage: Message, kinds: Mapping[str, type]) -> obje
 
 def name_of(kind: type) -> str:
     """Return what a class of messages is called, in the run as in its workers."""
-    module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
-    return f"{module}:{kind.__qualname__}"
+    return f"{module_of(kind)}:{kind.__qualname__}"
 
 
+OURS: Final = {name_of(kind): kind for kind in (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)}
+"""Messages about other tasks: their fields are sent as they are, since workers say what they like in them."""
 _EXECUTE: Final = name_of(MsgExecute)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Final, Generic
 
 from pipeloom.data.text import clean
-from pipeloom.errors import ChannelClosedError, RemoteError, WorkerDiedError, WriterBrokenError
-from pipeloom.executors.base import Desk, T
+from pipeloom.errors import RemoteError, WorkerDiedError
+from pipeloom.executors.base import Desk, T, telling
 from pipeloom.executors.processes.crash import how_it_ended
 from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.orders import Orders
@@ -82,15 +82,8 @@ class Attendant(Generic[T]):
 
     def _live(self) -> None:
         desk = self._desk
-        try:
+        with telling(desk):
             self._work()
-        except (WriterBrokenError, ChannelClosedError):
-            pass  # the run knows, and says why
-        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
-            try:
-                desk.fail(error)
-            except MemoryError:
-                pass  # it is noted; what remains is to leave
         if (shift := self.shift) is not None:
             shift.kill()
             shift.close(0.0)

@@ -21,7 +21,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from time import monotonic
-from typing import Final, NoReturn
+from typing import Final
 
 from pipeloom.data import stopwatch
 from pipeloom.data.text import describe, storable
@@ -33,12 +33,10 @@ from pipeloom.executors.processes.parcels import Answer, Boot, Call, Chunk, Leav
 from pipeloom.executors.processes.pipe import Pipe
 from pipeloom.executors.processes.program import NotFoundError, load, load_packed
 from pipeloom.executors.processes.words import ChunkEnded, Delivered, Failure, Hello, Warned, encode
-from pipeloom.statuses import DONE
-from pipeloom.wire import Outcome
 from pipeloom.worker.current import CallerContext, NotGuardedError
 from pipeloom.worker.local import WorkerLocal
 from pipeloom.worker.logs import keeping_logs
-from pipeloom.worker.perform import failed_before, perform
+from pipeloom.worker.perform import end_of_fork, failed_before, perform
 
 __all__ = ["run"]
 
@@ -172,7 +170,7 @@ class _Worker:
         else:
             outcome = self._surroundings.copy().run(perform, task, link)
         if os.getpid() != self._pid:
-            _end_of_fork(outcome)
+            end_of_fork(outcome)
         word, luggage = ended(task, serial, link.said, name, outcome)
         data = encode(word)
         if luggage or not self._page.put(half, data):
@@ -214,10 +212,3 @@ def _failure(error: BaseException) -> Failure:
     if isinstance(error, NotGuardedError | NotFoundError):
         return Failure(kind, str(error), "")
     return Failure(kind, storable(describe(error, 2000)), storable(traceback_of(error, error.__traceback__)))
-
-
-def _end_of_fork(outcome: Outcome) -> NoReturn:
-    """Leave a child that the task forked and that came back here: the worker is its parent."""
-    status, failed = outcome[0], outcome[3]
-    code = failed[0].code if failed is not None and isinstance(failed[0], SystemExit) else None
-    os._exit(code if isinstance(code, int) else status != DONE)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from pipeloom.data.image import Buffer
 from pipeloom.executors.processes.program import Packed, Program
+from pipeloom.executors.processes.words import encode
 from pipeloom.wire import Brief
 from pipeloom.worker.task import Task
 
-__all__ = ["LEAVE", "Answer", "Boot", "Call", "Chunk", "Leave", "call_of", "encode", "read", "to_be_told"]
+__all__ = ["LEAVE", "Answer", "Boot", "Call", "Chunk", "Leave", "call_of", "read", "to_be_told"]
 
 
 class Boot(NamedTuple):
@@ -77,7 +77,6 @@ class Leave(msgspec.Struct, array_like=True, gc=False, tag=2):
 _INT64: Final = 1 << 63
 _decoder: Final = msgspec.msgpack.Decoder(Chunk | Told | Leave)
 
-encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
 LEAVE: Final = encode(Leave())
 
 

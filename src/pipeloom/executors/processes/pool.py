@@ -146,8 +146,6 @@ class ProcessExecutor(Generic[T]):
 
     # --- an attendant's thread ---
 
-    # --- an attendant's thread ---
-
     def _next(self) -> T | None:
         """Return the next task, or ``None`` at the end: when no worker has one that may still come back."""
         while (task := self._desk.next()) is None:

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, cast
 from pipeloom.data.text import clean, describe
 from pipeloom.worker.current import importing_program
 
-__all__ = ["NotFoundError", "Packed", "Program", "load", "load_packed", "packed", "present_program"]
+__all__ = ["NotFoundError", "Packed", "Program", "load", "load_packed", "module_of", "packed", "present_program"]
 
 _MAIN: Final = "__main__"
 _GUARD: Final = re.compile(r"^if\b.*\b__name__\b", re.MULTILINE)
@@ -85,6 +85,11 @@ class Program(NamedTuple):
         main = ModuleType(_NAME)
         vars(main).update(found)
         sys.modules[_NAME] = sys.modules[_MAIN] = main
+
+
+def module_of(kind: type) -> str:
+    """Return what the module of a class is called in the run's process, as in its workers."""
+    return _MAIN if kind.__module__ == _NAME else str(kind.__module__)
 
 
 def present_program() -> Program:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pipeloom.data.text import describe, storable
 from pipeloom.errors import RemoteError
+from pipeloom.executors.processes.program import module_of
 from pipeloom.executors.processes.words import Raised
 
 __all__ = ["described", "raised_again"]
@@ -19,16 +20,13 @@ _PLAIN: Final = (str, int, float, bool, type(None))
 _MOST: Final = 8  # arguments
 _LONGEST: Final = 4000  # characters of one
 _INT64: Final = 1 << 63
-_MAIN: Final = "__mp_main__"
-"""What a worker calls the program."""
 
 
 def described(error: BaseException, trace: str, is_worth_another_try: bool) -> Raised:
     """Return an exception as data; foreign code, such as its ``__str__``, may raise anything."""
     kind = type(error)
-    module = storable(str(kind.__module__))
     return Raised(
-        "__main__" if module == _MAIN else module,
+        storable(module_of(kind)),
         storable(str(kind.__qualname__)),
         _arguments(error),
         storable(describe(error, 2000)),

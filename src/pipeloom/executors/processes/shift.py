@@ -19,7 +19,7 @@ from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.open_tasks import OpenTasks
 from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.page import NEVER
-from pipeloom.executors.processes.parcels import LEAVE, Chunk, call_of, encode
+from pipeloom.executors.processes.parcels import LEAVE, Chunk, call_of
 from pipeloom.executors.processes.pipe import Message
 from pipeloom.executors.processes.words import (
     Abandoned,
@@ -34,6 +34,7 @@ from pipeloom.executors.processes.words import (
     Said,
     Warned,
     Word,
+    encode,
     read_ended,
     read_word,
 )
@@ -91,9 +92,7 @@ class Shift(Generic[T]):
         self._limit = NEVER  # the task from which on none is to begin
         self._silent_since: float | None = None  # all that was sent has ended, and it does not say so
         self._reason: Exception | None = None
-        self._killed_for: int | None = (
-            None  # the task that was given up; if it ended meanwhile, the next one is innocent
-        )
+        self._is_given_up = False  # for one task: if that ended meanwhile, the next one is innocent
         self._later: deque[Message] = deque()  # what came while a question was being answered
         self.is_up = False
         self.has_ended = False
@@ -127,7 +126,7 @@ class Shift(Generic[T]):
             self._stop_before(serial + 1)
             where = frames_of(worker.where())  # only now: being asked ends a system call that it waits in
             if worker.page.running == serial:
-                self._killed_for = serial
+                self._is_given_up = True
                 worker.kill()
         if error is None:
             timeout_s = self._desk.link.brief.timeout_s
@@ -382,7 +381,7 @@ class Shift(Generic[T]):
             first = min(self._open.serials(), default=0)
             culprit = first if first <= worker.page.begun else 0
         code = self.close(_DEAD_S)
-        if self._killed_for is None:
+        if not self._is_given_up:
             self._charge(culprit, since, code, words)
         self._sent.clear()
         self._open.give_back(self._open.serials())

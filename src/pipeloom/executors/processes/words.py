@@ -3,7 +3,7 @@
 ::
 
     worker ── hello · end of a chunk · outcome · log line · number · question · message · warning ─▶ run
-    worker ◀── boot · chunk · answer · leave ── run                              pickled: the run's own words
+    worker ◀── boot · chunk · answer · leave ── run                                              see ``parcels``
 
 What has another form than is expected is not read at all: its worker counts as broken.
 """
