@@ -93,6 +93,16 @@ def test_a_program_with_a_guard_is_imported(main, worker):
     assert found.__code__.co_filename == program.file
 
 
+def test_a_program_is_imported_although_multiprocessing_took_its_name(main, worker):
+    """As it does when it is imported, by a module that a task needs."""
+    module = main(f"def f(x):\n    return x * 2\n{GUARD}\n    pass\n")
+    parts, program = packed("fn", module.f), present_program()
+    worker()
+    sys.modules["__mp_main__"] = sys.modules["__main__"]
+
+    assert load_packed(parts, program)(4) == 8
+
+
 def test_a_program_without_a_guard_is_not(main):
     module = main("def f(x):\n    return x * 2\n")
     parts = packed("fn", module.f)

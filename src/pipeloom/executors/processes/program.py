@@ -66,7 +66,8 @@ class Program(NamedTuple):
     @property
     def is_loaded(self) -> bool:
         """Whether this process has imported the program itself."""
-        return _NAME in sys.modules
+        # multiprocessing, once imported, gives whatever is ``__main__`` this name, too.
+        return getattr(sys.modules.get(_NAME), "__name__", None) == _NAME
 
     def load_main(self) -> None:
         """Import the program itself; its ``__main__`` block does not run.
