@@ -17,6 +17,12 @@ PLAN = plan_for(DECLARED, SHAPE)
 NOTHING: frozenset[object] = frozenset()
 
 
+class Word(str):
+    """A word of a class of its own."""
+
+    __slots__ = ()
+
+
 def test_words_become_what_their_columns_are_declared_as():
     flat = flattened([["1", "0.5", "007", "a"], ("-2", "3", "", "b")], PLAN, NOTHING)
 
@@ -38,6 +44,9 @@ def test_what_is_to_be_null_is_null_and_is_told():
     [
         ["x", "1", "a", "b"],  # no number
         ["", "1", "a", "b"],
+        ["null", "1", "a", "b"],  # JSON's, and a word here
+        ["1", "null", "a", "b"],
+        [None, "1", "a", "b"],
         ["1.5", "1", "a", "b"],
         ["1e3", "1", "a", "b"],  # a number in another spelling
         ["9223372036854775808", "1", "a", "b"],
@@ -47,12 +56,20 @@ def test_what_is_to_be_null_is_null_and_is_told():
         ["1", "1", "a", "b", "c"],
         [1, "1", "a", "b"],
         ["1", None, "a", "b"],
+        ["1", "1", None, "b"],
+        ["1", "1", b"a", "b"],
+        ["1", "1", "a", Word("b")],  # may be stored as something else, as an Enum is
+        ["1,1", "1", "a", "b"],
         {"n": "1", "x": "1", "s": "a", "free": "b"},
         "1234",
     ],
 )
 def test_what_is_not_as_plain_as_that_is_looked_at(row):
     assert flattened([["1", "1", "a", "b"], row], PLAN, NOTHING) is None
+
+
+def test_a_value_that_cannot_be_looked_up_is_looked_at():
+    assert flattened([[["1"], "1", "a", "b"]], PLAN, frozenset({"NA"})) is None
 
 
 def test_a_column_that_takes_no_words_has_no_plan():

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from pipeloom import RowRefusedError
+from pipeloom.data.flat import Plans
 from pipeloom.data.image import Image, StagedTable, Stretch
 from pipeloom.data.rows import Block, Shape
 from pipeloom.worker.stage import Stage
@@ -19,7 +20,7 @@ VALUES = [None, 0, -(2**63), 2**63 - 1, 0.1 + 0.2, 7.0, float("inf"), "", "007",
 
 def image_of(rows, shape=SHAPE):
     """Return n rows as an image."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     _, rest = stage.put(Block(shape, rows))
     assert rest is None
     return stage.seal()

@@ -9,6 +9,7 @@ import pickle
 import pytest
 from leaks import unnamed_in
 
+from pipeloom.data.flat import Plans
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Spool
 from pipeloom.worker.stage import Stage
@@ -142,7 +143,7 @@ def test_it_goes_to_another_process_with_what_is_in_it(spool):
 
 def test_it_is_handed_over_by_its_descriptor(spool):
     """With what is told beside it; images are read only when their chunk is."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     stretches, _ = stage.put(Block(SHAPE, [(n, value) for n, value in enumerate(VALUES) if value != "é\0\ud800"]))
     stage.seal()
     spool.extend([[Block(OTHER, [(1,)]), *stretches, Statement("SELECT 1", ())], [*stretches]])

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from pipeloom.data.columns import declared_types
+from pipeloom.data.flat import Plans
 from pipeloom.data.rows import Block, Shape
 from pipeloom.worker.stage import Stage
 
@@ -25,7 +26,7 @@ def read(stretches):
 
 def test_a_table_has_the_types_that_its_values_share():
     """Rows with other types come into another one, and back into the first; NULL goes everywhere."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     stretches = [
         *put(stage, (1, "a"), (2, None)),
         *put(stage, (0.5, "b")),
@@ -46,7 +47,7 @@ def test_a_table_has_the_types_that_its_values_share():
 
 def test_there_are_never_many_tables_for_one_shape():
     """However the types alternate: one without types takes them all."""
-    stage, shape = Stage({}), Shape("t", tuple("abcde"), "error", ())
+    stage, shape = Stage(Plans({})), Shape("t", tuple("abcde"), "error", ())
     samples = (1, 0.5, "x", b"y")
     rows = [tuple(samples[(n >> 2 * place) % 4] for place in range(5)) for n in range(1024)]
     stretches = [stretch for row in rows for stretch in put(stage, row, shape=shape)]
@@ -58,7 +59,7 @@ def test_there_are_never_many_tables_for_one_shape():
 
 def test_minus_zero_keeps_its_sign():
     """Which a column of REAL would take from it; the table that it goes to may have no type."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     values = [0.5, 0.0, -0.0, None, 0.0, "x", -0.0]
     stretches = [stretch for value in values for stretch in put(stage, (1, value))]
     stage.seal()
@@ -68,7 +69,7 @@ def test_minus_zero_keeps_its_sign():
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 31, 33, 511, 512, 513, 1500])
 def test_every_count_of_rows_arrives(count):
     """Statements are padded; what pads them is not in the way of rows that follow."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     rows = [(n, "x") for n in range(count)]
     stretches = [*put(stage, *rows), *put(stage, *rows)]
     stage.seal()
@@ -81,7 +82,7 @@ def test_every_count_of_rows_arrives(count):
 )
 def test_what_sqlite_does_not_take_is_given_back(row):
     """With all that follows; what came before is there, and what comes later is, too."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     rows = [(n, n) for n in range(2000)]
     stretches, rest = stage.put(Block(SHAPE, [*rows, row, (3, 4)]))
     more = put(stage, (5, 6))
@@ -93,7 +94,7 @@ def test_what_sqlite_does_not_take_is_given_back(row):
 
 def test_a_row_that_is_too_long_as_a_whole_is_given_back():
     """SQLite finds it when others of the same statement are in already: these are cut off again."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     stretches = put(stage, (1, "x"))
     stage._conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
     rows = [(n, "y") for n in range(100)]
@@ -108,7 +109,7 @@ def test_a_row_that_is_too_long_as_a_whole_is_given_back():
 @pytest.mark.parametrize("width", [2000, 2001])
 def test_a_row_may_be_as_wide_as_sqlite_takes_it(width):
     """A wider one is given back."""
-    stage, shape = Stage({}), Shape("t", tuple(f"c{n}" for n in range(width)), "error", ())
+    stage, shape = Stage(Plans({})), Shape("t", tuple(f"c{n}" for n in range(width)), "error", ())
     stretches, rest = stage.put(Block(shape, [tuple(range(width))]))
     assert (len(stretches), rest is None) == ((1, True) if width == 2000 else (0, False))
 
@@ -116,7 +117,7 @@ def test_a_row_may_be_as_wide_as_sqlite_takes_it(width):
 def test_words_are_read_as_the_numbers_that_are_declared():
     """Here already; also after rows without any, and a handful in which one does not fit stays as it is."""
     declared = declared_types({"T": {"N": int, "v": float}})
-    stage = Stage(declared)
+    stage = Stage(Plans(declared))
     stretches = [
         *put(stage, (None, None)),
         *put(stage, ("7", "1.5"), (None, "2")),
@@ -137,7 +138,7 @@ def test_words_are_read_as_the_numbers_that_are_declared():
 
 def test_a_column_that_begins_with_null_gets_its_type_later():
     """And the others keep theirs meanwhile: few tables, and each like the one that the rows go to."""
-    stage = Stage({})
+    stage = Stage(Plans({}))
     stretches = [
         *put(stage, (1, None)),
         *put(stage, (None, "x")),

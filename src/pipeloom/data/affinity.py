@@ -148,7 +148,7 @@ def are_numbers(words: Iterable[object], affinity: Affinity) -> bool:
     return numbers_in(words, affinity) is not None
 
 
-def numbers_in(words: Iterable[object], affinity: Affinity) -> list[Any] | None:
+def numbers_in(words: Iterable[object], affinity: Affinity, *, nulls: bool = True) -> list[Any] | None:
     """Return the numbers as which SQLite reads words, and NULL as it is; ``None``: each has to be looked at.
 
     A CSV file is mostly this. JSON has fewer spellings than int() and float(), and is much faster.
@@ -156,22 +156,25 @@ def numbers_in(words: Iterable[object], affinity: Affinity) -> list[Any] | None:
     Args:
         words: n values.
         affinity: "INTEGER" or "REAL".
+        nulls: Whether NULL may be among them.
     """
     listed = list(words)
-    nulls = 0
+    count = 0
     try:
         try:
-            text = ",".join(listed)  # type: ignore[arg-type]
+            text = rest = ",".join(listed)  # type: ignore[arg-type]
         except TypeError:
-            nulls = listed.count(None)
+            if not nulls:
+                return None
+            count = listed.count(None)
             text = ",".join(["null" if word is None else word for word in listed])  # type: ignore[misc]
-        rest = text.replace("null", "") if nulls else text
-        if "e" in rest or "E" in rest or (affinity == "INTEGER" and "." in rest):
+            rest = text.replace("null", "")
+        if "e" in rest or "E" in rest or (affinity == "INTEGER" and "." in rest) or (not count and "null" in rest):
             return None
         if affinity == "REAL" and max(map(len, text.split(","))) > _SAFE_LENGTH:
             return None
         numbers: list[Any] = _DECODERS[affinity].decode(f"[{text}]")
-        return numbers if len(numbers) == len(listed) and numbers.count(None) == nulls else None
+        return numbers if len(numbers) == len(listed) and (not count or numbers.count(None) == count) else None
     except (TypeError, msgspec.DecodeError, UnicodeEncodeError):  # not words, or not all of them so plain
         return None
 

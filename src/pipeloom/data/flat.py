@@ -14,7 +14,7 @@ from pipeloom.data.affinity import numbers_in
 from pipeloom.data.columns import Declared, declared_columns
 from pipeloom.data.rows import Shape
 
-__all__ = ["Flat", "Plan", "flattened", "has_minus_zero", "plan_for"]
+__all__ = ["Flat", "Plan", "Plans", "flattened", "has_minus_zero", "plan_for"]
 
 _SEQUENCES: Final = frozenset({list, tuple})
 _WORD: Final[set[type]] = {str}
@@ -26,11 +26,13 @@ class Plan(NamedTuple):
     Attributes:
         width: How many columns there are.
         integers, reals: The places of the columns that are declared to have such numbers.
+        texts: Those of all others.
     """
 
     width: int
     integers: list[int]
     reals: list[int]
+    texts: list[int]
 
 
 class Flat(NamedTuple):
@@ -54,44 +56,69 @@ def plan_for(declared: Declared, shape: Shape) -> Plan | None:
         declared: In ``tables=``.
         shape: Of rows.
     """
-    plan = Plan(len(shape.columns), [], [])
+    integers: list[int] = []
+    reals: list[int] = []
     for place, column in declared_columns(declared, shape):
         if column.reads_numbers:
-            (plan.integers if column.affinity == "INTEGER" else plan.reals).append(place)
+            (integers if column.affinity == "INTEGER" else reals).append(place)
         elif not column.plain >= _WORD:
             return None
-    return plan
+    width = len(shape.columns)
+    return Plan(width, integers, reals, [place for place in range(width) if place not in integers + reals])
 
 
-def flattened(rows: Sequence[Any], plan: Plan, absent: frozenset[Any]) -> Flat | None:
+class Plans(dict[Shape, Plan | None]):
+    """The plan for each shape that has come.
+
+    Args:
+        declared: In ``tables=``.
+    """
+
+    def __init__(self, declared: Declared) -> None:
+        self.declared = declared
+
+    def __missing__(self, shape: Shape) -> Plan | None:
+        plan = self[shape] = plan_for(self.declared, shape)
+        return plan
+
+
+def flattened(rows: Sequence[Any], plan: Plan | None, absent: frozenset[Any] = frozenset()) -> Flat | None:
     """Return rows of words as their columns are declared; ``None`` when something about them has to be looked at.
 
     Args:
-        rows: n rows, at least 1, as the caller gives them.
-        plan: For their shape.
+        rows: n rows, as the caller gives them.
+        plan: For their shape, if there is one.
         absent: Values to store as NULL.
     """
-    count, width = len(rows), plan.width
-    if not _SEQUENCES.issuperset(map(type, rows)) or set(map(len, rows)) != {width}:
+    if plan is None or not rows:
         return None
-    values: list[Any] = list(chain.from_iterable(rows))
-    if set(map(type, values)) != _WORD:
+    if not _SEQUENCES.issuperset(map(type, rows)) or set(map(len, rows)) != {plan.width}:
         return None
-    has_nulls = bool(absent) and not absent.isdisjoint(values)
-    if has_nulls:
-        values = [None if value in absent else value for value in values]
-    kinds: list[set[type]] = [_WORD] * width
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    if not set(map(type, chain(*[columns[place] for place in plan.texts]))) <= _WORD:
+        return None
+    kinds = [_WORD] * plan.width
+    try:
+        for place, column in enumerate(columns) if absent else ():
+            if not absent.isdisjoint(column):
+                columns[place] = [None if value in absent else value for value in column]
+                kinds[place] = set(map(type, columns[place]))
+    except TypeError:  # a value that is not even hashable
+        return None
+    count = len(rows)
     for places, kind in ((plan.integers, int), (plan.reals, float)):
         if places:
-            words = chain.from_iterable([values[place::width] for place in places])
-            numbers = numbers_in(words, "INTEGER" if kind is int else "REAL")
+            has_nulls = any(kinds[place] is not _WORD for place in places)
+            words = chain(*[columns[place] for place in places])
+            numbers = numbers_in(words, "INTEGER" if kind is int else "REAL", nulls=has_nulls)
             if numbers is None or (kind is float and has_minus_zero(numbers)):
                 return None
             for number, place in enumerate(places):
-                values[place::width] = numbers[number * count : (number + 1) * count]
-                kinds[place] = {kind}
-    if has_nulls:
-        kinds = [{type(value) for value in values[place::width]} for place in range(width)]
+                columns[place] = numbers[number * count : (number + 1) * count]
+                kinds[place] = set(map(type, columns[place])) if has_nulls else {kind}
+    values: list[Any] = [None] * (count * plan.width)
+    for place, column in enumerate(columns):
+        values[place :: plan.width] = column
     return Flat(values, kinds, count)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from pipeloom.data.scalars import ATTOSECONDS, iso_text
 from pipeloom.data.text import kind_of
@@ -86,7 +85,7 @@ def _of_polars(series: Any) -> Sequence[Any]:
     kind = str(dtype).partition("(")[0]
     if kind == "Datetime":
         zone = dtype.time_zone
-        return _instants(series.to_physical().to_list(), dtype.time_unit, None if zone is None else ZoneInfo(zone))
+        return _instants(series.to_physical().to_list(), dtype.time_unit, _zone(zone))
     if kind == "Duration":
         return _lengths(series.to_physical().to_list(), dtype.time_unit)
     if kind == "Time":
@@ -125,7 +124,11 @@ def _counts(column: Any, whole: str) -> list[int | None]:
 def _zone(name: str | None) -> tzinfo | None:
     if name is None:
         return None
-    return datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo if name[0] in "+-" else ZoneInfo(name)
+    if name[0] in "+-":
+        return datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo
+    from zoneinfo import ZoneInfo  # late: a worker process starts the faster
+
+    return ZoneInfo(name)
 
 
 _NAT: Final = -(2**63)

@@ -22,12 +22,10 @@ from uuid import UUID
 
 from pipeloom.data.origins import found_in
 from pipeloom.data.text import clean
+from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.errors import LedgerError
 
-__all__ = ["NUMBER_LIMIT", "identity_of", "key_of", "known_as", "task_number"]
-
-NUMBER_LIMIT: Final = 1 << 62
-"""Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
+__all__ = ["identity_of", "key_of", "known_as", "task_number"]
 
 _LIMIT: Final = 512
 _INPUT_LIMIT: Final = 64 * 1024  # characters; of a larger input only the key is stored

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Any, Final
@@ -45,6 +44,8 @@ class Spool:
 
     def __init__(self, directory: str | None, fd: int | None = None) -> None:
         if fd is None:
+            import tempfile  # late: a worker process starts the faster
+
             with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
                 fd = os.dup(file.fileno())
         self._fd = fd  # and no file of Python's, which a collection of garbage would finalize first, and warn of

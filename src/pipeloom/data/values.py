@@ -25,6 +25,7 @@ from pipeloom.data.text import clean, describe
 from pipeloom.errors import RowRefusedError
 
 __all__ = [
+    "NUMBER_LIMIT",
     "TEXT_OR_NULL",
     "Params",
     "Storable",
@@ -42,6 +43,9 @@ Storable = None | int | float | str | bytes
 
 Params = tuple[object, ...] | dict[str, object]
 """The parameters of one statement, as SQLite can bind them."""
+
+NUMBER_LIMIT: Final = 1 << 62
+"""Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
 
 _INT64: Final = 1 << 63
 TEXT_OR_NULL: Final = frozenset({str, type(None)})

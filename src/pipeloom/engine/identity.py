@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from pipeloom.data.keys import NUMBER_LIMIT, identity_of
+from pipeloom.data.keys import identity_of
 from pipeloom.data.text import LONGEST_TEXT, attribute, clean, describe, kind_of, storable, tail
 from pipeloom.data.tracebacks import traceback_of
+from pipeloom.data.values import NUMBER_LIMIT
 
 __all__ = ["Identity", "Unidentified", "identifier"]
 

@@ -14,8 +14,9 @@ import logging
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final
 
-from pipeloom.data.keys import NUMBER_LIMIT, task_number
+from pipeloom.data.keys import task_number
 from pipeloom.data.rows import Blocks
+from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.errors import AttemptOverError
 from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
 from pipeloom.ledger.tables import StagedOutput

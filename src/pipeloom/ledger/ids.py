@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from pipeloom.data.keys import NUMBER_LIMIT
+from pipeloom.data.values import NUMBER_LIMIT
 
 __all__ = ["IdAllocator", "IdSeries"]
 

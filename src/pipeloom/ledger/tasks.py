@@ -12,8 +12,8 @@ from typing import Final
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.finish import judged
-from pipeloom.data.keys import NUMBER_LIMIT
 from pipeloom.data.rates import fraction
+from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
 from pipeloom.ledger import statements as sql

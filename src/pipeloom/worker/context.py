@@ -11,11 +11,10 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from pipeloom.data.keys import NUMBER_LIMIT
 from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks_of, checked_null
 from pipeloom.data.stopwatch import is_past, monotonic
 from pipeloom.data.text import describe, storable
-from pipeloom.data.values import adapt_params, adapt_rows, as_json
+from pipeloom.data.values import NUMBER_LIMIT, adapt_params, adapt_rows, as_json
 from pipeloom.errors import (
     AttemptOverError,
     LedgerError,

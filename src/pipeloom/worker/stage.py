@@ -10,8 +10,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import Final
 
-from pipeloom.data.columns import Declared, Row, Watched, declared_columns, fit_declared
-from pipeloom.data.flat import Flat, has_minus_zero
+from pipeloom.data.columns import Row, Watched, declared_columns, fit_declared
+from pipeloom.data.flat import Flat, Plans, flattened, has_minus_zero
 from pipeloom.data.image import COMMON_KINDS, Image, StagedTable, Stretch, kinds_in, staged_name
 from pipeloom.data.rows import Block, Shape
 
@@ -29,21 +29,21 @@ class Stage:
     """An image in the making; one thread at a time.
 
     Args:
-        declared: What rows are converted to, before they are staged.
+        plans: What rows are converted to, before they are staged.
     """
 
     size = 0
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, plans: Plans) -> None:
         self.image = Image()
-        self._declared = declared
+        self._plans = plans
         self._conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         # Nothing is rolled back here: what cannot be bound has changed nothing, and rows too many are cut off. That
         # saves two fifths of the time.
         self._conn.execute("PRAGMA journal_mode = OFF")
         self._is_doubtful = False
         self._limit = min(self._conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
-        self._watched: dict[Shape, list[Watched]] = {}
+        self._watched: dict[Shape, list[Watched]] = {}  # for all others
         self._current: dict[Shape, _Layout] = {}
         self._layouts: dict[tuple[Shape, tuple[str | None, ...]], _Layout] = {}
 
@@ -97,9 +97,11 @@ class Stage:
         return self.image
 
     def _put(self, shape: Shape, rows: list[Row]) -> Stretch:
+        if (flat := flattened(rows, self._plans[shape])) is not None:
+            return self._insert(shape, flat, set())
         watched = self._watched.get(shape)
         if watched is None:
-            watched = self._watched[shape] = declared_columns(self._declared, shape)
+            watched = self._watched[shape] = declared_columns(self._plans.declared, shape)
         rows, kinds = fit_declared(watched, rows, kinds_in(rows))
         signed = {
             place

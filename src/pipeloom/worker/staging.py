@@ -11,7 +11,6 @@ settled before the lock is taken.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -20,7 +19,7 @@ from sys import getsizeof
 from typing import Any, Final
 
 from pipeloom.data.columns import Declared
-from pipeloom.data.flat import Plan, flattened, plan_for
+from pipeloom.data.flat import Plans, flattened
 from pipeloom.data.image import CAN_STAGE, Stretch
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Chunk, Spool
@@ -72,9 +71,9 @@ class Staging:
         self._limit = limit
         self._directory = directory
         self._declared = declared if CAN_STAGE else None
+        self._plans = Plans(declared or {})
         self._parts: Output = []
         self._stage: Stage | None = None
-        self._plans: dict[Shape, Plan | None] = {}  # for words
 
     @property
     def last(self) -> Spool | Block | Statement | Stretch | None:
@@ -135,16 +134,13 @@ class Staging:
         """
         if self._declared is None or (self._stage is None and len(rows) * len(shape.columns) < _ENOUGH):
             return False
-        if shape not in self._plans:
-            self._plans[shape] = plan_for(self._declared, shape)
-        plan = self._plans[shape]
-        flat = None if plan is None or not rows else flattened(rows, plan, absent)
+        flat = flattened(rows, self._plans[shape], absent)
         if flat is None:
             return False
         self._make_room(self._size // count * len(rows), shape, rows[-1:], held=0)
         stage = self._stage
         if stage is None:
-            stage = self._stage = Stage(self._declared)
+            stage = self._stage = Stage(self._plans)
         before = stage.size
         stretch = stage.put_flat(shape, flat)
         if stretch is None:
@@ -256,13 +252,13 @@ class Staging:
             parts.append(block)
         if self._declared is not None and len(block.rows) * len(block.shape.columns) >= _ENOUGH:
             parts.pop()
-            self._put_on_stage(block, parts, self._declared)
+            self._put_on_stage(block, parts)
 
-    def _put_on_stage(self, block: Block, parts: Output, declared: Declared) -> None:
+    def _put_on_stage(self, block: Block, parts: Output) -> None:
         """Move rows from Python's memory to SQLite's, while they are in the processor's cache."""
         stage = self._stage
         if stage is None:
-            stage = self._stage = Stage(declared)
+            stage = self._stage = Stage(self._plans)
         weight, before = int(_weight_of(block.rows[:_GLANCED_ROWS]) * len(block.rows)), stage.size
         stretches, rest = stage.put(block)
         for stretch in stretches:
@@ -344,6 +340,8 @@ class Staging:
             spool.extend(map(self._staged, chunks))
             parts[:] = [spool]
         except (OSError, ValueError) as error:
+            import tempfile  # late: a worker process starts the faster
+
             where = clean(self._directory or tempfile.gettempdir())
             reason = clean(getattr(error, "strerror", None) or error)
             raise TaskTooLargeError(

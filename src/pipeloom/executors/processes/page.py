@@ -17,7 +17,6 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-import tempfile
 import threading
 from math import isnan, nan
 from typing import Final
@@ -66,6 +65,8 @@ def new_file() -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("pipeloom-worker", os.MFD_CLOEXEC)
     else:
+        import tempfile  # late: a worker process, which makes none, starts the faster
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, _SIZE)
