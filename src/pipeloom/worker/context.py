@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -31,6 +30,7 @@ from pipeloom.worker.current import present_link, running_task
 from pipeloom.worker.link import Link
 from pipeloom.worker.staging import Staging
 from pipeloom.worker.task import Task
+from pipeloom.worker.track import Track
 
 __all__ = ["TaskContext", "current_task"]
 
@@ -134,6 +134,8 @@ class TaskContext:
     def track(self, iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
         """Yield from ``iterable``, with progress and cancellation per element; keeps the message said last.
 
+        Where ``write`` takes what it yields: per handful, as many as come in about a millisecond.
+
         Args:
             iterable: n elements.
             total: n, when ``len(iterable)`` does not say.
@@ -142,19 +144,7 @@ class TaskContext:
             TaskCancelledError: The run is being cancelled.
             TaskTimeoutError: The task's ``timeout`` is over.
         """
-        if total is None:
-            total = operator.length_hint(iterable) or None
-        total = None if total is None else float(total)
-        task, link = self._task, self._link
-        said = vars(task)  # rows come by the million, and in a worker process setting the attribute takes longer
-        task.progress = (0, total, task.progress[2])
-        for step, element in enumerate(iterable):
-            said["progress"] = (step, total, said["progress"][2])
-            if link.cancelling or task.deadline is not None:
-                self.check()
-            yield element
-        if total is not None:
-            task.progress = (total, total, task.progress[2])
+        return Track(self.check, self._task, self._link, iterable, total)
 
     def write(
         self,
@@ -226,7 +216,8 @@ class TaskContext:
         collected, count = staging.apart(), 0
         shape, absent = None, frozenset[Any]()
         width = 0 if columns is None else len(columns)
-        while (some := list(islice(rows, collected.handful(count, width)))) or not count:
+        take = rows.take if isinstance(rows, Track) else lambda most: list(islice(rows, most))
+        while (some := take(collected.handful(count, width))) or not count:
             if shape is None or not collected.add_words(shape, some, absent, count):
                 blocks = check(some, before=count)
                 collected.add(blocks)
