@@ -19,7 +19,7 @@ help: ## list the commands
 demo: ## load the New York flights of 2013 into build/flights.db and ask it questions
 	@sh setup.sh demo
 	@mkdir -p build
-	$(BIN)/pipeloom examples flights --db build/flights.db --files build/flights
+	$(BIN)/pipeloom examples flights --executor processes --db build/flights.db --files build/flights
 
 test: check-static ## format check, lint, types, and the whole test suite, whose coverage has a floor
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
