@@ -292,6 +292,7 @@ class TaskContext:
 
         Raises:
             RowRefusedError: Something staged, or the state, cannot be stored; the task cannot be done any more.
+            sqlite3.Error: What is staged breaks a constraint, or a statement is wrong; likewise.
             TaskCancelledError, TaskTimeoutError: As ``check``, but never before it is on its way.
             LedgerError: The run has no keys, so that no later try would find it; or its executor cannot do this.
             AttemptOverError: The task has ended.

@@ -173,6 +173,8 @@ class Attendant(Generic[T]):
             reason = WorkerDiedError(f"its worker process said what cannot be read: {clean(error, 100)}")
         was_up = shift.is_up
         code = self._bury(shift, reason)
+        if not was_up and isinstance(shift.reason, MemoryError):
+            raise WorkerDiedError(f"before it was ready for a task, {shift.reason}: pass a larger one")
         self._stillborn = 0 if was_up else self._stillborn + 1
         if self._stillborn >= _STILLBORN:
             raise WorkerDiedError(

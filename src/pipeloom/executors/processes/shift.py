@@ -76,6 +76,9 @@ class Shift(Generic[T]):
         orders: The pool's.
         desk: The run's.
         place: Which one of the pool's, from 0.
+
+    Attributes:
+        reason: Why it is ended, if that is known.
     """
 
     def __init__(self, worker: WorkerProcess, orders: Orders, desk: Desk[T], place: int) -> None:
@@ -91,7 +94,7 @@ class Shift(Generic[T]):
         self._stuck: tuple[int, float] = (0, 0.0)
         self._limit = NEVER  # the task from which on none is to begin
         self._silent_since: float | None = None  # all that was sent has ended, and it does not say so
-        self._reason: Exception | None = None
+        self.reason: Exception | None = None
         self._is_given_up = False  # for one task: if that ended meanwhile, the next one is innocent
         self._later: deque[Message] = deque()  # what came while a question was being answered
         self.is_up = False
@@ -138,8 +141,8 @@ class Shift(Generic[T]):
     def check_memory(self, limit_mb: float) -> None:
         """End the process if it takes more than so many MiB; that is the error of the task that runs."""
         size = 0.0 if self.has_ended else self._worker.size_mb()
-        if size > limit_mb and self._reason is None:
-            self._reason = MemoryError(f"its worker process took {size:,.0f} MiB, more than memory_mb={limit_mb:g}")
+        if size > limit_mb and self.reason is None:
+            self.reason = MemoryError(f"its worker process took {size:,.0f} MiB, more than memory_mb={limit_mb:g}")
             self._worker.kill()
 
     def kill(self) -> None:
@@ -362,7 +365,7 @@ class Shift(Generic[T]):
             reason: Why it was ended, if it was for what it said.
         """
         worker = self._worker
-        self._reason = self._reason or reason
+        self.reason = self.reason or reason
         worker.kill()
         try:
             worker.wait(_DEAD_S)
@@ -397,6 +400,6 @@ class Shift(Generic[T]):
     def _charge(self, serial: int, since: float, code: int, words: str) -> None:
         task = self._open.take(serial, since)
         if task is not None:
-            error, trace = death(code, words, self._reason)
+            error, trace = death(code, words, self.reason)
             self._open.end_outside(task, error, trace)
             self._desk.hand_over(task)
