@@ -130,7 +130,7 @@ def load(
     say_begun()
     report = pipeloom.map(
         Working(noted, bool(acks), pause_s), range(count), db=db, name=NAME, workers=workers, retries=RETRY,
-        durability=durability, tables=TABLES, progress=False,
+        durability=durability, tables=TABLES, executor=executor, progress=False,
     )  # fmt: skip
     noted.write(list(range(count)))
     return report
