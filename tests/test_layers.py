@@ -187,6 +187,14 @@ def test_import_pipeloom_is_light():
     assert done.stdout.strip() == "[]"
 
 
+def test_what_runs_a_program_loads_nothing_for_async_ones():
+    """`pipeloom run` loads asyncio when a function turns out to be async: it is a tenth of a short run."""
+    code = "import sys, pipeloom.cli.run, pipeloom.engine.api, pipeloom.rlog; print('asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+
+    assert done.stdout.strip() == "False"
+
+
 def test_every_public_name_resolves_late():
     """Each name has a home, ``dir`` shows it, and an unknown one is an AttributeError."""
     for name in pipeloom.__all__:
