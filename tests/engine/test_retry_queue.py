@@ -371,7 +371,7 @@ def test_many_failing_inputs_are_bounded(db):
 
     def items():
         nonlocal pulled
-        for n in range(20_000):
+        for n in range(12_000):
             pulled = n
             yield n
 
@@ -382,7 +382,8 @@ def test_many_failing_inputs_are_bounded(db):
             raise OSError
         done += 1
 
-    report = pipeloom.map(fn, items(), db=db, workers=2, retries=Retry(2, delay_s=0.2, jitter=0.0))
+    retries = Retry(2, delay_s=0.2, jitter=0.0)
+    report = pipeloom.map(fn, items(), db=db, workers=2, retries=retries, durability="off")
 
-    assert report.done == 20_000
+    assert report.done == 12_000
     assert most < 10_000  # and what is on its way to the ledger
