@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from itertools import pairwise
 from pathlib import Path
+from shutil import copyfile
 from subprocess import run
 
 import pytest
 from misplaced import misplace
 
-from faults.tools import DONE, IN_USE, STORAGE, Child, amount, need, need_root, product, until
+from faults.tools import DONE, IN_USE, STORAGE, Child, amount, children, need, need_root, product, until
 from faults.verdict import VERDICT, UnsoundError, acknowledged, finished
 
 # --- tasks that read SQLite's own files ---
@@ -254,15 +255,36 @@ def test_nobody_gets_in_before_the_first_has_noticed(start, tmp_path, deed):
 
 KINDS = ["link", "dangling link", "hard link", "pipe", "directory", "device", "socket"]
 
+# One after the other in one process, which must not wait for the second either.
+READERS = """
+import sys
+from pipeloom.cli import main
+for command in ("status", "doctor"):
+    sys.argv = ["pipeloom", command, "--db", sys.argv[-1]]
+    try:
+        main()
+    except SystemExit as left:
+        print("left with", left.code, file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def finished_file(tmp_path_factory) -> Path:
+    """The file of a run of five tasks, which has ended."""
+    db = tmp_path_factory.mktemp("finished") / "out.db"
+    with children() as starting:
+        assert starting(product("load", db=db, count=5)).wait()[0] == DONE
+    return db
+
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal", "-lock", "-cancel"])
-def test_what_lies_where_sqlite_has_its_files(start, tmp_path, monkeypatch, kind, suffix):
+def test_what_lies_where_sqlite_has_its_files(start, tmp_path, monkeypatch, finished_file, kind, suffix):
     """Nobody writes through it, truncates it, or waits for it: refused, or not looked at; readers as well."""
     monkeypatch.chdir(tmp_path)
     db, target = tmp_path / "out.db", tmp_path / "thesis.txt"
     target.write_text("do not lose me")
-    assert start(product("load", db=db, count=5)).wait()[0] == DONE
+    copyfile(finished_file, db)
     beside = tmp_path / f"out.db{suffix}"
     if kind == "device":
         need_root()
@@ -274,9 +296,10 @@ def test_what_lies_where_sqlite_has_its_files(start, tmp_path, monkeypatch, kind
         assert re.search(rf"out\.db{suffix} beside it (is a|has 2 names)", err), err
     else:
         assert code == DONE, err
-    for command in (["status"], ["doctor"]):
-        code, _, err = start([sys.executable, "-m", "pipeloom", *command, "--db", str(db)]).wait()
-        assert code in ((STORAGE, DONE) if is_sqlites else (DONE,)), (command, err)
+    code, _, err = start([sys.executable, "-c", READERS, str(db)]).wait()
+    codes = [int(number) for number in re.findall(r"^left with (\d+)$", err, re.MULTILINE)]
+    assert (code, len(codes)) == (DONE, 2), err
+    assert set(codes) <= ({STORAGE, DONE} if is_sqlites else {DONE}), err
     assert target.read_text() == "do not lose me"
     assert not (tmp_path / "nowhere").exists()
 
