@@ -15,12 +15,12 @@ import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from leaks import Leaks
-from surroundings import CACHE, hearing, keep_inside, measure_programs, settle
+from surroundings import CACHE, clear_memory, hearing, keep_inside, measure_programs, settle
 
 from pipeloom.db import connect, init_schema
 
 settle()
-keep_inside()
+PLACE = keep_inside()
 
 # The same examples every time: a test that fails for one commit must not pass for the next by luck.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -30,9 +30,16 @@ set_hypothesis_home_dir(CACHE / "hypothesis")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make ``tmp_path`` inside the checkout, wherever pytest is started; with xdist, its workers say where."""
+    """Make ``tmp_path`` in the same place, wherever pytest is started; with xdist, its workers say where."""
     if config.option.basetemp is None:
-        config.option.basetemp = CACHE / "pytest-tmp"
+        config.option.basetemp = PLACE / "pytest-tmp"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep what failed tests have left, and nothing else, once all tests and workers are over."""
+    if session.config.option.basetemp == PLACE / "pytest-tmp":
+        clear_memory(PLACE, keep=exitstatus != 0)
 
 
 @pytest.fixture(scope="session", autouse=True)

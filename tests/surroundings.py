@@ -9,13 +9,15 @@ import atexit
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
-__all__ = ["CACHE", "ROOT", "hearing", "keep_inside", "measure_programs", "settle"]
+__all__ = ["CACHE", "ROOT", "clear_memory", "hearing", "keep_inside", "measure_programs", "settle"]
 
 ROOT: Final = Path(__file__).parent.parent
 CACHE: Final = ROOT / ".cache"
@@ -32,6 +34,11 @@ _PERSONAL_FAMILIES: Final = ("LC_", "XDG_")
 # temporary directory: multiprocessing in "pymp-????????/listener-????????", Chromium in
 # "org.chromium.Chromium.??????/SingletonSocket", the longest of them with 46 bytes.
 _SOCKET_BYTES: Final = 104 - 1 - len("/org.chromium.Chromium.??????/SingletonSocket")
+
+# Where the tests of this checkout write, for those that are started by others: xdist's workers, a pytest in a test.
+_PLACE: Final = "PIPELOOM_TEST_PLACE"
+_MEMORY: Final = Path("/dev/shm")  # Linux's
+_ROOM: Final = 2 << 30  # bytes: several times what the largest tests need at once
 
 # By this a program hears that it is measured. Source: https://coverage.readthedocs.io/en/latest/subprocess.html
 _COVERAGE: Final = "COVERAGE_PROCESS_CONFIG"
@@ -50,19 +57,55 @@ def settle() -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".venv" / "pycache")
 
 
-def keep_inside() -> None:
-    """Give programs an empty home and temporary directory inside the checkout: a browser writes to both."""
-    if "PYTEST_XDIST_WORKER" in os.environ:  # whoever started it has made them
-        return
-    home, temporary = CACHE / "home", CACHE / "tmp"
-    for place in (home, temporary):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+def keep_inside() -> Path:
+    """Give programs an empty home and temporary directory, to which a browser writes too; return where tests write.
+
+    All of it is inside the checkout, but for what is in memory while the tests run, see :func:`clear_memory`.
+    """
+    if _PLACE in os.environ:  # whoever started us, such as xdist, has made them
+        return Path(os.environ[_PLACE])
+    place = _in_memory() or CACHE
+    home, temporary = CACHE / "home", place / "tmp"
+    for directory in (home, temporary):
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
     if len(os.fsencode(temporary)) > _SOCKET_BYTES:
         temporary = Path(tempfile.mkdtemp(prefix="pipeloom-"))
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     os.environ["HOME"], os.environ["TMPDIR"] = str(home), str(temporary)
+    os.environ[_PLACE] = str(place)
     tempfile.tempdir = None  # so that it looks again
+    return place
+
+
+def _in_memory() -> Path | None:
+    """Make this checkout's directory in memory, if there is room: thousands of syncs take half of the tests' time.
+
+    ``make faults`` is about disks, and stays on one. Its name is always the same, so that what a test run that was
+    killed has left there is in nobody's way for long.
+    """
+    if os.environ.get("PIPELOOM_FAULTS") == "full" or not _MEMORY.is_dir():
+        return None
+    about = os.statvfs(_MEMORY)
+    if about.f_bavail * about.f_frsize < _ROOM or about.f_flag & os.ST_NOEXEC:
+        return None
+    place = _MEMORY / f"pipeloom-{os.getuid()}-{crc32(os.fsencode(ROOT)):x}"
+    try:
+        place.mkdir(mode=0o755, exist_ok=True)  # some programs run as another user
+    except OSError:  # we may not, or something else has its name
+        return None
+    is_ours = not place.is_symlink() and place.stat().st_uid == os.getuid()
+    return place if is_ours else None
+
+
+def clear_memory(place: Path, *, keep: bool) -> None:
+    """Remove what is in memory, in the process that made it; what failed tests have left comes to the checkout."""
+    if place.parent == _MEMORY and "PYTEST_XDIST_WORKER" not in os.environ:
+        kept = CACHE / "pytest-tmp"
+        shutil.rmtree(kept, ignore_errors=True)
+        if keep:  # by a program that copies pipes and sockets, too
+            subprocess.run(["cp", "-a", place / "pytest-tmp", kept], check=False)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def measure_programs(wanted: bool) -> None:
