@@ -149,7 +149,7 @@ def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     items = [item for name in (*DEEDS, *special) for item in (special.get(name, name), *others(name))]
     report = pipeloom.map(
         Behaves(place), items, db=place / "out.db", name="misbehaving", key=name_of, workers=2,
-        executor="processes", timeout=1.0, on_error="collect", durability="off", progress=False,
+        executor="processes", timeout=3.0, on_error="collect", durability="off", progress=False,
         tables={"rows": {"item": str, "attempt": int}, "floods": {"n": int, "text": str}},
     )  # fmt: skip
     return Ran(report, place / "out.db")
