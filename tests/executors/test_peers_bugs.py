@@ -163,7 +163,7 @@ def work(item, ctx):
     for _ in range(500):
         print("line", item.n, "x" * 50)
     logging.getLogger("program").warning("warned of %d", item.n)
-    if item.n == 5:  # a run of its own, in processes of its own
+    if item.n == 5:  # a run of its own, in processes of its own; others come behind it in the same worker
         inner = pipeloom.map(square, map(Item, range(3)), db="nested.db", executor="processes", workers=1,
                              progress=False, key=lambda item: item.n)
         assert dict(inner.results()) == {0: 0, 1: 1, 2: 4}
@@ -181,7 +181,7 @@ def work(item, ctx):
 
 def main(db):
     report = pipeloom.map(
-        work, map(Item, range(8)), db=db, executor="processes", workers=2, on_error="collect", progress=False,
+        work, map(Item, range(8)), db=db, executor="processes", workers=1, on_error="collect", progress=False,
         key=lambda item: item.n, handlers={Heard: store}, tables={"heard": {"n": int, "where_": str}},
     )
     found = dict(report.results())

@@ -63,11 +63,12 @@ def sleeps():
     signal.pause()
 
 def terminates(n):
-    child = multiprocessing.get_context("fork").Process(target=sleeps)
-    child.start()
-    child.terminate()
-    child.join()
-    return child.exitcode
+    with ALONE:  # start() waits for whatever children there are, and another thread's is then without a code
+        child = multiprocessing.get_context("fork").Process(target=sleeps)
+        child.start()
+        child.terminate()
+        child.join()
+        return child.exitcode
 
 ALONE = threading.Lock()  # a stream that another thread writes to as one forks stays locked in the child
 

@@ -36,13 +36,7 @@ _MESSAGE_LIMIT: Final = 4000
 
 
 class TaskLogHandler(logging.Handler):
-    """Keeps records of level INFO and above that are logged while a task runs; leaves the others alone.
-
-    Attributes:
-        has_run_elsewhere: The run is another process, which hands them to its own handlers.
-    """
-
-    has_run_elsewhere = False
+    """Keeps records of level INFO and above that are logged while a task runs; leaves the others alone."""
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record without the handler's lock, for which all workers would queue."""
@@ -59,7 +53,7 @@ class TaskLogHandler(logging.Handler):
             except BaseException as error:  # noqa: BLE001 - a foreign argument may do anything when it is formatted
                 pass_on_interrupt(error)
                 task.unkept += 1
-        if not (self.has_run_elsewhere and task is not None):  # else it is said there
+        if task is None or not task.has_run_elsewhere:  # else it is said there
             self._stand_aside(record)
 
     def _stand_aside(self, record: logging.LogRecord) -> None:
@@ -143,12 +137,11 @@ def is_heard_here(name: str) -> bool:
 
 
 @contextmanager
-def keeping_logs(*, for_another_process: bool = False) -> Iterator[None]:
+def keeping_logs() -> Iterator[None]:
     """Keep what tasks log while this is entered; runs on several files at once share the one handler."""
     global _runs  # noqa: PLW0603
     with _guard:
         _runs += 1
-        _handler.has_run_elsewhere = for_another_process
         if _runs == 1:
             logging.getLogger().addHandler(_handler)
     try:

@@ -42,6 +42,7 @@ class Task(TaskCall):
     said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
     weight: int = 1  # how many slots of memory it takes: for its input until it ends, then for its outcome
     local: Any = None  # what its worker entered for all of its tasks; only while it is performed
+    has_run_elsewhere: bool = False  # its run is another process, which hands its records to its own handlers
     is_orphan: bool = False  # this is the copy of a forked child: nobody looks at it
 
     def orphan(self) -> None:

@@ -122,7 +122,7 @@ class _Worker:
         self._link.brief = boot.brief._replace(function=function, retry=retry)
         self._link.kinds = boot.kinds
         if boot.keeps_logs:
-            stack.enter_context(keeping_logs(for_another_process=True))
+            stack.enter_context(keeping_logs())
         self._local = WorkerLocal(local)
         self._local.value()
         self._surroundings = CallerContext(self._link)

@@ -142,6 +142,8 @@ class SentTask(Task):
         link: To the run.
     """
 
+    has_run_elsewhere = True
+
     def __init__(
         self, item: object, task_id: int, key: str | int | None, name: str, serial: int, link: PipeLink
     ) -> None:
