@@ -12,7 +12,7 @@ def _homes() -> dict[str, str]:
     takes 80 ms, and so each name is imported when it is first used. anyio does the same (``_lazyimport.py``).
     """
     try:
-        source: str = __spec__.loader.get_data(__file__).decode()  # type: ignore[union-attr]
+        source: str = __spec__.loader.get_data(__file__).decode()  # type: ignore[union-attr]  # caught below
     except (AttributeError, OSError, UnicodeDecodeError):  # a frozen program may come without
         return {}
     lines = (line.split() for line in source.splitlines() if line.startswith("    from pipeloom."))

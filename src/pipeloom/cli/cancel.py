@@ -31,7 +31,7 @@ _WAIT_S: Final = 30.0
 )
 @click.option("--no-wait", is_flag=True, help="Ask, and do not wait.")
 @verbose_option
-def command(db: Path, drain: bool, timeout: float, no_wait: bool, verbose: int) -> int:  # noqa: ARG001
+def command(db: Path, drain: bool, timeout: float, no_wait: bool, verbose: int) -> int:  # noqa: ARG001 - read by main()
     """Ask the run that is going on to stop, as Ctrl-C in its terminal does; run it again to do the rest.
 
     Exits with 0 when the run has ended (or, with --no-wait, was asked), 1 when none is going on or it has not ended

@@ -32,7 +32,7 @@ _STYLES: Final = {"ok": "green", "note": "yellow", "BAD": "bold red"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @verbose_option
-def command(db: Path, deadline: float | None, as_json: bool, verbose: int) -> int:  # noqa: ARG001
+def command(db: Path, deadline: float | None, as_json: bool, verbose: int) -> int:  # noqa: ARG001 - read by main()
     """Look whether a database is well, and say what to do if not; changes nothing, also while a run is going on.
 
     Exits with 0 when nothing is BAD, 1 when something is, 3 when the file cannot be read at all.

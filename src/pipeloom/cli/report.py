@@ -38,7 +38,7 @@ class PlaceRefusedError(click.ClickException):
 )
 @json_option
 @verbose_option
-def command(db: Path, run_id: int | None, output: Path | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001
+def command(db: Path, run_id: int | None, output: Path | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - read by main()
     """Write everything about one run into one HTML file to pass on; reads only, also while the run is going on.
 
     The file needs no network and runs no script. It tells the names of tasks, messages and tracebacks of failures,

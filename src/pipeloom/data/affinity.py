@@ -162,12 +162,12 @@ def numbers_in(words: Iterable[object], affinity: Affinity, *, nulls: bool = Tru
     count = 0
     try:
         try:
-            text = rest = ",".join(listed)  # type: ignore[arg-type]
+            text = rest = ",".join(listed)  # type: ignore[arg-type]  # it raises for what is no word
         except TypeError:
             if not nulls:
                 return None
             count = listed.count(None)
-            text = ",".join(["null" if word is None else word for word in listed])  # type: ignore[misc]
+            text = ",".join(["null" if word is None else word for word in listed])  # type: ignore[misc]  # likewise
             rest = text.replace("null", "")
         if "e" in rest or "E" in rest or (affinity == "INTEGER" and "." in rest) or (not count and "null" in rest):
             return None

@@ -64,7 +64,8 @@ def plan_for(declared: Declared, shape: Shape) -> Plan | None:
         elif not column.plain >= _WORD:
             return None
     width = len(shape.columns)
-    return Plan(width, integers, reals, [place for place in range(width) if place not in integers + reals])
+    texts = sorted(set(range(width)).difference(integers, reals))
+    return Plan(width, integers, reals, texts)
 
 
 class Plans(dict[Shape, Plan | None]):
@@ -90,9 +91,7 @@ def flattened(rows: Sequence[Any], plan: Plan | None, absent: frozenset[Any] = f
         plan: For their shape, if there is one.
         absent: Values to store as NULL.
     """
-    if plan is None or not rows:
-        return None
-    if not _SEQUENCES.issuperset(map(type, rows)) or set(map(len, rows)) != {plan.width}:
+    if plan is None or not rows or not _look_like_words(rows, plan.width):
         return None
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     if not set(map(type, chain(*[columns[place] for place in plan.texts]))) <= _WORD:
@@ -120,6 +119,17 @@ def flattened(rows: Sequence[Any], plan: Plan | None, absent: frozenset[Any] = f
     for place, column in enumerate(columns):
         values[place :: plan.width] = column
     return Flat(values, kinds, count)
+
+
+def _look_like_words(rows: Sequence[Any], width: int) -> bool:
+    """Say whether rows are plain, and the first one is words: of most others that says so already."""
+    first = rows[0]
+    return (
+        type(first) in _SEQUENCES
+        and _WORD.issuperset(map(type, first))
+        and _SEQUENCES.issuperset(map(type, rows))
+        and set(map(len, rows)) == {width}
+    )
 
 
 def has_minus_zero(values: list[Any]) -> bool:

@@ -115,7 +115,7 @@ def _kind_of(default: Any) -> Any:
     if isinstance(default, list | tuple | set | frozenset):
         kinds = {_kind_of(value) for value in default}
         part = kinds.pop() if len(kinds) == 1 else str
-        return tuple[part, ...] if isinstance(default, tuple) else kind[part]  # type: ignore[valid-type]
+        return tuple[part, ...] if isinstance(default, tuple) else kind[part]  # type: ignore[valid-type]  # known at run time only
     if isinstance(default, Path):
         return Path
     if kind in (bool, int, float, str, dt.date, dt.datetime) or isinstance(default, enum.Enum):
