@@ -21,6 +21,7 @@ from executors.cases.registry import Case
 
 LONG_S = 60
 DEEDS: dict[str, Case] = {}
+HUNG = ("stops_itself", "hears_nothing", "holds_the_lock_of_pythons", "has_a_child")
 
 
 def deed(function: Case) -> Case:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 import pipeloom
-from executors.misbehaving import DEEDS
+from executors.misbehaving import DEEDS, HUNG
 from executors.running import is_alive
 from executors.test_peers_bugs import DEAD
 
@@ -17,7 +17,6 @@ WELL = (
     "prints_much", "starts_a_thread_that_goes_on", "runs_a_run", "logs_without_end",
     "has_processes_of_its_own", "reads_the_file_itself",
 )  # fmt: skip
-HUNG = ("stops_itself", "hears_nothing", "holds_the_lock_of_pythons", "has_a_child")
 
 
 def test_logs_are_kept_after_whatever_a_task_did(misbehaved):

@@ -52,7 +52,8 @@ def test_rows_are_stored_once_and_of_the_done_alone(misbehaved):
     done = [key for (key,) in misbehaved.rows("SELECT key FROM task_runs WHERE status = 'done'")]
 
     assert sorted(item for (item,) in misbehaved.rows("SELECT item FROM rows")) == sorted(done)
-    assert len(done) == len(DEEDS) * 4 + 3 * 4 - misbehaved.report.failed - misbehaved.report.timed_out
+    not_done = sum(report.failed + report.timed_out for report in misbehaved.reports)
+    assert len(done) == len(DEEDS) * 4 + 3 * 4 - not_done
 
 
 def test_what_the_dead_held_is_free(misbehaved):
@@ -103,7 +104,8 @@ def test_endless_inputs_are_not_swallowed(db, options):
             durability="off", **options,
         )  # fmt: skip
 
-    assert next(numbers) < 8000
+    # Known to have failed once that is committed: by then a batch and the channel, of 4,096 each, may be full.
+    assert next(numbers) < 4 * 4096
 
 
 # --- programs ---
