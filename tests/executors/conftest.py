@@ -142,24 +142,18 @@ def others(deed: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Misbehaved:
-    """Two runs of one pipeline in one file: of the deeds that hang, and of all others.
+class Misbehaved(Ran):
+    """A run of all deeds that end by themselves, and another one, of the same pipeline, of those that hang.
 
     Attributes:
-        reports: What ``map`` returned.
-        db: The file.
+        hung: What ``map`` returned for these.
     """
 
-    reports: tuple[pipeloom.RunReport, ...]
-    db: Path
-
-    rows = Ran.rows
-    task = Ran.task
+    hung: pipeloom.RunReport
 
     def failure(self, deed: str) -> pipeloom.Failure:
         """Return how a deed failed."""
-        (failure,) = (failure for report in self.reports for failure in report.failures if failure.key == deed)
-        return failure
+        return Ran(self.hung, self.db).failure(deed) if deed in HUNG else super().failure(deed)
 
 
 @pytest.fixture(scope="session")
@@ -180,4 +174,4 @@ def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> Misbehaved:
             tables={"rows": {"item": str, "attempt": int}, "floods": {"n": int, "text": str}},
         )  # fmt: skip
 
-    return Misbehaved((run(by_themselves, None), run(HUNG, 3.0)), place / "out.db")
+    return Misbehaved(run(by_themselves, None), place / "out.db", run(HUNG, 3.0))

@@ -91,6 +91,12 @@ def fails_at_fifty(n: int) -> None:
         raise ValueError("fifty")
 
 
+def fails_at_fifty_and_asks(n: int, ctx: pipeloom.TaskContext) -> None:
+    """Fail once; no other task gets past a failure that is not committed."""
+    fails_at_fifty(n)
+    ctx.query("SELECT 1")
+
+
 def cannot_be_opened() -> NoReturn:
     """Be a ``local=`` that fails."""
     raise ConnectionError("no such session")

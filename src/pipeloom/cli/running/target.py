@@ -181,7 +181,7 @@ def _is_from(module: ModuleType, path: Path) -> bool:
 
 
 def _yields(function: object) -> bool:
-    call = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - an object
+    call = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - to look into it
     return any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in (function, call))
 
 
