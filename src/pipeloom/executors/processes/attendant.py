@@ -13,20 +13,20 @@ from collections.abc import Callable
 from typing import Final, Generic
 
 from pipeloom.data.text import clean
-from pipeloom.errors import RemoteError, WorkerDiedError
+from pipeloom.errors import WorkerDiedError
 from pipeloom.executors.base import Desk, T, telling
+from pipeloom.executors.gathering import gather
 from pipeloom.executors.processes.crash import how_it_ended
 from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.shift import BootError, Shift
-from pipeloom.statuses import QUEUED
+from pipeloom.executors.remote.raised import reason_of
 
 __all__ = ["Attendant"]
 
 logger = logging.getLogger("pipeloom")
 
 _LISTEN_S: Final = 0.05
-_HEAVY: Final = 256  # slots of memory that a chunk may take
 _STILLBORN: Final = 3  # workers in a row that end before they are ready
 
 
@@ -110,7 +110,9 @@ class Attendant(Generic[T]):
     def _send_more(self) -> None:
         orders = self._orders
         while (shift := self.shift) is None or (not orders.is_worn(shift.performed) and shift.may_take):
-            tasks = self._gather(0 if shift is None else shift.performed, wait=shift is None or shift.is_free)
+            most = orders.chunk_size(0 if shift is None else shift.performed)
+            may_wait = shift is None or shift.is_free
+            tasks = gather(self._desk, most, self._next_task if may_wait else None)
             if not tasks:
                 return
             if shift is None:
@@ -120,33 +122,6 @@ class Attendant(Generic[T]):
     def _new_shift(self) -> Shift[T]:
         worker, self._fresh = self._fresh or self._replacement(), None
         return Shift(worker, self._orders, self._desk, self._place)
-
-    def _gather(self, performed: int, *, wait: bool) -> list[T]:
-        """Take as many tasks as make a chunk; waits for the first if it may. One that is tried again goes alone."""
-        desk, most = self._desk, self._orders.chunk_size(performed)
-        found: list[T] = []
-        weight = 0
-        while len(found) < most and weight < _HEAVY:
-            if wait and not found:
-                task = self._next_task()
-                some = [] if task is None else [task]
-            else:
-                some = desk.more(most - len(found))
-            if not some:
-                break
-            for place, task in enumerate(some):
-                if task.status != QUEUED:
-                    desk.hand_over(task)  # refused at the door
-                    continue
-                if task.attempt > 1 and found:
-                    desk.give_back(some[place:])
-                    return found
-                found.append(task)
-                weight += task.weight
-                if task.attempt > 1:
-                    desk.give_back(some[place + 1 :])
-                    return found
-        return found
 
     def _listen(self, shift: Shift[T]) -> None:
         try:
@@ -159,14 +134,8 @@ class Attendant(Generic[T]):
             shift.recall()
             return
         except BootError as error:
-            kind, why, trace = error.args
             self._bury(shift)
-            failure = RemoteError(
-                f"a worker process could not begin: {kind + ': ' if trace else ''}{why}", kind=kind
-            )
-            if trace:
-                failure.add_note(trace)
-            raise failure from None
+            raise reason_of(error.failure, "a worker process") from None
         except EOFError:
             reason = None
         except ValueError as error:

@@ -25,15 +25,17 @@ from typing import Final
 
 from pipeloom.data import stopwatch
 from pipeloom.data.text import describe, storable
-from pipeloom.data.tracebacks import traceback_of
 from pipeloom.executors.processes.child_link import PipeLink, SentTask
-from pipeloom.executors.processes.outcomes import ended
 from pipeloom.executors.processes.page import WHERE, Page
-from pipeloom.executors.processes.parcels import Answer, Boot, Call, Chunk, Leave, read
+from pipeloom.executors.processes.parcels import Answer, Boot, Chunk, Leave, read
 from pipeloom.executors.processes.pipe import Pipe
-from pipeloom.executors.processes.program import NotFoundError, load, load_packed
-from pipeloom.executors.processes.words import ChunkEnded, Delivered, Failure, Hello, Warned, encode
-from pipeloom.worker.current import CallerContext, NotGuardedError
+from pipeloom.executors.processes.words import ChunkEnded, Delivered, Hello, Warned
+from pipeloom.executors.remote.calls import Call
+from pipeloom.executors.remote.forms import encode
+from pipeloom.executors.remote.outcomes import ended
+from pipeloom.executors.remote.program import load, load_packed
+from pipeloom.executors.remote.raised import failure_of
+from pipeloom.worker.current import CallerContext
 from pipeloom.worker.local import WorkerLocal
 from pipeloom.worker.logs import keeping_logs
 from pipeloom.worker.perform import end_of_fork, failed_before, perform
@@ -108,7 +110,7 @@ class _Worker:
             try:
                 self._boot(boot, stack)
             except BaseException as error:  # noqa: BLE001 - a program that is imported may do anything
-                self._link.send(_failure(error))
+                self._link.send(failure_of(error))
                 return
             self._link.send(Hello())
             self._work()
@@ -204,11 +206,3 @@ class _Worker:
         self._pipe.close()
         if self._task is not None:
             self._task.orphan()
-
-
-def _failure(error: BaseException) -> Failure:
-    """Return why a worker cannot begin; what one sentence explains comes without a traceback."""
-    kind = storable(type(error).__name__)
-    if isinstance(error, NotGuardedError | NotFoundError):
-        return Failure(kind, str(error), "")
-    return Failure(kind, storable(describe(error, 2000)), storable(traceback_of(error, error.__traceback__)))

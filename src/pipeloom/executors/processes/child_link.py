@@ -9,30 +9,21 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final
 
-import msgspec
-
-from pipeloom.data.rows import Blocks, Statement
-from pipeloom.data.text import clean, describe, storable
-from pipeloom.data.values import adapt_params
-from pipeloom.errors import RowRefusedError, WriterBrokenError
-from pipeloom.executors.processes.answers import OURS, name_of
-from pipeloom.executors.processes.outcomes import NONE, Luggage, parcel_of
+from pipeloom.errors import WriterBrokenError
 from pipeloom.executors.processes.page import Page
 from pipeloom.executors.processes.pipe import Pipe
 from pipeloom.executors.processes.words import (
     Abandoned,
     Asked,
     CheckpointAsked,
-    Line,
     Logged,
     Numbered,
-    Parcel,
     QueryAsked,
-    Said,
     StateAsked,
-    encode,
 )
-from pipeloom.messages import MsgExecute
+from pipeloom.executors.remote.forms import Line, encode
+from pipeloom.executors.remote.messages import said
+from pipeloom.executors.remote.outcomes import NONE, Luggage, parcel_of
 from pipeloom.wire import Brief, Checkpoint, LogLine, Progress, Query, Question
 from pipeloom.worker.answer import LOOK_S, Answer
 from pipeloom.worker.link import Look
@@ -107,7 +98,7 @@ class PipeLink:
             if not block or (until is not None and monotonic() >= until):
                 raise queue.Full
             look()
-        self.send(*_said(task.serial, message, self.kinds))
+        self.send(*said(task.serial, message, self.kinds))
 
     def backlog(self) -> tuple[int, int]:
         """Return how much waits for the writer, and how much may."""
@@ -214,28 +205,3 @@ def _asked(question: Question) -> tuple[QueryAsked | StateAsked | CheckpointAske
         parcel, luggage = parcel_of(question.output, question.rows, question.size)
         return CheckpointAsked(question.state, parcel), luggage
     return StateAsked(question.task_id), NONE
-
-
-def _said(serial: int, message: object, kinds: frozenset[str]) -> tuple[Said, Luggage]:
-    kind = type(message)
-    name = name_of(kind)
-    body: bytes | None = None
-    output: Parcel | None = None
-    luggage = NONE
-    if isinstance(message, Blocks):
-        output, luggage = parcel_of(list(message), 0, 0)
-    elif isinstance(message, MsgExecute) and name not in kinds:
-        name = name_of(MsgExecute)
-        statement = Statement(message.sql, adapt_params(message.params))
-        output, luggage = parcel_of([statement], 0, 0)
-    elif name in OURS or name in kinds:
-        try:
-            body = encode(list(vars(message).values()) if name in OURS else message)
-            if name in kinds:
-                msgspec.msgpack.decode(body, type=kind)  # as it will be there
-        except Exception as error:  # a foreign class may do anything
-            raise RowRefusedError(
-                f"a message of type {clean(kind.__name__, 80)} cannot leave its worker process "
-                f"({clean(error, 200)}): make it a dataclass or a named tuple of plain values"
-            ) from error
-    return Said(serial, storable(name), body, output, storable(describe(message, 2000))), luggage

@@ -15,10 +15,9 @@ from pipeloom.data import stopwatch
 from pipeloom.data.clock import utc_ago
 from pipeloom.data.text import storable
 from pipeloom.executors.base import Desk, T
-from pipeloom.executors.processes.outcomes import outcome_of
 from pipeloom.executors.processes.page import Page
-from pipeloom.executors.processes.pipe import Message
-from pipeloom.executors.processes.words import Ended
+from pipeloom.executors.remote.forms import Ended
+from pipeloom.executors.remote.outcomes import NONE, Attached, outcome_of
 from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.worker.perform import ended_outside
 
@@ -71,7 +70,7 @@ class OpenTasks(Generic[T]):
         if (news := page.progress(serial, self._version)) is not None:
             task.progress, self._version = news
 
-    def end(self, word: Ended, luggage: Message | None = None) -> None:
+    def end(self, word: Ended, luggage: Attached = NONE) -> None:
         """End a task as its worker says, unless it has ended; blocks while there is no room for it.
 
         Args:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from pipeloom.data.image import Buffer
-from pipeloom.executors.processes.program import Packed, Program
-from pipeloom.executors.processes.words import encode
+from pipeloom.executors.remote.calls import Call
+from pipeloom.executors.remote.forms import encode
+from pipeloom.executors.remote.program import Packed, Program
 from pipeloom.wire import Brief
-from pipeloom.worker.task import Task
 
-__all__ = ["LEAVE", "Answer", "Boot", "Call", "Chunk", "Leave", "call_of", "read", "to_be_told"]
+__all__ = ["LEAVE", "Answer", "Boot", "Chunk", "Leave", "read", "to_be_told"]
 
 
 class Boot(NamedTuple):
@@ -44,18 +44,6 @@ class Answer(NamedTuple):
     value: Any
 
 
-Call: TypeAlias = tuple[
-    Any,  # the input: a plain value, or bytes, which are a pickle of it
-    int,  # task_id
-    str | int | None,  # key
-    str,  # name
-    int,  # attempt
-    bool,  # seen_before
-    str | None,  # state
-]
-"""A task as it is sent. Inputs are pickled one by one, so that one that cannot be read fails alone."""
-
-
 class Chunk(msgspec.Struct, array_like=True, gc=False, tag=0):
     """n tasks that are sent together; their serial numbers follow each other."""
 
@@ -74,20 +62,9 @@ class Leave(msgspec.Struct, array_like=True, gc=False, tag=2):
     """There is nothing more to do."""
 
 
-_INT64: Final = 1 << 63
 _decoder: Final = msgspec.msgpack.Decoder(Chunk | Told | Leave)
 
 LEAVE: Final = encode(Leave())
-
-
-def call_of(task: Task) -> Call:
-    """Return a task as it is sent; raises whatever pickling its input raises."""
-    item = task.item
-    kind = type(item)
-    is_plain = (kind is int and -_INT64 <= item < _INT64) or (kind is str and item.isascii())  # type: ignore[operator, attr-defined]
-    if not is_plain:
-        item = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
-    return item, task.task_id, task.key, task.name, task.attempt, task.seen_before, task.state
 
 
 def to_be_told(what: Boot | Answer) -> bytes:

@@ -19,13 +19,13 @@ from time import monotonic
 from typing import Any, Final, Generic
 
 from pipeloom.executors.base import Desk, T
-from pipeloom.executors.processes.answers import name_of
 from pipeloom.executors.processes.attendant import Attendant
 from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.parcels import Boot, to_be_told
-from pipeloom.executors.processes.program import Packed, packed, present_program
 from pipeloom.executors.processes.spare import Spare
+from pipeloom.executors.remote.messages import name_of
+from pipeloom.executors.remote.program import Packed, packed, present_program
 from pipeloom.retry import Retry
 from pipeloom.wire import Ability
 

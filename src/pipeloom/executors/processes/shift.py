@@ -13,31 +13,29 @@ from typing import Final, Generic
 
 from pipeloom.errors import TaskTimeoutError
 from pipeloom.executors.base import Desk, T
-from pipeloom.executors.processes.answers import AbandonedError, answer_to, message_of
+from pipeloom.executors.processes.answers import AbandonedError, answer_to
 from pipeloom.executors.processes.crash import death, frames_of
 from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.open_tasks import OpenTasks
 from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.page import NEVER
-from pipeloom.executors.processes.parcels import LEAVE, Chunk, call_of
+from pipeloom.executors.processes.parcels import LEAVE, Chunk
 from pipeloom.executors.processes.pipe import Message
 from pipeloom.executors.processes.words import (
     Abandoned,
     Asked,
     ChunkEnded,
     Delivered,
-    Ended,
-    Failure,
     Hello,
     Logged,
     Numbered,
-    Said,
     Warned,
     Word,
-    encode,
-    read_ended,
     read_word,
 )
+from pipeloom.executors.remote.calls import call_of
+from pipeloom.executors.remote.forms import Ended, Failure, Said, encode, read_ended
+from pipeloom.executors.remote.messages import message_of
 from pipeloom.wire import LogLine
 from pipeloom.worker.logs import keep_line
 from pipeloom.worker.perform import failed_before
@@ -54,7 +52,11 @@ _DEAD_S: Final = 1.0  # what a worker gets to end whose pipe is closed
 
 
 class BootError(Exception):
-    """A worker could not begin; has the class of the error, its words, and its traceback."""
+    """A worker could not begin."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.why)
+        self.failure = failure
 
 
 class _Sent:
@@ -302,7 +304,7 @@ class Shift(Generic[T]):
         elif isinstance(word, Hello):
             self.is_up = True
         elif isinstance(word, Failure):
-            raise BootError(word.kind, word.why, word.trace)
+            raise BootError(word)
         elif isinstance(word, Warned):
             logger.warning("%s", word.text)
         elif isinstance(word, Asked):

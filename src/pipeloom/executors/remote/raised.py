@@ -10,11 +10,13 @@ import sys
 from typing import Any, Final
 
 from pipeloom.data.text import describe, storable
+from pipeloom.data.tracebacks import traceback_of
 from pipeloom.errors import RemoteError
-from pipeloom.executors.processes.program import module_of
-from pipeloom.executors.processes.words import Raised
+from pipeloom.executors.remote.forms import Failure, Raised
+from pipeloom.executors.remote.program import NotFoundError, module_of
+from pipeloom.worker.current import NotGuardedError
 
-__all__ = ["described", "raised_again"]
+__all__ = ["described", "failure_of", "raised_again", "reason_of"]
 
 _PLAIN: Final = (str, int, float, bool, type(None))
 _MOST: Final = 8  # arguments
@@ -86,3 +88,28 @@ _INITIALISED: Final = ("builtins", "pipeloom.errors")
 
 def _is_pythons(method: Any) -> bool:
     return not hasattr(method, "__code__")
+
+
+# --- of a worker that cannot begin ---
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return why a worker cannot begin, as it is sent; what one sentence explains comes without a traceback."""
+    kind = storable(type(error).__name__)
+    if isinstance(error, NotGuardedError | NotFoundError):
+        return Failure(kind, str(error), "")
+    return Failure(kind, storable(describe(error, 2000)), storable(traceback_of(error, error.__traceback__)))
+
+
+def reason_of(failure: Failure, what: str) -> RemoteError:
+    """Return what a run raises because a worker cannot begin.
+
+    Args:
+        failure: As it was sent.
+        what: What kind of worker it is.
+    """
+    kind = failure.kind
+    error = RemoteError(f"{what} could not begin: {kind + ': ' if failure.trace else ''}{failure.why}", kind=kind)
+    if failure.trace:
+        error.add_note(failure.trace)
+    return error

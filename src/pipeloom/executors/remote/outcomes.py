@@ -5,28 +5,39 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeloom.data.image import Buffer
 from pipeloom.data.packed import Chunk, pack, unpack
 from pipeloom.data.spool import Spool
-from pipeloom.executors.processes.pipe import Message
-from pipeloom.executors.processes.raised import described, raised_again
-from pipeloom.executors.processes.words import Ended, Parcel
+from pipeloom.executors.remote.forms import Ended, Parcel
+from pipeloom.executors.remote.raised import described, raised_again
 from pipeloom.wire import NO_PROGRESS, Outcome, Output, Staged
 from pipeloom.worker.task import Task
 
-__all__ = ["NONE", "Luggage", "ended", "outcome_of", "output_of", "parcel_of"]
+__all__ = ["NONE", "Attached", "Luggage", "ended", "outcome_of", "output_of", "parcel_of"]
 
 
 class Luggage(NamedTuple):
-    """What is attached to a word: the images of an output, and the file of its spool."""
+    """What is attached to a word: the images of an output, and the descriptor of the file of its spool."""
 
-    images: Sequence[Buffer] = ()
-    files: Sequence[int] = ()
+    attached: Sequence[Buffer] = ()
+    descriptors: Sequence[int] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.images or self.files)
+        return bool(self.attached or self.descriptors)
+
+
+class Attached(Protocol):
+    """What came with a word, whatever it came in; still its owner's."""
+
+    @property
+    def attached(self) -> Sequence[Buffer]:
+        """Images."""
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """Of files."""
 
 
 NONE = Luggage()
@@ -61,12 +72,12 @@ def ended(task: Task, serial: int, said: int, name: str, outcome: Outcome) -> tu
     return word, luggage
 
 
-def outcome_of(word: Ended, luggage: Message | None = None) -> Outcome:
+def outcome_of(word: Ended, luggage: Attached = NONE) -> Outcome:
     """Return an outcome as it was; the run's side.
 
     Args:
         word: As it was sent.
-        luggage: The message that it came with, if something was attached.
+        luggage: What came with it.
 
     Raises:
         ValueError: It has an output that nothing of ours has made.
@@ -90,13 +101,13 @@ def parcel_of(output: Output, rows: int, size: int) -> tuple[Parcel, Luggage]:
     return Parcel(parts, spools[0].plain() if spools else None, rows, size), luggage
 
 
-def output_of(parcel: Parcel, luggage: Message | None) -> Output:
+def output_of(parcel: Parcel, luggage: Attached) -> Output:
     """Return an output as it was; it has descriptors of its own.
 
     Raises:
         ValueError: Nothing of ours has made it.
     """
-    images, files = ((), ()) if luggage is None else (luggage.attached, luggage.descriptors)
+    images, files = luggage.attached, luggage.descriptors
     found: Output = []
     if parcel.spool is not None:
         if len(files) != 1 or not stat.S_ISREG(os.fstat(files[0]).st_mode):

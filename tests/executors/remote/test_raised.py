@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from pipeloom.errors import RemoteError, RowRefusedError, StorageError
-from pipeloom.executors.processes.raised import described, raised_again
+from pipeloom.executors.remote.raised import described, raised_again
 
 
 class PlainError(Exception):

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeloom.executors.processes.program import (
+from pipeloom.executors.remote.program import (
     NotFoundError,
     Packed,
     Program,

@@ -8,8 +8,8 @@ import pytest
 
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Spool
-from pipeloom.executors.processes.outcomes import output_of, parcel_of
 from pipeloom.executors.processes.pipe import Message
+from pipeloom.executors.remote.outcomes import output_of, parcel_of
 
 SHAPE = Shape("t", ("n", "x"), "error", ())
 
