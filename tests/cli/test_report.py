@@ -250,6 +250,7 @@ def test_an_older_file_is_read_as_it_is(report, record, db):
     some(record)
     with closing(sqlite3.connect(db)) as conn:
         conn.execute("ALTER TABLE pipeloom_runs DROP COLUMN command")
+        conn.execute("ALTER TABLE pipeloom_runs DROP COLUMN shard")
         conn.execute("ALTER TABLE pipeloom_logs DROP COLUMN error")
         conn.execute("UPDATE pipeloom_meta SET value = 1 WHERE key = 'schema_version'")
         conn.commit()

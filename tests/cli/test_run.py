@@ -117,6 +117,9 @@ def fails_in_two():
         helped({})
     except KeyError as error:
         raise RuntimeError("both") from error
+
+def part(shard, n: int = 2):
+    return f"{n} {shard[0]} of {shard[1]}"
 """
 HELPER = "def helped(of):\n    return of['x']\n"
 FILES = {
@@ -149,6 +152,8 @@ TYPED = {
     ),
     "run wrong.py": (1, "", "pipeloom: SyntaxError: invalid syntax\n  wrong.py:2: return 1 +" + GO_ON),
     "run imports_wrong.py": (1, "", "pipeloom: SyntaxError: invalid syntax\n  wrong.py:2: return 1 +" + GO_ON),
+    "run job.py:part --shard 3/16": (0, "2 3 of 16\n", ""),
+    "run job.py:part --shard 1/1 --arg n=7": (0, "7 1 of 1\n", ""),
     "run lacks.py": (
         1, "", "pipeloom: ModuleNotFoundError: No module named 'no_such_module'\n"
         "  lacks.py:1: import no_such_module" + GO_ON,
@@ -161,6 +166,11 @@ IN_PART = {
     "run job.py:clicks -- --db": (2, "requires an argument"),
     "run job.py:clicks -- --db no": (1, "Error: no such thing"),
     "run job.py:clicks --arg db=z": (2, "behind --"),
+    "run job.py:clicks --shard 1/2": (2, "behind --, not by --shard"),
+    "run job.py:counts --shard 1/2": (2, "has no argument shard: give it one, and pass it on"),
+    "run job.py:part --shard 1/2 --arg shard=1": (2, "say the same: leave one out"),
+    "run job.py:part --shard 0/2": (2, "shards count from 1, not 0/2: add 1 to an array index"),
+    "run job.py:part --shard 2": (2, "is not a shard such as 3/16"),
     "run job.py:rows": (2, "a generator"),
     "run job.py stray": (2, "unexpected extra argument"),
     "run job.py:parses -- --nonsense": (2, "job.py: error: unrecognized arguments: --nonsense"),

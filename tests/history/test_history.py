@@ -193,10 +193,12 @@ def test_a_file_of_schema_1_lacks_columns_and_is_read(written, change, opened):
     change(
         "ALTER TABLE pipeloom_logs DROP COLUMN error",
         "ALTER TABLE pipeloom_runs DROP COLUMN command",
+        "ALTER TABLE pipeloom_runs DROP COLUMN shard",
         "UPDATE pipeloom_meta SET value = 1 WHERE key = 'schema_version'",
     )
     with opened() as history:
         assert history.latest_run().command is None
+        assert history.latest_run().shard is None
         assert history.logs(1)[0].error is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,20 @@ import click
 from pipeloom.cli.options import say, verbose_option
 from pipeloom.cli.running.arguments import bound
 from pipeloom.cli.running.target import function_of, module_of, target_of
+from pipeloom.data.shards import Shard
 from pipeloom.data.text import clean
 from pipeloom.show.streams import Output
 from pipeloom.statuses import DONE
 
 if TYPE_CHECKING:
     from pipeloom import RunReport
+
+
+def _shard(_context: click.Context, option: click.Parameter, text: str | None) -> Shard | None:
+    try:
+        return None if text is None else Shard.read(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from None
 
 
 class _Run(click.Command):
@@ -38,10 +47,23 @@ class _Run(click.Command):
 @click.command(name="run", cls=_Run)
 @click.argument("target", metavar="FILE_OR_MODULE[:FUNCTION]")
 @click.option("--arg", "pairs", multiple=True, metavar="KEY=VALUE", help="An argument of the function; repeatable.")
+@click.option(
+    "--shard",
+    callback=_shard,
+    metavar="I/N",
+    help="Do one of N shards, from 1/N to N/N: the function gets it as shard, to pass it to pipeloom.map.",
+)
 @verbose_option
 @click.option("-l", "--log-file", type=click.Path(path_type=Path), metavar="PATH", help="Append log records here.")
 @click.pass_context
-def command(ctx: click.Context, target: str, pairs: tuple[str, ...], verbose: int, log_file: Path | None) -> int:
+def command(
+    ctx: click.Context,
+    target: str,
+    pairs: tuple[str, ...],
+    shard: Shard | None,
+    verbose: int,
+    log_file: Path | None,
+) -> int:
     """Call a function of yours, such as one that calls pipeloom.map; FUNCTION defaults to main.
 
     The current directory is importable. A value is converted to the type of the parameter's annotation (int, float,
@@ -60,7 +82,10 @@ def command(ctx: click.Context, target: str, pairs: tuple[str, ...], verbose: in
         module = module_of(meant)
         if not meant.is_file:
             argv[0] = getattr(module, "__file__", None) or meant.place
-        outcome = _called(function_of(module, meant), pairs, words, meant.place)
+        function = function_of(module, meant)
+        if shard is not None:
+            function = _sharded(function, shard, pairs, meant.place)
+        outcome = _called(function, pairs, words, meant.place)
     reports = _reports(outcome)
     for report in reports:
         say(report)
@@ -77,6 +102,21 @@ def _argv(place: str, words: Sequence[str]) -> Iterator[list[str]]:
         yield sys.argv
     finally:
         sys.argv = before
+
+
+def _sharded(function: Callable[..., Any], shard: Shard, pairs: Sequence[str], place: str) -> Callable[..., Any]:
+    """Return a function with its argument ``shard``."""
+    if isinstance(function, click.Command):
+        raise click.UsageError(f"{clean(place)}: a command of click's takes its words behind --, not by --shard")
+    parameters = inspect.signature(function).parameters.values()
+    if not any(one.name == "shard" or one.kind is one.VAR_KEYWORD for one in parameters):
+        raise click.UsageError(
+            f"{clean(place)}: the function has no argument shard: give it one, and pass it on, as in "
+            "pipeloom.map(..., shard=shard)"
+        )
+    if any(pair.startswith("shard=") for pair in pairs):
+        raise click.UsageError("--shard and --arg shard= say the same: leave one out")
+    return functools.partial(function, shard=shard)
 
 
 def _called(function: Callable[..., Any], pairs: Sequence[str], words: Sequence[str], place: str) -> Any:

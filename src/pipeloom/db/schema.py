@@ -147,7 +147,12 @@ def _migrate_4(conn: sqlite3.Connection) -> None:
         conn.execute("ALTER TABLE task_runs ADD COLUMN input TEXT")
 
 
-_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3, _migrate_4)
+def _migrate_5(conn: sqlite3.Connection) -> None:
+    """Keep which shard of the inputs a run was about, such as ``3/16``; NULL for all of them."""
+    conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN shard TEXT")
+
+
+_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3, _migrate_4, _migrate_5)
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 

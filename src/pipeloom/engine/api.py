@@ -47,6 +47,7 @@ def map(  # noqa: A001 - the field's own word
     db: str | os.PathLike[str],
     name: str | None = ...,
     key: Callable[[T], object] | None = ...,
+    shard: tuple[int, int] | None = ...,
     workers: int | None = ...,
     executor: ExecutorName = ...,
     local: Local | None = ...,
@@ -74,6 +75,7 @@ def map(  # noqa: A001 - the field's own word
     db: str | os.PathLike[str],
     name: str | None = ...,
     key: Callable[[T], object] | None = ...,
+    shard: tuple[int, int] | None = ...,
     workers: int | None = ...,
     executor: ExecutorName = ...,
     local: Local | None = ...,
@@ -100,6 +102,7 @@ def map(  # noqa: A001
     db: str | os.PathLike[str],
     name: str | None = None,
     key: Callable[[Any], Any] | None = None,
+    shard: tuple[int, int] | None = None,
     workers: int | None = None,
     executor: ExecutorName = "threads",
     local: Local | None = None,
@@ -129,6 +132,8 @@ def map(  # noqa: A001
         name: The pipeline's name. Default: the function's module and name, known again by its file and what it
             holds. What cannot be told from others, such as a lambda, is never taken for done.
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
+        shard: ``(i, n)``: run only the inputs whose key falls to the i-th of n shards, counted from 1. Each shard
+            has a file of its own. See docs/explanation/scaling.md.
         workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per core.
         executor: ``"threads"``: for what waits, such as downloads. ``"processes"``: for what computes in Python,
             and for loading much; ``fn`` and the inputs must be picklable then. See docs/explanation/scaling.md.
@@ -175,6 +180,7 @@ def map(  # noqa: A001
             keeps_results=True,
             name=name,
             key=key,
+            shard=shard,
             workers=workers,
             executor=executor,
             local=local,
@@ -205,6 +211,7 @@ def run_pipeline(
     worker_fn: Callable[[T, _ContextAsQueue], object],
     name: str | None = None,
     key: Callable[[T], object] | None = None,
+    shard: tuple[int, int] | None = None,
     executor: ExecutorName = "threads",
     local: Local | None = None,
     memory_mb: float | None = None,
@@ -235,6 +242,7 @@ def run_pipeline(
             an ``error`` that the worker reports by message is recorded.
         name: See :func:`map`; used with ``key``.
         key: Task → key, as in :func:`map`; tasks then resume by key.
+        shard: See :func:`map`; needs ``key``.
         executor: See :func:`map`.
         local: See :func:`map`.
         memory_mb: See :func:`map`.
@@ -270,6 +278,7 @@ def run_pipeline(
             store_task_status=store_task_status,
             name=name,
             key=key,
+            shard=shard,
             workers=workers,
             executor=executor,
             local=local,

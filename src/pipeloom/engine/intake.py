@@ -58,6 +58,7 @@ class Intake:
         workers: Number of workers, the size of the first chunk.
         patience_s: Failed tries may come back; how long a call that was given up on gets to return. ``None`` when
             none comes back.
+        is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class Intake:
         admit: Callable[[list[Any]], list[Admission] | Request[list[Admission]]],
         workers: int,
         patience_s: float | None = None,
+        is_mine: Callable[[Identity], bool] | None = None,
     ) -> None:
         self._items = items
         self._keyed = keyed
         self._has_key = key is not None
         self._identify = identifier(keyed=keyed, key=key)
+        self._is_mine = is_mine
         self._admit = admit
         self._pulled: deque[Pulled] = deque()
         self._asked: tuple[list[Pulled], Request[list[Admission]]] | None = None
@@ -146,13 +149,16 @@ class Intake:
                 for item in inputs:
                     place += 1  # noqa: SIM113 - enumerate() would hold on to the item while the next one is awaited
                     name = _name_of(item)
-                    weight = 1 if type(item) is int else slots_for(weigh(item))
-                    self._pulled.append((item, *self._identify(item, place, name), name, weight))
+                    identity, known = self._identify(item, place, name)
+                    is_mine = self._is_mine is None or self._is_mine(identity)
+                    if is_mine:
+                        weight = 1 if type(item) is int else slots_for(weigh(item))
+                        self._pulled.append((item, identity, known, name, weight))
+                        if weight > 1:
+                            with self._moved:
+                                self._extra += weight - 1
                     del item  # the next one may take long to come
-                    if weight > 1:
-                        with self._moved:
-                            self._extra += weight - 1
-                    if self._workers_wait or self._is_ahead():
+                    if is_mine and (self._workers_wait or self._is_ahead()):
                         self._hand_over()
                     if self._closed:
                         return

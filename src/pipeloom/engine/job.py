@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeloom.data.naming import Naming, naming_of
+from pipeloom.data.shards import Shard
 from pipeloom.db import Durability
 from pipeloom.engine import arguments
 from pipeloom.engine.arguments import OnError
@@ -38,6 +39,7 @@ class Job:
     naming: Naming | None
     keyed: bool
     key: Callable[[Any], object] | None
+    shard: Shard | None
     workers: int
     executor: ExecutorName
     local: Local | None
@@ -69,6 +71,7 @@ def job_from(
     keeps_results: bool,
     name: str | None,
     key: Callable[[Any], object] | None,
+    shard: tuple[int, int] | None,
     workers: int | None,
     executor: ExecutorName,
     local: Local | None,
@@ -100,22 +103,25 @@ def job_from(
     arguments.check_function(fn, parameters[0])
     arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
     arguments.check_switches(alter=alter, wal=wal)
-    if resume and not store_task_status:
-        raise ValueError("resume=True needs the ledger: keep store_task_status=True")
-    if not by_key and (resume or name is not None):
-        raise ValueError(f"{'resume=True' if resume else 'name='} needs key=, which says what identifies a task")
+    needy = "resume=True" if resume else "shard=" if shard is not None else None
+    if needy and not store_task_status:
+        raise ValueError(f"{needy} needs the ledger: keep store_task_status=True")
+    if not by_key and (needy or name is not None):
+        raise ValueError(f"{needy or 'name='} needs key=, which says what identifies a task")
+    part = None if shard is None else Shard.checked(shard)
     arguments.check_executor(executor, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker)
     keyed = by_key and store_task_status
     known_as = str(getattr(fn, "__name__", type(fn).__name__))
     return Job(
         function=fn,
         context=context_of(fn),
-        title=name or known_as,
+        title=(name or known_as) + (f", shard {part}" if part is not None else ""),
         items=arguments.checked_items(items, parameters[1], by_itself=keyed and key is None),
         db=arguments.checked_db(db),
         naming=naming_of(fn, name) if keyed else None,
         keyed=keyed,
         key=key,
+        shard=part,
         workers=arguments.checked_workers(workers, executor),
         executor=executor,
         local=local,

@@ -108,7 +108,9 @@ class Run:
         began = stopwatch.monotonic()
         self.job = job = self._job_of()
         del self._job_of  # it holds the inputs, too
-        self.expected = arguments.length_of(job.items)
+        # How many of all inputs are the shard's is not known before all are read.
+        self.most = arguments.length_of(job.items)
+        self.expected = self.most if job.shard is None else None
         with ExitStack() as stack:
             self._open(stack)
             self._drive()
@@ -162,7 +164,7 @@ class Run:
         stack.callback(self._clear_request)
         self.executor: Executor[Attempt] = executor_of(
             job.executor,
-            job.workers if self.expected is None else max(1, min(job.workers, self.expected)),
+            job.workers if self.most is None else max(1, min(job.workers, self.most)),
             function=job.function,
             retry=job.retry,
             kinds=job.handlers.keys(),
@@ -211,6 +213,7 @@ class Run:
             workers=job.workers,
             executor=self.executor.name,
             expected=self.expected,
+            shard=job.shard,
             retrying=job.retry is not None,
         )
         self.run = self.writer.transact(
@@ -277,6 +280,7 @@ class Run:
             admit=lambda names: at_once(names) or self.writer.submit(EarlyRequest(lambda _: admit(names))),
             workers=job.workers,
             patience_s=None if job.retry is None else max(job.timeout_s or 0.0, _LEAVE_S),
+            is_mine=None if job.shard is None else job.shard.holds,
         )
         if self.intake.retries is not None:
             self.board.waiting = self.intake.retries

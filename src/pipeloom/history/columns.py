@@ -103,7 +103,7 @@ def _task_fields(row: Sequence[Any]) -> tuple[Any, ...]:
 def run_row(row: Sequence[Any]) -> RunRow:
     """Build a run from its columns, in the order of the fields up to ``versions``."""
     number, pipeline, status, started, finished, elapsed, expected = row[:7]
-    done, failed, cancelled, timed_out, skipped, workers, pid, executor, host, command, versions = row[7:]
+    done, failed, cancelled, timed_out, skipped, workers, pid, executor, host, command, shard, versions = row[7:]
     return RunRow(
         run_id=count(number),
         pipeline=text(pipeline),
@@ -122,6 +122,7 @@ def run_row(row: Sequence[Any]) -> RunRow:
         executor=text(executor),
         host=text(host),
         command=text(command),
+        shard=text(shard),
         versions=_versions(versions),
         is_unclosed=False,
     )

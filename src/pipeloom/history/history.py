@@ -107,10 +107,11 @@ class History:
 
     def _runs(self, where: str, *params: Any, limit: int) -> list[RunRow]:
         dead = self._dead()
-        command = "r.command" if self._reader.has_column("pipeloom_runs", "command") else "NULL"
+        has = self._reader.has_column
+        later = ", ".join(f"r.{name}" if has("pipeloom_runs", name) else "NULL" for name in ("command", "shard"))
         found = self._reader.rows(
             "SELECT r.id, p.name, r.status, r.started_at, r.finished_at, r.elapsed_s, r.expected, r.done, "
-            f"r.failed, r.cancelled, r.timed_out, r.skipped, r.workers, r.pid, r.executor, r.host, {command}, "
+            f"r.failed, r.cancelled, r.timed_out, r.skipped, r.workers, r.pid, r.executor, r.host, {later}, "
             "r.versions "
             f"FROM pipeloom_runs r LEFT JOIN pipeloom_pipelines p ON p.id = r.pipeline_id {where} "
             "ORDER BY r.id DESC LIMIT ?",

@@ -41,6 +41,7 @@ class RunRow:
         executor: Where the workers live.
         host: The machine's name.
         command: How it was started, up to the script; ``None`` when the file is too old to say.
+        shard: Which part of the inputs it was about, such as ``3/16``; ``None`` for all of them.
         versions: ``pipeloom``, ``python`` and ``sqlite``.
         is_unclosed: Its process ended without closing it: shown as ``interrupted``, although the file still says
             ``running``.
@@ -63,6 +64,7 @@ class RunRow:
     executor: str | None
     host: str | None
     command: str | None
+    shard: str | None
     versions: dict[str, str]
     is_unclosed: bool
 

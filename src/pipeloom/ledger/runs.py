@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shlex
@@ -18,9 +19,11 @@ from typing import Final
 from pipeloom import __version__
 from pipeloom.data.clock import utc_now
 from pipeloom.data.naming import Naming
-from pipeloom.data.text import storable
+from pipeloom.data.shards import Shard
+from pipeloom.data.text import clean, near, storable
 from pipeloom.db.schema import last_words
 from pipeloom.db.transaction import Transaction
+from pipeloom.errors import LedgerError
 from pipeloom.ledger.admission import Admissions
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
@@ -30,6 +33,8 @@ from pipeloom.ledger.tasks import TaskTable
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd, TaskStatus
 
 __all__ = ["RunLedger", "RunSpec", "mark_interrupted"]
+
+logger = logging.getLogger("pipeloom")
 
 _COUNTS_S: Final = 0.1
 
@@ -44,6 +49,7 @@ class RunSpec:
         workers: Number of workers.
         executor: Where they live.
         expected: Number of inputs when known.
+        shard: Which of them it is about; ``None`` for all.
         retrying: Failed tries may be followed by others.
     """
 
@@ -52,6 +58,7 @@ class RunSpec:
     workers: int
     executor: str
     expected: int | None
+    shard: Shard | None = None
     retrying: bool = False
 
 
@@ -91,7 +98,7 @@ class RunLedger:
         }
         self.run_id = self._conn.execute(
             "INSERT INTO pipeloom_runs (status, started_at, expected, workers, executor, host, pid, "
-            "versions, command) VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?)",
+            "versions, command, shard) VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 utc_now(),
                 spec.expected,
@@ -101,12 +108,14 @@ class RunLedger:
                 os.getpid(),
                 json.dumps(versions),
                 storable(command_of(sys.orig_argv)),
+                None if spec.shard is None else str(spec.shard),
             ),
         ).lastrowid
         tasks.run_id = self.run_id
         if spec.naming is None:
             return None
         pipeline = pipeline_for(self._conn, spec.naming, self.run_id, resume=spec.resume)
+        _check_shard(self._conn, pipeline, spec.shard)
         self._conn.execute("UPDATE pipeloom_runs SET pipeline_id = ? WHERE id = ?", (pipeline.id, self.run_id))
         tasks.pipeline_id = pipeline.id
         return pipeline
@@ -164,6 +173,40 @@ class RunLedger:
             "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ? WHERE id = ?",
             (status, utc_now(), elapsed_s, self.run_id),
         )
+
+
+def _check_shard(conn: sqlite3.Connection, pipeline: Pipeline, shard: Shard | None) -> None:
+    """Refuse a file that holds another shard of the pipeline; warn if it holds one, and all inputs are to be run.
+
+    Files that each hold one shard can be merged: what two of them hold cannot. A merged file holds several.
+
+    Raises:
+        LedgerError: It does.
+    """
+    there = [
+        text
+        for (text,) in conn.execute(
+            "SELECT DISTINCT shard FROM pipeloom_runs WHERE pipeline_id = ? AND shard IS NOT NULL", (pipeline.id,)
+        )
+    ]
+    path = clean(near(conn.execute("PRAGMA database_list").fetchone()[2]))
+    what = f"{path} holds {_in_words(there)} of {clean(pipeline.name, 80)}"
+    if shard is None and len(there) == 1 and there != ["1/1"]:
+        logger.warning(
+            "%s, and this call runs all inputs here: to go on with the shard, pass shard=",
+            what,
+        )
+    elif shard is not None and set(there) - {str(shard)}:
+        raise LedgerError(
+            f"{what}, and this call is shard {shard}: give each shard a file of its own, or leave out shard= to "
+            "run all inputs that are not done here"
+        )
+
+
+def _in_words(shards: Sequence[str]) -> str:
+    if len(shards) > 1:
+        return f"{len(shards):,} shards"
+    return f"shard {clean(shards[0], 40)}" if shards else "no shard"
 
 
 def command_of(words: Sequence[str]) -> str:

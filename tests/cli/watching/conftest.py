@@ -38,7 +38,7 @@ def run():
             "run_id": 12, "pipeline": "load", "status": "running", "started_at": "2026-11-26T11:00:00+00:00",
             "finished_at": None, "elapsed_s": 60.0, "expected": 10_000, "done": 3_990, "failed": 10, "cancelled": 0,
             "timed_out": 0, "skipped": 0, "workers": 8, "pid": 1, "executor": "threads", "host": "there",
-            "command": "python load.py", "versions": {}, "is_unclosed": False,
+            "command": "python load.py", "shard": None, "versions": {}, "is_unclosed": False,
         }  # fmt: skip
         return RunRow(**(values | more))
 

@@ -101,6 +101,7 @@ def run_text(run: RunRow, width: int) -> list[Text]:
         ("inputs", f"{run.ended:,}" + (f" of {run.expected:,}" if run.expected is not None else "")),
         *((total.word, f"{total.number:,}") for total in totals(run, always=WORDS)),
         ("workers", f"{run.workers} {run.executor or ''}" if run.workers is not None else None),
+        ("shard", run.shard),
         ("host", f"{run.host}, process {run.pid}" if run.host else None),
         ("command", run.command),
         ("versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
