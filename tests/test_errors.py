@@ -16,6 +16,7 @@ from pipeloom.errors import (
     ChannelClosedError,
     DatabaseInUseError,
     DuplicateKeyError,
+    ExecutorBrokenError,
     LedgerError,
     NameNeededError,
     PipeloomError,
@@ -70,6 +71,7 @@ def instances():
         RunInterruptedError("a sentence", REPORT),
         WorkerDiedError("a sentence", signal=9),
         RemoteError("a sentence", kind="OddError"),
+        ExecutorBrokenError("a sentence"),
     ]
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.errors import ChannelClosedError as ChannelClosedError
     from pipeloom.errors import DatabaseInUseError as DatabaseInUseError
     from pipeloom.errors import DuplicateKeyError as DuplicateKeyError
+    from pipeloom.errors import ExecutorBrokenError as ExecutorBrokenError
     from pipeloom.errors import LedgerError as LedgerError
     from pipeloom.errors import NameNeededError as NameNeededError
     from pipeloom.errors import PipeloomError as PipeloomError

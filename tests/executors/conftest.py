@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from faults.tools import Start, children
 
 import pipeloom
+from executors import pools
 from executors.cases.talking import Reading, store_readings
 from executors.cases.tries import RETRY
 from executors.cases.work import every_case, opened, work
@@ -28,24 +29,61 @@ class Kind:
     Attributes:
         name: As ``pipeloom_runs`` has it.
         can: What it can do for a task; a test of what it cannot is of the refusal.
+        takes: Arguments of ``map`` that it takes and not all do.
         options: How ``map`` is told.
+        opened: What the session's runs use.
     """
 
     name: str
     can: frozenset[str]
+    takes: frozenset[str] = frozenset({"local", "timeout"})
     options: dict[str, Any] = field(default_factory=dict)
+    opened: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def lacks(self, ran: Ran, ability: str, *cases: str) -> bool:
+        """Say whether it cannot do something, of which a task is told in a sentence."""
+        if ability in self.can:
+            return False
+        for case in cases:
+            assert ran.failure(case).exception == "LedgerError", ran.failure(case)
+            assert f"runs on {self.name} has no way to the ledger before it ends" in ran.failure(case).message
+        return True
 
 
 KINDS = (
     Kind("threads", frozenset({"live", "logs", "ask", "checkpoint"})),
-    Kind("processes", frozenset({"live", "logs", "ask", "checkpoint", "kill"}), {"executor": "processes"}),
+    Kind("processes", frozenset({"live", "logs", "ask", "checkpoint", "kill"}), options={"executor": "processes"}),
+    Kind("ProcessPoolExecutor", frozenset(), frozenset(), opened=pools.processes),
+    Kind("ThreadPoolExecutor", frozenset(), frozenset(), opened=pools.threads),
+    Kind("_ReusablePoolExecutor", frozenset(), frozenset(), opened=pools.loky_processes),
 )
+NEEDS = {
+    "queries": "ask", "asks_from_its_threads": "ask", "goes_on_from_its_state": "checkpoint",
+    "goes_on_in_the_next_run": "checkpoint", "checkpoint_refused": "checkpoint",
+    "checkpoint_of_what_is_no_json": "checkpoint",
+}  # fmt: skip
+"""Case → what its executor must be able to do for it."""
+
+
+@pytest.fixture(scope="session")
+def opened_kind() -> Iterator[Callable[[Kind], Kind]]:
+    """Open what an executor needs, once a session."""
+    found: dict[str, Kind] = {}
+    with ExitStack() as stack:
+
+        def opened(kind: Kind) -> Kind:
+            if kind.name not in found:
+                pool = stack.enter_context(kind.opened())
+                found[kind.name] = kind if pool is None else replace(kind, options={"executor": pool})
+            return found[kind.name]
+
+        yield opened
 
 
 @pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
-def executor(request: pytest.FixtureRequest) -> Kind:
+def executor(request: pytest.FixtureRequest, opened_kind: Callable[[Kind], Kind]) -> Kind:
     """One after the other."""
-    return request.param
+    return opened_kind(request.param)
 
 
 TABLES = {
@@ -100,24 +138,25 @@ def run_all(kind: Kind, place: Path) -> Ran:
     with closing(sqlite3.connect(db)) as conn, conn:
         conn.execute(STOCK)
         conn.execute("INSERT INTO stock VALUES ('seed', 1), ('old', 1)")
+    local = {"local": partial(opened, str(db.with_suffix(".local")))} if "local" in kind.takes else {}
     with informed():
         report = pipeloom.map(
             work, every_case(), db=db, name="contract", workers=2, retries=RETRY,
             on_error="collect", durability="off", tables=TABLES, handlers={Reading: store_readings},
-            max_task_mb=24, local=partial(opened, str(db.with_suffix(".local"))), progress=False, **kind.options,
+            max_task_mb=24, progress=False, **local, **kind.options,
         )  # fmt: skip
     return Ran(report, db)
 
 
 @pytest.fixture(scope="session")
-def ran_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind], Ran]:
+def ran_on(tmp_path_factory: pytest.TempPathFactory, opened_kind: Callable[[Kind], Kind]) -> Callable[[Kind], Ran]:
     """Run every case on an executor; each once a session."""
     done: dict[str, Ran] = {}
     place = tmp_path_factory.mktemp("contract")
 
     def ran(kind: Kind) -> Ran:
         if kind.name not in done:
-            done[kind.name] = run_all(kind, place)
+            done[kind.name] = run_all(opened_kind(kind), place)
         return done[kind.name]
 
     return ran

@@ -137,9 +137,24 @@ def renumbered(item: str, q: queue.Queue[pipeloom.Msg]) -> None:
     q.put(pipeloom.MsgWriteRows("rows", [{"n": len(item)}]))
 
 
+def notes_itself_and_writes(notes: str, n: int, ctx: pipeloom.TaskContext) -> None:
+    """Write a row, too."""
+    ctx.write("rows", {"n": n})
+    notes_itself(notes, n)
+
+
 if __name__ == "__main__":
-    _, db, notes = sys.argv
-    pipeloom.map(
-        partial(notes_itself, notes), range(2000), db=db, name="interrupted", executor="processes", workers=2,
-        progress=False,
-    )  # fmt: skip
+    how, db, notes = sys.argv[1:]
+    if how == "pool":
+        from concurrent.futures import ProcessPoolExecutor
+
+        with ProcessPoolExecutor(2) as pool:
+            pipeloom.map(
+                partial(notes_itself_and_writes, notes), range(120), db=db, name="interrupted", executor=pool,
+                progress=False,
+            )  # fmt: skip
+    else:
+        pipeloom.map(
+            partial(notes_itself, notes), range(2000), db=db, name="interrupted", executor="processes", workers=2,
+            progress=False,
+        )  # fmt: skip

@@ -32,22 +32,28 @@ def test_past_tries_are_kept(ran):
     ]
 
 
-def test_a_task_goes_on_from_its_checkpoint(ran):
+def test_a_task_goes_on_from_its_checkpoint(ran, executor):
     """Each row once, by the try that wrote it."""
+    if executor.lacks(ran, "checkpoint", "goes_on_from_its_state"):
+        return
     assert ran.rows("SELECT n, attempt FROM stages WHERE \"case\" = 'goes_on_from_its_state' ORDER BY n") == [
         (0, 1), (1, 1), (2, 2), (3, 2), (4, 3), (5, 3),
     ]  # fmt: skip
     assert ran.task("goes_on_from_its_state", "status, attempt") == ("done", 3)
 
 
-def test_what_a_failed_task_has_checkpointed_stays(ran):
+def test_what_a_failed_task_has_checkpointed_stays(ran, executor):
     """With its state; what came behind it went with the try."""
+    if executor.lacks(ran, "checkpoint", "goes_on_in_the_next_run"):
+        return
     assert ran.rows("SELECT n FROM stages WHERE \"case\" = 'goes_on_in_the_next_run'") == [(0,)]
     assert ran.rows("SELECT state FROM pipeloom_state") == [('["half"]',)]
 
 
-def test_a_checkpoint_that_is_refused_is_heard_by_the_task(ran):
+def test_a_checkpoint_that_is_refused_is_heard_by_the_task(ran, executor):
     """In the call, and it is the task's error."""
+    if executor.lacks(ran, "checkpoint", "checkpoint_refused", "checkpoint_of_what_is_no_json"):
+        return
     assert ran.rows("SELECT said FROM heard WHERE \"case\" = 'checkpoint_refused'") == [("refused",)]
     assert ran.task("checkpoint_refused") == ("error",)
     assert "NOT NULL constraint failed: stock.n" in ran.failure("checkpoint_refused").message

@@ -316,7 +316,7 @@ def test_an_interrupt_does_not_leak_into_tasks(start, tmp_path, read):
     """Sent to the run, its group, and each worker: what runs is finished, and nobody finds it later."""
     db, notes = tmp_path / "out.db", tmp_path / "notes"
     notes.mkdir()
-    words = [sys.executable, "-m", "executors.running", str(db), str(notes)]
+    words = [sys.executable, "-m", "executors.running", "processes", str(db), str(notes)]
     child = start(words, cwd=os.path.dirname(os.path.dirname(__file__)))
     until(lambda: len(list(notes.iterdir())) > 5, "some are done", child)
     for pid in children_of(child.process.pid):

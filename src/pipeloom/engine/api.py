@@ -12,7 +12,7 @@ from pipeloom.db import Durability
 from pipeloom.engine.arguments import OnError
 from pipeloom.engine.job import job_from
 from pipeloom.engine.run import Run
-from pipeloom.executors import ExecutorName
+from pipeloom.executors import AnyExecutor
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.report import RunReport
@@ -49,7 +49,7 @@ def map(  # noqa: A001 - the field's own word
     key: Callable[[T], object] | None = ...,
     shard: tuple[int, int] | None = ...,
     workers: int | None = ...,
-    executor: ExecutorName = ...,
+    executor: AnyExecutor = ...,
     local: Local | None = ...,
     memory_mb: float | None = ...,
     tasks_per_worker: int | None = ...,
@@ -77,7 +77,7 @@ def map(  # noqa: A001 - the field's own word
     key: Callable[[T], object] | None = ...,
     shard: tuple[int, int] | None = ...,
     workers: int | None = ...,
-    executor: ExecutorName = ...,
+    executor: AnyExecutor = ...,
     local: Local | None = ...,
     memory_mb: float | None = ...,
     tasks_per_worker: int | None = ...,
@@ -104,7 +104,7 @@ def map(  # noqa: A001
     key: Callable[[Any], Any] | None = None,
     shard: tuple[int, int] | None = None,
     workers: int | None = None,
-    executor: ExecutorName = "threads",
+    executor: AnyExecutor = "threads",
     local: Local | None = None,
     memory_mb: float | None = None,
     tasks_per_worker: int | None = None,
@@ -134,9 +134,11 @@ def map(  # noqa: A001
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
         shard: ``(i, n)``: run only the inputs whose key falls to the i-th of n shards, counted from 1. Each shard
             has a file of its own. See docs/explanation/scaling.md.
-        workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per core.
+        workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per
+            core; all of an executor that you pass.
         executor: ``"threads"``: for what waits, such as downloads. ``"processes"``: for what computes in Python,
-            and for loading much; ``fn`` and the inputs must be picklable then. See docs/explanation/scaling.md.
+            and for loading much; ``fn`` and the inputs must be picklable then. Or an object with ``submit()``, such
+            as ``concurrent.futures`` has, which you close. See docs/explanation/scaling.md.
         local: Called once in each worker, for a session, a connection, a model: returns a context manager, whose
             value is ``ctx.local``, and which is left when the worker ends.
         memory_mb: MiB that a worker process may take; past it, it is ended, and its task fails. Linux only.
@@ -212,7 +214,7 @@ def run_pipeline(
     name: str | None = None,
     key: Callable[[T], object] | None = None,
     shard: tuple[int, int] | None = None,
-    executor: ExecutorName = "threads",
+    executor: AnyExecutor = "threads",
     local: Local | None = None,
     memory_mb: float | None = None,
     tasks_per_worker: int | None = None,

@@ -19,7 +19,7 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.db.place import path_of
-from pipeloom.executors import ExecutorName
+from pipeloom.executors import AnyExecutor, ExecutorName, SupportsSubmit, workers_of
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
@@ -146,29 +146,67 @@ def check_place() -> None:
         )
 
 
-def check_executor(executor: object, local: object, *, memory_mb: object, tasks_per_worker: object) -> None:
-    """Refuse an executor that there is not, and what goes with another one."""
-    if executor not in get_args(ExecutorName):
-        raise ValueError(f'executor must be "threads" or "processes", not {clean(executor, 40)!r}')
+def check_executor(executor: object, local: object, **options: object) -> None:
+    """Refuse an executor that there is not, and what goes with another one.
+
+    Args:
+        executor: What the caller passed.
+        local: A function, or nothing.
+        options: ``memory_mb``, ``tasks_per_worker`` and ``timeout``; ``None`` where nothing was passed.
+    """
+    if isinstance(executor, str):
+        if executor not in get_args(ExecutorName):
+            raise ValueError(
+                'executor must be "threads", "processes" or an object with submit(), such as a '
+                f"concurrent.futures.ProcessPoolExecutor, not {clean(executor, 40)!r}"
+            )
+    elif isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
+        what, hint = type(executor).__name__, ""
+        if isinstance(executor, type):
+            what, hint = f"the class {executor.__name__}", f": pass {executor.__name__}(), which you close"
+        raise TypeError(
+            'executor must be "threads", "processes" or an object with submit(), such as a '
+            f"concurrent.futures.ProcessPoolExecutor, not {clean(what, 80)}{clean(hint, 120)}"
+        )
     if local is not None and not callable(local):
         hint = ": pass the function that makes it, without calling it" if hasattr(local, "__enter__") else ""
         raise TypeError(
             f"local must be a function that returns a context manager, not {type(local).__name__}{hint}"
         )
-    for name, value in (("memory_mb", memory_mb), ("tasks_per_worker", tasks_per_worker)):
-        if value is not None and executor != "processes":
+    if not isinstance(executor, str):
+        _check_that_it_can(executor, {"local": local, **options})
+    for name in ("memory_mb", "tasks_per_worker"):
+        if options[name] is not None and executor != "processes":
             raise ValueError(f'{name} needs executor="processes": threads share their memory, and end with the run')
-    if memory_mb is not None:
-        _positive(memory_mb, "memory_mb", "a number of MiB")
+    if options["memory_mb"] is not None:
+        _positive(options["memory_mb"], "memory_mb", "a number of MiB")
         if not os.path.exists("/proc/self/statm"):
             raise ValueError("memory_mb needs Linux: this system does not say how much a process takes")
-    if tasks_per_worker is not None:
-        _count(tasks_per_worker, "tasks_per_worker")
+    if options["tasks_per_worker"] is not None:
+        _count(options["tasks_per_worker"], "tasks_per_worker")
 
 
-def checked_workers(workers: object, executor: ExecutorName = "threads") -> int:
+_NEEDS: Final = {
+    "timeout": "nothing that runs there can be ended, or told to end",
+    "memory_mb": "its workers belong to somebody else",
+    "tasks_per_worker": "its workers belong to somebody else",
+    "local": "its workers do not end with the run (their own initializer= is called once in each)",
+}
+
+
+def _check_that_it_can(executor: object, options: Mapping[str, object]) -> None:
+    """Refuse what an executor of the caller's cannot do."""
+    for name, value in options.items():
+        if value is not None:
+            what = clean(type(executor).__name__, 80)
+            raise ValueError(f'{name}= is not possible on a {what}: {_NEEDS[name]}; executor="processes" has it')
+
+
+def checked_workers(workers: object, executor: AnyExecutor = "threads") -> int:
     """Return a number of workers; ``None`` picks one."""
     if workers is None:
+        if isinstance(executor, SupportsSubmit):
+            return workers_of(executor) or cores()
         return cores() if executor == "processes" else min(32, (os.cpu_count() or 1) + 4)
     count = _count(workers, "workers")
     if count > _MOST_WORKERS:

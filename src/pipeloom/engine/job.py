@@ -13,7 +13,7 @@ from pipeloom.data.shards import Shard
 from pipeloom.db import Durability
 from pipeloom.engine import arguments
 from pipeloom.engine.arguments import OnError
-from pipeloom.executors import ExecutorName
+from pipeloom.executors import AnyExecutor
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
@@ -41,7 +41,7 @@ class Job:
     key: Callable[[Any], object] | None
     shard: Shard | None
     workers: int
-    executor: ExecutorName
+    executor: AnyExecutor
     local: Local | None
     memory_mb: float | None
     tasks_per_worker: int | None
@@ -73,7 +73,7 @@ def job_from(
     key: Callable[[Any], object] | None,
     shard: tuple[int, int] | None,
     workers: int | None,
-    executor: ExecutorName,
+    executor: AnyExecutor,
     local: Local | None,
     memory_mb: float | None,
     tasks_per_worker: int | None,
@@ -109,7 +109,9 @@ def job_from(
     if not by_key and (needy or name is not None):
         raise ValueError(f"{needy or 'name='} needs key=, which says what identifies a task")
     part = None if shard is None else Shard.checked(shard)
-    arguments.check_executor(executor, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker)
+    arguments.check_executor(
+        executor, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker, timeout=timeout
+    )
     keyed = by_key and store_task_status
     known_as = str(getattr(fn, "__name__", type(fn).__name__))
     return Job(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from pipeloom.executors.base import Desk, Executor, T
+from pipeloom.executors.base import Desk, Executor, SupportsSubmit, T, workers_of
 from pipeloom.executors.threads import ThreadExecutor
 from pipeloom.retry import Retry
 from pipeloom.worker.local import Local
 
-__all__ = ["Desk", "Executor", "ExecutorName", "executor_of"]
+__all__ = ["AnyExecutor", "Desk", "Executor", "ExecutorName", "SupportsSubmit", "executor_of", "workers_of"]
 
 ExecutorName = Literal["threads", "processes"]
+AnyExecutor: TypeAlias = ExecutorName | SupportsSubmit
+"""One of ours, or an executor of somebody else's."""
 
 
 def executor_of(
-    name: ExecutorName,
+    which: AnyExecutor,
     workers: int,
     *,
     function: Callable[..., object],
@@ -31,7 +33,7 @@ def executor_of(
     """Return an executor.
 
     Args:
-        name: Which one.
+        which: One of ours by its name, or the caller's own.
         workers: How many, at least 1.
         function: What they are to call.
         retry: When a failed try is followed by another.
@@ -44,9 +46,16 @@ def executor_of(
     Raises:
         TypeError: What workers need cannot be sent to where they are.
     """
-    if name == "threads":
+    if which == "threads":
         return ThreadExecutor(workers, local)
-    from pipeloom.executors.processes.pool import ProcessExecutor  # a run in threads needs none of it
+    # Late: a run in threads needs none of this.
+    if not isinstance(which, str):
+        from pipeloom.executors.futures import FuturesEngine
+        from pipeloom.executors.remote.executor import ChunkExecutor
+
+        engine = FuturesEngine(which, workers)
+        return ChunkExecutor(engine, function, retry, kinds=kinds, keeps_logs=keeps_logs, local=local)
+    from pipeloom.executors.processes.pool import ProcessExecutor
 
     return ProcessExecutor(
         function,

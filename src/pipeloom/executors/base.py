@@ -13,20 +13,34 @@ naming it in ``executors/__init__.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
 from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["Desk", "Executor", "telling"]
+__all__ = ["Desk", "Executor", "SupportsSubmit", "telling", "workers_of"]
 
 T = TypeVar("T", bound=Task)
 """The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
+
+
+@runtime_checkable
+class SupportsSubmit(Protocol):
+    """An executor, such as those of ``concurrent.futures``."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any:
+        """Have a function called somewhere; returns a future, with ``result`` and ``add_done_callback``."""
+
+
+def workers_of(pool: SupportsSubmit) -> int | None:
+    """Return how many workers an executor has, if it says so as those of ``concurrent.futures`` do."""
+    count = getattr(pool, "_max_workers", None)
+    return count if type(count) is int and count > 0 else None
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def queries(ctx):
 
 @case
 def asks_from_its_threads(ctx):
-    found = []
+    found = ctx.query("SELECT 0 WHERE 0")
     threads = [
         threading.Thread(target=lambda n=n: found.append(ctx.query("SELECT ?", (n,))[0][0])) for n in range(8)
     ]

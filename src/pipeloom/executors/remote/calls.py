@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any, Final, TypeAlias
 
+from pipeloom.executors.remote.program import Main, pickled
 from pipeloom.worker.task import Task
 
 __all__ = ["Call", "call_of"]
@@ -24,11 +24,16 @@ Call: TypeAlias = tuple[
 _INT64: Final = 1 << 63
 
 
-def call_of(task: Task) -> Call:
-    """Return a task as it is sent; raises whatever pickling its input raises."""
+def call_of(task: Task, main: Main = "imported") -> Call:
+    """Return a task as it is sent; raises whatever pickling its input raises.
+
+    Args:
+        task: Which one.
+        main: How workers come by the program itself, where the class of an input may live.
+    """
     item = task.item
     kind = type(item)
     is_plain = (kind is int and -_INT64 <= item < _INT64) or (kind is str and item.isascii())  # type: ignore[operator, attr-defined]
     if not is_plain:
-        item = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+        item = pickled(item, main)
     return item, task.task_id, task.key, task.name, task.attempt, task.seen_before, task.state

@@ -15,16 +15,33 @@ import runpy
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from pipeloom.data.text import clean, describe
 from pipeloom.worker.current import importing_program
 
-__all__ = ["NotFoundError", "Packed", "Program", "load", "load_packed", "module_of", "packed", "present_program"]
+__all__ = [
+    "Main",
+    "NotFoundError",
+    "Packed",
+    "Program",
+    "load",
+    "load_packed",
+    "load_there",
+    "module_of",
+    "packed",
+    "pickled",
+    "present_program",
+]
 
 _MAIN: Final = "__main__"
 _GUARD: Final = re.compile(r"^if\b.*\b__name__\b", re.MULTILINE)
 _NAME: Final = "__mp_main__"  # as with multiprocessing, so that programs written for it know it
+
+
+Main: TypeAlias = Literal["imported", "shared", "missing"]
+"""How workers come by the program itself: they import it when they need it, have it from the start, or have not got
+it."""
 
 
 class NotFoundError(Exception):
@@ -125,7 +142,7 @@ class Packed(NamedTuple):
     by_value: bytes | None
 
 
-def packed(what: str, thing: object) -> Packed:
+def packed(what: str, thing: object, main: Main = "imported") -> Packed:
     """Return something as it is sent to worker processes.
 
     By its name if that can be: a worker then imports it as it is, and a traceback shows its lines. By value if it
@@ -134,6 +151,7 @@ def packed(what: str, thing: object) -> Packed:
     Args:
         what: What the caller calls it, for the words.
         thing: A function, or a tuple of what goes with one.
+        main: How workers come by the program itself.
 
     Raises:
         TypeError: It cannot be sent; the sentence says why, and what to do.
@@ -143,13 +161,14 @@ def packed(what: str, thing: object) -> Packed:
         return Packed(by_name, None)
     dumps = _cloudpickle()
     by_value = None if dumps is None else _dumped(dumps, thing)[0]
-    program = present_program()
-    if by_name is not None and program.can_be_imported and (by_value is None or _is_guarded()):
+    if by_name is not None and (main == "shared" or (main == "imported" and _can_be_imported(by_value))):
         return Packed(by_name, by_value)
     if by_value is not None:
         return Packed(None, by_value)
     if failure is None:
-        failure = ImportError("it stands in a program that cannot be imported: a notebook, a prompt, or the like")
+        failure = ImportError(
+            "it stands in a program that its workers cannot import: a notebook, a prompt, or the like"
+        )
     raise TypeError(
         f"{what} cannot be sent to worker processes ({clean(describe(failure), 200)}): define it at the top level "
         'of a module, install cloudpickle, or use executor="threads"'
@@ -161,6 +180,11 @@ def _dumped(dumps: Callable[[object], bytes], thing: object) -> tuple[bytes | No
         return dumps(thing), None
     except Exception as error:  # noqa: BLE001 - a foreign object may raise anything when it is pickled
         return None, error
+
+
+def _can_be_imported(by_value: bytes | None) -> bool:
+    """Say whether workers should import the program; not if it runs on its own and there is another way."""
+    return present_program().can_be_imported and (by_value is None or _is_guarded())
 
 
 def _is_guarded() -> bool:
@@ -183,6 +207,34 @@ def load_packed(parts: Packed, program: Program) -> Any:
         if parts.by_value is None:
             raise
         return load(parts.by_value, program)
+
+
+def load_there(parts: Packed) -> Any:
+    """Return what was packed, where workers do not import the program for it; the worker's side.
+
+    Raises:
+        NotFoundError: It is not there.
+        BaseException: Whatever importing it raises.
+    """
+    if parts.by_name is not None:
+        try:
+            return pickle.loads(parts.by_name)
+        except (AttributeError, ImportError) as error:
+            if parts.by_value is None:
+                raise NotFoundError(
+                    f"it does not find what the run sends ({clean(error, 200)}): install that module where the "
+                    "workers are, or put the function into one that is there"
+                ) from error
+    assert parts.by_value is not None
+    return pickle.loads(parts.by_value)
+
+
+def pickled(item: object, main: Main) -> bytes:
+    """Return an input as it is sent; raises whatever pickling it raises."""
+    data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+    if main == "missing" and _mentions_program(data) and (dumps := _cloudpickle()) is not None:
+        return dumps(item)
+    return data
 
 
 def load(data: bytes, program: Program) -> Any:

@@ -1,0 +1,101 @@
+"""Workers of an executor that somebody else has made: any object with ``submit(fn, *args)`` that gives a future.
+
+It is the caller's, and is never shut down. Nothing but futures is asked of it, so a task has no way to its run
+before it ends, and nothing that runs can be ended.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+from pipeloom.data.text import clean
+from pipeloom.executors.base import SupportsSubmit, workers_of
+from pipeloom.executors.remote.engine import Answered
+from pipeloom.executors.remote.program import Main
+from pipeloom.executors.remote.run_chunk import run_chunk, this_process
+from pipeloom.wire import Ability
+
+__all__ = ["FuturesEngine"]
+
+_CHUNK_S: Final = 0.05
+_AHEAD: Final = 2  # chunks for each worker, so that none waits for the next one
+
+
+class FuturesEngine:
+    """Runs chunks on any executor; see :class:`~pipeloom.executors.remote.engine.Engine`.
+
+    Args:
+        pool: The caller's.
+        workers: How many of its workers to use.
+    """
+
+    can: Final[AbstractSet[Ability]] = frozenset()
+    chunk_s: Final = _CHUNK_S
+
+    def __init__(self, pool: SupportsSubmit, workers: int) -> None:
+        self.name = clean(type(pool).__name__, 80)
+        # The standard library's pools, and those made in their image, have the program itself in their workers.
+        self.main: Main = "shared" if isinstance(pool, concurrent.futures.Executor) else "missing"
+        # Nothing waits in a pool of which only some workers may be used: whatever it has, it runs.
+        self.window = workers if workers < (workers_of(pool) or 0) else workers * _AHEAD
+        self._pool = pool
+        self._futures: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Have it run something. Pools that fork do so now, before there are threads and files of the run's."""
+        self._future(this_process)
+
+    def _future(self, function: Callable[..., object], *args: object) -> Any:
+        future = self._pool.submit(function, *args)
+        for method in ("result", "add_done_callback"):
+            if not callable(getattr(future, method, None)):
+                raise TypeError(
+                    f"executor: submit() of a {self.name} must return a future, with result() and "
+                    f"add_done_callback(), not a {clean(type(future).__name__, 80)}"
+                )
+        return future
+
+    def submit(self, number: int, assignment: bytes, order: bytes, answered: Answered) -> None:
+        """Have a chunk run."""
+        future = self._future(run_chunk, assignment, order)
+        with self._lock:
+            self._futures[number] = future
+        future.add_done_callback(lambda done: self._ended(number, done, answered))
+
+    def _ended(self, number: int, future: Any, answered: Answered) -> None:
+        """Take what a future has, in a thread of the executor's."""
+        with self._lock:
+            self._futures.pop(number, None)
+        try:
+            answer: object = future.result()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the answer
+            answer = error
+        answered(answer)
+
+    def withdraw(self, number: int) -> bool:
+        """Cancel a chunk that has not begun."""
+        future = self._futures.get(number)
+        cancel = getattr(future, "cancel", None)
+        return callable(cancel) and bool(cancel())
+
+    def has_begun(self, number: int) -> None:
+        """Say that this is not known."""
+
+    def is_broken_by(self, error: BaseException) -> bool:
+        """Say whether it is the executor that failed, or somebody who shut it down."""
+        return isinstance(error, concurrent.futures.BrokenExecutor | concurrent.futures.CancelledError)
+
+    def look(self) -> None:
+        """See to nothing."""
+
+    def tell_to_end(self) -> bool:
+        """Say that its tasks cannot be told."""
+        return False
+
+    def close(self) -> None:
+        """Leave it as it is: it is the caller's."""

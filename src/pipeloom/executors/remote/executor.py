@@ -1,0 +1,269 @@
+"""Performs tasks by the chunk, on an engine that takes a function and bytes, and gives back bytes.
+
+::
+
+    desk ── next, more ─▶ feeder (a thread) ─▶ order ─▶ engine ─▶ run_chunk, wherever that is
+      ▲                                                    │
+      └── end, hand over, give back ◀── collector (a thread) ◀── what it returned, or raised
+
+At most so many chunks are with the engine at once. Each has a number, under which it is taken once: an engine that
+runs a chunk again, silently or late, changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from time import monotonic
+from typing import Any, Final, Generic
+
+import msgspec
+
+import pipeloom
+from pipeloom.data.text import describe, storable
+from pipeloom.errors import ExecutorBrokenError, WorkerDiedError
+from pipeloom.executors.base import Desk, T, telling
+from pipeloom.executors.gathering import gather
+from pipeloom.executors.pace import Pace
+from pipeloom.executors.remote.calls import Call, call_of
+from pipeloom.executors.remote.chunks import Assignment, Done, Order, assigned, read_done
+from pipeloom.executors.remote.engine import Engine
+from pipeloom.executors.remote.forms import Failure, encode
+from pipeloom.executors.remote.messages import name_of
+from pipeloom.executors.remote.program import packed
+from pipeloom.executors.remote.raised import reason_of
+from pipeloom.executors.remote.run_chunk import this_process
+from pipeloom.executors.remote.sent import Sent, SentChunks
+from pipeloom.retry import Retry
+from pipeloom.wire import Ability
+from pipeloom.worker.local import Local
+from pipeloom.worker.perform import failed_before
+
+__all__ = ["ChunkExecutor"]
+
+logger = logging.getLogger("pipeloom")
+
+_TICK_S: Final = 0.1
+_PATIENCE: Final = 4  # times as long as it should may a chunk take before what has not begun of it goes back
+_LOSSES: Final = {True: 1, None: 2, False: 10}
+"""Whether a task is known to have begun → that many chunks with it may be lost until it is the task."""
+
+
+class ChunkExecutor(Generic[T]):
+    """Runs tasks on an engine.
+
+    Args:
+        engine: It; the executor's from now on.
+        function: The user's.
+        retry: The policy that is asked where exceptions are.
+        kinds: Classes of messages that somebody handles.
+        keeps_logs: What tasks log is stored.
+        local: Entered once in each worker; its value is ``ctx.local``.
+
+    Raises:
+        TypeError: The function, or what goes with it, cannot be sent.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        function: Callable[..., object],
+        retry: Retry | None,
+        *,
+        kinds: AbstractSet[type] = frozenset(),
+        keeps_logs: bool = True,
+        local: Local | None = None,
+    ) -> None:
+        self.name = engine.name
+        self.can: AbstractSet[Ability] = engine.can
+        self._engine = engine
+        for what, thing in (("local", local), ("retries", retry)):
+            if thing is not None:
+                packed(what, thing, engine.main)  # for the words
+        what = f"the function {getattr(function, '__qualname__', function)!s}"
+        self._packed = packed(what, (function, retry, local), engine.main)
+        self._kinds = {name_of(kind): kind for kind in kinds}
+        self._keeps_logs = keeps_logs
+        self._pace = Pace(engine.chunk_s)
+        self._threads: list[threading.Thread] = []
+        self._inbox: queue.SimpleQueue[tuple[int, object]] = queue.SimpleQueue()
+        self._losses: dict[T, int] = {}  # of chunks that a task was in
+        self._is_fed = False
+        self._was_told_to_end = False
+
+    # --- the run's thread ---
+
+    def prepare(self) -> None:
+        """Get the engine ready, while the run opens its file."""
+        self._engine.prepare()
+
+    def start(self, desk: Desk[T]) -> int:
+        """Start to feed the engine, from one place; see :class:`~pipeloom.executors.base.Executor`."""
+        self._desk = desk
+        self._sent = SentChunks(desk, self._kinds)
+        assignment = Assignment(
+            this_process(),
+            desk.link.brief._replace(function=len, retry=None, spool_in=None),  # they have their own ways
+            self._packed,
+            self._keeps_logs,
+            logging.getLogger().level,
+            frozenset(self._kinds),
+        )
+        self._assignment = assigned(uuid.uuid4().bytes, pipeloom.__version__, assignment)
+        for name, loop in (("feeder", self._feed), ("collector", self._collect)):
+            thread = threading.Thread(target=loop, name=f"pipeloom-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return 1
+
+    def look(self) -> None:
+        """Take back what has not begun, once nothing more is to begin, and tell the rest to end if it should."""
+        self._engine.look()
+        if self._desk.closed:
+            for number in self._sent.numbers():
+                if self._engine.withdraw(number):
+                    self._sent.take_back(number)
+        if self._desk.link.cancelling and not self._was_told_to_end:
+            self._was_told_to_end = True
+            if not self._engine.tell_to_end():
+                self._sent.take_back_all()  # nobody waits for what cannot be told
+
+    def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:  # noqa: ARG002 - as all executors have it
+        """End nothing, since nothing can be ended from here; its outcome is still believed."""
+        return False
+
+    def replace(self, place: int) -> bool:  # noqa: ARG002 - none is given up
+        """Say that the engine goes on."""
+        return True
+
+    def join(self, timeout_s: float) -> int:
+        """Wait for the two threads."""
+        deadline = monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def close(self) -> None:
+        """Wait for nothing any more, and let go of the engine; calling twice is fine."""
+        if self._threads:
+            self._sent.take_back_all()
+        self._engine.close()
+
+    # --- the feeder's thread ---
+
+    def _feed(self) -> None:
+        desk = self._desk
+        try:
+            with telling(desk):
+                while self._has_room():
+                    returned = self._sent.returned
+                    tasks = gather(desk, self._pace.chunk_size(), desk.next)
+                    if not tasks and not self._sent.await_return(returned):
+                        break
+                    for chunk in self._chunks(tasks):
+                        if self._has_room():
+                            self._send(chunk)
+                        else:
+                            desk.give_back(chunk)
+        finally:
+            self._is_fed = True
+
+    def _has_room(self) -> bool:
+        return self._sent.await_room(lambda: self._engine.window)
+
+    def _chunks(self, tasks: list[T]) -> list[list[T]]:
+        """Return tasks as one chunk, but each by itself that was in a chunk that was lost."""
+        alone = [[task] for task in tasks if task in self._losses]
+        together = [task for task in tasks if task not in self._losses]
+        return [together, *alone] if together else alone
+
+    def _send(self, tasks: list[T]) -> None:
+        desk = self._desk
+        sent: list[T] = []
+        calls: list[Call] = []
+        for task in tasks:
+            try:
+                calls.append(call_of(task, self._engine.main))
+            except Exception as error:  # noqa: BLE001 - foreign code
+                desk.end(task, failed_before(task, desk.link, error, "the input cannot be sent to a worker"))
+                desk.hand_over(task)
+            else:
+                sent.append(task)
+        if not sent:
+            return
+        number = self._sent.add(sent)
+        order = encode(Order(number, self._engine.chunk_s * _PATIENCE, calls))
+        try:
+            self._engine.submit(number, self._assignment, order, lambda answer: self._inbox.put((number, answer)))
+        except Exception as error:  # noqa: BLE001 - foreign code
+            self._sent.take_back(number)
+            self._breaks(error)
+
+    # --- the collector's thread ---
+
+    def _collect(self) -> None:
+        desk = self._desk
+        with telling(desk):
+            while not (self._is_fed and not len(self._sent)):
+                try:
+                    number, answer = self._inbox.get(timeout=_TICK_S)
+                except queue.Empty:
+                    continue
+                with self._sent.taking(number) as chunk:
+                    if chunk is not None:
+                        self._take(chunk, answer)
+        desk.left(0)
+
+    def _take(self, chunk: Sent[T], answer: Any) -> None:
+        """Take what has come of a chunk."""
+        if isinstance(answer, BaseException):
+            self._lose(chunk, answer)
+            return
+        try:
+            done = read_done(answer)
+            if isinstance(done, Failure):
+                self._desk.fail(reason_of(done, f"a worker of {self.name}"))
+                return
+            self._sent.end(chunk, done)
+        except (TypeError, ValueError, msgspec.DecodeError) as error:
+            self._lose(chunk, WorkerDiedError(f"its worker said what cannot be read: {describe(error, 100)}"))
+            return
+        self._note(chunk, done)
+
+    def _note(self, chunk: Sent[T], done: Done) -> None:
+        self._pace.note(len(done.tasks), done.took_s)
+        for task in chunk.tasks:
+            self._losses.pop(task, None)
+
+    def _lose(self, chunk: Sent[T], error: BaseException) -> None:
+        """See what becomes of tasks whose chunk did not come back.
+
+        Nobody knows which of them it was. So each is sent again, by itself: then it is known.
+        """
+        if self._engine.is_broken_by(error):
+            self._breaks(error)
+            return
+        losses = 1 + max(self._losses.get(task, 0) for task in chunk.left)
+        if len(chunk.tasks) == 1 and losses >= _LOSSES[self._engine.has_begun(chunk.number)]:
+            if not isinstance(error, WorkerDiedError):
+                error = WorkerDiedError(f"its worker did not answer: {describe(error, 1000)}")
+            self._losses.pop(chunk.tasks[0], None)
+            self._sent.charge(chunk, error, storable(f"{type(error).__name__}: {error}\n"))
+            return
+        for task in chunk.left:
+            self._losses[task] = losses
+
+    def _breaks(self, error: BaseException) -> None:
+        """End the run, once: what has come back is stored, and the rest is left to the next one."""
+        if not self._desk.closed:
+            what = f"{type(error).__name__}: {describe(error, 300)}".rstrip(": .")
+            broken = ExecutorBrokenError(
+                f"{self.name} runs nothing any more ({what}): what is done is stored; run it again with one that "
+                "works to do the rest"
+            )
+            broken.__cause__ = error
+            self._desk.fail(broken)

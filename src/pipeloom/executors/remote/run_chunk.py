@@ -1,0 +1,288 @@
+"""Performs a chunk of tasks wherever an executor of somebody's runs it: bytes in, bytes out.
+
+What is the same for all chunks of a run is read once a process, and kept for the next chunk of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import threading
+import uuid
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any, Final, Protocol
+
+import pipeloom
+from pipeloom.executors.remote.calls import Call
+from pipeloom.executors.remote.chunk_task import ChunkLink, ChunkTask
+from pipeloom.executors.remote.chunks import (
+    TOKEN_BYTES,
+    Assignment,
+    Done,
+    Freight,
+    Left,
+    Order,
+    assignment_of,
+    freight_of,
+    read_order,
+)
+from pipeloom.executors.remote.forms import encode
+from pipeloom.executors.remote.outcomes import ended
+from pipeloom.executors.remote.program import load_there
+from pipeloom.executors.remote.raised import failure_of
+from pipeloom.wire import Outcome
+from pipeloom.worker.current import CallerContext
+from pipeloom.worker.local import WorkerLocal
+from pipeloom.worker.logs import keeping_logs
+from pipeloom.worker.perform import end_of_fork, failed_before, perform
+
+__all__ = ["ChunkTask", "Watch", "ask_to_end", "leave", "run_chunk", "this_process", "this_worker"]
+
+_HEAVY: Final = 16 * 2**20  # bytes of outcomes, with which a chunk comes back early
+_RUNS: Final = 16  # that are remembered: one after the other, several at once, or nested
+
+
+class Watch(Protocol):
+    """Whoever wants to know, in the worker, what its chunk is at."""
+
+    def begins(self, place: int, task: ChunkTask) -> None:
+        """Hear that a task begins, by its place in the chunk; blocks it."""
+
+
+def run_chunk(assignment: bytes, order: bytes, worker: str | None = None, watch: Watch | None = None) -> bytes:
+    """Perform a chunk; blocks until that is done. One thread.
+
+    Args:
+        assignment: What is the same for all chunks, see ``chunks.assigned``.
+        order: The chunk.
+        worker: What people call this worker; by default, its process.
+        watch: Is told of each task.
+
+    Returns:
+        A ``Done``, or a ``Failure`` if this worker cannot perform any chunk.
+    """
+    try:
+        run = _runs.of(assignment)
+        local = run.local()
+    except BaseException as error:  # noqa: BLE001 - what is imported here, and what `local` enters, may do anything
+        return encode(failure_of(error))
+    return run.perform(read_order(order), local, worker or this_worker(run.is_home), watch)
+
+
+def ask_to_end(token: bytes) -> None:
+    """Tell the tasks of a run in this process that they should end; any thread."""
+    if (run := _runs.known(token)) is not None:
+        run.link.cancelling = True
+
+
+def leave(token: bytes) -> str | None:
+    """Forget a run, and leave its ``local=``; says what that raised. Any thread."""
+    return _runs.leave(token)
+
+
+_IDENTITY: Final = uuid.uuid4().hex
+
+
+def this_process() -> str:
+    """Return what tells this process from all others, on any machine."""
+    return f"{_IDENTITY}-{os.getpid()}"
+
+
+def this_worker(is_home: bool) -> str:
+    """Return what people call this worker: its thread in the run's own process, else its machine and process."""
+    return threading.current_thread().name if is_home else f"{socket.gethostname()}:{os.getpid()}"
+
+
+# --- a run, as a worker knows it ---
+
+
+class _Run:
+    """What a process knows of a run.
+
+    Args:
+        assignment: As it was sent.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        function, retry, self._local = load_there(assignment.packed)
+        self.is_home = assignment.home == this_process()
+        self.link = ChunkLink(assignment.brief._replace(function=function, retry=retry), assignment.kinds)
+        self._assignment = assignment
+        self._surroundings = CallerContext(self.link)
+        self._locals: dict[int, WorkerLocal] = {}
+
+    def local(self) -> Any:
+        """Return what ``local=`` gives this thread; raises what that raises."""
+        if self._local is None:
+            return None
+        thread = threading.get_ident()
+        of_worker = self._locals.get(thread)
+        if of_worker is None:
+            of_worker = self._locals[thread] = WorkerLocal(self._local)
+        return of_worker.value()
+
+    def leave(self) -> str | None:
+        """Leave all of them; says what that raised first."""
+        first = None
+        while self._locals:
+            try:
+                self._locals.popitem()[1].close()
+            except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
+                first = first or f"{type(error).__name__}: {error}"
+        return first
+
+    def perform(self, order: Order, local: Any, worker: str, watch: Watch | None) -> bytes:
+        """Perform a chunk, or as much of it as should come back at once."""
+        began = monotonic()
+        found: list[Left] = []
+        size = 0
+        with self._hearing():
+            for place, call in enumerate(order.calls):
+                if found and (monotonic() - began > order.patience_s or size > _HEAVY):
+                    break
+                left = self._perform(place, call, local, watch)
+                size += _size_of(left)
+                found.append(left)
+        return encode(Done(order.number, worker, monotonic() - began, found))
+
+    @contextlib.contextmanager
+    def _hearing(self) -> Iterator[None]:
+        """Keep what tasks log, and leave a typed Ctrl-C to the run: in a task it would be that task's error."""
+        with contextlib.ExitStack() as stack:
+            if self._assignment.keeps_logs:
+                stack.enter_context(keeping_logs())
+            if not self.is_home:
+                stack.enter_context(_levels.at(self._assignment.level))
+                if threading.current_thread() is threading.main_thread():
+                    stack.enter_context(_deaf())
+            yield
+
+    def _perform(self, place: int, call: Call, local: Any, watch: Watch | None) -> Left:
+        link = self.link
+        item, task_id, key, name, attempt, seen_before, state = call
+        task = ChunkTask(item, task_id, key, name, is_elsewhere=not self.is_home)
+        task.attempt, task.seen_before, task.state = attempt, seen_before, state
+        task.local = local
+        if watch is not None:
+            watch.begins(place, task)
+        pid = os.getpid()
+        _running.add(task)
+        try:
+            if type(item) is bytes:
+                task.item = pickle.loads(item)
+        except BaseException as error:  # noqa: BLE001 - foreign code
+            outcome = failed_before(task, link, error, "the input cannot be read by a worker")
+        else:
+            outcome = self._surroundings.copy().run(perform, task, link)
+        if os.getpid() != pid:
+            end_of_fork(outcome)
+        _running.discard(task)
+        return _left(task, place, name, outcome)
+
+
+def _left(task: ChunkTask, place: int, name: str, outcome: Outcome) -> Left:
+    word, luggage = ended(task, place, 0, name, outcome)
+    number = None if task.number_said is None else (task.number_said, task.is_renumbered)
+    return Left(word, freight_of(luggage), task.spoken, task.lines, number)
+
+
+def _size_of(left: Left) -> int:
+    """Return about how many bytes it takes to send."""
+    size = _weight(left.freight) + sum(_weight(spoken.freight) for spoken in left.spoken)
+    if left.ended.output is not None:
+        size += len(left.ended.output.parts)
+    return size + len(left.ended.result or "") + sum(len(line[3]) for line, _ in left.lines)
+
+
+def _weight(freight: Freight) -> int:
+    return sum(map(len, freight.images)) + sum(map(len, freight.file))
+
+
+# --- what a process has once ---
+
+
+class _Runs:
+    """The runs of which this process knows; any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: OrderedDict[bytes, _Run] = OrderedDict()
+
+    def of(self, assignment: bytes) -> _Run:
+        """Return the run that an assignment is of; reads that once."""
+        token = assignment[:TOKEN_BYTES]
+        run = self._found.get(token)
+        if run is None:
+            fresh = _Run(assignment_of(assignment, pipeloom.__version__))  # what it imports may take long
+            with self._lock:
+                run = self._found.setdefault(token, fresh)
+                while len(self._found) > _RUNS:
+                    self._found.popitem(last=False)[1].leave()
+        return run
+
+    def known(self, token: bytes) -> _Run | None:
+        return self._found.get(token)
+
+    def leave(self, token: bytes) -> str | None:
+        with self._lock:
+            run = self._found.pop(token, None)
+        return None if run is None else run.leave()
+
+
+class _Levels:
+    """The root logger's level while chunks run that want it lower; any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: list[int] = []
+        self._before = logging.NOTSET
+
+    @contextlib.contextmanager
+    def at(self, level: int) -> Iterator[None]:
+        """Have it at least as low in here."""
+        root = logging.getLogger()
+        with self._lock:
+            if not self._wanted:
+                self._before = root.level
+            self._wanted.append(level)
+            root.setLevel(min(self._before, *self._wanted))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wanted.remove(level)
+                root.setLevel(min([self._before, *self._wanted]))
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        if before is not None:  # else it was not set from Python
+            signal.signal(signal.SIGINT, before)
+
+
+_runs = _Runs()
+_levels = _Levels()
+_running: weakref.WeakSet[ChunkTask] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child no task runs, and locks are free: a pool may have forked its worker at any time."""
+    global _runs, _levels
+    for task in list(_running):
+        task.orphan()
+    _runs, _levels = _Runs(), _Levels()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,194 @@
+"""The chunks that are with an engine: what comes of each is taken once, whoever brings it, and however late."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import Final, Generic
+
+from pipeloom.data import stopwatch
+from pipeloom.data.clock import utc_ago
+from pipeloom.executors.base import Desk, T
+from pipeloom.executors.remote.chunks import Done, Left, Spoken, unloaded
+from pipeloom.executors.remote.messages import message_of
+from pipeloom.executors.remote.outcomes import outcome_of
+from pipeloom.wire import LogLine
+from pipeloom.worker.logs import keep_line
+from pipeloom.worker.perform import ended_outside
+
+__all__ = ["Sent", "SentChunks"]
+
+_TICK_S: Final = 0.1
+
+
+class Sent(Generic[T]):
+    """A chunk on its way.
+
+    Attributes:
+        number: Its own.
+        tasks: What was sent.
+        left: Those of them that have not ended.
+        at: When it was sent, by ``time.monotonic``.
+    """
+
+    def __init__(self, number: int, tasks: list[T]) -> None:
+        self.number = number
+        self.tasks = tasks
+        self.left = tasks
+        self.at = monotonic()
+
+
+class SentChunks(Generic[T]):
+    """Chunks by number. The feeder adds, the collector takes, the run's thread takes back.
+
+    Args:
+        desk: Where outcomes go, and what has not begun goes back.
+        kinds: Messages that somebody handles, as ``module:qualname``.
+
+    Attributes:
+        returned: How many there were of which something went back.
+    """
+
+    def __init__(self, desk: Desk[T], kinds: Mapping[str, type]) -> None:
+        self._desk = desk
+        self._kinds = kinds
+        self._open: dict[int, Sent[T]] = {}
+        self._taken: int | None = None  # what the collector is at
+        self._count = 0
+        self.returned = 0
+        self._moved = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of those of which nothing has come."""
+        return list(self._open)
+
+    # --- the feeder ---
+
+    def add(self, tasks: list[T]) -> int:
+        """Take in tasks that are about to be sent; returns their chunk's number."""
+        with self._moved:
+            self._count += 1
+            self._open[self._count] = Sent(self._count, tasks)
+            return self._count
+
+    def await_room(self, window: Callable[[], int]) -> bool:
+        """Wait until another chunk may be sent; false when nothing more is to begin."""
+        with self._moved:
+            while not self._desk.closed:
+                if len(self._open) < window():
+                    return True
+                self._moved.wait(_TICK_S)
+        return False
+
+    def await_return(self, before: int) -> bool:
+        """Wait until something goes back, which then is to be sent again; false when nothing can any more.
+
+        Args:
+            before: What ``returned`` was when there was nothing to be sent.
+        """
+        with self._moved:
+            while self._open and not self._desk.closed and self.returned == before:
+                self._moved.wait(_TICK_S)
+            return self.returned != before and not self._desk.closed
+
+    # --- the collector ---
+
+    @contextmanager
+    def taking(self, number: int) -> Iterator[Sent[T] | None]:
+        """Take what comes of a chunk in here, unless that was done; what has not ended by then goes back."""
+        with self._moved:
+            chunk = self._open.get(number)
+            self._taken = None if chunk is None else number
+        if chunk is None:
+            yield None  # it comes twice, or late
+            return
+        try:
+            yield chunk
+        finally:
+            with self._moved:
+                self._taken = None
+            self._close(chunk)
+
+    def end(self, chunk: Sent[T], done: Done) -> None:
+        """End the tasks of a chunk as their worker says; blocks while there is no room for them.
+
+        Raises:
+            ValueError: Nothing of ours has said it; the tasks before it have ended.
+        """
+        if done.number != chunk.number or len(done.tasks) > len(chunk.tasks):
+            raise ValueError("of another chunk")
+        for place, left in enumerate(done.tasks):
+            if left.ended.serial != place:
+                raise ValueError("of another task")
+            self._end(chunk.tasks[place], left, done.worker)
+            chunk.left = chunk.tasks[place + 1 :]
+
+    def _end(self, task: T, left: Left, worker: str) -> None:
+        desk, word = self._desk, left.ended
+        with unloaded(left.freight, desk.link.brief.spool_in) as luggage:
+            outcome = outcome_of(word, luggage)
+        task.worker = worker
+        task.started_at = word.started_at or task.started_at
+        if word.name is not None:
+            task.name = word.name
+        if word.progress is not None:
+            task.progress = word.progress
+        if left.number is not None:
+            task.number_said, is_another = left.number
+            if is_another:
+                task.task_id, task.is_renumbered = left.number[0], True
+        for spoken in left.spoken:
+            self._say(task, spoken)
+        for line, was_heard in left.lines:
+            keep_line(task, LogLine(*line), was_heard=was_heard)
+        desk.end(task, outcome)
+        desk.hand_over(task)
+
+    def _say(self, task: T, spoken: Spoken) -> None:
+        link = self._desk.link
+        with unloaded(spoken.freight, link.brief.spool_in) as luggage:
+            message = message_of(spoken.said, luggage, self._kinds)
+        link.say(task, message, lambda: None, block=True, timeout=None)
+
+    def charge(self, chunk: Sent[T], error: Exception, trace: str) -> None:
+        """End the one task of a chunk that did not come back.
+
+        Args:
+            chunk: It.
+            error: Why.
+            trace: What is known of that.
+        """
+        (task,) = chunk.left
+        took_s = monotonic() - chunk.at
+        task.started_at = utc_ago(took_s)
+        task.t0 = stopwatch.monotonic() - took_s
+        self._desk.end(task, ended_outside(task, self._desk.link, error, trace))
+        self._desk.hand_over(task)
+        chunk.left = []
+
+    # --- the run's thread, and the feeder ---
+
+    def take_back(self, number: int) -> None:
+        """Take back a chunk that does not run, unless it is just being taken."""
+        with self._moved:
+            chunk = None if number == self._taken else self._open.get(number)
+        if chunk is not None:
+            self._close(chunk)
+
+    def take_back_all(self) -> None:
+        """Take back whatever is with the engine: nobody waits for it any more."""
+        for number in self.numbers():
+            self.take_back(number)
+
+    def _close(self, chunk: Sent[T]) -> None:
+        if chunk.left:
+            self._desk.give_back(chunk.left)
+        with self._moved:
+            self._open.pop(chunk.number, None)
+            self.returned += bool(chunk.left)
+            self._moved.notify_all()
