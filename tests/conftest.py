@@ -54,6 +54,7 @@ SLOW = ("browser", "cli", "contract", "distribution", "doctor", "examples", "fau
 SLOW_TOO = (
     "engine/test_run.py",
     "engine/test_time_limits.py",
+    "merging/test_recipe.py",
     "show/test_console.py",
     "show/test_screen.py",
     "show/test_streams.py",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pipeloom
-from pipeloom import Channel, Failure, PipeloomError, Retry, RunReport, SQLiteWriter, TaskContext
+from pipeloom import Channel, Failure, MergeReport, PipeloomError, Retry, RunReport, SQLiteWriter, TaskContext
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text(encoding="utf-8")
 # What the page calls an object of each class.
@@ -26,10 +26,11 @@ CLASSES = {
     "failure": Failure,
     "writer": SQLiteWriter,
     "channel": Channel,
+    "merged": MergeReport,
 }
 # Some of their attributes are on no class.
 SAMPLES = {SQLiteWriter: SQLiteWriter(Path("out.db"), queue.Queue()), Channel: Channel()}
-MODULES = ("db", "demo", "engine", "errors", "messages", "progress", "report", "retry", "rlog", "writer")
+MODULES = ("db", "demo", "engine", "errors", "merging", "messages", "progress", "report", "retry", "rlog", "writer")
 
 # An entry is what begins a point of a list, one name or several; or a block without a language.
 POINTS = re.findall(r"^( *)- ((?:`[^`]+`(?:,\s+)?)+):", PAGE, re.MULTILINE)
@@ -113,7 +114,7 @@ def test_every_name_of_a_public_module_is_there():
     assert {name for name in public - NAMES if name.rpartition(".")[2] not in pipeloom.__all__} == set()
 
 
-@pytest.mark.parametrize("called", ["ctx", "report", "retry", "failure", "channel"])
+@pytest.mark.parametrize("called", ["ctx", "report", "retry", "failure", "channel", "merged"])
 def test_every_public_attribute_is_there(called):
     """As an entry of its own; the fields of ``Retry`` are its arguments, explained below its signature."""
     listed = {name.partition(".")[2] for name in NAMES if name.startswith(called + ".")}

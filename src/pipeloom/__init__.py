@@ -45,6 +45,8 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.errors import TaskTooLargeError as TaskTooLargeError
     from pipeloom.errors import WorkerDiedError as WorkerDiedError
     from pipeloom.errors import WriterBrokenError as WriterBrokenError
+    from pipeloom.merging import MergeReport as MergeReport
+    from pipeloom.merging import merge as merge
     from pipeloom.messages import SENTINEL as SENTINEL
     from pipeloom.messages import Msg as Msg
     from pipeloom.messages import MsgExecute as MsgExecute

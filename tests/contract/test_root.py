@@ -53,6 +53,7 @@ NOT_AT_THE_ROOT = {
     "demo": {"DemoTask", "demo_worker"},
     "engine": set(),
     "errors": set(),
+    "merging": set(),
     "messages": {"Handler", "OnConflict"},
     "progress": set(),
     "report": set(),

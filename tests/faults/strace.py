@@ -15,7 +15,7 @@ from typing import Final
 
 from faults.tools import need, unable
 
-STORAGE_CALLS: Final = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
+STORAGE_CALLS: Final = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", "rename")
 
 
 @cache

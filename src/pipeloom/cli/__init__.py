@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "examples": ("examples", "Complete programs on real data, to start from."),
     "init-db": ("init_db", "Create a database with an empty ledger."),
     "logs": ("logs", "Show what one task logged, or follow it."),
+    "merge": ("merge", "Join several databases, such as those of shards, into one."),
     "metadata": ("metadata", "Print metadata for Datasette: titles, descriptions, queries."),
     "report": ("report", "Write everything about one run into one HTML file."),
     "run": ("run", "Call a function of yours: FILE_OR_MODULE[:FUNCTION]."),

@@ -8,7 +8,7 @@ import sys
 import urllib.parse  # noqa: F401 - Path.as_uri() imports it late, when there may be no descriptor left
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeVar, get_args
 
 from pipeloom.data.text import clean
 from pipeloom.db.failures import reading_error, storage_error
@@ -34,9 +34,12 @@ __all__ = [
     "connect_readonly",
     "open_file",
     "prepare",
+    "read_by",
     "set_journal",
     "wal_checkpoint",
 ]
+
+T = TypeVar("T")
 
 Durability = Literal["full", "normal", "off"]
 """What a power cut may take: ``full`` nothing committed, ``normal`` the last commits, ``off`` the file."""
@@ -188,6 +191,20 @@ def connect_readonly(
     check_file(path)
     if is_mount_point(path) and owner_seen(path) is not None:
         raise mount_point_error(path)  # without the log it would be read in the middle of a checkpoint
+    return read_by(path, lambda uri: _opened_readonly(uri, longest), untouched=untouched)
+
+
+def read_by(path: Path, opened: Callable[[str], T], *, untouched: bool) -> T:
+    """Open a file to read it, in the way that does least to it.
+
+    Args:
+        path: The file, which is there.
+        opened: Opens the URI that it is given, and reads from it.
+        untouched: As of :func:`connect_readonly`.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
     ways = ["mode=ro"]
     if not _size(path, "-wal") and not _size(path, "-journal"):
         # On a read-only disk nobody writes, and SQLite cannot make the -shm that it wants for a log.
@@ -197,15 +214,15 @@ def connect_readonly(
         ways.insert(0, "mode=ro&readonly_shm=1")  # fails when there is a log and no -shm
     for place, way in enumerate(ways, 1):
         try:
-            return _opened_readonly(path, way, longest)
+            return opened(f"{path.absolute().as_uri()}?{way}")
         except sqlite3.Error as error:
             if place == len(ways):
                 raise reading_error(error, path) from error
     raise AssertionError("there is a last way")
 
 
-def _opened_readonly(path: Path, way: str, longest: int | None) -> sqlite3.Connection:
-    conn = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, isolation_level=None)
+def _opened_readonly(uri: str, longest: int | None) -> sqlite3.Connection:
+    conn = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
         if longest is not None:  # before the first question, which reads the schema
             conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)

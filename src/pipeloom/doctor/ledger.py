@@ -35,6 +35,7 @@ _NEW_IN: Final = {
     2: {"pipeloom_logs": "id task_id error", "pipeloom_runs": "command"},
     3: {"pipeloom_pipelines": "is_given function place beside code captured"},
     4: {"task_runs": "input"},
+    5: {"pipeloom_runs": "shard"},
 }
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeloom.data.naming import Naming
@@ -21,12 +21,13 @@ from pipeloom.data.text import clean
 from pipeloom.errors import NameNeededError
 from pipeloom.ledger.statements import padded
 
-__all__ = ["Doubts", "Pipeline", "pipeline_for"]
+__all__ = ["Doubts", "Pipeline", "adopt_pipelines", "pipeline_for"]
 
 _LABEL: Final = re.compile(r" \((?:run )?\d+\)\Z")
+_RUN: Final = re.compile(r"(?<= \(run )\d+(?=\)\Z)")
+_COLUMNS: Final = "id, name, is_given, function, place, beside, code, captured"
 _SELECT: Final = (
-    "SELECT id, name, is_given, function, place, beside, code, captured FROM pipeloom_pipelines "
-    "WHERE function IS NULL OR substr(function, -length(?)) = ?"
+    f"SELECT {_COLUMNS} FROM pipeloom_pipelines WHERE function IS NULL OR substr(function, -length(?)) = ?"
 )
 
 
@@ -131,6 +132,52 @@ def pipeline_for(conn: sqlite3.Connection, naming: Naming, run_id: int | None, *
         if row.id != number and row.qualname == naming.qualname and (why := _doubt(row, naming, beside)):
             others[row.id] = row.name, why
     return Pipeline(number, name, Doubts(conn, naming, others) if others else None)
+
+
+def adopt_pipelines(conn: sqlite3.Connection, part: str, runs: int) -> dict[int, int]:
+    """Make the pipelines of an attached file pipelines of this one, joined with those that are the same work.
+
+    Args:
+        conn: In a transaction.
+        part: What the file is called in SQL.
+        runs: What is added to the numbers of its runs.
+
+    Returns:
+        Number there → number here.
+    """
+    path = conn.execute("PRAGMA database_list").fetchone()[2]
+    here = [_Row(*row) for row in conn.execute(f"SELECT {_COLUMNS} FROM main.pipeloom_pipelines")]
+    found = {}
+    for theirs in [_Row(*row) for row in conn.execute(f"SELECT {_COLUMNS} FROM {part}.pipeloom_pipelines")]:
+        same = next((row for row in here if _is_same_work(row, theirs)), None)
+        if same is not None:
+            found[theirs.id] = same.id
+            continue
+        name = _free_name(conn, _RUN.sub(lambda run: str(int(run[0]) + runs), theirs.name))
+        number = conn.execute(
+            "INSERT INTO main.pipeloom_pipelines (name, is_given, function, place, beside, code, captured) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(name, theirs.is_given, theirs.function, theirs.place),
+                *(_beside(theirs.place or "", path), theirs.code, theirs.captured),
+            ),
+        ).lastrowid
+        assert number is not None
+        found[theirs.id] = number
+        here.append(replace(theirs, id=number, name=name))
+    return found
+
+
+def _is_same_work(one: _Row, other: _Row) -> bool:
+    """Say whether pipelines of two files are one: by their name, or by whose they are if nobody gave one.
+
+    Where a function stands as seen from the database says nothing here: other programs lie beside other files.
+    """
+    if one.is_given or other.is_given or one.function is None or other.function is None:
+        return one.name == other.name
+    if (one.captured or "").startswith(OBJECT) or (one.function, one.captured) != (other.function, other.captured):
+        return False
+    return one.place == other.place or (one.code is not None and one.code == other.code)
 
 
 def _is_mine(row: _Row, naming: Naming, beside: str | None) -> bool:

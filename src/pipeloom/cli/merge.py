@@ -1,0 +1,48 @@
+"""``pipeloom merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeloom.cli import formatting
+from pipeloom.cli.options import DatabasePath, json_option, say, verbose_option
+
+
+@click.command(name="merge")
+@click.argument("out", type=DatabasePath())
+@click.argument("inputs", metavar="IN...", type=DatabasePath(), nargs=-1, required=True)
+@click.option("--append", is_flag=True, help="Add to OUT, which is there already.")
+@click.option(
+    "--renumber",
+    multiple=True,
+    metavar="TABLE",
+    help="Give the rows of this table new ids, since SQLite chose the same in several files; repeatable.",
+)
+@json_option
+@verbose_option
+def command(
+    out: Path,
+    inputs: tuple[Path, ...],
+    append: bool,
+    renumber: tuple[str, ...],
+    as_document: bool,
+    verbose: int,  # noqa: ARG001 - read by main()
+) -> None:
+    """Join the databases IN, such as one for each shard, into the new database OUT: ledgers, and your tables.
+
+    All of them, or OUT stays as it is; IN are only read. Run your program on OUT, without a shard, for what is not
+    done yet. An input that is in two files, rows that contradict each other, and a file that a run is using are
+    refused.
+    """
+    from pipeloom import merge
+
+    try:
+        report = merge(out, inputs, append=append, renumber=renumber)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if as_document:
+        formatting.tell(formatting.as_json(report))
+    else:
+        say(str(report))

@@ -1,0 +1,6 @@
+"""Joining ledgers, with the users' tables beside them, into one."""
+
+from pipeloom.merging.api import merge
+from pipeloom.merging.report import MergeReport
+
+__all__ = ["MergeReport", "merge"]

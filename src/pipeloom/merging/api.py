@@ -1,0 +1,251 @@
+"""``merge``: many ledgers become one, all of them or none."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+from pipeloom.data.identifiers import ascii_lower
+from pipeloom.data.text import clean
+from pipeloom.db.connection import MEMORY
+from pipeloom.db.failures import is_damage, is_fatal, storage_error
+from pipeloom.db.place import identity, path_of
+from pipeloom.db.schema import init_schema
+from pipeloom.errors import DuplicateKeyError, RowRefusedError, StorageError
+from pipeloom.ledger import mark_interrupted
+from pipeloom.merging.conflicts import Clash, in_words, is_in
+from pipeloom.merging.draft import Draft, is_empty
+from pipeloom.merging.ledgers import SameKey, copy_ledger, missing_shards, without_key_index
+from pipeloom.merging.report import MergeReport
+from pipeloom.merging.source import Source, attached, look_at
+from pipeloom.merging.tables import UserTables
+
+__all__ = ["merge"]
+
+
+def merge(
+    out: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    append: bool = False,
+    renumber: Collection[str] = (),
+) -> MergeReport:
+    """Join ledgers, and the users' tables in them, into one file; all of them, or nothing is changed.
+
+    The inputs are only read. Tasks, runs, past tries, logs and checkpoints get new numbers; pipelines are joined
+    with those that are the same. The file can be run on: what is done in it is skipped. Blocks on the disk.
+
+    Args:
+        out: The file that is made.
+        inputs: One file or more that runs have written, such as one for each shard.
+        append: Add them to ``out``, which is there already.
+        renumber: Tables whose INTEGER PRIMARY KEY was chosen by SQLite, and is the same in several files: rows get
+            new ones, and so does what refers to them by a declared foreign key.
+
+    Returns:
+        What was merged, and which shards are not there.
+
+    Raises:
+        DuplicateKeyError: One input of a pipeline is in two files.
+        RowRefusedError: Rows of a user's table contradict each other.
+        SchemaError: A file holds no ledger, or one of another version, or a table that is another one elsewhere.
+        DatabaseInUseError: A run is using one of them.
+        StorageError: A file is not there, or cannot be read or written; or ``out`` is there.
+        ValueError, TypeError: An argument is wrong.
+    """
+    began = monotonic()
+    target, paths = _checked(out, inputs)
+    tables = _checked_names(renumber)
+    grows = not is_empty(target)
+    if grows and not append:
+        raise StorageError(
+            f"{clean(target)}: is there already: name a new file, or add to this one with --append (append=True)",
+            path=target,
+        )
+    sources = [look_at(path) for path in paths]
+    for source in sources[1:]:
+        source.check_encoding(sources[0])
+    with _told(target), Draft(target, sources[0].encoding) as draft:
+        joined = _Joined(sources, tables)
+        joined.build(draft, is_last=not grows)
+        tasks, runs = _counted(draft.conn)
+        if grows:
+            missing = joined.add_to(draft)
+        else:
+            missing = missing_shards(draft.conn)
+            draft.become_out()
+    return MergeReport(
+        db=str(target),
+        files=len(sources),
+        runs=runs,
+        tasks=tasks,
+        rows=joined.rows,
+        missing=tuple(missing),
+        elapsed_s=monotonic() - began,
+    )
+
+
+class _Joined:
+    """The files on their way into one.
+
+    Args:
+        sources: The files, n ≥ 1.
+        renumber: Folded names of tables whose rows get new numbers.
+
+    Attributes:
+        rows: How many rows of users' tables were stored.
+    """
+
+    def __init__(self, sources: Sequence[Source], renumber: Collection[str]) -> None:
+        self._sources = sources
+        self._renumber = renumber
+        self._firsts: list[int] = []  # the number from which on the tasks are those of each file
+        self.rows = 0
+
+    def build(self, draft: Draft, *, is_last: bool) -> None:
+        """Copy all of them into an empty file.
+
+        Args:
+            draft: That file.
+            is_last: It is the one that stays.
+        """
+        conn = draft.conn
+        init_schema(conn, store_task_status=True)
+        tables = UserTables(conn, "", self._renumber)
+        try:
+            with without_key_index(conn):
+                for source in self._sources:
+                    with _told(draft.out, source.path), attached(conn, source), _transaction(conn):
+                        self._firsts.append(copy_ledger(conn, source))
+                        self.rows += tables.copy(source)
+        except SameKey as same:
+            raise _same_key(same, self._file_of(same.here), self._file_of(same.there)) from None
+        except Clash as clash:
+            *before, last = self._sources[: len(self._firsts)]
+            raise RowRefusedError(clash.sentence(self._file_with(clash, before), last.shown)) from None
+        if unknown := sorted(set(self._renumber) - set(tables.origins)):
+            raise ValueError(f"renumber: no file has a table {clean(unknown[0], 60)}")
+        if is_last:
+            conn.execute("PRAGMA synchronous = FULL")  # one synced commit takes all before it to the disk
+        with _transaction(conn):
+            mark_interrupted(conn)
+            tables.finish()
+            _analyze(conn)
+
+    def add_to(self, draft: Draft) -> list[str]:
+        """Copy what was built into OUT; returns which shards are not there."""
+        missing: list[str] = []
+        where = clean(draft.out, 200)
+        files = Source(draft.path, draft.encoding, "the files to be added")
+
+        def copy(conn: sqlite3.Connection) -> None:
+            with _transaction(conn):
+                mark_interrupted(conn)
+                tables = UserTables(conn, where, self._renumber)
+                try:
+                    copy_ledger(conn, files)
+                    self.rows = tables.copy(files)
+                except SameKey as same:
+                    raise _same_key(same, where, self._file_of(same.there)) from None
+                except Clash as clash:
+                    raise RowRefusedError(clash.sentence(where, self._file_with(clash, self._sources))) from None
+                tables.finish()
+                _analyze(conn)
+            missing.extend(missing_shards(conn))
+
+        draft.join_out(copy)
+        return missing
+
+    def _file_of(self, task_id: int) -> str:
+        return self._sources[bisect_right(self._firsts, task_id) - 1].shown
+
+    @staticmethod
+    def _file_with(clash: Clash, sources: Sequence[Source]) -> str:
+        return next((source.shown for source in sources if is_in(source.path, clash)), "another file")
+
+
+def _same_key(same: SameKey, one: str, other: str) -> DuplicateKeyError:
+    return DuplicateKeyError(
+        f"the input {in_words(same.key)} of {clean(same.pipeline, 80)} is in {one} and in {other}: merge files "
+        "that have no input in common, as shards have none",
+        key=same.key,
+    )
+
+
+def _counted(conn: sqlite3.Connection) -> tuple[dict[str, int], int]:
+    tasks = conn.execute("SELECT status, COUNT(*) FROM task_runs GROUP BY status ORDER BY COUNT(*) DESC").fetchall()
+    ((runs,),) = conn.execute("SELECT COUNT(*) FROM pipeloom_runs").fetchall()
+    return dict(tasks), runs
+
+
+def _analyze(conn: sqlite3.Connection) -> None:
+    """Refresh the planner's statistics, within bounds, as a run does at its end.
+
+    Source: https://www.sqlite.org/lang_analyze.html (analysis_limit)
+    """
+    conn.execute("PRAGMA analysis_limit = 1000")
+    try:
+        conn.execute("ANALYZE main")
+    except sqlite3.Error as error:
+        if is_fatal(error):
+            raise  # otherwise an index needs what only the user's program has
+
+
+@contextmanager
+def _transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _told(out: Path, source: Path | None = None) -> Iterator[None]:
+    """Say in a sentence what SQLite says.
+
+    Args:
+        out: The file that is written.
+        source: The one that is read.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from error  # which it has swallowed
+        raise storage_error(error, source if source is not None and is_damage(error) else out) from error
+
+
+# --- arguments ---
+
+
+def _checked(out: object, inputs: object) -> tuple[Path, list[Path]]:
+    target = path_of(out)
+    if isinstance(inputs, str | bytes | os.PathLike) or not isinstance(inputs, Iterable):
+        raise TypeError(f"inputs must be a list of files, not {type(inputs).__name__}")
+    paths = [path_of(path) for path in inputs]
+    if not paths:
+        raise ValueError("there is nothing to merge: name at least one input")
+    if MEMORY in map(str, (target, *paths)):
+        raise ValueError('files are merged, and ":memory:" is none')
+    seen = {identity(target): "the file that they are merged into"}
+    for path in paths:
+        which = identity(path)
+        if which is not None and which in seen:
+            raise ValueError(f"{clean(path)} is {seen[which]}: name each input once")
+        seen[which] = "named twice"
+    return target, paths
+
+
+def _checked_names(renumber: object) -> frozenset[str]:
+    if isinstance(renumber, str) or not isinstance(renumber, Collection):
+        raise TypeError(f"renumber must be a list of table names, not {type(renumber).__name__}")
+    return frozenset(map(ascii_lower, renumber))

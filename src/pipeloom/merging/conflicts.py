@@ -1,0 +1,141 @@
+"""Rows that cannot stand beside others: the same row once more, which is stored once, or another one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeloom.data.identifiers import ascii_lower, quoted
+from pipeloom.data.text import clean
+from pipeloom.db.connection import connect_readonly
+from pipeloom.merging.source import PART
+
+__all__ = ["Clash", "clash_of", "in_words", "insert_others", "is_in"]
+
+
+@dataclass(eq=False)
+class Clash(Exception):  # noqa: N818 - it becomes an error of ours once the files are known
+    """Two rows of a table that a UNIQUE constraint does not allow both.
+
+    Attributes:
+        table: Its name.
+        columns: What has to be unique.
+        values: What both have there.
+        is_number: It is SQLite's own number of a row.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    values: tuple[Any, ...]
+    is_number: bool
+
+    def sentence(self, one: str, other: str) -> str:
+        """Say what to do.
+
+        Args:
+            one: A file, for people.
+            other: Another one.
+        """
+        pairs = zip(self.columns, self.values, strict=True)
+        what = ", ".join(f"{clean(name, 60)} {in_words(value)}" for name, value in pairs)
+        table = clean(self.table, 60)
+        said = f"the table {table} has {what} in {one} and in {other}, in rows that differ: "
+        if self.is_number:
+            return said + (
+                f"if SQLite has chosen these numbers, --renumber {table} (renumber=[{table!r}]) gives the rows new "
+                "ones; otherwise make them differ, and merge again"
+            )
+        return said + "change one of them, and merge again"
+
+
+def in_words(value: object) -> str:
+    """Return a value for people, in which text can be told from a number."""
+    return repr(clean(value, 80)) if isinstance(value, str) else clean(value, 80)
+
+
+def insert_others(conn: sqlite3.Connection, table: str, values: Mapping[str, str]) -> int | None:
+    """Copy the rows that are not here, column by column; returns how many, or ``None`` if one is refused.
+
+    Args:
+        conn: In a transaction.
+        table: Its name.
+        values: Column → what is stored in it, in SQL, of a row that is called ``theirs``.
+    """
+    keys = list(_unique(conn, table))
+    if not keys:
+        return None
+    # The constraint's own comparison first, for its index; then the exact one.
+    same = [f"mine.{quoted(column, 'column')} IS {values[ascii_lower(column)]}" for column in keys[0]]
+    same += [f"mine.{quoted(folded, 'column')} IS {value} COLLATE BINARY" for folded, value in values.items()]
+    name = quoted(table)
+    try:
+        return conn.execute(
+            f"INSERT INTO main.{name} ({', '.join(quoted(folded, 'column') for folded in values)}) "
+            f"SELECT {', '.join(values.values())} FROM {PART}.{name} AS theirs "
+            f"WHERE NOT EXISTS (SELECT 1 FROM main.{name} AS mine WHERE {' AND '.join(same)})"
+        ).rowcount
+    except sqlite3.IntegrityError:
+        return None
+
+
+def clash_of(
+    conn: sqlite3.Connection,
+    error: sqlite3.IntegrityError,
+    table: str,
+    values: Mapping[str, str],
+    *,
+    number: str | None,
+) -> Clash | None:
+    """Return what two rows have in common that must not; ``None`` if that is not why one was refused.
+
+    Args:
+        conn: In the transaction that goes on.
+        error: What SQLite said.
+        table: Its name.
+        values: See :func:`insert_others`.
+        number: The column that is SQLite's own number of a row.
+    """
+    failed = str(error).rpartition(": ")[2]
+    for columns in _unique(conn, table):
+        if failed != ", ".join(f"{table}.{column}" for column in columns):
+            continue
+        there = [values[ascii_lower(column)] for column in columns]
+        same = (f"mine.{quoted(column, 'column')} = {value}" for column, value in zip(columns, there, strict=True))
+        differs = (
+            f"mine.{quoted(folded, 'column')} IS NOT {value} COLLATE BINARY" for folded, value in values.items()
+        )
+        name = quoted(table)
+        found = conn.execute(
+            f"SELECT {', '.join(there)} FROM {PART}.{name} AS theirs JOIN main.{name} AS mine "
+            f"ON {' AND '.join(same)} WHERE {' OR '.join(differs)} LIMIT 1"
+        ).fetchone()
+        if found is not None:
+            return Clash(table, tuple(columns), found, [ascii_lower(column) for column in columns] == [number])
+    return None
+
+
+def is_in(path: Path, clash: Clash) -> bool:
+    """Say whether a file has such a row."""
+    where = " AND ".join(f"{quoted(column, 'column')} = ?" for column in clash.columns)
+    try:
+        with closing(connect_readonly(path, untouched=True)) as conn:
+            sql = f"SELECT 1 FROM {quoted(clash.table)} WHERE {where} LIMIT 1"
+            return conn.execute(sql, clash.values).fetchone() is not None
+    except sqlite3.OperationalError:  # it has no such table
+        return False
+
+
+def _unique(conn: sqlite3.Connection, table: str) -> Iterator[Sequence[str]]:
+    """Yield the columns of each constraint and index by which rows of a table here must differ."""
+    columns = conn.execute(f"PRAGMA main.table_xinfo({quoted(table)})").fetchall()
+    keys = [row[1] for row in sorted(columns, key=lambda row: row[5]) if row[5]]
+    if keys:
+        yield keys
+    for _, index, unique, _, _ in conn.execute(f"PRAGMA main.index_list({quoted(table)})").fetchall():
+        names = [row[2] for row in conn.execute(f"PRAGMA main.index_info({quoted(index, 'index')})")]
+        if unique and all(names) and names != keys:
+            yield names

@@ -1,0 +1,170 @@
+"""The file that a merge is built in, beside the one that it is for: OUT changes once, or not at all.
+
+::
+
+    inputs ──▶ OUT-merging ──▶ takes OUT's name, if there is no OUT yet
+                           └─▶ joined with OUT, in one transaction
+
+A merge that is killed leaves ``OUT-merging``, which the next one empties.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+from pipeloom.data.text import clean
+from pipeloom.db.connection import prepare
+from pipeloom.db.ownership import Ownership
+from pipeloom.db.place import check_place, mount_of
+from pipeloom.errors import StorageError
+from pipeloom.merging.source import PART, check_ledger
+
+__all__ = ["Draft", "is_empty"]
+
+_SUFFIX: Final = "-merging"
+_BESIDE: Final = ("-journal", "-wal", "-shm")
+_CACHE_KIB: Final = 65_536
+_STEPS: Final = 100_000  # of SQLite's machine between two chances for a Ctrl-C
+
+
+class Draft:
+    """A context manager: what is left of it afterwards is removed; the calling thread's.
+
+    Args:
+        out: The file that it is for; links are followed.
+        encoding: How it stores text.
+
+    Attributes:
+        out: See above.
+        path: Where it is.
+        encoding: See above.
+        conn: Its connection.
+
+    Raises:
+        StorageError: No database can be made there.
+        DatabaseInUseError: Another merge into the same file is going on.
+    """
+
+    def __init__(self, out: Path, encoding: str) -> None:
+        self.out = Path(os.path.realpath(out))
+        self.path = self.out.with_name(self.out.name + _SUFFIX)
+        check_place(self.out)
+        check_place(self.path)
+        if self.path.is_symlink():
+            raise StorageError(
+                f"{clean(self.path)}: is a link, where a merge is built: move it away", path=self.path
+            )
+        self.encoding = encoding
+        self._ownership = Ownership(self.path)
+        try:
+            self._clear()
+            os.truncate(self.path, 0)  # by its name: closing a descriptor of it would take back SQLite's locks
+            self.conn = _opened(self.path, encoding)
+        except BaseException:
+            self._ownership.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.conn.close()
+            self._clear()
+            with suppress(FileNotFoundError):
+                self.path.unlink()
+        finally:
+            self._ownership.release()
+
+    def become_out(self) -> None:
+        """Take the name of OUT, which is not there; the last commit was synced, and all before with it.
+
+        Raises:
+            StorageError: A database has come there meanwhile.
+        """
+        mount = mount_of(self.out)
+        has_log = mount is None or not mount.is_network  # as of a file that a run makes
+        self.conn.execute(f"PRAGMA journal_mode = {'WAL' if has_log else 'DELETE'}")
+        self.conn.close()
+        with Ownership(self.out):  # it is made, empty, so that no run begins on it now
+            if not is_empty(self.out):
+                raise StorageError(
+                    f"{clean(self.out)}: another program has made it meanwhile: merge again", path=self.out
+                )
+            os.replace(self.path, self.out)
+            _sync(self.out.parent)
+
+    def join_out(self, copy: Callable[[sqlite3.Connection], None]) -> None:
+        """Have what is in the draft copied into OUT.
+
+        Args:
+            copy: Does it in one transaction, with OUT's connection, to which the draft is attached.
+
+        Raises:
+            DatabaseInUseError: A run is using OUT.
+            SchemaError: It holds no ledger, or one of another version.
+        """
+        self.conn.close()
+        ownership = Ownership(self.out, partial(_connected, self.out))
+        try:
+            conn = ownership.conn
+            prepare(conn, self.out, wal=None, durability="full", inspect=lambda conn: check_ledger(conn, self.out))
+            _make_interruptible(conn)
+            conn.execute("PRAGMA foreign_keys = OFF")  # what refers to what is as it was in the files
+            conn.execute(f"ATTACH ? AS {PART}", (str(self.path),))
+            copy(conn)
+        finally:
+            ownership.conn.close()
+            ownership.release()
+
+    def _clear(self) -> None:
+        for suffix in _BESIDE:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.path}{suffix}")
+
+
+def is_empty(path: Path) -> bool:
+    """Say whether there is no file, or one without a byte, as of a merge that was killed in its last moment."""
+    try:
+        return os.stat(path).st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def _opened(path: Path, encoding: str) -> sqlite3.Connection:
+    conn = _connected(path)
+    try:
+        conn.execute(f"PRAGMA encoding = '{encoding}'")
+        conn.execute("PRAGMA trusted_schema = OFF")
+        conn.execute("PRAGMA synchronous = OFF")  # until the end: what is half done is of no use to anybody
+        conn.execute("PRAGMA journal_mode = TRUNCATE")
+        conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        _make_interruptible(conn)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)  # and attaches by URIs, too
+
+
+def _make_interruptible(conn: sqlite3.Connection) -> None:
+    """Let Python hear a Ctrl-C in the middle of a statement: it swallows that, and ends the statement."""
+    conn.set_progress_handler(lambda: 0, _STEPS)
+
+
+def _sync(directory: Path) -> None:
+    """Have a new name on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

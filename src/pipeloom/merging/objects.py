@@ -1,0 +1,104 @@
+"""The users' indexes, views and triggers: the same in all files, and made once the rows are there.
+
+So an index is sorted once rather than filled row by row, and no trigger hears of rows that it has heard of before.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, NamedTuple
+
+from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
+from pipeloom.data.text import clean
+from pipeloom.db.failures import is_fatal
+from pipeloom.errors import SchemaError
+from pipeloom.merging.source import PART
+
+__all__ = ["Objects"]
+
+_ALL: Final = (
+    "SELECT type, name, sql FROM {schema}.sqlite_master "
+    "WHERE type IN ('index', 'view', 'trigger') AND sql IS NOT NULL ORDER BY rowid"
+)
+_ORDER: Final = ("index", "view", "trigger")  # a trigger may be on a view
+
+
+class _Object(NamedTuple):
+    kind: str
+    name: str
+    sql: str
+    where: str  # the file that it came from, for people
+
+
+class Objects:
+    """Gathers what one file after the other has of them; the connection's thread.
+
+    Args:
+        conn: Where they are made; each call is within a transaction.
+        where: That file, for people.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, where: str) -> None:
+        self._conn = conn
+        self._known: dict[tuple[bool, str], _Object] = {}  # triggers have names of their own
+        self._waiting: list[_Object] = []
+        for kind, name, sql in conn.execute(_ALL.format(schema="main")).fetchall():
+            found = self._note(_Object(kind, name, sql, where))
+            if kind == "trigger":
+                conn.execute(f"DROP TRIGGER main.{quoted(name, 'trigger')}")
+                self._waiting.append(found)
+
+    def gather(self, where: str) -> None:
+        """Note what the attached file has.
+
+        Args:
+            where: The file, for people.
+
+        Raises:
+            SchemaError: Something of this name is another thing in an earlier file.
+        """
+        for kind, name, sql in self._conn.execute(_ALL.format(schema=PART)).fetchall():
+            found = _Object(kind, name, sql, where)
+            known = self._known.get(_key(found))
+            if is_reserved(found.name):
+                continue
+            if known is None:
+                self._waiting.append(self._note(found))
+            elif (known.kind, known.sql.split()) != (found.kind, found.sql.split()):
+                raise SchemaError(
+                    f"{where}: the {found.kind} {clean(found.name, 60)} is not the same as in {known.where}: drop "
+                    "one of them, and merge again"
+                )
+
+    def make_unique(self, table: str) -> None:
+        """Make the indexes of a table of which one would refuse rows: they do so as rows come."""
+        for _, name, unique, origin, _ in self._conn.execute(
+            f"PRAGMA {PART}.index_list({quoted(table)})"
+        ).fetchall():
+            if unique and origin == "c":
+                self._make([one for one in self._waiting if one.kind == "index" and one.name == name])
+
+    def make(self) -> None:
+        """Make all that are not there yet."""
+        self._make(sorted(self._waiting, key=lambda one: _ORDER.index(one.kind)))
+
+    def _note(self, found: _Object) -> _Object:
+        self._known[_key(found)] = found
+        return found
+
+    def _make(self, chosen: list[_Object]) -> None:
+        for one in chosen:
+            self._waiting.remove(one)
+            try:
+                self._conn.execute(one.sql)
+            except sqlite3.Error as error:
+                if is_fatal(error):
+                    raise
+                raise SchemaError(
+                    f"{one.where}: its {one.kind} {clean(one.name, 60)} cannot be made of all rows together "
+                    f"({clean(error, 200)}): drop it there, merge, and make it again"
+                ) from error
+
+
+def _key(found: _Object) -> tuple[bool, str]:
+    return found.kind == "trigger", ascii_lower(found.name)

@@ -1,0 +1,86 @@
+"""The recipe for job arrays, as the page prints it, with a queue that starts the jobs at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "scaling.md").read_text(encoding="utf-8")
+RECIPE = PAGE.partition("### A job array (SLURM)")[2]
+# What stands in for SLURM: an array's jobs run side by side, a job that depends on others after them.
+SBATCH = """#!/bin/bash
+set -eu
+for word; do
+    case $word in
+    --wrap=*) eval "${word#--wrap=}"; exit ;;
+    --array=*) array=${word#--array=} ;;
+    --*) ;;
+    *) script=$word ;;
+    esac
+done
+array=${array:-$(sed -n 's/^#SBATCH --array=//p' "$script")}
+for number in $(seq ${array/-/ }); do
+    SLURM_ARRAY_TASK_ID=$number bash "$script" >>log 2>&1 &
+done
+wait
+echo 4711
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A directory with the recipe's files and some inputs; runs a command there."""
+    (program,) = re.findall(r"```python\n(# load.py\n.*?)```", RECIPE, re.DOTALL)
+    (script,) = re.findall(r"```bash\n(.*?)```", RECIPE, re.DOTALL)
+    place = tmp_path / "a place"
+    (place / "bin").mkdir(parents=True)
+    (place / "load.py").write_text(program)
+    (place / "shards.sh").write_text(script)
+    (place / "bin" / "sbatch").write_text(SBATCH)
+    (place / "bin" / "sbatch").chmod(0o755)
+    (place / "data").mkdir()
+    for number in range(40):
+        (place / "data" / f"{number}.txt").write_text(f"one of {number}\ntwo of {number}\n")
+    path = os.pathsep.join([str(place / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def run(command):
+        done = subprocess.run(
+            ["bash", "-euc", command], cwd=place, env=os.environ | {"PATH": path}, capture_output=True, text=True,
+            timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    return run
+
+
+def test_the_recipe_for_slurm_does_the_work(cluster, tmp_path, read):
+    """Eight jobs, then the merge; the program goes on with what is merged."""
+    (lines,) = re.findall(r"```console\n(.*?)```", RECIPE, re.DOTALL)
+    submit, merge = [line.removeprefix("$ ") for line in lines.splitlines()]
+    said = cluster(f"{submit}\n{merge}")
+
+    assert "out.db: 8 files merged in " in said
+    assert "40 done, 80 rows" in said
+    assert "not there" not in said
+    out = tmp_path / "a place" / "out.db"
+    texts = [f"{word} of {number}" for number in range(40) for word in ("one", "two")]
+    assert sorted(text for (text,) in read(out, "SELECT text FROM lines")) == sorted(texts)
+    again = re.findall(r"`(pipeloom run load.py --arg db=out.db)`", RECIPE)
+    assert "0 done, 40 skipped" in cluster(again[0])
+
+
+def test_the_recipe_without_slurm_runs_the_same_jobs(cluster, tmp_path, read):
+    """A loop; the shards that are submitted again skip what they have done."""
+    (loop,) = re.findall(r"`(for i in .*?; wait)`", RECIPE)
+    cluster(loop)
+    cluster("sbatch --array=3-4 shards.sh")
+    parts = sorted((tmp_path / "a place" / "parts").iterdir())
+
+    assert [path.name for path in parts] == [f"{number}.db" for number in range(1, 9)]
+    assert sum(tasks for path in parts for (tasks,) in read(path, "SELECT COUNT(*) FROM task_runs")) == 40
+    assert read(parts[2], "SELECT shard, skipped > 0 FROM pipeloom_runs") == [("3/8", 0), ("3/8", 1)]
