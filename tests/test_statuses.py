@@ -28,7 +28,7 @@ NO_STATUS = {
     ("data/spool.py", "error"),
     ("ledger/inserts.py", "error"),
     ("messages.py", "error"),
-    ("worker/context.py", "error"),
+    ("worker/base_context.py", "error"),
     ("worker/staging.py", "error"),
     # a column, or the attribute of that name: the traceback
     ("history/history.py", "error"),

@@ -65,6 +65,8 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.rlog import console as console
     from pipeloom.rlog import logger as logger
     from pipeloom.rlog import setup_logging as setup_logging
+    from pipeloom.worker.async_context import AsyncTaskContext as AsyncTaskContext
+    from pipeloom.worker.async_context import current_async_task as current_async_task
     from pipeloom.worker.context import TaskContext as TaskContext
     from pipeloom.worker.context import current_task as current_task
     from pipeloom.writer import Channel as Channel

@@ -15,26 +15,42 @@ LOOK_S: Final = 0.25
 
 
 class Answer(Generic[T]):
-    """What somebody waits for: given once, by the consumer; awaited in one other thread."""
+    """What somebody waits for: given once, by the consumer; awaited in one other thread, or on an event loop."""
 
-    __slots__ = ("_error", "_given", "_value", "is_abandoned")
+    __slots__ = ("_error", "_given", "_then", "_value", "is_abandoned")
 
     def __init__(self) -> None:
         self._given = threading.Event()
         self._value: T
         self._error: BaseException | None = None
+        self._then: Callable[[], object] | None = None
         self.is_abandoned = False  # nobody waits for it any more
 
     def give(self, value: T) -> None:
         """Hand over the value."""
         self._value = value
-        self._given.set()
+        self._wake()
 
     def fail(self, error: BaseException) -> None:
         """Wake whoever waits with an error, unless it was answered."""
         if not self._given.is_set():
             self._error = error
-            self._given.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._given.set()
+        if self._then is not None:
+            self._then()
+
+    def when_given(self, call: Callable[[], object]) -> None:
+        """Have a function called once it is answered, for whoever cannot block; it may be called twice.
+
+        Args:
+            call: Called in the consumer's thread, or here if it is answered by now; must not raise.
+        """
+        self._then = call  # before looking: the consumer answers first and looks at this second
+        if self._given.is_set():
+            call()
 
     def result(self, look: Callable[[], object] | None = None) -> T:
         """Block until it is answered.

@@ -20,6 +20,7 @@ __all__ = [
     "is_importing_program",
     "present_link",
     "running_task",
+    "task_here",
 ]
 
 _task: ContextVar[Task | None] = ContextVar("pipeloom_task", default=None)
@@ -35,6 +36,21 @@ def present_link() -> Link:
 def running_task() -> Task | None:
     """Return the task that is running here, anywhere below its function; ``None`` elsewhere."""
     return _task.get()
+
+
+def task_here(asked: str) -> Task:
+    """Return the task that is running here, anywhere below its function.
+
+    Args:
+        asked: The function that asks for it.
+
+    Raises:
+        RuntimeError: None is.
+    """
+    task = running_task()
+    if task is None:
+        raise RuntimeError(f"{asked}() was called where no pipeloom task is running")
+    return task
 
 
 def enter_link(link: Link) -> None:

@@ -15,7 +15,13 @@ Look = Callable[[], None]
 
 
 class Reply(Protocol):
-    """What somebody will be told."""
+    """What somebody will be told.
+
+    Attributes:
+        is_abandoned: Nobody waits for it any more.
+    """
+
+    is_abandoned: bool
 
     def result(self, look: Look | None = None) -> Any:
         """Block until the answer is here, and return it, or raise what went wrong.
@@ -23,6 +29,9 @@ class Reply(Protocol):
         Args:
             look: See :data:`Look`. When it raises, nobody waits for the answer any more.
         """
+
+    def when_given(self, call: Callable[[], object]) -> None:
+        """Have a function called when the answer is here, once or twice and in any thread; does not block."""
 
 
 class Link(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from pipeloom.data import finish
 from pipeloom.data.clock import utc_now
@@ -15,7 +15,7 @@ from pipeloom.data.tracebacks import drop_frames, stack_of, traceback_of
 from pipeloom.data.values import as_json
 from pipeloom.errors import RunInterruptedError, TaskCancelledError, TaskTimeoutError
 from pipeloom.statuses import CANCELLED, DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
-from pipeloom.wire import Outcome
+from pipeloom.wire import Brief, Failed, Outcome
 from pipeloom.worker.context import TaskContext
 from pipeloom.worker.current import enter
 from pipeloom.worker.link import Link
@@ -28,23 +28,14 @@ _OURS: Final = (__file__, finish.__file__)
 _NOT_RUN: Final = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
-def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each call more would cost every task
+def perform(task: Task, link: Link) -> Outcome:
     """Call the function; blocks until it returns. Whatever it raises is the task's, SystemExit too.
 
     Nothing is noted on the task that says that it is over: meanwhile somebody else may have given it up, and what
     this call says late must not reach the ledger.
     """
     brief = link.brief
-    enter(task)
-    task.started_at = utc_now()
-    task.t0 = began = monotonic()
-    if brief.timeout_s is not None:
-        task.deadline = began + brief.timeout_s
-    task.status = RUNNING
-    status: TaskStatus = DONE
-    message: str | None
-    raised: BaseException | None = None
-    result = finished_at = failed = staged = None
+    begin(task, brief)
     try:
         if brief.context is None:
             value = brief.function(task.item)
@@ -52,30 +43,64 @@ def perform(task: Task, link: Link) -> Outcome:  # noqa: C901 - flat, and each c
             value = brief.function(task.item, **{brief.context: TaskContext(task, link)})
         else:
             value = brief.function(task.item, TaskContext(task, link))
-        if value is not None and type(value) in _NOT_RUN:
-            raise _not_run(value)
-        message = task.progress[2] or None
-        if task.said_finish is not None:
-            status, message, result, finished_at = finish.judged(task.said_finish)
-        elif brief.keeps_results and value is not None:
-            result = _result(value)
-    except (TaskCancelledError, RunInterruptedError) as error:  # the latter of a run that the task has called
-        status, message = CANCELLED, describe(error)
-    except TaskTimeoutError as error:
-        status, raised = TIMED_OUT, error
+        verdict = returned(task, brief, value)
     except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the task's, not the program's
-        status, raised = ERROR, error
-    if raised is not None:
-        message, trace = _described(raised)
-        failed = raised, trace, _is_worth_another_try(raised, task, link)
-        drop_frames(raised)  # it waits for its commit, then perhaps for another try: an hour, among thousands
-    if task.staging is not None:
-        staged = task.staging.close(keep=status == DONE)
+        verdict = raised(task, link, error)
+    return ended(task, verdict)
+
+
+Verdict: TypeAlias = tuple[
+    TaskStatus,
+    str | None,  # message
+    str | None,  # result
+    Failed | None,
+    str | None,  # when it finished, if its worker said so
+]
+"""How a call went, before its output is closed: the head of an :data:`~pipeloom.wire.Outcome`."""
+
+
+def begin(task: Task, brief: Brief) -> None:
+    """Note that a task's call begins; in the context that it runs in."""
+    enter(task)
+    task.started_at = utc_now()
+    task.t0 = began = monotonic()
+    if brief.timeout_s is not None:
+        task.deadline = began + brief.timeout_s
+    task.status = RUNNING
+
+
+def returned(task: Task, brief: Brief, value: object) -> Verdict:
+    """Return what is made of a call that returned; raises if its value is no result."""
+    if value is not None and type(value) in _NOT_RUN:
+        raise _not_run(value)
+    message = task.progress[2] or None
+    if task.said_finish is not None:
+        status, message, result, finished_at = finish.judged(task.said_finish)
+        return status, message, result, None, finished_at
+    if value is None or not brief.keeps_results:
+        return DONE, message, None, None, None
+    return DONE, message, _result(value), None, None
+
+
+def raised(task: Task, link: Link, error: BaseException) -> Verdict:
+    """Return what is made of a call that raised."""
+    if isinstance(error, TaskCancelledError | RunInterruptedError):  # the latter of a run that the task has called
+        return CANCELLED, describe(error), None, None, None
+    message, trace = _described(error)
+    failed = error, trace, _is_worth_another_try(error, task, link)
+    drop_frames(error)  # it waits for its commit, then perhaps for another try: an hour, among thousands
+    return TIMED_OUT if isinstance(error, TaskTimeoutError) else ERROR, message, None, failed, None
+
+
+def ended(task: Task, verdict: Verdict) -> Outcome:
+    """Close what a task has staged, and return how it went."""
+    status, message, result, failed, finished_at = verdict
+    staged = None if task.staging is None else task.staging.close(keep=status == DONE)
     if task.unkept:
         note_gap(task)
     if message is not None:
         message = storable(message)
-    return status, message, result, failed, staged, finished_at or utc_now(), monotonic() - began
+    return status, message, result, failed, staged, finished_at or utc_now(), monotonic() - task.t0
 
 
 def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outcome:
