@@ -15,12 +15,23 @@ from pathlib import Path
 import pytest
 
 import pipeloom
-from pipeloom import Channel, Failure, MergeReport, PipeloomError, Retry, RunReport, SQLiteWriter, TaskContext
+from pipeloom import (
+    AsyncTaskContext,
+    Channel,
+    Failure,
+    MergeReport,
+    PipeloomError,
+    Retry,
+    RunReport,
+    SQLiteWriter,
+    TaskContext,
+)
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text(encoding="utf-8")
 # What the page calls an object of each class.
 CLASSES = {
     "ctx": TaskContext,
+    "actx": AsyncTaskContext,
     "report": RunReport,
     "retry": Retry,
     "failure": Failure,
@@ -95,7 +106,7 @@ def without_types(signature):
 def test_the_page_has_as_many_entries_as_it_seems():
     """A point that the pattern above does not understand would go unchecked."""
     assert len(POINTS) == len(re.findall(r"^ *- `", PAGE, re.MULTILINE)) > 80
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
 
 
 def test_every_exported_name_is_there():

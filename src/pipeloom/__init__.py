@@ -26,6 +26,7 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.demo import TaskDef as TaskDef
     from pipeloom.engine import map as map  # noqa: A004 - the field's own word
     from pipeloom.engine import run_pipeline as run_pipeline
+    from pipeloom.engine.awaited import amap as amap
     from pipeloom.errors import AttemptOverError as AttemptOverError
     from pipeloom.errors import ChannelClosedError as ChannelClosedError
     from pipeloom.errors import DatabaseInUseError as DatabaseInUseError

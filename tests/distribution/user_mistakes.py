@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest  # noqa: F401  # wrong
 
 import pipeloom
-from pipeloom import Msg, MsgTaskStarted, MsgWriteRows, Retry, TaskContext
+from pipeloom import AsyncTaskContext, Msg, MsgTaskStarted, MsgWriteRows, Retry, TaskContext
 
 
 def double(number: int) -> int:
@@ -91,6 +91,23 @@ pipeloom.run_pipeline([1], worker_fn=with_queue, key=name_of)  # wrong
 pipeloom.run_pipeline([1], worker_fn=lambda number, ctx: ctx.progres(number))  # wrong
 
 
+async def awaits(number: int, ctx: AsyncTaskContext) -> None:
+    ctx.query("SELECT 1")  # wrong
+    len(await ctx.state)  # wrong
+    for _ in ctx.track([1]):  # wrong
+        pass
+
+
+async def awaits_a_run() -> None:
+    await pipeloom.amap(awaits, ["a"], db="out.db")  # wrong
+    await pipeloom.amap(awaits, [1], db="out.db", workers="four")  # wrong
+    await pipeloom.amap(awaits, [1], db="out.db", worker=4)  # wrong
+    await pipeloom.amap(awaits, [1])  # wrong
+    text: str = await pipeloom.amap(awaits, [1], db="out.db")  # wrong
+    print(text)
+
+
+pipeloom.map(awaits, ["a"], db="out.db")  # wrong
 pipeloom.map(double, [1], db="out.db", workers="four")  # wrong
 pipeloom.map(double, [1], db="out.db", on_error="rise")  # wrong
 pipeloom.map(double, [1], db="out.db", durability="ful")  # wrong

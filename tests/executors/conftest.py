@@ -19,6 +19,7 @@ from executors.cases.talking import Reading, store_readings
 from executors.cases.tries import RETRY
 from executors.cases.work import every_case, opened, work
 from executors.misbehaving import DEEDS, HUNG, Behaves, DeadlyToRead, Unpicklable, Unreadable, name_of
+from executors.on_a_loop import as_async
 from executors.watching import informed
 
 
@@ -32,6 +33,9 @@ class Kind:
         takes: Arguments of ``map`` that it takes and not all do.
         options: How ``map`` is told.
         opened: What the session's runs use.
+        workers: How many of its kind there are when two are asked for.
+        says: Of which exceptions it tells something else, case to type and message.
+        of: Makes a function of the suite one that it performs.
     """
 
     name: str
@@ -39,6 +43,9 @@ class Kind:
     takes: frozenset[str] = frozenset({"local", "timeout"})
     options: dict[str, Any] = field(default_factory=dict)
     opened: Callable[[], AbstractContextManager[Any]] = nullcontext
+    workers: int = 2
+    says: dict[str, tuple[str, str]] = field(default_factory=dict)
+    of: Callable[[Callable[..., object]], Callable[..., object]] = lambda fn: fn
 
     def lacks(self, ran: Ran, ability: str, *cases: str) -> bool:
         """Say whether it cannot do something, of which a task is told in a sentence."""
@@ -53,6 +60,13 @@ class Kind:
 KINDS = (
     Kind("threads", frozenset({"live", "logs", "ask", "checkpoint"})),
     Kind("processes", frozenset({"live", "logs", "ask", "checkpoint", "kill"}), options={"executor": "processes"}),
+    Kind(
+        "asyncio",
+        frozenset({"live", "logs", "ask", "checkpoint"}),
+        workers=1,
+        says={"stop iteration": ("RuntimeError", "coroutine raised StopIteration")},  # by Python itself
+        of=as_async,
+    ),
     Kind("ProcessPoolExecutor", frozenset(), frozenset(), opened=pools.processes),
     Kind("ThreadPoolExecutor", frozenset(), frozenset(), opened=pools.threads),
     Kind("_ReusablePoolExecutor", frozenset(), frozenset(), opened=pools.loky_processes),
@@ -141,7 +155,7 @@ def run_all(kind: Kind, place: Path) -> Ran:
     local = {"local": partial(opened, str(db.with_suffix(".local")))} if "local" in kind.takes else {}
     with informed():
         report = pipeloom.map(
-            work, every_case(), db=db, name="contract", workers=2, retries=RETRY,
+            kind.of(work), every_case(), db=db, name="contract", workers=2, retries=RETRY,
             on_error="collect", durability="off", tables=TABLES, handlers={Reading: store_readings},
             max_task_mb=24, progress=False, **local, **kind.options,
         )  # fmt: skip

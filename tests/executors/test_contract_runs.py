@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from typing import get_args
@@ -17,6 +18,7 @@ from executors.cases.tries import RETRY
 from executors.cases.work import work
 from executors.conftest import KINDS, NEEDS, TABLES
 from pipeloom.executors import ExecutorName, ThreadExecutor
+from pipeloom.executors.asyncio_.executor import AsyncioExecutor
 from pipeloom.executors.futures import FuturesEngine
 from pipeloom.executors.processes.pool import ProcessExecutor
 
@@ -38,12 +40,23 @@ LOGS = (
 REST = "SELECT kind, content, error FROM pipeloom_rejected ORDER BY 1, 2"
 
 
+# The frames through which a case is called on a loop, and from there in a thread.
+BETWEEN = re.compile(
+    r'^[ |]*  File "[^"]*(?:on_a_loop|/asyncio/\w+|/concurrent/futures/\w+)\.py", .*\n(?:[ |]*    .*\n)*',
+    re.MULTILINE,
+)
+
+
 def left_by_all(kind, rows):
-    """Return rows without those of cases that this executor cannot do; a case is named in its rows."""
-    cases = {case for case, ability in NEEDS.items() if ability not in kind.can}
+    """Return rows without those of cases that this executor cannot do as others do; a case is named in its rows."""
+    cases = {case for case, ability in NEEDS.items() if ability not in kind.can} | set(kind.says)
     cases |= {"staged"} if "queries" in cases else set()  # by which it is known in one table
     cases |= set() if "local" in kind.takes else {"finds_what_is_local"}
-    return [row for row in rows if cases.isdisjoint(map(str, row))]
+    return [
+        tuple(BETWEEN.sub("", value) if isinstance(value, str) else value for value in row)
+        for row in rows
+        if cases.isdisjoint(map(str, row))
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind.name)
@@ -74,7 +87,7 @@ def test_the_same_run_leaves_the_same_tables(kind, ran_on):
 
 def test_what_each_can_do_is_declared():
     """In the table of these tests, as in the executors themselves."""
-    ours = {executor.name: executor.can for executor in (ThreadExecutor, ProcessExecutor)}
+    ours = {executor.name: executor.can for executor in (ThreadExecutor, ProcessExecutor, AsyncioExecutor)}
 
     assert {kind.name: kind.can for kind in KINDS} == {
         kind.name: ours.get(kind.name, FuturesEngine.can) for kind in KINDS
@@ -85,7 +98,7 @@ def test_the_run_says_where_it_ran(ran, executor):
     """In ``pipeloom_runs``, with the number of its workers; each task has a worker of its kind."""
     assert ran.rows("SELECT executor, workers, status FROM pipeloom_runs") == [(executor.name, 2, "error")]
     workers = {worker for (worker,) in ran.rows("SELECT DISTINCT worker FROM task_runs")}
-    assert len(workers) == 2
+    assert len(workers) == executor.workers
 
 
 def test_a_second_run_does_the_rest(ran, executor, tmp_path):
@@ -95,7 +108,7 @@ def test_a_second_run_does_the_rest(ran, executor, tmp_path):
         conn.execute("VACUUM INTO ?", (str(db),))
     cases = ["values", "shapes", "many_rows", "statements", "goes_on_in_the_next_run"]
     report = pipeloom.map(
-        work, cases, db=db, name="contract", workers=2, retries=RETRY, tables=TABLES, progress=False,
+        executor.of(work), cases, db=db, name="contract", workers=2, retries=RETRY, tables=TABLES, progress=False,
         handlers={Reading: store_readings}, durability="off", on_error="collect", **executor.options,
     )  # fmt: skip
 
@@ -115,7 +128,7 @@ def test_a_second_run_does_the_rest(ran, executor, tmp_path):
 def test_a_worker_of_the_older_kind(executor, db, read):
     """Its messages are believed: name, number, result, and that it failed."""
     report = pipeloom.run_pipeline(
-        map(running.Numbered, range(1, 6)), db, worker_fn=running.older, workers=2, on_error="collect",
+        map(running.Numbered, range(1, 6)), db, worker_fn=executor.of(running.older), workers=2, on_error="collect",
         progress=False, durability="off", **executor.options,
     )  # fmt: skip
 
@@ -130,7 +143,7 @@ def test_a_worker_of_the_older_kind(executor, db, read):
     report = pipeloom.run_pipeline(
         ["a", "bb", "ccc"],
         db,
-        worker_fn=running.renumbered,
+        worker_fn=executor.of(running.renumbered),
         workers=2,
         progress=False,
         durability="off",
@@ -146,8 +159,8 @@ def test_a_run_without_a_ledger(executor, db, read):
     """Only users' rows are there, and errors are raised all the same."""
     with pytest.raises(pipeloom.TasksFailedError, match="2 of 5 tasks failed"):
         pipeloom.run_pipeline(
-            map(running.Numbered, range(1, 6)), db, worker_fn=running.older, workers=2, store_task_status=False,
-            progress=False, durability="off", **executor.options,
+            map(running.Numbered, range(1, 6)), db, worker_fn=executor.of(running.older), workers=2,
+            store_task_status=False, progress=False, durability="off", **executor.options,
         )  # fmt: skip
 
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
@@ -157,8 +170,10 @@ def test_a_run_without_a_ledger(executor, db, read):
 
 def test_a_run_that_keeps_nothing(executor):
     """In memory, where only the report is left of it."""
-    report = pipeloom.map(running.fails_at_fifty, range(60), db=":memory:", on_error="collect", workers=2,
-                          progress=False, **executor.options)  # fmt: skip
+    report = pipeloom.map(
+        executor.of(running.fails_at_fifty), range(60), db=":memory:", on_error="collect", workers=2,
+        progress=False, **executor.options,
+    )  # fmt: skip
 
     assert (report.done, [failure.key for failure in report.failures]) == (59, [50])
 
@@ -169,8 +184,8 @@ def test_what_is_local_may_fail(executor, db, read):
         return  # see ``test_futures``
     with pytest.raises((ConnectionError, pipeloom.RemoteError), match="no such session"):
         pipeloom.map(
-            running.fails_at_fifty, range(3), db=db, local=running.cannot_be_opened, workers=1, progress=False,
-            name="local", durability="off", **executor.options,
+            executor.of(running.fails_at_fifty), range(3), db=db, local=running.cannot_be_opened, workers=1,
+            progress=False, name="local", durability="off", **executor.options,
         )  # fmt: skip
 
     assert read(db, "SELECT status FROM pipeloom_runs") == [("error",)]

@@ -77,7 +77,6 @@ def test_what_it_cannot_is_refused_at_the_call(db, options, said):
         ("thread", ValueError, "an object with submit.*not 'thread'"),
         (ThreadPoolExecutor, TypeError, "the class ThreadPoolExecutor: pass ThreadPoolExecutor"),
         (object(), TypeError, "an object with submit.*not object"),
-        (None, TypeError, "not NoneType"),
     ],
 )
 def test_what_is_no_executor_is_refused(db, executor, kind, said):

@@ -115,6 +115,27 @@ class Working:
         return {"task": task}
 
 
+class Awaiting(Working):
+    """The same on an event loop."""
+
+    async def __call__(self, task: int, ctx: pipeloom.AsyncTaskContext) -> dict[str, int]:
+        from asyncio import sleep  # only here: the other programs should start as fast as they can
+
+        state = await ctx.state()
+        for stage in range(0 if state is None else state["stage"], STAGES):
+            write_rows(task, stage, ctx)
+            if self._asks:
+                done = await ctx.query("SELECT key FROM task_runs WHERE status = 'done'")
+                self._noted.write([key for (key,) in done])
+            await sleep(self._pause_s)
+            if task % 5 == 3 and stage == 1 and ctx.attempt == 1:
+                raise FirstTryError(f"task {task}")
+            if stage + 1 < STAGES:
+                await ctx.checkpoint({"stage": stage + 1})
+                self._noted.write([f"{task}:{stage + 1}"])
+        return {"task": task}
+
+
 RETRY = pipeloom.Retry(attempts=3, delay_s=0.02, on=FirstTryError)
 
 TABLES = {"items": {"task": int, "i": int, "text": str}, "parts": {"task": int, "i": int, "body": bytes}}
@@ -126,10 +147,11 @@ def load(
 ) -> pipeloom.RunReport:  # fmt: skip
     """``map``."""
     noted = Acks(acks)
+    working = Awaiting if executor == "asyncio" else Working
 
     say_begun()
     report = pipeloom.map(
-        Working(noted, bool(acks), pause_s), range(count), db=db, name=NAME, workers=workers, retries=RETRY,
+        working(noted, bool(acks), pause_s), range(count), db=db, name=NAME, workers=workers, retries=RETRY,
         durability=durability, tables=TABLES, executor=executor, progress=False,
     )  # fmt: skip
     noted.write(list(range(count)))

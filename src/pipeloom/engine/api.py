@@ -6,10 +6,11 @@ import os
 import queue
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from pipeloom.db import Durability
 from pipeloom.engine.arguments import OnError
+from pipeloom.engine.calling import AsyncWithContext, MapOptions, WithContext
 from pipeloom.engine.job import job_from
 from pipeloom.engine.run import Run
 from pipeloom.executors import AnyExecutor
@@ -21,19 +22,12 @@ from pipeloom.worker.context import TaskContext
 from pipeloom.worker.local import Local
 from pipeloom.worker.signature import context_of, second_argument_of
 
-__all__ = ["map", "run_pipeline"]
+__all__ = ["map", "run_of_map", "run_pipeline"]
 
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
-
-
-class _TakesCtx(Protocol[T_contra]):
-    """A function of one input that gets the context by its name, wherever that stands among its parameters."""
-
-    def __call__(self, item: T_contra, /, *, ctx: TaskContext) -> object: ...
-
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
     class _ContextAsQueue(TaskContext, queue.Queue[Any]):
         """What a worker gets as its second argument: it may call it a context or a queue of any messages."""
@@ -44,54 +38,28 @@ def map(  # noqa: A001 - the field's own word
     fn: Callable[[T], object],
     items: Iterable[T],
     *,
-    db: str | os.PathLike[str],
-    name: str | None = ...,
     key: Callable[[T], object] | None = ...,
-    shard: tuple[int, int] | None = ...,
-    workers: int | None = ...,
-    executor: AnyExecutor = ...,
-    local: Local | None = ...,
-    memory_mb: float | None = ...,
-    tasks_per_worker: int | None = ...,
-    retries: int | Retry = ...,
-    timeout: float | None = ...,
-    resume: bool = ...,
-    on_error: OnError = ...,
-    durability: Durability = ...,
-    wal: bool | None = ...,
-    tables: Tables | None = ...,
-    alter: bool = ...,
-    handlers: Mapping[type, Handler] | None = ...,
-    max_task_mb: float | None = ...,
-    progress: bool | None = ...,
+    **options: Unpack[MapOptions],
 ) -> RunReport: ...
 
 
 @overload
 def map(  # noqa: A001 - the field's own word
-    fn: Callable[[T, TaskContext], object] | _TakesCtx[T],
+    fn: WithContext[T],
     items: Iterable[T],
     *,
-    db: str | os.PathLike[str],
-    name: str | None = ...,
     key: Callable[[T], object] | None = ...,
-    shard: tuple[int, int] | None = ...,
-    workers: int | None = ...,
-    executor: AnyExecutor = ...,
-    local: Local | None = ...,
-    memory_mb: float | None = ...,
-    tasks_per_worker: int | None = ...,
-    retries: int | Retry = ...,
-    timeout: float | None = ...,
-    resume: bool = ...,
-    on_error: OnError = ...,
-    durability: Durability = ...,
-    wal: bool | None = ...,
-    tables: Tables | None = ...,
-    alter: bool = ...,
-    handlers: Mapping[type, Handler] | None = ...,
-    max_task_mb: float | None = ...,
-    progress: bool | None = ...,
+    **options: Unpack[MapOptions],
+) -> RunReport: ...
+
+
+@overload
+def map(  # noqa: A001 - the field's own word
+    fn: AsyncWithContext[T],
+    items: Iterable[T],
+    *,
+    key: Callable[[T], object] | None = ...,
+    **options: Unpack[MapOptions],
 ) -> RunReport: ...
 
 
@@ -104,7 +72,7 @@ def map(  # noqa: A001
     key: Callable[[Any], Any] | None = None,
     shard: tuple[int, int] | None = None,
     workers: int | None = None,
-    executor: AnyExecutor = "threads",
+    executor: AnyExecutor | None = None,
     local: Local | None = None,
     memory_mb: float | None = None,
     tasks_per_worker: int | None = None,
@@ -125,8 +93,9 @@ def map(  # noqa: A001
     Blocks until all is done. Call it again with the same inputs and only the rest is done.
 
     Args:
-        fn: A plain function of one input; gets a :class:`TaskContext` too when a parameter is named ``ctx`` or
-            annotated so. What it returns is stored as JSON. Runs in the workers.
+        fn: A function of one input, plain or ``async def``; gets a :class:`TaskContext`, or an
+            :class:`AsyncTaskContext`, too when a parameter is named ``ctx`` or annotated so. What it returns is
+            stored as JSON. Runs in the workers.
         items: The inputs; any iterable, also endless. It is advanced lazily, in a thread of its own.
         db: The file, created when missing; ``~`` is the home directory; ``":memory:"`` keeps nothing.
         name: The pipeline's name. Default: the function's module and name, known again by its file and what it
@@ -134,18 +103,21 @@ def map(  # noqa: A001
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
         shard: ``(i, n)``: run only the inputs whose key falls to the i-th of n shards, counted from 1. Each shard
             has a file of its own. See docs/explanation/scaling.md.
-        workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per
-            core; all of an executor that you pass.
+        workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per core; 100
+            tasks at once on an event loop; all of an executor that you pass.
         executor: ``"threads"``: for what waits, such as downloads. ``"processes"``: for what computes in Python,
-            and for loading much; ``fn`` and the inputs must be picklable then. Or an object with ``submit()``, such
-            as ``concurrent.futures`` has, which you close. See docs/explanation/scaling.md.
+            and for loading much; ``fn`` and the inputs must be picklable then. ``"asyncio"``: one event loop, in a
+            thread. Or an object with ``submit()``, such as ``concurrent.futures`` has, which you close. Default:
+            threads, and asyncio for ``async def``. See docs/explanation/scaling.md.
         local: Called once in each worker, for a session, a connection, a model: returns a context manager, whose
-            value is ``ctx.local``, and which is left when the worker ends.
+            value is ``ctx.local``, and which is left when the worker ends. An event loop is one worker, and may
+            have one that ``async with`` enters.
         memory_mb: MiB that a worker process may take; past it, it is ended, and its task fails. Linux only.
         tasks_per_worker: Replace a worker process after so many tasks, for functions that leak memory.
         retries: How many more tries a failed task gets, with growing waits in between; or a :class:`Retry`.
         timeout: Seconds that one try may take. ``ctx.check()`` raises then. A call that does not look is recorded
-            as timed out: a worker process is ended; a thread cannot be, and its call is left to itself.
+            as timed out: a worker process is ended; a thread cannot be, and its call is left to itself. A coroutine
+            is cancelled where it waits.
         resume: Skip inputs that are done under this name.
         on_error: ``"raise"``: finish everything, then raise; ``"collect"``: only report; ``"stop"``: admit nothing
             more, finish what runs, raise.
@@ -171,6 +143,49 @@ def map(  # noqa: A001
         StorageError: The file cannot be opened or written.
         ValueError, TypeError: An argument is wrong.
     """
+    return run_of_map(
+        fn,
+        items,
+        db=db,
+        name=name,
+        key=key,
+        shard=shard,
+        workers=workers,
+        executor=executor,
+        local=local,
+        memory_mb=memory_mb,
+        tasks_per_worker=tasks_per_worker,
+        retries=retries,
+        timeout=timeout,
+        resume=resume,
+        on_error=on_error,
+        durability=durability,
+        wal=wal,
+        tables=tables,
+        alter=alter,
+        handlers=handlers,
+        max_task_mb=max_task_mb,
+        progress=progress,
+    ).execute()
+
+
+def run_of_map(
+    fn: Callable[..., Any],
+    items: Iterable[Any],
+    *,
+    db: str | os.PathLike[str],
+    loop: AbstractEventLoop | None = None,
+    **options: Any,
+) -> Run:
+    """Return what :func:`map` executes.
+
+    Args:
+        fn: See :func:`map`.
+        items: See :func:`map`.
+        db: See :func:`map`.
+        loop: The event loop that the run is awaited on; ``None`` if it is not.
+        options: All others of :func:`map`.
+    """
     return Run(
         lambda: job_from(
             fn,
@@ -180,27 +195,10 @@ def map(  # noqa: A001
             context_of=context_of,
             by_key=True,
             keeps_results=True,
-            name=name,
-            key=key,
-            shard=shard,
-            workers=workers,
-            executor=executor,
-            local=local,
-            memory_mb=memory_mb,
-            tasks_per_worker=tasks_per_worker,
-            retries=retries,
-            timeout=timeout,
-            resume=resume,
-            on_error=on_error,
-            durability=durability,
-            wal=wal,
-            tables=tables,
-            alter=alter,
-            handlers=handlers,
-            max_task_mb=max_task_mb,
-            progress=progress,
+            loop=loop,
+            **options,
         )
-    ).execute()
+    )
 
 
 def run_pipeline(
@@ -214,7 +212,7 @@ def run_pipeline(
     name: str | None = None,
     key: Callable[[T], object] | None = None,
     shard: tuple[int, int] | None = None,
-    executor: AnyExecutor = "threads",
+    executor: AnyExecutor | None = None,
     local: Local | None = None,
     memory_mb: float | None = None,
     tasks_per_worker: int | None = None,

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from pipeloom.data.frames import is_frame
 from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
@@ -41,16 +41,17 @@ def check_function(fn: object, what: str) -> None:
         hint = ": pass it without calling it" if is_result else ""
         raise TypeError(f"{what} must be a function, not {type(fn).__name__}{hint}")
     call = _called(fn)
-    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
+    if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+        plain, kind = ("a plain", "a") if inspect.isgeneratorfunction(call) else ("an async", "an async")
         raise TypeError(
-            f"{what} must be a plain function, not an async one: call asyncio.run() inside it, or use "
-            "await asyncio.to_thread(pipeloom.map, ...) around the run"
+            f"{what} must be {plain} function, not {kind} generator function, whose call runs nothing: return a "
+            "list rather than yield, or write rows with ctx.write"
         )
-    if inspect.isgeneratorfunction(call):
-        raise TypeError(
-            f"{what} must be a plain function, not a generator function, whose call runs nothing: return a list "
-            "rather than yield, or write rows with ctx.write"
-        )
+
+
+def is_async(fn: object) -> bool:
+    """Say whether calling a function gives something to await."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(_called(fn))
 
 
 def _called(fn: Any) -> object:
@@ -146,28 +147,44 @@ def check_place() -> None:
         )
 
 
-def check_executor(executor: object, local: object, **options: object) -> None:
-    """Refuse an executor that there is not, and what goes with another one.
+_EXECUTORS: Final = (
+    'executor must be "threads", "processes", "asyncio" or an object with submit(), such as a '
+    "concurrent.futures.ProcessPoolExecutor, not "
+)
+
+
+def checked_executor(executor: object, fn: object, what: str) -> AnyExecutor:
+    """Return which executor runs a function; ``None`` picks one.
 
     Args:
         executor: What the caller passed.
+        fn: The function.
+        what: What the caller knows that by.
+    """
+    if executor is None:
+        return "asyncio" if is_async(fn) else "threads"
+    names: tuple[ExecutorName, ...] = get_args(ExecutorName)
+    found = next((name for name in names if isinstance(executor, str) and name == executor), None)
+    if found is None and isinstance(executor, str):
+        raise ValueError(f"{_EXECUTORS}{clean(executor, 40)!r}")
+    if isinstance(executor, type):
+        hint = f": pass {executor.__name__}(), which you close"
+        raise TypeError(f"{_EXECUTORS}{clean(f'the class {executor.__name__}', 80)}{clean(hint, 120)}")
+    if found is None and not (isinstance(executor, SupportsSubmit) and callable(executor.submit)):
+        raise TypeError(f"{_EXECUTORS}{clean(type(executor).__name__, 80)}")
+    if found != "asyncio" and is_async(fn):
+        raise ValueError(f"{what} is an async function, which runs on an event loop: leave out executor=")
+    return found if found is not None else cast("SupportsSubmit", executor)
+
+
+def check_workers(executor: AnyExecutor, local: object, **options: object) -> None:
+    """Refuse what goes with another executor.
+
+    Args:
+        executor: Which one it is.
         local: A function, or nothing.
         options: ``memory_mb``, ``tasks_per_worker`` and ``timeout``; ``None`` where nothing was passed.
     """
-    if isinstance(executor, str):
-        if executor not in get_args(ExecutorName):
-            raise ValueError(
-                'executor must be "threads", "processes" or an object with submit(), such as a '
-                f"concurrent.futures.ProcessPoolExecutor, not {clean(executor, 40)!r}"
-            )
-    elif isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
-        what, hint = type(executor).__name__, ""
-        if isinstance(executor, type):
-            what, hint = f"the class {executor.__name__}", f": pass {executor.__name__}(), which you close"
-        raise TypeError(
-            'executor must be "threads", "processes" or an object with submit(), such as a '
-            f"concurrent.futures.ProcessPoolExecutor, not {clean(what, 80)}{clean(hint, 120)}"
-        )
     if local is not None and not callable(local):
         hint = ": pass the function that makes it, without calling it" if hasattr(local, "__enter__") else ""
         raise TypeError(
@@ -207,11 +224,13 @@ def checked_workers(workers: object, executor: AnyExecutor = "threads") -> int:
     if workers is None:
         if isinstance(executor, SupportsSubmit):
             return workers_of(executor) or cores()
-        return cores() if executor == "processes" else min(32, (os.cpu_count() or 1) + 4)
+        picked = {"asyncio": 100, "processes": cores(), "threads": min(32, (os.cpu_count() or 1) + 4)}
+        return picked[executor]
     count = _count(workers, "workers")
     if count > _MOST_WORKERS:
         raise ValueError(
-            f"workers must be at most {_MOST_WORKERS:,}, since each is a thread or a process, not {count:,}"
+            f"workers must be at most {_MOST_WORKERS:,}, since each is a thread, a process or a task that waits, "
+            f"not {count:,}"
         )
     return count
 

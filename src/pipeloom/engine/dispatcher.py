@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
 from sys import getsizeof
 
@@ -92,6 +93,14 @@ class Dispatcher:
     def hand_over(self, attempt: Attempt) -> None:
         """Put a task that has ended into the channel."""
         self._put(attempt, weight=attempt.weight)
+
+    def offer(self, attempt: Attempt) -> bool:
+        """Put a task that has ended into the channel, unless that is full; does not wait."""
+        try:
+            self._put(attempt, block=False, weight=attempt.weight)
+        except queue.Full:
+            return False
+        return True
 
     def returned(self, attempt: Attempt) -> None:
         """Take note that a call that was given up on has returned: its input may be tried again."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeloom.data.naming import Naming, naming_of
 from pipeloom.data.shards import Shard
@@ -19,6 +19,9 @@ from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 from pipeloom.worker.local import Local
 
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
 __all__ = ["Job", "job_from"]
 
 
@@ -29,6 +32,7 @@ class Job:
     Attributes:
         context: How the function gets its context, see :class:`~pipeloom.wire.Brief`.
         naming: Whose run it is; ``None`` without keys.
+        loop: The event loop that the run is awaited on; ``None`` if it is not.
     """
 
     function: Callable[..., object]
@@ -42,6 +46,7 @@ class Job:
     shard: Shard | None
     workers: int
     executor: AnyExecutor
+    loop: AbstractEventLoop | None
     local: Local | None
     memory_mb: float | None
     tasks_per_worker: int | None
@@ -73,7 +78,7 @@ def job_from(
     key: Callable[[Any], object] | None,
     shard: tuple[int, int] | None,
     workers: int | None,
-    executor: AnyExecutor,
+    executor: AnyExecutor | None,
     local: Local | None,
     memory_mb: float | None,
     tasks_per_worker: int | None,
@@ -89,11 +94,13 @@ def job_from(
     alter: bool,
     wal: bool | None = True,
     store_task_status: bool = True,
+    loop: AbstractEventLoop | None = None,
 ) -> Job:
     """Check what the caller passed, and return it as a job; nothing has been opened or called yet.
 
     ``parameters`` is what the caller knows ``fn`` and ``items`` by, ``context_of`` returns how ``fn`` gets its
-    context, ``by_key`` says that tasks have keys rather than numbers. The others are those of ``pipeloom.map`` and
+    context, ``by_key`` says that tasks have keys rather than numbers, ``loop`` is the event loop that the run is
+    awaited on. The others are those of ``pipeloom.map`` and
     ``pipeloom.run_pipeline``.
 
     Raises:
@@ -109,9 +116,8 @@ def job_from(
     if not by_key and (needy or name is not None):
         raise ValueError(f"{needy or 'name='} needs key=, which says what identifies a task")
     part = None if shard is None else Shard.checked(shard)
-    arguments.check_executor(
-        executor, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker, timeout=timeout
-    )
+    runs_on = arguments.checked_executor(executor, fn, parameters[0])
+    arguments.check_workers(runs_on, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker, timeout=timeout)
     keyed = by_key and store_task_status
     known_as = str(getattr(fn, "__name__", type(fn).__name__))
     return Job(
@@ -124,8 +130,9 @@ def job_from(
         keyed=keyed,
         key=key,
         shard=part,
-        workers=arguments.checked_workers(workers, executor),
-        executor=executor,
+        workers=arguments.checked_workers(workers, runs_on),
+        executor=runs_on,
+        loop=loop,
         local=local,
         memory_mb=memory_mb,
         tasks_per_worker=tasks_per_worker,

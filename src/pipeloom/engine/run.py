@@ -103,6 +103,10 @@ class Run:
             finally:
                 del instead  # its traceback holds this frame
 
+    def cancel(self) -> None:
+        """Cancel what runs, and begin nothing more; any thread, at any time, and without a lock."""
+        self.signals.cancel()
+
     def _reported(self) -> RunReport:
         stopwatch.look()
         began = stopwatch.monotonic()
@@ -172,6 +176,7 @@ class Run:
             local=job.local,
             memory_mb=job.memory_mb,
             tasks_per_worker=job.tasks_per_worker,
+            loop=job.loop,
         )
         stack.callback(self.executor.close)
         self.executor.prepare()
@@ -278,7 +283,7 @@ class Run:
             key=job.key,
             # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
             admit=lambda names: at_once(names) or self.writer.submit(EarlyRequest(lambda _: admit(names))),
-            workers=job.workers,
+            workers=1 if job.executor == "asyncio" else job.workers,  # whoever takes more at once asks often enough
             patience_s=None if job.retry is None else max(job.timeout_s or 0.0, _LEAVE_S),
             is_mine=None if job.shard is None else job.shard.holds,
         )
@@ -305,7 +310,7 @@ class Run:
             return  # it came while the file was being opened
         try:
             self.intake.start()
-            self.waiting.for_workers(set(range(self.executor.start(self.dispatcher))))
+            self.waiting.for_workers(self.executor.start(self.dispatcher))
         finally:
             self.intake.close()
         if not self.waiting.program_ended:

@@ -94,7 +94,7 @@ class Waiting:
         self.program_ended = False
 
     def for_workers(self, at_work: set[int]) -> None:
-        """Wait until every worker has left; ``at_work`` are their places."""
+        """Wait until every worker has left; ``at_work`` is what ``Executor.start`` returned."""
         while at_work:
             self._take_note(at_work)
             stopwatch.look()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pipeloom.executors.base import Desk, Executor, SupportsSubmit, T, workers_of
 from pipeloom.executors.threads import ThreadExecutor
 from pipeloom.retry import Retry
 from pipeloom.worker.local import Local
 
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
 __all__ = ["AnyExecutor", "Desk", "Executor", "ExecutorName", "SupportsSubmit", "executor_of", "workers_of"]
 
-ExecutorName = Literal["threads", "processes"]
+ExecutorName = Literal["threads", "processes", "asyncio"]
 AnyExecutor: TypeAlias = ExecutorName | SupportsSubmit
 """One of ours, or an executor of somebody else's."""
 
@@ -29,6 +32,7 @@ def executor_of(
     local: Local | None,
     memory_mb: float | None,
     tasks_per_worker: int | None,
+    loop: AbstractEventLoop | None,
 ) -> Executor[T]:
     """Return an executor.
 
@@ -42,13 +46,18 @@ def executor_of(
         local: Entered once in each worker.
         memory_mb: How much memory a worker process may take, in MiB.
         tasks_per_worker: After so many tasks another process takes a worker's place.
+        loop: The event loop that the run is awaited on; ``None`` if it is not.
 
     Raises:
         TypeError: What workers need cannot be sent to where they are.
     """
     if which == "threads":
         return ThreadExecutor(workers, local)
-    # Late: a run in threads needs none of this.
+    # Late: a run in threads needs none of this, and asyncio takes 50 ms to import.
+    if which == "asyncio":
+        from pipeloom.executors.asyncio_.executor import AsyncioExecutor
+
+        return AsyncioExecutor(workers, local, loop)
     if not isinstance(which, str):
         from pipeloom.executors.futures import FuturesEngine
         from pipeloom.executors.remote.executor import ChunkExecutor

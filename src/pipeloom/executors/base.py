@@ -16,17 +16,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
 from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["Desk", "Executor", "SupportsSubmit", "telling", "workers_of"]
+__all__ = ["ALL", "Desk", "Executor", "SupportsSubmit", "telling", "workers_of"]
 
 T = TypeVar("T", bound=Task)
 """The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
+
+ALL: Final = -1
+"""Stands for all places, where one thread deals with them."""
 
 
 @runtime_checkable
@@ -101,11 +104,18 @@ class Desk(Protocol[T]):
             WriterBrokenError, ChannelClosedError: Nobody is there to store anything.
         """
 
+    def offer(self, task: T) -> bool:
+        """Pass on a task that has ended, unless there is no room: then return false, at once.
+
+        Raises:
+            WriterBrokenError, ChannelClosedError: As ``hand_over``.
+        """
+
     def returned(self, task: T) -> None:
         """Say that a call that was given up on has returned after all."""
 
     def left(self, place: int) -> None:
-        """Say that the worker in this place does nothing more, because there is nothing more to do."""
+        """Say that the worker in this place, or :data:`ALL`, does nothing more: there is nothing more to do."""
 
     def fail(self, error: BaseException) -> None:
         """Say that an executor went wrong: nothing more is admitted, and the run raises this."""
@@ -125,11 +135,12 @@ class Executor(Protocol[T]):
     def prepare(self) -> None:
         """Get ready what takes time, while the run opens its file; the run's thread, before ``start``."""
 
-    def start(self, desk: Desk[T]) -> int:
+    def start(self, desk: Desk[T]) -> set[int]:
         """Start the workers, in places 0 to n - 1.
 
         Returns:
-            How many could be started, 1 to n: the system may not grant them all.
+            Of whom :meth:`Desk.left` will tell, at least one: the places of the workers that could be started,
+            since the system may not grant them all; or ``{ALL}``, where one thread deals with all places.
 
         Raises:
             RuntimeError: Not even one could.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Set as AbstractSet
 from os import getpid
 from time import monotonic
-from typing import Any, Final, Generic
+from typing import Final, Generic
 
 from pipeloom.data.text import describe
 from pipeloom.errors import TaskTimeoutError
 from pipeloom.executors.base import Desk, T, telling
+from pipeloom.executors.forks import orphan_in_forks
 from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.current import CallerContext
@@ -47,7 +46,7 @@ class ThreadExecutor(Generic[T]):
         self._threads: list[threading.Thread] = []
         self._slots: list[T | None] = []
         self._pid = getpid()
-        _known.add(self)
+        orphan_in_forks(self)
         # The tries whose end nobody has said. Two threads may want to, at a time limit and when the program ends:
         # who takes the entry out is believed. That is one step of Python's, where a lock would have workers queue.
         self._open: dict[int, T] = {}
@@ -61,7 +60,7 @@ class ThreadExecutor(Generic[T]):
     def close(self) -> None:
         """Leave to themselves the calls that go on, since a thread cannot be ended."""
 
-    def start(self, desk: Desk[T]) -> int:
+    def start(self, desk: Desk[T]) -> set[int]:
         """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
         self._slots = desk.slots
@@ -76,7 +75,7 @@ class ThreadExecutor(Generic[T]):
                 logger.warning("only %d of %d workers could be started", place, self.workers)
                 break
             self._threads.append(thread)
-        return len(self._threads)
+        return set(range(len(self._threads)))
 
     def replace(self, place: int) -> bool:
         """Start another thread in the place of one whose call does not return; false when the system refuses."""
@@ -180,17 +179,3 @@ def given_up(task: Task, link: Link, thread: int | None, error: Exception | None
             f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
         )
     return ended_outside(task, link, error, whereabouts(thread, error))
-
-
-_known: weakref.WeakSet[ThreadExecutor[Any]] = weakref.WeakSet()
-
-
-def _orphan_all() -> None:
-    """In a forked child no task is running: what the copies of their contexts are told, nobody would store."""
-    for executor in list(_known):
-        for task in executor.performed():
-            task.orphan()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_orphan_all)

@@ -51,7 +51,7 @@ class BaseContext:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} cannot be sent to another process, where nothing it is told would be stored: "
+            "a task's context cannot be sent to another process, where nothing it is told would be stored: "
             "return what there is to say, and say it in the task"
         )
 

@@ -21,6 +21,7 @@ __all__ = [
     "present_link",
     "running_task",
     "task_here",
+    "task_in",
 ]
 
 _task: ContextVar[Task | None] = ContextVar("pipeloom_task", default=None)
@@ -36,6 +37,11 @@ def present_link() -> Link:
 def running_task() -> Task | None:
     """Return the task that is running here, anywhere below its function; ``None`` elsewhere."""
     return _task.get()
+
+
+def task_in(context: Context) -> Task | None:
+    """Return the task that runs in another context; ``None`` where none does."""
+    return context.get(_task)
 
 
 def task_here(asked: str) -> Task:

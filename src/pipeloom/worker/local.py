@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from typing import Any, TypeAlias
 
-__all__ = ["Local", "WorkerLocal"]
+__all__ = ["Local", "WorkerLocal", "not_a_manager"]
 
-Local: TypeAlias = "Callable[[], AbstractContextManager[Any]]"
-"""What is called once in each worker."""
+Local: TypeAlias = "Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]"
+"""What is called once in each worker; one that ``async with`` enters is for ``async def`` functions."""
+
+
+def not_a_manager(returned: object) -> TypeError:
+    """Return what is wrong with what ``local=`` has returned."""
+    if hasattr(type(returned), "__aenter__"):
+        return TypeError(
+            f"local returned {type(returned).__name__}, which async with enters: that needs an async def function"
+        )
+    return TypeError(
+        f"local must return a context manager, not {type(returned).__name__}: contextlib.contextmanager makes one "
+        "of a generator function"
+    )
 
 
 class WorkerLocal:
@@ -28,12 +40,9 @@ class WorkerLocal:
         """Return its value; enters it at the first call, and raises what that raises."""
         if (local := self._local) is not None:
             self._local = None
-            manager = local()
+            manager: Any = local()
             if not hasattr(type(manager), "__enter__"):
-                raise TypeError(
-                    f"local must return a context manager, not {type(manager).__name__}: contextlib.contextmanager "
-                    "makes one of a generator function"
-                )
+                raise not_a_manager(manager)
             self._value = self._stack.enter_context(manager)
         return self._value
 

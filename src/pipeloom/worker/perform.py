@@ -24,7 +24,7 @@ from pipeloom.worker.task import Task
 
 __all__ = ["end_of_fork", "ended_outside", "failed_before", "perform", "whereabouts"]
 
-_OURS: Final = (__file__, finish.__file__)
+_OURS: Final = (os.path.dirname(__file__) + os.sep, finish.__file__)
 _NOT_RUN: Final = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
@@ -189,7 +189,7 @@ def _not_run(value: Any) -> TypeError:
     advice = "return a list, or write rows with ctx.write"
     if isinstance(value, CoroutineType):
         value.close()  # or Python would warn that it was never awaited
-        advice = "call asyncio.run() inside the function"
+        advice = "make it an async def, and await it there"
     return TypeError(f"the function returned a {type(value).__name__}, which has not run: {advice}")
 
 
@@ -206,7 +206,7 @@ def _described(error: BaseException) -> tuple[str, str]:
     """Return an exception's message and its traceback."""
     try:
         frame = error.__traceback__
-        while frame is not None and frame.tb_frame.f_code.co_filename in _OURS:
+        while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_OURS):
             frame = frame.tb_next  # ours: people look for theirs
         text = traceback_of(error, frame)
     except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may do anything

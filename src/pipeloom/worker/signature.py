@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import get_args
 
+from pipeloom.worker.base_context import BaseContext
 from pipeloom.worker.context import TaskContext
 
 __all__ = ["context_of", "second_argument_of"]
@@ -15,7 +16,7 @@ __all__ = ["context_of", "second_argument_of"]
 def context_of(fn: Callable[..., object]) -> str | None:
     """Return the name of the parameter by which a function asks for its context; ``None`` when it does not.
 
-    It asks by a parameter that is named ``ctx`` or annotated ``TaskContext``.
+    It asks by a parameter that is named ``ctx`` or annotated ``TaskContext`` or ``AsyncTaskContext``.
 
     Raises:
         TypeError: It cannot be called with one input.
@@ -44,8 +45,10 @@ def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
 
 def _means_context(annotation: object) -> bool:
     if isinstance(annotation, str):
-        return re.search(rf"\b{TaskContext.__name__}\b", annotation) is not None
-    return annotation is TaskContext or TaskContext in get_args(annotation)
+        return re.search(rf"\b(Async)?{TaskContext.__name__}\b", annotation) is not None
+    return any(
+        isinstance(kind, type) and issubclass(kind, BaseContext) for kind in (annotation, *get_args(annotation))
+    )
 
 
 def _check_call(fn: Callable[..., object], takes: str, /, *arguments: None, **named: None) -> None:

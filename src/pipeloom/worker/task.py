@@ -14,6 +14,7 @@ from pipeloom.wire import NO_PROGRESS, LogLine, Progress, TaskCall
 if TYPE_CHECKING:
     from collections import deque
 
+    from pipeloom.errors import PipeloomError
     from pipeloom.messages import MsgTaskFinished
     from pipeloom.worker.staging import Staging
 
@@ -42,6 +43,7 @@ class Task(TaskCall):
     said_finish: MsgTaskFinished | None = None  # the worker's own, held until the function returns
     weight: int = 1  # how many slots of memory it takes: for its input until it ends, then for its outcome
     local: Any = None  # what its worker entered for all of its tasks; only while it is performed
+    ending: PipeloomError | None = None  # why its coroutine was cancelled, once it was
     has_run_elsewhere: bool = False  # its run is another process, which hands its records to its own handlers
     is_orphan: bool = False  # this is the copy of a forked child: nobody looks at it
 

@@ -93,7 +93,7 @@ class ProcessExecutor(Generic[T]):
                 logger.warning("only %d of %d workers could be started", place, self._workers)
                 break
 
-    def start(self, desk: Desk[T]) -> int:
+    def start(self, desk: Desk[T]) -> set[int]:
         """Put the processes to work; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
         brief = desk.link.brief._replace(function=len, retry=None)  # they have their own way
@@ -108,7 +108,7 @@ class ProcessExecutor(Generic[T]):
         self._orders.boot = to_be_told(boot)
         for attendant in self._attendants:
             attendant.start(desk)
-        return len(self._attendants)
+        return set(range(len(self._attendants)))
 
     def look(self) -> None:
         """See what runs, and what it takes."""

@@ -26,7 +26,7 @@ import msgspec
 import pipeloom
 from pipeloom.data.text import describe, storable
 from pipeloom.errors import ExecutorBrokenError, WorkerDiedError
-from pipeloom.executors.base import Desk, T, telling
+from pipeloom.executors.base import ALL, Desk, T, telling
 from pipeloom.executors.gathering import gather
 from pipeloom.executors.pace import Pace
 from pipeloom.executors.remote.calls import Call, call_of
@@ -101,8 +101,8 @@ class ChunkExecutor(Generic[T]):
         """Get the engine ready, while the run opens its file."""
         self._engine.prepare()
 
-    def start(self, desk: Desk[T]) -> int:
-        """Start to feed the engine, from one place; see :class:`~pipeloom.executors.base.Executor`."""
+    def start(self, desk: Desk[T]) -> set[int]:
+        """Start to feed the engine; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
         self._sent = SentChunks(desk, self._kinds)
         assignment = Assignment(
@@ -118,7 +118,7 @@ class ChunkExecutor(Generic[T]):
             thread = threading.Thread(target=loop, name=f"pipeloom-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
-        return 1
+        return {ALL}
 
     def look(self) -> None:
         """Take back what has not begun, once nothing more is to begin, and tell the rest to end if it should."""
@@ -216,7 +216,7 @@ class ChunkExecutor(Generic[T]):
                 with self._sent.taking(number) as chunk:
                     if chunk is not None:
                         self._take(chunk, answer)
-        desk.left(0)
+        desk.left(ALL)
 
     def _take(self, chunk: Sent[T], answer: Any) -> None:
         """Take what has come of a chunk."""

@@ -1,0 +1,373 @@
+"""Workers as the tasks of one event loop.
+
+::
+
+    a thread of its own ── desk.next, waits ──▶ ┐
+    the loop            ── desk.more ────────▶ ├─▶ a place ─▶ asyncio.Task: perform_async ─▶ desk.end, offer
+                                                └── what is there at once needs no thread
+
+Nothing on the loop waits but the users' functions: a task that has ended is offered to the writer, and kept while
+there is no room. The loop is one of our own, in a thread, or the one that the caller awaits the run on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
+from functools import partial
+from time import monotonic
+from typing import Any, Final, Generic
+
+from pipeloom.data import stopwatch
+from pipeloom.data.text import describe
+from pipeloom.errors import (
+    ChannelClosedError,
+    PipeloomError,
+    TaskCancelledError,
+    TaskTimeoutError,
+    WriterBrokenError,
+)
+from pipeloom.executors.asyncio_.watch import LoopWatch, where_it_waits
+from pipeloom.executors.base import ALL, Desk, T, telling
+from pipeloom.executors.forks import orphan_in_forks
+from pipeloom.statuses import QUEUED, RUNNING
+from pipeloom.wire import Ability
+from pipeloom.worker.current import CallerContext
+from pipeloom.worker.local import Local, not_a_manager
+from pipeloom.worker.perform import ended_outside
+from pipeloom.worker.perform_async import never_begun, perform_async
+
+__all__ = ["AsyncioExecutor"]
+
+logger = logging.getLogger("pipeloom")
+
+_FULL_S: Final = (
+    0.005  # between two tries to hand over what there was no room for; the writer makes some by commits
+)
+_UNWIND_S: Final = 1.0  # what a coroutine gets to end in once it is cancelled, before it is given up on
+
+
+class AsyncioExecutor(Generic[T]):
+    """Performs ``async def`` functions, as many at once as there are places.
+
+    Args:
+        workers: How many at once, at least 1.
+        local: Entered once, on the loop; its value is ``ctx.local``.
+        loop: The caller's, who awaits the run; ``None`` makes one, in a thread that is a daemon.
+    """
+
+    name: Final = "asyncio"
+    can: Final[AbstractSet[Ability]] = frozenset({"live", "logs", "ask", "checkpoint"})
+
+    def __init__(
+        self, workers: int, local: Local | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self._free = list(reversed(range(workers)))
+        self._local = local
+        self._value: Any = None
+        self._runner: asyncio.Runner | None = None
+        if loop is None:
+            self._runner = asyncio.Runner()
+            loop = self._runner.get_loop()
+        self._loop = loop
+        self._threads: list[threading.Thread] = []
+        self._watch: LoopWatch | None = None
+        # The tries whose end nobody has said: the loop and the run's thread may want to, and who takes one out may.
+        self._open: dict[int, T] = {}
+        self._running: dict[int, asyncio.Task[Any]] = {}
+        self._unsent: deque[T] = deque()  # tasks that have ended, while the channel is full
+        self._hungry = threading.Semaphore(0)  # released when the loop has nothing to begin, and would
+        self._waits = False  # for the thread that fetches
+        self._is_filling = False
+        self._is_exhausted = False
+        self._has_left = False
+        orphan_in_forks(self)
+
+    # --- the run's thread ---
+
+    def prepare(self) -> None:
+        """Get nothing ready: a loop is there in no time."""
+
+    def start(self, desk: Desk[T]) -> set[int]:
+        """Begin to serve the loop; see :class:`~pipeloom.executors.base.Executor`."""
+        self._desk = desk
+        self._slots = desk.slots
+        self._surroundings = CallerContext(desk.link)
+        if self._runner is None:
+            self._call(self._serve_here)
+        else:
+            self._start_thread("pipeloom-loop", partial(self._live, self._runner))
+        self._start_thread("pipeloom-fetch", self._fetch)
+        return {ALL}
+
+    def _start_thread(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def look(self) -> None:
+        """See whether tasks should end, whether one keeps the loop, and whether there still is a loop."""
+        if self._desk.link.cancelling:
+            self._call(self._cancel_all)
+        if self._watch is not None:
+            self._watch.look()
+        if self._loop.is_closed():
+            self._leave()
+
+    def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:  # noqa: ARG002 - the task is enough
+        """End a task from outside, unless it gets the time to end by itself; its coroutine goes on."""
+        if error is None:
+            assert task.deadline is not None
+            if stopwatch.monotonic() < task.deadline + _UNWIND_S:
+                return False  # it has been cancelled just now, or will be as soon as the loop comes to it
+            error = TaskTimeoutError(
+                f"not done after {self._desk.link.brief.timeout_s:g} s, nor within {_UNWIND_S:g} s of being "
+                "cancelled; its call goes on"
+            )
+        running = self._running.get(id(task))
+        if task.status != RUNNING or running is None or self._open.pop(id(task), None) is None:
+            return False
+        thread = None if self._watch is None else self._watch.thread
+        self._desk.end(task, ended_outside(task, self._desk.link, error, where_it_waits(running, thread, error)))
+        return True
+
+    def replace(self, place: int) -> bool:
+        """Free a place whose task was given up on; always true."""
+        self._call(self._free_again, place)
+        return True
+
+    def join(self, timeout_s: float) -> int:
+        """Wait for the threads, which are about to leave."""
+        self._has_left = True
+        self._hungry.release()
+        deadline = monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def close(self) -> None:
+        """Leave to itself what still runs, since a coroutine that does not end cannot be ended."""
+        self._has_left = True
+        self._hungry.release()
+        if self._runner is not None and not self._threads:
+            self._runner.close()  # it was never used
+
+    def performed(self) -> list[T]:
+        """Return the tasks that are being performed; any thread."""
+        return list(self._open.values())
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have a function called on the loop; any thread."""
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            pass  # it has been closed: `look` sees to what was on it
+
+    def _leave(self) -> None:
+        """End what is on a loop that its owner has closed: none of it will go on."""
+        if self._has_left:
+            return
+        self._has_left = True
+        error = TaskCancelledError("its event loop was closed")
+        for task in tuple(self._open.values()):
+            if task.status == RUNNING and self.give_up(0, task, error):
+                self._unsent.append(task)
+        with telling(self._desk):
+            for task in self._unsent:
+                self._desk.hand_over(task)
+        self._desk.fail(
+            RuntimeError("the event loop was closed before the run was over: run it again to do the rest")
+        )
+        self._desk.left(ALL)
+
+    # --- the thread that fetches ---
+
+    def _fetch(self) -> None:
+        """Wait for the next task whenever the loop has none to begin."""
+        task: T | None = None
+        with telling(self._desk):
+            while True:
+                self._hungry.acquire()
+                if self._has_left or (task := self._desk.next()) is None:
+                    break
+                self._call(self._fetched, task)
+        self._call(self._fetched, None)
+
+    # --- the loop ---
+
+    def _live(self, runner: asyncio.Runner) -> None:
+        """Serve a loop of our own, in its thread."""
+        with telling(self._desk), runner:
+            served = self._loop.create_task(self._serve(), context=self._surroundings.copy())
+            while not served.done():
+                try:
+                    self._loop.run_until_complete(served)
+                except (SystemExit, KeyboardInterrupt):
+                    if served.done():
+                        raise
+                    # Of something that a task has started. Whoever awaits that gets it; the others go on.
+
+    def _serve_here(self) -> None:
+        """Serve the caller's loop."""
+        self._server = self._loop.create_task(self._serve(), context=self._surroundings.copy())
+
+    async def _serve(self) -> None:
+        """Perform tasks until there are no more, or nobody to say it to; then say so, whatever happened."""
+        self._watch = LoopWatch(threading.get_ident())
+        self._over = self._loop.create_future()
+        try:
+            with telling(self._desk):
+                stack = AsyncExitStack()
+                try:
+                    if self._local is not None:
+                        self._value = await _entered(stack, self._local)
+                    self._fill()
+                    await self._until_over()
+                finally:
+                    await _leave_local(stack)
+        finally:
+            self._watch = None
+            self._has_left = True
+            self._desk.left(ALL)
+
+    async def _until_over(self) -> None:
+        """Wait for the end, also on a loop that is cancelling everything: what has begun is to be told first."""
+        while not self._over.done():
+            try:
+                await asyncio.shield(self._over)
+            except asyncio.CancelledError:
+                continue
+
+    def _fill(self, fetched: T | None = None) -> None:
+        """Begin tasks in the places that are free, and see whether all is over."""
+        self._is_filling = False
+        try:
+            if fetched is not None:
+                self._begin(fetched)
+            # A place is kept for the task that is being fetched.
+            while (room := len(self._free) - self._waits) > 0 and not self._unsent:
+                if not (found := self._desk.more(room)):
+                    break
+                for task in found:
+                    self._begin(task)
+        except (WriterBrokenError, ChannelClosedError):
+            self._is_exhausted = True
+        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
+            self._desk.fail(error)
+            self._is_exhausted = True
+        if self._is_exhausted:
+            if not (self._open or self._unsent or self._over.done()):
+                self._over.set_result(None)
+        elif self._free and not self._unsent and not self._waits:
+            self._waits = True
+            self._hungry.release()
+
+    def _fetched(self, task: T | None) -> None:
+        self._waits = False
+        if task is None:
+            self._is_exhausted = True
+        self._fill(task)
+
+    def _begin(self, task: T) -> None:
+        if task.status != QUEUED:  # refused at the door
+            self._send(task)
+            return
+        place = self._free.pop()
+        task.worker = "asyncio"
+        task.local = self._value
+        self._open[id(task)] = self._slots[place] = task
+        running = self._loop.create_task(perform_async(task, self._desk.link), context=self._surroundings.copy())
+        self._running[id(task)] = running
+        timeout_s = self._desk.link.brief.timeout_s
+        timer = None if timeout_s is None else self._loop.call_later(timeout_s, self._time_is_over, task, timeout_s)
+        running.add_done_callback(partial(self._ended, place, task, timer))
+
+    def _ended(self, place: int, task: T, timer: asyncio.TimerHandle | None, running: asyncio.Task[Any]) -> None:
+        """Pass on how a task went, and free its place."""
+        if timer is not None:
+            timer.cancel()
+        del self._running[id(task)]
+        if running.cancelled():
+            outcome = never_begun(task, self._desk.link)
+        elif (error := running.exception()) is not None:  # our own fault: the task's are in its outcome
+            self._desk.fail(error)
+            outcome = never_begun(task, self._desk.link)
+        else:
+            outcome = running.result()
+        task.local = None
+        if self._open.pop(id(task), None) is None:
+            self._desk.returned(task)
+            return
+        self._desk.end(task, outcome)
+        self._send(task)
+        self._free_again(place)
+
+    def _free_again(self, place: int) -> None:
+        self._slots[place] = None
+        self._free.append(place)
+        if not self._is_filling:
+            self._is_filling = True
+            self._loop.call_soon(self._fill)  # once for all that end now
+
+    def _send(self, task: T) -> None:
+        """Offer a task to the writer, behind those that wait for room."""
+        if self._unsent or not self._is_taken(task):
+            self._unsent.append(task)
+            if len(self._unsent) == 1:
+                self._loop.call_later(_FULL_S, self._send_again)
+
+    def _send_again(self) -> None:
+        while self._unsent and self._is_taken(self._unsent[0]):
+            self._unsent.popleft()
+        if self._unsent:
+            self._loop.call_later(_FULL_S, self._send_again)
+        else:
+            self._fill()
+
+    def _is_taken(self, task: T) -> bool:
+        try:
+            return self._desk.offer(task)
+        except (WriterBrokenError, ChannelClosedError):
+            return True  # nobody is there to take anything; the run knows, and says why
+
+    def _time_is_over(self, task: T, timeout_s: float) -> None:
+        """Cancel a task whose time is over, by the clock that stands still while the program does."""
+        if id(task) not in self._open:
+            return
+        left = timeout_s if task.deadline is None else task.deadline - stopwatch.monotonic()
+        if left > 0:
+            self._loop.call_later(left, self._time_is_over, task, timeout_s)
+        else:
+            self._cancel(task, TaskTimeoutError(f"not done after {timeout_s:g} s"))
+
+    def _cancel_all(self) -> None:
+        for task in tuple(self._open.values()):
+            if task.status == RUNNING:
+                self._cancel(task, TaskCancelledError("the run is being cancelled"))
+
+    def _cancel(self, task: T, reason: PipeloomError) -> None:
+        """Cancel a task's coroutine, once: it may have to wait for something before it can end."""
+        if task.ending is None:
+            task.ending = reason
+            self._running[id(task)].cancel()
+
+
+async def _entered(stack: AsyncExitStack, local: Local) -> Any:
+    manager: Any = local()
+    if hasattr(type(manager), "__aenter__"):
+        return await stack.enter_async_context(manager)
+    if hasattr(type(manager), "__enter__"):
+        return stack.enter_context(manager)
+    raise not_a_manager(manager)
+
+
+async def _leave_local(stack: AsyncExitStack) -> None:
+    try:
+        await stack.aclose()
+    except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
+        logger.warning("local= raised at the end of a worker: %s", describe(error))

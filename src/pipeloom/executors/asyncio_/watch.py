@@ -1,0 +1,135 @@
+"""What keeps an event loop from running anything else, and where a coroutine waits: seen from another thread.
+
+Nothing runs on the loop for it. The run's thread looks at the loop's thread ten times a second: where the same step
+of the loop goes on at two looks, nothing else ran there meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import linecache
+import logging
+import os
+import sys
+from collections import Counter
+from contextvars import Context
+from time import monotonic
+from types import FrameType
+from typing import Any, Final
+
+from pipeloom.data.clock import utc_now
+from pipeloom.data.text import clean, describe, shorten
+from pipeloom.data.tracebacks import stack_of
+from pipeloom.statuses import RUNNING
+from pipeloom.wire import LogLine
+from pipeloom.worker.current import task_in
+from pipeloom.worker.logs import keep_line
+from pipeloom.worker.perform_async import perform_async
+
+__all__ = ["LoopWatch", "where_it_waits"]
+
+logger = logging.getLogger("pipeloom")
+
+_LONG_S: Final = 0.5
+"""What one line may keep the loop for in all, as far as it is seen, before it is named."""
+_STEP: Final = asyncio.Handle._run.__code__  # noqa: SLF001 - only looked for: without it no step is known, and none named
+_ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+
+class LoopWatch:
+    """Names the lines that block an event loop, each once; used by one thread, not the loop's.
+
+    Args:
+        thread: The identifier of the loop's.
+    """
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+        self._step: FrameType | None = None
+        self._since = 0.0
+        self._kept_s: Counter[tuple[str, int]] = Counter()
+        self._named: set[tuple[str, int]] = set()
+
+    def look(self) -> None:
+        """See what runs on the loop; call it several times a second."""
+        now = monotonic()
+        frames = _frames_of(self.thread)
+        step = next((frame for frame in frames if frame.f_code is _STEP), None)
+        if step is not None and step is self._step:
+            self._blocked(step, frames, now - self._since)
+        self._step, self._since = step, now
+
+    def _blocked(self, step: FrameType, frames: list[FrameType], for_s: float) -> None:
+        inside = frames[frames.index(step) + 1 :]
+        if not inside:
+            return
+        # The innermost that could have awaited something is the one to be changed.
+        frame = next((frame for frame in reversed(inside) if frame.f_code.co_flags & _ASYNC), inside[-1])
+        place = frame.f_code.co_filename, frame.f_lineno
+        self._kept_s[place] += for_s  # type: ignore[assignment]  # a Counter counts seconds, too
+        if self._kept_s[place] >= _LONG_S and place not in self._named:
+            self._named.add(place)
+            _name(step, frame, place)
+
+
+def _name(step: FrameType, frame: FrameType, place: tuple[str, int]) -> None:
+    """Say in the log what blocks the loop, and in the task's own if it is one of ours."""
+    path, line = place
+    source = shorten(linecache.getline(path, line).strip(), 100)
+    where = f"{os.path.basename(path)}, line {line}, in {frame.f_code.co_name}" + (f": {source}" if source else "")
+    context = getattr(step.f_locals.get("self"), "_context", None)
+    task = task_in(context) if isinstance(context, Context) else None
+    who = "the program" if task is None else f"task {describe(task.name, 80)}"
+    said = clean(
+        f"{who} blocks the event loop, and every task on it waits ({where}): await what takes long, or have a "
+        "thread do it, with asyncio.to_thread",
+        400,
+    )
+    if task is not None and task.status == RUNNING:
+        keep_line(task, LogLine(utc_now(), "WARNING", logger.name, said, None), was_heard=False)
+    else:
+        logger.warning("%s", said)
+
+
+def where_it_waits(running: asyncio.Task[Any], thread: int | None, error: Exception) -> str:
+    """Return where a coroutine is now, as a traceback ends; any thread.
+
+    Args:
+        running: The task that drives it.
+        thread: The identifier of its loop's thread; ``None`` if that is not known.
+        error: What ends it.
+    """
+    frames = [] if thread is None else _frames_of(thread)
+    begin = next((place for place, frame in enumerate(frames) if frame.f_code is perform_async.__code__), None)
+    if begin is not None and frames[begin] is getattr(running.get_coro(), "cr_frame", None):
+        frames = frames[begin + 1 :]  # it runs at this moment, and perhaps blocks the loop
+    else:
+        frames = _awaited_by(running.get_coro())[1:]
+    return f"Its coroutine was here when its time was over:\n{stack_of(frames)}{type(error).__name__}: {error}\n"
+
+
+def _frames_of(thread: int) -> list[FrameType]:
+    """Return what a thread is in, the outermost first."""
+    frames: list[FrameType] = []
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 - public, by its documentation
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
+
+
+def _awaited_by(coroutine: object) -> list[FrameType]:
+    """Return the frames of a coroutine that waits, and of those that it awaits."""
+    frames: list[FrameType] = []
+    while coroutine is not None:
+        for frame, awaited in (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom")):
+            if hasattr(coroutine, frame):
+                found = getattr(coroutine, frame)
+                if found is not None:
+                    frames.append(found)
+                coroutine = getattr(coroutine, awaited)
+                break
+        else:
+            break
+    return frames
