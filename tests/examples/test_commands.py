@@ -17,7 +17,9 @@ EXAMPLES = {
     "download": {"download.db", "downloads", "download-files"},
     "file-writer": {"file-writer.db", "file-writer-files", "file-writer-output"},
 }
-MODULES = {"csv": "csv_files", "etl": "etl", "download": "download", "file-writer": "file_writer"}
+MODULES = {
+    "csv": "csv_files", "etl": "etl", "download": "download", "pages": "pages", "file-writer": "file_writer",
+}  # fmt: skip
 
 PLAIN = """
 import sys
@@ -58,6 +60,16 @@ def test_each_works_with_nothing_given(name, tmp_path):
     assert ("skipped (done before)" in second.stdout) == (name != "etl")
 
 
+def test_the_one_that_needs_more_than_a_plain_install_says_so(tmp_path):
+    """In one sentence; and nothing is written."""
+    words = [sys.executable, "-c", PLAIN, "examples", "pages"]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 2
+    assert "this example needs httpx: pip install 'pipeloom[examples]'" in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_the_program_can_be_copied_and_run(name, plain, typed, tmp_path):
     """As ``--source`` prints it: by ``pipeloom run``."""
@@ -88,6 +100,13 @@ def test_the_program_can_be_copied_and_run(name, plain, typed, tmp_path):
         (["download", "http://127.0.0.1:1/x", "--retries", "0"], 1, "Connection refused"),
         (["download", "http://127.0.0.1:1/x", "--db", "no/such.db"], 3, "the directory"),
         (["download", "http://127.0.0.1:1/x", "--to", "full/t.csv/x"], 2, "full/t.csv is none"),
+        (["pages", "ftp://x"], 2, "'ftp://x': begin with http://"),
+        (["pages", "http://"], 2, "and a server's name"),
+        (["pages", "http://u:p@x/"], 2, "holds a user name"),
+        (["pages", "--from", "nowhere"], 2, "nowhere: cannot be read: No such file"),
+        (["pages", "--from", "full/t.csv"], 2, "full/t.csv, line 1: 'n': begin with http://"),
+        (["pages", "http://127.0.0.1:1/x", "--retries", "0"], 1, "no whole answer"),
+        (["pages", "http://127.0.0.1:1/x", "--db", "no/such.db"], 3, "the directory"),
         (["file-writer", "full", "--db", "no/such.db"], 3, "the directory"),
         (["file-writer", "nowhere"], 2, "nowhere: no such folder"),
         (["file-writer", "full", "--to", "full/t.csv"], 2, "full/t.csv"),

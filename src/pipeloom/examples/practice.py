@@ -7,6 +7,7 @@ only, on a free port, and ends with its block.
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import threading
@@ -26,6 +27,8 @@ _STATIONS: Final = ("Harbour", "Hill, north side", "Bridge", "Airfield", "Mill",
 _HOURS: Final = 250
 _IDLE_S: Final = 10.0  # how long the server waits for a slow client
 _PAGE: Final = 500
+_ROWS: Final = 20  # on a page for people
+_PAGES: Final = 100  # of those, for each table
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")  # neither 007 nor 1E5: those are names
 
 
@@ -96,9 +99,14 @@ def serve(files: list[Path], *, troubled: bool = True) -> Iterator[PracticeServe
 
 
 class PracticeServer(ThreadingHTTPServer):
-    """Answers ``/files/NAME``, with byte ranges, and ``/api/TABLE?page=N``: ``{"items": [...], "pages": M}``."""
+    """Answers three kinds of questions.
+
+    ``/files/NAME``, with byte ranges; ``/api/TABLE?page=N``: ``{"items": [...], "pages": M}``; and
+    ``/pages/TABLE?page=N``: HTML.
+    """
 
     daemon_threads = False
+    request_queue_size = 128  # by default 5 may knock at once, and others wait a second before they do again
 
     def __init__(self, files: list[Path], *, troubled: bool) -> None:
         super().__init__(("127.0.0.1", 0), _RequestHandler)
@@ -106,6 +114,11 @@ class PracticeServer(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.file_urls = [f"{self.address}/files/{quote(name)}" for name in self.files]
         self.api_urls = {path.stem: f"{self.address}/api/{quote(path.stem)}" for path in files}
+        self.page_urls = [
+            f"{self.address}/pages/{quote(path.stem)}?page={number}"
+            for path in files
+            for number in range(1, min(_PAGES, _count(path, _ROWS)) + 1)
+        ]
         self._troubled = troubled
         self._seen: set[str] = set()
         self._lock = threading.Lock()
@@ -138,14 +151,19 @@ class _RequestHandler(BaseHTTPRequestHandler):
             return
         kind, _, name = unquote(url.path).lstrip("/").partition("/")
         path = self.server.files.get(name if kind == "files" else f"{name}.csv")
-        if path is None or kind not in ("files", "api"):
+        if path is None or kind not in ("files", "api", "pages"):
             self._say(404, b"no such thing here\n")
         elif kind == "files":
             self._say_file(path, broken=trouble is not None)
         else:
             page = parse_qs(url.query).get("page", ["1"])[0]
-            body = json.dumps(_page(path, int(page) if page.isdecimal() else 1)).encode()
-            self._say(200, body[: len(body) // 2] if trouble else body, {"Content-Type": "application/json"})
+            number = int(page) if page.isdecimal() else 1
+            body, form = _page(path, number) if kind == "api" else _page_for_people(path, number)
+            half = len(body) // 2 if trouble else None
+            if kind == "api":
+                self._say(200, body[:half], {"Content-Type": form})
+            else:
+                self._say(200, body, {"Content-Type": form}, sent=half)
 
     def _say_file(self, path: Path, *, broken: bool) -> None:
         content = path.read_bytes()
@@ -175,10 +193,26 @@ class _RequestHandler(BaseHTTPRequestHandler):
         """Nobody reads a log of this."""
 
 
-def _page(path: Path, number: int) -> dict[str, Any]:
-    rows = _rows(path)
-    pages = max(1, -(-len(rows) // _PAGE))
-    return {"items": rows[(number - 1) * _PAGE : number * _PAGE], "pages": pages}
+def _page(path: Path, number: int) -> tuple[bytes, str]:
+    items = _rows(path)[(number - 1) * _PAGE : number * _PAGE]
+    return json.dumps({"items": items, "pages": _count(path, _PAGE)}).encode(), "application/json"
+
+
+def _page_for_people(path: Path, number: int) -> tuple[bytes, str]:
+    rows = _rows(path)[(number - 1) * _ROWS : number * _ROWS]
+    cells = ["".join(f"<td>{html.escape(str(value))}</td>" for value in row.values()) for row in rows]
+    last = _count(path, _ROWS)
+    title = html.escape(f"{path.stem}, page {number} of {last}")
+    others = [other for other in (number - 1, number + 1) if 0 < other <= last]
+    links = " ".join(f'<a href="?page={other}">page {other}</a>' for other in others)
+    table = "".join(f"<tr>{row}</tr>\n" for row in cells)
+    text = f"<!doctype html>\n<title>{title}</title>\n<p>{links}\n<table>\n{table}</table>\n"
+    return text.encode(), "text/html; charset=utf-8"
+
+
+def _count(path: Path, rows: int) -> int:
+    """Return how many pages of so many rows there are."""
+    return max(1, -(-len(_rows(path)) // rows))
 
 
 @lru_cache(maxsize=16)
