@@ -7,6 +7,7 @@ from asyncio import CancelledError
 from collections.abc import Awaitable
 from os import getpid
 from threading import current_thread, main_thread
+from types import CoroutineType
 from typing import Any
 
 from pipeloom.errors import TaskCancelledError
@@ -54,7 +55,7 @@ def _called(task: Task, link: Link, brief: Brief) -> Awaitable[object]:
         value = brief.function(task.item, **{brief.context: AsyncTaskContext(task, link)})
     else:
         value = brief.function(task.item, AsyncTaskContext(task, link))
-    if not isinstance(value, Awaitable):
+    if type(value) is not CoroutineType and not isinstance(value, Awaitable):  # the first is quick
         raise TypeError(
             f"what the function returned cannot be awaited ({type(value).__name__}): make it an async def, or "
             'leave out executor="asyncio"'

@@ -36,7 +36,7 @@ from pipeloom.executors.asyncio_.watch import LoopWatch, where_it_waits
 from pipeloom.executors.base import ALL, Desk, T, telling
 from pipeloom.executors.forks import orphan_in_forks
 from pipeloom.statuses import QUEUED, RUNNING
-from pipeloom.wire import Ability
+from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.current import CallerContext
 from pipeloom.worker.local import Local, not_a_manager
 from pipeloom.worker.perform import ended_outside
@@ -78,8 +78,8 @@ class AsyncioExecutor(Generic[T]):
         self._threads: list[threading.Thread] = []
         self._watch: LoopWatch | None = None
         # The tries whose end nobody has said: the loop and the run's thread may want to, and who takes one out may.
-        self._open: dict[int, T] = {}
-        self._running: dict[int, asyncio.Task[Any]] = {}
+        self._open: dict[T, asyncio.Task[None]] = {}
+        self._given_up: set[asyncio.Task[None] | None] = set()  # kept, since a loop keeps none
         self._unsent: deque[T] = deque()  # tasks that have ended, while the channel is full
         self._hungry = threading.Semaphore(0)  # released when the loop has nothing to begin, and would
         self._waits = False  # for the thread that fetches
@@ -116,8 +116,10 @@ class AsyncioExecutor(Generic[T]):
             self._call(self._cancel_all)
         if self._watch is not None:
             self._watch.look()
-        if self._loop.is_closed():
-            self._leave()
+        if self._runner is None:
+            self._call(self._sweep)
+            if self._loop.is_closed():
+                self._leave()
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:  # noqa: ARG002 - the task is enough
         """End a task from outside, unless it gets the time to end by itself; its coroutine goes on."""
@@ -129,9 +131,9 @@ class AsyncioExecutor(Generic[T]):
                 f"not done after {self._desk.link.brief.timeout_s:g} s, nor within {_UNWIND_S:g} s of being "
                 "cancelled; its call goes on"
             )
-        running = self._running.get(id(task))
-        if task.status != RUNNING or running is None or self._open.pop(id(task), None) is None:
+        if task.status != RUNNING or (running := self._open.pop(task, None)) is None:
             return False
+        self._given_up.add(running)
         thread = None if self._watch is None else self._watch.thread
         self._desk.end(task, ended_outside(task, self._desk.link, error, where_it_waits(running, thread, error)))
         return True
@@ -159,7 +161,7 @@ class AsyncioExecutor(Generic[T]):
 
     def performed(self) -> list[T]:
         """Return the tasks that are being performed; any thread."""
-        return list(self._open.values())
+        return list(self._open)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         """Have a function called on the loop; any thread."""
@@ -174,7 +176,7 @@ class AsyncioExecutor(Generic[T]):
             return
         self._has_left = True
         error = TaskCancelledError("its event loop was closed")
-        for task in tuple(self._open.values()):
+        for task in tuple(self._open):
             if task.status == RUNNING and self.give_up(0, task, error):
                 self._unsent.append(task)
         with telling(self._desk):
@@ -280,32 +282,38 @@ class AsyncioExecutor(Generic[T]):
         place = self._free.pop()
         task.worker = "asyncio"
         task.local = self._value
-        self._open[id(task)] = self._slots[place] = task
-        running = self._loop.create_task(perform_async(task, self._desk.link), context=self._surroundings.copy())
-        self._running[id(task)] = running
-        timeout_s = self._desk.link.brief.timeout_s
-        timer = None if timeout_s is None else self._loop.call_later(timeout_s, self._time_is_over, task, timeout_s)
-        running.add_done_callback(partial(self._ended, place, task, timer))
+        self._slots[place] = task
+        self._open[task] = self._loop.create_task(self._perform(place, task), context=self._surroundings.copy())
 
-    def _ended(self, place: int, task: T, timer: asyncio.TimerHandle | None, running: asyncio.Task[Any]) -> None:
-        """Pass on how a task went, and free its place."""
+    async def _perform(self, place: int, task: T) -> None:
+        """Perform a task, pass on how it went, and free its place."""
+        link = self._desk.link
+        timeout_s, timer = link.brief.timeout_s, None
+        if timeout_s is not None:
+            timer = self._loop.call_later(timeout_s, self._time_is_over, task, timeout_s)
+        outcome = await perform_async(task, link)
         if timer is not None:
             timer.cancel()
-        del self._running[id(task)]
-        if running.cancelled():
-            outcome = never_begun(task, self._desk.link)
-        elif (error := running.exception()) is not None:  # our own fault: the task's are in its outcome
+        try:
+            self._ended(place, task, outcome)
+        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
             self._desk.fail(error)
-            outcome = never_begun(task, self._desk.link)
-        else:
-            outcome = running.result()
+
+    def _ended(self, place: int, task: T, outcome: Outcome) -> None:
         task.local = None
-        if self._open.pop(id(task), None) is None:
+        if self._open.pop(task, None) is None:
+            self._given_up -= {asyncio.current_task()}
             self._desk.returned(task)
             return
         self._desk.end(task, outcome)
         self._send(task)
         self._free_again(place)
+
+    def _sweep(self) -> None:
+        """End tasks that were cancelled before they came to their first line, as others can on a loop of theirs."""
+        for place, task in enumerate(self._slots):
+            if task is not None and (running := self._open.get(task)) is not None and running.done():
+                self._ended(place, task, never_begun(task, self._desk.link))
 
     def _free_again(self, place: int) -> None:
         self._slots[place] = None
@@ -337,7 +345,7 @@ class AsyncioExecutor(Generic[T]):
 
     def _time_is_over(self, task: T, timeout_s: float) -> None:
         """Cancel a task whose time is over, by the clock that stands still while the program does."""
-        if id(task) not in self._open:
+        if task not in self._open:
             return
         left = timeout_s if task.deadline is None else task.deadline - stopwatch.monotonic()
         if left > 0:
@@ -346,7 +354,7 @@ class AsyncioExecutor(Generic[T]):
             self._cancel(task, TaskTimeoutError(f"not done after {timeout_s:g} s"))
 
     def _cancel_all(self) -> None:
-        for task in tuple(self._open.values()):
+        for task in tuple(self._open):
             if task.status == RUNNING:
                 self._cancel(task, TaskCancelledError("the run is being cancelled"))
 
@@ -354,7 +362,7 @@ class AsyncioExecutor(Generic[T]):
         """Cancel a task's coroutine, once: it may have to wait for something before it can end."""
         if task.ending is None:
             task.ending = reason
-            self._running[id(task)].cancel()
+            self._open[task].cancel()
 
 
 async def _entered(stack: AsyncExitStack, local: Local) -> Any:
