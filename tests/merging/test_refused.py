@@ -43,7 +43,7 @@ PAIRS = {
     "a view that is a table": (
         T,
         "CREATE VIEW t AS SELECT 1 AS a",
-        r"cannot be made of all rows together .*already",
+        r"cannot be made beside what the other files have .*already",
     ),
     "a virtual table": (
         T,
@@ -165,7 +165,7 @@ def test_an_index_that_needs_what_is_not_here(tmp_path, made, refused):
         conn.create_collation("theirs", lambda a, b: (a > b) - (a < b))
         conn.execute("CREATE INDEX odd ON t (b COLLATE theirs)")
 
-    assert "its index odd cannot be made of all rows together (no such collation" in refused(
+    assert "its index odd cannot be made beside what the other files have (no such collation" in refused(
         pipeloom.SchemaError, one
     )
 

@@ -23,6 +23,22 @@ SCHEMA = (
 )
 
 
+CHILDREN = (
+    "CREATE TABLE parent (id INTEGER PRIMARY KEY, name)",
+    "CREATE TABLE child (name, parent INTEGER REFERENCES parent, other INTEGER REFERENCES Parent (id))",
+    "CREATE TABLE tree (id INTEGER PRIMARY KEY AUTOINCREMENT, above INTEGER REFERENCES tree (id), name)",
+)
+
+
+def family(n):
+    """Rows that refer to each other by ids that are the same in each file."""
+    return (
+        f"INSERT INTO parent (name) VALUES ('p{n}'), ('q{n}')",
+        f"INSERT INTO child VALUES ('c{n}', 1, 2), ('d{n}', 2, NULL)",
+        f"INSERT INTO tree (above, name) VALUES (NULL, 'root{n}'), (1, 'leaf{n}')",
+    )
+
+
 def filled(n):
     """Rows that differ from file to file."""
     return (
@@ -107,6 +123,18 @@ def test_columns_of_a_task_table_that_was_adopted_are_kept(tmp_path, made):
     assert rows(tmp_path / "out.db", "SELECT key, owner FROM task_runs") == [(0, "nobody"), (1, "nobody")]
 
 
+def test_what_else_is_in_the_file_that_is_added_to_stays(tmp_path, made):
+    """A search index of its user's, say; only inputs must not have one."""
+    out = made("out.db", "CREATE VIRTUAL TABLE f USING fts5(words)", "INSERT INTO f VALUES ('a word')", *CHILDREN)
+    with closing(sqlite3.connect(out)) as conn:
+        conn.execute("PRAGMA journal_mode = DELETE")
+    pipeloom.merge(out, [made("1.db", *CHILDREN, *family(1))], append=True)
+
+    assert rows(out, "SELECT words FROM f WHERE f MATCH 'word'") == [("a word",)]
+    assert rows(out, "SELECT name FROM child") == [("c1",), ("d1",)]
+    assert rows(out, "PRAGMA journal_mode") == [("delete",)]
+
+
 # --- the same row twice ---
 
 
@@ -141,21 +169,6 @@ def test_rows_are_the_same_if_every_value_is(tmp_path, made, schema):
 
 
 # --- ids that SQLite chose ---
-
-CHILDREN = (
-    "CREATE TABLE parent (id INTEGER PRIMARY KEY, name)",
-    "CREATE TABLE child (name, parent INTEGER REFERENCES parent, other INTEGER REFERENCES Parent (id))",
-    "CREATE TABLE tree (id INTEGER PRIMARY KEY AUTOINCREMENT, above INTEGER REFERENCES tree (id), name)",
-)
-
-
-def family(n):
-    """Rows that refer to each other by ids that are the same in each file."""
-    return (
-        f"INSERT INTO parent (name) VALUES ('p{n}'), ('q{n}')",
-        f"INSERT INTO child VALUES ('c{n}', 1, 2), ('d{n}', 2, NULL)",
-        f"INSERT INTO tree (above, name) VALUES (NULL, 'root{n}'), (1, 'leaf{n}')",
-    )
 
 
 def test_ids_that_sqlite_chose_can_be_chosen_anew(tmp_path, made):

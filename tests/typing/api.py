@@ -65,6 +65,10 @@ def new_worker(task: int, ctx: TaskContext) -> None:
 pipeloom.run_pipeline([1, 2], Path("out.db"), worker_fn=old_worker)
 pipeloom.run_pipeline([1, 2], worker_fn=new_worker, key=str, resume=True)
 
+pipeloom.map(len, ["a", "b"], db="1.db", shard=(1, 2))
+merged: pipeloom.MergeReport = pipeloom.merge("out.db", [Path("1.db"), "2.db"], append=True, renumber=["t"])
+done_there: int = merged.tasks["done"]
+
 try:
     report.raise_for_failures()
 except pipeloom.TasksFailedError as error:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -19,10 +19,10 @@ from pipeloom.db.schema import init_schema
 from pipeloom.errors import DuplicateKeyError, RowRefusedError, StorageError
 from pipeloom.ledger import mark_interrupted
 from pipeloom.merging.conflicts import Clash, in_words, is_in
-from pipeloom.merging.draft import Draft, is_empty
+from pipeloom.merging.draft import Draft, claimed, is_empty
 from pipeloom.merging.ledgers import SameKey, copy_ledger, missing_shards, without_key_index
 from pipeloom.merging.report import MergeReport
-from pipeloom.merging.source import Source, attached, look_at
+from pipeloom.merging.source import Source, attached, encoding_of, look_at
 from pipeloom.merging.tables import UserTables
 
 __all__ = ["merge"]
@@ -68,17 +68,20 @@ def merge(
             path=target,
         )
     sources = [look_at(path) for path in paths]
-    for source in sources[1:]:
-        source.check_encoding(sources[0])
-    with _told(target), Draft(target, sources[0].encoding) as draft:
-        joined = _Joined(sources, tables)
-        joined.build(draft, is_last=not grows)
+    with _told(target), ExitStack() as stack:
+        grown = stack.enter_context(claimed(target)) if grows else None
+        for source in sources[1:] if grown is None else [*sources[1:], Source(target, encoding_of(grown))]:
+            source.check_encoding(sources[0])
+        draft = stack.enter_context(Draft(target, sources[0].encoding))
+        joined = _Joined(target, sources, tables)
+        joined.build(draft, is_last=grown is None)
         tasks, runs = _counted(draft.conn)
-        if grows:
-            missing = joined.add_to(draft)
-        else:
+        if grown is None:
             missing = missing_shards(draft.conn)
             draft.become_out()
+        else:
+            joined.add_to(grown, draft)
+            missing = missing_shards(grown)
     return MergeReport(
         db=str(target),
         files=len(sources),
@@ -94,6 +97,7 @@ class _Joined:
     """The files on their way into one.
 
     Args:
+        out: The one that they become, or that they are added to.
         sources: The files, n ≥ 1.
         renumber: Folded names of tables whose rows get new numbers.
 
@@ -101,7 +105,8 @@ class _Joined:
         rows: How many rows of users' tables were stored.
     """
 
-    def __init__(self, sources: Sequence[Source], renumber: Collection[str]) -> None:
+    def __init__(self, out: Path, sources: Sequence[Source], renumber: Collection[str]) -> None:
+        self._out = out
         self._sources = sources
         self._renumber = renumber
         self._firsts: list[int] = []  # the number from which on the tasks are those of each file
@@ -120,7 +125,7 @@ class _Joined:
         try:
             with without_key_index(conn):
                 for source in self._sources:
-                    with _told(draft.out, source.path), attached(conn, source), _transaction(conn):
+                    with _told(self._out, source.path), attached(conn, source), _transaction(conn):
                         self._firsts.append(copy_ledger(conn, source))
                         self.rows += tables.copy(source)
         except SameKey as same:
@@ -137,29 +142,28 @@ class _Joined:
             tables.finish()
             _analyze(conn)
 
-    def add_to(self, draft: Draft) -> list[str]:
-        """Copy what was built into OUT; returns which shards are not there."""
-        missing: list[str] = []
-        where = clean(draft.out, 200)
+    def add_to(self, conn: sqlite3.Connection, draft: Draft) -> None:
+        """Copy what was built into OUT, in one transaction.
+
+        Args:
+            conn: OUT's connection.
+            draft: What was built.
+        """
+        draft.attach_to(conn)
+        where = clean(self._out, 200)
         files = Source(draft.path, draft.encoding, "the files to be added")
-
-        def copy(conn: sqlite3.Connection) -> None:
-            with _transaction(conn):
-                mark_interrupted(conn)
-                tables = UserTables(conn, where, self._renumber)
-                try:
-                    copy_ledger(conn, files)
-                    self.rows = tables.copy(files)
-                except SameKey as same:
-                    raise _same_key(same, where, self._file_of(same.there)) from None
-                except Clash as clash:
-                    raise RowRefusedError(clash.sentence(where, self._file_with(clash, self._sources))) from None
-                tables.finish()
-                _analyze(conn)
-            missing.extend(missing_shards(conn))
-
-        draft.join_out(copy)
-        return missing
+        with _transaction(conn):
+            mark_interrupted(conn)
+            tables = UserTables(conn, where, self._renumber)
+            try:
+                copy_ledger(conn, files)
+                self.rows = tables.copy(files)
+            except SameKey as same:
+                raise _same_key(same, where, self._file_of(same.there)) from None
+            except Clash as clash:
+                raise RowRefusedError(clash.sentence(where, self._file_with(clash, self._sources))) from None
+            tables.finish()
+            _analyze(conn)
 
     def _file_of(self, task_id: int) -> str:
         return self._sources[bisect_right(self._firsts, task_id) - 1].shown

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -25,7 +25,7 @@ from pipeloom.db.place import check_place, mount_of
 from pipeloom.errors import StorageError
 from pipeloom.merging.source import PART, check_ledger
 
-__all__ = ["Draft", "is_empty"]
+__all__ = ["Draft", "claimed", "is_empty"]
 
 _SUFFIX: Final = "-merging"
 _BESIDE: Final = ("-journal", "-wal", "-shm")
@@ -41,7 +41,6 @@ class Draft:
         encoding: How it stores text.
 
     Attributes:
-        out: See above.
         path: Where it is.
         encoding: See above.
         conn: Its connection.
@@ -52,9 +51,9 @@ class Draft:
     """
 
     def __init__(self, out: Path, encoding: str) -> None:
-        self.out = Path(os.path.realpath(out))
-        self.path = self.out.with_name(self.out.name + _SUFFIX)
-        check_place(self.out)
+        self._out = Path(os.path.realpath(out))
+        self.path = self._out.with_name(self._out.name + _SUFFIX)
+        check_place(self._out)
         check_place(self.path)
         if self.path.is_symlink():
             raise StorageError(
@@ -88,45 +87,48 @@ class Draft:
         Raises:
             StorageError: A database has come there meanwhile.
         """
-        mount = mount_of(self.out)
+        mount = mount_of(self._out)
         has_log = mount is None or not mount.is_network  # as of a file that a run makes
         self.conn.execute(f"PRAGMA journal_mode = {'WAL' if has_log else 'DELETE'}")
         self.conn.close()
-        with Ownership(self.out):  # it is made, empty, so that no run begins on it now
-            if not is_empty(self.out):
+        with Ownership(self._out):  # it is made, empty, so that no run begins on it now
+            if not is_empty(self._out):
                 raise StorageError(
-                    f"{clean(self.out)}: another program has made it meanwhile: merge again", path=self.out
+                    f"{clean(self._out)}: another program has made it meanwhile: merge again", path=self._out
                 )
-            os.replace(self.path, self.out)
-            _sync(self.out.parent)
+            os.replace(self.path, self._out)
+            _sync(self._out.parent)
 
-    def join_out(self, copy: Callable[[sqlite3.Connection], None]) -> None:
-        """Have what is in the draft copied into OUT.
-
-        Args:
-            copy: Does it in one transaction, with OUT's connection, to which the draft is attached.
-
-        Raises:
-            DatabaseInUseError: A run is using OUT.
-            SchemaError: It holds no ledger, or one of another version.
-        """
+    def attach_to(self, conn: sqlite3.Connection) -> None:
+        """Let another connection read it as :data:`PART`; its own is closed."""
         self.conn.close()
-        ownership = Ownership(self.out, partial(_connected, self.out))
-        try:
-            conn = ownership.conn
-            prepare(conn, self.out, wal=None, durability="full", inspect=lambda conn: check_ledger(conn, self.out))
-            _make_interruptible(conn)
-            conn.execute("PRAGMA foreign_keys = OFF")  # what refers to what is as it was in the files
-            conn.execute(f"ATTACH ? AS {PART}", (str(self.path),))
-            copy(conn)
-        finally:
-            ownership.conn.close()
-            ownership.release()
+        conn.execute(f"ATTACH ? AS {PART}", (str(self.path),))
 
     def _clear(self) -> None:
         for suffix in _BESIDE:
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.path}{suffix}")
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[sqlite3.Connection]:
+    """Have OUT, which is there, for oneself: no run begins on it meanwhile; yields its connection.
+
+    Raises:
+        DatabaseInUseError: A run is using it.
+        SchemaError: It holds no ledger, or one of another version.
+        StorageError: It cannot be opened.
+    """
+    ownership = Ownership(out, partial(_connected, Path(os.path.realpath(out))))
+    try:
+        conn = ownership.conn
+        prepare(conn, out, wal=None, durability="full", inspect=lambda conn: check_ledger(conn, out))
+        conn.execute("PRAGMA foreign_keys = OFF")  # what refers to what is as it was in the files
+        _make_interruptible(conn)
+        yield conn
+    finally:
+        ownership.conn.close()
+        ownership.release()
 
 
 def is_empty(path: Path) -> bool:
@@ -142,6 +144,7 @@ def _opened(path: Path, encoding: str) -> sqlite3.Connection:
     try:
         conn.execute(f"PRAGMA encoding = '{encoding}'")
         conn.execute("PRAGMA trusted_schema = OFF")
+        conn.execute("PRAGMA foreign_keys = OFF")
         conn.execute("PRAGMA synchronous = OFF")  # until the end: what is half done is of no use to anybody
         conn.execute("PRAGMA journal_mode = TRUNCATE")
         conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -162,9 +165,10 @@ def _make_interruptible(conn: sqlite3.Connection) -> None:
 
 
 def _sync(directory: Path) -> None:
-    """Have a new name on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Have a new name on the disk, where that can be asked for."""
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -14,7 +14,7 @@ from pipeloom.db.failures import is_fatal
 from pipeloom.errors import SchemaError
 from pipeloom.merging.source import PART
 
-__all__ = ["Objects"]
+__all__ = ["Objects", "make"]
 
 _ALL: Final = (
     "SELECT type, name, sql FROM {schema}.sqlite_master "
@@ -89,15 +89,31 @@ class Objects:
     def _make(self, chosen: list[_Object]) -> None:
         for one in chosen:
             self._waiting.remove(one)
-            try:
-                self._conn.execute(one.sql)
-            except sqlite3.Error as error:
-                if is_fatal(error):
-                    raise
-                raise SchemaError(
-                    f"{one.where}: its {one.kind} {clean(one.name, 60)} cannot be made of all rows together "
-                    f"({clean(error, 200)}): drop it there, merge, and make it again"
-                ) from error
+            make(self._conn, one.kind, one.name, one.sql, one.where)
+
+
+def make(conn: sqlite3.Connection, kind: str, name: str, sql: str, where: str) -> None:
+    """Make a thing that a file has.
+
+    Args:
+        conn: In a transaction.
+        kind: What it is, in SQL's word.
+        name: What it is called.
+        sql: The statement that makes it.
+        where: The file, for people.
+
+    Raises:
+        SchemaError: It cannot be made here.
+    """
+    try:
+        conn.execute(sql)
+    except sqlite3.Error as error:
+        if is_fatal(error):
+            raise
+        raise SchemaError(
+            f"{where}: its {kind} {clean(name, 60)} cannot be made beside what the other files have "
+            f"({clean(error, 200)}): drop or rename it there, and merge again"
+        ) from error
 
 
 def _key(found: _Object) -> tuple[bool, str]:

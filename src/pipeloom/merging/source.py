@@ -17,7 +17,7 @@ from pipeloom.db.place import check_file
 from pipeloom.db.schema import SCHEMA_VERSION, schema_version
 from pipeloom.errors import DatabaseInUseError, SchemaError, StorageError
 
-__all__ = ["PART", "Source", "attached", "check_ledger", "look_at"]
+__all__ = ["PART", "Source", "attached", "check_ledger", "encoding_of", "look_at"]
 
 PART: Final = "part"
 """What a file is called in SQL while it is attached."""
@@ -68,8 +68,13 @@ def look_at(path: Path) -> Source:
     _check_idle(path)
     with closing(connect_readonly(path, untouched=True)) as conn:
         check_ledger(conn, path)
-        (encoding,) = conn.execute("PRAGMA encoding").fetchone()
-    return Source(path, encoding)
+        return Source(path, encoding_of(conn))
+
+
+def encoding_of(conn: sqlite3.Connection) -> str:
+    """Return how a database stores text."""
+    found: str = conn.execute("PRAGMA encoding").fetchone()[0]
+    return found
 
 
 def check_ledger(conn: sqlite3.Connection, path: Path) -> None:
@@ -140,7 +145,8 @@ def _seen(path: Path) -> tuple[object, ...]:
     for suffix in ("", "-wal"):
         try:
             seen = os.stat(os.path.realpath(path) + suffix)
-            found.append((seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
         except OSError:
-            found.append(None)
+            continue
+        if seen.st_size:  # a log without a byte is a reader's
+            found.append((suffix, seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
     return tuple(found)

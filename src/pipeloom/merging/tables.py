@@ -12,7 +12,7 @@ from pipeloom.data.text import clean
 from pipeloom.db.retype import GENERATED, INFERRED, inferred_columns, retype
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.merging.conflicts import clash_of, insert_others
-from pipeloom.merging.objects import Objects
+from pipeloom.merging.objects import Objects, make
 from pipeloom.merging.source import PART, Source
 
 __all__ = ["UserTables"]
@@ -92,7 +92,7 @@ class UserTables:
         for folded, table in theirs.items():
             known = here.get(folded)
             if known is None:
-                conn.execute(table.sql)
+                make(conn, "table", table.name, table.sql, source.shown)
                 self._objects.make_unique(table.name)
                 self.origins[folded] = source.shown
             else:
@@ -117,14 +117,15 @@ def _tables(conn: sqlite3.Connection, schema: str, where: str) -> Iterator[_Tabl
         if is_reserved(name):
             continue
         kind, without_rowid, strict = kinds[name]
-        if kind != "table":
+        if kind != "table" and schema == PART:
             raise SchemaError(
                 f"{where}: {clean(name, 60)} is a {kind} table, which cannot be merged: drop it there, merge, "
                 "and make it again"
             )
-        seen = conn.execute(f"PRAGMA {schema}.table_xinfo({quoted(name)})").fetchall()
-        columns = {ascii_lower(row[1]): tuple(row[1:]) for row in seen}
-        yield _Table(name, sql, bool(strict), not without_rowid, columns)
+        if kind == "table":  # others that are here stay as they are
+            seen = conn.execute(f"PRAGMA {schema}.table_xinfo({quoted(name)})").fetchall()
+            columns = {ascii_lower(row[1]): tuple(row[1:]) for row in seen}
+            yield _Table(name, sql, bool(strict), not without_rowid, columns)
 
 
 # --- are they one table? ---
