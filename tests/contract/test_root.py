@@ -52,6 +52,7 @@ NOT_AT_THE_ROOT = {
     },
     "demo": {"DemoTask", "demo_worker"},
     "engine": set(),
+    "engine.awaited": set(),
     "errors": set(),
     "merging": set(),
     "messages": {"Handler", "OnConflict"},
@@ -59,6 +60,7 @@ NOT_AT_THE_ROOT = {
     "report": set(),
     "retry": set(),
     "rlog": set(),
+    "worker.async_context": set(),
     "worker.context": set(),
     "writer": set(),
 }
