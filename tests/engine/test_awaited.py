@@ -46,6 +46,27 @@ def test_async_functions_run_on_the_loop_that_awaits(db):
     assert turns > 0
 
 
+FACTORIES = {"of the older kind": lambda loop, coroutine: asyncio.Task(coroutine, loop=loop)}
+if hasattr(asyncio, "eager_task_factory"):  # Python 3.12
+    FACTORIES["eager"] = asyncio.eager_task_factory
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+def test_a_loop_with_a_task_factory_of_its_own(db, factory):
+    """What it makes of the program's tasks is not what a run can rely on."""
+
+    async def fn(n, ctx):
+        if n % 2:
+            await ctx.query("SELECT 1")
+        return n
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(factory)
+        return await pipeloom.amap(fn, range(20), db=db, workers=3, progress=False)
+
+    assert [result for _, result in asyncio.run(main()).results()] == list(range(20))
+
+
 def test_plain_functions_run_in_their_workers(db):
     """In threads; what the run raises is raised where it is awaited, with its report."""
 

@@ -91,6 +91,7 @@ async def amap(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> 
             run.cancel()
         except BaseException:
             if not ended.done():
+                run.cancel()
                 raise  # this coroutine is closed, on a loop that is no more
     raised = ended.exception()
     if cancelled is not None and (raised is None or _is_due_to_the_cancellation(raised)):

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from functools import partial
@@ -205,7 +205,7 @@ class AsyncioExecutor(Generic[T]):
     def _live(self, runner: asyncio.Runner) -> None:
         """Serve a loop of our own, in its thread."""
         with telling(self._desk), runner:
-            served = self._loop.create_task(self._serve(), context=self._surroundings.copy())
+            served = self._task_of(self._serve())
             while not served.done():
                 try:
                     self._loop.run_until_complete(served)
@@ -216,7 +216,7 @@ class AsyncioExecutor(Generic[T]):
 
     def _serve_here(self) -> None:
         """Serve the caller's loop."""
-        self._server = self._loop.create_task(self._serve(), context=self._surroundings.copy())
+        self._server = self._task_of(self._serve())
 
     async def _serve(self) -> None:
         """Perform tasks until there are no more, or nobody to say it to; then say so, whatever happened."""
@@ -283,7 +283,14 @@ class AsyncioExecutor(Generic[T]):
         task.worker = "asyncio"
         task.local = self._value
         self._slots[place] = task
-        self._open[task] = self._loop.create_task(self._perform(place, task), context=self._surroundings.copy())
+        self._open[task] = self._task_of(self._perform(place, task))
+
+    def _task_of(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Schedule a coroutine in surroundings of its own.
+
+        Not by way of the loop: it may have a factory of its owner's, and one that is eager would begin it here.
+        """
+        return asyncio.Task(coroutine, loop=self._loop, context=self._surroundings.copy())
 
     async def _perform(self, place: int, task: T) -> None:
         """Perform a task, pass on how it went, and free its place."""

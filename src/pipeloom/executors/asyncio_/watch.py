@@ -12,7 +12,6 @@ import linecache
 import logging
 import os
 import sys
-from collections import Counter
 from contextvars import Context
 from time import monotonic
 from types import FrameType
@@ -46,31 +45,43 @@ class LoopWatch:
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
-        self._step: FrameType | None = None
+        self._step: tuple[FrameType, int] | None = None
         self._since = 0.0
-        self._kept_s: Counter[tuple[str, int]] = Counter()
+        self._kept_s: dict[tuple[str, int], float] = {}
         self._named: set[tuple[str, int]] = set()
 
     def look(self) -> None:
         """See what runs on the loop; call it several times a second."""
         now = monotonic()
         frames = _frames_of(self.thread)
-        step = next((frame for frame in frames if frame.f_code is _STEP), None)
-        if step is not None and step is self._step:
-            self._blocked(step, frames, now - self._since)
+        step = _step_in(frames)
+        if step is not None and step == self._step:
+            self._blocked(step[0], frames, now - self._since)
         self._step, self._since = step, now
 
     def _blocked(self, step: FrameType, frames: list[FrameType], for_s: float) -> None:
-        inside = frames[frames.index(step) + 1 :]
-        if not inside:
-            return
+        inside = frames[frames.index(step) + 1 :] or [step]
         # The innermost that could have awaited something is the one to be changed.
-        frame = next((frame for frame in reversed(inside) if frame.f_code.co_flags & _ASYNC), inside[-1])
+        frame = next((frame for frame in reversed(frames) if frame.f_code.co_flags & _ASYNC), inside[-1])
         place = frame.f_code.co_filename, frame.f_lineno
-        self._kept_s[place] += for_s  # type: ignore[assignment]  # a Counter counts seconds, too
+        self._kept_s[place] = self._kept_s.get(place, 0.0) + for_s
         if self._kept_s[place] >= _LONG_S and place not in self._named:
             self._named.add(place)
             _name(step, frame, place)
+
+
+def _step_in(frames: list[FrameType]) -> tuple[FrameType, int] | None:
+    """Return what tells a step of a loop from its next one; ``None`` while it waits, and runs nothing.
+
+    That is the frame of its handle. On a loop that is not written in Python there is none: there it is the
+    innermost frame, as long as it stays at one instruction.
+    """
+    for frame in frames:
+        if frame.f_code is _STEP:
+            return frame, 0
+    if any(frame.f_code is perform_async.__code__ for frame in frames):
+        return frames[-1], frames[-1].f_lasti
+    return None
 
 
 def _name(step: FrameType, frame: FrameType, place: tuple[str, int]) -> None:
