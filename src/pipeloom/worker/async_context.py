@@ -27,8 +27,8 @@ class AsyncTaskContext(BaseContext):
     """One attempt's view of its run, for an ``async def`` function: report progress, write rows, look things up.
 
     ``write``, ``execute`` and ``progress`` never wait for the writer. ``write`` and ``execute`` are staged: they
-    commit together with the task's "done", or with its next checkpoint, or not at all. ``await ctx.put`` is at once,
-    and survives the task's failure.
+    commit together with the task's "done", or with its next checkpoint, or not at all. ``await ctx.put`` is at
+    once, and survives the task's failure.
 
     When the task should end, the coroutine is cancelled where it waits (``asyncio.CancelledError``). What it
     awaits here belongs to the loop that it runs on; the rest may be used in any thread until the task ends.
