@@ -47,7 +47,7 @@ def command(db: Path, drain: bool, timeout: float, no_wait: bool, verbose: int) 
             click.echo(f"pipeloom: {clean(db)}: no run is going on: there is nothing to stop", err=True)
             return 1
         request_cancel(db, run.run_id, "drain" if drain else "cancel")
-        name = f"run {run.run_id}" + (f" of {clean(run.pipeline, 60)}" if run.pipeline else "")
+        name = f"run {run.run_id}" + (f" of {clean(run.title, 60)}" if run.title else "")
         say(f"asked {name} to stop; " + ("running tasks finish" if drain else "running tasks are cancelled"))
         if no_wait:
             return 0

@@ -43,7 +43,6 @@ __all__ = [
     "log_line",
     "moment",
     "one_task",
-    "pipeline_of",
     "run_line",
     "span",
     "state",
@@ -201,8 +200,8 @@ def run_line(run: RunRow | None) -> Text:
     if run is None:
         return Text("no runs yet", style="dim")
     line = Text(f"run {run.run_id}", style="bold")
-    if run.pipeline:
-        line.append(f" of {pipeline_of(run)}", style="bold")
+    if run.title:
+        line.append(f" of {clean(run.title, 60)}", style="bold")
     line.append(f"  {clean(run.status, 40)}", style=style_of(run.status))
     line.append(f"  {run.ended:,}" + (f"/{run.expected:,}" if run.expected is not None else "") + " inputs")
     if run.elapsed_s is not None:
@@ -211,12 +210,6 @@ def run_line(run: RunRow | None) -> Text:
     if run.is_unclosed:
         line.append(f"\n{gone(run)}", style="yellow")
     return line
-
-
-def pipeline_of(run: RunRow) -> str:
-    """Return the name of a run's pipeline, if it has one, and which shard of it the run was about."""
-    name = clean(run.pipeline or "", 60)
-    return f"{name}, shard {clean(run.shard, 40)}" if run.shard else name
 
 
 def gone(run: RunRow) -> str:

@@ -47,7 +47,7 @@ def _table(runs: Sequence[RunRow]) -> Grid:
     rows = [
         (
             str(run.run_id),
-            formatting.pipeline_of(run),
+            clean(run.title or "", 60),
             (clean(run.status, 20), formatting.style_of(run.status)),
             f"{run.done:,}",
             (f"{run.not_done:,}", "red" if run.not_done else "dim"),

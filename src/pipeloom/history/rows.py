@@ -69,6 +69,11 @@ class RunRow:
     is_unclosed: bool
 
     @property
+    def title(self) -> str | None:
+        """What people know it by: its pipeline's name, and the shard of it; ``None`` for a run without keys."""
+        return f"{self.pipeline}, shard {self.shard}" if self.pipeline and self.shard else self.pipeline
+
+    @property
     def ended(self) -> int:
         """Inputs dealt with, in whatever way."""
         return how_many(self)

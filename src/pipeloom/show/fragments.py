@@ -216,7 +216,6 @@ def circumstances(run: RunRow) -> Html:
             ("Started", when(run.started_at)),
             ("Ended", when(run.finished_at)),
             ("Workers", f"{run.workers:,} ({clean(run.executor, 40)})" if run.workers and run.executor else None),
-            ("Shard", clean(run.shard, 40) if run.shard else None),
             ("Host", clean(run.host, 100) if run.host else None),
             ("Process", str(run.pid) if run.pid is not None else None),
             ("Versions", versions),

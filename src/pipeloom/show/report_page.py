@@ -40,8 +40,8 @@ def run_page(
         more_groups: Whether there are more failures than ``groups`` shows.
     """
     number = f"run {run.run_id}"
-    title = run.pipeline or number.capitalize()
-    kicker = ("pipeloom · ", f"{number} · " if run.pipeline else None, fragments.when(run.started_at))
+    title = run.title or number.capitalize()
+    kicker = ("pipeloom · ", f"{number} · " if run.title else None, fragments.when(run.started_at))
     parts = [
         tag("header", tag("p", *kicker, class_="kicker"), tag("h1", clean(title, 200)), fragments.verdict(run)),
         fragments.totals_list(run, figures),
@@ -59,7 +59,7 @@ def run_page(
         class_="page-foot",
     )
     return document(
-        f"{title}, {number}" if run.pipeline else title, tag("main", Html("\n".join(filter(None, parts)))), foot
+        f"{title}, {number}" if run.title else title, tag("main", Html("\n".join(filter(None, parts)))), foot
     )
 
 

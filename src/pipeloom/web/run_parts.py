@@ -34,7 +34,7 @@ _LEAST: Final = 0.4  # per cent of a bar
 
 
 def _title_of(run: RunRow) -> str:
-    return clean(run.pipeline or "Run without a name", 200)
+    return clean(run.title or "Run without a name", 200)
 
 
 def _share_of(run: RunRow) -> float | None:
@@ -138,7 +138,7 @@ def _run_row(run: RunRow) -> Html:
     return tag(
         "tr",
         tag("th", tag("a", run.run_id, href=f"/runs/{run.run_id}", aria_label=f"Run {run.run_id}"), scope="row"),
-        tag("td", clean(run.pipeline or "", 100), class_="name"),
+        tag("td", clean(run.title or "", 100), class_="name"),
         tag("td", badge(run.status)),
         tag("td", fragments.when(run.started_at, zone=False), class_="when wide"),
         tag("td", age(run.elapsed_s, run.started_at, running=run.status == RUNNING), class_="number wide"),

@@ -98,8 +98,8 @@ def _title(scene: Scene, width: int) -> Text:
     if run is None:
         line.append("no run yet", style="bold")
     else:
-        if run.pipeline:
-            line.append(clean(run.pipeline, max(width // 2, 12)), style="bold").append("  ")
+        if run.title:
+            line.append(clean(run.title, max(width // 2, 12)), style="bold").append("  ")
         line.append(f"run {run.run_id}", style="bold").append("  ")
         line.append(clean(run.status, 20), style=style_of(run.status))
     room = width - line.cell_len - 3

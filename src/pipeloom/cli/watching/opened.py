@@ -90,7 +90,7 @@ def _traceback(title: str, error: str | None, width: int) -> list[Text]:
 
 def run_text(run: RunRow, width: int) -> list[Text]:
     """Return a run: what it was, and what became of it."""
-    lines = [Text(f"run {run.run_id}  ", style="bold").append(clean(run.pipeline or "", 200))]
+    lines = [Text(f"run {run.run_id}  ", style="bold").append(clean(run.title or "", 200))]
     lines.append(Text(clean(run.status, 20), style=style_of(run.status)))
     if run.is_unclosed:
         lines.append(Text("its process ended without closing it", style="yellow"))
@@ -101,7 +101,6 @@ def run_text(run: RunRow, width: int) -> list[Text]:
         ("inputs", f"{run.ended:,}" + (f" of {run.expected:,}" if run.expected is not None else "")),
         *((total.word, f"{total.number:,}") for total in totals(run, always=WORDS)),
         ("workers", f"{run.workers} {run.executor or ''}" if run.workers is not None else None),
-        ("shard", run.shard),
         ("host", f"{run.host}, process {run.pid}" if run.host else None),
         ("command", run.command),
         ("versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),

@@ -193,4 +193,4 @@ def _run_line(run: RunRow, width: int) -> Text:
         line.append(f"  {run.errors:,} failed", style="red")
     if run.skipped:
         line.append(f"  {run.skipped:,} skipped", style="dim")
-    return fit(line.append(f"  {clean(run.pipeline or '', 80)}", style="dim"), width)
+    return fit(line.append(f"  {clean(run.title or '', 80)}", style="dim"), width)

@@ -52,7 +52,7 @@ def line(scene: Scene, now: float) -> str:
     if run is None:
         return f"{clean(scene.path)}: no run yet: {words}{note}"
     of = f"/{run.expected:,}" if run.expected is not None else ""
-    title = f"{clean(run.pipeline, 60)}, " if run.pipeline else ""
+    title = f"{clean(run.title, 60)}, " if run.title else ""
     return f"{title}run {run.run_id} {clean(run.status, 20)}: {run.ended:,}{of} · {words}{note}"
 
 
