@@ -10,7 +10,9 @@ import pytest
 
 import pipeloom
 from merging.conftest import state_of, work
-from pipeloom.db import SCHEMA_VERSION, Ownership
+from pipeloom.db import SCHEMA_VERSION, Ownership, init_schema
+from pipeloom.merging.draft import Draft
+from pipeloom.merging.source import attached, look_at
 
 T = "CREATE TABLE t (a INTEGER, b TEXT)"
 # What two files hold, besides their ledgers, and what is said of them together.
@@ -111,6 +113,39 @@ def test_two_merges_into_one_file(tmp_path, made, refused):
     """The second one is refused, and the first one's unfinished file stays."""
     with Ownership(tmp_path / "out.db-merging"):
         assert "out.db-merging" in refused(pipeloom.DatabaseInUseError, made("1.db"))
+
+
+def test_a_link_where_a_merge_is_built(tmp_path, made, refused):
+    """It would write through it."""
+    (tmp_path / "out.db-merging").symlink_to(made("theirs.db"))
+
+    assert "out.db-merging: is a link" in refused(pipeloom.StorageError, made("1.db"))
+
+
+def test_a_file_that_comes_meanwhile_is_left_alone(tmp_path, made):
+    """While the merge was being built, somebody made OUT."""
+    out = tmp_path / "out.db"
+    with Draft(out, "UTF-8") as draft:
+        init_schema(draft.conn, store_task_status=True)
+        theirs = made("out.db", T).read_bytes()
+        with pytest.raises(pipeloom.StorageError, match="another program has made it meanwhile"):
+            draft.become_out()
+
+    assert out.read_bytes() == theirs
+    assert [path.name for path in tmp_path.iterdir()] == ["out.db"]
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path, made):
+    """Another program writes to it: half of what is read may be of before, half of after."""
+    source = look_at(made("1.db", T))
+    with (
+        closing(sqlite3.connect(":memory:", uri=True, isolation_level=None)) as conn,
+        pytest.raises(pipeloom.StorageError, match=r"1.db: it was changed while it was read"),
+        attached(conn, source),
+        closing(sqlite3.connect(source.path)) as other,
+    ):
+        other.execute("INSERT INTO t VALUES (1, 'x')")
+        other.commit()
 
 
 def test_files_that_are_no_ledgers(tmp_path, made, refused):

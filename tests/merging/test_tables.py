@@ -168,6 +168,15 @@ def test_rows_are_the_same_if_every_value_is(tmp_path, made, schema):
         pipeloom.merge(tmp_path / "other.db", [one, other])
 
 
+def test_a_row_that_the_table_does_not_take_is_refused(tmp_path, made):
+    """The table is as the first file has it; it is not for us to drop what it demands."""
+    one = made("1.db", "CREATE TABLE t (a INTEGER CHECK (a < 5))")
+    two = made("2.db", "CREATE TABLE t (a INTEGER)", "INSERT INTO t VALUES (9)")
+    said = r"2.db: a row of the table t is not taken beside the others: CHECK constraint failed"
+    with pytest.raises(pipeloom.RowRefusedError, match=said):
+        pipeloom.merge(tmp_path / "out.db", [one, two])
+
+
 # --- ids that SQLite chose ---
 
 
@@ -192,10 +201,37 @@ def test_ids_that_sqlite_chose_can_be_chosen_anew(tmp_path, made):
     assert rows(out, "PRAGMA foreign_key_check") == []
 
 
+def test_only_what_refers_to_a_number_follows_it(tmp_path, made):
+    """Not what refers to another column of the table, nor a table that nobody declared to refer to it."""
+    schema = (
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY, code INTEGER UNIQUE)",
+        "CREATE TABLE child (code INTEGER REFERENCES parent (code), bare INTEGER)",
+    )
+    paths = [
+        made(f"{n}.db", *schema, f"INSERT INTO parent VALUES (1, {n})", f"INSERT INTO child VALUES ({n}, 1)")
+        for n in (1, 2)
+    ]
+    pipeloom.merge(tmp_path / "out.db", paths, renumber=["parent"])
+
+    assert rows(tmp_path / "out.db", "SELECT * FROM parent") == [(1, 1), (2, 2)]
+    assert rows(tmp_path / "out.db", "SELECT * FROM child") == [(1, 1), (2, 1)]
+
+
+def test_rows_with_the_same_number_are_not_taken_for_the_same(tmp_path, made):
+    """Two events that look alike are two: SQLite begins at 1 in each file."""
+    schema = "CREATE TABLE event (id INTEGER PRIMARY KEY, what)"
+    paths = [made(f"{n}.db", schema, "INSERT INTO event (what) VALUES ('begun')") for n in (1, 2)]
+    with pytest.raises(pipeloom.RowRefusedError, match="event has id 1 in"):
+        pipeloom.merge(tmp_path / "out.db", paths)
+
+    pipeloom.merge(tmp_path / "out.db", paths, renumber=["event"])
+    assert rows(tmp_path / "out.db", "SELECT * FROM event") == [(1, "begun"), (2, "begun")]
+
+
 def test_the_same_ids_in_two_files_are_refused_with_the_way_out(tmp_path, made):
     """Nobody but the user knows whether they mean something."""
     paths = [made(f"{n}.db", *CHILDREN, *family(n)) for n in (1, 2, 3)]
-    said = r"the table parent has id 1 in .*1.db and in .*2.db, in rows that differ: .* --renumber parent"
+    said = r"the table parent has id 1 in .*1.db and in .*2.db: if SQLite has chosen these .* --renumber parent"
     with pytest.raises(pipeloom.RowRefusedError, match=said):
         pipeloom.merge(tmp_path / "out.db", paths)
 

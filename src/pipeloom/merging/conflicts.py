@@ -43,13 +43,13 @@ class Clash(Exception):  # noqa: N818 - it becomes an error of ours once the fil
         pairs = zip(self.columns, self.values, strict=True)
         what = ", ".join(f"{clean(name, 60)} {in_words(value)}" for name, value in pairs)
         table = clean(self.table, 60)
-        said = f"the table {table} has {what} in {one} and in {other}, in rows that differ: "
+        said = f"the table {table} has {what} in {one} and in {other}"
         if self.is_number:
             return said + (
-                f"if SQLite has chosen these numbers, --renumber {table} (renumber=[{table!r}]) gives the rows new "
-                "ones; otherwise make them differ, and merge again"
+                f": if SQLite has chosen these numbers, --renumber {table} (renumber=[{table!r}]) gives the rows "
+                "new ones; otherwise change one, or delete it if it is the same row, and merge again"
             )
-        return said + "change one of them, and merge again"
+        return said + ", in rows that differ: change one of them, and merge again"
 
 
 def in_words(value: object) -> str:
@@ -103,6 +103,7 @@ def clash_of(
     for columns in _unique(conn, table):
         if failed != ", ".join(f"{table}.{column}" for column in columns):
             continue
+        is_number = [ascii_lower(column) for column in columns] == [number]
         there = [values[ascii_lower(column)] for column in columns]
         same = (f"mine.{quoted(column, 'column')} = {value}" for column, value in zip(columns, there, strict=True))
         differs = (
@@ -111,10 +112,10 @@ def clash_of(
         name = quoted(table)
         found = conn.execute(
             f"SELECT {', '.join(there)} FROM {PART}.{name} AS theirs JOIN main.{name} AS mine "
-            f"ON {' AND '.join(same)} WHERE {' OR '.join(differs)} LIMIT 1"
+            f"ON {' AND '.join(same)} WHERE {is_number} OR {' OR '.join(differs)} LIMIT 1"
         ).fetchone()
         if found is not None:
-            return Clash(table, tuple(columns), found, [ascii_lower(column) for column in columns] == [number])
+            return Clash(table, tuple(columns), found, is_number)
     return None
 
 

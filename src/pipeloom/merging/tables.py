@@ -84,7 +84,7 @@ class UserTables:
         theirs = {ascii_lower(table.name): table for table in _tables(conn, PART, source.shown)}
         here = {ascii_lower(table.name): table for table in _tables(conn, "main", source.shown)}
         added = {
-            folded: _moved_by(conn, table, folded in here)
+            folded: (table.number, _moved_by(conn, table, folded in here))
             for folded, table in theirs.items()
             if folded in self._renumber
         }
@@ -98,7 +98,7 @@ class UserTables:
             else:
                 _fit(conn, known, table, source.shown, self.origins[folded])
             rows += _copied(conn, table, known or table, _moves(conn, table, added), source.shown)
-            _keep_sequence(conn, table, added.get(folded, 0))
+            _keep_sequence(conn, table, added.get(folded, (None, 0))[1])
         return rows
 
     def finish(self) -> None:
@@ -187,24 +187,29 @@ def _moved_by(conn: sqlite3.Connection, table: _Table, is_here: bool) -> int:
     return 0 if highest is None or lowest is None else highest + 1 - lowest
 
 
-def _moves(conn: sqlite3.Connection, table: _Table, added: Mapping[str, int]) -> dict[str, int]:
-    """Return folded column → what is added to it: a number, or a foreign key that refers to one."""
+def _moves(conn: sqlite3.Connection, table: _Table, added: Mapping[str, tuple[str | None, int]]) -> dict[str, int]:
+    """Return folded column → what is added to it: a number, or a foreign key that refers to one.
+
+    Args:
+        conn: In the transaction.
+        table: The table.
+        added: Folded name of a table → the column that is its number, and what is added to that.
+    """
     moves: dict[str, int] = {}
-    if not any(added.values()):
-        return moves
-    if table.number is not None and ascii_lower(table.name) in added:
-        moves[table.number] = added[ascii_lower(table.name)]
-    for _, _, parent, column, _, *_ in conn.execute(f"PRAGMA {PART}.foreign_key_list({quoted(table.name)})"):
-        # One that refers to another column of that table is of another type, or unique: it cannot be its number.
-        if ascii_lower(parent) in added:
-            moves[ascii_lower(column)] = added[ascii_lower(parent)]
-    return moves
+    if ascii_lower(table.name) in added and table.number is not None:
+        moves[table.number] = added[ascii_lower(table.name)][1]
+    for _, _, parent, column, to, *_ in conn.execute(f"PRAGMA {PART}.foreign_key_list({quoted(table.name)})"):
+        number, more = added.get(ascii_lower(parent), (None, 0))
+        if to is None or ascii_lower(to) == number:  # without a column it is the primary key
+            moves[ascii_lower(column)] = more
+    return {column: more for column, more in moves.items() if more}
 
 
 def _keep_sequence(conn: sqlite3.Connection, table: _Table, added: int) -> None:
     """Have AUTOINCREMENT go on behind the numbers that were ever given out."""
-    if "autoincrement" not in ascii_lower(table.sql):
-        return
+    for schema in ("main", PART):
+        if conn.execute(f"SELECT 1 FROM {schema}.sqlite_master WHERE name = 'sqlite_sequence'").fetchone() is None:
+            return
     for (last,) in conn.execute(f"SELECT seq FROM {PART}.sqlite_sequence WHERE name = ?", (table.name,)).fetchall():
         changed = conn.execute(
             "UPDATE main.sqlite_sequence SET seq = MAX(seq, ?) WHERE name = ? COLLATE NOCASE",
@@ -219,9 +224,9 @@ def _keep_sequence(conn: sqlite3.Connection, table: _Table, added: int) -> None:
 
 def _copied(conn: sqlite3.Connection, table: _Table, known: _Table, moves: Mapping[str, int], where: str) -> int:
     values = {folded: f"theirs.{quoted(folded, 'column')}" for folded in table.stored}
-    values |= {folded: f"{values[folded]} + {added}" for folded, added in moves.items() if added}
+    values |= {folded: f"{values[folded]} + {more}" for folded, more in moves.items()}
     name = quoted(table.name)
-    if list(table.columns) == list(known.columns) == table.stored and not any(moves.values()):
+    if list(table.columns) == list(known.columns) == table.stored and not moves:
         # In this form SQLite copies whole records, if nothing has to be looked up.
         # Source: https://sqlite.org/src/file/src/insert.c (xferOptimization)
         insert = f"INSERT INTO main.{name} SELECT * FROM {PART}.{name}"
@@ -233,7 +238,8 @@ def _copied(conn: sqlite3.Connection, table: _Table, known: _Table, moves: Mappi
     try:
         return conn.execute(insert).rowcount
     except sqlite3.IntegrityError as error:
-        rows = insert_others(conn, known.name, values)
+        # A number that SQLite has chosen does not tell whether it is the same row.
+        rows = insert_others(conn, known.name, values) if table.number is None else None
         if rows is not None:
             return rows
         clash = clash_of(conn, error, known.name, values, number=table.number)
