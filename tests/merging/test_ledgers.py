@@ -265,6 +265,16 @@ def test_the_report_names_the_shards_that_are_not_there(tmp_path, shards):
     assert not pipeloom.merge(tmp_path / "all.db", [tmp_path / "out.db"]).missing
 
 
+def test_shards_that_make_no_sense_are_none(tmp_path, made):
+    """Anybody may write into a file, and of a billion shards not all are named."""
+    insert = "INSERT INTO pipeloom_runs (pipeline_id, status, started_at, shard) VALUES (1, 'error', '', '{}')"
+    path = made("1.db", "DELETE FROM pipeloom_runs", *map(insert.format, ("nonsense", "9/3", "7/1000000000")))
+    report = pipeloom.merge(tmp_path / "out.db", [path])
+
+    assert len(report.missing) == 1000
+    assert report.missing[0].endswith("shard 1/1000000000")
+
+
 def test_the_report_is_a_sentence(tmp_path, shards):
     """With what came, and into which file."""
     report = pipeloom.merge(tmp_path / "out.db", shards([1, 2, 3]))

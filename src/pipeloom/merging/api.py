@@ -88,7 +88,7 @@ def merge(
         runs=runs,
         tasks=tasks,
         rows=joined.rows,
-        missing=tuple(missing),
+        missing=missing,
         elapsed_s=monotonic() - began,
     )
 

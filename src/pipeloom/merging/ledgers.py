@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from pipeloom.data.identifiers import quoted
@@ -21,6 +22,7 @@ from pipeloom.merging.source import PART, Source
 
 __all__ = ["SameKey", "copy_ledger", "missing_shards", "without_key_index"]
 
+_NAMED: Final = 1000
 _MOVED: Final = "temp.pipeloom_moved"
 # Whose columns hold a task's number. One that is refused at the door has the number 0, which is nobody's.
 _NUMBERED: Final = (
@@ -104,22 +106,26 @@ def without_key_index(conn: sqlite3.Connection) -> Iterator[None]:
         raise SameKey(*found) from error
 
 
-def missing_shards(conn: sqlite3.Connection) -> list[str]:
-    """Return the shards that are not here, of each pipeline that has one, as people call them."""
+def missing_shards(conn: sqlite3.Connection) -> tuple[str, ...]:
+    """Return the shards that are not here, of each pipeline that has one, as people call them; the first 1,000."""
     there: dict[tuple[str, int], set[int]] = {}
     for pipeline, text in conn.execute(
         "SELECT DISTINCT p.name, r.shard FROM pipeloom_runs r JOIN pipeloom_pipelines p ON p.id = r.pipeline_id "
         "WHERE r.shard IS NOT NULL AND NOT EXISTS "  # unless somebody has run all that was left
         "(SELECT 1 FROM pipeloom_runs a WHERE a.pipeline_id = p.id AND a.shard IS NULL AND a.status = 'done')"
     ):
-        shard = Shard.read(text)
+        try:
+            shard = Shard.read(text)
+        except ValueError:
+            continue  # anybody may write into the file
         there.setdefault((pipeline, shard.of), set()).add(shard.number)
-    return [
+    missing = (
         f"{pipeline}, shard {number}/{count}"
         for (pipeline, count), numbers in sorted(there.items())
         for number in range(1, count + 1)
         if number not in numbers
-    ]
+    )
+    return tuple(islice(missing, _NAMED))
 
 
 def _same_key(conn: sqlite3.Connection) -> SameKey | None:

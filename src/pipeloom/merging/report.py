@@ -23,7 +23,8 @@ class MergeReport:
         runs: How many runs they had.
         tasks: Status → number of tasks that came with them.
         rows: How many rows came into the users' tables.
-        missing: The shards that are not there, of each pipeline that has any, such as ``"load:main, shard 3/16"``.
+        missing: The shards that are not there, of each pipeline that has any, such as ``"load:main, shard 3/16"``;
+            the first 1,000.
         elapsed_s: How long it took.
     """
 
