@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,10 @@ done
 wait
 echo 4711
 """
+PIPELOOM = f'''#!/bin/sh
+exec "{sys.executable}" -m pipeloom "$@"
+'''
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
 
 @pytest.fixture
@@ -43,12 +48,13 @@ def cluster(tmp_path):
     (place / "bin").mkdir(parents=True)
     (place / "load.py").write_text(program)
     (place / "shards.sh").write_text(script)
-    (place / "bin" / "sbatch").write_text(SBATCH)
-    (place / "bin" / "sbatch").chmod(0o755)
+    for name, program in (("sbatch", SBATCH), ("pipeloom", PIPELOOM)):
+        (place / "bin" / name).write_text(program)
+        (place / "bin" / name).chmod(0o755)
     (place / "data").mkdir()
     for number in range(40):
         (place / "data" / f"{number}.txt").write_text(f"one of {number}\ntwo of {number}\n")
-    path = os.pathsep.join([str(place / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(place / "bin"), os.environ["PATH"]])
 
     def run(command):
         done = subprocess.run(
