@@ -42,15 +42,18 @@ print(json.dumps({
 
 
 def test_it_imports_with_what_it_requires_alone(bare, tmp_path):
-    """Every name and module, in an environment without our tools; the web page and an example need extras."""
+    """Every name and module, in an environment without our tools; the web page, Dask and an example need extras."""
     said = json.loads(call(bare.python, "-I", "-c", IMPORT_ALL, cwd=tmp_path))
 
     assert Path(said["file"]).is_relative_to(bare.folder)
     assert said["version"] == pipeloom.__version__
     assert said["unresolved"] == []
     assert not {"pytest", "mypy", "pip", "starlette"} & set(said["installed"])
-    assert all(name.startswith(("pipeloom.web", "pipeloom.examples.pages")) for name in said["missing"])
-    assert set(said["missing"].values()) <= {"h11", "httpx", "starlette", "uvicorn"}
+    assert all(
+        name.startswith(("pipeloom.web", "pipeloom.examples.pages", "pipeloom.executors.dask_"))
+        for name in said["missing"]
+    )
+    assert set(said["missing"].values()) <= {"distributed", "h11", "httpx", "starlette", "uvicorn"}
 
 
 def test_a_users_program_and_the_commands_run(bare, tmp_path):

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from contextlib import closing
+from contextlib import closing, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
 import pytest
+from executors.pools import dask_cluster
 
 from pipeloom.examples import flights
 
@@ -83,7 +84,13 @@ def rows_by_hand(archive: Path, table: str) -> list[tuple]:
         )
 
 
-@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.fixture(scope="module", params=["threads", "processes", "dask"])
+def executor(request):
+    """As it is typed."""
+    with dask_cluster() if request.param == "dask" else nullcontext(request.param) as word:
+        yield word
+
+
 def test_tables_equal_the_files(archive, tmp_path, typed, executor):
     """Every row once, every value with its declared type; a second call does nothing."""
     db, files = tmp_path / "f.db", tmp_path / "files"

@@ -70,6 +70,7 @@ KINDS = (
     Kind("ProcessPoolExecutor", frozenset(), frozenset(), opened=pools.processes),
     Kind("ThreadPoolExecutor", frozenset(), frozenset(), opened=pools.threads),
     Kind("_ReusablePoolExecutor", frozenset(), frozenset(), opened=pools.loky_processes),
+    Kind("dask", frozenset({"live", "logs"}), frozenset({"local"}), opened=pools.dask_cluster),
 )
 NEEDS = {
     "queries": "ask", "asks_from_its_threads": "ask", "goes_on_from_its_state": "checkpoint",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
 from time import sleep
 
 import loky
+from distributed import Client
 
-__all__ = ["loky_processes", "processes", "started", "threads"]
+__all__ = ["dask_cluster", "loky_processes", "processes", "started", "threads"]
 
 
 def started(pool: Executor, workers: int) -> None:
@@ -47,3 +51,17 @@ def loky_processes() -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown()
+
+
+@contextmanager
+def dask_cluster() -> Iterator[str]:
+    """The address of a cluster of two processes, in a program of its own: what a run opens here, it closes."""
+    words = [sys.executable, "-m", "executors.cluster"]
+    with Popen(words, stdin=PIPE, stdout=PIPE, text=True, cwd=Path(__file__).parent.parent) as cluster:
+        assert cluster.stdin is not None
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        with Client(address, set_as_default=False) as client:
+            client.submit(bytes, 20 * 2**20).result()  # for which Dask starts a thread that stays
+        yield address
+        cluster.stdin.close()

@@ -145,16 +145,16 @@ def notes_itself_and_writes(notes: str, n: int, ctx: pipeloom.TaskContext) -> No
 
 if __name__ == "__main__":
     how, db, notes = sys.argv[1:]
-    if how == "pool":
-        from concurrent.futures import ProcessPoolExecutor
-
-        with ProcessPoolExecutor(2) as pool:
-            pipeloom.map(
-                partial(notes_itself_and_writes, notes), range(120), db=db, name="interrupted", executor=pool,
-                progress=False,
-            )  # fmt: skip
-    else:
+    if how == "processes":
         pipeloom.map(
             partial(notes_itself, notes), range(2000), db=db, name="interrupted", executor="processes", workers=2,
             progress=False,
         )  # fmt: skip
+    else:
+        from concurrent.futures import ProcessPoolExecutor
+
+        with ProcessPoolExecutor(2) as pool:
+            pipeloom.map(
+                partial(notes_itself_and_writes, notes), range(120), db=db, name="interrupted", workers=2,
+                executor=pool if how == "pool" else how, progress=False,
+            )  # fmt: skip

@@ -100,7 +100,7 @@ async def generates(n):
         (
             nothing,
             {"executor": "async"},
-            'executor must be "threads", "processes", "asyncio" or an object .*, not \'async\'',
+            'executor must be "threads", "processes", "asyncio", .* or an object .*, not \'async\'',
         ),
         (nothing, {"memory_mb": 10}, 'memory_mb needs executor="processes"'),
         (nothing, {"workers": 10_001}, "workers must be at most 10,000"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
-from typing import get_args
 
 import pytest
 from faults.tools import KILLED, product, until
@@ -17,8 +16,9 @@ from executors.cases.talking import Reading, store_readings
 from executors.cases.tries import RETRY
 from executors.cases.work import work
 from executors.conftest import KINDS, NEEDS, TABLES
-from pipeloom.executors import ExecutorName, ThreadExecutor
+from pipeloom.executors import ThreadExecutor
 from pipeloom.executors.asyncio_.executor import AsyncioExecutor
+from pipeloom.executors.dask_.engine import DaskEngine
 from pipeloom.executors.futures import FuturesEngine
 from pipeloom.executors.processes.pool import ProcessExecutor
 
@@ -59,10 +59,10 @@ def left_by_all(kind, rows):
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind.name)
-def test_the_same_run_leaves_the_same_tables(kind, ran_on):
+@pytest.mark.parametrize("executor", KINDS[1:], ids=lambda kind: kind.name, indirect=True)
+def test_the_same_run_leaves_the_same_tables(executor, ran_on):
     """As on threads: every row of users' tables, value by value, and the ledger but for times and workers."""
-    here, there = ran_on(KINDS[0]), ran_on(kind)
+    here, there = ran_on(KINDS[0]), ran_on(executor)
     names = [name for (name,) in here.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
     users = [name for name in names if name != "task_runs" and not name.startswith(("pipeloom_", "sqlite_"))]
     assert len(users) > 10
@@ -71,23 +71,26 @@ def test_the_same_run_leaves_the_same_tables(kind, ran_on):
         "SELECT name, sql FROM sqlite_master ORDER BY name"
     )
     for table in users:
-        found, expected = (left_by_all(kind, ran.rows(f'SELECT * FROM "{table}"')) for ran in (there, here))
+        found, expected = (left_by_all(executor, ran.rows(f'SELECT * FROM "{table}"')) for ran in (there, here))
         assert sorted(found, key=repr) == sorted(expected, key=repr), table
     for sql in (TASKS, TRIES, LOGS, REST):
-        assert left_by_all(kind, there.rows(sql)) == left_by_all(kind, here.rows(sql))
-    results, expected = (sorted(key for key, _ in left_by_all(kind, ran.report.results())) for ran in (there, here))
+        assert left_by_all(executor, there.rows(sql)) == left_by_all(executor, here.rows(sql))
+    results, expected = (
+        sorted(key for key, _ in left_by_all(executor, ran.report.results())) for ran in (there, here)
+    )
     assert results == expected
 
     def failures(ran):
         told = [(f.key, f.attempt, f.exception, f.message, f.status) for f in ran.report.failures]
-        return sorted(left_by_all(kind, told))
+        return sorted(left_by_all(executor, told))
 
     assert failures(there) == failures(here)
 
 
 def test_what_each_can_do_is_declared():
     """In the table of these tests, as in the executors themselves."""
-    ours = {executor.name: executor.can for executor in (ThreadExecutor, ProcessExecutor, AsyncioExecutor)}
+    executors = (ThreadExecutor, ProcessExecutor, AsyncioExecutor, DaskEngine)
+    ours = {executor.name: executor.can for executor in executors}
 
     assert {kind.name: kind.can for kind in KINDS} == {
         kind.name: ours.get(kind.name, FuturesEngine.can) for kind in KINDS
@@ -194,8 +197,8 @@ def test_what_is_local_may_fail(executor, db, read):
 
 def test_killed_and_called_again(executor, start, tmp_path):
     """The whole run by SIGKILL: nothing of it is left, and the second call does the rest, each row once."""
-    if executor.name not in get_args(ExecutorName):
-        return  # its workers are the caller's: see ``test_futures``
+    if "checkpoint" not in executor.can:
+        return  # which that program needs: see ``test_futures`` and ``test_dask``
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=30, pause_s=0.01, executor=executor.name)
     child = start(words)

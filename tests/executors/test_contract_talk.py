@@ -132,7 +132,8 @@ def test_a_task_is_seen_and_stopped_while_it_runs(executor, db, read):
                 "SELECT l.message FROM pipeloom_logs l JOIN task_runs t ON t.id = l.task_id WHERE t.key = 'checks'"
             )
             seen["log"] = watcher.until(log, [("heard at once",)])
-        seen["message"] = watcher.until("SELECT said FROM heard", [("put",)])
+        if "ask" in executor.can:
+            seen["message"] = watcher.until("SELECT said FROM heard", [("put",)])
         seen["both"] = watcher.until("SELECT COUNT(*) FROM task_runs WHERE status = 'running'", [(2,)])
         request_cancel(db, 1, "cancel")
 
@@ -147,7 +148,7 @@ def test_a_task_is_seen_and_stopped_while_it_runs(executor, db, read):
     finally:
         watching.join()
 
-    assert set(seen) == {"progress", "log", "message", "both"}
+    assert set(seen) >= {"progress", "log", "both"}
     report = interrupted.value.report
     assert (report.cancelled, report.failed, report.status) == (1, 0, "cancelled")
     status = dict(read(db, "SELECT key, status FROM task_runs"))

@@ -261,7 +261,8 @@ def flights(verbose: int, *, db: Path, files: Path, **options: Any) -> None:
     from pipeloom.examples import flights as example
 
     setup_logging(verbose)
-    report = example.run(db, files, **options)
+    with _wrong_arguments():
+        report = example.run(db, files, **options)
     say(report)
     in_files, stored = example.rows_in_files(files), example.rows_in_database(db)
     say("rows: " + ", ".join(f"{table} {stored[table]:,} of {in_files[table]:,}" for table in in_files))

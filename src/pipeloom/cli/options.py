@@ -127,10 +127,11 @@ def workers_option(function: F) -> F:
 
 
 def executor_option(function: F) -> F:
-    """``--executor threads|processes``."""
+    """``--executor threads|processes|dask|ADDRESS``."""
     return click.option(
-        "--executor", type=click.Choice(["threads", "processes"]), default="threads", show_default=True,
-        help="Whether the workers are threads of this process, or processes of their own.",
+        "--executor", metavar="threads|processes|dask|ADDRESS", default="threads", show_default=True,
+        help="Where the workers live: threads of this process, processes of their own, or a Dask cluster, which is "
+        "started here, or has a scheduler at ADDRESS (tcp://host:8786).",
     )(function)  # fmt: skip
 
 

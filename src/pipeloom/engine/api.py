@@ -107,7 +107,8 @@ def map(  # noqa: A001
             tasks at once on an event loop; all of an executor that you pass.
         executor: ``"threads"``: for what waits, such as downloads. ``"processes"``: for what computes in Python,
             and for loading much; ``fn`` and the inputs must be picklable then. ``"asyncio"``: one event loop, in a
-            thread. Or an object with ``submit()``, such as ``concurrent.futures`` has, which you close. Default:
+            thread. ``"dask"``: a cluster on this machine that ends with the run; or a scheduler's address, or a
+            client. Or an object with ``submit()``, such as ``concurrent.futures`` has, which you close. Default:
             threads, and asyncio for ``async def``. See docs/explanation/scaling.md.
         local: Called once in each worker, for a session, a connection, a model: returns a context manager, whose
             value is ``ctx.local``, and which is left when the worker ends. An event loop is one worker, and may

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
@@ -19,7 +20,7 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import sql_type
 from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.db.place import path_of
-from pipeloom.executors import AnyExecutor, ExecutorName, SupportsSubmit, workers_of
+from pipeloom.executors import AnyExecutor, ExecutorName, SupportsSubmit, is_dask, workers_of
 from pipeloom.ledger import Tables
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
@@ -148,8 +149,8 @@ def check_place() -> None:
 
 
 _EXECUTORS: Final = (
-    'executor must be "threads", "processes", "asyncio" or an object with submit(), such as a '
-    "concurrent.futures.ProcessPoolExecutor, not "
+    'executor must be "threads", "processes", "asyncio", "dask", the address of a Dask scheduler such as '
+    '"tcp://host:8786", or an object with submit(), such as a concurrent.futures.ProcessPoolExecutor, not '
 )
 
 
@@ -163,18 +164,21 @@ def checked_executor(executor: object, fn: object, what: str) -> AnyExecutor:
     """
     if executor is None:
         return "asyncio" if is_async(fn) else "threads"
-    names: tuple[ExecutorName, ...] = get_args(ExecutorName)
-    found = next((name for name in names if isinstance(executor, str) and name == executor), None)
-    if found is None and isinstance(executor, str):
-        raise ValueError(f"{_EXECUTORS}{clean(executor, 40)!r}")
-    if isinstance(executor, type):
+    if is_dask(executor):
+        _check_dask(executor)
+    elif isinstance(executor, str):
+        if executor not in get_args(ExecutorName):
+            raise ValueError(f"{_EXECUTORS}{clean(executor, 40)!r}")
+    elif isinstance(executor, type):
         hint = f": pass {executor.__name__}(), which you close"
         raise TypeError(f"{_EXECUTORS}{clean(f'the class {executor.__name__}', 80)}{clean(hint, 120)}")
-    if found is None and not (isinstance(executor, SupportsSubmit) and callable(executor.submit)):
-        raise TypeError(f"{_EXECUTORS}{clean(type(executor).__name__, 80)}")
-    if found != "asyncio" and is_async(fn):
+    elif not (isinstance(executor, SupportsSubmit) and callable(executor.submit)):
+        is_cluster = hasattr(executor, "scheduler_address")
+        hint = ": pass a client of the cluster, or its scheduler_address" if is_cluster else ""
+        raise TypeError(f"{_EXECUTORS}{clean(type(executor).__name__, 80)}{hint}")
+    if executor != "asyncio" and is_async(fn):
         raise ValueError(f"{what} is an async function, which runs on an event loop: leave out executor=")
-    return found if found is not None else cast("SupportsSubmit", executor)
+    return cast("AnyExecutor", executor)
 
 
 def check_workers(executor: AnyExecutor, local: object, **options: object) -> None:
@@ -190,8 +194,7 @@ def check_workers(executor: AnyExecutor, local: object, **options: object) -> No
         raise TypeError(
             f"local must be a function that returns a context manager, not {type(local).__name__}{hint}"
         )
-    if not isinstance(executor, str):
-        _check_that_it_can(executor, {"local": local, **options})
+    _check_that_it_can(executor, {"local": local, **options})
     for name in ("memory_mb", "tasks_per_worker"):
         if options[name] is not None and executor != "processes":
             raise ValueError(f'{name} needs executor="processes": threads share their memory, and end with the run')
@@ -203,29 +206,54 @@ def check_workers(executor: AnyExecutor, local: object, **options: object) -> No
         _count(options["tasks_per_worker"], "tasks_per_worker")
 
 
-_NEEDS: Final = {
-    "timeout": "nothing that runs there can be ended, or told to end",
-    "memory_mb": "its workers belong to somebody else",
-    "tasks_per_worker": "its workers belong to somebody else",
+_THEIRS: Final = "its workers belong to somebody else"
+_LACKS: Final = {
+    "timeout": "nothing that runs there can be ended",
+    "memory_mb": _THEIRS,
+    "tasks_per_worker": _THEIRS,
     "local": "its workers do not end with the run (their own initializer= is called once in each)",
 }
+_DASK_LACKS: Final = frozenset(_LACKS) - {"local"}
+
+
+def _check_dask(executor: object) -> None:
+    """Refuse Dask where it is not installed, and a client for coroutines."""
+    if find_spec("distributed") is None:
+        raise ValueError(f"executor={clean(executor, 80)!r} needs Dask: pip install 'pipeloom[dask]'")
+    if executor == "dask":
+        from pipeloom.executors.remote.program import runs_when_imported
+
+        if runs_when_imported():
+            raise NotGuardedError(
+                "Dask's worker processes import the program, and would begin the run again: put the call behind "
+                'if __name__ == "__main__":'
+            )
+    if getattr(executor, "asynchronous", False):
+        raise TypeError("executor is a Dask client for coroutines: pass Client(...) without asynchronous=True")
 
 
 def _check_that_it_can(executor: object, options: Mapping[str, object]) -> None:
-    """Refuse what an executor of the caller's cannot do."""
+    """Refuse what an executor of somebody else's cannot do."""
+    if is_dask(executor):
+        what, lacks = "Dask", _DASK_LACKS
+    elif isinstance(executor, str):
+        return
+    else:
+        what, lacks = f"a {clean(type(executor).__name__, 80)}", frozenset(_LACKS)
     for name, value in options.items():
-        if value is not None:
-            what = clean(type(executor).__name__, 80)
-            raise ValueError(f'{name}= is not possible on a {what}: {_NEEDS[name]}; executor="processes" has it')
+        if value is not None and name in lacks:
+            raise ValueError(f'{name}= is not possible on {what}: {_LACKS[name]}; executor="processes" has it')
 
 
-def checked_workers(workers: object, executor: AnyExecutor = "threads") -> int:
-    """Return a number of workers; ``None`` picks one."""
+def checked_workers(workers: object, executor: AnyExecutor = "threads") -> int | None:
+    """Return a number of workers; ``None`` picks one, unless it is for a cluster that is there to say."""
     if workers is None:
+        if is_dask(executor) and executor != "dask":
+            return None
         if isinstance(executor, SupportsSubmit):
             return workers_of(executor) or cores()
-        picked = {"asyncio": 100, "processes": cores(), "threads": min(32, (os.cpu_count() or 1) + 4)}
-        return picked[executor]
+        picked = {"asyncio": 100, "threads": min(32, (os.cpu_count() or 1) + 4)}
+        return picked.get(executor, cores())
     count = _count(workers, "workers")
     if count > _MOST_WORKERS:
         raise ValueError(

@@ -32,6 +32,7 @@ class Job:
     Attributes:
         context: How the function gets its context, see :class:`~pipeloom.wire.Brief`.
         naming: Whose run it is; ``None`` without keys.
+        workers: How many; ``None`` is as many as the executor has.
         loop: The event loop that the run is awaited on; ``None`` if it is not.
     """
 
@@ -44,7 +45,7 @@ class Job:
     keyed: bool
     key: Callable[[Any], object] | None
     shard: Shard | None
-    workers: int
+    workers: int | None
     executor: AnyExecutor
     loop: AbstractEventLoop | None
     local: Local | None

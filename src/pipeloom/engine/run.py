@@ -168,7 +168,7 @@ class Run:
         stack.callback(self._clear_request)
         self.executor: Executor[Attempt] = executor_of(
             job.executor,
-            job.workers if self.most is None else max(1, min(job.workers, self.most)),
+            job.workers if job.workers is None or self.most is None else max(1, min(job.workers, self.most)),
             function=job.function,
             retry=job.retry,
             kinds=job.handlers.keys(),
@@ -180,6 +180,7 @@ class Run:
         )
         stack.callback(self.executor.close)
         self.executor.prepare()
+        self.workers = job.workers or self.executor.workers
         self._open_writer(stack)
         self._open_run()
         if job.store_task_status:
@@ -215,7 +216,7 @@ class Run:
         spec = RunSpec(
             naming=job.naming,
             resume=job.resume,
-            workers=job.workers,
+            workers=self.workers,
             executor=self.executor.name,
             expected=self.expected,
             shard=job.shard,
@@ -283,7 +284,9 @@ class Run:
             key=job.key,
             # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
             admit=lambda names: at_once(names) or self.writer.submit(EarlyRequest(lambda _: admit(names))),
-            workers=1 if job.executor == "asyncio" else job.workers,  # whoever takes more at once asks often enough
+            workers=1
+            if job.executor == "asyncio"
+            else self.workers,  # whoever takes more at once asks often enough
             patience_s=None if job.retry is None else max(job.timeout_s or 0.0, _LEAVE_S),
             is_mine=None if job.shard is None else job.shard.holds,
         )

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 import pipeloom
 from pipeloom import PipeloomError, TaskContext, connect_readonly
@@ -70,7 +70,7 @@ def run(
     files: Path,
     data: Path | None = None,
     workers: int | None = None,
-    executor: Literal["threads", "processes"] = "threads",
+    executor: str = "threads",
 ) -> pipeloom.RunReport:
     """Split the data into files unless that is done, and load those that are not loaded yet.
 
@@ -79,7 +79,7 @@ def run(
         files: The directory for the split files; nothing is written elsewhere.
         data: Where the package's files are, see :func:`locate`.
         workers: Number of workers; see :func:`pipeloom.map` for the default.
-        executor: Where they live. Processes parse at the same time, threads by turns.
+        executor: Where they live; see :func:`pipeloom.map`. Processes parse at the same time, threads by turns.
     """
     if not (files / _MANIFEST).is_file():
         split(locate(data), files)

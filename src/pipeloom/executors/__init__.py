@@ -6,7 +6,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pipeloom.executors.base import Desk, Executor, SupportsSubmit, T, workers_of
+from pipeloom.executors.base import Desk, Executor, SupportsSubmit, T, is_dask, workers_of
 from pipeloom.executors.threads import ThreadExecutor
 from pipeloom.retry import Retry
 from pipeloom.worker.local import Local
@@ -14,16 +14,27 @@ from pipeloom.worker.local import Local
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ["AnyExecutor", "Desk", "Executor", "ExecutorName", "SupportsSubmit", "executor_of", "workers_of"]
+    from pipeloom.executors.remote.engine import Engine
 
-ExecutorName = Literal["threads", "processes", "asyncio"]
-AnyExecutor: TypeAlias = ExecutorName | SupportsSubmit
-"""One of ours, or an executor of somebody else's."""
+__all__ = [
+    "AnyExecutor",
+    "Desk",
+    "Executor",
+    "ExecutorName",
+    "SupportsSubmit",
+    "executor_of",
+    "is_dask",
+    "workers_of",
+]
+
+ExecutorName = Literal["threads", "processes", "asyncio", "dask"]
+AnyExecutor: TypeAlias = ExecutorName | str | SupportsSubmit
+"""One of ours, the address of a Dask scheduler, or an executor of somebody else's, a Dask client among them."""
 
 
 def executor_of(
     which: AnyExecutor,
-    workers: int,
+    workers: int | None,
     *,
     function: Callable[..., object],
     retry: Retry | None,
@@ -37,8 +48,8 @@ def executor_of(
     """Return an executor.
 
     Args:
-        which: One of ours by its name, or the caller's own.
-        workers: How many, at least 1.
+        which: One of ours by its name, an address, or the caller's own.
+        workers: How many, at least 1; ``None``, for a cluster that is there, is as many as it has.
         function: What they are to call.
         retry: When a failed try is followed by another.
         kinds: Classes of messages that somebody handles.
@@ -52,27 +63,36 @@ def executor_of(
         TypeError: What workers need cannot be sent to where they are.
     """
     if which == "threads":
-        return ThreadExecutor(workers, local)
+        return ThreadExecutor(workers or 1, local)
     # Late: a run in threads needs none of this, and asyncio takes 50 ms to import.
     if which == "asyncio":
         from pipeloom.executors.asyncio_.executor import AsyncioExecutor
 
-        return AsyncioExecutor(workers, local, loop)
-    if not isinstance(which, str):
-        from pipeloom.executors.futures import FuturesEngine
-        from pipeloom.executors.remote.executor import ChunkExecutor
+        return AsyncioExecutor(workers or 1, local, loop)
+    if which == "processes":
+        from pipeloom.executors.processes.pool import ProcessExecutor
 
-        engine = FuturesEngine(which, workers)
-        return ChunkExecutor(engine, function, retry, kinds=kinds, keeps_logs=keeps_logs, local=local)
-    from pipeloom.executors.processes.pool import ProcessExecutor
+        return ProcessExecutor(
+            function,
+            retry,
+            workers or 1,
+            kinds=kinds,
+            keeps_logs=keeps_logs,
+            memory_mb=memory_mb,
+            tasks_per_worker=tasks_per_worker,
+            local=local,
+        )
+    from pipeloom.executors.remote.executor import ChunkExecutor
 
-    return ProcessExecutor(
-        function,
-        retry,
-        workers,
-        kinds=kinds,
-        keeps_logs=keeps_logs,
-        memory_mb=memory_mb,
-        tasks_per_worker=tasks_per_worker,
-        local=local,
-    )
+    engine = _engine_of(which, workers, has_local=local is not None)
+    return ChunkExecutor(engine, function, retry, kinds=kinds, keeps_logs=keeps_logs, local=local)
+
+
+def _engine_of(which: str | SupportsSubmit, workers: int | None, *, has_local: bool) -> Engine:
+    if isinstance(which, str) or is_dask(which):
+        from pipeloom.executors.dask_.engine import DaskEngine
+
+        return DaskEngine(None if which == "dask" else which, workers, has_local=has_local)
+    from pipeloom.executors.futures import FuturesEngine
+
+    return FuturesEngine(which, workers or 1)

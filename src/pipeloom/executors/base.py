@@ -13,6 +13,7 @@ naming it in ``executors/__init__.py``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["ALL", "Desk", "Executor", "SupportsSubmit", "telling", "workers_of"]
+__all__ = ["ALL", "Desk", "Executor", "SupportsSubmit", "as_new", "is_dask", "telling", "workers_of"]
 
 T = TypeVar("T", bound=Task)
 """The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
@@ -40,10 +41,24 @@ class SupportsSubmit(Protocol):
         """Have a function called somewhere; returns a future, with ``result`` and ``add_done_callback``."""
 
 
+def is_dask(which: object) -> bool:
+    """Say whether this means Dask: its name, the address of a scheduler, or a client."""
+    if isinstance(which, str):
+        return which == "dask" or "://" in which
+    dask = sys.modules.get("distributed")  # who has a client has imported it
+    return dask is not None and isinstance(which, dask.Client)
+
+
 def workers_of(pool: SupportsSubmit) -> int | None:
     """Return how many workers an executor has, if it says so as those of ``concurrent.futures`` do."""
     count = getattr(pool, "_max_workers", None)
     return count if type(count) is int and count > 0 else None
+
+
+def as_new(task: Task) -> None:
+    """Have a task look as if it had never begun: its try was lost, through no fault of its own."""
+    for name in ("status", "started_at", "t0", "deadline", "worker", "progress"):
+        vars(task).pop(name, None)
 
 
 @contextmanager
@@ -131,6 +146,10 @@ class Executor(Protocol[T]):
     @property
     def can(self) -> AbstractSet[Ability]:
         """What it can do for a task."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks it performs at once, at least 1; what a cluster has is known once it is prepared."""
 
     def prepare(self) -> None:
         """Get ready what takes time, while the run opens its file; the run's thread, before ``start``."""

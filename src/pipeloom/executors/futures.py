@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.executors.base import SupportsSubmit, workers_of
-from pipeloom.executors.remote.engine import Answered
+from pipeloom.executors.remote.engine import Answered, Ending, Loss, Note
 from pipeloom.executors.remote.program import Main
 from pipeloom.executors.remote.run_chunk import run_chunk, this_process
 from pipeloom.wire import Ability
@@ -22,6 +22,7 @@ from pipeloom.wire import Ability
 __all__ = ["FuturesEngine"]
 
 _CHUNK_S: Final = 0.05
+_BREAKING: Final = (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError, ImportError)
 _AHEAD: Final = 2  # chunks for each worker, so that none waits for the next one
 
 
@@ -42,6 +43,7 @@ class FuturesEngine:
         self.main: Main = "shared" if isinstance(pool, concurrent.futures.Executor) else "missing"
         # Nothing waits in a pool of which only some workers may be used: whatever it has, it runs.
         self.window = workers if workers < (workers_of(pool) or 0) else workers * _AHEAD
+        self.workers = workers
         self._pool = pool
         self._futures: dict[int, Any] = {}
         self._lock = threading.Lock()
@@ -49,6 +51,9 @@ class FuturesEngine:
     def prepare(self) -> None:
         """Have it run something. Pools that fork do so now, before there are threads and files of the run's."""
         self._future(this_process)
+
+    def start(self, token: bytes, seen: Callable[[Note], None]) -> None:
+        """Begin; nothing is seen of what runs."""
 
     def _future(self, function: Callable[..., object], *args: object) -> Any:
         future = self._pool.submit(function, *args)
@@ -83,18 +88,15 @@ class FuturesEngine:
         cancel = getattr(future, "cancel", None)
         return callable(cancel) and bool(cancel())
 
-    def has_begun(self, number: int) -> None:
-        """Say that this is not known."""
-
-    def is_broken_by(self, error: BaseException) -> bool:
-        """Say whether it is the executor that failed, or somebody who shut it down."""
-        return isinstance(error, concurrent.futures.BrokenExecutor | concurrent.futures.CancelledError)
+    def judge(self, number: int, error: BaseException, *, is_alone: bool) -> Loss:  # noqa: ARG002 - nobody says more
+        """Say whether the executor failed, or somebody shut it down, or its workers lack pipeloom."""
+        return "broken" if isinstance(error, _BREAKING) else "unknown"
 
     def look(self) -> None:
         """See to nothing."""
 
-    def tell_to_end(self) -> bool:
-        """Say that its tasks cannot be told."""
+    def tell(self, how: Ending) -> bool:  # noqa: ARG002 - as engines have it
+        """Say that its workers cannot be told."""
         return False
 
     def close(self) -> None:

@@ -67,6 +67,7 @@ class AsyncioExecutor(Generic[T]):
     def __init__(
         self, workers: int, local: Local | None = None, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
+        self.workers = workers
         self._free = list(reversed(range(workers)))
         self._local = local
         self._value: Any = None

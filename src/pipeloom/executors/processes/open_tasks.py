@@ -14,7 +14,7 @@ from typing import Generic
 from pipeloom.data import stopwatch
 from pipeloom.data.clock import utc_ago
 from pipeloom.data.text import storable
-from pipeloom.executors.base import Desk, T
+from pipeloom.executors.base import Desk, T, as_new
 from pipeloom.executors.processes.page import Page
 from pipeloom.executors.remote.forms import Ended
 from pipeloom.executors.remote.outcomes import NONE, Attached, outcome_of
@@ -128,8 +128,7 @@ class OpenTasks(Generic[T]):
                 task = self._tasks.pop(serial, None)
                 if task is not None:
                     if task.status == RUNNING:  # its worker had claimed it
-                        for name in ("status", "started_at", "t0", "deadline", "worker"):
-                            vars(task).pop(name, None)
+                        as_new(task)
                         self._leaves(task)
                     back.append(task)
         if back:

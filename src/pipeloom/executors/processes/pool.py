@@ -69,7 +69,7 @@ class ProcessExecutor(Generic[T]):
         tasks_per_worker: int | None = None,
         local: Callable[[], Any] | None = None,
     ) -> None:
-        self._workers = workers
+        self.workers = workers
         self._packed = _packed(function, retry, local)
         self._keeps_logs = keeps_logs
         self._memory_mb = memory_mb
@@ -82,7 +82,7 @@ class ProcessExecutor(Generic[T]):
 
     def prepare(self) -> None:
         """Start the processes, which get ready while the run opens its file."""
-        for place in range(self._workers):
+        for place in range(self.workers):
             try:
                 self._attendants.append(
                     Attendant(self._orders, self._next, self._spare.replacement, place, WorkerProcess())
@@ -90,7 +90,7 @@ class ProcessExecutor(Generic[T]):
             except OSError:
                 if not self._attendants:
                     raise
-                logger.warning("only %d of %d workers could be started", place, self._workers)
+                logger.warning("only %d of %d workers could be started", place, self.workers)
                 break
 
     def start(self, desk: Desk[T]) -> set[int]:

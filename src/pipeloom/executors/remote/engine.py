@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from pipeloom.executors.remote.forms import Line
 from pipeloom.executors.remote.program import Main
-from pipeloom.wire import Ability
+from pipeloom.wire import Ability, Progress
 
-__all__ = ["Answered", "Engine"]
+__all__ = ["Answered", "Ending", "Engine", "Loss", "Note"]
 
 Answered: TypeAlias = "Callable[[object], None]"
 """Called once with what a chunk has returned, or with the exception that came in its stead; any thread."""
+
+
+Loss: TypeAlias = Literal["broken", "innocent", "unknown", "begun"]
+"""What it means that a chunk did not come back: the engine runs nothing any more; its tasks have nothing to do with
+it; nobody knows; the task that it has, if it has one, had begun."""
+
+
+Ending: TypeAlias = Literal["begin nothing more", "end"]
+"""What workers are told when a run is stopped: that no further task is to begin; that those that run should end."""
+
+
+class Note(NamedTuple):
+    """What is seen of a task that runs.
+
+    Attributes:
+        number: Of its chunk.
+        place: In there, from 0.
+        since_s: How long it has run, in seconds.
+        progress: What it said last.
+        first: How many lines it had logged before these.
+        lines: What it has logged since, each with whether somebody has heard it there.
+    """
+
+    number: int
+    place: int
+    since_s: float
+    progress: Progress
+    first: int
+    lines: Sequence[tuple[Line, bool]]
 
 
 class Engine(Protocol):
@@ -35,6 +65,10 @@ class Engine(Protocol):
         """How much work in seconds is worth a message to it."""
 
     @property
+    def workers(self) -> int:
+        """How many tasks it runs at once, at least 1; the run's thread, once it is prepared."""
+
+    @property
     def window(self) -> int:
         """How many chunks may be with it at once, at least 1; any thread."""
 
@@ -43,6 +77,14 @@ class Engine(Protocol):
 
         Raises:
             Exception: It is of no use, in a sentence.
+        """
+
+    def start(self, token: bytes, seen: Callable[[Note], None]) -> None:
+        """Begin with a run.
+
+        Args:
+            token: What its workers know it by.
+            seen: Called with what is seen of running tasks; any thread.
         """
 
     def submit(self, number: int, assignment: bytes, order: bytes, answered: Answered) -> None:
@@ -61,17 +103,23 @@ class Engine(Protocol):
     def withdraw(self, number: int) -> bool:
         """Take back a chunk; false when it has begun, or may have. The run's thread."""
 
-    def has_begun(self, number: int) -> bool | None:
-        """Say whether the task of a chunk that was lost had begun; ``None`` if nobody knows. The collector."""
+    def judge(self, number: int, error: BaseException, *, is_alone: bool) -> Loss:
+        """Say what an error means that came in a chunk's stead; the collector.
 
-    def is_broken_by(self, error: BaseException) -> bool:
-        """Say whether an error that came in a chunk's stead means that no other chunk will fare better."""
+        Args:
+            number: Of the chunk.
+            error: What came.
+            is_alone: The chunk has one task.
+        """
 
     def look(self) -> None:
         """Do what is to be done now and then; the run's thread, ten times a second."""
 
-    def tell_to_end(self) -> bool:
-        """Tell the tasks that run that they should end; false if they cannot be told. The run's thread."""
+    def tell(self, how: Ending) -> bool:
+        """Tell workers that the run is ending; false if they cannot be told. The run's thread."""
 
     def close(self) -> None:
-        """Let go of what is the run's own; the run's thread. Calling twice is fine."""
+        """Leave ``local=`` in its workers, and let go of what is the run's own; the run's thread.
+
+        Calling twice is fine.
+        """

@@ -31,7 +31,7 @@ from pipeloom.executors.gathering import gather
 from pipeloom.executors.pace import Pace
 from pipeloom.executors.remote.calls import Call, call_of
 from pipeloom.executors.remote.chunks import Assignment, Done, Order, assigned, read_done
-from pipeloom.executors.remote.engine import Engine
+from pipeloom.executors.remote.engine import Ending, Engine, Note
 from pipeloom.executors.remote.forms import Failure, encode
 from pipeloom.executors.remote.messages import name_of
 from pipeloom.executors.remote.program import packed
@@ -49,8 +49,8 @@ logger = logging.getLogger("pipeloom")
 
 _TICK_S: Final = 0.1
 _PATIENCE: Final = 4  # times as long as it should may a chunk take before what has not begun of it goes back
-_LOSSES: Final = {True: 1, None: 2, False: 10}
-"""Whether a task is known to have begun → that many chunks with it may be lost until it is the task."""
+_LOSSES: Final = 2
+"""So many chunks with a task in them may be lost before it is charged, if nobody knows whether it had begun."""
 
 
 class ChunkExecutor(Generic[T]):
@@ -93,9 +93,14 @@ class ChunkExecutor(Generic[T]):
         self._inbox: queue.SimpleQueue[tuple[int, object]] = queue.SimpleQueue()
         self._losses: dict[T, int] = {}  # of chunks that a task was in
         self._is_fed = False
-        self._was_told_to_end = False
+        self._told: dict[Ending, bool] = {}
 
     # --- the run's thread ---
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at once; once it is prepared."""
+        return self._engine.workers
 
     def prepare(self) -> None:
         """Get the engine ready, while the run opens its file."""
@@ -113,7 +118,9 @@ class ChunkExecutor(Generic[T]):
             logging.getLogger().level,
             frozenset(self._kinds),
         )
-        self._assignment = assigned(uuid.uuid4().bytes, pipeloom.__version__, assignment)
+        token = uuid.uuid4().bytes
+        self._assignment = assigned(token, pipeloom.__version__, assignment)
+        self._engine.start(token, lambda note: self._inbox.put((note.number, note)))
         for name, loop in (("feeder", self._feed), ("collector", self._collect)):
             thread = threading.Thread(target=loop, name=f"pipeloom-{name}", daemon=True)
             thread.start()
@@ -124,13 +131,18 @@ class ChunkExecutor(Generic[T]):
         """Take back what has not begun, once nothing more is to begin, and tell the rest to end if it should."""
         self._engine.look()
         if self._desk.closed:
+            self._tell("begin nothing more")
             for number in self._sent.numbers():
                 if self._engine.withdraw(number):
                     self._sent.take_back(number)
-        if self._desk.link.cancelling and not self._was_told_to_end:
-            self._was_told_to_end = True
-            if not self._engine.tell_to_end():
-                self._sent.take_back_all()  # nobody waits for what cannot be told
+        if self._desk.link.cancelling and not self._tell("end"):
+            self._sent.take_back_all()  # nobody waits for what cannot be told
+
+    def _tell(self, how: Ending) -> bool:
+        """Tell workers, once, and say whether they could be told."""
+        if how not in self._told:
+            self._told[how] = self._engine.tell(how)
+        return self._told[how]
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:  # noqa: ARG002 - as all executors have it
         """End nothing, since nothing can be ended from here; its outcome is still believed."""
@@ -213,6 +225,9 @@ class ChunkExecutor(Generic[T]):
                     number, answer = self._inbox.get(timeout=_TICK_S)
                 except queue.Empty:
                     continue
+                if isinstance(answer, Note):
+                    self._sent.see(answer)
+                    continue
                 with self._sent.taking(number) as chunk:
                     if chunk is not None:
                         self._take(chunk, answer)
@@ -242,20 +257,21 @@ class ChunkExecutor(Generic[T]):
     def _lose(self, chunk: Sent[T], error: BaseException) -> None:
         """See what becomes of tasks whose chunk did not come back.
 
-        Nobody knows which of them it was. So each is sent again, by itself: then it is known.
+        If nobody knows which of them it was, each is sent again, by itself: then it is known.
         """
-        if self._engine.is_broken_by(error):
+        is_alone = len(chunk.tasks) == 1
+        loss = self._engine.judge(chunk.number, error, is_alone=is_alone)
+        if loss == "broken":
             self._breaks(error)
-            return
-        losses = 1 + max(self._losses.get(task, 0) for task in chunk.left)
-        if len(chunk.tasks) == 1 and losses >= _LOSSES[self._engine.has_begun(chunk.number)]:
-            if not isinstance(error, WorkerDiedError):
-                error = WorkerDiedError(f"its worker did not answer: {describe(error, 1000)}")
-            self._losses.pop(chunk.tasks[0], None)
-            self._sent.charge(chunk, error, storable(f"{type(error).__name__}: {error}\n"))
-            return
-        for task in chunk.left:
-            self._losses[task] = losses
+        elif loss != "innocent":
+            losses = 1 + max(self._losses.get(task, 0) for task in chunk.left)
+            if is_alone and (loss == "begun" or losses >= _LOSSES):
+                if not isinstance(error, WorkerDiedError):
+                    error = WorkerDiedError(f"its worker did not answer: {describe(error, 1000)}")
+                self._losses.pop(chunk.tasks[0], None)
+                self._sent.charge(chunk, error, storable(f"{type(error).__name__}: {error}\n"))
+            else:
+                self._losses.update(dict.fromkeys(chunk.left, losses))
 
     def _breaks(self, error: BaseException) -> None:
         """End the run, once: what has come back is stored, and the rest is left to the next one."""

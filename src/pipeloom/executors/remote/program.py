@@ -32,6 +32,7 @@ __all__ = [
     "packed",
     "pickled",
     "present_program",
+    "runs_when_imported",
 ]
 
 _MAIN: Final = "__main__"
@@ -185,6 +186,11 @@ def _dumped(dumps: Callable[[object], bytes], thing: object) -> tuple[bytes | No
 def _can_be_imported(by_value: bytes | None) -> bool:
     """Say whether workers should import the program; not if it runs on its own and there is another way."""
     return present_program().can_be_imported and (by_value is None or _is_guarded())
+
+
+def runs_when_imported() -> bool:
+    """Say whether processes that import this program would do all that it does."""
+    return present_program().can_be_imported and not _is_guarded()
 
 
 def _is_guarded() -> bool:

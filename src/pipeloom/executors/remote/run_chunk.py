@@ -33,6 +33,7 @@ from pipeloom.executors.remote.chunks import (
     freight_of,
     read_order,
 )
+from pipeloom.executors.remote.engine import Ending
 from pipeloom.executors.remote.forms import encode
 from pipeloom.executors.remote.outcomes import ended
 from pipeloom.executors.remote.program import load_there
@@ -43,7 +44,7 @@ from pipeloom.worker.local import WorkerLocal
 from pipeloom.worker.logs import keeping_logs
 from pipeloom.worker.perform import end_of_fork, failed_before, perform
 
-__all__ = ["ChunkTask", "Watch", "ask_to_end", "leave", "run_chunk", "this_process", "this_worker"]
+__all__ = ["ChunkTask", "Watch", "hear_of_end", "leave", "run_chunk", "this_process", "this_worker"]
 
 _HEAVY: Final = 16 * 2**20  # bytes of outcomes, with which a chunk comes back early
 _RUNS: Final = 16  # that are remembered: one after the other, several at once, or nested
@@ -76,10 +77,9 @@ def run_chunk(assignment: bytes, order: bytes, worker: str | None = None, watch:
     return run.perform(read_order(order), local, worker or this_worker(run.is_home), watch)
 
 
-def ask_to_end(token: bytes) -> None:
-    """Tell the tasks of a run in this process that they should end; any thread."""
-    if (run := _runs.known(token)) is not None:
-        run.link.cancelling = True
+def hear_of_end(token: bytes, how: Ending) -> None:
+    """Hear, in a worker's process, that a run is ending; any thread."""
+    _runs.end(token, how)
 
 
 def leave(token: bytes) -> str | None:
@@ -117,6 +117,7 @@ class _Run:
         self._assignment = assignment
         self._surroundings = CallerContext(self.link)
         self._locals: dict[int, WorkerLocal] = {}
+        self.is_ending = False  # no further task is to begin
 
     def local(self) -> Any:
         """Return what ``local=`` gives this thread; raises what that raises."""
@@ -145,7 +146,7 @@ class _Run:
         size = 0
         with self._hearing():
             for place, call in enumerate(order.calls):
-                if found and (monotonic() - began > order.patience_s or size > _HEAVY):
+                if self.is_ending or (found and (monotonic() - began > order.patience_s or size > _HEAVY)):
                     break
                 left = self._perform(place, call, local, watch)
                 size += _size_of(left)
@@ -214,6 +215,7 @@ class _Runs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: OrderedDict[bytes, _Run] = OrderedDict()
+        self._ending: OrderedDict[bytes, None] = OrderedDict()
 
     def of(self, assignment: bytes) -> _Run:
         """Return the run that an assignment is of; reads that once."""
@@ -223,12 +225,20 @@ class _Runs:
             fresh = _Run(assignment_of(assignment, pipeloom.__version__))  # what it imports may take long
             with self._lock:
                 run = self._found.setdefault(token, fresh)
+                run.is_ending = run.is_ending or token in self._ending
                 while len(self._found) > _RUNS:
                     self._found.popitem(last=False)[1].leave()
         return run
 
-    def known(self, token: bytes) -> _Run | None:
-        return self._found.get(token)
+    def end(self, token: bytes, how: Ending) -> None:
+        """Note that a run is ending, which may be known here later."""
+        with self._lock:
+            self._ending[token] = None
+            while len(self._ending) > _RUNS:
+                self._ending.popitem(last=False)
+            if (run := self._found.get(token)) is not None:
+                run.is_ending = True
+                run.link.cancelling = how == "end"
 
     def leave(self, token: bytes) -> str | None:
         with self._lock:

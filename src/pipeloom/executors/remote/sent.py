@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Final, Generic
 
 from pipeloom.data import stopwatch
 from pipeloom.data.clock import utc_ago
-from pipeloom.executors.base import Desk, T
+from pipeloom.executors.base import Desk, T, as_new
 from pipeloom.executors.remote.chunks import Done, Left, Spoken, unloaded
+from pipeloom.executors.remote.engine import Note
+from pipeloom.executors.remote.forms import Line
 from pipeloom.executors.remote.messages import message_of
 from pipeloom.executors.remote.outcomes import outcome_of
+from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.wire import LogLine
 from pipeloom.worker.logs import keep_line
 from pipeloom.worker.perform import ended_outside
@@ -31,13 +34,18 @@ class Sent(Generic[T]):
         tasks: What was sent.
         left: Those of them that have not ended.
         at: When it was sent, by ``time.monotonic``.
+        slot: Where on the board its running task stands, if it does.
+        lines: Place of a task in here → how many lines it has logged that are kept.
     """
+
+    slot: int | None = None
 
     def __init__(self, number: int, tasks: list[T]) -> None:
         self.number = number
         self.tasks = tasks
         self.left = tasks
         self.at = monotonic()
+        self.lines: dict[int, int] = {}
 
 
 class SentChunks(Generic[T]):
@@ -125,11 +133,40 @@ class SentChunks(Generic[T]):
         for place, left in enumerate(done.tasks):
             if left.ended.serial != place:
                 raise ValueError("of another task")
-            self._end(chunk.tasks[place], left, done.worker)
+            self._end(chunk, place, left, done.worker)
             chunk.left = chunk.tasks[place + 1 :]
 
-    def _end(self, task: T, left: Left, worker: str) -> None:
-        desk, word = self._desk, left.ended
+    def see(self, note: Note) -> None:
+        """Show what is seen of a task that runs."""
+        chunk = self._open.get(note.number)
+        if chunk is None or not note.place < len(chunk.tasks):
+            return  # it has come back meanwhile
+        task, slots = chunk.tasks[note.place], self._desk.slots
+        if task.status == QUEUED:
+            self._began(task, note.since_s)
+            task.status = RUNNING
+        task.progress = note.progress
+        self._keep(chunk, note.place, note.first, note.lines)
+        if chunk.slot is None and None in slots:  # else more run than there were workers at first
+            chunk.slot = slots.index(None)
+        if chunk.slot is not None:
+            slots[chunk.slot] = task
+
+    def _began(self, task: T, since_s: float) -> None:
+        task.t0 = stopwatch.monotonic() - since_s
+        task.started_at = utc_ago(since_s)
+
+    def _keep(self, chunk: Sent[T], place: int, first: int, lines: Sequence[tuple[Line, bool]]) -> None:
+        """Keep those of a task's lines that are news."""
+        kept = chunk.lines.get(place, 0)
+        if first <= kept:
+            news = lines[kept - first :]
+            chunk.lines[place] = kept + len(news)
+            for line, was_heard in news:
+                keep_line(chunk.tasks[place], LogLine(*line), was_heard=was_heard)
+
+    def _end(self, chunk: Sent[T], place: int, left: Left, worker: str) -> None:
+        desk, task, word = self._desk, chunk.tasks[place], left.ended
         with unloaded(left.freight, desk.link.brief.spool_in) as luggage:
             outcome = outcome_of(word, luggage)
         task.worker = worker
@@ -144,8 +181,7 @@ class SentChunks(Generic[T]):
                 task.task_id, task.is_renumbered = left.number[0], True
         for spoken in left.spoken:
             self._say(task, spoken)
-        for line, was_heard in left.lines:
-            keep_line(task, LogLine(*line), was_heard=was_heard)
+        self._keep(chunk, place, 0, left.lines)
         desk.end(task, outcome)
         desk.hand_over(task)
 
@@ -164,9 +200,8 @@ class SentChunks(Generic[T]):
             trace: What is known of that.
         """
         (task,) = chunk.left
-        took_s = monotonic() - chunk.at
-        task.started_at = utc_ago(took_s)
-        task.t0 = stopwatch.monotonic() - took_s
+        if task.status == QUEUED:
+            self._began(task, monotonic() - chunk.at)
         self._desk.end(task, ended_outside(task, self._desk.link, error, trace))
         self._desk.hand_over(task)
         chunk.left = []
@@ -186,7 +221,12 @@ class SentChunks(Generic[T]):
             self.take_back(number)
 
     def _close(self, chunk: Sent[T]) -> None:
+        slots = self._desk.slots
+        if chunk.slot is not None and slots[chunk.slot] in chunk.tasks:
+            slots[chunk.slot] = None
         if chunk.left:
+            for task in chunk.left:
+                as_new(task)
             self._desk.give_back(chunk.left)
         with self._moved:
             self._open.pop(chunk.number, None)

@@ -1,0 +1,1 @@
+"""Workers of a Dask cluster: one of our own on this machine, or the caller's."""

@@ -1,0 +1,97 @@
+"""What runs in a worker of a Dask cluster: a chunk, and whoever tells the run what that is at.
+
+A thread looks at the running task ten times a second, and says what is new through the scheduler, as an event of a
+topic that the run has subscribed to. The scheduler keeps the last events of a topic for ever, so there is one topic
+for all runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Final
+
+from distributed import get_worker
+from distributed.utils import sync
+
+from pipeloom.executors.remote.chunk_task import ChunkTask
+from pipeloom.executors.remote.chunks import TOKEN_BYTES, read_order
+from pipeloom.executors.remote.run_chunk import run_chunk
+from pipeloom.wire import NO_PROGRESS, Progress
+
+__all__ = ["TOPIC", "run"]
+
+TOPIC: Final = "pipeloom"
+_LOOK_S: Final = 0.1  # a worker process may not say more than so: its threads take turns
+_LINES: Final = 100  # that are said at once
+
+_guard = threading.Lock()
+_looking = 0
+
+
+def run(assignment: bytes, order: bytes) -> bytes:
+    """Perform a chunk; see :func:`~pipeloom.executors.remote.run_chunk.run_chunk`."""
+    chunk = read_order(order)
+    watch = _Watch(assignment[:TOKEN_BYTES], chunk.number, is_alone=len(chunk.calls) == 1)
+    with watch.looking():
+        return run_chunk(assignment, order, watch.worker.address, watch)
+
+
+class _Watch:
+    """Tells the run which task is running, and how far it is.
+
+    Args:
+        token: The run's.
+        number: The chunk's.
+        is_alone: It has one task. If the worker dies, the run needs to know whether that had begun: so it does not
+            begin before the scheduler knows. Of several tasks nobody would know which one it was.
+    """
+
+    def __init__(self, token: bytes, number: int, *, is_alone: bool) -> None:
+        self.worker: Any = get_worker()
+        self._head = token.hex(), number
+        self._is_alone = is_alone
+        self._running: tuple[int, ChunkTask, float] | None = None
+        self._shown: tuple[int, Progress] | None = None
+        self._lines = 0  # of the running task, that were said
+
+    def begins(self, place: int, task: ChunkTask) -> None:
+        """Take note of a task that begins."""
+        self._running = place, task, monotonic()
+        if self._is_alone:
+            event = (*self._head, place, 0.0, NO_PROGRESS, 0, ())
+            sync(self.worker.loop, self.worker.scheduler.log_event, topic=TOPIC, msg=event)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look at what runs, in a thread of its own, while this is entered."""
+        global _looking  # noqa: PLW0603 - there is one limit, as there is one process
+        over = threading.Event()
+        thread = threading.Thread(target=self._look_until, args=(over,), name="pipeloom-watch", daemon=True)
+        with _guard:
+            _looking += 1
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            with _guard:
+                _looking -= 1
+            thread.join()
+
+    def _look_until(self, over: threading.Event) -> None:
+        while not over.wait(_LOOK_S * max(_looking, 1)):
+            if (running := self._running) is not None:
+                self._say_news(*running)
+
+    def _say_news(self, place: int, task: ChunkTask, began: float) -> None:
+        if self._shown is None or self._shown[0] != place:
+            self._lines = 0
+        lines = task.lines[self._lines : self._lines + _LINES]
+        if lines or self._shown != (place, task.progress):
+            self._shown = place, task.progress
+            event = (*self._head, place, monotonic() - began, task.progress, self._lines, lines)
+            self.worker.log_event(TOPIC, event)
+            self._lines += len(lines)
