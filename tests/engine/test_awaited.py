@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
@@ -179,6 +181,63 @@ def test_a_timeout_around_the_await(db):
     asyncio.run(main())
 
 
+@asynccontextmanager
+async def hangs_at_first():
+    await asyncio.sleep(FOR_EVER_S)
+    yield
+
+
+@asynccontextmanager
+async def hangs_at_last():
+    yield
+    await asyncio.sleep(FOR_EVER_S)
+
+
+@pytest.mark.parametrize("local", [hangs_at_first, hangs_at_last])
+def test_what_is_local_may_hang(db, local):
+    """The await can be cancelled all the same."""
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await pipeloom.amap(nothing, [1], db=db, local=local, progress=False)
+
+    asyncio.run(main())
+
+
+async def nothing(n):
+    """Do nothing."""
+
+
+def test_cancelled_while_the_file_is_being_opened(db):
+    """Which another program's lock holds up: it is a cancellation, and no signal."""
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await pipeloom.amap(nothing, [1], db=db, progress=False)
+
+    pipeloom.map(nothing, [0], db=db, progress=False)
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        asyncio.run(main())
+
+
+class Stops:
+    def __iter__(self):
+        raise StopIteration
+
+
+def test_inputs_that_raise_what_no_future_can(db):
+    """They end the run with a sentence, rather than leave its await alone."""
+
+    async def main():
+        with pytest.raises(RuntimeError, match="the inputs raised StopIteration where they should have ended"):
+            await pipeloom.amap(nothing, Stops(), db=db, progress=False)
+
+    asyncio.run(main())
+
+
 def test_tasks_that_others_cancel_before_their_first_line(db, read):
     """They are cancelled, and the run goes on with the others."""
 
@@ -276,6 +335,7 @@ async def naps(n, ctx):
         for _ in range(int(sys.argv[2])):
             os.kill(os.getpid(), getattr(signal, sys.argv[1]))
             await asyncio.sleep(0.05 if len(sys.argv) < 4 else 0)
+        print("went on", flush=True)
     if n >= 5 and len(sys.argv) > 3:
         await asyncio.sleep(1000)
     return n
@@ -306,6 +366,6 @@ def test_ctrl_c_in_a_program_of_its_own(tmp_path, read, words, ends, statuses):
 
     assert {status for (status,) in read(db, "SELECT DISTINCT status FROM task_runs")} == statuses
     assert read(db, "SELECT COUNT(*) FROM task_runs WHERE status = 'done'") == read(db, "SELECT COUNT(*) FROM t")
-    assert (ended.returncode, ended.stdout) == (ends, "finally\n"), ended.stderr
+    assert (ended.returncode, ended.stdout) == (ends, "went on\nfinally\n"), ended.stderr
     assert ended.stderr.startswith("pipeloom: interrupted after "), ended.stderr
     assert ended.stderr.count("\n") == 1

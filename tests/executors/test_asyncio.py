@@ -6,8 +6,9 @@ import asyncio
 import functools
 import logging
 import queue
+import sqlite3
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
@@ -181,6 +182,8 @@ def test_a_writer_that_waits_does_not_hold_up_the_loop(db, read):
         assert release.wait(LONG_S)
 
     async def fn(item, ctx):
+        if type(item) is int:
+            return None
         both_here.append(item)
         while len(both_here) < 2:  # noqa: ASYNC110 - an Event of asyncio belongs to the loop, which is not there yet
             await asyncio.sleep(0)
@@ -193,20 +196,23 @@ def test_a_writer_that_waits_does_not_hold_up_the_loop(db, read):
             await asyncio.sleep(0)
         with pytest.raises(queue.Full):
             ctx.put_nowait(pipeloom.MsgWriteRows("said", {"n": -1}))
-        waits = asyncio.create_task(ctx.checkpoint("behind all of it"))
+        waits = [
+            asyncio.create_task(ctx.checkpoint("behind all of it")),
+            asyncio.create_task(ctx.query("SELECT 1")),
+        ]
         for _ in range(100):
             await asyncio.sleep(0)
-        assert not waits.done()
+        assert not any(task.done() for task in waits)
         release.set()
-        await waits
-        return await ctx.state()
+        return [await task for task in waits]
 
     report = pipeloom.map(
-        fn, ["puts", "looks"], db=db, handlers={Held: held}, tables={"said": {"n": int}}, durability="off",
-        progress=False,
+        fn, ["puts", "looks", *range(3000)], db=db, workers=3, handlers={Held: held}, tables={"said": {"n": int}},
+        durability="off", progress=False, name="n",
     )  # fmt: skip
 
-    assert dict(report.results()) == {"puts": None, "looks": "behind all of it"}
+    assert report.done == 3002
+    assert dict(report.results())["looks"] == [None, [[1]]]
     assert read(db, "SELECT COUNT(*), MIN(n) FROM said") == [(10_000, 0)]
     assert read(db, "SELECT COUNT(*) FROM said WHERE n <> rowid - 1") == [(0,)]
 
@@ -265,7 +271,7 @@ def test_a_coroutine_that_takes_no_notice_is_given_up_on(db, read):
         let_go.set()
 
     assert (report.timed_out, report.done) == (1, 1)
-    assert "nor within 1 s of being cancelled; its call goes on" in report.failures[0].message
+    assert "it did not end within 1 s of being cancelled, and goes on" in report.failures[0].message
     assert "in fn" in report.failures[0].traceback
     assert isinstance(late.get(timeout=LONG_S), pipeloom.AttemptOverError)
     assert read(db, "SELECT item FROM t") == [("another",)]
@@ -286,6 +292,52 @@ def test_a_run_that_is_cancelled_cancels_its_coroutines(db, read):
     report = interrupted.value.report
     assert (report.done, report.cancelled, report.failed) == (20, 20, 0)
     assert pipeloom.map(nothing, range(1000), db=db, name="n", durability="off", progress=False).skipped == 20
+
+
+def test_a_cancelled_run_gives_up_on_who_takes_no_notice(db, read):
+    """Without a time limit, too: it does not wait for ever."""
+    let_go = threading.Event()
+
+    async def fn(item, ctx):
+        request_cancel(db, ctx.run_id, "cancel")
+        while not let_go.is_set():
+            try:
+                await asyncio.sleep(0.001)
+            except asyncio.CancelledError:
+                pass
+
+    try:
+        with pytest.raises(RunInterruptedError) as interrupted:
+            pipeloom.map(fn, [1], db=db, progress=False)
+    finally:
+        let_go.set()
+
+    assert interrupted.value.report.cancelled == 1
+    (message,) = read(db, "SELECT message FROM task_runs")[0]
+    assert message == "the run is being cancelled; it did not end within 1 s of being cancelled, and goes on"
+
+
+def test_who_waits_behind_a_blocked_loop_is_cancelled_all_the_same(db, read):
+    """When its time is over the loop cannot tell it; it hears of it as soon as the loop is free."""
+    cancelled = []
+
+    async def fn(item, ctx):
+        try:
+            if item == "blocks":
+                with closing(sqlite3.connect(db)) as conn:
+                    while not conn.execute("SELECT 1 FROM task_runs WHERE status = 'timed_out'").fetchall():
+                        pass
+            await asyncio.sleep(FOR_EVER_S)
+        except asyncio.CancelledError:
+            cancelled.append(item)
+            raise
+
+    report = pipeloom.map(fn, ["waits", "blocks"], db=db, timeout=0.2, on_error="collect", progress=False)
+
+    assert report.timed_out == 2
+    assert sorted(cancelled) == ["blocks", "waits"]
+    said = dict(read(db, "SELECT key, message FROM task_runs"))
+    assert said["waits"] == "not done after 0.2 s; the event loop was blocked"
 
 
 def test_what_was_cancelled_is_not_the_task(db):
@@ -429,6 +481,31 @@ def test_what_is_local_may_be_entered_with_async_with(db):
     assert seen[0] == {"is open": False}
     with pytest.raises(TypeError, match="which async with enters: that needs an async def function"):
         pipeloom.map(abs, [1], db=db, local=session, progress=False)
+
+
+@asynccontextmanager
+async def leaves_badly():
+    yield
+    raise SystemExit(3)
+
+
+def test_what_is_local_may_leave_badly(db, package_log, caplog):
+    """Whatever it raises: what the tasks did is stored, and the run is as good as it was."""
+    assert pipeloom.map(nothing, [1, 2], db=db, local=leaves_badly, progress=False).done == 2
+    assert "local= raised at the end of a worker: 3" in caplog.text
+
+
+def test_the_callers_own_loop_stays_where_it_is(db):
+    """A run in the main thread makes a loop, and is no reason to lose the one that was set there."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        assert pipeloom.map(nothing, [1], db=db, progress=False).done == 1
+        assert asyncio.get_event_loop_policy().get_event_loop() is loop
+        assert loop.run_until_complete(asyncio.sleep(0, "runs")) == "runs"
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def test_what_is_tracked_lets_others_run(db):

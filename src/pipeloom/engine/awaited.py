@@ -77,6 +77,7 @@ async def amap(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> 
     asked.apply_defaults()
     loop = asyncio.get_running_loop()
     run = api.run_of_map(**asked.arguments, loop=loop)
+    run.signals.is_awaited = threading.current_thread() is threading.main_thread()
     ended: asyncio.Future[RunReport] = loop.create_future()
     # A daemon, as workers are: what was said is safe all the same, since the writer's thread is none.
     threading.Thread(
@@ -108,6 +109,10 @@ def _execute(run: Run, ended: asyncio.Future[RunReport]) -> None:
     tell: Callable[[], None]
     try:
         tell = partial(ended.set_result, run.execute())
+    except StopIteration as error:  # of the inputs: neither a future nor a coroutine can raise it
+        instead = RuntimeError("the inputs raised StopIteration where they should have ended")
+        instead.__cause__ = error
+        tell = partial(ended.set_exception, instead)
     except BaseException as error:  # noqa: BLE001 - raised where the run is awaited
         tell = partial(ended.set_exception, error)
     try:

@@ -150,15 +150,15 @@ class Run:
         Until the run's row is in the ledger, the first signal ends everything: whatever fails then, such as the
         wait for another program's lock, fails because of it. Outside of our handlers Python raises by itself.
         """
-        first = self.signals.first
         if isinstance(error, RunInterruptedError):
             return error
+        signal = self.signals.first if self.signals.count else SIGINT  # none, when the caller cancels the run
         if not self._began and (isinstance(error, KeyboardInterrupt) or self.signals.count):
-            return interrupted_early(self.job.db if hasattr(self, "job") else None, first or SIGINT)
+            return interrupted_early(self.job.db if hasattr(self, "job") else None, signal)
         if isinstance(error, KeyboardInterrupt):
             if self._report is not None:
-                return interrupted_at_the_end(self._report, first or SIGINT)
-            return left_at_once(self.job.db, first or SIGINT)
+                return interrupted_at_the_end(self._report, signal)
+            return left_at_once(self.job.db, signal)
         return None
 
     # --- open ---

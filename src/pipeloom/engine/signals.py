@@ -57,6 +57,7 @@ class Signals:
         first: The number of the first one.
         raised: What a handler of the user's has raised: it is raised when the run is over.
         region: What to take off the terminal while the program is stopped.
+        is_awaited: On an event loop of the main thread, where what it raises arrives.
     """
 
     def __init__(self, notify: Callable[[], None]) -> None:
@@ -65,6 +66,7 @@ class Signals:
         self.first: int | None = None
         self.raised: BaseException | None = None
         self.region: Region | None = None
+        self.is_awaited = False
         self.suspended = False  # by Ctrl-Z, as soon as the run's thread comes to it
         self._may_raise = False
         self._handlers: Handlers | None = None
@@ -99,7 +101,10 @@ class Signals:
         self.notify()
 
     def cancel(self) -> None:
-        """Go as far as two signals, unless one has come: then whoever sends them says how far."""
+        """Go as far as two signals would, unless one has come: then whoever sends them says how far.
+
+        The next one is the third.
+        """
         if not self.count:
             self.count = 2
             self.notify()
@@ -150,6 +155,7 @@ class Handlers:
     def __init__(self, run: Signals | None, later: Callable[[Callable[[], None]], object] | None = None) -> None:
         self._run = run
         self._later = later
+        self._has_told = False  # the handler of an asyncio.run, which cancels its main task the first time
         self._previous: dict[int, Any] = {}
 
     def set(self) -> None:
@@ -194,10 +200,21 @@ class Handlers:
                     self._run.raised = error
 
     def _as_if_we_were_not_there(self, previous: Any, number: int, frame: FrameType | None) -> None:
+        if any(run.is_awaited for run in tuple(_listening)) and self._would_raise(previous):
+            return  # in the middle of whatever the loop is at, which would be lost: it is raised by the await
         if callable(previous):
             _call(previous, number, frame)
         elif not _listening:  # else the runs raise it where they were called
             signal.raise_signal(number)
+
+    def _would_raise(self, previous: Any) -> bool:
+        """Say whether a handler raises: Python's own, and from the second signal on that of ``asyncio.run``."""
+        if previous is signal.default_int_handler:
+            return True
+        if _main_task_of(previous) is None:
+            return False
+        was_told, self._has_told = self._has_told, True
+        return was_told
 
     def _suspend(self, _number: int, _frame: FrameType | None) -> None:
         """Ctrl-Z: first the terminal is given back, which takes locks, so not in here."""
@@ -232,8 +249,13 @@ def _call(previous: Any, number: int, frame: FrameType | None) -> None:
 
 def _is_over(previous: Any) -> bool:
     """Say whether this is the handler of an ``asyncio.run`` that has ended, which it could not take back itself."""
-    task = previous.keywords.get("main_task") if isinstance(previous, partial) else None
+    task = _main_task_of(previous)
     return task is not None and task.done()
+
+
+def _main_task_of(handler: Any) -> Any:
+    """Return the task that a handler of an ``asyncio.run`` cancels; ``None`` of any other handler."""
+    return handler.keywords.get("main_task") if isinstance(handler, partial) else None
 
 
 class _Elsewhere:

@@ -84,9 +84,9 @@ class AsyncTaskContext(BaseContext):
             AttemptOverError: The task has ended.
             WriterBrokenError: The writer died.
         """
-        rows: list[tuple[Any, ...]] = await _answer_of(
-            self._link.ask(self._task, self._checked_query(sql, params), self._look)
-        )
+        query = self._checked_query(sql, params)
+        await self._room()
+        rows: list[tuple[Any, ...]] = await _answer_of(self._link.ask(self._task, query, self._look))
         return rows
 
     async def state(self) -> Any:
@@ -95,6 +95,7 @@ class AsyncTaskContext(BaseContext):
         ``None`` when there is none. Decoded anew at each call.
         """
         state = self._task.state
+        await self._room()
         if state is None and (reply := self._ask_for_state()) is not None:
             state = await _answer_of(reply)
         return None if state is None else msgspec.json.decode(state)
@@ -118,8 +119,7 @@ class AsyncTaskContext(BaseContext):
             WriterBrokenError: The writer died.
         """
         text = self._checked_state(state)
-        while self.full():  # noqa: ASYNC110 - the writer, in its thread, tells nobody when it makes room
-            await asyncio.sleep(_FULL_S)
+        await self._room()
         await _answer_of(self._send_checkpoint(text))
         self.check()
 
@@ -145,6 +145,11 @@ class AsyncTaskContext(BaseContext):
         said = self._to_be_said(item)
         if said is not None and not self._say(said):
             raise queue.Full
+
+    async def _room(self) -> None:
+        """Wait until what is sent does not have to."""
+        while self.full():  # noqa: ASYNC110 - the writer, in its thread, tells nobody when it makes room
+            await asyncio.sleep(_FULL_S)
 
     def _say(self, message: object) -> bool:
         """Send a message if there is room."""

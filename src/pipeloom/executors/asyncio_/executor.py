@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, Final, Generic
 
@@ -50,6 +51,7 @@ _FULL_S: Final = (
     0.005  # between two tries to hand over what there was no room for; the writer makes some by commits
 )
 _UNWIND_S: Final = 1.0  # what a coroutine gets to end in once it is cancelled, before it is given up on
+_SWALLOWED: Final = f"it did not end within {_UNWIND_S:g} s of being cancelled, and goes on"
 
 
 class AsyncioExecutor(Generic[T]):
@@ -73,18 +75,21 @@ class AsyncioExecutor(Generic[T]):
         self._value: Any = None
         self._runner: asyncio.Runner | None = None
         if loop is None:
-            self._runner = asyncio.Runner()
+            # With a factory, it leaves alone the loop that the calling thread may have.
+            self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
             loop = self._runner.get_loop()
         self._loop = loop
         self._threads: list[threading.Thread] = []
         self._watch: LoopWatch | None = None
         # The tries whose end nobody has said: the loop and the run's thread may want to, and who takes one out may.
         self._open: dict[T, asyncio.Task[None]] = {}
+        self._cancelled: dict[T, float] = {}  # when, of those that have not ended since
         self._given_up: set[asyncio.Task[None] | None] = set()  # kept, since a loop keeps none
         self._unsent: deque[T] = deque()  # tasks that have ended, while the channel is full
         self._hungry = threading.Semaphore(0)  # released when the loop has nothing to begin, and would
         self._waits = False  # for the thread that fetches
         self._is_filling = False
+        self._may_take_until = 0.0  # what is local, to be entered or left, once the run is being cancelled
         self._is_exhausted = False
         self._has_left = False
         orphan_in_forks(self)
@@ -114,7 +119,7 @@ class AsyncioExecutor(Generic[T]):
     def look(self) -> None:
         """See whether tasks should end, whether one keeps the loop, and whether there still is a loop."""
         if self._desk.link.cancelling:
-            self._call(self._cancel_all)
+            self._call(self._end_all)
         if self._watch is not None:
             self._watch.look()
         if self._runner is None:
@@ -128,13 +133,13 @@ class AsyncioExecutor(Generic[T]):
             assert task.deadline is not None
             if stopwatch.monotonic() < task.deadline + _UNWIND_S:
                 return False  # it has been cancelled just now, or will be as soon as the loop comes to it
-            error = TaskTimeoutError(
-                f"not done after {self._desk.link.brief.timeout_s:g} s, nor within {_UNWIND_S:g} s of being "
-                "cancelled; its call goes on"
-            )
+            why = "the event loop was blocked" if task.ending is None else _SWALLOWED
+            error = TaskTimeoutError(f"not done after {self._desk.link.brief.timeout_s:g} s; {why}")
         if task.status != RUNNING or (running := self._open.pop(task, None)) is None:
             return False
         self._given_up.add(running)
+        if task.ending is None:
+            self._call(running.cancel)  # it has not heard of it, since the loop is blocked
         thread = None if self._watch is None else self._watch.thread
         self._desk.end(task, ended_outside(task, self._desk.link, error, where_it_waits(running, thread, error)))
         return True
@@ -206,12 +211,12 @@ class AsyncioExecutor(Generic[T]):
     def _live(self, runner: asyncio.Runner) -> None:
         """Serve a loop of our own, in its thread."""
         with telling(self._desk), runner:
-            served = self._task_of(self._serve())
-            while not served.done():
+            self._server = self._task_of(self._serve())
+            while not self._server.done():
                 try:
-                    self._loop.run_until_complete(served)
+                    self._loop.run_until_complete(self._server)
                 except (SystemExit, KeyboardInterrupt):
-                    if served.done():
+                    if self._server.done():
                         raise
                     # Of something that a task has started. Whoever awaits that gets it; the others go on.
 
@@ -229,9 +234,11 @@ class AsyncioExecutor(Generic[T]):
                 try:
                     if self._local is not None:
                         self._value = await _entered(stack, self._local)
+                    self._may_take_until = inf
                     self._fill()
                     await self._until_over()
                 finally:
+                    self._may_take_until = monotonic() + _UNWIND_S
                     await _leave_local(stack)
         finally:
             self._watch = None
@@ -254,7 +261,8 @@ class AsyncioExecutor(Generic[T]):
                 self._begin(fetched)
             # A place is kept for the task that is being fetched.
             while (room := len(self._free) - self._waits) > 0 and not self._unsent:
-                if not (found := self._desk.more(room)):
+                # To ask for more may wait for room in the channel: then that is the other thread's to do.
+                if self._is_full() or not (found := self._desk.more(room)):
                     break
                 for task in found:
                     self._begin(task)
@@ -269,6 +277,10 @@ class AsyncioExecutor(Generic[T]):
         elif self._free and not self._unsent and not self._waits:
             self._waits = True
             self._hungry.release()
+
+    def _is_full(self) -> bool:
+        waiting, capacity = self._desk.link.backlog()
+        return waiting >= capacity
 
     def _fetched(self, task: T | None) -> None:
         self._waits = False
@@ -309,6 +321,8 @@ class AsyncioExecutor(Generic[T]):
 
     def _ended(self, place: int, task: T, outcome: Outcome) -> None:
         task.local = None
+        if task.ending is not None:
+            self._cancelled.pop(task, None)
         if self._open.pop(task, None) is None:
             self._given_up -= {asyncio.current_task()}
             self._desk.returned(task)
@@ -361,15 +375,24 @@ class AsyncioExecutor(Generic[T]):
         else:
             self._cancel(task, TaskTimeoutError(f"not done after {timeout_s:g} s"))
 
-    def _cancel_all(self) -> None:
-        for task in tuple(self._open):
-            if task.status == RUNNING:
+    def _end_all(self) -> None:
+        """Cancel all tasks, since the run is being cancelled; give up on those that take no notice."""
+        if monotonic() > self._may_take_until:
+            self._server.cancel()
+        for place, task in enumerate(self._slots):
+            if task is not None and task in self._open and task.status == RUNNING:
                 self._cancel(task, TaskCancelledError("the run is being cancelled"))
+                if monotonic() > self._cancelled[task] + _UNWIND_S:
+                    error = TaskCancelledError(f"the run is being cancelled; {_SWALLOWED}")
+                    if self.give_up(place, task, error):
+                        self._send(task)
+                        self._free_again(place)
 
     def _cancel(self, task: T, reason: PipeloomError) -> None:
         """Cancel a task's coroutine, once: it may have to wait for something before it can end."""
         if task.ending is None:
             task.ending = reason
+            self._cancelled[task] = monotonic()
             self._open[task].cancel()
 
 
@@ -385,5 +408,5 @@ async def _entered(stack: AsyncExitStack, local: Local) -> Any:
 async def _leave_local(stack: AsyncExitStack) -> None:
     try:
         await stack.aclose()
-    except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
+    except BaseException as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
         logger.warning("local= raised at the end of a worker: %s", describe(error))

@@ -25,6 +25,7 @@ from pipeloom.wire import LogLine
 from pipeloom.worker.current import task_in
 from pipeloom.worker.logs import keep_line
 from pipeloom.worker.perform_async import perform_async
+from pipeloom.worker.task import Task
 
 __all__ = ["LoopWatch", "where_it_waits"]
 
@@ -67,7 +68,7 @@ class LoopWatch:
         self._kept_s[place] = self._kept_s.get(place, 0.0) + for_s
         if self._kept_s[place] >= _LONG_S and place not in self._named:
             self._named.add(place)
-            _name(step, frame, place)
+            _name(_task_of(step, frames), frame, place)
 
 
 def _step_in(frames: list[FrameType]) -> tuple[FrameType, int] | None:
@@ -84,13 +85,21 @@ def _step_in(frames: list[FrameType]) -> tuple[FrameType, int] | None:
     return None
 
 
-def _name(step: FrameType, frame: FrameType, place: tuple[str, int]) -> None:
+def _task_of(step: FrameType, frames: list[FrameType]) -> Task | None:
+    """Return which of our tasks a step of the loop belongs to, itself or something that it has started."""
+    for frame in frames:
+        if frame.f_code is perform_async.__code__:
+            found: Task | None = frame.f_locals.get("task")
+            return found
+    context = getattr(step.f_locals.get("self"), "_context", None)  # of its handle
+    return task_in(context) if isinstance(context, Context) else None
+
+
+def _name(task: Task | None, frame: FrameType, place: tuple[str, int]) -> None:
     """Say in the log what blocks the loop, and in the task's own if it is one of ours."""
     path, line = place
     source = shorten(linecache.getline(path, line).strip(), 100)
     where = f"{os.path.basename(path)}, line {line}, in {frame.f_code.co_name}" + (f": {source}" if source else "")
-    context = getattr(step.f_locals.get("self"), "_context", None)
-    task = task_in(context) if isinstance(context, Context) else None
     who = "the program" if task is None else f"task {describe(task.name, 80)}"
     said = clean(
         f"{who} blocks the event loop, and every task on it waits ({where}): await what takes long, or have a "
