@@ -17,7 +17,7 @@
     ├── TaskTimeoutError          the same, past the task's deadline (also a TimeoutError)
     ├── AttemptOverError          a task spoke after its end
     ├── WorkerDiedError           a worker process died of what its task did
-    ├── ExecutorBrokenError       the executor that was passed runs nothing any more
+    ├── ExecutorBrokenError       the executor that was passed can run nothing more
     ├── RemoteError               stands for what a task raised in another process, of a class unknown here
     ├── TasksFailedError          some tasks failed (also an ExceptionGroup)
     └── RunInterruptedError       a signal ended the run early (also a KeyboardInterrupt)
@@ -165,7 +165,7 @@ class WorkerDiedError(PipeloomError):
 
 
 class ExecutorBrokenError(PipeloomError):
-    """The executor that was passed runs nothing any more; ``__cause__`` is what it raised.
+    """The executor that was passed can run nothing more; ``__cause__`` is what it raised.
 
     What came back before is stored. The tasks that were under way are charged with nothing: the next run does them.
     """

@@ -189,10 +189,13 @@ def test_what_stands_in_the_program_itself(address, db, monkeypatch):
 # --- workers, schedulers and clients that go away ---
 
 
+DEADLY = (30, 34)  # others wait beside them
+
+
 def is_deadly(n, ctx):
     """End the worker at two of the inputs."""
     ctx.write("rows", {"n": n})
-    if n in (30, 31):
+    if n in DEADLY:
         os.kill(os.getpid(), signal.SIGKILL)
     running.sleep(0.002)
 
@@ -202,7 +205,7 @@ def test_workers_that_die_of_their_tasks(address, db, read):
     report = loaded(address, db, range(100), is_deadly, on_error="collect")
 
     assert {failure.key: failure.exception for failure in report.failures} == dict.fromkeys(
-        (30, 31), "WorkerDiedError"
+        DEADLY, "WorkerDiedError"
     )
     assert read(db, "SELECT COUNT(*), COUNT(DISTINCT n) FROM rows") == [(98, 98)]
     assert "its worker at tcp://127.0.0.1:" in report.failures[0].message

@@ -198,7 +198,7 @@ def test_an_executor_that_was_shut_down(db, read):
 
     with pytest.raises(
         pipeloom.ExecutorBrokenError,
-        match=r"^ShutDownLater runs nothing any more \(RuntimeError: cannot schedule new futures after shutdown\): "
+        match=r"^ShutDownLater can run nothing more \(RuntimeError: cannot schedule new futures after shutdown\): "
         "what is done is stored",
     ) as broken:
         loaded(ShutDownLater(), db)
@@ -207,6 +207,17 @@ def test_an_executor_that_was_shut_down(db, read):
 
     loaded(engines.Direct(), db)
     assert_all_once(read, db)
+
+
+def test_an_executor_without_pipeloom(db):
+    """It is no task's fault; the module is named, whatever the executor wraps its error in."""
+    wrapped = RuntimeError("cannot deserialize")
+    wrapped.__cause__ = ModuleNotFoundError("No module named 'pipeloom'")
+    with pytest.raises(
+        pipeloom.ExecutorBrokenError,
+        match=r"^Liar can run nothing more \(ModuleNotFoundError: No module named 'pipeloom'\)",
+    ):
+        loaded(engines.Liar(wrapped, 1), db)
 
 
 # --- real pools ---
@@ -222,7 +233,7 @@ def dies_once(notes, n, ctx):
 
 
 def test_a_pool_that_breaks(db, read, tmp_path):
-    """One worker dies, and it runs nothing any more: nothing is charged, and the next run does the rest."""
+    """One worker dies, and it can run nothing more: nothing is charged, and the next run does the rest."""
 
     def run():
         with ProcessPoolExecutor(2) as pool:
@@ -231,7 +242,7 @@ def test_a_pool_that_breaks(db, read, tmp_path):
                 progress=False, durability="off",
             )  # fmt: skip
 
-    with pytest.raises(pipeloom.ExecutorBrokenError, match=r"^ProcessPoolExecutor runs nothing any more"):
+    with pytest.raises(pipeloom.ExecutorBrokenError, match=r"^ProcessPoolExecutor can run nothing more"):
         run()
     assert read(db, "SELECT COUNT(*) FROM task_runs WHERE status = 'error'") == [(0,)]
     assert read(db, "SELECT status, executor FROM pipeloom_runs") == [("error", "ProcessPoolExecutor")]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.executors.base import SupportsSubmit, workers_of
-from pipeloom.executors.remote.engine import Answered, Ending, Loss, Note
+from pipeloom.executors.remote.engine import Answered, Ending, Loss, Note, missing_module
 from pipeloom.executors.remote.program import Main
 from pipeloom.executors.remote.run_chunk import run_chunk, this_process
 from pipeloom.wire import Ability
@@ -22,7 +22,7 @@ from pipeloom.wire import Ability
 __all__ = ["FuturesEngine"]
 
 _CHUNK_S: Final = 0.05
-_BREAKING: Final = (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError, ImportError)
+_BREAKING: Final = (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError)
 _AHEAD: Final = 2  # chunks for each worker, so that none waits for the next one
 
 
@@ -90,7 +90,7 @@ class FuturesEngine:
 
     def judge(self, number: int, error: BaseException, *, is_alone: bool) -> Loss:  # noqa: ARG002 - nobody says more
         """Say whether the executor failed, or somebody shut it down, or its workers lack pipeloom."""
-        return "broken" if isinstance(error, _BREAKING) else "unknown"
+        return "broken" if isinstance(error, _BREAKING) or missing_module(error) else "unknown"
 
     def look(self) -> None:
         """See to nothing."""

@@ -28,7 +28,7 @@ from pipeloom.errors import ExecutorBrokenError, WorkerDiedError
 from pipeloom.executors.dask_.cluster import connected, local_cluster
 from pipeloom.executors.dask_.events import subscribe, unsubscribe
 from pipeloom.executors.dask_.worker import run
-from pipeloom.executors.remote.engine import Answered, Ending, Loss, Note
+from pipeloom.executors.remote.engine import Answered, Ending, Loss, Note, missing_module
 from pipeloom.executors.remote.program import Main
 from pipeloom.executors.remote.run_chunk import hear_of_end, leave
 from pipeloom.wire import Ability
@@ -189,4 +189,4 @@ class DaskEngine:
         if isinstance(error, concurrent.futures.CancelledError | asyncio.CancelledError):
             # By somebody else; or the scheduler has gone, and the client waits for another one at its address.
             return "broken" if self._client.status in _CLOSED else "innocent"
-        return "broken" if isinstance(error, ImportError | ConnectionError) else "unknown"
+        return "broken" if isinstance(error, ConnectionError) or missing_module(error) else "unknown"

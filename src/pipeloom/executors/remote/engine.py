@@ -10,7 +10,7 @@ from pipeloom.executors.remote.forms import Line
 from pipeloom.executors.remote.program import Main
 from pipeloom.wire import Ability, Progress
 
-__all__ = ["Answered", "Ending", "Engine", "Loss", "Note"]
+__all__ = ["Answered", "Ending", "Engine", "Loss", "Note", "missing_module"]
 
 Answered: TypeAlias = "Callable[[object], None]"
 """Called once with what a chunk has returned, or with the exception that came in its stead; any thread."""
@@ -23,6 +23,13 @@ it; nobody knows; the task that it has, if it has one, had begun."""
 
 Ending: TypeAlias = Literal["begin nothing more", "end"]
 """What workers are told when a run is stopped: that no further task is to begin; that those that run should end."""
+
+
+def missing_module(error: BaseException | None) -> ImportError | None:
+    """Return what it was that a worker could not import, of ours, if that is why an error came."""
+    while error is not None and not isinstance(error, ImportError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 class Note(NamedTuple):

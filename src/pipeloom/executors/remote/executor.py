@@ -31,7 +31,7 @@ from pipeloom.executors.gathering import gather
 from pipeloom.executors.pace import Pace
 from pipeloom.executors.remote.calls import Call, call_of
 from pipeloom.executors.remote.chunks import Assignment, Done, Order, assigned, read_done
-from pipeloom.executors.remote.engine import Ending, Engine, Note
+from pipeloom.executors.remote.engine import Ending, Engine, Note, missing_module
 from pipeloom.executors.remote.forms import Failure, encode
 from pipeloom.executors.remote.messages import name_of
 from pipeloom.executors.remote.program import packed
@@ -276,9 +276,10 @@ class ChunkExecutor(Generic[T]):
     def _breaks(self, error: BaseException) -> None:
         """End the run, once: what has come back is stored, and the rest is left to the next one."""
         if not self._desk.closed:
+            error = missing_module(error) or error
             what = f"{type(error).__name__}: {describe(error, 300)}".rstrip(": .")
             broken = ExecutorBrokenError(
-                f"{self.name} runs nothing any more ({what}): what is done is stored; run it again with one that "
+                f"{self.name} can run nothing more ({what}): what is done is stored; run it again with one that "
                 "works to do the rest"
             )
             broken.__cause__ = error
