@@ -30,7 +30,7 @@ from pipeloom.executors.base import ALL, Desk, T, telling
 from pipeloom.executors.gathering import gather
 from pipeloom.executors.pace import Pace
 from pipeloom.executors.remote.calls import Call, call_of
-from pipeloom.executors.remote.chunks import Assignment, Done, Order, assigned, read_done
+from pipeloom.executors.remote.chunks import Assignment, Order, assigned, read_done
 from pipeloom.executors.remote.engine import Ending, Engine, Note, missing_module
 from pipeloom.executors.remote.forms import Failure, encode
 from pipeloom.executors.remote.messages import name_of
@@ -49,6 +49,7 @@ logger = logging.getLogger("pipeloom")
 
 _TICK_S: Final = 0.1
 _PATIENCE: Final = 4  # times as long as it should may a chunk take before what has not begun of it goes back
+_NOTHING: Final = 0  # no chunk has this number
 _LOSSES: Final = 2
 """So many chunks with a task in them may be lost before it is charged, if nobody knows whether it had begun."""
 
@@ -183,6 +184,7 @@ class ChunkExecutor(Generic[T]):
                             desk.give_back(chunk)
         finally:
             self._is_fed = True
+            self._inbox.put((_NOTHING, None))  # wakes the collector
 
     def _has_room(self) -> bool:
         return self._sent.await_room(lambda: self._engine.window)
@@ -239,17 +241,16 @@ class ChunkExecutor(Generic[T]):
             self._lose(chunk, answer)
             return
         try:
+            if not isinstance(answer, bytes):
+                raise ValueError("no bytes")
             done = read_done(answer)
             if isinstance(done, Failure):
                 self._desk.fail(reason_of(done, f"a worker of {self.name}"))
                 return
             self._sent.end(chunk, done)
-        except (TypeError, ValueError, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.DecodeError) as error:
             self._lose(chunk, WorkerDiedError(f"its worker said what cannot be read: {describe(error, 100)}"))
             return
-        self._note(chunk, done)
-
-    def _note(self, chunk: Sent[T], done: Done) -> None:
         self._pace.note(len(done.tasks), done.took_s)
         for task in chunk.tasks:
             self._losses.pop(task, None)
