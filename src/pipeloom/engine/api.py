@@ -6,7 +6,7 @@ import os
 import queue
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from pipeloom.db import Durability
 from pipeloom.engine.arguments import OnError
@@ -22,12 +22,11 @@ from pipeloom.worker.context import TaskContext
 from pipeloom.worker.local import Local
 from pipeloom.worker.signature import context_of, second_argument_of
 
-__all__ = ["map", "run_of_map", "run_pipeline"]
+__all__ = ["OF_MAP", "map", "run_pipeline"]
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
 
     class _ContextAsQueue(TaskContext, queue.Queue[Any]):
         """What a worker gets as its second argument: it may call it a context or a queue of any messages."""
@@ -144,62 +143,42 @@ def map(  # noqa: A001
         StorageError: The file cannot be opened or written.
         ValueError, TypeError: An argument is wrong.
     """
-    return run_of_map(
-        fn,
-        items,
-        db=db,
-        name=name,
-        key=key,
-        shard=shard,
-        workers=workers,
-        executor=executor,
-        local=local,
-        memory_mb=memory_mb,
-        tasks_per_worker=tasks_per_worker,
-        retries=retries,
-        timeout=timeout,
-        resume=resume,
-        on_error=on_error,
-        durability=durability,
-        wal=wal,
-        tables=tables,
-        alter=alter,
-        handlers=handlers,
-        max_task_mb=max_task_mb,
-        progress=progress,
-    ).execute()
-
-
-def run_of_map(
-    fn: Callable[..., Any],
-    items: Iterable[Any],
-    *,
-    db: str | os.PathLike[str],
-    loop: AbstractEventLoop | None = None,
-    **options: Any,
-) -> Run:
-    """Return what :func:`map` executes.
-
-    Args:
-        fn: See :func:`map`.
-        items: See :func:`map`.
-        db: See :func:`map`.
-        loop: The event loop that the run is awaited on; ``None`` if it is not.
-        options: All others of :func:`map`.
-    """
     return Run(
         lambda: job_from(
             fn,
             items,
             db,
-            parameters=("fn", "items"),
-            context_of=context_of,
-            by_key=True,
-            keeps_results=True,
-            loop=loop,
-            **options,
+            **OF_MAP,
+            name=name,
+            key=key,
+            shard=shard,
+            workers=workers,
+            executor=executor,
+            local=local,
+            memory_mb=memory_mb,
+            tasks_per_worker=tasks_per_worker,
+            retries=retries,
+            timeout=timeout,
+            resume=resume,
+            on_error=on_error,
+            durability=durability,
+            wal=wal,
+            tables=tables,
+            alter=alter,
+            handlers=handlers,
+            max_task_mb=max_task_mb,
+            progress=progress,
         )
-    )
+    ).execute()
+
+
+OF_MAP: Final[dict[str, Any]] = {
+    "parameters": ("fn", "items"),
+    "context_of": context_of,
+    "by_key": True,
+    "keeps_results": True,
+}
+"""What :func:`map` and :func:`pipeloom.amap` tell ``job_from`` beside their arguments."""
 
 
 def run_pipeline(

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 from pipeloom.engine import api
 from pipeloom.engine.calling import AsyncWithContext, MapOptions, WithContext
+from pipeloom.engine.job import job_from
 from pipeloom.engine.run import Run
 from pipeloom.errors import RunInterruptedError
 from pipeloom.report import RunReport
@@ -76,7 +77,7 @@ async def amap(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> 
     asked = _SIGNATURE.bind(fn, items, **options)
     asked.apply_defaults()
     loop = asyncio.get_running_loop()
-    run = api.run_of_map(**asked.arguments, loop=loop)
+    run = Run(lambda: job_from(**asked.arguments, **api.OF_MAP, loop=loop))
     run.signals.is_awaited = threading.current_thread() is threading.main_thread()
     ended: asyncio.Future[RunReport] = loop.create_future()
     # A daemon, as workers are: what was said is safe all the same, since the writer's thread is none.
