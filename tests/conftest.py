@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -33,6 +34,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make ``tmp_path`` in the same place, wherever pytest is started; with xdist, its workers say where."""
     if config.option.basetemp is None:
         config.option.basetemp = PLACE / "pytest-tmp"
+
+
+# Files whose tests share clusters, pools and runs: one worker of xdist has them all, or each would make its own.
+TOGETHER = re.compile(r"tests/executors/test_(contract_\w+|dask|futures)\.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give out tests by the file, and some files as one."""
+    from xdist.scheduler import LoadFileScheduling  # nobody else needs it
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "executors" if TOGETHER.search(file) else file
+
+    return Scheduling(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -80,9 +80,9 @@ NEEDS = {
 """Case → what its executor must be able to do for it."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def opened_kind() -> Iterator[Callable[[Kind], Kind]]:
-    """Open what an executor needs, once a session."""
+    """Open what an executor needs, once; and close it with the last test that may use it."""
     found: dict[str, Kind] = {}
     with ExitStack() as stack:
 
@@ -95,7 +95,7 @@ def opened_kind() -> Iterator[Callable[[Kind], Kind]]:
         yield opened
 
 
-@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
+@pytest.fixture(scope="package", params=KINDS, ids=lambda kind: kind.name)
 def executor(request: pytest.FixtureRequest, opened_kind: Callable[[Kind], Kind]) -> Kind:
     """One after the other."""
     return opened_kind(request.param)
@@ -163,7 +163,7 @@ def run_all(kind: Kind, place: Path) -> Ran:
     return Ran(report, db)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ran_on(tmp_path_factory: pytest.TempPathFactory, opened_kind: Callable[[Kind], Kind]) -> Callable[[Kind], Ran]:
     """Run every case on an executor; each once a session."""
     done: dict[str, Ran] = {}

@@ -24,7 +24,7 @@ DASK = KINDS[-1]
 ROWS = {"rows": {"n": int}}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(opened_kind):
     """The scheduler of a cluster of two processes."""
     return opened_kind(DASK).options["executor"]
