@@ -14,9 +14,11 @@ naming it in ``executors/__init__.py``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from pipeloom.errors import ChannelClosedError, WriterBrokenError
@@ -24,7 +26,7 @@ from pipeloom.wire import Ability, Outcome
 from pipeloom.worker.link import Link
 from pipeloom.worker.task import Task
 
-__all__ = ["ALL", "Desk", "Executor", "SupportsSubmit", "as_new", "is_dask", "telling", "workers_of"]
+__all__ = ["ALL", "Desk", "Executor", "SupportsSubmit", "as_new", "is_dask", "joined", "telling", "workers_of"]
 
 T = TypeVar("T", bound=Task)
 """The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
@@ -73,6 +75,15 @@ def telling(desk: Desk[T]) -> Iterator[None]:
             desk.fail(error)
         except MemoryError:
             pass  # it is noted; what remains is to leave
+
+
+def joined(threads: Iterable[threading.Thread], timeout_s: float) -> int:
+    """Wait for threads that are about to leave; returns how many have not, 0 to n."""
+    deadline = monotonic() + timeout_s
+    found = list(threads)
+    for thread in found:
+        thread.join(max(0.0, deadline - monotonic()))
+    return sum(thread.is_alive() for thread in found)
 
 
 class Desk(Protocol[T]):

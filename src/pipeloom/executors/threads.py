@@ -6,12 +6,11 @@ import logging
 import threading
 from collections.abc import Set as AbstractSet
 from os import getpid
-from time import monotonic
 from typing import Final, Generic
 
 from pipeloom.data.text import describe
 from pipeloom.errors import TaskTimeoutError
-from pipeloom.executors.base import Desk, T, telling
+from pipeloom.executors.base import Desk, T, joined, telling
 from pipeloom.executors.forks import orphan_in_forks
 from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.wire import Ability, Outcome
@@ -100,10 +99,7 @@ class ThreadExecutor(Generic[T]):
 
     def join(self, timeout_s: float) -> int:
         """Wait for loops that are about to return."""
-        deadline = monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        return joined(self._threads, timeout_s)
 
     def performed(self) -> list[T]:
         """Return the tasks that are being performed; any thread."""

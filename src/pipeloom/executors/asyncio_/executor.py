@@ -34,7 +34,7 @@ from pipeloom.errors import (
     WriterBrokenError,
 )
 from pipeloom.executors.asyncio_.watch import LoopWatch, where_it_waits
-from pipeloom.executors.base import ALL, Desk, T, telling
+from pipeloom.executors.base import ALL, Desk, T, joined, telling
 from pipeloom.executors.forks import orphan_in_forks
 from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.wire import Ability, Outcome
@@ -153,10 +153,7 @@ class AsyncioExecutor(Generic[T]):
         """Wait for the threads, which are about to leave."""
         self._has_left = True
         self._hungry.release()
-        deadline = monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        return joined(self._threads, timeout_s)
 
     def close(self) -> None:
         """Leave to itself what still runs, since a coroutine that does not end cannot be ended."""

@@ -15,10 +15,9 @@ import logging
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from threading import Event
-from time import monotonic
 from typing import Any, Final, Generic
 
-from pipeloom.executors.base import Desk, T
+from pipeloom.executors.base import Desk, T, joined
 from pipeloom.executors.processes.attendant import Attendant
 from pipeloom.executors.processes.launch import WorkerProcess
 from pipeloom.executors.processes.orders import Orders
@@ -130,10 +129,7 @@ class ProcessExecutor(Generic[T]):
 
     def join(self, timeout_s: float) -> int:
         """Wait for workers that are about to leave."""
-        deadline = monotonic() + timeout_s
-        for attendant in self._attendants:
-            attendant.thread.join(max(0.0, deadline - monotonic()))
-        return sum(attendant.thread.is_alive() for attendant in self._attendants)
+        return joined([attendant.thread for attendant in self._attendants], timeout_s)
 
     def close(self) -> None:
         """End what is left of the workers, at once; calling twice is fine."""

@@ -18,7 +18,6 @@ import threading
 import uuid
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from time import monotonic
 from typing import Any, Final, Generic
 
 import msgspec
@@ -26,7 +25,7 @@ import msgspec
 import pipeloom
 from pipeloom.data.text import describe, storable
 from pipeloom.errors import ExecutorBrokenError, WorkerDiedError
-from pipeloom.executors.base import ALL, Desk, T, telling
+from pipeloom.executors.base import ALL, Desk, T, joined, telling
 from pipeloom.executors.gathering import gather
 from pipeloom.executors.pace import Pace
 from pipeloom.executors.remote.calls import Call, call_of
@@ -155,10 +154,7 @@ class ChunkExecutor(Generic[T]):
 
     def join(self, timeout_s: float) -> int:
         """Wait for the two threads."""
-        deadline = monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        return joined(self._threads, timeout_s)
 
     def close(self) -> None:
         """Wait for nothing any more, and let go of the engine; calling twice is fine."""
