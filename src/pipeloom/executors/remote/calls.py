@@ -31,9 +31,9 @@ def call_of(task: Task, main: Main = "imported") -> Call:
         task: Which one.
         main: How workers come by the program itself, where the class of an input may live.
     """
-    item = task.item
+    item: Any = task.item
     kind = type(item)
-    is_plain = (kind is int and -_INT64 <= item < _INT64) or (kind is str and item.isascii())  # type: ignore[operator, attr-defined]
+    is_plain = (kind is int and -_INT64 <= item < _INT64) or (kind is str and item.isascii())
     if not is_plain:
         item = pickled(item, main)
     return item, task.task_id, task.key, task.name, task.attempt, task.seen_before, task.state

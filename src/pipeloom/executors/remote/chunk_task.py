@@ -58,7 +58,7 @@ class ChunkTask(Task):
         self.lines: list[tuple[Line, bool]] = []
 
     @property
-    def logs(self) -> _Lines:  # type: ignore[override]
+    def logs(self) -> _Lines:  # type: ignore[override]  # only what is appended to it
         """Where its log lines go."""
         return _Lines(self)
 

@@ -87,7 +87,7 @@ def _made_again(word: Said, luggage: Attached, kinds: Mapping[str, type]) -> obj
         parts = output_of(word.output, luggage)
         if word.kind == _EXECUTE:
             return MsgExecute(*parts[0])  # type: ignore[misc]  # a statement: see `child_link`
-        return Blocks(parts)  # type: ignore[arg-type]
+        return Blocks(parts)  # type: ignore[arg-type]  # of rows alone: what else it is was said above
     if word.body is not None and word.kind in _OURS:
         fields: Any = msgspec.msgpack.decode(word.body)
         return _OURS[word.kind](*fields)
