@@ -49,8 +49,9 @@ is_wanted() { [ -z "${PYTHON:-}" ] || [ "$kind" = "$(cat .venv/kind)" ]; }
 is_current() { [ -e ".venv/$1" ] && [ ! pyproject.toml -nt ".venv/$1" ] && [ ! constraints.txt -nt ".venv/$1" ]; }
 
 # The outer pip installs into .venv, since Debian ships a python3 whose venv cannot bring its own.
+# What is compiled is what is imported, when it first is: most of what the tools bring never is.
 install() {
-    "$(cat .venv/program)" -m pip --python .venv/bin/python install --quiet --constraint constraints.txt "$@" || failed
+    "$(cat .venv/program)" -m pip --python .venv/bin/python install --quiet --no-compile --constraint constraints.txt "$@" || failed
 }
 
 # Nothing is left outside the checkout, not even by the pip that pip starts for a build: that one knows no options.

@@ -53,7 +53,7 @@ def test_it_imports_with_what_it_requires_alone(bare, tmp_path):
         name.startswith(("pipeloom.web", "pipeloom.examples.pages", "pipeloom.executors.dask_"))
         for name in said["missing"]
     )
-    assert set(said["missing"].values()) <= {"distributed", "h11", "httpx", "starlette", "uvicorn"}
+    assert set(said["missing"].values()) <= {"dask", "distributed", "h11", "httpx", "starlette", "uvicorn"}
 
 
 def test_a_users_program_and_the_commands_run(bare, tmp_path):
