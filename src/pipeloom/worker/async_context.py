@@ -95,9 +95,10 @@ class AsyncTaskContext(BaseContext):
         ``None`` when there is none. Decoded anew at each call.
         """
         state = self._task.state
-        await self._room()
-        if state is None and (reply := self._ask_for_state()) is not None:
-            state = await _answer_of(reply)
+        if state is None:
+            await self._room()
+            if (reply := self._ask_for_state()) is not None:
+                state = await _answer_of(reply)
         return None if state is None else msgspec.json.decode(state)
 
     async def checkpoint(self, state: Any) -> None:
