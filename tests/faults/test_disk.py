@@ -98,7 +98,7 @@ def test_a_limit_on_the_size_of_files(start, tmp_path):
     db, acks = tmp_path / "out.db", tmp_path / "acks"
     words = product("load", db=db, acks=acks, count=200)
     no_half_modules = environment(PYTHONDONTWRITEBYTECODE=1)
-    code, _, err = start(["prlimit", "--fsize=300000", *words], env=no_half_modules).wait()
+    code, _, err = start(["prlimit", "--fsize=500000", *words], env=no_half_modules).wait()
     assert code == STORAGE, err
     assert "the disk reported an error" in one_sentence(err)
     stored = VERDICT.sound(db, acknowledged(acks), words, 200)
