@@ -18,7 +18,7 @@ PACKAGE = Path(pipeloom.__file__).parent
 
 # Layers of the architecture. A package stands for all of its modules. The package root is free: it only names.
 LAYERS = {
-    0: {"data", "errors", "messages", "report", "retry", "statuses"},
+    0: {"data", "errors", "limit", "messages", "report", "retry", "statuses"},
     1: {"wire", "db"},
     2: {"worker", "history"},
     3: {"executors", "ledger", "show"},

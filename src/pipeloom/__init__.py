@@ -46,6 +46,7 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.errors import TaskTooLargeError as TaskTooLargeError
     from pipeloom.errors import WorkerDiedError as WorkerDiedError
     from pipeloom.errors import WriterBrokenError as WriterBrokenError
+    from pipeloom.limit import Limit as Limit
     from pipeloom.merging import MergeReport as MergeReport
     from pipeloom.merging import merge as merge
     from pipeloom.messages import SENTINEL as SENTINEL

@@ -152,7 +152,19 @@ def _migrate_5(conn: sqlite3.Connection) -> None:
     conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN shard TEXT")
 
 
-_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3, _migrate_4, _migrate_5)
+def _migrate_6(conn: sqlite3.Connection) -> None:
+    """Keep the version of a done input, whose rows know their task, and the inputs that tasks have found."""
+    if "version" not in {row[1].lower() for row in conn.execute("PRAGMA table_info(task_runs)")}:
+        conn.execute("ALTER TABLE task_runs ADD COLUMN version")  # untyped: 1 and '1' are two
+    conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN own_rows TEXT")  # JSON: true, or a list of tables
+    conn.execute(
+        """CREATE TABLE pipeloom_found (      -- inputs found on the way, to be run by this run or the next
+            task_id INTEGER PRIMARY KEY, found_by INTEGER, item TEXT NOT NULL
+        )"""
+    )
+
+
+_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3, _migrate_4, _migrate_5, _migrate_6)
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from pipeloom.db import Durability
-from pipeloom.engine.arguments import OnError
+from pipeloom.engine.arguments import OnError, OwnRows, Version
 from pipeloom.engine.calling import AsyncWithContext, MapOptions, WithContext
 from pipeloom.engine.job import job_from
 from pipeloom.engine.run import Run
 from pipeloom.executors import AnyExecutor
 from pipeloom.ledger import Tables
+from pipeloom.limit import Limits
 from pipeloom.messages import Handler
 from pipeloom.report import RunReport
 from pipeloom.retry import Retry
@@ -38,6 +39,7 @@ def map(  # noqa: A001 - the field's own word
     items: Iterable[T],
     *,
     key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
     **options: Unpack[MapOptions],
 ) -> RunReport: ...
 
@@ -48,6 +50,7 @@ def map(  # noqa: A001 - the field's own word
     items: Iterable[T],
     *,
     key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
     **options: Unpack[MapOptions],
 ) -> RunReport: ...
 
@@ -58,6 +61,7 @@ def map(  # noqa: A001 - the field's own word
     items: Iterable[T],
     *,
     key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
     **options: Unpack[MapOptions],
 ) -> RunReport: ...
 
@@ -77,7 +81,10 @@ def map(  # noqa: A001
     tasks_per_worker: int | None = None,
     retries: int | Retry = 0,
     timeout: float | None = None,
+    limit: Limits | None = None,
     resume: bool = True,
+    version: Version | None = None,
+    own_rows: OwnRows | None = None,
     on_error: OnError = "raise",
     durability: Durability = "full",
     wal: bool | None = None,
@@ -118,7 +125,14 @@ def map(  # noqa: A001
         timeout: Seconds that one try may take. ``ctx.check()`` raises then. A call that does not look is recorded
             as timed out: a worker process is ended; a thread cannot be, and its call is left to itself. A coroutine
             is cancelled where it waits.
-        resume: Skip inputs that are done under this name.
+        limit: How fast tasks may begin and how many may run at once, for all or for each host, account or the like:
+            a :class:`Limit`, or several that all hold. What waits for it holds no worker.
+        resume: Skip inputs that are done under this name. ``False`` runs them again; their rows are replaced where
+            ``own_rows`` is on, and come a second time elsewhere.
+        version: Input → str, number, or tuple of them, such as a file's time and size: an input that is done runs
+            again when this has changed. Turns ``own_rows`` on.
+        own_rows: Rows know their task, in a column ``_task_id``, in all tables or in those named; a task that is
+            done again then replaces its rows in one commit, and ``pipeloom forget`` takes them back.
         on_error: ``"raise"``: finish everything, then raise; ``"collect"``: only report; ``"stop"``: admit nothing
             more, finish what runs, raise.
         durability: ``"full"``: what is committed survives a power cut. ``"normal"``: the last tasks may be redone
@@ -159,7 +173,10 @@ def map(  # noqa: A001
             tasks_per_worker=tasks_per_worker,
             retries=retries,
             timeout=timeout,
+            limit=limit,
             resume=resume,
+            version=version,
+            own_rows=own_rows,
             on_error=on_error,
             durability=durability,
             wal=wal,
@@ -198,7 +215,10 @@ def run_pipeline(
     tasks_per_worker: int | None = None,
     retries: int | Retry = 0,
     timeout: float | None = None,
+    limit: Limits | None = None,
     resume: bool = False,
+    version: Callable[[T], object] | None = None,
+    own_rows: OwnRows | None = None,
     on_error: OnError = "raise",
     durability: Durability = "full",
     tables: Tables | None = None,
@@ -229,7 +249,10 @@ def run_pipeline(
         tasks_per_worker: See :func:`map`.
         retries: See :func:`map`; an ``error`` that the worker reports by message is not tried again.
         timeout: See :func:`map`.
+        limit: See :func:`map`.
         resume: Skip tasks whose key is done; needs ``key``.
+        version: See :func:`map`; needs ``key``.
+        own_rows: See :func:`map`; needs ``key``.
         on_error: See :func:`map`.
         durability: See :func:`map`.
         tables: See :func:`map`.
@@ -266,7 +289,10 @@ def run_pipeline(
             tasks_per_worker=tasks_per_worker,
             retries=retries,
             timeout=timeout,
+            limit=limit,
             resume=resume,
+            version=version,
+            own_rows=own_rows,
             on_error=on_error,
             durability=durability,
             tables=tables,

@@ -9,7 +9,7 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
@@ -22,14 +22,24 @@ from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.db.place import path_of
 from pipeloom.executors import AnyExecutor, ExecutorName, SupportsSubmit, is_dask, workers_of
 from pipeloom.ledger import Tables
+from pipeloom.limit import Limit
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 from pipeloom.worker.current import NotGuardedError, is_importing_program
 
-__all__ = ["OnError"]
+__all__ = ["OnError", "OwnRows", "Version"]
 
 OnError = Literal["raise", "collect", "stop"]
 """What a task that fails does to the others: see :func:`pipeloom.map`."""
+
+OwnRows = bool | Iterable[str]
+"""``own_rows=``: in all tables, in none, or in those named."""
+
+Owned = bool | frozenset[str]
+"""The same, checked; names folded."""
+
+Version = Callable[[Any], object]
+"""``version=``: input → what has changed when the input has."""
 
 _MOST_WORKERS: Final = 10_000
 _Cached: Final = type(functools.cache(int))
@@ -306,12 +316,16 @@ def checked_handlers(handlers: object) -> Mapping[type, Handler]:
     return handlers
 
 
-def check_choices(*, name: object, key: object, on_error: object, resume: object, durability: object) -> None:
+def check_choices(
+    *, name: object, key: object, version: object, on_error: object, resume: object, durability: object
+) -> None:
     """Refuse values outside the few that an option has."""
     if name is not None and (not isinstance(name, str) or not name or not name.isprintable()):
         raise ValueError("name must be a few printable characters, or left out")
     if key is not None and not callable(key):
         raise TypeError(f"key must be a function from input to key, not {type(key).__name__}")
+    if version is not None and not callable(version):
+        raise TypeError(f"version must be a function from input to str or number, not {type(version).__name__}")
     if on_error not in get_args(OnError):
         raise ValueError(f'on_error must be "raise", "collect" or "stop", not {clean(on_error, 40)!r}')
     if not isinstance(resume, bool):
@@ -344,6 +358,32 @@ def checked_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
     return _positive(timeout, "timeout", "a number of seconds")
+
+
+def checked_limits(limit: object) -> tuple[Limit, ...]:
+    """Return limits, all of which hold; none for ``None``."""
+    if limit is None:
+        return ()
+    limits = (limit,) if isinstance(limit, Limit) else limit
+    if not isinstance(limits, tuple | list) or not all(isinstance(each, Limit) for each in limits):
+        raise TypeError(f"limit must be a pipeloom.Limit, or a list of them, not {type(limit).__name__}")
+    return tuple(limits)
+
+
+def checked_own_rows(own_rows: object, version: object) -> Owned:
+    """Return in which tables rows know their task; in all of them, if nothing else is said, with ``version=``."""
+    if own_rows is None:
+        return version is not None
+    if isinstance(own_rows, bool):
+        return own_rows
+    if isinstance(own_rows, str) or not isinstance(own_rows, Iterable):
+        raise TypeError(f"own_rows must be True, False, or a list of tables, not {type(own_rows).__name__}")
+    tables = list(own_rows)
+    for table in tables:
+        quoted(table)
+        if is_reserved(table):
+            raise ValueError(f"own_rows: {clean(table, 60)} is the ledger's own name")
+    return frozenset(map(ascii_lower, tables))
 
 
 def checked_max_task_bytes(max_task_mb: object) -> float:

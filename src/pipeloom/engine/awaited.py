@@ -28,6 +28,7 @@ async def amap(
     items: Iterable[T],
     *,
     key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
     **options: Unpack[MapOptions],
 ) -> RunReport: ...
 
@@ -38,6 +39,7 @@ async def amap(
     items: Iterable[T],
     *,
     key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
     **options: Unpack[MapOptions],
 ) -> RunReport: ...
 
@@ -48,6 +50,7 @@ async def amap(
     items: Iterable[T],
     *,
     key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
     **options: Unpack[MapOptions],
 ) -> RunReport: ...
 

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, Required, TypeAlias, TypedDict, TypeVar
 
 from pipeloom.db import Durability
-from pipeloom.engine.arguments import OnError
+from pipeloom.engine.arguments import OnError, OwnRows
 from pipeloom.executors import AnyExecutor
 from pipeloom.ledger import Tables
+from pipeloom.limit import Limits
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 from pipeloom.worker.context import TaskContext
@@ -56,7 +57,9 @@ class MapOptions(TypedDict, total=False):
     tasks_per_worker: int | None
     retries: int | Retry
     timeout: float | None
+    limit: Limits | None
     resume: bool
+    own_rows: OwnRows | None
     on_error: OnError
     durability: Durability
     wal: bool | None

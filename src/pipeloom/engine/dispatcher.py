@@ -105,8 +105,7 @@ class Dispatcher:
     def returned(self, attempt: Attempt) -> None:
         """Take note that a call that was given up on has returned: its input may be tried again."""
         attempt.returned = True
-        if self._intake.retries is not None:
-            self._intake.retries.returned(attempt)
+        self._intake.retries.returned(attempt)
 
     def fail(self, error: BaseException) -> None:
         """Admit nothing more, since something of ours went wrong."""

@@ -56,8 +56,7 @@ class Intake:
         key: Input → key, for keyed runs; ``None`` takes the input itself.
         admit: Answers n keys or numbers with n admissions, at once or, when the ledger must be asked, by a request.
         workers: Number of workers, the size of the first chunk.
-        patience_s: Failed tries may come back; how long a call that was given up on gets to return. ``None`` when
-            none comes back.
+        patience_s: How long a call that was given up on, and is to be tried again, gets to return.
         is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
     """
 
@@ -69,7 +68,7 @@ class Intake:
         key: Callable[[Any], object] | None,
         admit: Callable[[list[Any]], list[Admission] | Request[list[Admission]]],
         workers: int,
-        patience_s: float | None = None,
+        patience_s: float = 1.0,
         is_mine: Callable[[Identity], bool] | None = None,
     ) -> None:
         self._items = items
@@ -87,7 +86,7 @@ class Intake:
         self._refilling = threading.Lock()
         # Guards the hand-over from the reading thread: "something was pulled", "there is room again".
         self._moved = threading.Condition()
-        self.retries = None if patience_s is None else RetryQueue(self._moved, patience_s)
+        self.retries = RetryQueue(self._moved, patience_s)
         self._extra = 0  # what is ahead of the workers takes so many slots beyond 1 each
         self._reader_waits = False
         self._workers_wait = 0
@@ -197,10 +196,10 @@ class Intake:
         """
         retries = self.retries
         while not self._closed:
-            if retries is not None and (attempt := retries.take()) is not None:
+            if (attempt := retries.take()) is not None:
                 return attempt
             try:
-                attempt = self._ready.popleft() if retries is None or not retries.is_full else None
+                attempt = None if retries.is_full else self._ready.popleft()
             except IndexError:
                 attempt = None
             if attempt is None:
@@ -218,7 +217,7 @@ class Intake:
         """Return further attempts that are ready, 0 to ``most``; does not wait, and leaves others their share."""
         found: list[Attempt] = []
         ready, retries = self._ready, self.retries
-        if self._closed or (retries is not None and retries.is_full):
+        if self._closed or retries.is_full:
             return found
         most = min(most, len(ready) // self._smallest + 1)
         try:
@@ -274,7 +273,7 @@ class Intake:
 
     def _is_held_up(self) -> bool:
         """Say whether so many tries wait that new inputs must."""
-        return self.retries is not None and self.retries.is_full
+        return self.retries.is_full
 
     def _await_work(self) -> bool:
         """Wait until something was pulled, or a try is due; false at the end of both."""
@@ -286,11 +285,11 @@ class Intake:
                     if not self._is_held_up():
                         if self._pulled or self._ready or self._asked is not None:
                             return True
-                        if self._exhausted and (retries is None or retries.is_over):
+                        if self._exhausted and retries.is_over:
                             return False
-                    if retries is not None and retries.is_due():
+                    if retries.is_due():
                         return True
-                    self._moved.wait(None if retries is None else retries.until_due_s())
+                    self._moved.wait(retries.until_due_s())
                 return False
             finally:
                 self._workers_wait -= 1
@@ -311,8 +310,7 @@ class Intake:
 
     def _make_ready(self, chunk: list[Pulled], admissions: list[Admission]) -> None:
         attempts = list(self._admitted(chunk, admissions))
-        if self.retries is not None:
-            self.retries.went_out(len(attempts))
+        self.retries.went_out(len(attempts))
         self._ready.extend(attempts)
 
     def _adapt(self) -> None:

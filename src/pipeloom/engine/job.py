@@ -12,9 +12,10 @@ from pipeloom.data.naming import Naming, naming_of
 from pipeloom.data.shards import Shard
 from pipeloom.db import Durability
 from pipeloom.engine import arguments
-from pipeloom.engine.arguments import OnError
+from pipeloom.engine.arguments import OnError, Owned, OwnRows, Version
 from pipeloom.executors import AnyExecutor
 from pipeloom.ledger import Tables
+from pipeloom.limit import Limit, Limits
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
 from pipeloom.worker.local import Local
@@ -32,6 +33,7 @@ class Job:
     Attributes:
         context: How the function gets its context, see :class:`~pipeloom.wire.Brief`.
         naming: Whose run it is; ``None`` without keys.
+        owned: See :data:`~pipeloom.engine.arguments.Owned`.
         workers: How many; ``None`` is as many as the executor has.
         loop: The event loop that the run is awaited on; ``None`` if it is not.
     """
@@ -55,10 +57,13 @@ class Job:
     store_task_status: bool
     alter: bool
     resume: bool
+    version: Version | None
+    owned: Owned
     on_error: OnError
     durability: Durability
     retry: Retry | None
     timeout_s: float | None
+    limits: tuple[Limit, ...]
     max_task_bytes: float
     tables: Tables
     handlers: Mapping[type, Handler]
@@ -85,7 +90,10 @@ def job_from(
     tasks_per_worker: int | None,
     retries: int | Retry,
     timeout: float | None,
+    limit: Limits | None,
     resume: bool,
+    version: Version | None,
+    own_rows: OwnRows | None,
     on_error: OnError,
     durability: Durability,
     tables: Tables | None,
@@ -109,9 +117,12 @@ def job_from(
     """
     arguments.check_place()
     arguments.check_function(fn, parameters[0])
-    arguments.check_choices(name=name, key=key, on_error=on_error, resume=resume, durability=durability)
+    arguments.check_choices(
+        name=name, key=key, version=version, on_error=on_error, resume=resume, durability=durability
+    )
     arguments.check_switches(alter=alter, wal=wal)
-    needy = "resume=True" if resume else "shard=" if shard is not None else None
+    asked = {"resume=True": resume, "shard=": shard, "version=": version, "own_rows=": own_rows}
+    needy = next((what for what, value in asked.items() if value is not None and value is not False), None)
     if needy and not store_task_status:
         raise ValueError(f"{needy} needs the ledger: keep store_task_status=True")
     if not by_key and (needy or name is not None):
@@ -141,10 +152,13 @@ def job_from(
         store_task_status=store_task_status,
         alter=alter,
         resume=resume,
+        version=version,
+        owned=arguments.checked_own_rows(own_rows, version),
         on_error=on_error,
         durability=durability,
         retry=arguments.checked_retry(retries),
         timeout_s=arguments.checked_timeout(timeout),
+        limits=arguments.checked_limits(limit),
         max_task_bytes=arguments.checked_max_task_bytes(max_task_mb),
         tables=arguments.checked_tables(tables),
         handlers=arguments.checked_handlers(handlers),

@@ -202,7 +202,7 @@ class Run:
             durability=job.durability,
             handlers=job.handlers,
             claims=True,
-            observer=self._on_commit if job.on_error == "stop" or job.retry is not None else None,
+            observer=self._on_commit,
         )
         self.outbox = Outbox(self.channel, self.writer, self._look)
         stack.push(self.outbox.leave)
@@ -220,7 +220,6 @@ class Run:
             executor=self.executor.name,
             expected=self.expected,
             shard=job.shard,
-            retrying=job.retry is not None,
         )
         self.run = self.writer.transact(
             lambda ledger: ledger.open_run(spec, job.tables, alter=job.alter), self._gives_up
@@ -287,11 +286,10 @@ class Run:
             workers=1
             if job.executor == "asyncio"
             else self.workers,  # whoever takes more at once asks often enough
-            patience_s=None if job.retry is None else max(job.timeout_s or 0.0, _LEAVE_S),
+            patience_s=max(job.timeout_s or 0.0, _LEAVE_S),
             is_mine=None if job.shard is None else job.shard.holds,
         )
-        if self.intake.retries is not None:
-            self.board.waiting = self.intake.retries
+        self.board.waiting = self.intake.retries
         self.link = WriterLink(brief, self.channel, self.writer)
         self.dispatcher = Dispatcher(
             self.intake, self.link, self.board, self.channel, lambda place: self.events.put(("left", place))
@@ -328,11 +326,10 @@ class Run:
 
     def _on_commit(self, finished: Sequence[Attempt]) -> None:
         """Take note of what ended; the writer's thread, after a commit."""
-        if self.intake.retries is not None:
-            try:
-                self.intake.retries.settle(finished)
-            except BaseException as error:  # noqa: BLE001 - our own fault: workers would wait for ever for what is lost here
-                self.dispatcher.fail(error)
+        try:
+            self.intake.retries.settle(finished)
+        except BaseException as error:  # noqa: BLE001 - our own fault: workers would wait for ever for what is lost here
+            self.dispatcher.fail(error)
         if self.job.on_error == "stop" and (self.board.counts[ERROR] or self.board.counts[TIMED_OUT]):
             self.events.put(("stop", 0))
 
@@ -341,7 +338,7 @@ class Run:
     def _settle(self) -> None:
         """Wait until what the workers said is committed: the outcome is what the writer says it is."""
         self.outbox.settle()
-        if self.intake.retries is not None and (left := self.intake.retries.take_all()):
+        if left := self.intake.retries.take_all():
             self.outbox.settle(left)  # the run ends before their turn
 
     def _status(self) -> RunEnd:

@@ -62,8 +62,7 @@ class TimeLimits:
                 if not self._replace(place, attempt):
                     at_work.discard(place)
                     self._intake.close()
-        if self._intake.retries is not None:
-            ended.extend(self._intake.retries.overdue())
+        ended.extend(self._intake.retries.overdue())
         return ended
 
     def give_up_all(self) -> list[Attempt]:

@@ -50,7 +50,6 @@ class RunSpec:
         executor: Where they live.
         expected: Number of inputs when known.
         shard: Which of them it is about; ``None`` for all.
-        retrying: Failed tries may be followed by others.
     """
 
     naming: Naming | None
@@ -59,7 +58,6 @@ class RunSpec:
     executor: str
     expected: int | None
     shard: Shard | None = None
-    retrying: bool = False
 
 
 class RunLedger:
@@ -154,7 +152,7 @@ class RunLedger:
             _drop_kept_lines(attempt)
         for checkpoint in batch.checkpoints:
             checkpoint.attempt.state = checkpoint.state
-        ended = [each for each in batch.finished if each.retry_in is None] if self.spec.retrying else batch.finished
+        ended = [each for each in batch.finished if each.retry_in is None]
         self.admissions.ended(ended)
         self.board.count(ended)
 
