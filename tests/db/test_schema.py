@@ -25,7 +25,18 @@ CONTRACT = {
     "finished_at": ("TEXT", 0, None, 0),
     "result": ("TEXT", 0, None, 0),
 }
-OURS = {"pipeline_id", "key", "run_id", "attempt", "error", "worker", "rows_written", "elapsed_s", "input"}
+OURS = {
+    "pipeline_id",
+    "key",
+    "run_id",
+    "attempt",
+    "error",
+    "worker",
+    "rows_written",
+    "elapsed_s",
+    "input",
+    "version",
+}
 ID = "id INTEGER PRIMARY KEY"
 REST = (
     "name TEXT NOT NULL, status TEXT NOT NULL, progress REAL NOT NULL DEFAULT 0.0, message TEXT, "

@@ -76,7 +76,7 @@ def started(ledger) -> Iterator[object]:
     """Start an intake; its reading thread has ended when the test has."""
     intakes = []
 
-    def start(items, *, keyed=True, key=None, workers=4, patience_s=None):
+    def start(items, *, keyed=True, key=None, workers=4, patience_s=1.0):
         intake = Intake(items, keyed=keyed, key=key, admit=ledger.admit, workers=workers, patience_s=patience_s)
         intakes.append(intake)
         intake.start()
@@ -89,8 +89,12 @@ def started(ledger) -> Iterator[object]:
 
 
 def drained(intake):
-    """Take attempts until there are no more."""
-    return list(iter(intake.next, None))
+    """Take attempts until there are no more; each is committed before the next."""
+    found = []
+    while (attempt := intake.next()) is not None:
+        found.append(attempt)
+        intake.retries.settle([attempt])
+    return found
 
 
 # --- what becomes of an input ---
@@ -234,6 +238,7 @@ def test_large_inputs_are_read_ahead_by_what_they_take_of_memory(started, ledger
         until(lambda: len(alive) in (2, 3) or intake._exhausted)
         assert len(alive) <= 3
         got += 1
+        intake.retries.settle([attempt])
         del attempt
     assert got == 40 - len(range(5, 40, 3))
     assert intake._extra == 0
@@ -246,7 +251,8 @@ def test_workers_go_on_while_the_ledger_is_asked(started, ledger):
 
     def take():
         for attempt in iter(intake.next, None):
-            taken.append(attempt)  # noqa: PERF402 - to be seen one by one
+            taken.append(attempt)
+            intake.retries.settle([attempt])
 
     taking = threading.Thread(target=take, daemon=True)
     taking.start()

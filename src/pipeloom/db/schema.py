@@ -1,4 +1,4 @@
-"""The ledger's tables, and how a file gets them: numbered migrations, each one transaction.
+"""The ledger's tables, and how a file gets them: numbered migrations, all in one transaction.
 
 ``task_runs`` is the latest state, one row per task; everything else is prefixed ``pipeloom_``, since the file
 may be the user's own. The version is kept in ``pipeloom_meta``, never in ``user_version``.
@@ -223,17 +223,17 @@ def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
         return
     if conn.in_transaction:
         conn.commit()
-    while check_schema(conn) < SCHEMA_VERSION:
-        conn.execute("BEGIN IMMEDIATE")
-        try:
-            number = check_schema(conn)  # again: another connection may have been faster
-            if number < SCHEMA_VERSION:
-                _MIGRATIONS[number](conn)
-                conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES ('schema_version', ?)", (number + 1,))
-        except BaseException:
-            conn.rollback()
-            raise
-        conn.execute("COMMIT")
+    if check_schema(conn) == SCHEMA_VERSION:
+        return
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for migrate in _MIGRATIONS[check_schema(conn) :]:  # again: another connection may have been faster
+            migrate(conn)
+        conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+    except BaseException:
+        conn.rollback()
+        raise
+    conn.execute("COMMIT")
 
 
 def _refusal(conn: sqlite3.Connection, why: str) -> SchemaError:
