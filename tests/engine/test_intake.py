@@ -235,13 +235,13 @@ def test_large_inputs_are_read_ahead_by_what_they_take_of_memory(started, ledger
     got = 0
     until(lambda: len(alive) == 2)
     while (attempt := intake.next()) is not None:
-        until(lambda: len(alive) in (2, 3) or intake._exhausted)
+        until(lambda: len(alive) in (2, 3) or intake._reader.is_exhausted)
         assert len(alive) <= 3
         got += 1
         intake.retries.settle([attempt])
         del attempt
     assert got == 40 - len(range(5, 40, 3))
-    assert intake._extra == 0
+    assert intake._reader.extra == 0
 
 
 def test_workers_go_on_while_the_ledger_is_asked(started, ledger):
@@ -334,7 +334,7 @@ def test_tries_that_are_due_come_first(started):
     ends = []
     waiting = threading.Thread(target=lambda: ends.append(intake.next()), daemon=True)
     waiting.start()
-    until(lambda: intake._workers_wait)
+    until(lambda: intake._reader.awaited_by)
     assert ends == []
     intake.retries.settle([again, *rest])
     waiting.join(LONG_S)
@@ -417,8 +417,8 @@ def test_an_iterator_of_the_callers_is_not_closed(db, tmp_path):
 def test_a_generator_that_does_not_go_on_is_left(started, monkeypatch, caplog):
     """It is closed when it does, in its thread; nobody waits for that longer than a moment."""
     goes_on, closed = threading.Event(), threading.Event()
-    monkeypatch.setattr("pipeloom.engine.intake._STUCK_S", 0.05)
-    monkeypatch.setattr("pipeloom.engine.intake._CLOSING_S", 0.05)
+    monkeypatch.setattr("pipeloom.engine.reader._STUCK_S", 0.05)
+    monkeypatch.setattr("pipeloom.engine.reader._CLOSING_S", 0.05)
 
     def inputs():
         try:
@@ -433,7 +433,7 @@ def test_a_generator_that_does_not_go_on_is_left(started, monkeypatch, caplog):
     intake.close()
     intake.join(lambda: None)
     goes_on.set()
-    until(lambda: intake._is_closing)
+    until(lambda: intake._reader._is_closing)
     intake.join(lambda: None)
     closed.set()
 

@@ -1,0 +1,74 @@
+"""What becomes of inputs that the ledger has been asked about: attempts, each with what is known of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pipeloom.engine.identity import Identity, Unidentified
+from pipeloom.engine.reader import Pulled
+from pipeloom.ledger.admission import Admission, refusal_of
+from pipeloom.ledger.attempt import Attempt
+
+__all__ = ["Admitting", "refused"]
+
+
+class Admitting:
+    """Makes attempts of inputs and the ledger's answers.
+
+    Args:
+        keyed: Tasks are known by key, rather than by number.
+        has_key: The keys come from ``key=``, rather than from the inputs.
+        skipped: Called with the slots of an input that is left aside, if it takes more than one.
+    """
+
+    def __init__(self, *, keyed: bool, has_key: bool, skipped: Callable[[int], None]) -> None:
+        self._keyed = keyed
+        self._has_key = has_key
+        self._skipped = skipped
+
+    def attempts(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
+        """Return the attempts of a chunk; those that are refused come finished.
+
+        Args:
+            chunk: n inputs.
+            admissions: What the ledger says of those that have an identity, in their order.
+        """
+        answers = iter(admissions)
+        for item, identity, known, name, weight in chunk:
+            if isinstance(known, Unidentified):
+                attempt = refused(Attempt(item, 0, None, name, "none"), *known)
+            else:
+                number, verdict = next(answers)
+                if verdict == "skip":
+                    if weight > 1:
+                        self._skipped(weight)
+                    continue
+                attempt = self._attempt(item, identity, known, name, number, verdict)
+            if weight > 1:
+                attempt.weight = weight
+            yield attempt
+
+    def _attempt(
+        self, item: object, identity: Identity, known: str | None, name: str, number: int, verdict: str
+    ) -> Attempt:
+        attempt = Attempt(item, number, identity if self._keyed else None, name, "new")
+        if known is not None:
+            attempt.input = known
+        if verdict == "provisional":
+            attempt.row = "provisional"
+        elif verdict == "again":
+            attempt.row = "old"
+            attempt.seen_before = self._keyed
+        elif verdict != "new":
+            attempt.row = "none"
+            error = refusal_of(verdict, attempt, chosen=self._has_key)
+            if verdict != "taken":
+                attempt.task_id = 0
+            attempt = refused(attempt, error, str(error), f"{type(error).__name__}: {error}")
+        return attempt
+
+
+def refused(attempt: Attempt, error: Exception, message: str, trace: str) -> Attempt:
+    """Return an attempt finished: it is only to be passed on to the writer."""
+    vars(attempt).update(attempt.failed(error, message, trace))
+    return attempt

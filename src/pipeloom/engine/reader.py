@@ -1,0 +1,211 @@
+"""Reads the inputs ahead of the workers, in one thread of its own.
+
+::
+
+    iterator ──reading thread──▶ pulled ──take──▶ the intake, which has them admitted
+
+At most about a thousand inputs are ahead of the workers, fewer when they are used up slowly, or take more than
+16 MiB of memory. Only this thread ever waits for the iterator.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Final
+
+from pipeloom.data.text import attribute, describe, kind_of, shorten, storable
+from pipeloom.data.weights import slots_for, weigh
+from pipeloom.engine.identity import Identity, Unidentified
+from pipeloom.engine.inputs import close_generators
+from pipeloom.worker.current import CallerContext
+
+__all__ = ["Pulled", "Reader"]
+
+logger = logging.getLogger("pipeloom")
+
+_TICK_S: Final = 0.1
+_STUCK_S: Final = 1.0
+_CLOSING_S: Final = 10.0
+_LARGEST: Final = 512
+_QUICK_S: Final = 0.05
+_SLOW_S: Final = 0.5
+_NAME_LIMIT: Final = 200
+_LARGE: Final = 10**_NAME_LIMIT  # past 4,300 digits Python refuses to write an int
+_AHEAD: Final = 4096  # slots
+
+Pulled = tuple[object, Identity, str | Unidentified | None, str, int]
+"""An input, what identifies it, what else is stored of that (or why nothing does), its name, its slots."""
+
+
+class Reader:
+    """Reads inputs until they end, or it is closed.
+
+    Args:
+        items: The inputs; may be endless.
+        identify: What tells an input's identity, see :func:`~pipeloom.engine.identity.identifier`.
+        is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
+        smallest: The size of the first chunk.
+        moved: Guards the hand-over: "something was pulled", "there is room again"; the intake's own.
+
+    Attributes:
+        pulled: What was read, and nobody has taken yet.
+        size: How many inputs are asked about at once. It grows while chunks are used up fast, and shrinks again.
+        extra: What is ahead of the workers takes so many slots beyond 1 each. Guarded by ``moved``.
+        awaited_by: How many workers wait for an input. Guarded by ``moved``.
+        is_exhausted: There are no more inputs to read.
+        error: What the iterator raised.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[object],
+        *,
+        identify: Callable[[object, int, str], tuple[Identity, str | Unidentified | None]],
+        is_mine: Callable[[Identity], bool] | None,
+        smallest: int,
+        moved: threading.Condition,
+    ) -> None:
+        self._items = items
+        self._identify = identify
+        self._is_mine = is_mine
+        self._moved = moved
+        self.pulled: deque[Pulled] = deque()
+        self.size = self.smallest = smallest
+        self.extra = 0
+        self.awaited_by = 0
+        self.is_exhausted = False
+        self.error: BaseException | None = None
+        self._taken_at = 0.0
+        self._waits = False
+        self._is_closed = False
+        self._is_closing = False
+        # A daemon: an input that never comes must not keep the interpreter from leaving.
+        self._thread = threading.Thread(
+            target=lambda: self._context.run(self._read), name="pipeloom-intake", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to read ahead, in a copy of the calling thread's context."""
+        self._context = CallerContext().copy()
+        self._thread.start()
+
+    def shut(self) -> None:
+        """Read nothing more; takes no lock, and wakes nobody: that is up to whoever calls this."""
+        self._is_closed = True
+
+    def join(self, look: Callable[[], object]) -> None:
+        """Wait until the reading thread has let go of the inputs; after ``shut``, or at their end.
+
+        A generator that is left early is closed there, in the thread that it ran in, so that its ``finally`` finds
+        what it made. It is left to itself when an input does not come for a second, or its end takes ten.
+
+        Args:
+            look: Called ten times a second meanwhile; raises to leave.
+        """
+        began = monotonic()
+        while self._thread.is_alive():
+            self._thread.join(_TICK_S)
+            if monotonic() - began > (_CLOSING_S if self._is_closing else _STUCK_S) and self._thread.is_alive():
+                what = "their end takes long" if self._is_closing else "the next one does not come"
+                logger.warning("the inputs are left to their thread, which closes them later: %s", what)
+                return
+            look()
+
+    # --- the reading thread ---
+
+    def _read(self) -> None:
+        try:
+            inputs = iter(self._items)
+            self._items = ()
+            try:
+                place = 0
+                for item in inputs:
+                    place += 1  # noqa: SIM113 - enumerate() would hold on to the item while the next one is awaited
+                    name = _name_of(item)
+                    identity, known = self._identify(item, place, name)
+                    is_mine = self._is_mine is None or self._is_mine(identity)
+                    if is_mine:
+                        weight = 1 if type(item) is int else slots_for(weigh(item))
+                        self.pulled.append((item, identity, known, name, weight))
+                        if weight > 1:
+                            with self._moved:
+                                self.extra += weight - 1
+                    del item  # the next one may take long to come
+                    if is_mine and (self.awaited_by or self._is_ahead()):
+                        self._hand_over()
+                    if self._is_closed:
+                        return
+            finally:
+                self._is_closing = True
+                close_generators(inputs)
+        except BaseException as error:  # noqa: BLE001 - raised by the caller's iterator: it ends the run, not a worker
+            self.error = _explained(error)
+        finally:
+            self.is_exhausted = True
+            with self._moved:
+                self._moved.notify_all()
+
+    def _hand_over(self) -> None:
+        """Wake a worker that waits; stop reading while this is far enough ahead."""
+        with self._moved:
+            self._moved.notify()
+            self._waits = True  # before looking: a worker empties first and looks at this second
+            while self._is_ahead() and not self._is_closed:
+                self._moved.wait()
+            self._waits = False
+
+    def _is_ahead(self) -> bool:
+        """Say whether a chunk is pulled and not asked about, or what is ahead takes much memory."""
+        return len(self.pulled) >= self.size or self.extra >= _AHEAD
+
+    # --- worker threads ---
+
+    def take(self) -> list[Pulled]:
+        """Take a chunk of what was pulled, 0 or more; one thread at a time."""
+        chunk = [self.pulled.popleft() for _ in range(min(len(self.pulled), self.size))]
+        self._adapt()
+        if self._waits:
+            with self._moved:
+                self._moved.notify_all()
+        return chunk
+
+    def _adapt(self) -> None:
+        now = monotonic()
+        since, self._taken_at = now - self._taken_at, now
+        if since < _QUICK_S:
+            self.size = min(self.size * 2, _LARGEST)
+        elif since > _SLOW_S:
+            self.size = max(self.size // 2, self.smallest)
+
+    def leaves(self, weight: int) -> None:
+        """Note that an input of so many slots is not ahead any more."""
+        with self._moved:
+            self.extra -= weight - 1
+            if self._waits:
+                self._moved.notify_all()
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Return what is raised for an error of the inputs: itself, unless it needs to be explained."""
+    if kind_of(error) == "ProgrammingError" and "thread" in describe(error):  # of sqlite3, and of those like it
+        instead = TypeError(
+            "the inputs come from a database cursor that belongs to the caller's thread, but inputs are read in a "
+            "thread of their own: connect inside a generator function, pass cursor.fetchall(), or open the "
+            "connection with check_same_thread=False"
+        )
+        instead.__cause__ = error
+        return instead
+    return error
+
+
+def _name_of(item: object) -> str:
+    if type(item) is int and -_LARGE < item < _LARGE:
+        return str(item)
+    name = None if type(item) is str else attribute(item, "name")
+    if not isinstance(name, str):
+        name = describe(item, _NAME_LIMIT)
+    return storable(shorten(name, _NAME_LIMIT))
