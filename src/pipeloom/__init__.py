@@ -26,7 +26,9 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.demo import TaskDef as TaskDef
     from pipeloom.engine import map as map  # noqa: A004 - the field's own word
     from pipeloom.engine import run_pipeline as run_pipeline
-    from pipeloom.engine.awaited import amap as amap
+    from pipeloom.engine.handle import RunHandle as RunHandle
+    from pipeloom.engine.starting import amap as amap
+    from pipeloom.engine.starting import start as start
     from pipeloom.errors import AttemptOverError as AttemptOverError
     from pipeloom.errors import ChannelClosedError as ChannelClosedError
     from pipeloom.errors import DatabaseInUseError as DatabaseInUseError
@@ -62,7 +64,9 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.progress import make_task_progress as make_task_progress
     from pipeloom.progress import preregister_task_bars as preregister_task_bars
     from pipeloom.report import Failure as Failure
+    from pipeloom.report import RunCounts as RunCounts
     from pipeloom.report import RunReport as RunReport
+    from pipeloom.report import TaskOutcome as TaskOutcome
     from pipeloom.retry import Retry as Retry
     from pipeloom.rlog import console as console
     from pipeloom.rlog import logger as logger

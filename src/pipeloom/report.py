@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipeloom.data.text import clean, near
-from pipeloom.data.totals import SKIPPED, how_many, totals
-from pipeloom.statuses import DONE, ERROR, FAILED, INTERRUPTED, RunEnd, TaskStatus
+from pipeloom.data.totals import SKIPPED, how_many, spelled, totals
+from pipeloom.statuses import DONE, ERROR, FAILED, INTERRUPTED, RUNNING, RunEnd, TaskStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Failure", "RunReport"]
+__all__ = ["Failure", "RunCounts", "RunReport", "TaskOutcome"]
 
 _SHOWN: Final = 5
 
@@ -42,6 +42,68 @@ class Failure:
     message: str
     traceback: str | None
     status: TaskStatus = ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """How one task of a run ended, as it is stored.
+
+    Attributes:
+        key: The input, or what ``key=`` returned for it; its name if it has no key.
+        item: The input. ``None`` with ``key=`` if this was read long after it ended: the file has the key only.
+        status: ``done``, ``error``, ``cancelled`` or ``timed_out``.
+        result: What the function returned, as it comes back from JSON.
+        attempt: Which try of this run it was, from 1.
+        task_id: The ``id`` of its row.
+        error: What went wrong; ``None`` if it is done.
+    """
+
+    key: Any
+    item: Any
+    status: TaskStatus
+    result: Any
+    attempt: int
+    task_id: int
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """How far a run is, at one moment.
+
+    Attributes:
+        done: Tasks done in this run, and stored.
+        failed: Tasks that ended in error.
+        cancelled: Tasks that were cancelled.
+        timed_out: Tasks that ran out of time.
+        skipped: Inputs that were done before.
+        running: Tasks that run now.
+        waiting: Tries that wait for their turn, after one that failed or for a limit.
+        expected: The number of inputs; ``None`` when it is not known beforehand.
+    """
+
+    done: int
+    failed: int
+    cancelled: int
+    timed_out: int
+    skipped: int
+    running: int
+    waiting: int
+    expected: int | None
+
+    @property
+    def total(self) -> int:
+        """Inputs dealt with: done, failed, cancelled, timed out and skipped."""
+        return how_many(self)
+
+    def __str__(self) -> str:
+        told = [f"{total.number:,} {total.word}" for total in totals(self)]
+        told += [
+            f"{count:,} {word}"
+            for count, word in ((self.running, spelled(RUNNING)), (self.waiting, "waiting"))
+            if count
+        ]
+        return ", ".join(told) + (f" of {self.expected:,}" if self.expected is not None else "")
 
 
 class Origin(Protocol):

@@ -232,7 +232,7 @@ def test_inputs_that_raise_what_no_future_can(db):
     """They end the run with a sentence, rather than leave its await alone."""
 
     async def main():
-        with pytest.raises(RuntimeError, match="the inputs raised StopIteration where they should have ended"):
+        with pytest.raises(RuntimeError, match="the inputs raised StopIteration where they should end"):
             await pipeloom.amap(nothing, Stops(), db=db, progress=False)
 
     asyncio.run(main())

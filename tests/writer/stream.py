@@ -123,7 +123,7 @@ class Stream:
             conn.executescript(TABLES + ("" if keyed else OTHERS))
         if not keyed:  # of what it found when it opened the file
             self.ledger.tasks.__init__(self.writer._database.conn, self.writer._database.transaction)
-        spec = RunSpec(NAMING if keyed else None, True, TASKS, "threads", TASKS, retrying=True)
+        spec = RunSpec(NAMING if keyed else None, True, TASKS, "threads", TASKS)
         self.run = self.writer._commits.transact(lambda ledger: ledger.open_run(spec, {}))
         names = "abc"[:TASKS]
         admissions = self.run.admissions

@@ -43,6 +43,7 @@ class Dispatcher:
     ) -> None:
         self.link = link
         self.slots = board.slots
+        self._keeps_items = board.keeps_items
         self.next = intake.next
         self.more = intake.more
         self.give_back = intake.give_back
@@ -75,7 +76,7 @@ class Dispatcher:
                 attempt.retry_in = self._delay_after(attempt)
         if attempt.logs:
             size += weigh(list(attempt.logs))
-        if attempt.retry_in is None:
+        if attempt.retry_in is None and not self._keeps_items:
             attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
             attempt.weight = 1 if size <= SLOT else slots_for(size)
         else:

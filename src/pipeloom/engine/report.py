@@ -16,12 +16,12 @@ from pipeloom.data.text import clean, near
 from pipeloom.db import connect_readonly
 from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
-from pipeloom.ledger import RunLedger
+from pipeloom.ledger import Attempt, RunLedger
 from pipeloom.ledger.ids import IdSeries
 from pipeloom.report import Failure, RunReport
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
 
-__all__ = ["note_of_inputs", "report_of"]
+__all__ = ["decoded", "failure_of", "note_of_inputs", "report_of"]
 
 logger = logging.getLogger("pipeloom")
 
@@ -115,10 +115,10 @@ class _Origin:
 
 def _joined(row: _Row) -> tuple[Any, Any]:
     _, key, kept, result = row
-    return known_as(key, kept), None if result is None else _decoded(result)
+    return known_as(key, kept), None if result is None else decoded(result)
 
 
-def _decoded(result: str) -> Any:
+def decoded(result: str) -> Any:
     """Return a result as it was; what a worker sent as text of its own need not be JSON."""
     try:
         return msgspec.json.decode(result)
@@ -140,20 +140,22 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str) -> RunR
         skipped=board.skipped,
         total=board.dealt_with,
         elapsed_s=elapsed_s,
-        failures=tuple(
-            Failure(
-                key=attempt.known_as,
-                attempt=attempt.attempt,
-                exception=attempt.exception_type,
-                message=attempt.message or "",
-                traceback=attempt.error,
-                status=attempt.status,
-            )
-            for attempt in board.failures
-        ),
+        failures=tuple(map(failure_of, board.failures)),
         pipeline=None if run.pipeline is None else run.pipeline.name,
         db=db,
         _origin=_Origin(db, run.run_id, run.pipeline_id, run.admissions.met, tuple(board.exceptions)),
+    )
+
+
+def failure_of(attempt: Attempt) -> Failure:
+    """Return what is told of a task that did not end well."""
+    return Failure(
+        key=attempt.known_as,
+        attempt=attempt.attempt,
+        exception=attempt.exception_type,
+        message=attempt.message or "",
+        traceback=attempt.error,
+        status=attempt.status,
     )
 
 

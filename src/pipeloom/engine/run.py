@@ -50,9 +50,10 @@ from pipeloom.engine.waiting import Event, Waiting
 from pipeloom.errors import LedgerError, RunInterruptedError, WriterBrokenError
 from pipeloom.executors import Executor, executor_of
 from pipeloom.ledger import Attempt, RunSpec
-from pipeloom.report import RunReport
+from pipeloom.ledger.board import Board
+from pipeloom.report import RunCounts, RunReport
 from pipeloom.show.streams import release_stderr
-from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT, RunEnd
+from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, RUNNING, TIMED_OUT, RunEnd
 from pipeloom.wire import Brief
 from pipeloom.worker.logs import keeping_logs
 from pipeloom.writer import Channel, SQLiteWriter
@@ -60,6 +61,7 @@ from pipeloom.writer.ending import program_has_ended
 from pipeloom.writer.requests import EarlyRequest
 
 if TYPE_CHECKING:
+    from pipeloom.engine.outcomes import OutcomeLog
     from pipeloom.show.screen import Screen
 
 __all__ = ["Run"]
@@ -73,10 +75,16 @@ _TAKEN_APART_S: Final = 5.0
 
 
 class Run:
-    """The life of one job, in the calling thread."""
+    """The life of one job, in the calling thread.
 
-    def __init__(self, job_of: Callable[[], Job]) -> None:
+    Args:
+        job_of: Returns what is to be done, or raises what is wrong with it.
+        outcomes: Where the ends of tasks are kept, for somebody who wants them as they come.
+    """
+
+    def __init__(self, job_of: Callable[[], Job], outcomes: OutcomeLog | None = None) -> None:
         self._job_of = job_of
+        self.outcomes = outcomes
         # SimpleQueue, since a signal handler puts into it: its put takes no lock that the main thread may hold.
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.signals = Signals(self._heard)
@@ -103,9 +111,20 @@ class Run:
             finally:
                 del instead  # its traceback holds this frame
 
-    def cancel(self) -> None:
-        """Cancel what runs, and begin nothing more; any thread, at any time, and without a lock."""
-        self.signals.cancel()
+    def counts(self) -> RunCounts:
+        """Return how far it is; any thread, at any time."""
+        board: Board = getattr(self, "board", None) or Board(0)
+        counts = board.counts
+        return RunCounts(
+            done=counts[DONE],
+            failed=counts[ERROR],
+            cancelled=counts[CANCELLED],
+            timed_out=counts[TIMED_OUT],
+            skipped=board.skipped,
+            running=sum(attempt is not None and attempt.status == RUNNING for attempt in board.slots),
+            waiting=len(board.waiting),
+            expected=getattr(self, "expected", None),
+        )
 
     def _reported(self) -> RunReport:
         stopwatch.look()
@@ -226,6 +245,7 @@ class Run:
         )
         self.writer.impatient = False  # what has begun waits for its end to be stored
         self.board = self.run.board
+        self.board.keeps_items = self.outcomes is not None
         self._began = True
 
     def _gives_up(self) -> bool:
@@ -326,6 +346,8 @@ class Run:
 
     def _on_commit(self, finished: Sequence[Attempt]) -> None:
         """Take note of what ended; the writer's thread, after a commit."""
+        if self.outcomes is not None:
+            self.outcomes.add(finished)
         try:
             self.intake.retries.settle(finished)
         except BaseException as error:  # noqa: BLE001 - our own fault: workers would wait for ever for what is lost here

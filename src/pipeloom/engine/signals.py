@@ -109,6 +109,35 @@ class Signals:
             self.count = 2
             self.notify()
 
+    def ask(self, stage: int) -> None:
+        """Go as far as one signal would, or two; never back. Any thread."""
+        if self.count < stage:
+            self.count = stage
+            self.notify()
+
+    @contextmanager
+    def hearing(self) -> Iterator[Callable[[], None]]:
+        """In here, the main thread waits for a run in another one, and hears signals for it; elsewhere, nothing.
+
+        Yields:
+            To be called several times a second: what a signal asks of the main thread, such as to stand still.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield lambda: None
+            return
+        handlers = Handlers(self)
+        handlers.set()
+
+        def look() -> None:
+            if self.suspended:
+                self.suspended = False
+                handlers.stand_still()
+
+        try:
+            yield look
+        finally:
+            handlers.restore()
+
     def look(self) -> None:
         """Do what a signal asks of the run's thread: stand still for Ctrl-Z, leave at the third.
 

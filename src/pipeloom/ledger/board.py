@@ -38,6 +38,7 @@ class Board:
         waiting: The tries that wait for their turn, in a run that has them.
         failures: The first 100 attempts that did not end well.
         exceptions: The first 20 exceptions, without frames; text in the place of one that holds more than 1 MiB.
+        keeps_items: Somebody wants the inputs of tasks that have ended.
     """
 
     def __init__(self, places: int) -> None:
@@ -47,6 +48,7 @@ class Board:
         self.waiting: Sized = ()
         self.failures: list[Attempt] = []
         self.exceptions: list[Exception] = []
+        self.keeps_items = False
 
     @property
     def dealt_with(self) -> int:
@@ -86,7 +88,8 @@ class Board:
                 _add_note(exception, attempt)
                 self.exceptions.append(exception)
         if len(self.failures) < _KEPT_FAILURES:
-            attempt.item = None
+            if not self.keeps_items:
+                attempt.item = None
             self.failures.append(attempt)
 
 

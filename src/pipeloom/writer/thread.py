@@ -370,13 +370,13 @@ class SQLiteWriter(ClosingThread):
         run = self._ledger.run
         if run is not None:
             run.committed(batch)
-        batch.tell()
         if self._observer is not None and batch.finished:
             try:
                 self._observer(batch.finished)
             except Exception:
                 logger.exception("the observer of the writer failed and is dropped; the run goes on")
                 self._observer = None
+        batch.tell()
         if self._bars is not None:
             try:
                 for said in batch.heard:

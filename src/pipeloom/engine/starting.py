@@ -1,0 +1,137 @@
+"""``start`` and ``amap``: runs that do not block the thread, or the event loop, that begins them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar, Unpack, overload
+
+from pipeloom.engine import api
+from pipeloom.engine.calling import AsyncWithContext, MapOptions, WithContext
+from pipeloom.engine.handle import RunHandle, handle_of
+from pipeloom.engine.job import job_from
+from pipeloom.report import RunReport
+
+__all__ = ["amap", "start"]
+
+T = TypeVar("T")
+
+
+@overload
+def start(
+    fn: Callable[[T], object],
+    items: Iterable[T],
+    *,
+    key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
+    **options: Unpack[MapOptions],
+) -> RunHandle: ...
+
+
+@overload
+def start(
+    fn: WithContext[T],
+    items: Iterable[T],
+    *,
+    key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
+    **options: Unpack[MapOptions],
+) -> RunHandle: ...
+
+
+@overload
+def start(
+    fn: AsyncWithContext[T],
+    items: Iterable[T],
+    *,
+    key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
+    **options: Unpack[MapOptions],
+) -> RunHandle: ...
+
+
+def start(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> RunHandle:
+    """Begin what :func:`map` does, in a thread of its own, and return at once; ``map`` is ``start(...).wait()``.
+
+    Called on an event loop, an ``async def`` function runs on that loop. Ctrl-C is heard while somebody waits for
+    the run in the main thread, or awaits it. A program that ends without waiting interrupts its run.
+
+    Args:
+        fn: See :func:`map`.
+        items: See :func:`map`; they are read in a thread of their own.
+        options: Those of :func:`map`.
+
+    Returns:
+        The run, to be read, waited for and cancelled from any thread.
+
+    Raises:
+        ValueError, TypeError: An argument is wrong. Whatever else :func:`map` raises, ``wait()`` does.
+    """
+    asked = _SIGNATURE.bind(fn, items, **options)
+    asked.apply_defaults()
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - get_running_loop() raises where there is none, as in most threads
+    return handle_of(lambda: job_from(**asked.arguments, **api.OF_MAP, loop=loop))
+
+
+@overload
+async def amap(
+    fn: Callable[[T], object],
+    items: Iterable[T],
+    *,
+    key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
+    **options: Unpack[MapOptions],
+) -> RunReport: ...
+
+
+@overload
+async def amap(
+    fn: WithContext[T],
+    items: Iterable[T],
+    *,
+    key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
+    **options: Unpack[MapOptions],
+) -> RunReport: ...
+
+
+@overload
+async def amap(
+    fn: AsyncWithContext[T],
+    items: Iterable[T],
+    *,
+    key: Callable[[T], object] | None = ...,
+    version: Callable[[T], object] | None = ...,
+    **options: Unpack[MapOptions],
+) -> RunReport: ...
+
+
+async def amap(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> RunReport:
+    """Do what :func:`map` does, without blocking the event loop that awaits it.
+
+    An ``async def`` function runs on this loop, beside whatever else the program has there. Any other runs in its
+    workers, as with :func:`map`. The run itself is in a thread of its own.
+
+    When what awaits this is cancelled, as by ``asyncio.timeout``, the run is: running tasks are cancelled, what is
+    done is stored, and then ``CancelledError`` goes on. Ctrl-C does what it does in :func:`map`: the first lets
+    running tasks finish, the second cancels them.
+
+    Args:
+        fn: See :func:`map`.
+        items: See :func:`map`; they are read in a thread of their own.
+        options: Those of :func:`map`.
+
+    Returns:
+        See :func:`map`.
+
+    Raises:
+        asyncio.CancelledError: The await was cancelled.
+        Exception: See :func:`map`.
+    """
+    return await start(fn, items, **options)
+
+
+_SIGNATURE: Final = inspect.signature(api.map)
+start.__signature__ = _SIGNATURE.replace(return_annotation="RunHandle")  # type: ignore[attr-defined]  # for help()
+amap.__signature__ = _SIGNATURE  # type: ignore[attr-defined]  # as above
