@@ -19,12 +19,16 @@ from pipeloom import (
     AsyncTaskContext,
     Channel,
     Failure,
+    Limit,
     MergeReport,
     PipeloomError,
     Retry,
+    RunCounts,
+    RunHandle,
     RunReport,
     SQLiteWriter,
     TaskContext,
+    TaskOutcome,
 )
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -33,6 +37,10 @@ CLASSES = {
     "ctx": TaskContext,
     "actx": AsyncTaskContext,
     "report": RunReport,
+    "handle": RunHandle,
+    "counts": RunCounts,
+    "outcome": TaskOutcome,
+    "limit": Limit,
     "retry": Retry,
     "failure": Failure,
     "writer": SQLiteWriter,
@@ -41,7 +49,20 @@ CLASSES = {
 }
 # Some of their attributes are on no class.
 SAMPLES = {SQLiteWriter: SQLiteWriter(Path("out.db"), queue.Queue()), Channel: Channel()}
-MODULES = ("db", "demo", "engine", "errors", "merging", "messages", "progress", "report", "retry", "rlog", "writer")
+MODULES = (
+    "db",
+    "demo",
+    "engine",
+    "errors",
+    "limit",
+    "merging",
+    "messages",
+    "progress",
+    "report",
+    "retry",
+    "rlog",
+    "writer",
+)
 
 # An entry is what begins a point of a list, one name or several; or a block without a language.
 POINTS = re.findall(r"^( *)- ((?:`[^`]+`(?:,\s+)?)+):", PAGE, re.MULTILINE)
@@ -106,7 +127,7 @@ def without_types(signature):
 def test_the_page_has_as_many_entries_as_it_seems():
     """A point that the pattern above does not understand would go unchecked."""
     assert len(POINTS) == len(re.findall(r"^ *- `", PAGE, re.MULTILINE)) > 80
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
 
 
 def test_every_exported_name_is_there():

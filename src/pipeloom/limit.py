@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Limit", "Limits"]
+__all__ = ["Limit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ NOT_AT_THE_ROOT = {
     "engine.handle": {"handle_of"},
     "engine.starting": set(),
     "errors": set(),
-    "limit": {"Limits"},
+    "limit": set(),
     "merging": set(),
     "messages": {"Handler", "OnConflict"},
     "progress": set(),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pipeloom
-from pipeloom import Msg, MsgTaskFinished, MsgTaskStarted, TaskContext
+from pipeloom import Msg, MsgTaskFinished, MsgTaskStarted, RunReport, TaskContext
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,10 @@ conn = pipeloom.connect_readonly(Path("out.db"), untouched=True)
 
 source: queue.Queue[Msg] = queue.Queue()
 writer = pipeloom.SQLiteWriter(Path(":memory:"), source, wal=False)
+
+
+with pipeloom.start(with_context, inputs(), db="out.db", own_rows=["t"], limit=[pipeloom.Limit(at_once=2)]) as run:
+    for outcome in run.outcomes():
+        print(outcome.key, outcome.item, outcome.attempt, outcome.error)
+        run.cancel(drain=run.counts.failed > 3)
+    waited: RunReport = run.wait(timeout=5)

@@ -61,6 +61,11 @@ async def main() -> RunReport:
     done: RunReport = await pipeloom.amap(with_ctx, ["a"], db="out.db", timeout=5.0, key=lambda name: name.upper())
     await pipeloom.amap(len, ["a"], db=done.db, executor="threads")
     await pipeloom.amap(by_keyword, ["a"], db="out.db")
+    async with pipeloom.start(with_ctx, ["a"], db="out.db", limit=pipeloom.Limit(rate=5), version=len) as run:
+        async for outcome in run:
+            print(outcome.key, outcome.error.message if outcome.error is not None else outcome.result)
+        finished: RunReport = await run
+    print(finished.done)
     context: AsyncTaskContext = pipeloom.current_async_task()
     print(context.key)
     return done

@@ -45,12 +45,9 @@ class RunHandle:
     """
 
     def __init__(self, job: Job) -> None:
-        self.title = job.title
-        """What is run: the name given, or the function's."""
-        self.db = str(job.db)
-        """The file."""
+        self._title, self._db = job.title, str(job.db)
         self._loop = job.loop if job.executor == "asyncio" else None
-        self._log = OutcomeLog(None if self.db == MEMORY else job.db, has_items=job.key is None)
+        self._log = OutcomeLog(None if self._db == MEMORY else job.db, has_items=job.key is None)
         self._run = Run(lambda: job, self._log)
         self._is_cancelled = False
         self._end = _End()
@@ -68,6 +65,16 @@ class RunHandle:
             )
 
     # --- what can be asked, and done ---
+
+    @property
+    def title(self) -> str:
+        """What is run: the name given, or the function's."""
+        return self._title
+
+    @property
+    def db(self) -> str:
+        """The file."""
+        return self._db
 
     @property
     def is_over(self) -> bool:
