@@ -354,6 +354,35 @@ def test_the_file_is_free_when_it_is_over(db):
     assert pipeloom.map(abs, [1], db=db, progress=False).done == 1
 
 
+# --- the end of the program ---
+
+LEFT = """
+import sys, threading, pipeloom
+began = threading.Event()
+def fn(n):
+    began.set()
+    threading.Event().wait(0.01)
+run = pipeloom.start(fn, range(100_000), db=sys.argv[1], name="n", progress=False)
+if {later}:
+    began.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        (False, "the program ended before its run of n could begin: wait for it, by wait() or a with block"),
+        (True, "the program ended, and this run with it; what is done is stored: run it again to do the rest"),
+    ],
+)
+def test_a_program_that_does_not_wait_is_told(tmp_path, later, said):
+    """Whether its run had begun or not; what is done stays."""
+    words = [sys.executable, "-c", LEFT.format(later=later), str(tmp_path / "out.db")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LONG_S, check=False)
+
+    assert (done.returncode, done.stderr) == (0, said + "\n")
+
+
 # --- Ctrl-C ---
 
 # The signal comes as soon as somebody listens.

@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextvars import copy_context
 from dataclasses import replace
@@ -231,6 +233,7 @@ class RunHandle:
             name="pipeloom-run",
             daemon=True,
         ).start()
+        _begun.add(self)
         return self
 
     # --- whoever waits ---
@@ -287,6 +290,20 @@ class RunHandle:
     def _nothing(self) -> RunReport:
         """Return the report on a run that was cancelled before it had begun."""
         return RunReport(None, CANCELLED, 0, 0, 0, 0, 0, 0, 0.0, (), None, self.db)
+
+
+_begun: weakref.WeakSet[RunHandle] = weakref.WeakSet()
+
+
+@atexit.register
+def _tell_of_those_left() -> None:
+    """Say so if the program ends before a run of its own has come to its first step; later, the run itself does."""
+    for handle in list(_begun):
+        if not (handle.is_over or handle._run.has_begun):  # noqa: SLF001 - of the class above
+            logger.warning(
+                "the program ended before its run of %s could begin: wait for it, by wait() or a with block",
+                describe(handle.title, 80),
+            )
 
 
 class _End:

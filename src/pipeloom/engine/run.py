@@ -111,6 +111,11 @@ class Run:
             finally:
                 del instead  # its traceback holds this frame
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether its row is in the ledger."""
+        return self._began
+
     def counts(self) -> RunCounts:
         """Return how far it is; any thread, at any time."""
         board: Board = getattr(self, "board", None) or Board(0)
