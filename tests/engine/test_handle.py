@@ -144,9 +144,9 @@ def test_who_reads_late_gets_the_rest_from_the_file(db, monkeypatch):
     done = {outcome.item: outcome.result for outcome in outcomes if outcome.status == "done"}
     assert done == {n: n * n for n in range(1010) if n % 10 != 3}
     failed = {outcome.key: outcome.error for outcome in outcomes if outcome.status == "error"}
-    assert failed[993].exception == "ValueError"
-    assert failed[993].message == "no 993"
-    assert failed[993] == next(f for f in run.wait().failures if f.key == 993) if 993 in failed else False
+    assert failed[3].exception == "ValueError"
+    assert failed[3].message == "no 3"
+    assert failed[3] == next(failure for failure in run.wait().failures if failure.key == 3)  # of the first hundred
     assert sum("has no key" in error.message for error in failed.values()) == 1
 
 
@@ -523,6 +523,7 @@ def test_cancelling_the_await_cancels_the_run(db):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(run, 0.05)
         assert run.is_over
+        assert {outcome.status async for outcome in run} <= {"cancelled"}  # it ends, and raises nothing
         with pytest.raises(LookupError):
             async with pipeloom.start(fn, range(5), db=db, name="n", progress=False) as run:
                 raise LookupError

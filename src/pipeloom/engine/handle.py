@@ -191,6 +191,7 @@ class RunHandle:
                     await self._more(None)
                 except asyncio.CancelledError as error:
                     cancelled = error
+                    self._is_cancelled = True  # so whoever reads its outcomes beside the await is not surprised
                     signals.cancel()
                 except BaseException:
                     signals.cancel()
