@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import logging
 import os
 import signal
@@ -139,7 +140,7 @@ def test_who_reads_late_gets_the_rest_from_the_file(db, monkeypatch):
         run.wait()
     outcomes = list(run.outcomes())
 
-    assert len(run._log._recent) <= 10
+    assert len(run._going.log._recent) <= 10
     assert len(outcomes) == 1011
     done = {outcome.item: outcome.result for outcome in outcomes if outcome.status == "done"}
     assert done == {n: n * n for n in range(1010) if n % 10 != 3}
@@ -276,7 +277,7 @@ def test_a_block_that_is_left_early_waits_for_the_rest(db):
 def test_a_run_that_nobody_asks_about_says_how_it_ended(db, caplog):
     """As soon as its handle is gone."""
     run = pipeloom.start(square, [3], db=db, progress=False)
-    over = run._end.over
+    over = run._going.over
     with caplog.at_level(logging.ERROR, "pipeloom"):
         assert over.wait(LONG_S)
         del run
@@ -530,6 +531,79 @@ def test_cancelling_the_await_cancels_the_run(db):
         return run
 
     assert asyncio.run(main()).wait().done == 0
+
+
+def test_a_loop_that_ends_ends_its_run(db):
+    """As ``asyncio.run`` does, which cancels whatever is on it: endless inputs are no reason to stay."""
+
+    async def fn(n):
+        await asyncio.sleep(0.001)
+
+    async def main():
+        run = pipeloom.start(fn, itertools.count(), db=db, name="n", progress=False)
+        await anext(run.outcomes())
+        return run
+
+    run = asyncio.run(main())
+    assert run.wait(LONG_S).status == "cancelled"
+
+
+def test_who_only_stops_iterating_does_not_stop_the_run(db):
+    """A reader that is cancelled is one reader less; one beside an await that is cancelled ends with the run."""
+
+    async def fn(n):
+        await asyncio.sleep(0.001 if n < 20 else 1000)
+
+    async def read(run):
+        return [outcome.status async for outcome in run]
+
+    async def main():
+        run = pipeloom.start(fn, range(30), db=db, name="n", progress=False)
+        one, other = asyncio.create_task(read(run)), asyncio.create_task(read(run))
+        outcomes = run.outcomes()
+        for _ in range(20):
+            await anext(outcomes)
+        one.cancel()
+        await asyncio.wait([one])
+        assert not run.is_over
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(run, 0.01)
+        return await other
+
+    assert asyncio.run(main()).count("done") == 20
+
+
+# --- in a forked child ---
+
+FORKED = """
+import os, sys, threading, pipeloom
+gate = threading.Event()
+def fn(n):
+    gate.wait(40)
+run = pipeloom.start(fn, [1], db=sys.argv[1], name="n", progress=False)
+while not run.counts.running:
+    pass
+if not os.fork():
+    for use in (run.wait, run.cancel, lambda: next(run.outcomes())):
+        try:
+            use()
+        except RuntimeError as error:
+            print(error, flush=True)
+    os._exit(0)
+os.wait()
+gate.set()
+print(run.wait().done)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_in_a_forked_child(tmp_path):
+    """No run goes on there: a sentence, rather than a wait without end."""
+    words = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path / "out.db")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LONG_S, check=False)
+
+    said = "a forked child has no run: this one goes on in the process that started it\n"
+    assert (done.stdout, done.stderr) == (said * 3 + "1\n", "")
 
 
 # --- in a notebook ---
