@@ -235,7 +235,8 @@ def test_interrupted_while_a_lock_is_awaited(start, tmp_path, holder, number, fi
             if file == "migrated":
                 conn.execute("UPDATE pipeloom_meta SET value = 1 WHERE key = 'schema_version'")
                 conn.execute("ALTER TABLE pipeloom_logs DROP COLUMN error")
-                for column in ("command", "shard"):
+                conn.execute("DROP TABLE pipeloom_found")
+                for column in ("command", "shard", "own_rows"):
                     conn.execute(f"ALTER TABLE pipeloom_runs DROP COLUMN {column}")
                 for column in ("is_given", "function", "place", "beside", "code", "captured"):
                     conn.execute(f"ALTER TABLE pipeloom_pipelines DROP COLUMN {column}")
