@@ -21,6 +21,7 @@ from pipeloom.errors import (
     NameNeededError,
     PipeloomError,
     RemoteError,
+    RetryLater,
     RowRefusedError,
     RunInterruptedError,
     SchemaError,
@@ -58,6 +59,7 @@ def instances():
         SchemaError("a sentence", path="/x/out.db"),
         DatabaseInUseError("a sentence", path="/x/out.db", pid=42),
         ChannelClosedError("a sentence"),
+        RetryLater(2.5, count=False),
         WriterBrokenError("a sentence"),
         LedgerError("a sentence"),
         DuplicateKeyError("a sentence", key="path:a"),
@@ -93,7 +95,7 @@ def drawn_tree():
     """Read the picture in the docstring as name → parent."""
     parents, path = {}, []
     for line in (errors.__doc__ or "").splitlines():
-        if found := re.fullmatch(r" {4}([ │├└─]*)(\w+Error)(?: {2,}.*)?", line):
+        if found := re.fullmatch(r" {4}([ │├└─]*)(\w+Error|RetryLater)(?: {2,}.*)?", line):
             depth = len(found[1]) // 4
             parents[found[2]] = path[depth - 1] if depth else None
             path[depth:] = [found[2]]

@@ -31,7 +31,7 @@ LAYER_OF = {room: number for number, rooms in LAYERS.items() for room in rooms}
 # another machine, where there is no ledger, and an executor decides nothing about tasks.
 MAY_IMPORT = {
     "wire": {"data", "retry", "statuses"},
-    "worker": {"data", "errors", "messages", "statuses", "wire"},
+    "worker": {"data", "errors", "messages", "retry", "statuses", "wire"},
     "executors": {"data", "errors", "messages", "retry", "statuses", "wire", "worker"},
 }
 ROOT = "pipeloom"

@@ -38,6 +38,7 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.errors import NameNeededError as NameNeededError
     from pipeloom.errors import PipeloomError as PipeloomError
     from pipeloom.errors import RemoteError as RemoteError
+    from pipeloom.errors import RetryLater as RetryLater
     from pipeloom.errors import RowRefusedError as RowRefusedError
     from pipeloom.errors import RunInterruptedError as RunInterruptedError
     from pipeloom.errors import SchemaError as SchemaError

@@ -16,6 +16,7 @@
     ├── TaskCancelledError        raised inside a task by ``ctx.check()``
     ├── TaskTimeoutError          the same, past the task's deadline (also a TimeoutError)
     ├── AttemptOverError          a task spoke after its end
+    ├── RetryLater                raised by a task that wants to be tried again later
     ├── WorkerDiedError           a worker process died of what its task did
     ├── ExecutorBrokenError       the executor that was passed can run nothing more
     ├── RemoteError               stands for what a task raised in another process, of a class unknown here
@@ -28,6 +29,7 @@ other side died.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ __all__ = [
     "NameNeededError",
     "PipeloomError",
     "RemoteError",
+    "RetryLater",
     "RowRefusedError",
     "RunInterruptedError",
     "SchemaError",
@@ -148,6 +151,53 @@ class TaskTimeoutError(PipeloomError, TimeoutError):
 
 class AttemptOverError(PipeloomError):
     """A task's context was used after the task had ended; what it said is refused."""
+
+
+class RetryLater(PipeloomError):  # noqa: N818 - a request, which its task ends well with, not an error
+    """Raise it in a task to have that tried again later.
+
+    What the task wrote in this try is dropped, as in any that fails, and its checkpoint stays.
+    ``raise RetryLater(30) from error`` keeps the reason for the task's message and traceback.
+
+    Args:
+        after_s: How long to wait, in seconds, 0 or more; ``Retry(max_delay_s=...)`` does not shorten it.
+        count: This was one of the tries that ``retries=`` allows; when none is left, the task has failed. False: it
+            was none of them, and that may happen any number of times, also without ``retries=``.
+
+    Attributes:
+        after_s: The seconds.
+        count: Whether the try counts.
+
+    Raises:
+        ValueError, TypeError: One of them makes no sense.
+    """
+
+    def __init__(self, after_s: float, *, count: bool = True) -> None:
+        if isinstance(after_s, bool) or not isinstance(after_s, int | float):
+            raise TypeError(f"RetryLater: after_s must be a number of seconds, not {type(after_s).__name__}")
+        if not 0 <= after_s < math.inf:
+            raise ValueError(f"RetryLater: after_s must be seconds, 0 or more, not {after_s}")
+        if not isinstance(count, bool):
+            raise TypeError(f"RetryLater: count must be True or False, not {type(count).__name__}")
+        super().__init__(float(after_s), count)  # they are its arguments, which cross to other processes
+
+    @property
+    def after_s(self) -> float:
+        """The seconds to wait."""
+        seconds: float = self.args[0]
+        return seconds
+
+    @property
+    def count(self) -> bool:
+        """Whether the try counts."""
+        counts: bool = self.args[1]
+        return counts
+
+    def __str__(self) -> str:
+        return f"asked to be tried again in {f'{round(self.after_s, 3):,}'.removesuffix('.0')} s"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.after_s:g}{'' if self.count else ', count=False'})"
 
 
 class WorkerDiedError(PipeloomError):

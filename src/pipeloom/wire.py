@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_PROGRESS",
+    "NO_RETRY",
     "Ability",
     "Brief",
     "Checkpoint",
@@ -37,6 +38,7 @@ __all__ = [
     "Progress",
     "Query",
     "Question",
+    "RetryDecision",
     "Staged",
     "StateOf",
     "Stranger",
@@ -114,6 +116,7 @@ class TaskCall:
     """
 
     attempt: int = 1  # the first try of this run
+    uncounted: int = 0  # tries before this one that are none of those which the policy allows
     seen_before: bool = False  # its row was on file before this try, so a checkpoint of it may be, too
     state: str | None = None  # its last checkpoint of this run that is on file, JSON
 
@@ -124,10 +127,26 @@ class TaskCall:
         self.name = name
 
 
+class RetryDecision(NamedTuple):
+    """Whether a failed try is followed by another; made where the class of its exception lives.
+
+    Attributes:
+        after_s: After so many seconds, 0 or more; ``None``: it is not.
+        counts: This was one of the tries that the policy allows.
+        complaint: What went wrong in a function of the policy's, in one line; ``None`` if nothing did.
+    """
+
+    after_s: float | None
+    counts: bool = True
+    complaint: str | None = None
+
+
+NO_RETRY: Final = RetryDecision(None)
+
 Failed: TypeAlias = tuple[
     BaseException,  # what was raised
     str,  # its traceback
-    bool,  # the policy wants another try
+    RetryDecision,
 ]
 Staged: TypeAlias = tuple[
     "Output",

@@ -15,22 +15,20 @@ from pipeloom.engine.dispatcher import Dispatcher
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.link import WriterLink
 from pipeloom.ledger import Attempt, Board
-from pipeloom.wire import LogLine
+from pipeloom.wire import NO_RETRY, LogLine, RetryDecision
 from pipeloom.writer import Channel
 
 AT = "2026-01-01T00:00:00+00:00"
-ALWAYS = Retry(5, delay_s=2.0, factor=3.0, jitter=0.0)
+IN_6_S = RetryDecision(6.0)
 
 
 class Scene:
     """A dispatcher between an intake without inputs and a channel that nobody takes from."""
 
-    def __init__(self, retry: Retry | None = None, capacity: int = 100) -> None:
+    def __init__(self, capacity: int = 100) -> None:
         self.channel = Channel(capacity)
-        self.intake = Intake(
-            [], keyed=True, key=None, admit=lambda names: [], workers=1, patience_s=None if retry is None else 1.0
-        )
-        self.link = WriterLink(brief_for(print, retry=retry), self.channel, writer=None)
+        self.intake = Intake([], keyed=True, key=None, admit=lambda names: [], workers=1)
+        self.link = WriterLink(brief_for(print), self.channel, writer=None)
         self.left: list[int] = []
         self.dispatcher = Dispatcher(self.intake, self.link, Board(1), self.channel, self.left.append)
 
@@ -45,8 +43,8 @@ def done(message=None, result=None, staged=None):
     return "done", message, result, None, staged, AT, 1.5
 
 
-def failed(error, *, again, status="error"):
-    return status, str(error), None, (error, "trace", again), None, AT, 1.5
+def failed(error, decision=NO_RETRY, status="error"):
+    return status, str(error), None, (error, "trace", decision), None, AT, 1.5
 
 
 def test_an_outcome_is_noted_on_the_attempt():
@@ -67,7 +65,7 @@ def test_an_outcome_is_noted_on_the_attempt():
         (done(result="x" * 7 * SLOT), 7),
         (done(staged=([object()], 80, 2000)), 1),
         (done(staged=([object()], 80, 5 * SLOT), result="x" * 7 * SLOT), 12),
-        (failed(ValueError("x" * 9 * SLOT), again=False), 9),
+        (failed(ValueError("x" * 9 * SLOT)), 9),
     ],
 )
 def test_a_large_outcome_takes_more_of_the_channel(outcome, slots):
@@ -91,35 +89,55 @@ def test_the_log_lines_of_a_task_are_weighed_with_its_outcome():
 
 def test_a_try_that_will_follow_holds_its_input():
     """It waits with it, and with its exception; its next try has the input alone."""
-    scene, attempt = Scene(Retry(3)), running()
+    scene, attempt = Scene(), running()
     attempt.item = "x" * 20 * SLOT
     attempt.weight = 20
-    scene.dispatcher.end(attempt, failed(ValueError("y" * 10 * SLOT), again=True))
+    scene.dispatcher.end(attempt, failed(ValueError("y" * 10 * SLOT), IN_6_S))
 
     assert attempt.weight == 30
     assert attempt.next_try().weight == 20
 
 
 def test_a_failed_try_is_followed_by_another():
-    """After the wait that the policy says; its input is kept for that."""
+    """After the wait that its worker says; its input is kept for that."""
     error = OSError("no")
     attempt = running()
-    attempt.attempt = 2
-    Scene(ALWAYS).dispatcher.end(attempt, failed(error, again=True))
+    Scene().dispatcher.end(attempt, failed(error, IN_6_S))
 
     assert (attempt.status, attempt.exception, attempt.error) == ("error", error, "trace")
     assert attempt.retry_in == 6.0
     assert attempt.item == "item"
+    assert attempt.next_try().uncounted == 0
 
 
-@pytest.mark.parametrize("why_not", ["not worth it", "nothing more is admitted", "cancelling", "no retries"])
+def test_a_try_that_does_not_count_is_noted():
+    """On the task, and on those that follow; one that counts leaves that as it is."""
+    scene, attempt = Scene(), running()
+    scene.dispatcher.end(attempt, failed(OSError("no"), RetryDecision(0.0, counts=False)))
+    second = attempt.next_try()
+    scene.dispatcher.end(second, failed(OSError("no"), IN_6_S))
+
+    assert (second.attempt, second.uncounted) == (2, 1)
+    assert (second.next_try().attempt, second.next_try().uncounted) == (3, 1)
+
+
+def test_a_policy_that_goes_wrong_is_complained_of_once(caplog):
+    """Whether or not there is another try."""
+    scene = Scene()
+    for after_s in (None, 1.0, None):
+        scene.dispatcher.end(running(), failed(OSError("no"), RetryDecision(after_s, complaint="raised")))
+
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == ["raised"]
+
+
+@pytest.mark.parametrize("why_not", ["not worth it", "nothing more is admitted", "cancelling"])
 def test_a_failed_try_is_the_last_one_when(why_not):
     """The worker says that it is not worth another, or the run is being stopped."""
-    scene, attempt = Scene(None if why_not == "no retries" else ALWAYS), running()
+    scene, attempt = Scene(), running()
     if why_not == "nothing more is admitted":
         scene.intake.close()
     scene.link.cancelling = why_not == "cancelling"
-    scene.dispatcher.end(attempt, failed(OSError("no"), again=why_not != "not worth it"))
+    scene.dispatcher.end(attempt, failed(OSError("no"), NO_RETRY if why_not == "not worth it" else IN_6_S))
 
     assert attempt.retry_in is None
     assert attempt.item is None
@@ -127,8 +145,8 @@ def test_a_failed_try_is_the_last_one_when(why_not):
 
 def test_a_call_that_returns_late_lets_its_input_be_tried_again():
     """Not before: two calls for one input must not run at the same time."""
-    scene, attempt = Scene(Retry(2, 0.0)), running()
-    scene.dispatcher.end(attempt, failed(OSError("no"), again=True, status="timed_out"))
+    scene, attempt = Scene(), running()
+    scene.dispatcher.end(attempt, failed(OSError("no"), RetryDecision(0.0), status="timed_out"))
     attempt.given_up = True
     scene.intake.retries.went_out(1)
     scene.intake.retries.settle([attempt])

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 import pipeloom
-from pipeloom import MsgTaskFinished, Retry, TasksFailedError
+from pipeloom import MsgTaskFinished, Retry, RetryLater, TasksFailedError
 from pipeloom.engine.retry_queue import RetryQueue
 from pipeloom.ledger.attempt import Attempt
 
@@ -168,6 +168,14 @@ def test_large_inputs_that_wait_are_counted_by_their_memory(clock, retries):
     clock.now += 1
     assert retries.take().name == "large"
     assert not retries.is_full
+
+
+def test_a_wait_may_be_longer_than_a_lock_waits(clock, retries):
+    """A task may ask for a million years."""
+    retries.went_out(1)
+    retries.settle([ended("patient", 1e15)])
+
+    assert retries.until_due_s() == threading.TIMEOUT_MAX
 
 
 def failing(times, *, error=OSError, rows=()):
@@ -387,3 +395,166 @@ def test_many_failing_inputs_are_bounded(db):
 
     assert report.done == 12_000
     assert most < 10_000  # and what is on its way to the ledger
+
+
+# --- tries that a task asks for ---
+
+
+def test_a_task_that_asks_is_tried_again_without_retries(db, read):
+    """As often as it likes; its tries are numbered and kept, what it wrote in them is not."""
+
+    def polls(job, ctx):
+        ctx.write("t", {"job": job})
+        if ctx.attempt < 20:
+            raise RetryLater(0, count=False)
+        return ctx.attempt
+
+    report = pipeloom.map(polls, ["a", "b"], db=db, workers=2, on_error="stop")
+
+    assert (report.done, report.failed) == (2, 0)
+    assert read(db, "SELECT status, attempt, result FROM task_runs") == [("done", 20, "20")] * 2
+    assert read(db, "SELECT task_id, COUNT(*) FROM pipeloom_attempts GROUP BY 1") == [(1, 19), (2, 19)]
+    assert read(db, "SELECT COUNT(*) FROM t") == [(2,)]
+
+
+def test_a_task_that_asks_has_its_other_tries_left(db):
+    """What does not count takes none of them; what counts takes one."""
+    plan = [RetryLater(0, count=False), OSError("one"), RetryLater(0, count=False), RetryLater(0), OSError("three")]
+    report = pipeloom.map(_raiser_of(plan), ["a"], db=db, retries=AT_ONCE, on_error="collect")
+
+    (failure,) = report.failures
+    assert (failure.message, failure.attempt) == ("three", 5)
+
+
+def _raiser_of(plan):
+    left = iter(plan)
+
+    def fn(_):
+        raise next(left)
+
+    return fn
+
+
+def test_a_task_that_asks_without_a_try_left_has_failed(db, read):
+    """Its message says what to do."""
+    with pytest.raises(TasksFailedError):
+        pipeloom.map(_raiser_of([RetryLater(30)]), ["a"], db=db)
+
+    ((status, message),) = read(db, "SELECT status, message FROM task_runs")
+    assert status == "error"
+    assert message.startswith("asked to be tried again in 30 s, and had no tries left: pass retries=")
+
+
+def test_a_task_that_asks_waits_as_long_as_it_asked(db):
+    """The policy's maximum is about the policy's waits."""
+    began = []
+
+    def fn(_):
+        began.append(monotonic())
+        if len(began) == 1:
+            raise RetryLater(0.2)
+
+    pipeloom.map(fn, ["a"], db=db, retries=Retry(2, delay_s=0, max_delay_s=0))
+
+    assert began[1] - began[0] >= 0.2
+
+
+def test_a_task_that_waits_as_it_asked_says_so(db):
+    """In its row, with the reason."""
+    found = []
+
+    def fn(item, ctx):
+        if item == "looks":
+            while not found:
+                found.extend(ctx.query("SELECT status, attempt, message FROM task_runs WHERE status = 'queued'"))
+        elif not found:
+            raise RetryLater(0.3, count=False) from ConnectionError("reset")
+
+    pipeloom.map(fn, ["asks", "looks"], db=db, workers=2)
+
+    ((status, attempt, message),) = found
+    assert status == "queued"
+    why = "asked to be tried again in 0.3 s after ConnectionError: reset"
+    assert message == f"waits 0.3 s for try {attempt}: {why}"
+
+
+def test_a_task_goes_on_from_its_checkpoint_when_it_asks(db, read):
+    """What it has committed stays."""
+
+    def fn(_, ctx):
+        step = ctx.state or 0
+        ctx.write("t", {"step": step})
+        if step < 3:
+            ctx.checkpoint(step + 1)
+            ctx.write("t", {"step": -1})
+            raise RetryLater(0, count=False)
+
+    assert pipeloom.map(fn, ["a"], db=db).done == 1
+    assert read(db, "SELECT step FROM t ORDER BY 1") == [(0,), (1,), (2,), (3,)]
+
+
+def test_a_task_that_waits_as_it_asked_ends_with_a_run_that_is_stopped(db, read):
+    """Nobody waits for it: it is an error, and the next call runs it."""
+
+    def fn(item, ctx):
+        if item == "waits":
+            raise RetryLater(3600, count=False)
+        while not ctx.query("SELECT 1 FROM task_runs WHERE status = 'queued'"):
+            pass
+        raise ValueError("final")
+
+    with pytest.raises(TasksFailedError):
+        pipeloom.map(fn, ["waits", "fails"], db=db, name="stopped", on_error="stop", workers=2)
+    assert read(db, "SELECT key, status, attempt, message FROM task_runs ORDER BY key") == [
+        ("fails", "error", 1, "final"),
+        ("waits", "error", 1, "asked to be tried again in 3,600 s"),
+    ]
+    assert pipeloom.map(str, ["waits", "fails"], db=db, name="stopped").done == 2
+
+
+def test_older_workers_ask_as_well(db, read):
+    """With run_pipeline; numbers of the ledger's."""
+
+    def worker(task, msg_q):
+        if msg_q.attempt == 1:
+            raise RetryLater(0, count=False)
+
+    assert pipeloom.run_pipeline([1], db, worker_fn=worker).done == 1
+    assert read(db, "SELECT status, attempt FROM task_runs") == [("done", 2)]
+
+
+# --- a policy of functions ---
+
+
+def test_a_policy_that_goes_wrong_is_told_once(db, caplog):
+    """Each task keeps its own error; the run warns of the first."""
+
+    def broken(error):
+        raise NameError("name 'oops' is not defined")
+
+    report = pipeloom.map(_raises, range(5), db=db, retries=Retry(on=broken), on_error="collect", workers=2)
+
+    assert {failure.message for failure in report.failures} == {"mine"}
+    assert all("Retry(on=" in failure.traceback for failure in report.failures)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "broken) raised NameError: name 'oops' is not defined" in warning
+
+
+def _raises(_):
+    raise ValueError("mine")
+
+
+def test_a_service_that_says_when_is_asked_then(db):
+    """Not before; the attempts have grown less than that."""
+    began = []
+
+    def fn(_):
+        began.append(monotonic())
+        if len(began) == 1:
+            error = OSError("503")
+            error.retry_after = "0.2"
+            raise error
+
+    pipeloom.map(fn, ["a"], db=db, retries=Retry(2, delay_s=0))
+
+    assert began[1] - began[0] >= 0.2

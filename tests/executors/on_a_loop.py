@@ -15,6 +15,7 @@ from typing import Any
 
 import pipeloom
 from executors import running
+from executors.cases import tries
 from executors.cases.raising import RAISES
 from executors.cases.work import work
 
@@ -152,6 +153,8 @@ _AS_ASYNC: dict[Callable[..., object], Callable[..., object]] = {
     running.fails_at_fifty: fails_at_fifty,
     running.fails_at_fifty_and_asks: fails_at_fifty_and_asks,
     running.older: _bridged(running.older),
+    tries.asks: _bridged(tries.asks),
+    tries.judges: _bridged(tries.judges),
     running.renumbered: _bridged(running.renumbered),
 }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
+from datetime import datetime
+from functools import partial
 
 import pytest
 
 import pipeloom
 from executors.cases.raising import RAISES, StrRaises
+from executors.cases.tries import BY_FUNCTION, LONG_S, asks, judges
 
 
 def test_a_policy_knows_the_exceptions_by_their_class(ran):
@@ -30,6 +34,84 @@ def test_past_tries_are_kept(ran):
         ("never_lucky", 1, "error", "try 1"),
         ("never_lucky", 2, "error", "try 2"),
     ]
+
+
+def test_a_policy_may_name_a_union(ran):
+    """Each of its classes is worth another try."""
+    assert ran.result("lucky_by_the_union") == 2
+
+
+def test_an_exception_says_when_to_come_back(ran):
+    """Where it lives; the policy's maximum holds."""
+    assert ran.result("waits_for_a_service") == 2
+    assert pauses_of(ran.rows, "waits_for_a_service")[0] >= LONG_S
+
+
+def test_a_task_asks_to_be_tried_later(ran):
+    """As often as it likes, beside the tries that it has; what it wrote in those is not stored."""
+    assert ran.task("asks_to_be_tried_later", "status, attempt, result") == ("done", 5, "5")
+    assert ran.rows('SELECT COUNT(*) FROM "left" WHERE "case" = \'asks_to_be_tried_later\'') == [(0,)]
+    assert ran.rows(
+        "SELECT a.attempt, a.status, a.message FROM pipeloom_attempts a JOIN task_runs t ON t.id = a.task_id "
+        "WHERE t.key = 'asks_to_be_tried_later' ORDER BY 1"
+    ) == [
+        (1, "error", "asked to be tried again in 0 s after ConnectionError: reset 1"),
+        (2, "error", "try 2"),
+        (3, "error", "asked to be tried again in 0 s after ConnectionError: reset 3"),
+        (4, "error", "try 4"),
+    ]
+
+
+def test_a_task_asks_too_often(ran):
+    """Those that count are counted; the exception is told with what it was made of."""
+    failure = ran.failure("asks_too_often")
+
+    assert (failure.exception, failure.attempt) == ("RetryLater", 3)
+    assert failure.message == "asked to be tried again in 0 s, and that was the last of its 3 tries"
+
+
+def test_a_policy_of_functions(executor, db, read, package_log, caplog):
+    """Both are called where the exception lives. What they raise never takes the place of the task's own error."""
+    report = pipeloom.map(
+        executor.of(judges), ["not worth it", "not known", "soon", "0, then long"], db=db, retries=BY_FUNCTION,
+        name="judges", workers=2, on_error="collect", progress=False, durability="off", **executor.options,
+    )  # fmt: skip
+
+    assert dict(report.results()) == {"soon": 2, "0, then long": 3}
+    assert pauses_of(partial(read, db), "0, then long")[1] >= LONG_S
+    failures = {failure.key: failure for failure in report.failures}
+    assert {(key, failure.message, failure.attempt) for key, failure in failures.items()} == {
+        ("not worth it", "not worth it", 1), ("not known", "'not known'", 1),
+    }  # fmt: skip
+    assert "is_worth_it) raised NotImplementedError: what of these?" in failures["not known"].traceback
+    ((error,),) = read(
+        db, "SELECT a.error FROM pipeloom_attempts a JOIN task_runs t ON t.id = a.task_id WHERE t.key = 'soon'"
+    )
+    assert "wait_of) raised TypeError: it returned str, not a number of seconds" in error
+    assert sum("is_worth_it) raised" in line or "wait_of) raised" in line for line in caplog.messages) == 1
+
+
+def test_a_task_asks_without_a_policy(executor, db, read):
+    """What does not count needs none."""
+    report = pipeloom.map(
+        executor.of(asks), ["counts", "does not"], db=db, name="asks", workers=2, on_error="collect",
+        progress=False, durability="off", **executor.options,
+    )  # fmt: skip
+
+    assert dict(report.results()) == {"does not": 5}
+    assert report.failures[0].message.startswith("asked to be tried again in 0 s, and had no tries left: pass re")
+
+
+def pauses_of(rows, case):
+    """Return the seconds between each try of a case and the next one."""
+    times = rows(
+        "SELECT a.started_at, a.finished_at FROM pipeloom_attempts a JOIN task_runs t ON t.id = a.task_id "
+        f"WHERE t.key = '{case}' UNION ALL SELECT started_at, finished_at FROM task_runs WHERE key = '{case}' "
+        "ORDER BY 1"
+    )
+    instants = [[datetime.fromisoformat(at) for at in each] for each in times]
+    # Instants are stored in milliseconds.
+    return [(begun - ended).total_seconds() + 0.001 for (_, ended), (begun, _) in itertools.pairwise(instants)]
 
 
 def test_a_task_goes_on_from_its_checkpoint(ran, executor):

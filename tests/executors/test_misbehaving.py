@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 
@@ -104,6 +105,37 @@ def test_closures_lambdas_and_local_classes(db):
         lambda n: Local().times(n), range(5), db=db, name="closure", executor="processes", workers=1, progress=False
     )
     assert dict(report.results()) == {n: 3 * n for n in range(5)}
+
+
+def test_a_policy_of_lambdas(db):
+    """As a function; they are called in the worker."""
+    pytest.importorskip("cloudpickle")
+    policy = pipeloom.Retry(
+        2, on=lambda error: "no 0" in str(error), delay=lambda error, attempt: 0.0 if os.getpid() != here else 1e9
+    )
+    here = os.getpid()
+    report = pipeloom.map(
+        fails_first, range(2), db=db, retries=policy, executor="processes", workers=1, on_error="collect",
+        progress=False,
+    )  # fmt: skip
+
+    assert dict(report.results()) == {0: 2}
+    assert [(failure.message, failure.attempt) for failure in report.failures] == [("no 1", 1)]
+
+
+def fails_first(n, ctx):
+    if ctx.attempt == 1:
+        raise ValueError(f"no {n}")
+    return ctx.attempt
+
+
+def test_without_cloudpickle_a_policy_of_lambdas_is_refused(db, monkeypatch):
+    """The sentence names the argument."""
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    policy = pipeloom.Retry(on=lambda error: True)
+    with pytest.raises(TypeError, match=r"^retries cannot be sent to worker processes.*top level of a module"):
+        pipeloom.map(fails_first, range(5), db=db, retries=policy, executor="processes", progress=False)
+    assert not db.exists()
 
 
 def test_without_cloudpickle_they_are_refused(db, monkeypatch):

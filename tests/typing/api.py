@@ -26,6 +26,30 @@ def with_context(path: Path, ctx: TaskContext) -> dict[str, int]:
     return {"rows": len(rows), "length": len(path.name)}
 
 
+def is_busy(error: OSError) -> bool:
+    return error.errno == 11
+
+
+def as_long_as(error: Exception, attempt: int) -> float:
+    return 2.0**attempt
+
+
+def tried_again(path: Path) -> int:
+    try:
+        return len(path.read_bytes())
+    except FileNotFoundError as error:
+        raise pipeloom.RetryLater(30, count=False) from error
+
+
+POLICIES = [
+    pipeloom.Retry(on=OSError),
+    pipeloom.Retry(on=(OSError, TimeoutError)),
+    pipeloom.Retry(on=OSError | TimeoutError),
+    pipeloom.Retry(on=is_busy, delay=as_long_as),
+    pipeloom.Retry(on=lambda error: "busy" in str(error), delay=lambda error, attempt: attempt),
+]
+
+
 def store(conn: sqlite3.Connection, readings: list[Reading]) -> None:
     conn.executemany("INSERT INTO readings VALUES (?)", [(reading.value,) for reading in readings])
 

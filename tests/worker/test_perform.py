@@ -15,6 +15,7 @@ from pipeloom import AttemptOverError, MsgTaskFinished, Retry, RowRefusedError, 
 from pipeloom.data.clock import instant
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.executors.threads import given_up
+from pipeloom.wire import NO_RETRY
 from pipeloom.worker.context import TaskContext
 from pipeloom.worker.current import enter
 from pipeloom.worker.perform import perform
@@ -100,14 +101,14 @@ def raising(error):
 def test_what_is_raised_is_the_tasks_own(error, status):
     """With a traceback that begins in the user's function, and without what was staged."""
     outcome, task = outcome_of(raising(error), context="ctx")
-    raised, trace, again = outcome["failed"]
+    raised, trace, decision = outcome["failed"]
 
     assert (outcome["status"], outcome["message"], outcome["staged"]) == (status, str(error), None)
     assert raised is error
     assert trace.startswith("Traceback")
     assert "raise error" in trace
     assert "/perform.py" not in trace
-    assert again is False
+    assert decision == NO_RETRY
     assert task.staging.last is None
 
 
@@ -151,7 +152,7 @@ def test_the_worker_says_whether_an_exception_is_worth_another_try(error, attemp
     task.attempt = attempt
     link = RecordingLink(raising(error), context="ctx", retry=Retry(2, on=(OSError, RowRefusedError)))
 
-    assert perform(task, link)[3][2] is again
+    assert (perform(task, link)[3][2].after_s is not None) is again
 
 
 def test_a_failed_call_keeps_no_frames():
@@ -272,7 +273,7 @@ def test_giving_up_says_where_the_call_is():
     assert isinstance(failed[0], TaskTimeoutError)
     assert "stuck.go_on.wait(LONG_S)" in failed[1]
     assert "/perform.py" not in failed[1]
-    assert failed[2] is True
+    assert failed[2].after_s is not None
     assert stuck.late[0][0] == "done"
     assert stuck.late[0][4] is None
 

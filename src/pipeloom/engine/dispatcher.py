@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import logging
 import queue
+import threading
 from collections.abc import Callable
 from sys import getsizeof
 
@@ -18,16 +20,18 @@ from pipeloom.engine.intake import Intake
 from pipeloom.engine.link import WriterLink
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
-from pipeloom.wire import Outcome
+from pipeloom.wire import NO_RETRY, Outcome, RetryDecision
 from pipeloom.writer import Channel
 
 __all__ = ["Dispatcher"]
+
+logger = logging.getLogger("pipeloom")
 
 
 class Dispatcher:
     """The desk that executors work with; see :class:`~pipeloom.executors.base.Desk`. Any thread.
 
-    The worker says whether an exception is to be retried, since its class lives there. When, and whether at all, is
+    The worker says whether an exception is to be retried, and when, since its class lives there. Whether at all is
     said here: nothing is tried again once nothing more is admitted.
 
     Args:
@@ -51,6 +55,7 @@ class Dispatcher:
         self.fault: BaseException | None = None
         self._intake = intake
         self._put = channel.put
+        self._untold = threading.Lock()  # held once the policy's functions were complained of
 
     @property
     def closed(self) -> bool:
@@ -70,10 +75,10 @@ class Dispatcher:
             attempt.staged, attempt.rows_written, held = staged
             size += held
         if failed is not None:
-            attempt.exception, attempt.error, is_worth_another_try = failed
+            attempt.exception, attempt.error, decision = failed
             size += weigh(attempt.exception)
-            if is_worth_another_try:
-                attempt.retry_in = self._delay_after(attempt)
+            if decision is not NO_RETRY:
+                self._follow(attempt, decision)
         if attempt.logs:
             size += weigh(list(attempt.logs))
         if attempt.retry_in is None and not self._keeps_items:
@@ -85,11 +90,16 @@ class Dispatcher:
             attempt.row = "old"
         attempt.status = status
 
-    def _delay_after(self, attempt: Attempt) -> float | None:
-        policy = self.link.brief.retry
-        if policy is None or self._intake.closed or self.link.cancelling:
-            return None
-        return policy.delay_after(attempt.attempt)
+    def _follow(self, attempt: Attempt, decision: RetryDecision) -> None:
+        """Note when a failed try is followed by another."""
+        after_s, counts, complaint = decision
+        if complaint is not None and self._untold.acquire(blocking=False):
+            logger.warning("%s; said once, and with the traceback of each task that it was about", complaint)
+        if after_s is None or self._intake.closed or self.link.cancelling:
+            return
+        attempt.retry_in = after_s
+        if not counts:
+            attempt.uncounted += 1
 
     def hand_over(self, attempt: Attempt) -> None:
         """Put a task that has ended into the channel."""

@@ -61,8 +61,11 @@ class RetryQueue:
         return bool(self._heap) and self._heap[0][0] <= monotonic()
 
     def until_due_s(self) -> float | None:
-        """Return the seconds until the next try; ``None`` when none waits. Guarded by ``moved``."""
-        return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
+        """Return the seconds until the next try, or as many as a lock waits; ``None`` when none waits.
+
+        Guarded by ``moved``.
+        """
+        return min(max(0.0, self._heap[0][0] - monotonic()), threading.TIMEOUT_MAX) if self._heap else None
 
     def take(self) -> Attempt | None:
         """Return a try that is due; a worker's thread."""

@@ -102,6 +102,7 @@ class Attempt(Task):
         following = Attempt(self.item, self.task_id, self.key, self.name, "old" if self.row == "new" else self.row)
         following.input = self.input
         following.attempt = self.attempt + 1
+        following.uncounted = self.uncounted
         following.seen_before = following.row == "old" and self.key is not None
         following.state = self.state
         following.weight = slots_for(weigh(self.item))  # of this one, that is no more: it has an outcome

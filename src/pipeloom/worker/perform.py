@@ -20,6 +20,7 @@ from pipeloom.worker.context import TaskContext
 from pipeloom.worker.current import enter
 from pipeloom.worker.link import Link
 from pipeloom.worker.logs import note_gap
+from pipeloom.worker.retrying import LONGEST_MESSAGE, judged
 from pipeloom.worker.task import Task
 
 __all__ = ["end_of_fork", "ended_outside", "failed_before", "perform", "whereabouts"]
@@ -86,8 +87,7 @@ def raised(task: Task, link: Link, error: BaseException) -> Verdict:
     """Return what is made of a call that raised."""
     if isinstance(error, TaskCancelledError | RunInterruptedError):  # the latter of a run that the task has called
         return CANCELLED, describe(error), None, None, None
-    message, trace = _described(error)
-    failed = error, trace, _is_worth_another_try(error, task, link)
+    message, failed = judged(error, *_described(error), task, link)
     drop_frames(error)  # it waits for its commit, then perhaps for another try: an hour, among thousands
     return TIMED_OUT if isinstance(error, TaskTimeoutError) else ERROR, message, None, failed, None
 
@@ -114,18 +114,18 @@ def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outco
         trace: Where its call was, as a traceback is printed.
     """
     status: TaskStatus = ERROR
-    failed = None
+    message, failed = str(error), None
     if isinstance(error, TaskTimeoutError):
         status = TIMED_OUT
     if isinstance(error, TaskCancelledError):
         status = CANCELLED
     else:
-        failed = error, storable(tail(trace, LONGEST_TEXT)), _is_worth_another_try(error, task, link)
+        message, failed = judged(error, message, storable(tail(trace, LONGEST_TEXT)), task, link)
     if task.staging is not None:
         task.staging.abandon()
     if task.unkept:
         note_gap(task)
-    return status, str(error), None, failed, None, utc_now(), monotonic() - task.t0
+    return status, message, None, failed, None, utc_now(), monotonic() - task.t0
 
 
 def failed_before(task: Task, link: Link, error: BaseException, what: str) -> Outcome:
@@ -141,15 +141,8 @@ def failed_before(task: Task, link: Link, error: BaseException, what: str) -> Ou
     task.t0 = monotonic()
     message, trace = _described(error)
     instead = TypeError(f"{what} ({type(error).__name__}: {message})")
-    return (
-        ERROR,
-        str(instead),
-        None,
-        (instead, trace, _is_worth_another_try(instead, task, link)),
-        None,
-        utc_now(),
-        0.0,
-    )
+    message, failed = judged(instead, str(instead), trace, task, link)
+    return ERROR, message, None, failed, None, utc_now(), 0.0
 
 
 def end_of_fork(outcome: Outcome) -> NoReturn:
@@ -176,12 +169,6 @@ def whereabouts(thread: int | None, error: Exception) -> str:
         frames.append(frame)
         frame = frame.f_back
     return f"Its call was here when its time was over:\n{stack_of(frames[::-1])}{type(error).__name__}: {error}\n"
-
-
-def _is_worth_another_try(error: BaseException, task: Task, link: Link) -> bool:
-    """Say whether the policy wants another try. Asked here, where the exception's class lives."""
-    retry = link.brief.retry
-    return retry is not None and retry.wants(error, task.attempt)
 
 
 def _not_run(value: Any) -> TypeError:
@@ -211,4 +198,5 @@ def _described(error: BaseException) -> tuple[str, str]:
         text = traceback_of(error, frame)
     except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may do anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
-    return shorten(describe(error, 2000) or type(error).__name__, 2000), storable(tail(text, LONGEST_TEXT))
+    said = describe(error, LONGEST_MESSAGE) or type(error).__name__
+    return shorten(said, LONGEST_MESSAGE), storable(tail(text, LONGEST_TEXT))

@@ -9,11 +9,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import pipeloom
 from executors.cases.registry import case
-from executors.cases.tries import Again, StillAgain
+from executors.cases.tries import Again, AlsoAgain, Busy, StillAgain
 
 logger = logging.getLogger("contract")
 
@@ -71,6 +71,35 @@ def never_lucky(ctx):
 @case
 def not_worth_another_try(ctx):
     raise ValueError("only once")
+
+
+@case
+def lucky_by_the_union(ctx):
+    if ctx.attempt == 1:
+        raise AlsoAgain("try 1")
+    return ctx.attempt
+
+
+@case
+def waits_for_a_service(ctx):
+    if ctx.attempt == 1:
+        raise Busy(timedelta(hours=1))
+    return ctx.attempt
+
+
+@case
+def asks_to_be_tried_later(ctx):
+    if ctx.attempt in (1, 3):
+        ctx.write("left", {"case": "asks_to_be_tried_later"})
+        raise pipeloom.RetryLater(0, count=False) from ConnectionError(f"reset {ctx.attempt}")
+    if ctx.attempt < 5:
+        raise Again(f"try {ctx.attempt}")
+    return ctx.attempt
+
+
+@case
+def asks_too_often(ctx):
+    raise pipeloom.RetryLater(0)
 
 
 @case

@@ -1,4 +1,4 @@
-"""Outputs as they are sent between processes, and what else a worker may send in their stead."""
+"""Outcomes and outputs as they are sent between processes, and what else a worker may send in their stead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Spool
 from pipeloom.executors.processes.pipe import Message
-from pipeloom.executors.remote.outcomes import output_of, parcel_of
+from pipeloom.executors.remote.forms import encode, read_ended
+from pipeloom.executors.remote.outcomes import ended, outcome_of, output_of, parcel_of
+from pipeloom.wire import NO_RETRY, RetryDecision
+from pipeloom.worker.task import Task
 
 SHAPE = Shape("t", ("n", "x"), "error", ())
 
@@ -61,3 +64,24 @@ def test_what_is_told_of_a_file_may_be_anything(sent):
     for plain in (5, (), (1, 2, 3), ([], [1], 5), ([(-1, 5, [])], [], 5), ([("a", "b", "c")], [], 1)):
         with pytest.raises(ValueError):
             output_of(type(parcel)(parcel.parts, plain, 5, 5), Message(b"", *luggage))
+
+
+def failure_sent(decision):
+    """Return an outcome as it comes from a worker."""
+    task = Task(1, 1, 1, "1")
+    failed = ValueError("no"), "trace", decision
+    word, _ = ended(task, 1, 0, "1", ("error", "no", None, failed, None, "2026-01-01T00:00:00+00:00", 0.1))
+    return read_ended(encode(word))
+
+
+@pytest.mark.parametrize("decision", [NO_RETRY, RetryDecision(2.5, counts=False, complaint="why")])
+def test_what_the_worker_decided_comes_with_it(decision):
+    """Whether there is another try, when, and what was wrong with the policy."""
+    assert outcome_of(failure_sent(decision))[3][2] == decision
+
+
+@pytest.mark.parametrize("after_s", [float("nan"), float("inf"), -1.0])
+def test_a_wait_that_makes_no_sense_is_nothing_of_ours(after_s):
+    """Whoever waited so long would never end."""
+    with pytest.raises(ValueError, match="another try after"):
+        outcome_of(failure_sent(RetryDecision(after_s)))

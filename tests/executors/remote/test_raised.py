@@ -6,8 +6,9 @@ import pickle
 
 import pytest
 
-from pipeloom.errors import RemoteError, RowRefusedError, StorageError
+from pipeloom.errors import RemoteError, RetryLater, RowRefusedError, StorageError
 from pipeloom.executors.remote.raised import described, raised_again
+from pipeloom.wire import NO_RETRY
 
 
 class PlainError(Exception):
@@ -44,7 +45,7 @@ class WithinError(Exception):
 
 
 def there_and_back(error):
-    return raised_again(described(error, "trace", False))
+    return raised_again(described(error, "trace", NO_RETRY))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def there_and_back(error):
         StopIteration(),
         RowRefusedError("a row"),
         StorageError("a file"),
+        RetryLater(2.5, count=False),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -105,7 +107,7 @@ def test_another_stands_for_what_cannot_be_made_again(error, kind, text):
 )
 def test_what_is_no_exception_is_never_called(name):
     """A worker may say anything."""
-    raised = described(ValueError("echo"), "", False)
+    raised = described(ValueError("echo"), "", NO_RETRY)
     raised.module, raised.name = name.split(":")
 
     assert type(raised_again(raised)) is RemoteError

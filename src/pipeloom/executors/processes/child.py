@@ -159,9 +159,9 @@ class _Worker:
 
     def _perform(self, serial: int, call: Call, half: int) -> None:
         link = self._link
-        item, task_id, key, name, attempt, seen_before, state = call
+        item, task_id, key, name, attempt, uncounted, seen_before, state = call
         task = SentTask(item, task_id, key, name, serial, link)
-        task.attempt, task.seen_before, task.state = attempt, seen_before, state
+        task.attempt, task.uncounted, task.seen_before, task.state = attempt, uncounted, seen_before, state
         task.local = self._local.value()
         self._task = task
         try:

@@ -15,6 +15,7 @@ Call: TypeAlias = tuple[
     str | int | None,  # key
     str,  # name
     int,  # attempt
+    int,  # uncounted
     bool,  # seen_before
     str | None,  # state
 ]
@@ -36,4 +37,4 @@ def call_of(task: Task, main: Main = "imported") -> Call:
     is_plain = (kind is int and -_INT64 <= item < _INT64) or (kind is str and item.isascii())
     if not is_plain:
         item = pickled(item, main)
-    return item, task.task_id, task.key, task.name, task.attempt, task.seen_before, task.state
+    return item, task.task_id, task.key, task.name, task.attempt, task.uncounted, task.seen_before, task.state

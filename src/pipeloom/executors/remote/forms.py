@@ -12,6 +12,7 @@ import msgspec
 
 from pipeloom.data.image import Buffer
 from pipeloom.statuses import TaskStatus
+from pipeloom.wire import RetryDecision
 
 __all__ = ["Ended", "Failure", "Form", "Line", "Parcel", "Raised", "Said", "encode", "read_ended"]
 
@@ -50,7 +51,7 @@ class Raised(Form):
     arguments: tuple[str | int | float | bool | None, ...] | None
     text: str
     trace: str
-    is_worth_another_try: bool
+    decision: RetryDecision
 
 
 class Ended(Form):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Sequence
@@ -80,12 +81,15 @@ def outcome_of(word: Ended, luggage: Attached = NONE) -> Outcome:
         luggage: What came with it.
 
     Raises:
-        ValueError: It has an output that nothing of ours has made.
+        ValueError: It has an output, or a wait, that nothing of ours has made.
     """
     raised = word.raised
     failed = None
     if raised is not None:
-        failed = raised_again(raised), raised.trace, raised.is_worth_another_try
+        after_s = raised.decision.after_s
+        if after_s is not None and not 0 <= after_s < math.inf:
+            raise ValueError(f"another try after {after_s} s")
+        failed = raised_again(raised), raised.trace, raised.decision
     staged: Staged | None = None
     if word.output is not None:
         staged = output_of(word.output, luggage), word.output.rows, word.output.size

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from pipeloom.data.text import describe, storable
 from pipeloom.data.tracebacks import traceback_of
-from pipeloom.errors import RemoteError
+from pipeloom.errors import RemoteError, RetryLater
 from pipeloom.executors.remote.forms import Failure, Raised
 from pipeloom.executors.remote.program import NotFoundError, module_of
+from pipeloom.wire import RetryDecision
 from pipeloom.worker.current import NotGuardedError
 
 __all__ = ["described", "failure_of", "raised_again", "reason_of"]
@@ -24,7 +25,7 @@ _LONGEST: Final = 4000  # characters of one
 _INT64: Final = 1 << 63
 
 
-def described(error: BaseException, trace: str, is_worth_another_try: bool) -> Raised:
+def described(error: BaseException, trace: str, decision: RetryDecision) -> Raised:
     """Return an exception as data; foreign code, such as its ``__str__``, may raise anything."""
     kind = type(error)
     return Raised(
@@ -33,7 +34,7 @@ def described(error: BaseException, trace: str, is_worth_another_try: bool) -> R
         _arguments(error),
         storable(describe(error, 2000)),
         trace,
-        is_worth_another_try,
+        decision,
     )
 
 
@@ -59,7 +60,7 @@ def raised_again(raised: Raised) -> BaseException:
     kind = _class_of(raised.module, raised.name)
     if kind is not None and raised.arguments is not None:
         try:
-            if kind.__module__ in _INITIALISED:
+            if kind.__module__ in _INITIALISED and kind is not RetryLater:
                 return kind(*raised.arguments)
             error = kind.__new__(kind, *raised.arguments)
             error.args = raised.arguments
@@ -83,7 +84,7 @@ def _class_of(module: str, name: str) -> type[BaseException] | None:
 
 _USED: Final = ("__new__", "__str__", "__repr__")
 _INITIALISED: Final = ("builtins", "pipeloom.errors")
-"""Whose classes may set attributes when they are made."""
+"""Whose classes may set attributes when they are made; those of a RetryLater are its arguments."""
 
 
 def _is_pythons(method: Any) -> bool:

@@ -167,9 +167,9 @@ class _Run:
 
     def _perform(self, place: int, call: Call, local: Any, watch: Watch | None) -> Left:
         link = self.link
-        item, task_id, key, name, attempt, seen_before, state = call
+        item, task_id, key, name, attempt, uncounted, seen_before, state = call
         task = ChunkTask(item, task_id, key, name, is_elsewhere=not self.is_home)
-        task.attempt, task.seen_before, task.state = attempt, seen_before, state
+        task.attempt, task.uncounted, task.seen_before, task.state = attempt, uncounted, seen_before, state
         task.local = local
         if watch is not None:
             watch.begins(place, task)

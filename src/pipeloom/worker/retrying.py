@@ -1,0 +1,96 @@
+"""Whether a failed try is followed by another: decided where the class of its exception lives.
+
+The functions of a policy are the user's, and may raise anything. What they raise never ends a worker, and never
+takes the place of the task's own error: it is a line below that one's traceback, and the run warns of it once.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from pipeloom.data.text import LONGEST_TEXT, attribute, clean, describe, kind_of, shorten, storable, tail
+from pipeloom.errors import RetryLater
+from pipeloom.wire import NO_RETRY, Failed, RetryDecision
+from pipeloom.worker.link import Link
+from pipeloom.worker.task import Task
+
+if TYPE_CHECKING:
+    from pipeloom.retry import Retry
+
+__all__ = ["LONGEST_MESSAGE", "judged"]
+
+LONGEST_MESSAGE: Final = 2000
+_OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+
+def judged(error: BaseException, message: str, trace: str, task: Task, link: Link) -> tuple[str, Failed]:
+    """Decide about a task that has failed; any thread, and foreign code is called in it.
+
+    Args:
+        error: What it raised.
+        message: What it says.
+        trace: Its traceback, as it is stored.
+        task: Which task.
+        link: Its run.
+
+    Returns:
+        The message and what else is told of the failure, with what this has to say.
+    """
+    policy = link.brief.retry
+    tries = task.attempt - task.uncounted
+    if issubclass(type(error), RetryLater):
+        message, decision = _as_asked(error, message, tries, policy)
+    elif policy is None:
+        decision = NO_RETRY
+    else:
+        decision = _by_policy(error, tries, policy)
+    if decision.complaint is not None:
+        trace = storable(tail(f"{trace.rstrip()}\n{decision.complaint}\n", LONGEST_TEXT))
+    return message, (error, trace, decision)
+
+
+def _by_policy(error: BaseException, tries: int, policy: Retry) -> RetryDecision:
+    try:
+        if not policy.wants(error, tries):
+            return NO_RETRY
+    except BaseException as broken:  # noqa: BLE001 - foreign code; the task has an error of its own
+        return RetryDecision(None, complaint=f"not tried again: {_complaint('on', policy.on, broken)}")
+    try:
+        return RetryDecision(policy.delay_after(tries, error))
+    except BaseException as broken:  # noqa: BLE001 - the same
+        wait = replace(policy, delay=None).delay_after(tries, error)
+        complaint = f"tried again as without delay=: {_complaint('delay', policy.delay, broken)}"
+        return RetryDecision(wait, complaint=complaint)
+
+
+def _as_asked(error: BaseException, message: str, tries: int, policy: Retry | None) -> tuple[str, RetryDecision]:
+    """Do as a task says that wants to be tried again, if it may."""
+    cause = attribute(error, "__cause__")
+    if cause is not None:
+        message = f"{message} after {kind_of(cause)}: {describe(cause)}".removesuffix(": ")
+    after_s, counts = attribute(error, "after_s"), attribute(error, "count")
+    if type(after_s) is not float or type(counts) is not bool:
+        return f"{kind_of(error)} does not say when: its __init__ must call super().__init__(seconds)", NO_RETRY
+    most = 1 if policy is None else policy.attempts
+    if counts and tries >= most:
+        if most == 1:
+            message += ", and had no tries left: pass retries=, or raise it with count=False"
+        else:
+            message += f", and that was the last of its {most} tries"
+        return shorten(message, LONGEST_MESSAGE), NO_RETRY
+    return shorten(message, LONGEST_MESSAGE), RetryDecision(after_s, counts)
+
+
+def _complaint(name: str, function: object, broken: BaseException) -> str:
+    """Return what a function of the policy's did wrong, and where, in one line."""
+    frame, place = broken.__traceback__, ""
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        if not code.co_filename.startswith(_OURS):
+            place = f" ({code.co_filename}:{frame.tb_lineno} in {code.co_name})"
+        frame = frame.tb_next
+    said = describe(broken)
+    what = attribute(function, "__qualname__") or kind_of(function)
+    return clean(f"Retry({name}={what}) raised {kind_of(broken)}{said and ': '}{said}{place}")
