@@ -101,6 +101,8 @@ class Going:
 
     def wait_beyond(self, place: int) -> None:
         """Wait until there is an outcome at a place, or will be none."""
+        if self.log.has_beyond(place):
+            return
         self._refuse_in_a_child()
         self.refuse_on_its_loop("a plain for", "async for")
         with self.run.signals.hearing() as look:
@@ -142,6 +144,8 @@ class Going:
 
     async def more(self, place: int | None) -> None:
         """Wait until there is an outcome at a place, or will be none; ``None``: until it is over."""
+        if self.log.has_beyond(place):
+            return
         self._refuse_in_a_child()
         loop, given = asyncio.get_running_loop(), asyncio.Event()
 
