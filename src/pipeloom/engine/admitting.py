@@ -34,7 +34,7 @@ class Admitting:
             admissions: What the ledger says of those that have an identity, in their order.
         """
         answers = iter(admissions)
-        for item, identity, known, name, weight in chunk:
+        for item, identity, known, name, weight, version in chunk:
             if isinstance(known, Unidentified):
                 attempt = refused(Attempt(item, 0, None, name, "none"), *known)
             else:
@@ -44,6 +44,8 @@ class Admitting:
                         self._skipped(weight)
                     continue
                 attempt = self._attempt(item, identity, known, name, number, verdict)
+                if version is not None:
+                    attempt.version = version
             if weight > 1:
                 attempt.weight = weight
             yield attempt
@@ -59,6 +61,9 @@ class Admitting:
         elif verdict == "again":
             attempt.row = "old"
             attempt.seen_before = self._keyed
+        elif verdict == "redo":
+            attempt.row = "old"
+            attempt.replaces = True
         elif verdict != "new":
             attempt.row = "none"
             error = refusal_of(verdict, attempt, chosen=self._has_key)

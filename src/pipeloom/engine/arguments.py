@@ -21,7 +21,7 @@ from pipeloom.data.values import sql_type
 from pipeloom.db.connection import MEMORY, Durability
 from pipeloom.db.place import path_of
 from pipeloom.executors import AnyExecutor, ExecutorName, SupportsSubmit, is_dask, workers_of
-from pipeloom.ledger import Tables
+from pipeloom.ledger import Owned, Tables
 from pipeloom.limit import Limit
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
@@ -34,9 +34,6 @@ OnError = Literal["raise", "collect", "stop"]
 
 OwnRows = bool | Iterable[str]
 """``own_rows=``: in all tables, in none, or in those named."""
-
-Owned = bool | frozenset[str]
-"""The same, checked; names folded."""
 
 Version = Callable[[Any], object]
 """``version=``: input → what has changed when the input has."""

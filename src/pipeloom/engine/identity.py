@@ -1,4 +1,7 @@
-"""What identifies an input in a run, and what is said of one that nothing identifies. The reading thread's."""
+"""What identifies an input in a run, and its version; what is said of one of which that cannot be told.
+
+The reading thread's.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,32 @@ from pipeloom.data.keys import identity_of
 from pipeloom.data.text import LONGEST_TEXT, attribute, clean, describe, kind_of, storable, tail
 from pipeloom.data.tracebacks import traceback_of
 from pipeloom.data.values import NUMBER_LIMIT
+from pipeloom.data.versions import StoredVersion, stored_version
 
-__all__ = ["Identity", "Unidentified", "identifier"]
+__all__ = ["Identity", "Unidentified", "VersionTeller", "identifier", "version_teller"]
 
 Identity = str | int | None
 """A key, or the number that a task has; ``None`` when it has neither."""
 
 
 class Unidentified(NamedTuple):
-    """An input that has no key: it fails, and the run goes on.
+    """An input that has no key, or no version: it fails, and the run goes on.
 
     Attributes:
         error: Why.
         message: What people should read.
-        trace: The traceback of what ``key=`` raised, or one line.
+        trace: The traceback of what ``key=`` or ``version=`` raised, or one line.
     """
 
     error: Exception
     message: str
     trace: str
 
+
+VersionTeller = Callable[
+    [object, int, str, str | Unidentified | None], tuple[StoredVersion | None, str | Unidentified | None]
+]
+"""See :func:`version_teller`."""
 
 _KEYS: Final = "str, int, Path, UUID or date"
 
@@ -53,7 +62,7 @@ def identifier(
             if key is not None:
                 value = key(item)
         except Exception as error:  # noqa: BLE001 - the caller's code: it is about this input only
-            return None, _raised(error, f"input {place:,} ({clean(name, 80)})")
+            return None, _raised(error, "key=", f"input {place:,} ({clean(name, 80)})")
         try:
             return identity_of(value)
         except Exception as error:  # noqa: BLE001 - foreign properties and `__str__` among them
@@ -67,9 +76,43 @@ def _number(item: object) -> int | None:
     return number if type(number) is int and abs(number) < NUMBER_LIMIT else None
 
 
-def _raised(error: Exception, which: str) -> Unidentified:
+def version_teller(version: Callable[[Any], object]) -> VersionTeller:
+    """Return what tells the versions of inputs.
+
+    It is given an input, its place among the inputs, from 1, its name, and what else is stored of its identity. It
+    returns the version as it is stored, and the last of these; or nothing, and why.
+
+    Args:
+        version: Input → version.
+    """
+
+    def tell(
+        item: object, place: int, name: str, known: str | Unidentified | None
+    ) -> tuple[StoredVersion | None, str | Unidentified | None]:
+        which = f"input {place:,} ({clean(name, 80)})"
+        try:
+            value = version(item)
+        except Exception as error:  # noqa: BLE001 - the caller's code: it is about this input only
+            return None, _raised(error, "version=", which)
+        try:
+            return stored_version(value), known
+        except Exception as error:  # noqa: BLE001 - foreign properties and `__str__` among them
+            return None, _versionless(error, which, value)
+
+    return tell
+
+
+def _versionless(error: Exception, which: str, value: object) -> Unidentified:
+    message = storable(
+        f"version= returned {clean(value, 80)} for {which}: {describe(error, 300)}; return a str, an int, a float, "
+        "or a tuple of those"
+    )
+    return Unidentified(ValueError(message), message, f"ValueError: {message}")
+
+
+def _raised(error: Exception, what: str, which: str) -> Unidentified:
     begin = error.__traceback__
-    message = f"key= raised {kind_of(error)} for {which}: {describe(error, 300)}"
+    message = f"{what} raised {kind_of(error)} for {which}: {describe(error, 300)}"
     try:
         trace = traceback_of(error, None if begin is None else begin.tb_next)  # the first frame is ours
     except Exception:  # noqa: BLE001 - a foreign `__str__` may do anything

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pipeloom.engine.admitting import Admitting
-from pipeloom.engine.identity import Identity, Unidentified, identifier
+from pipeloom.engine.identity import Identity, Unidentified, identifier, version_teller
 from pipeloom.engine.reader import Pulled, Reader
 from pipeloom.engine.retry_queue import RetryQueue
 from pipeloom.ledger.admission import Admission
@@ -35,6 +35,8 @@ class Intake:
         keyed: Tasks are known by key, rather than by number.
         key: Input → key, for keyed runs; ``None`` takes the input itself.
         admit: Answers n keys or numbers with n admissions, at once or, when the ledger must be asked, by a request.
+            With ``version`` it is given n versions as well.
+        version: Input → what has changed when the input has; ``None`` where nobody wants to know.
         workers: Number of workers, the size of the first chunk.
         patience_s: How long a call that was given up on, and is to be tried again, gets to return.
         is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
@@ -46,7 +48,8 @@ class Intake:
         *,
         keyed: bool,
         key: Callable[[Any], object] | None,
-        admit: Callable[[list[Any]], list[Admission] | Request[list[Admission]]],
+        admit: Callable[..., list[Admission] | Request[list[Admission]]],
+        version: Callable[[Any], object] | None = None,
         workers: int,
         patience_s: float = 1.0,
         is_mine: Callable[[Identity], bool] | None = None,
@@ -56,12 +59,14 @@ class Intake:
         self._reader = Reader(
             items,
             identify=identifier(keyed=keyed, key=key),
+            version_of=None if version is None else version_teller(version),
             is_mine=is_mine,
             smallest=workers,
             moved=self._moved,
         )
         self._admitting = Admitting(keyed=keyed, has_key=key is not None, skipped=self._reader.leaves)
         self._admit = admit
+        self._has_versions = version is not None
         self._asked: tuple[list[Pulled], Request[list[Admission]]] | None = None
         self._ready: deque[Attempt] = deque()
         self._refilling = threading.Lock()
@@ -204,7 +209,10 @@ class Intake:
         """Ask about what was pulled, unless an answer is outstanding; does not wait for one that takes its time."""
         if self._asked is None and self._reader.pulled:
             chunk = self._reader.take()
-            answer = self._admit([identity for _, identity, known, *_ in chunk if type(known) is not Unidentified])
+            asked = [pulled for pulled in chunk if type(pulled[2]) is not Unidentified]
+            identities = [pulled[1] for pulled in asked]
+            more = [[pulled[5] for pulled in asked]] if self._has_versions else []
+            answer = self._admit(identities, *more)
             if isinstance(answer, Request):
                 self._asked = chunk, answer
             else:

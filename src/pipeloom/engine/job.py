@@ -12,9 +12,9 @@ from pipeloom.data.naming import Naming, naming_of
 from pipeloom.data.shards import Shard
 from pipeloom.db import Durability
 from pipeloom.engine import arguments
-from pipeloom.engine.arguments import OnError, Owned, OwnRows, Version
+from pipeloom.engine.arguments import OnError, OwnRows, Version
 from pipeloom.executors import AnyExecutor
-from pipeloom.ledger import Tables
+from pipeloom.ledger import Owned, Tables
 from pipeloom.limit import Limit, Limits
 from pipeloom.messages import Handler
 from pipeloom.retry import Retry
@@ -33,7 +33,7 @@ class Job:
     Attributes:
         context: How the function gets its context, see :class:`~pipeloom.wire.Brief`.
         naming: Whose run it is; ``None`` without keys.
-        owned: See :data:`~pipeloom.engine.arguments.Owned`.
+        owned: See :data:`~pipeloom.ledger.owning.Owned`.
         workers: How many; ``None`` is as many as the executor has.
         loop: The event loop that the run is awaited on; ``None`` if it is not.
     """

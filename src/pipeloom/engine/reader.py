@@ -18,8 +18,9 @@ from time import monotonic
 from typing import Final
 
 from pipeloom.data.text import attribute, describe, kind_of, shorten, storable
+from pipeloom.data.versions import StoredVersion
 from pipeloom.data.weights import slots_for, weigh
-from pipeloom.engine.identity import Identity, Unidentified
+from pipeloom.engine.identity import Identity, Unidentified, VersionTeller
 from pipeloom.engine.inputs import close_generators
 from pipeloom.worker.current import CallerContext
 
@@ -37,8 +38,9 @@ _NAME_LIMIT: Final = 200
 _LARGE: Final = 10**_NAME_LIMIT  # past 4,300 digits Python refuses to write an int
 _AHEAD: Final = 4096  # slots
 
-Pulled = tuple[object, Identity, str | Unidentified | None, str, int]
-"""An input, what identifies it, what else is stored of that (or why nothing does), its name, its slots."""
+Pulled = tuple[object, Identity, str | Unidentified | None, str, int, StoredVersion | None]
+"""An input, what identifies it, what else is stored of that (or why nothing does), its name, its slots,
+its version."""
 
 
 class Reader:
@@ -47,6 +49,7 @@ class Reader:
     Args:
         items: The inputs; may be endless.
         identify: What tells an input's identity, see :func:`~pipeloom.engine.identity.identifier`.
+        version_of: What tells an input's version, see :func:`~pipeloom.engine.identity.version_teller`.
         is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
         smallest: The size of the first chunk.
         moved: Guards the hand-over: "something was pulled", "there is room again"; the intake's own.
@@ -65,12 +68,14 @@ class Reader:
         items: Iterable[object],
         *,
         identify: Callable[[object, int, str], tuple[Identity, str | Unidentified | None]],
+        version_of: VersionTeller | None = None,
         is_mine: Callable[[Identity], bool] | None,
         smallest: int,
         moved: threading.Condition,
     ) -> None:
         self._items = items
         self._identify = identify
+        self._version_of = version_of
         self._is_mine = is_mine
         self._moved = moved
         self.pulled: deque[Pulled] = deque()
@@ -130,7 +135,10 @@ class Reader:
                     is_mine = self._is_mine is None or self._is_mine(identity)
                     if is_mine:
                         weight = 1 if type(item) is int else slots_for(weigh(item))
-                        self.pulled.append((item, identity, known, name, weight))
+                        version = None
+                        if self._version_of is not None and type(known) is not Unidentified:
+                            version, known = self._version_of(item, place, name, known)
+                        self.pulled.append((item, identity, known, name, weight, version))
                         if weight > 1:
                             with self._moved:
                                 self.extra += weight - 1

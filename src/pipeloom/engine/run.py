@@ -244,6 +244,8 @@ class Run:
             executor=self.executor.name,
             expected=self.expected,
             shard=job.shard,
+            owned=job.owned,
+            versioned=job.version is not None,
         )
         self.run = self.writer.transact(
             lambda ledger: ledger.open_run(spec, job.tables, alter=job.alter), self._gives_up
@@ -307,7 +309,10 @@ class Run:
             keyed=job.keyed,
             key=job.key,
             # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
-            admit=lambda names: at_once(names) or self.writer.submit(EarlyRequest(lambda _: admit(names))),
+            admit=lambda names, *more: (
+                at_once(names) or self.writer.submit(EarlyRequest(lambda _: admit(names, *more)))
+            ),
+            version=job.version,
             workers=1
             if job.executor == "asyncio"
             else self.workers,  # whoever takes more at once asks often enough

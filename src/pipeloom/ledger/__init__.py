@@ -4,6 +4,7 @@ from pipeloom.ledger.apply import Ledger
 from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint
 from pipeloom.ledger.board import Board
 from pipeloom.ledger.fold import Batch, Said
+from pipeloom.ledger.owning import Owned
 from pipeloom.ledger.runs import RunLedger, RunSpec, mark_interrupted
 from pipeloom.ledger.tables import Tables
 
@@ -12,6 +13,7 @@ __all__ = [
     "Batch",
     "Board",
     "Ledger",
+    "Owned",
     "RunLedger",
     "RunSpec",
     "Said",

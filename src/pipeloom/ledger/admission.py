@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pipeloom.data.text import clean
+from pipeloom.data.versions import StoredVersion
 from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
 from pipeloom.ledger.ids import IdSeries
 from pipeloom.ledger.pipelines import Doubts
+from pipeloom.ledger.redo import Redo, is_same
 from pipeloom.ledger.statements import LOOK_UP, padded
 from pipeloom.ledger.tasks import TaskTable, taken
 from pipeloom.statuses import DONE
 
 __all__ = ["Admission", "Admissions", "refusal_of"]
 
-Admission = tuple[int, Literal["new", "again", "provisional", "skip", "duplicate", "taken", "stateful"]]
-"""The ledger's word on one input: its row's id, and what to do with it."""
+Admission = tuple[
+    int, Literal["new", "again", "redo", "provisional", "skip", "duplicate", "taken", "stateful", "unowned"]
+]
+"""The ledger's word on one input: its row's id, and what to do with it. "again" goes on from a checkpoint, if there
+is one; "redo" begins anew, and what it writes takes the place of what its task wrote before."""
+
+
+Verdict = Literal["skip", "again", "redo", "stateful", "unowned"]
+Key = str | int
+_Known = tuple[int, str, int | None]
+"""The id, the status and the run of a row."""
 
 
 def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
     """Return why an input is not let in.
 
     Args:
-        verdict: ``"duplicate"``, ``"stateful"`` or ``"taken"``.
+        verdict: ``"duplicate"``, ``"stateful"``, ``"unowned"`` or ``"taken"``.
         attempt: The input, with its key, and the row that is in the way.
         chosen: The key is what ``key=`` returned.
     """
@@ -44,6 +55,12 @@ def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
             f"the key {key} has a checkpoint, whose rows resume=False would store twice: use resume=True, or "
             f"delete those rows and its row in pipeloom_state (task_id {attempt.task_id}) first"
         )
+    if verdict == "unowned":
+        return LedgerError(
+            f"the key {key} is to be done again, and rows that it wrote do not know their task, since they were "
+            "stored without own_rows=: they cannot be replaced, and would be there twice. Delete them, and then "
+            f"take the task back with `pipeloom forget {attempt.task_id}`; or use another file, or own_rows=False"
+        )
     return LedgerError(taken(attempt.task_id))
 
 
@@ -56,6 +73,7 @@ class Admissions:
         board: Where skipped inputs are counted.
         resume: Skip keys that are done.
         doubts: Where else the work of an input may be done.
+        redo: What is known of tasks that may be done again; ``None`` without ledger tables.
 
     Attributes:
         met: The rows of all keys that were let in or skipped, in the order of the inputs.
@@ -69,12 +87,14 @@ class Admissions:
         *,
         resume: bool,
         doubts: Doubts | None = None,
+        redo: Redo | None = None,
     ) -> None:
         self._conn = conn
         self._table = tasks
         self._board = board
         self._resume = resume
         self._doubts = doubts
+        self._redo = redo
         # Chunks are asked about one after the other, so it needs no lock.
         self.met = IdSeries()
         self._in_flight: set[str | int | None] = set()
@@ -105,12 +125,18 @@ class Admissions:
         self.met.extend(numbers)
         return [(number, "new") for number in numbers]
 
-    def keys(self, keys: Sequence[str | int]) -> list[Admission]:
-        """Say for each key, in order, whether it is to be run, and as which row; the writer's thread."""
-        tasks, in_flight, resume = self._tasks, self._in_flight, self._resume
+    def keys(
+        self, keys: Sequence[str | int], versions: Sequence[StoredVersion | None] | None = None
+    ) -> list[Admission]:
+        """Say for each key, in order, whether it is to be run, and as which row; the writer's thread.
+
+        Args:
+            keys: n keys.
+            versions: Those of the inputs, n; ``None`` in a run without ``version=``.
+        """
+        tasks, in_flight = self._tasks, self._in_flight
         known = self._look_up(keys)
-        # Rows of a checkpoint cannot be taken back: running such a task from its beginning would double them.
-        stateful = set() if resume else tasks.with_state(row[0] for row in known.values())
+        verdicts = self._verdicts(known, keys, versions)
         if self._doubts is not None:
             self._doubts.check([key for key in keys if key not in known or known[key][1] != DONE])
         admissions: list[Admission] = []
@@ -121,16 +147,42 @@ class Admissions:
             elif row is None:
                 in_flight.add(key)
                 admissions.append((tasks.ids.give(1).start, "new"))
-            elif row[0] in stateful:
-                admissions.append((row[0], "stateful"))
-            elif resume and row[1] == DONE:
-                self._board.skipped += 1
-                admissions.append((row[0], "skip"))
             else:
-                in_flight.add(key)
-                admissions.append((row[0], "again"))
+                admissions.append((row[0], verdicts[key]))
+                if verdicts[key] == "skip":
+                    self._board.skipped += 1
+                elif verdicts[key] in ("again", "redo"):
+                    in_flight.add(key)
         self.met.extend(number for number, _ in admissions if number)
         return admissions
+
+    def _verdicts(
+        self, known: Mapping[Key, _Known], keys: Sequence[Key], versions: Sequence[StoredVersion | None] | None
+    ) -> dict[Key, Verdict]:
+        """Say what is to be done about keys that are on file, whatever else comes in this run."""
+        redo, resume = self._redo, self._resume
+        replaces = redo is not None and redo.replaces
+        with_state = self._tasks.with_state(row[0] for row in known.values()) if replaces or not resume else set()
+        changed: set[Key] = set()
+        if redo is not None and versions is not None:
+            stored = redo.versions(self._tasks.pipeline_id, list(known))
+            changed = {
+                key for key, version in zip(keys, versions, strict=True) if not is_same(stored.get(key), version)
+            }
+        found: dict[Key, Verdict] = {}
+        for key, (number, status, _) in known.items():
+            if resume and status == DONE and key not in changed:
+                found[key] = "skip"
+            elif replaces and not (resume and number in with_state and key not in changed):
+                found[key] = "redo"
+            elif number in with_state and not resume:
+                found[key] = "stateful"  # its rows cannot be taken back, and would be there twice
+            else:
+                found[key] = "again"
+        if redo is not None and replaces:
+            strange = redo.without_owner(known[key][0] for key, verdict in found.items() if verdict == "redo")
+            found.update((key, "unowned") for key in found if known[key][0] in strange)
+        return found
 
     def _are_beyond(self, keys: Sequence[Any]) -> bool:
         """Say whether keys ascend from beyond all keys of a pipeline that began with this run: all are new then."""
@@ -150,7 +202,7 @@ class Admissions:
         self._frontier_known = False
         return False
 
-    def _look_up(self, keys: Sequence[str | int]) -> dict[str | int, tuple[int, str, int | None]]:
+    def _look_up(self, keys: Sequence[Key]) -> dict[Key, _Known]:
         known = {}
         for size, flat in padded([(key,) for key in keys], 1):
             for key, number, status, run_id in self._conn.execute(LOOK_UP[size], (self._tasks.pipeline_id, *flat)):

@@ -30,6 +30,7 @@ from pipeloom.ledger.runs import RunLedger, RunSpec
 from pipeloom.ledger.tables import StagedOutput, Tables, UserTables
 from pipeloom.ledger.tasks import TaskTable
 from pipeloom.messages import Handler, MsgExecute, MsgWriteRows
+from pipeloom.statuses import DONE
 from pipeloom.wire import Stranger
 
 __all__ = ["Ledger"]
@@ -67,6 +68,8 @@ class Ledger:
 
     def open_run(self, spec: RunSpec, tables: Tables, *, alter: bool = False) -> RunLedger:
         """Create declared tables, let others grow with ``alter``, and begin a run."""
+        if spec.owned:
+            self.tables.own_rows(spec.owned)
         self.tables.declare(tables, alter=alter)
         self.run = RunLedger(self.conn, self.transaction, self.tasks, spec)
         self.rejections.run_id = self.run.run_id
@@ -104,7 +107,7 @@ class Ledger:
         self._note_live(batch.live)
         if self.run is not None and with_live:
             self.run.store_counts(batch.finished)
-        if batch.actions:
+        if batch.actions or batch.replacing:
             self._act(batch, is_alone=not with_live)
         return batch
 
@@ -148,6 +151,9 @@ class Ledger:
             tasks.put_attempts(rest[:twice], ())
             rest = rest[twice:]
         tasks.put_attempts(rest, batch.live)
+        if self.run is not None and self.run.versions is not None and self.run.versions.are_kept:
+            stored = [attempt for attempt in own if attempt.status == DONE]
+            self.run.versions.put(dict.fromkeys([*stored, *(each.attempt for each in batch.checkpoints)]))
         batch.logged = tasks.put_logs([*own, *(snapshot.attempt for snapshot in batch.live)])
         for attempt in batch.finished:
             if attempt.row == "none":
@@ -162,6 +168,10 @@ class Ledger:
         self.transaction.if_lost(self._forget_schema)
         self.tables.begin(is_alone=is_alone)
         try:
+            if batch.replacing:
+                self.tables.take_back([attempt.task_id for attempt in batch.replacing])
+            for attempt in batch.replacing:
+                self.transaction.note(attempt, replaces=False)
             self._act_in_order(batch)
         finally:
             self.tables.clear()

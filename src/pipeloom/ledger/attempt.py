@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from pipeloom.data.clock import utc_now
 from pipeloom.data.keys import known_as
 from pipeloom.data.spool import Spool
+from pipeloom.data.versions import StoredVersion
 from pipeloom.data.weights import slots_for, weigh
 from pipeloom.statuses import ERROR
 from pipeloom.wire import NO_PROGRESS, Output, Progress
@@ -38,6 +39,7 @@ class Attempt(Task):
     """
 
     input: str | None = None  # what its key is a digest of, see `known_as`
+    version: StoredVersion | None = None  # of its input, as it was when that was read
     # Its outcome:
     staged: Output | None = None
     rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept
@@ -57,6 +59,7 @@ class Attempt(Task):
     rows_kept: int = 0  # stored by its checkpoints
     lines_kept: int = 0  # of `logs`, those at its head: dropped after the commit
     has_state: bool = False  # it came to a checkpoint
+    replaces: bool = False  # its first rows, or its "done", take the place of all rows that its task has
     fenced: bool = False  # its end has come through the channel: a checkpoint behind it is too late
     recorded: tuple[int, str | None] | None = None  # the (id, start) under which a row is in the ledger
     shown: Progress = NO_PROGRESS  # the progress that the ledger has
@@ -103,7 +106,9 @@ class Attempt(Task):
         following.input = self.input
         following.attempt = self.attempt + 1
         following.uncounted = self.uncounted
-        following.seen_before = following.row == "old" and self.key is not None
+        following.version = self.version
+        following.replaces = self.replaces  # unless a checkpoint has done so: then it goes on from there
+        following.seen_before = following.row == "old" and self.key is not None and not self.replaces
         following.state = self.state
         following.weight = slots_for(weigh(self.item))  # of this one, that is no more: it has an outcome
         following.recorded = (self.task_id, None)

@@ -45,7 +45,18 @@ class Said:
 class Batch:
     """What one transaction holds: to be written, and told once it has committed."""
 
-    __slots__ = ("actions", "checkpoints", "finished", "heard", "live", "logged", "refused", "spoiled", "warnings")
+    __slots__ = (
+        "actions",
+        "checkpoints",
+        "finished",
+        "heard",
+        "live",
+        "logged",
+        "refused",
+        "replacing",
+        "spoiled",
+        "warnings",
+    )
 
     def __init__(self) -> None:
         self.heard: list[dict[int, Said]] = []  # one after the other
@@ -53,6 +64,7 @@ class Batch:
         self.spoiled: list[Attempt] = []  # of those, what can only be an error: something of theirs was refused
         self.checkpoints: list[StagedCheckpoint] = []
         self.refused: list[tuple[StagedCheckpoint, BaseException]] = []
+        self.replacing: dict[Attempt, None] = {}  # what their tasks wrote before goes first
         self.actions: list[tuple[Any, StagedOutput]] = []  # each with the whole output that it is a part of
         self.live: list[Snapshot] = []
         self.logged: list[Attempt] = []  # whose log lines were stored
@@ -91,7 +103,7 @@ def fold(items: Iterable[Any], handled: Container[type]) -> Batch:
         kind = type(item)
         if kind is Attempt:
             finished.append(item)
-            if item.staged or item.refused is not None:
+            if item.staged or item.refused is not None or item.replaces:
                 folding.end(item)
         elif kind is MsgTaskProgress and (
             words := said.get(item.task_id if type(item.task_id) is int else _NOBODY)
@@ -118,8 +130,8 @@ class _Fold:
         """Take the output of one that has ended, unless something of it was refused before."""
         if attempt.refused is not None and (attempt.status == DONE or attempt.retry_in is not None):
             self.batch.spoiled.append(attempt)
-        elif attempt.staged and attempt.status == DONE:
-            self._act(attempt.staged)
+        elif attempt.status == DONE:
+            self._put(attempt, attempt.staged or ())
 
     def come_to(self, checkpoint: StagedCheckpoint) -> None:
         """Take a checkpoint, unless its task has ended.
@@ -132,7 +144,7 @@ class _Fold:
             self.batch.refused.append((checkpoint, error))
         else:
             self.batch.checkpoints.append(checkpoint)
-            self._act(checkpoint.staged)
+            self._put(checkpoint.attempt, checkpoint.staged)
 
     def take(self, message: Any) -> dict[int, Said]:
         """Take what is neither an attempt nor a checkpoint.
@@ -168,6 +180,13 @@ class _Fold:
             words.finished = message
         return self.said
 
-    def _act(self, parts: Sequence[object]) -> None:
-        output = StagedOutput(parts)
+    def _put(self, attempt: Attempt, parts: Sequence[object]) -> None:
+        """Have a task's output stored, in the place of what it wrote before if it says so."""
+        if attempt.replaces:
+            self.batch.replacing[attempt] = None
+        if parts:
+            self._act(parts, attempt.task_id)
+
+    def _act(self, parts: Sequence[object], owner: int | None = None) -> None:
+        output = StagedOutput(parts, owner)
         self.batch.actions.extend([(part, output) for part in parts])

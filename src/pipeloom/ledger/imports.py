@@ -61,8 +61,13 @@ class Imports:
                     return True
         return False
 
-    def take(self, stretch: Stretch, insert: Insert) -> None:
+    def take(self, stretch: Stretch, insert: Insert, owned: tuple[str, int] | None) -> None:
         """Insert rows of an image, which stays loaded: others of it may follow.
+
+        Args:
+            stretch: Which rows.
+            insert: How they are stored.
+            owned: A column that they do not have, and what stands in it for all of them.
 
         Raises:
             RowRefusedError: The image is damaged.
@@ -71,7 +76,7 @@ class Imports:
         image, place, first, last = stretch
         is_all = first == 1 and last == stretch.table.rows
         with self._loaded_for(image), self._guard.users_sql():
-            insert.run_from(self._conn, f"{STAGED}.{staged_name(place)}", first, last, is_all=is_all)
+            insert.run_from(self._conn, f"{STAGED}.{staged_name(place)}", first, last, is_all=is_all, owned=owned)
 
     def clear(self) -> None:
         """Let go of what was loaded."""

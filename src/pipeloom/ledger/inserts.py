@@ -87,7 +87,16 @@ class Insert:
             conditions += changes(f"c{place}", column.affinity)
         return conditions
 
-    def run_from(self, conn: sqlite3.Connection, source: str, first: int, last: int, *, is_all: bool) -> None:
+    def run_from(
+        self,
+        conn: sqlite3.Connection,
+        source: str,
+        first: int,
+        last: int,
+        *,
+        is_all: bool,
+        owned: tuple[str, int] | None = None,
+    ) -> None:
         """Insert the rows of another table, which has the columns of this shape, in its order.
 
         Args:
@@ -96,6 +105,7 @@ class Insert:
             first: The number of its first row.
             last: The number of its last row.
             is_all: It has no others: then SQLite may copy rows without looking into them, if the tables are alike.
+            owned: A column that they do not have, and what stands in it for all of them.
 
         Raises:
             sqlite3.Error: As SQLite raised it.
@@ -103,6 +113,11 @@ class Insert:
         Source: https://www.sqlite.org/lang_insert.html
         """
         shape, columns = self.shape, self.table.columns
+        if owned is not None:
+            rows = f"SELECT *, ? FROM {source} WHERE rowid BETWEEN ? AND ?"
+            wide = shape._replace(columns=(*shape.columns, owned[0]))
+            conn.execute(_insert_sql(wide, rows), (owned[1], first, last))
+            return
         is_alike = list(self._folded) == list(columns) and not any(c.is_generated for c in columns.values())
         if is_all and is_alike and shape.on_conflict == "error":
             conn.execute(f"INSERT INTO {quoted(shape.table)} SELECT * FROM {source}")

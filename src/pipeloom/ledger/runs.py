@@ -28,7 +28,9 @@ from pipeloom.ledger.admission import Admissions
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
 from pipeloom.ledger.fold import Batch
+from pipeloom.ledger.owning import Owned
 from pipeloom.ledger.pipelines import Pipeline, pipeline_for
+from pipeloom.ledger.redo import Redo, Versions, as_json
 from pipeloom.ledger.tasks import TaskTable
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd, TaskStatus
 
@@ -50,6 +52,8 @@ class RunSpec:
         executor: Where they live.
         expected: Number of inputs when known.
         shard: Which of them it is about; ``None`` for all.
+        owned: In which tables rows know their task.
+        versioned: Inputs have versions.
     """
 
     naming: Naming | None
@@ -58,6 +62,8 @@ class RunSpec:
     executor: str
     expected: int | None
     shard: Shard | None = None
+    owned: Owned = False
+    versioned: bool = False
 
 
 class RunLedger:
@@ -68,6 +74,7 @@ class RunLedger:
         pipeline: What it goes on with; ``None`` for a run without keys.
         board: What others may read of it at any time.
         admissions: Says which inputs are to be run.
+        versions: Those of inputs that are done; ``None`` without ledger tables.
     """
 
     def __init__(
@@ -82,10 +89,14 @@ class RunLedger:
         self.board = Board(spec.workers)
         self._stored_at = 0.0
         self._stored = 0  # how many ended tasks the run's row counts
+        self.versions: Versions | None = None
+        redo: Redo | None = None
         if tasks is not None:
             self.pipeline = self._open(tasks)
+            self.versions = Versions(conn, transaction, used=spec.versioned)
+            redo = Redo(conn, spec.owned)
         doubts = None if self.pipeline is None else self.pipeline.doubts
-        self.admissions = Admissions(conn, tasks, self.board, resume=spec.resume, doubts=doubts)
+        self.admissions = Admissions(conn, tasks, self.board, resume=spec.resume, doubts=doubts, redo=redo)
 
     def _open(self, tasks: TaskTable) -> Pipeline | None:
         spec = self.spec
@@ -96,7 +107,7 @@ class RunLedger:
         }
         self.run_id = self._conn.execute(
             "INSERT INTO pipeloom_runs (status, started_at, expected, workers, executor, host, pid, "
-            "versions, command, shard) VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "versions, command, shard, own_rows) VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 utc_now(),
                 spec.expected,
@@ -107,6 +118,7 @@ class RunLedger:
                 json.dumps(versions),
                 storable(command_of(sys.orig_argv)),
                 None if spec.shard is None else str(spec.shard),
+                as_json(spec.owned),
             ),
         ).lastrowid
         tasks.run_id = self.run_id

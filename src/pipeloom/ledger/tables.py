@@ -21,6 +21,7 @@ from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.imports import Imports
 from pipeloom.ledger.inserts import Insert
+from pipeloom.ledger.owning import OWNER, Owned, Owning
 from pipeloom.ledger.placing import Placing
 from pipeloom.ledger.user_table import UserTable
 
@@ -43,12 +44,14 @@ class StagedOutput:
 
     Args:
         parts: n blocks, stretches and statements, 0 or more, and what is in a temporary file.
+        owner: The task's number; ``None`` for what is said by nobody, or in a message.
     """
 
-    __slots__ = ("_blocks", "_parts")
+    __slots__ = ("_blocks", "_parts", "owner")
 
-    def __init__(self, parts: Sequence[object]) -> None:
+    def __init__(self, parts: Sequence[object], owner: int | None = None) -> None:
         self._parts = parts
+        self.owner = owner
         self._blocks: dict[str, list[Block]] | None = None
 
     def blocks(self, table: str) -> Sequence[Block]:
@@ -95,7 +98,24 @@ class UserTables:
         self._pending: dict[UserTable, _Line] = {}
         self._strict_order: bool | None = None
         self._loaded: StagedOutput | None = None  # of which an image may still be there
+        self._owning: Owning | None = None
         self.warnings: list[str] = []  # what became of inferred types; for the writer to say after its commit
+
+    def own_rows(self, owned: Owned) -> None:
+        """Have rows know their task, in these tables; before ``declare``.
+
+        Raises:
+            SchemaError: A table that is named, and there, cannot have that.
+        """
+        self._owning = Owning(self._conn, self._guard, owned)
+        for name in sorted(owned) if isinstance(owned, frozenset) else ():
+            if (table := self._table(name)) is not None:
+                self._owning.give_early(table)
+
+    def take_back(self, tasks: Sequence[int]) -> None:
+        """Remove all rows of n tasks, where they know them."""
+        if self._owning is not None:
+            self._owning.remove(tasks)
 
     def declare(self, tables: Tables, *, alter: bool = False) -> None:
         """Create the declared tables that are missing.
@@ -112,18 +132,24 @@ class UserTables:
             self._declared[ascii_lower(name)] = declared
             table = self._table(name)
             if table is None:
-                self._create(name, {})
-                continue
-            for column, kind in kinds.items():
-                if ascii_lower(column) in table.columns:
-                    table.check_declared(column, kind)
-            for column in table.missing(kinds):
-                if not alter:
-                    raise SchemaError(
-                        f"table {clean(name, 60)} exists without the declared column {clean(column, 60)}: let it "
-                        "be added with alter=True, or take it out of tables="
-                    )
-                table.add({column: declared[column]}, declared)
+                table = self._create(name, {})
+            else:
+                self._check_declared(table, name, kinds, alter=alter)
+            if self._owning is not None and self._owning.wants(name):
+                self._owning.give_early(table, kinds)
+
+    def _check_declared(self, table: UserTable, name: str, kinds: Mapping[str, Any], *, alter: bool) -> None:
+        declared = self._declared[ascii_lower(name)]
+        for column, kind in kinds.items():
+            if ascii_lower(column) in table.columns:
+                table.check_declared(column, kind)
+        for column in table.missing(kinds):
+            if not alter:
+                raise SchemaError(
+                    f"table {clean(name, 60)} exists without the declared column {clean(column, 60)}: let it "
+                    "be added with alter=True, or take it out of tables="
+                )
+            table.add({column: declared[column]}, declared)
 
     def forget(self) -> None:
         """Drop what was known of the schema: a rollback or users' SQL may have changed it."""
@@ -133,6 +159,8 @@ class UserTables:
         self._wide.clear()
         self._pending.clear()
         self._strict_order = None
+        if self._owning is not None:
+            self._owning.forget()
 
     def begin(self, *, is_alone: bool) -> None:
         """Begin with a batch; inside a transaction. Notices that another program has changed the schema.
@@ -155,6 +183,8 @@ class UserTables:
         """
         if not block.rows:
             return
+        if self._owning is not None and output.owner is not None:
+            block = self._with_owner(self._owning, block, output, output.owner)
         shape, rows, is_text = block
         insert = self._ready_for(shape, output)
         table = insert.table
@@ -178,6 +208,7 @@ class UserTables:
             output: What it is a part of.
         """
         insert = self._ready_for(stretch.table.shape, output)
+        owned = self._owner_of(stretch.table.shape, output)
         if not self._may_import(stretch, insert, output):
             for block in stretch.blocks():
                 self.add(block, output)
@@ -186,8 +217,26 @@ class UserTables:
         if self._pending and (insert.table in self._pending or self._order_matters()):
             self.flush()
         self._placing.insert(
-            insert.table.name, stretch.rows, lambda begin, end: self._imports.take(stretch.part(begin, end), insert)
+            insert.table.name,
+            stretch.rows,
+            lambda begin, end: self._imports.take(stretch.part(begin, end), insert, owned),
         )
+
+    def _with_owner(self, owning: Owning, block: Block, output: StagedOutput, owner: int) -> Block:
+        """Return a block with the task's number in each row, if its table is to have that."""
+        if not owning.is_known(block.shape):
+            owning.prepare(block.shape, self._prepared(block.shape, output))
+        wide = owning.widened(block.shape)
+        return block if wide is None else owning.with_owner(block, wide, owner)
+
+    def _owner_of(self, shape: Shape, output: StagedOutput) -> tuple[str, int] | None:
+        """Return the column and the number that the rows of a task have beyond what it wrote, if any."""
+        owning = self._owning
+        if owning is None or output.owner is None:
+            return None
+        if not owning.is_known(shape):
+            owning.prepare(shape, self._prepared(shape, output))
+        return None if owning.widened(shape) is None else (OWNER, output.owner)
 
     def _may_import(self, stretch: Stretch, insert: Insert, output: StagedOutput) -> bool:
         risks = insert.risks(stretch.table) if self._imports.can else None
