@@ -356,9 +356,9 @@ class Run:
 
     def _on_commit(self, finished: Sequence[Attempt]) -> None:
         """Take note of what ended; the writer's thread, after a commit."""
-        if self.outcomes is not None:
-            self.outcomes.add(finished)
         try:
+            if self.outcomes is not None:
+                self.outcomes.add(finished)
             self.intake.retries.settle(finished)
         except BaseException as error:  # noqa: BLE001 - our own fault: workers would wait for ever for what is lost here
             self.dispatcher.fail(error)
