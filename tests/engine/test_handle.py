@@ -188,6 +188,10 @@ def test_waiting_has_an_end_of_its_own(db, gate):
     gate.set()
 
     assert run.wait() is run.wait(timeout=0)
+    with pytest.raises(TypeError, match="timeout must be a number of seconds, not str"):
+        run.wait("5")
+    with pytest.raises(ValueError, match="timeout must be 0 or more seconds, not nan"):
+        run.wait(float("nan"))
 
 
 @pytest.mark.parametrize("drain", [True, False])

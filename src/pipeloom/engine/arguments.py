@@ -357,6 +357,17 @@ def checked_timeout(timeout: object) -> float | None:
     return _positive(timeout, "timeout", "a number of seconds")
 
 
+def checked_wait(timeout: object) -> float | None:
+    """Return how many seconds to wait for a run; ``None`` for ever."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
+    if not timeout >= 0:
+        raise ValueError(f"timeout must be 0 or more seconds, not {timeout}")
+    return timeout
+
+
 def checked_limits(limit: object) -> tuple[Limit, ...]:
     """Return limits, all of which hold; none for ``None``."""
     if limit is None:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeloom.data.text import describe
+from pipeloom.engine.arguments import checked_wait
 from pipeloom.engine.going import Going, explained
 from pipeloom.engine.job import Job
 from pipeloom.report import RunCounts, RunReport, TaskOutcome
@@ -96,6 +97,7 @@ class RunHandle:
             RuntimeError: The run needs the event loop that this would block: ``await`` it.
             Exception: See :func:`pipeloom.map`.
         """
+        timeout = checked_wait(timeout)
         self._going.refuse_on_its_loop("wait()", "await run")
         if not self._going.wait(timeout):
             raise TimeoutError(f"the run of {self.title} goes on after {timeout:g} s")
