@@ -1,6 +1,7 @@
 """Peers, measured beside the product where they are installed, and left out, by name, where they are not.
 
-    pip install aiometer joblib mpire loky huey peewee pandas sqlite-utils polars pyarrow adbc-driver-sqlite apsw
+    pip install aiolimiter aiometer asynciolimiter joblib mpire loky huey peewee pandas sqlite-utils polars pyarrow
+    pip install adbc-driver-sqlite apsw
 
 Those that store nothing are counted; the others have their databases read afterwards, as ours is.
 """

@@ -28,7 +28,7 @@ class Scene:
     def __init__(self, capacity: int = 100) -> None:
         self.channel = Channel(capacity)
         self.intake = Intake([], keyed=True, key=None, admit=lambda names: [], workers=1)
-        self.link = WriterLink(brief_for(print), self.channel, writer=None)
+        self.link = WriterLink(brief_for(print), self.channel, writer=None, intake=self.intake)
         self.left: list[int] = []
         self.dispatcher = Dispatcher(self.intake, self.link, Board(1), self.channel, self.left.append)
 

@@ -75,7 +75,7 @@ def writer():
 
 @pytest.fixture
 def link(channel, writer):
-    return WriterLink(brief_for(print), channel, writer)
+    return WriterLink(brief_for(print), channel, writer, intake=None)
 
 
 def test_questions_are_answered_by_the_ledger(link, attempt, writer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from math import inf
 from time import monotonic
 
 import pytest
@@ -63,7 +64,7 @@ def test_tries_come_back_when_they_are_due(clock, retries):
     assert retries.is_due()
     assert names(retries.take() for _ in range(3)) == ["b", "a", "c"]
     assert retries.take() is None
-    assert retries.until_due_s() is None
+    assert retries.until_due_s() == inf
 
 
 def test_what_comes_back_is_the_next_try_of_the_same_row(clock, retries):
@@ -102,7 +103,7 @@ def test_a_call_that_goes_on_holds_its_next_try_back(clock, retries):
     retries.went_out(1)
     retries.settle([stuck])
     clock.now += 2.0
-    assert (len(retries), retries.take(), retries.until_due_s()) == (1, None, None)
+    assert (len(retries), retries.take(), retries.until_due_s()) == (1, None, inf)
 
     retries.returned(stuck)
     assert retries.until_due_s() == 1.0

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import pipeloom
-from executors import running
+from executors import limited, running
 from executors.cases import tries
 from executors.cases.raising import RAISES
 from executors.cases.work import work
@@ -152,6 +152,8 @@ _AS_ASYNC: dict[Callable[..., object], Callable[..., object]] = {
     running.in_time_the_second_time: in_time_the_second_time,
     running.fails_at_fifty: fails_at_fifty,
     running.fails_at_fifty_and_asks: fails_at_fifty_and_asks,
+    limited.timed: limited.timed_on_a_loop,
+    limited.slows_down: limited.slows_down_on_a_loop,
     running.older: _bridged(running.older),
     tries.asks: _bridged(tries.asks),
     tries.judges: _bridged(tries.judges),

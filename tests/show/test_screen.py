@@ -115,7 +115,14 @@ def test_the_summary_counts_what_waits_for_another_try():
     """They are neither done nor failed yet."""
     figures = Figures("t", 10)
     figures.begin(
-        SimpleNamespace(counts=Counter(done=4, error=1), skipped=2, waiting=[1, 2, 3], slots=[], failures=[])
+        SimpleNamespace(
+            counts=Counter(done=4, error=1),
+            skipped=2,
+            waiting=[1, 2, 3],
+            held_up=lambda: (0, 0.0),
+            slots=[],
+            failures=[],
+        )
     )
 
     assert figures.summary(figures.began + 1.0).startswith(

@@ -65,6 +65,7 @@ class RecordingLink:
         self.room = 100
         self.asked: list[tuple[Task, Question]] = []
         self.said: list[Any] = []
+        self.slowed: list[tuple[Task, float]] = []
 
     def ask(self, task: Task, question: Question, look: Look) -> Given:
         self.asked.append((task, question))
@@ -74,6 +75,9 @@ class RecordingLink:
         if len(self.said) >= self.room:
             raise queue.Full
         self.said.append(message)
+
+    def slow_down(self, task: Task, seconds: float) -> None:
+        self.slowed.append((task, seconds))
 
     def backlog(self) -> tuple[int, int]:
         return len(self.said), self.room

@@ -62,6 +62,11 @@ class Dispatcher:
         """Whether nothing more is to begin."""
         return self._intake.closed
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a task counts from when it is taken."""
+        return self._intake.is_limited
+
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
         """Note how a task's try went; the status last, since it says that the try is over."""
         status, message, result, failed, staged, attempt.finished_at, attempt.elapsed_s = outcome
@@ -89,6 +94,8 @@ class Dispatcher:
         if attempt.is_renumbered:
             attempt.row = "old"
         attempt.status = status
+        if attempt.ticket is not None:
+            self._intake.ended(attempt)
 
     def _follow(self, attempt: Attempt, decision: RetryDecision) -> None:
         """Note when a failed try is followed by another."""

@@ -14,7 +14,7 @@ from pipeloom.data.tracebacks import traceback_of
 from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.data.versions import StoredVersion, stored_version
 
-__all__ = ["Identity", "Unidentified", "VersionTeller", "identifier", "version_teller"]
+__all__ = ["Identity", "Unidentified", "VersionTeller", "identifier", "raised", "version_teller"]
 
 Identity = str | int | None
 """A key, or the number that a task has; ``None`` when it has neither."""
@@ -62,7 +62,7 @@ def identifier(
             if key is not None:
                 value = key(item)
         except Exception as error:  # noqa: BLE001 - the caller's code: it is about this input only
-            return None, _raised(error, "key=", f"input {place:,} ({clean(name, 80)})")
+            return None, raised(error, "key=", f"input {place:,} ({clean(name, 80)})")
         try:
             return identity_of(value)
         except Exception as error:  # noqa: BLE001 - foreign properties and `__str__` among them
@@ -93,7 +93,7 @@ def version_teller(version: Callable[[Any], object]) -> VersionTeller:
         try:
             value = version(item)
         except Exception as error:  # noqa: BLE001 - the caller's code: it is about this input only
-            return None, _raised(error, "version=", which)
+            return None, raised(error, "version=", which)
         try:
             return stored_version(value), known
         except Exception as error:  # noqa: BLE001 - foreign properties and `__str__` among them
@@ -110,7 +110,14 @@ def _versionless(error: Exception, which: str, value: object) -> Unidentified:
     return Unidentified(ValueError(message), message, f"ValueError: {message}")
 
 
-def _raised(error: Exception, what: str, which: str) -> Unidentified:
+def raised(error: Exception, what: str, which: str) -> Unidentified:
+    """Return what is said when a function of the user's raised for one input.
+
+    Args:
+        error: What it raised, as it was caught where it was called.
+        what: The function, as the user knows it.
+        which: The input, in words.
+    """
     begin = error.__traceback__
     message = f"{what} raised {kind_of(error)} for {which}: {describe(error, 300)}"
     try:

@@ -2,29 +2,36 @@
 
 ::
 
-    iterator ──reader──▶ pulled ──a worker asks the writer──▶ ready ──▶ workers
+    iterator ──reader──▶ pulled ──a worker asks the writer──▶ ready ──▶ (limiter) ──▶ workers
                                        failed tries ──▶ retry queue ──▶
 
-No list and no future per task. Only the reader's thread ever waits for the iterator, so an input that is slow to
-come holds up nobody, not even the input before it.
+The limiter is there in a run with limits, and in one that was slowed down, as long as that lasts. No list and no
+future per task. Only the reader's thread ever waits for the iterator, so an input that is slow to come holds up
+nobody, not even the input before it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
-from pipeloom.engine.admitting import Admitting
+from pipeloom.engine.admitting import Admitting, refused
 from pipeloom.engine.identity import Identity, Unidentified, identifier, version_teller
+from pipeloom.engine.limiter import Limiter
 from pipeloom.engine.reader import Pulled, Reader
 from pipeloom.engine.retry_queue import RetryQueue
+from pipeloom.engine.tickets import UncountedError
 from pipeloom.ledger.admission import Admission
 from pipeloom.ledger.attempt import Attempt
+from pipeloom.limit import Limit
+from pipeloom.statuses import QUEUED
 from pipeloom.writer.requests import Request
 
 __all__ = ["Intake"]
+
+_LONGEST_S: Final = 3600.0  # that is waited at once: a condition takes no larger number than some
 
 
 class Intake:
@@ -40,6 +47,7 @@ class Intake:
         workers: Number of workers, the size of the first chunk.
         patience_s: How long a call that was given up on, and is to be tried again, gets to return.
         is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
+        limits: Which tries have to wait, although there is a worker for them.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Intake:
         workers: int,
         patience_s: float = 1.0,
         is_mine: Callable[[Identity], bool] | None = None,
+        limits: Sequence[Limit] = (),
     ) -> None:
         # Tells workers that there is something to do, and the reader that there is room again.
         self._moved = threading.Condition()
@@ -71,6 +80,7 @@ class Intake:
         self._ready: deque[Attempt] = deque()
         self._refilling = threading.Lock()
         self.retries = RetryQueue(self._moved, patience_s)
+        self._limiter = Limiter(limits, self._moved) if limits else None
         self._closed = False
 
     def start(self) -> None:
@@ -114,28 +124,60 @@ class Intake:
         """
         retries = self.retries
         while not self._closed:
-            if (attempt := retries.take()) is not None:
+            if self._limiter is not None:
+                attempt = self._next_limited(self._limiter)
+            elif (attempt := retries.take()) is None and not retries.is_full:
+                attempt = self._fresh()
+            if attempt is not None:
                 return attempt
-            try:
-                attempt = None if retries.is_full else self._ready.popleft()
-            except IndexError:
-                attempt = None
+            if not self._refill():
+                return None
+        return None
+
+    def _fresh(self) -> Attempt | None:
+        """Return an input that is ready, if there is one."""
+        try:
+            attempt = self._ready.popleft()
+        except IndexError:
+            return None
+        if attempt.weight > 1:
+            self._reader.leaves(attempt.weight)
+        if len(self._ready) * 2 < self._reader.size:
+            self._ask_early()
+        return attempt
+
+    def _next_limited(self, limiter: Limiter) -> Attempt | None:
+        """Return the next attempt that no limit holds up, if there is one; the others wait in the limiter."""
+        while not self._closed:
+            if (attempt := limiter.take()) is not None:
+                return attempt.to_begin()
+            if not limiter.takes_more:
+                return None
+            if limiter.is_spent:
+                self._drop(limiter)
+                return None
+            attempt = self.retries.take_failed()
+            if attempt is None and not self.retries.is_full:
+                attempt = self._fresh()
             if attempt is None:
-                if not self._refill():
-                    return None
-                continue
-            if attempt.weight > 1:
-                self._reader.leaves(attempt.weight)
-            if len(self._ready) * 2 < self._reader.size:
-                self._ask_early()
-            return attempt
+                return None
+            if attempt.retry_in is None and attempt.status != QUEUED:
+                return attempt  # refused at the door
+            try:
+                if limiter.pass_on(attempt):
+                    return attempt.to_begin()
+            except UncountedError as error:
+                return refused(attempt.to_begin(), *error.why)
         return None
 
     def more(self, most: int) -> list[Attempt]:
-        """Return further attempts that are ready, 0 to ``most``; does not wait, and leaves others their share."""
+        """Return further attempts that are ready, 0 to ``most``; does not wait, and leaves others their share.
+
+        None where starts are counted: those would begin later than they were.
+        """
         found: list[Attempt] = []
         ready, retries, reader = self._ready, self.retries, self._reader
-        if self._closed or retries.is_full:
+        if self._closed or retries.is_full or self._limiter is not None:
             return found
         most = min(most, len(ready) // reader.smallest + 1)
         try:
@@ -152,10 +194,49 @@ class Intake:
 
     def give_back(self, attempts: list[Attempt]) -> None:
         """Take back attempts that have not begun: they come before all others."""
+        for attempt in attempts:
+            self.ended(attempt)
         with self._moved:
             self._ready.extendleft(reversed(attempts))
             self._reader.extra += sum(attempt.weight - 1 for attempt in attempts)
             self._moved.notify_all()
+
+    def _drop(self, limiter: Limiter) -> None:
+        """Do without a limiter again, unless the run is being slowed down once more."""
+        with self._moved:
+            if limiter.is_spent:
+                self._limiter = None
+
+    def ended(self, attempt: Attempt) -> None:
+        """Take note that a try has ended, or has not begun after all: no limit counts it any more."""
+        if attempt.ticket is not None:
+            limiter = self._limiter
+            if limiter is not None:
+                limiter.release(attempt)
+            attempt.ticket = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether starts are counted, or put off."""
+        return self._limiter is not None
+
+    def slow_down(self, attempt: Attempt, seconds: float) -> None:
+        """Let none begin for a while that shares a value of ``per`` with this one; see ``Limiter.pause``."""
+        with self._moved:
+            if self._limiter is None:
+                self._limiter = Limiter((), self._moved)
+            self._limiter.pause(attempt, seconds)
+            self._moved.notify_all()
+
+    def held_up(self) -> tuple[int, float]:
+        """Return how many tries wait for a limit, and for how many seconds no task at all begins."""
+        limiter = self._limiter
+        return (0, 0.0) if limiter is None else (len(limiter), limiter.paused_s)
+
+    def take_all(self) -> list[Attempt]:
+        """Return the failed tries whose turn has not come, to be put to the writer once more; after ``close``."""
+        waiting = [] if self._limiter is None else self._limiter.take_all()
+        return self.retries.take_all([attempt for attempt in waiting if attempt.retry_in is not None])
 
     def _ask_early(self) -> None:
         """Ask before the attempts run out, so that workers go on while the writer has a statement to wait for."""
@@ -170,10 +251,10 @@ class Intake:
         with self._refilling:
             if self._ready and not self._is_held_up():
                 return True
-            if self._asked is None or self._is_held_up():
+            if self._ready or self._asked is None:
                 if not self._await_work():
                     return False
-                if self._ready or self._is_held_up():
+                if self._ready:
                     return True
             self._ask()
             if self._asked is not None:
@@ -183,8 +264,8 @@ class Intake:
             return True
 
     def _is_held_up(self) -> bool:
-        """Say whether so many tries wait that new inputs must."""
-        return self.retries.is_full
+        """Say whether so many tries wait that new inputs must, or whether none may begin now."""
+        return self.retries.is_full or not (self._limiter is None or self._limiter.takes_more)
 
     def _await_work(self) -> bool:
         """Wait until something was pulled, or a try is due; false at the end of both."""
@@ -193,14 +274,25 @@ class Intake:
             reader.awaited_by += 1
             try:
                 while not self._closed:
-                    if not self._is_held_up():
-                        if reader.pulled or self._ready or self._asked is not None:
+                    is_exhausted = reader.is_exhausted  # before looking: it pulls first, and says this second
+                    if self._ready:
+                        if not self._is_held_up():
                             return True
-                        if reader.is_exhausted and retries.is_over:
-                            return False
-                    if retries.is_due():
-                        return True
-                    self._moved.wait(retries.until_due_s())
+                    elif reader.pulled or self._asked is not None:
+                        return True  # all of it may be done already
+                    elif is_exhausted and retries.is_over:
+                        return False
+                    wait_s = _LONGEST_S
+                    limiter = self._limiter
+                    if limiter is not None:
+                        if limiter.is_due():
+                            return True
+                        wait_s = min(wait_s, limiter.until_due_s())
+                    if limiter is None or limiter.takes_more:
+                        if retries.is_due():
+                            return True
+                        wait_s = min(wait_s, retries.until_due_s())
+                    self._moved.wait(wait_s)
                 return False
             finally:
                 reader.awaited_by -= 1

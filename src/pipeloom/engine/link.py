@@ -8,6 +8,7 @@ from time import monotonic
 from typing import cast
 
 from pipeloom.data.weights import slots_for, weigh
+from pipeloom.engine.intake import Intake
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
 from pipeloom.wire import Brief, Checkpoint, Query, Question
 from pipeloom.worker.answer import LOOK_S
@@ -26,13 +27,15 @@ class WriterLink:
         brief: What is the same for all tasks of the run.
         channel: To the writer.
         writer: Answers.
+        intake: Begins nothing for a while, when it is told so.
     """
 
-    def __init__(self, brief: Brief, channel: Channel[object], writer: SQLiteWriter) -> None:
+    def __init__(self, brief: Brief, channel: Channel[object], writer: SQLiteWriter, intake: Intake) -> None:
         self.brief = brief
         self.cancelling = False
         self._channel = channel
         self._writer = writer
+        self._intake = intake
 
     def ask(self, task: Task, question: Question, look: Look) -> Reply:
         """Send a question to the ledger."""
@@ -53,6 +56,10 @@ class WriterLink:
         """Send a message to be stored at once."""
         spoken = Spoken(cast("Attempt", task), message)
         self._put(self._channel.put, spoken, slots_for(weigh(message)), look, block, timeout)
+
+    def slow_down(self, task: Task, seconds: float) -> None:
+        """Have the intake hold up what shares a limit's value with this task."""
+        self._intake.slow_down(cast("Attempt", task), seconds)
 
     def backlog(self) -> tuple[int, int]:
         """Return how much waits for the writer, and how much may."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from math import inf
 from typing import Final
 
 from pipeloom.data.stopwatch import monotonic
@@ -60,15 +61,20 @@ class RetryQueue:
         """Say whether a try may begin. Guarded by ``moved``."""
         return bool(self._heap) and self._heap[0][0] <= monotonic()
 
-    def until_due_s(self) -> float | None:
-        """Return the seconds until the next try, or as many as a lock waits; ``None`` when none waits.
+    def until_due_s(self) -> float:
+        """Return the seconds until the next try, or as many as a lock waits; infinite when none waits.
 
         Guarded by ``moved``.
         """
-        return min(max(0.0, self._heap[0][0] - monotonic()), threading.TIMEOUT_MAX) if self._heap else None
+        return min(max(0.0, self._heap[0][0] - monotonic()), threading.TIMEOUT_MAX) if self._heap else inf
 
     def take(self) -> Attempt | None:
         """Return a try that is due; a worker's thread."""
+        failed = self.take_failed()
+        return None if failed is None else failed.next_try()
+
+    def take_failed(self) -> Attempt | None:
+        """Return a failed try whose next one is due; a worker's thread."""
         if not self._heap:  # most of the time; a stale look does no harm
             return None
         with self._moved:
@@ -77,7 +83,7 @@ class RetryQueue:
             self._out += 1
             attempt = heappop(self._heap)[2]
             self._weight -= attempt.weight
-            return attempt.next_try()
+            return attempt
 
     def went_out(self, count: int) -> None:
         """Note that attempts are on their way: until they are committed they may come back."""
@@ -123,10 +129,16 @@ class RetryQueue:
             self._held = [entry for entry in self._held if entry[0] > now]
             return self._ended(late)
 
-    def take_all(self) -> list[Attempt]:
-        """Return everything that waits: the run ends before its turn."""
+    def take_all(self, due: Sequence[Attempt] = ()) -> list[Attempt]:
+        """Return everything that waits: the run ends before its turn.
+
+        Args:
+            due: Failed tries whose next ones were due, and had to wait for something else.
+        """
         with self._moved:
+            self._out -= len(due)
             left = [attempt for _, _, attempt in self._heap]
+            left += due
             left += [attempt for _, attempt in self._held]
             self._heap.clear()
             self._weight = 0

@@ -127,7 +127,7 @@ class Run:
             timed_out=counts[TIMED_OUT],
             skipped=board.skipped,
             running=sum(attempt is not None and attempt.status == RUNNING for attempt in board.slots),
-            waiting=len(board.waiting),
+            waiting=len(board.waiting) + board.held_up()[0],
             expected=getattr(self, "expected", None),
         )
 
@@ -318,9 +318,11 @@ class Run:
             else self.workers,  # whoever takes more at once asks often enough
             patience_s=max(job.timeout_s or 0.0, _LEAVE_S),
             is_mine=None if job.shard is None else job.shard.holds,
+            limits=job.limits,
         )
         self.board.waiting = self.intake.retries
-        self.link = WriterLink(brief, self.channel, self.writer)
+        self.board.held_up = self.intake.held_up
+        self.link = WriterLink(brief, self.channel, self.writer, self.intake)
         self.dispatcher = Dispatcher(
             self.intake, self.link, self.board, self.channel, lambda place: self.events.put(("left", place))
         )
@@ -370,7 +372,7 @@ class Run:
     def _settle(self) -> None:
         """Wait until what the workers said is committed: the outcome is what the writer says it is."""
         self.outbox.settle()
-        if left := self.intake.retries.take_all():
+        if left := self.intake.take_all():
             self.outbox.settle(left)  # the run ends before their turn
 
     def _status(self) -> RunEnd:

@@ -120,6 +120,10 @@ class Desk(Protocol[T]):
     def closed(self) -> bool:
         """Whether nothing more is to begin."""
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a task counts from when it is taken: take one for a worker that begins it now, and no other."""
+
     def end(self, task: T, outcome: Outcome) -> None:
         """Note how a task's try went. Call it once a try, whoever ends it."""
 

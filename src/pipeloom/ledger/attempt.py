@@ -55,6 +55,7 @@ class Attempt(Task):
     given_up: bool = False  # its time was over, and its call had not returned
     returned: bool = False  # that call has returned since
     waited: bool = False  # was to be tried again, and the run ended first: this is its last word
+    ticket: Any = None  # what it counts for in the run's limits, once they were asked
     # The writer's notes on what is in the ledger; set in its transaction (`Transaction.note`), or not at all:
     rows_kept: int = 0  # stored by its checkpoints
     lines_kept: int = 0  # of `logs`, those at its head: dropped after the commit
@@ -112,6 +113,14 @@ class Attempt(Task):
         following.state = self.state
         following.weight = slots_for(weigh(self.item))  # of this one, that is no more: it has an outcome
         following.recorded = (self.task_id, None)
+        return following
+
+    def to_begin(self) -> Attempt:
+        """Return the try that may begin now: this one, or the one that follows if this has failed."""
+        if self.retry_in is None:
+            return self
+        following = self.next_try()
+        following.ticket, self.ticket = self.ticket, None
         return following
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import Final
 
 from pipeloom.data.text import clean, describe, kind_of
@@ -36,6 +36,7 @@ class Board:
         counts: How many tasks have ended in each state.
         skipped: How many inputs were done before this run.
         waiting: The tries that wait for their turn, in a run that has them.
+        held_up: Returns how many tries wait for a limit, and for how many seconds no task at all begins.
         failures: The first 100 attempts that did not end well.
         exceptions: The first 20 exceptions, without frames; text in the place of one that holds more than 1 MiB.
         keeps_items: Somebody wants the inputs of tasks that have ended.
@@ -46,6 +47,7 @@ class Board:
         self.counts: Counter[TaskStatus] = Counter()
         self.skipped = 0
         self.waiting: Sized = ()
+        self.held_up: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         self.failures: list[Attempt] = []
         self.exceptions: list[Exception] = []
         self.keeps_items = False

@@ -45,6 +45,7 @@ class Watched(Protocol):
     counts: Counter[TaskStatus]
     skipped: int
     waiting: Sized
+    held_up: Callable[[], tuple[int, float]]
     slots: list[Attempt | None]
     failures: list[Attempt]
 
@@ -149,6 +150,11 @@ class Figures:
         parts = [f"{total.number:,} {total.word}" for total in totals_of(counts)]
         if waiting := len(run.waiting):
             parts.append(f"{waiting:,} waiting for a retry")
+        held_up, paused_s = run.held_up()
+        if held_up:
+            parts.append(f"{held_up:,} waiting for a limit")
+        if paused_s and not self.over:
+            parts.append(f"slowed down for {duration(paused_s)}")
         rate = self._pace.rate(now, self.ended)
         parts += [per_second(rate), duration(now - self.began)]
         if not self.over and (left := time_left(rate, self.expected, self.seen)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -30,6 +31,7 @@ from pipeloom.worker.track import Track
 
 __all__ = ["BaseContext"]
 
+_LONGEST_S: Final = 1e9  # a run waits, in seconds; more than a float holds may be asked
 _MESSAGE_LIMIT: Final = 2000  # it is written anew whenever it changes
 
 
@@ -220,6 +222,27 @@ class BaseContext:
         with staging.lock:
             self._must_be_running(staging)
             staging.add_statement(statement)
+
+    def slow_down(self, seconds: float) -> None:
+        """Have the run leave a service alone for a while; does not wait. What is running goes on.
+
+        For so many seconds no task begins that has a value of a limit's ``per`` in common with this one; in a run
+        whose limits have none, or without limits, no task at all. A call that would end earlier than one before it
+        changes nothing. It holds whatever becomes of this task, so that it may raise next.
+
+        Args:
+            seconds: How long, 0 or more.
+
+        Raises:
+            TypeError, ValueError: ``seconds`` is no such number.
+            AttemptOverError: The task has ended.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"ctx.slow_down: seconds must be a number, not {type(seconds).__name__}")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"ctx.slow_down: seconds must be 0 or more, and finite, not {seconds}")
+        self._must_be_running()
+        self._link.slow_down(self._task, float(min(seconds, _LONGEST_S)))
 
     # --- the queue that an old worker expects ---
 

@@ -74,5 +74,16 @@ class Link(Protocol):
             WriterBrokenError: Nobody is there to hear it.
         """
 
+    def slow_down(self, task: Task, seconds: float) -> None:
+        """Have the run begin nothing for a while that shares a limit's value with this task; does not wait.
+
+        Args:
+            task: Who says so.
+            seconds: How long, 0 or more.
+
+        Raises:
+            WriterBrokenError: Nobody is there to hear it.
+        """
+
     def backlog(self) -> tuple[int, int]:
         """Return how much waits to be stored, and how much may."""

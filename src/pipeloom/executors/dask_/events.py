@@ -43,7 +43,7 @@ def unsubscribe(client: Any, token: bytes) -> None:
 
 
 def _heard(runs: dict[str, Seen], event: tuple[float, Any]) -> None:
-    token, number, place, since_s, progress, first, lines = event[1]
+    token, number, place, since_s, progress, first, lines, slow_down_s = event[1]
     if (seen := runs.get(token)) is not None:
         step, total, message = progress
         seen(
@@ -54,5 +54,6 @@ def _heard(runs: dict[str, Seen], event: tuple[float, Any]) -> None:
                 (step, total, message),
                 first,
                 [(tuple(line), heard) for line, heard in lines],
+                slow_down_s,
             )
         )

@@ -54,14 +54,14 @@ class _Watch:
         self._head = token.hex(), number
         self._is_alone = is_alone
         self._running: tuple[int, ChunkTask, float] | None = None
-        self._shown: tuple[int, Progress] | None = None
+        self._shown: tuple[int, Progress, float] | None = None
         self._lines = 0  # of the running task, that were said
 
     def begins(self, place: int, task: ChunkTask) -> None:
         """Take note of a task that begins."""
         self._running = place, task, monotonic()
         if self._is_alone:
-            event = (*self._head, place, 0.0, NO_PROGRESS, 0, ())
+            event = (*self._head, place, 0.0, NO_PROGRESS, 0, (), 0.0)
             sync(self.worker.loop, self.worker.scheduler.log_event, topic=TOPIC, msg=event)
 
     @contextmanager
@@ -90,8 +90,11 @@ class _Watch:
         if self._shown is None or self._shown[0] != place:
             self._lines = 0
         lines = task.lines[self._lines : self._lines + _LINES]
-        if lines or self._shown != (place, task.progress):
-            self._shown = place, task.progress
-            event = (*self._head, place, monotonic() - began, task.progress, self._lines, lines)
+        news = place, task.progress, task.slow_until
+        if lines or self._shown != news:
+            self._shown = news
+            event = (
+                *self._head, place, monotonic() - began, task.progress, self._lines, lines, task.slow_down_s
+            )  # fmt: skip
             self.worker.log_event(TOPIC, event)
             self._lines += len(lines)

@@ -98,6 +98,8 @@ class Attendant(Generic[T]):
             if shift is not None and shift.is_free and orders.is_worn(shift.performed):
                 shift.leave()
                 shift = self.shift = None
+            if self._desk.is_limited:
+                self._await_worker()
             self._send_more()
             shift = self.shift
             if shift is None or shift.is_free:
@@ -106,6 +108,13 @@ class Attendant(Generic[T]):
         if shift is not None:
             shift.leave()
             self.shift = None
+
+    def _await_worker(self) -> None:
+        """Have a worker that is ready: what is taken for it counts from then on."""
+        while ((shift := self.shift) is None or not shift.is_up) and not self._desk.closed:
+            if shift is None:
+                shift = self.shift = self._new_shift()
+            self._listen(shift)
 
     def _send_more(self) -> None:
         orders = self._orders

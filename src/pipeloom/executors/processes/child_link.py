@@ -19,6 +19,7 @@ from pipeloom.executors.processes.words import (
     Logged,
     Numbered,
     QueryAsked,
+    SlowedDown,
     StateAsked,
 )
 from pipeloom.executors.remote.forms import Line, encode
@@ -99,6 +100,11 @@ class PipeLink:
                 raise queue.Full
             look()
         self.send(*said(task.serial, message, self.kinds))
+
+    def slow_down(self, task: Task, seconds: float) -> None:
+        """Send how long others are to wait."""
+        assert isinstance(task, SentTask)
+        self.send(SlowedDown(task.serial, seconds))
 
     def backlog(self) -> tuple[int, int]:
         """Return how much waits for the writer, and how much may."""

@@ -29,6 +29,7 @@ from pipeloom.executors.processes.words import (
     Hello,
     Logged,
     Numbered,
+    SlowedDown,
     Warned,
     Word,
     read_word,
@@ -90,6 +91,7 @@ class Shift(Generic[T]):
         self._sent: deque[_Sent] = deque()
         self._open = OpenTasks(desk, place)
         self._serial = 0
+        self._uncounted = 0  # the last task that was sent while none counted from then on
         self._chunks = 0
         self._heard = 0
         self._early: deque[Ended] = deque()  # outcomes before which a word is still to come
@@ -191,6 +193,8 @@ class Shift(Generic[T]):
         if not calls:
             return
         self._chunks += 1
+        if not self._desk.is_limited:
+            self._uncounted = self._serial
         self._open.add(sent)
         self._sent.append(_Sent(self._chunks, range(first, self._serial + 1)))
         try:
@@ -205,15 +209,20 @@ class Shift(Generic[T]):
         self._desk.hand_over(task)
 
     def recall(self) -> None:
-        """Take back what waits behind a task that takes long."""
-        page, last = self._worker.page, self._serial
-        running = page.running
-        if running == 0 or running != self._stuck[0]:
-            self._stuck = running, monotonic()
+        """Take back what waits behind a task that takes long, or is not to begin now."""
+        page = self._worker.page
+        if self._desk.is_limited:
+            current, last = page.begun, self._uncounted
+        else:
+            current, last = page.running, self._serial
+            if current == 0 or current != self._stuck[0]:
+                self._stuck = current, monotonic()
+                return
+            if monotonic() - self._stuck[1] < _STUCK_S:
+                return
+        if self._is_limited or current >= last or not self._sent:
             return
-        if self._is_limited or running >= last or monotonic() - self._stuck[1] < _STUCK_S:
-            return
-        self._stop_before(running + 1)
+        self._stop_before(current + 1)
         sleep(_SETTLED_S)
         claimed = page.begun
         self._open.give_back([serial for serial in self._open.serials() if serial > claimed])
@@ -312,13 +321,15 @@ class Shift(Generic[T]):
         elif not isinstance(word, Abandoned) and (task := self._open.get(word.serial)) is not None:
             self._hear_of(task, word, message)
 
-    def _hear_of(self, task: T, word: Logged | Numbered | Said, message: Message) -> None:
+    def _hear_of(self, task: T, word: Logged | Numbered | Said | SlowedDown, message: Message) -> None:
         if isinstance(word, Logged):
             keep_line(task, LogLine(*word.line), was_heard=word.was_heard)
         elif isinstance(word, Numbered):
             task.number_said = word.number
             if word.is_another and not self._desk.link.brief.keyed:
                 task.task_id, task.is_renumbered = word.number, True
+        elif isinstance(word, SlowedDown):
+            self._desk.link.slow_down(task, word.seconds)
         else:
             said = message_of(word, message, self._orders.kinds)
             self._desk.link.say(task, said, self._must_live, block=True, timeout=None)

@@ -28,6 +28,7 @@ __all__ = [
     "Logged",
     "Numbered",
     "QueryAsked",
+    "SlowedDown",
     "StateAsked",
     "Warned",
     "Word",
@@ -109,7 +110,16 @@ class Warned(Form, tag=8):
     text: str
 
 
-Word: TypeAlias = Hello | Failure | ChunkEnded | Delivered | Logged | Numbered | Asked | Abandoned | Said | Warned
+class SlowedDown(Form, tag=10):
+    """A task says that for so many seconds none is to begin that shares a limit's value with it."""
+
+    serial: int
+    seconds: float
+
+
+Word: TypeAlias = (
+    Hello | Failure | ChunkEnded | Delivered | Logged | Numbered | Asked | Abandoned | Said | SlowedDown | Warned
+)
 
 read_word: Final[Callable[[Buffer], Word]] = msgspec.msgpack.Decoder(Word).decode
 """Raises ``msgspec.DecodeError`` for what has another form."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from pipeloom.errors import LedgerError
 from pipeloom.executors.remote.chunks import Spoken, freight_of
 from pipeloom.executors.remote.forms import Line
@@ -38,6 +40,11 @@ class ChunkLink:
         word, luggage = said(0, message, self._kinds)
         task.spoken.append(Spoken(word, freight_of(luggage)))
 
+    def slow_down(self, task: Task, seconds: float) -> None:
+        """Keep until when others are to wait."""
+        assert isinstance(task, ChunkTask)
+        task.slow_until = max(task.slow_until, monotonic() + seconds)
+
     def backlog(self) -> tuple[int, int]:
         """Say that nothing waits, as far as is known here."""
         return 0, 1
@@ -49,13 +56,21 @@ class ChunkTask(Task):
     Attributes:
         spoken: Its messages.
         lines: What it logged, each with whether somebody has heard it here.
+        slow_until: When others may begin again, as it said, by ``time.monotonic``.
     """
+
+    slow_until = 0.0
 
     def __init__(self, item: object, task_id: int, key: str | int | None, name: str, *, is_elsewhere: bool) -> None:
         super().__init__(item, task_id, key, name)
         self.has_run_elsewhere = is_elsewhere
         self.spoken: list[Spoken] = []
         self.lines: list[tuple[Line, bool]] = []
+
+    @property
+    def slow_down_s(self) -> float:
+        """For how many seconds more others are to wait; 0 for not at all."""
+        return max(0.0, self.slow_until - monotonic()) if self.slow_until else 0.0
 
     @property
     def logs(self) -> _Lines:  # type: ignore[override]  # only what is appended to it

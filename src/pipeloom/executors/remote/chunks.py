@@ -136,6 +136,7 @@ class Left(Form):
         spoken: Its messages.
         lines: What it logged, each with whether somebody has heard it there.
         number: What it said its number is, and whether that is another one than it was given.
+        slow_down_s: For how many seconds more others are to wait, as it said; 0 for not at all.
     """
 
     ended: Ended
@@ -143,6 +144,7 @@ class Left(Form):
     spoken: list[Spoken]
     lines: list[tuple[Line, bool]]
     number: tuple[int, bool] | None
+    slow_down_s: float
 
 
 class Done(Form, tag=0):

@@ -42,6 +42,7 @@ class Note(NamedTuple):
         progress: What it said last.
         first: How many lines it had logged before these.
         lines: What it has logged since, each with whether somebody has heard it there.
+        slow_down_s: For how many seconds more others are to wait, as it said; 0 for not at all.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Note(NamedTuple):
     progress: Progress
     first: int
     lines: Sequence[tuple[Line, bool]]
+    slow_down_s: float
 
 
 class Engine(Protocol):

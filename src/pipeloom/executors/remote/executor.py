@@ -132,7 +132,8 @@ class ChunkExecutor(Generic[T]):
         self._engine.look()
         if self._desk.closed:
             self._tell("begin nothing more")
-            for number in self._sent.numbers():
+        if self._desk.closed or self._desk.is_limited:
+            for number in self._sent.numbers(uncounted=not self._desk.closed):
                 if self._engine.withdraw(number):
                     self._sent.take_back(number)
         if self._desk.link.cancelling and not self._tell("end"):
@@ -183,7 +184,12 @@ class ChunkExecutor(Generic[T]):
             self._inbox.put((_NOTHING, None))  # wakes the collector
 
     def _has_room(self) -> bool:
-        return self._sent.await_room(lambda: self._engine.window)
+        return self._sent.await_room(self._window)
+
+    def _window(self) -> int:
+        """Return how many chunks may be with the engine: none that waits there, where tasks count from now on."""
+        engine = self._engine
+        return min(engine.window, engine.workers) if self._desk.is_limited else engine.window
 
     def _chunks(self, tasks: list[T]) -> list[list[T]]:
         """Return tasks as one chunk, but each by itself that was in a chunk that was lost."""

@@ -148,6 +148,8 @@ class _Run:
             for place, call in enumerate(order.calls):
                 if self.is_ending or (found and (monotonic() - began > order.patience_s or size > _HEAVY)):
                     break
+                if found and found[-1].slow_down_s:
+                    break  # the run is to hear of it, and to say what begins
                 left = self._perform(place, call, local, watch)
                 size += _size_of(left)
                 found.append(left)
@@ -191,7 +193,7 @@ class _Run:
 def _left(task: ChunkTask, place: int, name: str, outcome: Outcome) -> Left:
     word, luggage = ended(task, place, 0, name, outcome)
     number = None if task.number_said is None else (task.number_said, task.is_renumbered)
-    return Left(word, freight_of(luggage), task.spoken, task.lines, number)
+    return Left(word, freight_of(luggage), task.spoken, task.lines, number, task.slow_down_s)
 
 
 def _size_of(left: Left) -> int:

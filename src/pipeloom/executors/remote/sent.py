@@ -34,16 +34,18 @@ class Sent(Generic[T]):
         tasks: What was sent.
         left: Those of them that have not ended.
         at: When it was sent, by ``time.monotonic``.
+        is_counted: Its tasks count from when they were taken.
         slot: Where on the board its running task stands, if it does.
         lines: Place of a task in here → how many lines it has logged that are kept.
     """
 
     slot: int | None = None
 
-    def __init__(self, number: int, tasks: list[T]) -> None:
+    def __init__(self, number: int, tasks: list[T], *, is_counted: bool) -> None:
         self.number = number
         self.tasks = tasks
         self.left = tasks
+        self.is_counted = is_counted
         self.at = monotonic()
         self.lines: dict[int, int] = {}
 
@@ -71,9 +73,13 @@ class SentChunks(Generic[T]):
     def __len__(self) -> int:
         return len(self._open)
 
-    def numbers(self) -> list[int]:
-        """Return the numbers of those of which nothing has come."""
-        return list(self._open)
+    def numbers(self, *, uncounted: bool = False) -> list[int]:
+        """Return the numbers of those of which nothing has come.
+
+        Args:
+            uncounted: Only those that were sent while no task counted from then on.
+        """
+        return [chunk.number for chunk in list(self._open.values()) if not (uncounted and chunk.is_counted)]
 
     # --- the feeder ---
 
@@ -81,7 +87,7 @@ class SentChunks(Generic[T]):
         """Take in tasks that are about to be sent; returns their chunk's number."""
         with self._moved:
             self._count += 1
-            self._open[self._count] = Sent(self._count, tasks)
+            self._open[self._count] = Sent(self._count, tasks, is_counted=self._desk.is_limited)
             return self._count
 
     def await_room(self, window: Callable[[], int]) -> bool:
@@ -146,6 +152,8 @@ class SentChunks(Generic[T]):
             self._began(task, note.since_s)
             task.status = RUNNING
         task.progress = note.progress
+        if note.slow_down_s:
+            self._desk.link.slow_down(task, note.slow_down_s)
         self._keep(chunk, note.place, note.first, note.lines)
         if chunk.slot is None and None in slots:  # else more run than there were workers at first
             chunk.slot = slots.index(None)
@@ -179,6 +187,8 @@ class SentChunks(Generic[T]):
             task.number_said, is_another = left.number
             if is_another:
                 task.task_id, task.is_renumbered = left.number[0], True
+        if left.slow_down_s:
+            desk.link.slow_down(task, left.slow_down_s)
         for spoken in left.spoken:
             self._say(task, spoken)
         self._keep(chunk, place, 0, left.lines)

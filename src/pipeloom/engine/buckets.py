@@ -1,0 +1,193 @@
+"""The buckets of a run's limits: how much of each is left, and how many tries are out under it.
+
+A bucket that is full again, and that nobody uses, is forgotten: there may be a million values of ``per``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Hashable, Sequence
+from heapq import heappop, heappush
+from math import inf
+from typing import Final
+
+from pipeloom.ledger.attempt import Attempt
+from pipeloom.limit import Limit
+
+__all__ = ["Bucket", "Buckets", "Lane", "Ticket"]
+
+_FASTEST: Final = 1e300  # what larger numbers of the user's stand for, and one that a float holds
+_SLOWEST_S: Final = 1e15  # between two tries: a float's product with it is a number
+
+
+class Ticket:
+    """What one try counts for.
+
+    Attributes:
+        values: Of ``per``, for those limits that have one, in their order.
+        weights: For all limits.
+        buckets: Those of its values, while it is out.
+        is_out: It was handed out, and has not ended.
+    """
+
+    __slots__ = ("buckets", "is_out", "values", "weights")
+
+    def __init__(self, values: tuple[Hashable, ...], weights: tuple[float, ...]) -> None:
+        self.values = values
+        self.weights = weights
+        self.buckets: tuple[Bucket, ...] = ()
+        self.is_out = False
+
+
+class Bucket:
+    """What is counted for one limit, or for one value of its ``per``. Guarded by the limiter's lock.
+
+    Attributes:
+        place: Its limit's, among all of the run.
+        value: Of ``per``; ``None`` without one.
+        full_at: When it is full again, if nothing more begins.
+        paused_until: Nothing begins before.
+        out: How many tries are.
+        holders: How many tries are out, or wait in a lane of this bucket's.
+        lanes: Those that wait here, a heap: oldest first.
+        opening_at: When the limiter looks at it, as far as that is noted.
+    """
+
+    __slots__ = (
+        "_at_once", "_burst", "_interval_s", "full_at", "holders", "is_fading", "lanes", "opening_at", "out",
+        "paused_until", "place", "value",
+    )  # fmt: skip
+
+    def __init__(self, limit: Limit, place: int, value: Hashable = None) -> None:
+        self.place = place
+        self.value = value
+        self.full_at = self.paused_until = -inf
+        self.out = self.holders = 0
+        self.lanes: list[tuple[int, Lane]] = []
+        self.opening_at = inf
+        self.is_fading = False
+        self._at_once = inf if limit.at_once is None else limit.at_once
+        self._interval_s: float | None = None  # in which 1 of the burst comes back
+        if limit.rate is not None:
+            self._interval_s = min(min(limit.per_s, _FASTEST) / min(limit.rate, _FASTEST), _SLOWEST_S)
+        self._burst = min(limit.burst, _FASTEST)
+
+    def opens_at(self, weight: float) -> float:
+        """Return from when on a try of such a weight may begin; infinite while another one has to end first.
+
+        One that weighs more than the burst needs a full bucket, and leaves a debt.
+        """
+        if self.out >= self._at_once:
+            return inf
+        if self._interval_s is None or weight == 0:
+            return self.paused_until
+        at = self.full_at - (self._burst - min(weight, self._burst)) * self._interval_s
+        return max(at, self.paused_until)
+
+    def count(self, weight: float, now: float) -> None:
+        """Take note of a try that begins."""
+        self.out += 1
+        self.holders += 1
+        if self._interval_s is not None and weight:
+            self.full_at = max(self.full_at, now) + weight * self._interval_s
+
+    @property
+    def is_as_new_at(self) -> float:
+        """When it is as a new one would be, if nobody uses it."""
+        return max(self.full_at, self.paused_until)
+
+
+class Lane:
+    """Tries that share all their buckets.
+
+    Attributes:
+        buckets: Those with a value of ``per``.
+        waiting: Each with its place in the order of all.
+    """
+
+    __slots__ = ("buckets", "waiting")
+
+    def __init__(self, buckets: tuple[Bucket, ...]) -> None:
+        self.buckets = buckets
+        self.waiting: deque[tuple[int, Attempt, Ticket]] = deque()
+
+
+class Buckets:
+    """All buckets of a run. Guarded by the limiter's lock.
+
+    Args:
+        limits: Each has a bucket for each value of its ``per``, or one.
+
+    Attributes:
+        has_values: Whether a limit has a ``per``.
+    """
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self._common = [Bucket(limit, place) for place, limit in enumerate(limits) if limit.per is None]
+        self._own: list[tuple[int, Limit, dict[Hashable, Bucket]]] = [
+            (place, limit, {}) for place, limit in enumerate(limits) if limit.per is not None
+        ]
+        self.has_values = bool(self._own)
+        self._fading: list[tuple[float, int, Bucket]] = []  # unused ones, by when they may be forgotten
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        """Return how many are kept for a value."""
+        return sum(len(found) for _, _, found in self._own)
+
+    def of(self, ticket: Ticket) -> tuple[Bucket, ...]:
+        """Return the buckets of a try's values; makes those that are missing."""
+        buckets = []
+        for (place, limit, found), value in zip(self._own, ticket.values, strict=True):
+            bucket = found.get(value)
+            if bucket is None:
+                bucket = found[value] = Bucket(limit, place, value)
+            buckets.append(bucket)
+        return tuple(buckets)
+
+    def common_opens_at(self, ticket: Ticket) -> float:
+        """Return when all buckets open that are every try's; see :meth:`Bucket.opens_at`."""
+        at = -inf
+        for bucket in self._common:
+            at = max(at, bucket.opens_at(ticket.weights[bucket.place]))
+        return at
+
+    def count(self, ticket: Ticket, now: float) -> None:
+        """Take note of a try that begins."""
+        for bucket in (*self._common, *ticket.buckets):
+            bucket.count(ticket.weights[bucket.place], now)
+
+    def release(self, ticket: Ticket, now: float) -> None:
+        """Take note of a try that has ended."""
+        for bucket in self._common:
+            bucket.out -= 1
+        for bucket in ticket.buckets:
+            bucket.out -= 1
+        self.let_go(ticket.buckets, now)
+
+    def hold(self, buckets: tuple[Bucket, ...]) -> None:
+        """Keep buckets for a try that waits."""
+        for bucket in buckets:
+            bucket.holders += 1
+
+    def let_go(self, buckets: tuple[Bucket, ...], now: float) -> None:
+        """Keep them for it no longer, and forget what is as new."""
+        for bucket in buckets:
+            bucket.holders -= 1
+            self._forget(bucket, now)
+        while self._fading and self._fading[0][0] <= now:
+            bucket = heappop(self._fading)[2]
+            bucket.is_fading = False
+            self._forget(bucket, now)
+
+    def _forget(self, bucket: Bucket, now: float) -> None:
+        """Forget a bucket, now or when it is as new, if nobody uses it."""
+        if bucket.holders or bucket.is_fading:
+            return
+        at = bucket.is_as_new_at
+        if at <= now:
+            next(found for place, _, found in self._own if place == bucket.place).pop(bucket.value, None)
+        elif at < inf:
+            bucket.is_fading = True
+            heappush(self._fading, (at, next(self._numbers), bucket))
