@@ -22,7 +22,7 @@ LAYERS = {
     1: {"wire", "db"},
     2: {"worker", "history"},
     3: {"executors", "ledger", "show"},
-    4: {"merging", "rlog", "progress", "writer"},
+    4: {"forgetting", "merging", "rlog", "progress", "writer"},
     5: {"engine"},
     6: {"cli", "doctor", "web", "examples", "demo", "__main__"},
 }

@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "doctor": ("doctor", "Look whether a database is well."),
     "errors": ("errors", "Show what failed, grouped by what is the same."),
     "examples": ("examples", "Complete programs on real data, to start from."),
+    "forget": ("forget", "Take tasks back, with their rows: the next call runs them again."),
     "init-db": ("init_db", "Create a database with an empty ledger."),
     "logs": ("logs", "Show what one task logged, or follow it."),
     "merge": ("merge", "Join several databases, such as those of shards, into one."),

@@ -44,6 +44,7 @@ __all__ = [
     "moment",
     "one_task",
     "run_line",
+    "several",
     "span",
     "state",
     "style_of",
@@ -292,11 +293,12 @@ def one_task(history: History, word: str, *, as_document: bool) -> TaskRow:
             f"to see what there is: {typed('tasks', history.path)}"
         )
     if len(found) > 1:
-        _several(found, word, as_document=as_document)
+        several(found, word, as_document=as_document)
     return found[0]
 
 
-def _several(found: Sequence[TaskRow], word: str, *, as_document: bool) -> NoReturn:
+def several(found: Sequence[TaskRow], word: str, *, as_document: bool) -> NoReturn:
+    """List the n tasks that a word may mean, and leave."""
     if as_document:
         tell({"matches": [as_json(task) for task in found]})
     else:

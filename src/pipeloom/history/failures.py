@@ -14,7 +14,7 @@ from pipeloom.history.rows import ErrorGroup
 from pipeloom.history.tasks import PAST, PAST_FAILURES, end_of, select
 from pipeloom.statuses import FAILED, INTERRUPTED, OPEN
 
-__all__ = ["error_groups"]
+__all__ = ["error_groups", "failed_of_kind"]
 
 _COMPARED: Final = "substr({0}.message, 1, 400), substr({0}.error, -8000), {0}.finished_at, {0}.run_id"
 
@@ -41,6 +41,26 @@ def error_groups(reader: Reader, run_id: int | None, dead: DeadRuns, limit: int)
             groups.add(*compared)
     found = (_shown(reader, group, dead) for group in groups.largest(limit))
     return [group for group in found if group is not None]
+
+
+def failed_of_kind(reader: Reader, kind: str, dead: DeadRuns) -> list[int]:
+    """Return the tasks that are failed now, and of one kind.
+
+    Args:
+        reader: Who asks the file.
+        kind: An exception, with its module or without, or a status where there was none.
+        dead: Runs whose process is gone.
+    """
+    groups = Groups()
+    found: list[int] = []
+    wanted = [(status, status, "") for status in FAILED]
+    wanted += [(status, INTERRUPTED, f"AND {dead.theirs} ") for status in OPEN if dead]
+    for status, shown, more in wanted:
+        for number, message, error, *_ in _present(reader, status, None, more):
+            exception = groups.exception_of(message, error)
+            if kind in ((shown,) if exception is None else (exception, exception.rpartition(".")[2])):
+                found.append(number)
+    return found
 
 
 def _present(reader: Reader, status: str, run_id: int | None, more: str = "") -> Iterator[tuple[Any, ...]]:

@@ -168,6 +168,10 @@ class Groups:
             group = self._groups.setdefault(key, Group(exception, common, status, where, number, past))
         group.count_in(number, text(at), run_id, past)
 
+    def exception_of(self, message: Any, error: Any) -> str | None:
+        """Return the exception of one failure: columns of its row, of whatever type."""
+        return self._origin(text(error) or "", text(message) or "")[0]
+
     def _origin(self, traceback: str, message: str) -> tuple[str | None, str | None]:
         """Read a traceback; those of one kind are the same up to the message, and are read once."""
         if not traceback:

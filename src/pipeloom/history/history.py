@@ -16,7 +16,7 @@ from pipeloom.db import owner_of
 from pipeloom.db.limited import LONGEST_RESULT
 from pipeloom.history import columns
 from pipeloom.history.dead import DeadRuns, numbers
-from pipeloom.history.failures import error_groups
+from pipeloom.history.failures import error_groups, failed_of_kind
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
@@ -335,6 +335,10 @@ class History:
         if run_id is not None and not columns.fits(run_id):
             return []
         return error_groups(self._reader, run_id, self._dead(), _bounded(limit))
+
+    def failed_of_kind(self, kind: str) -> list[int]:
+        """Return the tasks that are failed now and of one kind: an exception, or a status where there was none."""
+        return failed_of_kind(self._reader, kind, self._dead())
 
     # --- what was said along the way ---
 

@@ -18,10 +18,10 @@ from pipeloom.data.text import clean
 from pipeloom.db.failures import is_fatal
 from pipeloom.errors import RowRefusedError, SchemaError
 from pipeloom.ledger.guard import Guard
-from pipeloom.ledger.statements import SIZES, padded
+from pipeloom.ledger.statements import padded
 from pipeloom.ledger.user_table import UserTable
 
-__all__ = ["MARK", "OWNER", "Owned", "Owning"]
+__all__ = ["MARK", "OWNER", "Owned", "Owning", "known_tables"]
 
 OWNER: Final = "_task_id"
 """The column: the ``id`` of the task in ``task_runs``, NULL in rows of nobody."""
@@ -35,8 +35,9 @@ Owned = bool | frozenset[str]
 _SHAPES: Final = 4096  # that are remembered
 _INTEGER: Final = ("integer", "int")
 _KNOWN: Final = (
-    f"SELECT m.name FROM sqlite_master m JOIN pipeloom_meta k ON k.key = '{MARK}' || lower(m.name) "
-    "WHERE m.type = 'table' AND EXISTS (SELECT 1 FROM pragma_table_info(m.name) "
+    f"SELECT m.name FROM {{schema}}.sqlite_master m JOIN {{schema}}.pipeloom_meta k "
+    f"ON k.key = '{MARK}' || lower(m.name) "
+    "WHERE m.type = 'table' AND EXISTS (SELECT 1 FROM pragma_table_info(m.name, ?) "
     f"WHERE lower(name) = '{OWNER}' AND lower(type) IN ('integer', 'int')) ORDER BY m.rowid DESC"
 )
 _HAS_REFERENCES: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%REFERENCES%' LIMIT 1"
@@ -196,48 +197,40 @@ class Owning:
     def known(self) -> Sequence[str]:
         """The tables whose rows know their task, the last one made first: it may refer to earlier ones."""
         if self._known is None:
-            self._known = [name for (name,) in self._conn.execute(_KNOWN).fetchall()]
+            self._known = known_tables(self._conn)
         return self._known
 
-    def remove(self, tasks: Iterable[int]) -> dict[str, int]:
+    def remove(self, tasks: Iterable[int]) -> None:
         """Remove the rows of n tasks from all tables that know them.
 
         What refers to them may come back in the same transaction: foreign keys are looked at when it ends.
-
-        Returns:
-            Table → how many rows went, where some did.
 
         Raises:
             sqlite3.Error: A constraint or a trigger refuses it, or the file failed.
         """
         numbers = [(task,) for task in tasks]
-        removed: dict[str, int] = {}
         if self.known and self._conn.execute(_HAS_REFERENCES).fetchone() is not None:
             self._conn.execute("PRAGMA defer_foreign_keys = ON")
         for table in self.known:
             for size, flat in padded(numbers, 1):
                 try:
                     with self._guard.users_sql():
-                        count = self._conn.execute(_remove_sql(table, size), flat).rowcount
+                        self._conn.execute(_remove_sql(table, size), flat)
                 except sqlite3.Error as error:
                     if not is_fatal(error):
                         error.add_note(f"table {clean(table, 60)}, the rows that this task wrote before")
                     raise
-                if count:
-                    removed[table] = removed.get(table, 0) + count
-        return removed
 
-    def count(self, tasks: Iterable[int]) -> dict[str, int]:
-        """Return what :meth:`remove` would remove."""
-        numbers = [(task,) for task in tasks]
-        found: dict[str, int] = {}
-        for table in self.known:
-            for size, flat in padded(numbers, 1):
-                sql = f"SELECT COUNT(*) FROM {quoted(table)} WHERE {OWNER} IN ({', '.join('?' * size)})"
-                found[table] = found.get(table, 0) + self._conn.execute(sql, flat).fetchone()[0]
-        return {table: rows for table, rows in found.items() if rows}
+
+def known_tables(conn: sqlite3.Connection, schema: str = "main") -> list[str]:
+    """Return the tables whose rows know their task, the last one made first; any connection, its own thread.
+
+    Args:
+        conn: The connection.
+        schema: What the file is called in SQL.
+    """
+    return [name for (name,) in conn.execute(_KNOWN.format(schema=schema), (schema,)).fetchall()]
 
 
 def _remove_sql(table: str, size: int) -> str:
-    assert size in SIZES
     return f"DELETE FROM {quoted(table)} WHERE {OWNER} IN ({', '.join('?' * size)})"

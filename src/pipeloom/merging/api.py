@@ -126,8 +126,9 @@ class _Joined:
             with without_key_index(conn):
                 for source in self._sources:
                     with _told(self._out, source.path), attached(conn, source), _transaction(conn):
-                        self._firsts.append(copy_ledger(conn, source))
-                        self.rows += tables.copy(source)
+                        first, added = copy_ledger(conn, source)
+                        self._firsts.append(first)
+                        self.rows += tables.copy(source, added)
         except SameKey as same:
             raise _same_key(same, self._file_of(same.here), self._file_of(same.there)) from None
         except Clash as clash:
@@ -156,8 +157,8 @@ class _Joined:
             mark_interrupted(conn)
             tables = UserTables(conn, where, self._renumber)
             try:
-                copy_ledger(conn, files)
-                self.rows = tables.copy(files)
+                _, added = copy_ledger(conn, files)
+                self.rows = tables.copy(files, added)
             except SameKey as same:
                 raise _same_key(same, where, self._file_of(same.there)) from None
             except Clash as clash:

@@ -57,20 +57,27 @@ def in_words(value: object) -> str:
     return repr(clean(value, 80)) if isinstance(value, str) else clean(value, 80)
 
 
-def insert_others(conn: sqlite3.Connection, table: str, values: Mapping[str, str]) -> int | None:
+def insert_others(
+    conn: sqlite3.Connection, table: str, values: Mapping[str, str], *, but: str | None
+) -> int | None:
     """Copy the rows that are not here, column by column; returns how many, or ``None`` if one is refused.
 
     Args:
         conn: In a transaction.
         table: Its name.
         values: Column → what is stored in it, in SQL, of a row that is called ``theirs``.
+        but: A column that is not compared.
     """
     keys = list(_unique(conn, table))
     if not keys:
         return None
     # The constraint's own comparison first, for its index; then the exact one.
     same = [f"mine.{quoted(column, 'column')} IS {values[ascii_lower(column)]}" for column in keys[0]]
-    same += [f"mine.{quoted(folded, 'column')} IS {value} COLLATE BINARY" for folded, value in values.items()]
+    same += [
+        f"mine.{quoted(folded, 'column')} IS {value} COLLATE BINARY"
+        for folded, value in values.items()
+        if folded != but
+    ]
     name = quoted(table)
     try:
         return conn.execute(
@@ -89,6 +96,7 @@ def clash_of(
     values: Mapping[str, str],
     *,
     number: str | None,
+    but: str | None,
 ) -> Clash | None:
     """Return what two rows have in common that must not; ``None`` if that is not why one was refused.
 
@@ -98,6 +106,7 @@ def clash_of(
         table: Its name.
         values: See :func:`insert_others`.
         number: The column that is SQLite's own number of a row.
+        but: A column in which they may differ.
     """
     failed = str(error).rpartition(": ")[2]
     for columns in _unique(conn, table):
@@ -107,7 +116,9 @@ def clash_of(
         there = [values[ascii_lower(column)] for column in columns]
         same = (f"mine.{quoted(column, 'column')} = {value}" for column, value in zip(columns, there, strict=True))
         differs = (
-            f"mine.{quoted(folded, 'column')} IS NOT {value} COLLATE BINARY" for folded, value in values.items()
+            f"mine.{quoted(folded, 'column')} IS NOT {value} COLLATE BINARY"
+            for folded, value in values.items()
+            if folded != but
         )
         name = quoted(table)
         found = conn.execute(

@@ -51,11 +51,11 @@ class SameKey(Exception):  # noqa: N818 - it becomes an error of ours once the f
     pipeline: str
 
 
-def copy_ledger(conn: sqlite3.Connection, source: Source) -> int:
+def copy_ledger(conn: sqlite3.Connection, source: Source) -> tuple[int, int]:
     """Copy all that a ledger says; in a transaction, with the file attached; the connection's thread.
 
     Returns:
-        The number from which on the tasks are those of this file.
+        The number from which on the tasks are those of this file, and what was added to their numbers.
 
     Raises:
         LedgerError: Numbers are too large to be moved.
@@ -81,9 +81,9 @@ def copy_ledger(conn: sqlite3.Connection, source: Source) -> int:
     _copy(conn, "pipeloom_logs", {"id": "NULL", **task})
     _copy(conn, "pipeloom_rejected", {"id": "NULL", **run, "task_id": f"task_id + IIF(task_id = 0, 0, {tasks})"})
     conn.execute(
-        f"INSERT OR IGNORE INTO main.pipeloom_meta SELECT * FROM {PART}.pipeloom_meta WHERE key LIKE 'made table %'"
+        f"INSERT OR IGNORE INTO main.pipeloom_meta SELECT * FROM {PART}.pipeloom_meta WHERE key <> 'schema_version'"
     )
-    return first_task
+    return first_task, tasks
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pipeloom.data.identifiers import ascii_lower, is_reserved, quoted
 from pipeloom.data.text import clean
 from pipeloom.db.retype import GENERATED, INFERRED, inferred_columns, retype
 from pipeloom.errors import RowRefusedError, SchemaError
+from pipeloom.ledger.owning import OWNER, known_tables
 from pipeloom.merging.conflicts import clash_of, insert_others
 from pipeloom.merging.objects import Objects, make
 from pipeloom.merging.source import PART, Source
@@ -68,8 +69,12 @@ class UserTables:
         self._objects = Objects(conn, where)
         self.origins = {ascii_lower(table.name): where for table in _tables(conn, "main", where)}
 
-    def copy(self, source: Source) -> int:
-        """Copy those of the attached file.
+    def copy(self, source: Source, tasks: int) -> int:
+        """Copy those of the attached file, after its ledger.
+
+        Args:
+            source: That file.
+            tasks: What was added to the numbers of its tasks, which its rows may know.
 
         Returns:
             How many rows that are.
@@ -88,6 +93,7 @@ class UserTables:
             for folded, table in theirs.items()
             if folded in self._renumber
         }
+        owned = {ascii_lower(name) for schema in ("main", PART) for name in known_tables(conn, schema)}
         rows = 0
         for folded, table in theirs.items():
             known = here.get(folded)
@@ -97,7 +103,11 @@ class UserTables:
                 self.origins[folded] = source.shown
             else:
                 _fit(conn, known, table, source.shown, self.origins[folded])
-            rows += _copied(conn, table, known or table, _moves(conn, table, added), source.shown)
+            moves = _moves(conn, table, added)
+            owner = OWNER if folded in owned and OWNER in table.columns else None
+            if owner and tasks:
+                moves[owner] = tasks
+            rows += _copied(conn, table, known or table, moves, source.shown, owner)
             _keep_sequence(conn, table, added.get(folded, (None, 0))[1])
         return rows
 
@@ -222,7 +232,19 @@ def _keep_sequence(conn: sqlite3.Connection, table: _Table, added: int) -> None:
 # --- rows ---
 
 
-def _copied(conn: sqlite3.Connection, table: _Table, known: _Table, moves: Mapping[str, int], where: str) -> int:
+def _copied(
+    conn: sqlite3.Connection, table: _Table, known: _Table, moves: Mapping[str, int], where: str, owner: str | None
+) -> int:
+    """Copy rows.
+
+    Args:
+        conn: In the transaction.
+        table: As the attached file has it.
+        known: As it is here.
+        moves: Folded column → what is added to it.
+        where: The file, for people.
+        owner: The column that says which task a row is of: rows that differ in nothing else are the same row.
+    """
     values = {folded: f"theirs.{quoted(folded, 'column')}" for folded in table.stored}
     values |= {folded: f"{values[folded]} + {more}" for folded, more in moves.items()}
     name = quoted(table.name)
@@ -239,10 +261,10 @@ def _copied(conn: sqlite3.Connection, table: _Table, known: _Table, moves: Mappi
         return conn.execute(insert).rowcount
     except sqlite3.IntegrityError as error:
         # A number that SQLite has chosen does not tell whether it is the same row.
-        rows = insert_others(conn, known.name, values) if table.number is None else None
+        rows = insert_others(conn, known.name, values, but=owner) if table.number is None else None
         if rows is not None:
             return rows
-        clash = clash_of(conn, error, known.name, values, number=table.number)
+        clash = clash_of(conn, error, known.name, values, number=table.number, but=owner)
         if clash is not None:
             raise clash from error
         raise RowRefusedError(

@@ -1,0 +1,116 @@
+"""``pipeloom forget``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pipeloom.cli import formatting
+from pipeloom.cli.options import db_option, say, verbose_option
+from pipeloom.data.text import clean
+
+if TYPE_CHECKING:
+    from pipeloom.forgetting import Loss
+    from pipeloom.history import History, TaskRow
+
+_NAMED: Final = 10
+
+
+@click.command(name="forget")
+@click.argument("tasks", metavar="[TASK]...", nargs=-1)
+@db_option
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="All that failed in this way: an exception such as ValueError, or a status, as `pipeloom errors` has it; "
+    "repeatable.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@verbose_option
+def command(
+    tasks: tuple[str, ...],
+    db: Path,
+    kinds: tuple[str, ...],
+    yes: bool,
+    verbose: int,  # noqa: ARG001 - read by main()
+) -> int:
+    """Take tasks back, with the rows that know their task (own_rows=): the next call runs them again.
+
+    TASK is its number, its key or its name. It is said what goes, and asked whether it should. Rows that do not
+    know their task stay. Exits with 0 when that is done, 1 when it is not wanted, 2 when there is no such task.
+    """
+    from pipeloom.forgetting import forget, loss_of
+    from pipeloom.history import History
+
+    if not tasks and not kinds:
+        raise click.UsageError("name tasks, or --kind: `pipeloom errors` shows what failed, `pipeloom tasks` all")
+    with History(db) as history:
+        named = [_task(history, word) for word in tasks]
+        namesakes = [(word, task.id) for word in tasks if word.isdecimal() for task in history.with_key(word)]
+        numbers = sorted({task.id for task in named}.union(*(_of_kind(history, kind) for kind in kinds)))
+    namesakes = [(word, number) for word, number in namesakes if number not in numbers]
+    loss = loss_of(db, numbers)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                "it is asked whether that should go, and there is no terminal to ask on: pass --yes"
+            )
+        for task in named[:_NAMED]:
+            click.echo(f"task {task.id} ({clean(task.name, 80)}): {clean(task.status, 40)}", err=True)
+        for word, other in namesakes[:_NAMED]:
+            click.echo(f"{clean(word, 80)} is also the key of task {other}, which stays", err=True)
+        if not click.confirm(f"{_in_words(loss)}. Forget {'it' if loss.tasks == 1 else 'them'}?", err=True):
+            click.echo("nothing is changed", err=True)
+            return 1
+    forget(db, numbers, loss)
+    say(f"forgot {_in_words(loss)}")
+    return 0
+
+
+def _task(history: History, word: str) -> TaskRow:
+    """Return the task that a word names as a whole: a part of a name is not enough to lose something."""
+    found = [task for task in history.find(word) if word in (str(task.id), task.name)] or history.with_key(word)
+    if not found:
+        raise formatting.NotThereError(
+            f"{clean(history.path)}: no task {clean(word, 80)!r}, by its number, key or whole name; "
+            f"to see what there is: {formatting.typed('tasks', history.path)}"
+        )
+    if len(found) > 1:
+        formatting.several(found, word, as_document=False)
+    return found[0]
+
+
+def _of_kind(history: History, kind: str) -> Sequence[int]:
+    found = history.failed_of_kind(kind)
+    if not found:
+        raise formatting.NotThereError(
+            f"{clean(history.path)}: nothing has failed by {clean(kind, 80)}; to see what has: "
+            f"{formatting.typed('errors', history.path)}"
+        )
+    return found
+
+
+def _in_words(loss: Loss) -> str:
+    words = f"{loss.tasks:,} {'task' if loss.tasks == 1 else 'tasks'}"
+    if loss.pipelines:
+        words += f" of {_listed([clean(name, 80) for name in loss.pipelines])}"
+    rows = f"{loss.all_rows:,} {'row' if loss.all_rows == 1 else 'rows'}"
+    words += (
+        f", with {rows} in {_listed([clean(table, 60) for table, _ in loss.rows])}" if loss.rows else ", no rows"
+    )
+    if loss.staying == loss.tasks == 1:
+        return f"{words}; it may have rows that do not know their task, which stay"
+    if loss.staying:
+        return f"{words}; {loss.staying:,} of them may have rows that do not know their task, which stay"
+    return words
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [*names[:5], *([f"{len(names) - 5:,} more"] if len(names) > 5 else [])]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
