@@ -46,3 +46,22 @@ def test_what_does_not_add_up_is_found(db, sql, remark):
 
     assert remarkable(db) == remark
     assert all(finding.text.isprintable() for finding in examine(db))
+
+
+def test_rows_that_were_replaced_are_no_surprise(db):
+    """The tries before wrote as many as are not there any more; what is deleted by hand is a note still."""
+
+    def load(number, ctx):
+        ctx.write("t", {"n": number})
+
+    options = {"name": "load", "db": db, "progress": False, "own_rows": True}
+    pipeloom_map(load, range(10), **options)
+    alter(db, "DELETE FROM t WHERE n = 3")
+    assert remarkable(db) == {"rows": "note"}
+
+    pipeloom_map(load, range(10), resume=False, **options)
+    assert (
+        "10 rows in 1 table; the tasks wrote 20, and what is done again replaces"
+        in by_check(examine(db))["rows"].text
+    )
+    assert remarkable(db) == {}

@@ -36,6 +36,7 @@ _NEW_IN: Final = {
     3: {"pipeloom_pipelines": "is_given function place beside code captured"},
     4: {"task_runs": "input"},
     5: {"pipeloom_runs": "shard"},
+    6: {"task_runs": "version", "pipeloom_runs": "own_rows", "pipeloom_found": "task_id found_by item"},
 }
 
 
@@ -146,7 +147,7 @@ def _done_marks(rows: Rows) -> list[Finding]:
                 "done marks",
                 "note",
                 f"run {run} counted {said:,} done, and {there:,} of them are still there{_and_more(too_few)}",
-                "fine if somebody deleted tasks to have them done again; else something else has written here",
+                "fine if tasks were taken back (pipeloom forget) or deleted; else something else has written here",
             )
         ]
     if not counted:
@@ -183,6 +184,9 @@ def _rows_written(owner: int | None, rows: Rows) -> list[Finding]:
         there += number
         unique += bool(rows('SELECT 1 FROM pragma_index_list(?) WHERE "unique"', name))
     where = f"{_count(there, 'row')} in {_count(len(tables), 'table')}"
+    if there < written and _are_replaced(rows):
+        said = f"{where}; the tasks wrote {written:,}, and what is done again replaces its rows"
+        return [Finding("rows", "ok", said)]
     if there == written:
         return [Finding("rows", "ok", f"{where}, as many as the tasks wrote")]
     if there > written:
@@ -203,6 +207,18 @@ def _rows_written(owner: int | None, rows: Rows) -> list[Finding]:
             "fine if somebody deleted rows; no table has a UNIQUE that could have left them out",
         )
     ]
+
+
+def _are_replaced(rows: Rows) -> bool:
+    """Say whether there is an earlier try whose rows know their task."""
+    if not rows("SELECT 1 FROM pragma_table_info('pipeloom_runs') WHERE name = 'own_rows'"):
+        return False  # a file of an older version
+    return bool(
+        rows(
+            "SELECT 1 FROM pipeloom_attempts a JOIN pipeloom_runs r ON r.id = a.run_id "
+            "WHERE a.rows_written > 0 AND r.own_rows IS NOT NULL LIMIT 1"
+        )
+    )
 
 
 def _checkpoints(rows: Rows) -> list[Finding]:
