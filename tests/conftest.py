@@ -79,6 +79,7 @@ SLOW_TOO = (
     "test_bench.py",
     "test_datasette.py",
     "test_docs.py",
+    "test_programs.py",
     "test_setup.py",
     "writer/test_commits.py",
 )
