@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from time import monotonic, sleep
 
 import pipeloom
@@ -43,6 +44,26 @@ def slows_down(item: str, ctx: pipeloom.TaskContext) -> list[float]:
 async def slows_down_on_a_loop(item: str, ctx: pipeloom.AsyncTaskContext) -> list[float]:
     """As ``slows_down``."""
     return slows_down(item, ctx)  # type: ignore[arg-type]  # what it calls never waits, and so is the same
+
+
+def says_it_while_it_runs(flag: str, ctx: pipeloom.TaskContext) -> None:
+    """Have others wait; end once the run has heard it."""
+    ctx.slow_down(30)
+    for _ in range(2000):
+        if Path(flag).exists():
+            return
+        sleep(0.01)
+    raise TimeoutError("the run does not hear it")
+
+
+async def says_it_on_a_loop(flag: str, ctx: pipeloom.AsyncTaskContext) -> None:
+    """As ``says_it_while_it_runs``."""
+    ctx.slow_down(30)
+    for _ in range(2000):
+        if await asyncio.to_thread(Path(flag).exists):
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError("the run does not hear it")
 
 
 def slows_the_rest_down(n: int, ctx: pipeloom.TaskContext) -> float:

@@ -154,6 +154,7 @@ _AS_ASYNC: dict[Callable[..., object], Callable[..., object]] = {
     running.fails_at_fifty_and_asks: fails_at_fifty_and_asks,
     limited.timed: limited.timed_on_a_loop,
     limited.slows_down: limited.slows_down_on_a_loop,
+    limited.says_it_while_it_runs: limited.says_it_on_a_loop,
     running.older: _bridged(running.older),
     tries.asks: _bridged(tries.asks),
     tries.judges: _bridged(tries.judges),

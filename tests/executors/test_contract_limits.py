@@ -101,6 +101,21 @@ def test_without_values_the_whole_run_is_slowed_down(executor, db):
     assert min(begin for _, (begin, _) in report.results()) >= began + SLOWED_S
 
 
+def test_a_run_hears_it_while_the_task_runs(executor, db, tmp_path, monkeypatch):
+    """Where an executor can show what runs; the others tell it with the outcome."""
+    if "live" not in executor.can:
+        return
+    slow_down, flag = Intake.slow_down, tmp_path / "heard"
+
+    def noting(self, attempt, seconds):
+        slow_down(self, attempt, seconds)
+        flag.touch()
+
+    monkeypatch.setattr(Intake, "slow_down", noting)
+
+    assert run(executor, limited.says_it_while_it_runs, [str(flag)], db, None).done == 1
+
+
 @pytest.mark.parametrize("name", ["threads", "processes"])
 def test_a_run_without_limits_can_be_slowed_down(name, db):
     """What was sent ahead is taken back; afterwards the run is as fast as before, and sends ahead again."""

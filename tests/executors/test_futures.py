@@ -304,7 +304,7 @@ def performed(function, calls, *, version=pipeloom.__version__, patience_s=10.0)
     """Perform a chunk here."""
     parts = function if isinstance(function, Packed) else packed("the function", (function, None, None))
     assignment = Assignment(this_process(), BRIEF, parts, True, logging.WARNING, frozenset())
-    order = Order(7, patience_s, [(n, n, n, str(n), 1, False, None) for n in calls])
+    order = Order(7, patience_s, [(n, n, n, str(n), 1, 0, False, None) for n in calls])
     return read_done(run_chunk(assigned(os.urandom(16), version, assignment), encode(order)))
 
 

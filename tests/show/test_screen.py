@@ -111,6 +111,20 @@ def test_progress_false_shows_nothing(db, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_summary_says_why_nothing_begins():
+    """So many wait for a limit; a task has slowed the run down."""
+    figures = Figures("t", 10)
+    run = SimpleNamespace(counts=Counter(done=4), skipped=0, waiting=[], slots=[], failures=[])
+    run.held_up = lambda: (1200, 0.0)
+    figures.begin(run)
+    assert figures.summary(figures.began + 1.0).startswith("4 done · 1,200 waiting for a limit · ")
+
+    run.held_up = lambda: (0, 29.0)
+    assert figures.summary(figures.began + 1.0).startswith("4 done · slowed down for 29 s more · ")
+    figures.over = True
+    assert "slowed" not in figures.summary(figures.began + 1.0)
+
+
 def test_the_summary_counts_what_waits_for_another_try():
     """They are neither done nor failed yet."""
     figures = Figures("t", 10)

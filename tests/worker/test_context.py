@@ -443,3 +443,33 @@ def test_what_an_executor_cannot_do_is_refused_in_a_sentence(use):
 
     with pytest.raises(LedgerError, match="on clouds has no way to the ledger before it ends"):
         use(ctx)
+
+
+@pytest.mark.parametrize("kind", [TaskContext, pipeloom.AsyncTaskContext])
+def test_others_are_slowed_down_for_a_number_of_seconds(kind):
+    """Sent at once; whatever is no such number is refused in a sentence, and nothing is sent."""
+    link, task = RecordingLink(), task_for("item")
+    task.status = RUNNING
+    ctx = kind(task, link)
+    ctx.slow_down(30)
+    ctx.slow_down(0)
+    ctx.slow_down(10**400)
+    assert link.slowed == [(task, 30.0), (task, 0.0), (task, 1e9)]
+
+    with pytest.raises(TypeError, match=r"^ctx.slow_down: seconds must be a number, not str$"):
+        ctx.slow_down("30")
+    with pytest.raises(TypeError, match="not bool"):
+        ctx.slow_down(True)
+    for wrong in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"^ctx.slow_down: seconds must be 0 or more, and finite, not "):
+            ctx.slow_down(wrong)
+    assert len(link.slowed) == 3
+
+
+def test_nobody_is_slowed_down_by_a_task_that_has_ended():
+    """Its run may be over."""
+    link, task = RecordingLink(), task_for("item")
+    task.status = "done"
+    with pytest.raises(pipeloom.AttemptOverError):
+        TaskContext(task, link).slow_down(1)
+    assert link.slowed == []

@@ -154,7 +154,7 @@ class Figures:
         if held_up:
             parts.append(f"{held_up:,} waiting for a limit")
         if paused_s and not self.over:
-            parts.append(f"slowed down for {duration(paused_s)}")
+            parts.append(f"slowed down for {duration(paused_s)} more")
         rate = self._pace.rate(now, self.ended)
         parts += [per_second(rate), duration(now - self.began)]
         if not self.over and (left := time_left(rate, self.expected, self.seen)):
