@@ -190,6 +190,10 @@ notebook = new_notebook(cells=[new_code_cell(cell) for cell in sys.argv[1:]])
 NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
 print(json.dumps([cell.outputs for cell in notebook.cells]))
 """
+SETTLED = """
+import threading
+[thread.join() for thread in threading.enumerate() if thread.name == "pipeloom-display"]
+"""
 
 
 @pytest.mark.skipif(find_spec("nbclient") is None, reason="nbclient is not installed (the dev extra brings it)")
@@ -199,10 +203,10 @@ def test_a_notebook(tmp_path):
     for number in range(20):
         (tmp_path / "photos" / f"{number}.jpg").write_bytes(bytes([number]) * 1000)
 
-    words = [sys.executable, "-W", "ignore", "-c", NOTEBOOK, *BLOCKS["A notebook"] * 2]
+    words = [sys.executable, "-W", "ignore", "-c", NOTEBOOK, *BLOCKS["A notebook"] * 2, SETTLED]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    shown, total, shown_again, total_again = [outputs[-1]["data"] for outputs in json.loads(done.stdout)]
+    shown, total, shown_again, total_again, _ = [outputs[-1]["data"] for outputs in json.loads(done.stdout)]
 
     assert "20 done" in re.sub("<[^>]*>", "", "".join(shown["text/html"]))
     assert "20 skipped" in re.sub("<[^>]*>", "", "".join(shown_again["text/html"]))
