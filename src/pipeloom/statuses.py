@@ -39,6 +39,7 @@ __all__ = [
     "ERRORS",
     "FAILED",
     "INTERRUPTED",
+    "NEVER_BEGAN",
     "OPEN",
     "PROCESS_ENDED",
     "QUEUED",
@@ -83,6 +84,7 @@ REPORTED: Final[tuple[TaskStatus, ...]] = (DONE, ERROR, CANCELLED)
 """What a worker may say of itself in ``MsgTaskFinished``."""
 
 PROCESS_ENDED: Final = "its process ended before it did"
+NEVER_BEGAN: Final = "its run ended before its turn: the next one runs it"
 """What is said of a task or a run that its process left behind."""
 
 TASK_TRANSITIONS: Final[Mapping[TaskStatus, tuple[TaskStatus, ...]]] = {

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from pipeloom.data.columns import Declared
+    from pipeloom.data.found import Found
     from pipeloom.data.image import Stretch
     from pipeloom.data.rows import Block, Statement
     from pipeloom.data.spool import Spool
@@ -54,9 +55,9 @@ questions, commit its checkpoints, and end its call from outside."""
 
 NO_PROGRESS: Final[Progress] = (0, None, "")
 
-Output: TypeAlias = "list[Spool | Block | Statement | Stretch]"
+Output: TypeAlias = "list[Spool | Block | Statement | Stretch | Found]"
 """What a task wrote, in its order: n blocks and stretches of rows, and statements. A spool, if there is one, comes
-first."""
+first; the inputs that it found come last, or are in the spool."""
 
 
 class LogLine(NamedTuple):
@@ -88,6 +89,7 @@ class Brief(NamedTuple):
             temporary files.
         executor: What the run's executor is called.
         can: What it can do for a task; the context refuses the rest.
+        adds_none: Why tasks may not add inputs; ``None`` if they may.
     """
 
     function: Callable[..., object]
@@ -103,6 +105,7 @@ class Brief(NamedTuple):
     spool_in: str | None
     executor: str
     can: AbstractSet[Ability]
+    adds_none: str | None = None
 
 
 class TaskCall:

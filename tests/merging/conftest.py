@@ -18,6 +18,7 @@ MEANS = {
     "pipeline_id": "(SELECT p.name FROM pipeloom_pipelines p WHERE p.id = x.pipeline_id)",
     "run_id": "(SELECT r.started_at || COALESCE(r.shard, '') FROM pipeloom_runs r WHERE r.id = x.run_id)",
     "task_id": "(SELECT COALESCE(t.key, t.name) || t.name FROM task_runs t WHERE t.id = x.task_id)",
+    "found_by": "(SELECT COALESCE(t.key, t.name) || t.name FROM task_runs t WHERE t.id = x.found_by)",
 }
 NOT_COMPARED = ("pipeloom_meta", "pipeloom_pipelines")
 

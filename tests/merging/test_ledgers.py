@@ -36,14 +36,21 @@ def numbered(task, queue):
     queue.put(pipeloom.MsgTaskStarted(task, f"numbered {task}", "2026-01-01T00:00:00+00:00"))
 
 
+def finds(item, ctx):
+    """A task that adds an input."""
+    if item < 100:
+        ctx.add(item + 100, item + 200)
+
+
 @pytest.fixture
 def rich(shards):
-    """Three shards of which every table of the ledger has rows, and a run without keys in one of them."""
+    """Three shards, and two files with other runs: every table of the ledger has rows in one of them."""
     retry = pipeloom.Retry(attempts=2, delay_s=0.001)
     paths = shards([*range(40), object()], fn=full, retries=retry)
     shards(range(40), fn=full, resume=False, name="again")
-    for path in paths[:2]:
+    for number, path in enumerate(paths[:2]):
         pipeloom.run_pipeline([7, 8], path.with_name(f"n{path.name}"), worker_fn=numbered, progress=False)
+        pipeloom.map(finds, [number], db=path.with_name(f"n{path.name}"), progress=False)
     return [*paths, *(path.with_name(f"n{path.name}") for path in paths[:2])]
 
 
@@ -55,7 +62,7 @@ def test_every_row_of_every_table_is_there_and_refers_to_what_it_did(tmp_path, r
 
     assert merged == together(rich)
     assert all(merged[table] for table in merged if is_reserved(table)), "a table of which nothing is tried"
-    assert report.runs == len(merged["pipeloom_runs"]) == 8
+    assert report.runs == len(merged["pipeloom_runs"]) == 10
     assert sum(report.tasks.values()) == len(merged["task_runs"])
     assert report.rows == len(merged["seen"])
     assert not [found for found in examine(out) if found.verdict == "BAD"]

@@ -114,7 +114,7 @@ def test_progress_false_shows_nothing(db, capfd):
 def test_the_summary_says_why_nothing_begins():
     """So many wait for a limit; a task has slowed the run down."""
     figures = Figures("t", 10)
-    run = SimpleNamespace(counts=Counter(done=4), skipped=0, waiting=[], slots=[], failures=[])
+    run = SimpleNamespace(counts=Counter(done=4), skipped=0, beside=0, waiting=[], slots=[], failures=[])
     run.held_up = lambda: (1200, 0.0)
     figures.begin(run)
     assert figures.summary(figures.began + 1.0).startswith("4 done · 1,200 waiting for a limit · ")
@@ -125,6 +125,28 @@ def test_the_summary_says_why_nothing_begins():
     assert "slowed" not in figures.summary(figures.began + 1.0)
 
 
+def test_inputs_that_are_found_are_more_to_do():
+    """How many there will be is not known, so neither a share nor the time left is said."""
+    figures = Figures("t", 10)
+    seen = SimpleNamespace(
+        counts=Counter(done=12),
+        skipped=0,
+        beside=5,
+        waiting=[],
+        held_up=lambda: (0, 0.0),
+        slots=[],
+        failures=[],
+    )
+    figures.begin(seen)
+
+    assert figures.expected == 15
+    assert "left" not in figures.summary(figures.began + 1.0)
+    seen.beside = 0
+    seen.counts["done"] = 5
+    assert figures.expected == 10
+    assert "left" in figures.summary(figures.began + 1.0)
+
+
 def test_the_summary_counts_what_waits_for_another_try():
     """They are neither done nor failed yet."""
     figures = Figures("t", 10)
@@ -132,6 +154,7 @@ def test_the_summary_counts_what_waits_for_another_try():
         SimpleNamespace(
             counts=Counter(done=4, error=1),
             skipped=2,
+            beside=0,
             waiting=[1, 2, 3],
             held_up=lambda: (0, 0.0),
             slots=[],

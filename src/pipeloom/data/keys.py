@@ -25,7 +25,7 @@ from pipeloom.data.text import clean
 from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.errors import LedgerError
 
-__all__ = ["identity_of", "key_of", "known_as", "task_number"]
+__all__ = ["identity_of", "key_of", "known_as", "tagged", "task_number", "untagged"]
 
 _LIMIT: Final = 512
 _INPUT_LIMIT: Final = 64 * 1024  # characters; of a larger input only the key is stored
@@ -60,9 +60,9 @@ def identity_of(item: object) -> tuple[str | int, str | None]:
     if kind is str:
         text: str = item  # type: ignore[assignment]
         return _fitted("str:" + text if _PREFIXED.match(text) else text)
-    tagged = _tagged(item)
-    if tagged is not None:
-        return _fitted(tagged)
+    known = tagged(item)
+    if known is not None:
+        return _fitted(known)
     if not isinstance(item, tuple | list | dict) and not dataclasses.is_dataclass(item):
         raise _no_key(item)
     try:
@@ -87,8 +87,8 @@ def known_as(key: str | int, kept: str | None = None) -> Any:
     try:
         if kept is not None:
             found = json.loads(kept)
-            return _untagged(found) if isinstance(found, str) else _restored(found)
-        return key if isinstance(key, int) or _SHORTENED.search(key) else _untagged(key)
+            return untagged(found) if isinstance(found, str) else _restored(found)
+        return key if isinstance(key, int) or _SHORTENED.search(key) else untagged(key)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return key  # not ours: anybody may write into the file
 
@@ -100,7 +100,8 @@ def _digits(number: int) -> str:
         return hex(number)
 
 
-def _tagged(item: object) -> str | None:
+def tagged(item: object) -> str | None:
+    """Return a value of one of the small types as text with its prefix; ``None`` for all others."""
     if isinstance(item, PurePath):
         return f"path:{item}"
     if isinstance(item, datetime):
@@ -112,8 +113,8 @@ def _tagged(item: object) -> str | None:
     return None
 
 
-def _untagged(text: str) -> Any:
-    """Return what a whole key was made of."""
+def untagged(text: str) -> Any:
+    """Return what a whole key was made of, or the text of ``tagged``."""
     prefix, colon, rest = text.partition(":")
     restore = _RESTORED.get(prefix) if colon else None
     return text if restore is None else restore(rest)
@@ -164,8 +165,8 @@ def _canonical(item: Any, *, with_modules: bool = False) -> Any:
     if item is None or isinstance(item, bool | int | float | str):
         if type(item) in (bool, int, float, str, type(None)):
             return item
-    elif (tagged := _tagged(item)) is not None:
-        return {"": tagged}
+    elif (text := tagged(item)) is not None:
+        return {"": text}
     elif isinstance(item, tuple):
         return {"": "tuple", "of": [parts(part) for part in item]}
     elif isinstance(item, list):
@@ -188,7 +189,7 @@ def _restored(value: Any) -> Any:
         return value
     tag, parts = value[""], value.get("of")
     if parts is None:
-        return _untagged(tag)
+        return untagged(tag)
     if tag == "tuple":
         return tuple(_restored(part) for part in parts)
     if tag == "dict":

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from pipeloom.data.text import attribute, clean, near
 
-__all__ = ["found_in", "is_gone", "origin_of", "place_in_words"]
+__all__ = ["MAIN_MODULES", "found_in", "is_gone", "origin_of", "place_in_words"]
 
-_MAIN: Final = ("__main__", "__mp_main__")
+MAIN_MODULES: Final = ("__main__", "__mp_main__")
 _SCRIPTS: Final = (".py", ".pyc", ".pyw")
 _NOTEBOOK: Final = "notebook:"
 _MODULE: Final = "module:"
@@ -32,11 +32,11 @@ def origin_of(module: str) -> tuple[str, str]:
     """
     known = sys.modules.get(module)
     file, spec = attribute(known, "__file__"), attribute(known, "__spec__")
-    said = attribute(spec, "name") if module in _MAIN else module
+    said = attribute(spec, "name") if module in MAIN_MODULES else module
     if isinstance(file, str) and not file.startswith("<"):
         place = os.path.realpath(file)
-        return place, _dotted(Path(place), said if isinstance(said, str) else "", is_main=module in _MAIN)
-    if module not in _MAIN:
+        return place, _dotted(Path(place), said if isinstance(said, str) else "", is_main=module in MAIN_MODULES)
+    if module not in MAIN_MODULES:
         return _MODULE + module, module
     if "ipykernel" not in sys.modules:
         return _THIS_SESSION, "__main__"

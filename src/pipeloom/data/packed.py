@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
+from pipeloom.data.found import Entry, Found
 from pipeloom.data.image import Buffer, Image, Stretch, plain_shape, shape_from
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.values import Params
@@ -18,7 +19,7 @@ from pipeloom.messages import OnConflict
 
 __all__ = ["Chunk", "checked_params", "pack", "unpack"]
 
-Chunk: TypeAlias = "list[Block | Statement | Stretch]"
+Chunk: TypeAlias = "list[Block | Statement | Stretch | Found]"
 """A stretch of an output, in its order."""
 
 _WAYS: Final = get_args(OnConflict)
@@ -43,11 +44,16 @@ class _Stretch(msgspec.Struct, array_like=True, gc=False, tag=2):
     last: int
 
 
+class _Found(msgspec.Struct, array_like=True, gc=False, tag=3):
+    items: list[str]
+    entries: list[tuple[Any, str, str | None]] | None  # without their items
+
+
 class _Packed(msgspec.Struct, array_like=True, gc=False):
     """Parts name shapes and images by number."""
 
     shapes: list[Any]
-    parts: list[_Rows | _Statement | _Stretch]
+    parts: list[_Rows | _Statement | _Stretch | _Found]
     images: list[Any]
 
 
@@ -59,13 +65,16 @@ def pack(chunk: Chunk) -> tuple[bytes, list[Image]]:
     """Return n parts of an output as bytes, and the images that belong to them, 0 or more."""
     shapes: dict[Shape, int] = {}
     images: dict[Image, int] = {}
-    parts: list[_Rows | _Statement | _Stretch] = []
+    parts: list[_Rows | _Statement | _Stretch | _Found] = []
     for part in chunk:
         if isinstance(part, Block):
             parts.append(_Rows(shapes.setdefault(part.shape, len(shapes)), part.rows, part.is_text))
         elif isinstance(part, Stretch):
             number = images.setdefault(part.image, len(images))
             parts.append(_Stretch(number, part.place, part.first, part.last))
+        elif isinstance(part, Found):
+            entries = None if part.entries is None else [entry[:3] for entry in part.entries]
+            parts.append(_Found(part.items, entries))
         else:
             parts.append(_Statement(str.__str__(part.sql), part.params))
     told = _Packed([plain_shape(shape) for shape in shapes], parts, [image.plain() for image in images])
@@ -101,7 +110,7 @@ def checked_params(params: Any) -> Params:
     return params  # type: ignore[no-any-return]  # a tuple or a dict
 
 
-def _part(part: _Rows | _Statement | _Stretch, shapes: list[Shape], images: list[Image]) -> Any:
+def _part(part: _Rows | _Statement | _Stretch | _Found, shapes: list[Shape], images: list[Image]) -> Any:
     if isinstance(part, _Statement):
         return Statement(part.sql, checked_params(part.params))
     if isinstance(part, _Stretch):
@@ -109,6 +118,12 @@ def _part(part: _Rows | _Statement | _Stretch, shapes: list[Shape], images: list
         if not 0 < part.first <= part.last <= stretch.table.rows:
             raise ValueError("rows that an image does not have")
         return stretch
+    if isinstance(part, _Found):
+        if part.entries is None:
+            return Found(part.items)
+        return Found(
+            part.items, [Entry(*known, item) for known, item in zip(part.entries, part.items, strict=True)]
+        )
     shape = shapes[part.shape]
     if shape.on_conflict not in _WAYS or any(len(row) != len(shape.columns) for row in part.rows):
         raise ValueError("rows that are not of their shape")

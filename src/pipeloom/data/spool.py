@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Any, Final
 
+from pipeloom.data.found import Found, Identify
 from pipeloom.data.image import Buffer, StagedTable, Stretch
 from pipeloom.data.packed import Chunk, pack, unpack
 from pipeloom.data.rows import Block, Shape
@@ -51,6 +52,8 @@ class Spool:
         self._fd = fd  # and no file of Python's, which a collection of garbage would finalize first, and warn of
         self._owner = os.getpid()
         self._places: list[_Place] = []
+        self._found: list[_Place] = []  # of those, the chunks with inputs, which may have to be rewritten
+        self._end = 0  # of what is written
         self._tables: dict[tuple[str, bool], StagedTable] = {}  # table, alter → its columns in their order
         self.rows = 0
 
@@ -73,7 +76,7 @@ class Spool:
 
     def plain(self) -> tuple[object, ...]:
         """Return what is told beside the file, as built-in types; see ``of``."""
-        return self._places, [table.plain() for table in self._tables.values()], self.rows
+        return self._places, self._found, [table.plain() for table in self._tables.values()], self.rows
 
     @classmethod
     def of(cls, fd: int, plain: Any) -> Spool:
@@ -88,11 +91,13 @@ class Spool:
         """
         spool = cls(None, fd)
         size = os.fstat(fd).st_size
-        places, tables, rows = plain
-        for offset, length, images in places:
-            if min(offset, length, *images) < 0 or _end((offset, length, images)) > size:
-                raise ValueError("a file that is shorter than what is told of it")
-            spool._places.append((offset, length, list(images)))
+        places, found, tables, rows = plain
+        for here, told in ((spool._places, places), (spool._found, found)):
+            for offset, length, images in told:
+                if min(offset, length, *images) < 0 or _end_of((offset, length, images)) > size:
+                    raise ValueError("a file that is shorter than what is told of it")
+                here.append((offset, length, list(images)))
+                spool._end = max(spool._end, _end_of(here[-1]))
         for table in map(StagedTable.from_plain, tables):
             spool._tables[table.shape.table, table.shape.alter] = table
         spool.rows = rows
@@ -105,36 +110,69 @@ class Spool:
             OSError: The file cannot be written, as when the disk has no room for it, and then for its rows.
         """
         places: list[_Place] = []
+        inputs: list[_Place] = []
         found: list[tuple[Shape, list[set[type]], int]] = []
-        end = _end(self._places[-1]) if self._places else 0
-        for chunk in chunks:
-            head, images = pack(chunk)
-            place = end, len(head), [len(image.data) for image in images]
-            for data in (head, *[image.data for image in images]):
-                self._write(data, end)
-                end += len(data)
-            places.append(place)
+        end = self._end
+        for whole in chunks:
+            chunk: Chunk = [part for part in whole if not isinstance(part, Found)]
+            if chunk or not whole:
+                places.append(self._put(chunk, end))
+                end = _end_of(places[-1])
+            if len(chunk) < len(whole):
+                inputs.append(self._put([part for part in whole if isinstance(part, Found)], end))
+                end = _end_of(inputs[-1])
             for part in chunk:
                 if isinstance(part, Stretch):
                     found.append((part.table.shape, part.table.kinds, part.rows))
                 elif isinstance(part, Block):
                     found.append((part.shape, [set() for _ in part.shape.columns], len(part.rows)))
         self._places += places
+        self._found += inputs
+        self._end = end
         for shape, kinds, rows in found:
             self._note(shape, kinds)
             self.rows += rows
 
     def chunks(self) -> Iterator[Chunk]:
-        """Read all of it, one chunk at a time.
+        """Read all of it, one chunk at a time; the inputs that were found come last.
 
         Raises:
             OSError: The file cannot be read.
-        ValueError: It was written to by somebody else.
+            ValueError: It was written to by somebody else.
         """
-        for offset, length, sizes in self._places:
-            begins = accumulate(sizes, initial=offset + length)
-            images = [self._read(begin, size) for begin, size in zip(begins, sizes, strict=False)]
-            yield unpack(self._read(offset, length), images)
+        return map(self._chunk_at, [*self._places, *self._found])
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether there are inputs in here that were found."""
+        return bool(self._found)
+
+    def identify(self, identify: Identify) -> None:
+        """Have it said of all inputs in here which tasks they are; a chunk at a time.
+
+        Raises:
+            OSError: As ``extend``, and ``chunks``.
+            Exception: Whatever ``identify`` raises.
+        """
+        before, self._found = self._found, []
+        for place in before:
+            found = [part for part in self._chunk_at(place) if isinstance(part, Found)]
+            self.extend([[Found(part.items, identify(part.items)) for part in found]])
+
+    def _chunk_at(self, place: _Place) -> Chunk:
+        offset, length, sizes = place
+        begins = accumulate(sizes, initial=offset + length)
+        images = [self._read(begin, size) for begin, size in zip(begins, sizes, strict=False)]
+        return unpack(self._read(offset, length), images)
+
+    def _put(self, chunk: Chunk, offset: int) -> _Place:
+        """Write a chunk there."""
+        head, images = pack(chunk)
+        end = offset
+        for data in (head, *[image.data for image in images]):
+            self._write(data, end)
+            end += len(data)
+        return offset, len(head), [len(image.data) for image in images]
 
     def outlines(self) -> list[Block]:
         """Return, for each table in there, rows with all its columns and the types of values that are known.
@@ -178,7 +216,7 @@ class Spool:
         return data
 
 
-def _end(place: _Place) -> int:
+def _end_of(place: _Place) -> int:
     offset, length, images = place
     return offset + length + sum(images)
 

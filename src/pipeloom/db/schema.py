@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeloom.data.text import clean
 from pipeloom.errors import SchemaError
-from pipeloom.statuses import PROCESS_ENDED
+from pipeloom.statuses import NEVER_BEGAN, PROCESS_ENDED
 
 __all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "last_words", "schema_version"]
 
@@ -158,8 +158,8 @@ def _migrate_6(conn: sqlite3.Connection) -> None:
         conn.execute("ALTER TABLE task_runs ADD COLUMN version")  # untyped: 1 and '1' are two
     conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN own_rows TEXT")  # JSON: true, or a list of tables
     conn.execute(
-        """CREATE TABLE pipeloom_found (      -- inputs found on the way, to be run by this run or the next
-            task_id INTEGER PRIMARY KEY, found_by INTEGER, item TEXT NOT NULL
+        """CREATE TABLE pipeloom_found (      -- inputs found on the way, in the order in which they are run
+            id INTEGER PRIMARY KEY, task_id INTEGER NOT NULL UNIQUE, found_by INTEGER, item TEXT NOT NULL
         )"""
     )
 
@@ -278,10 +278,15 @@ def _misfit(conn: sqlite3.Connection) -> str | None:
     return None
 
 
-def last_words(said: str) -> str:
+def last_words(said: str, status: str = "status", started_at: str = "started_at") -> str:
     """Return SQL for the message of a task that its process left behind.
 
     Args:
-        said: The expression for what it said last, which is no reason.
+        said: The expression for what it said last, which is no reason; NULL of one that was in line.
+        status: That for its status.
+        started_at: That for its start.
     """
-    return f"'{PROCESS_ENDED}' || COALESCE('; it said last: ' || NULLIF({said}, ''), '')"
+    return (
+        f"CASE WHEN {status} = 'queued' AND {started_at} IS NULL AND {said} IS NULL THEN '{NEVER_BEGAN}' "
+        f"ELSE '{PROCESS_ENDED}' || COALESCE('; it said last: ' || NULLIF({said}, ''), '') END"
+    )

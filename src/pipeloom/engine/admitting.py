@@ -39,7 +39,7 @@ class Admitting:
                 attempt = refused(Attempt(item, 0, None, name, "none"), *known)
             else:
                 number, verdict = next(answers)
-                if verdict == "skip":
+                if verdict in ("skip", "aside"):
                     if weight > 1:
                         self._skipped(weight)
                     continue
@@ -64,6 +64,9 @@ class Admitting:
         elif verdict == "redo":
             attempt.row = "old"
             attempt.replaces = True
+        elif verdict == "found":
+            attempt.row = "old"
+            attempt.recorded = (number, None)  # as a row of this run, which is queued
         elif verdict != "new":
             attempt.row = "none"
             error = refusal_of(verdict, attempt, chosen=self._has_key)

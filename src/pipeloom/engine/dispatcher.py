@@ -78,7 +78,7 @@ class Dispatcher:
             size = getsizeof(result)
         if staged is not None:
             attempt.staged, attempt.rows_written, held = staged
-            size += held
+            size += held + self.link.identify(attempt, attempt.staged)
         if failed is not None:
             attempt.exception, attempt.error, decision = failed
             size += weigh(attempt.exception)

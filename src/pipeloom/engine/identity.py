@@ -1,6 +1,6 @@
 """What identifies an input in a run, and its version; what is said of one of which that cannot be told.
 
-The reading thread's.
+Of the caller's inputs the reading thread says it; of those that tasks find, whoever hears how such a task ended.
 """
 
 from __future__ import annotations
@@ -8,13 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from pipeloom.data.found import Entry, Identify
+from pipeloom.data.items import item_from
 from pipeloom.data.keys import identity_of
-from pipeloom.data.text import LONGEST_TEXT, attribute, clean, describe, kind_of, storable, tail
+from pipeloom.data.text import LONGEST_TEXT, attribute, clean, describe, kind_of, shorten, storable, tail
 from pipeloom.data.tracebacks import traceback_of
 from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.data.versions import StoredVersion, stored_version
+from pipeloom.errors import RowRefusedError
 
-__all__ = ["Identity", "Unidentified", "VersionTeller", "identifier", "raised", "version_teller"]
+__all__ = [
+    "Identity",
+    "Unidentified",
+    "VersionTeller",
+    "identifier",
+    "identify_found",
+    "name_of",
+    "raised",
+    "version_teller",
+]
+
+_NAME_LIMIT: Final = 200
+_LARGE: Final = 10**_NAME_LIMIT  # past 4,300 digits Python refuses to write an int
 
 Identity = str | int | None
 """A key, or the number that a task has; ``None`` when it has neither."""
@@ -69,6 +84,44 @@ def identifier(
             return None, _keyless(error, f"input {place:,} ({clean(name, 80)})", value, chosen=key is not None)
 
     return identify
+
+
+def identify_found(key: Callable[[Any], object] | None) -> Identify:
+    """Return what says which tasks the inputs are that a task has found, given their texts; any thread.
+
+    That raises ``RowRefusedError`` for one that has no key, as for a row that cannot be stored.
+
+    Args:
+        key: As for :func:`identifier`.
+    """
+    identify = identifier(keyed=True, key=key)
+
+    def entries(texts: list[str]) -> list[Entry]:
+        found = []
+        for place, text in enumerate(texts, 1):
+            try:
+                item = item_from(text)
+            except ValueError as error:
+                raise RowRefusedError(f"ctx.add: an input cannot be made again here: {error}") from error
+            name = name_of(item)
+            identity, known = identify(item, place, name)
+            if isinstance(known, Unidentified):
+                raise RowRefusedError(f"ctx.add: {known.message}") from known.error
+            assert identity is not None
+            found.append(Entry(identity, name, known, text))
+        return found
+
+    return entries
+
+
+def name_of(item: object) -> str:
+    """Return what people call an input: its own ``name``, or it in words."""
+    if type(item) is int and -_LARGE < item < _LARGE:
+        return str(item)
+    name = None if type(item) is str else attribute(item, "name")
+    if not isinstance(name, str):
+        name = describe(item, _NAME_LIMIT)
+    return storable(shorten(name, _NAME_LIMIT))
 
 
 def _number(item: object) -> int | None:

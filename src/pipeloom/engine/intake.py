@@ -3,6 +3,7 @@
 ::
 
     iterator ──reader──▶ pulled ──a worker asks the writer──▶ ready ──▶ (limiter) ──▶ workers
+    what tasks find ──▶ the file ──▶ line ──a worker asks──▶
                                        failed tries ──▶ retry queue ──▶
 
 The limiter is there in a run with limits, and in one that was slowed down, as long as that lasts. No list and no
@@ -20,6 +21,7 @@ from typing import Any, Final
 from pipeloom.engine.admitting import Admitting, refused
 from pipeloom.engine.identity import Identity, Unidentified, identifier, version_teller
 from pipeloom.engine.limiter import Limiter
+from pipeloom.engine.line import FoundRequests, Line
 from pipeloom.engine.reader import Pulled, Reader
 from pipeloom.engine.retry_queue import RetryQueue
 from pipeloom.engine.tickets import UncountedError
@@ -48,6 +50,11 @@ class Intake:
         patience_s: How long a call that was given up on, and is to be tried again, gets to return.
         is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
         limits: Which tries have to wait, although there is a worker for them.
+        found: Where inputs wait that tasks have found; ``None`` if they find none.
+
+    Attributes:
+        retries: Failed tries that are to be tried again.
+        line: The inputs that tasks have found.
     """
 
     def __init__(
@@ -62,18 +69,21 @@ class Intake:
         patience_s: float = 1.0,
         is_mine: Callable[[Identity], bool] | None = None,
         limits: Sequence[Limit] = (),
+        found: FoundRequests | None = None,
     ) -> None:
         # Tells workers that there is something to do, and the reader that there is room again.
         self._moved = threading.Condition()
+        version_of = None if version is None else version_teller(version)
         self._reader = Reader(
             items,
             identify=identifier(keyed=keyed, key=key),
-            version_of=None if version is None else version_teller(version),
+            version_of=version_of,
             is_mine=is_mine,
             smallest=workers,
             moved=self._moved,
         )
         self._admitting = Admitting(keyed=keyed, has_key=key is not None, skipped=self._reader.leaves)
+        self.line = Line(self._moved, self._admitting, version_of, found)
         self._admit = admit
         self._has_versions = version is not None
         self._asked: tuple[list[Pulled], Request[list[Admission]]] | None = None
@@ -142,7 +152,7 @@ class Intake:
             return None
         if attempt.weight > 1:
             self._reader.leaves(attempt.weight)
-        if len(self._ready) * 2 < self._reader.size:
+        if len(self._ready) * 2 < self._reader.size or self.line.has_more:
             self._ask_early()
         return attempt
 
@@ -188,7 +198,7 @@ class Intake:
                 found.append(attempt)
         except IndexError:
             pass
-        if len(ready) * 2 < reader.size:
+        if len(ready) * 2 < reader.size or self.line.has_more:
             self._ask_early()
         return found
 
@@ -240,9 +250,13 @@ class Intake:
 
     def _ask_early(self) -> None:
         """Ask before the attempts run out, so that workers go on while the writer has a statement to wait for."""
-        if self._asked is None and self._reader.pulled and self._refilling.acquire(blocking=False):
+        ready, reader = len(self._ready), self._reader
+        wants = self._asked is None and reader.pulled and ready * 2 < reader.size
+        if (wants or self.line.wants(ready)) and self._refilling.acquire(blocking=False):
             try:
-                self._ask()
+                if wants:
+                    self._ask()
+                self.line.ask()
             finally:
                 self._refilling.release()
 
@@ -257,10 +271,15 @@ class Intake:
                 if self._ready:
                     return True
             self._ask()
+            self.line.ask()
             if self._asked is not None:
                 (chunk, request), self._asked = self._asked, None
                 self._ask()
                 self._make_ready(chunk, request.result())
+            if self.line.is_here(len(self._ready)):
+                found = self.line.take()
+                self._reader.comes(sum(attempt.weight - 1 for attempt in found))
+                self._put_ready(found)
             return True
 
     def _is_held_up(self) -> bool:
@@ -278,7 +297,7 @@ class Intake:
                     if self._ready:
                         if not self._is_held_up():
                             return True
-                    elif reader.pulled or self._asked is not None:
+                    elif reader.pulled or self._asked is not None or not self.line.is_over:
                         return True  # all of it may be done already
                     elif is_exhausted and retries.is_over:
                         return False
@@ -311,6 +330,8 @@ class Intake:
                 self._make_ready(chunk, answer)
 
     def _make_ready(self, chunk: list[Pulled], admissions: list[Admission]) -> None:
-        attempts = list(self._admitting.attempts(chunk, admissions))
+        self._put_ready(list(self._admitting.attempts(chunk, admissions)))
+
+    def _put_ready(self, attempts: list[Attempt]) -> None:
         self.retries.went_out(len(attempts))
         self._ready.extend(attempts)

@@ -70,6 +70,17 @@ class Job:
     progress: bool | None
     keeps_results: bool
 
+    @property
+    def adds_none(self) -> str | None:
+        """Why its tasks may not add inputs; ``None`` if they may."""
+        if not self.store_task_status:
+            return "inputs that a task finds are stored in the ledger: keep store_task_status=True"
+        if not self.keyed:
+            return "inputs need keys, by which each is run once: use pipeloom.map, or pass key= to run_pipeline"
+        if self.shard is not None:
+            return "this run is about one shard of its inputs, and another may be a found one's: leave out shard="
+        return None
+
 
 def job_from(
     fn: Callable[..., object],

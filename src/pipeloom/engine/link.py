@@ -7,10 +7,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
+from pipeloom.data.found import ENTRY_BYTES, Found, Identify
+from pipeloom.data.spool import Spool
 from pipeloom.data.weights import slots_for, weigh
 from pipeloom.engine.intake import Intake
 from pipeloom.ledger.attempt import Attempt, Spoken, StagedCheckpoint
-from pipeloom.wire import Brief, Checkpoint, Query, Question
+from pipeloom.wire import Brief, Checkpoint, Output, Query, Question
 from pipeloom.worker.answer import LOOK_S
 from pipeloom.worker.link import Look, Reply
 from pipeloom.worker.task import Task
@@ -28,11 +30,20 @@ class WriterLink:
         channel: To the writer.
         writer: Answers.
         intake: Begins nothing for a while, when it is told so.
+        identify: Which tasks the inputs are that a task has found; ``None`` if tasks may not add any.
     """
 
-    def __init__(self, brief: Brief, channel: Channel[object], writer: SQLiteWriter, intake: Intake) -> None:
+    def __init__(
+        self,
+        brief: Brief,
+        channel: Channel[object],
+        writer: SQLiteWriter,
+        intake: Intake,
+        identify: Identify | None = None,
+    ) -> None:
         self.brief = brief
         self.cancelling = False
+        self._identify = identify
         self._channel = channel
         self._writer = writer
         self._intake = intake
@@ -41,9 +52,13 @@ class WriterLink:
         """Send a question to the ledger."""
         if isinstance(question, Checkpoint):
             attempt = cast("Attempt", task)  # as every task is that a run hands out
+            size = question.size + self.identify(attempt, question.output)
             checkpoint = StagedCheckpoint(attempt, question.output, question.state, question.rows)
+            if attempt.refused is not None:  # it cannot be done any more
+                checkpoint.fail(attempt.refused)
+                return checkpoint
             # Under the channel's lock: somebody waits for it, so it must not get lost behind the channel's end.
-            self._put(self._channel.put_surely, checkpoint, slots_for(question.size), look)
+            self._put(self._channel.put_surely, checkpoint, slots_for(size), look)
             return checkpoint
         if isinstance(question, Query):
             request: Request[list[tuple[object, ...]]] = Request(
@@ -51,6 +66,26 @@ class WriterLink:
             )
             return self._writer.submit(request)
         return self._writer.request(lambda ledger: ledger.state_of(question.task_id))
+
+    def identify(self, attempt: Attempt, output: Output) -> int:
+        """Have it said which tasks the inputs are that are in an output, if any; if one has no key, all is refused.
+
+        Returns:
+            How many bytes more the output takes.
+        """
+        if self._identify is None or not output:
+            return 0
+        last, first = output[-1], output[0]
+        try:
+            if type(first) is Spool and first.has_inputs:
+                first.identify(self._identify)
+            if type(last) is not Found:
+                return 0
+            last.entries = self._identify(last.items)
+        except Exception as error:  # noqa: BLE001 - whatever it is, such as a full disk: the task has to hear of it
+            attempt.refused = error
+            return 0
+        return ENTRY_BYTES * len(last.items)
 
     def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:
         """Send a message to be stored at once."""

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final
 
-from pipeloom.data.text import attribute, describe, kind_of, shorten, storable
+from pipeloom.data.text import describe, kind_of
 from pipeloom.data.versions import StoredVersion
 from pipeloom.data.weights import slots_for, weigh
-from pipeloom.engine.identity import Identity, Unidentified, VersionTeller
+from pipeloom.engine.identity import Identity, Unidentified, VersionTeller, name_of
 from pipeloom.engine.inputs import close_generators
 from pipeloom.worker.current import CallerContext
 
@@ -34,8 +34,6 @@ _CLOSING_S: Final = 10.0
 _LARGEST: Final = 512
 _QUICK_S: Final = 0.05
 _SLOW_S: Final = 0.5
-_NAME_LIMIT: Final = 200
-_LARGE: Final = 10**_NAME_LIMIT  # past 4,300 digits Python refuses to write an int
 _AHEAD: Final = 4096  # slots
 
 Pulled = tuple[object, Identity, str | Unidentified | None, str, int, StoredVersion | None]
@@ -130,7 +128,7 @@ class Reader:
                 place = 0
                 for item in inputs:
                     place += 1  # noqa: SIM113 - enumerate() would hold on to the item while the next one is awaited
-                    name = _name_of(item)
+                    name = name_of(item)
                     identity, known = self._identify(item, place, name)
                     is_mine = self._is_mine is None or self._is_mine(identity)
                     if is_mine:
@@ -189,6 +187,12 @@ class Reader:
         elif since > _SLOW_S:
             self.size = max(self.size // 2, self.smallest)
 
+    def comes(self, slots: int) -> None:
+        """Note that something else is ahead of the workers, and takes so many slots beyond 1 each."""
+        if slots:
+            with self._moved:
+                self.extra += slots
+
     def leaves(self, weight: int) -> None:
         """Note that an input of so many slots is not ahead any more."""
         with self._moved:
@@ -208,12 +212,3 @@ def _explained(error: BaseException) -> BaseException:
         instead.__cause__ = error
         return instead
     return error
-
-
-def _name_of(item: object) -> str:
-    if type(item) is int and -_LARGE < item < _LARGE:
-        return str(item)
-    name = None if type(item) is str else attribute(item, "name")
-    if not isinstance(name, str):
-        name = describe(item, _NAME_LIMIT)
-    return storable(shorten(name, _NAME_LIMIT))

@@ -32,8 +32,10 @@ from pipeloom.db import cancel
 from pipeloom.db.connection import MEMORY
 from pipeloom.engine import arguments
 from pipeloom.engine.dispatcher import Dispatcher
+from pipeloom.engine.identity import identify_found
 from pipeloom.engine.intake import Intake
 from pipeloom.engine.job import Job
+from pipeloom.engine.line import FoundRequests
 from pipeloom.engine.link import WriterLink
 from pipeloom.engine.outbox import Outbox
 from pipeloom.engine.report import note_of_inputs, report_of
@@ -120,6 +122,7 @@ class Run:
         """Return how far it is; any thread, at any time."""
         board: Board = getattr(self, "board", None) or Board(0)
         counts = board.counts
+        expected: int | None = getattr(self, "expected", None)
         return RunCounts(
             done=counts[DONE],
             failed=counts[ERROR],
@@ -128,7 +131,7 @@ class Run:
             skipped=board.skipped,
             running=sum(attempt is not None and attempt.status == RUNNING for attempt in board.slots),
             waiting=len(board.waiting) + board.held_up()[0],
-            expected=getattr(self, "expected", None),
+            expected=None if expected is None else expected + board.beside,
         )
 
     def _reported(self) -> RunReport:
@@ -192,7 +195,11 @@ class Run:
         stack.callback(self._clear_request)
         self.executor: Executor[Attempt] = executor_of(
             job.executor,
-            job.workers if job.workers is None or self.most is None else max(1, min(job.workers, self.most)),
+            # There may be more inputs than are passed, if tasks may add some.
+            job.workers
+            if job.workers is None or self.most is None or job.adds_none is None
+            else max(1, min(job.workers, self.most)),
+            at_first=self.most,
             function=job.function,
             retry=job.retry,
             kinds=job.handlers.keys(),
@@ -299,6 +306,7 @@ class Run:
             spool_in=None if str(job.db) == MEMORY else os.path.dirname(os.path.realpath(job.db)),
             executor=self.executor.name,
             can=self.executor.can,
+            adds_none=job.adds_none,
         )
         admissions = run.admissions
         at_once, admit = (
@@ -319,10 +327,16 @@ class Run:
             patience_s=max(job.timeout_s or 0.0, _LEAVE_S),
             is_mine=None if job.shard is None else job.shard.holds,
             limits=job.limits,
+            found=None if run.found is None else FoundRequests(run.found, self.writer),
         )
+        if run.found is not None:
+            run.found.on_more = self.intake.line.grew
+            if run.found.left:
+                self.intake.line.grew()
         self.board.waiting = self.intake.retries
         self.board.held_up = self.intake.held_up
-        self.link = WriterLink(brief, self.channel, self.writer, self.intake)
+        identify = identify_found(job.key) if job.adds_none is None else None
+        self.link = WriterLink(brief, self.channel, self.writer, self.intake, identify)
         self.dispatcher = Dispatcher(
             self.intake, self.link, self.board, self.channel, lambda place: self.events.put(("left", place))
         )

@@ -36,6 +36,7 @@ def executor_of(
     which: AnyExecutor,
     workers: int | None,
     *,
+    at_first: int | None,
     function: Callable[..., object],
     retry: Retry | None,
     kinds: AbstractSet[type],
@@ -50,6 +51,7 @@ def executor_of(
     Args:
         which: One of ours by its name, an address, or the caller's own.
         workers: How many, at least 1; ``None``, for a cluster that is there, is as many as it has.
+        at_first: How many there are tasks for at first, when that is known.
         function: What they are to call.
         retry: When a failed try is followed by another.
         kinds: Classes of messages that somebody handles.
@@ -76,6 +78,7 @@ def executor_of(
             function,
             retry,
             workers or 1,
+            at_first=at_first,
             kinds=kinds,
             keeps_logs=keeps_logs,
             memory_mb=memory_mb,

@@ -49,7 +49,7 @@ class DeadRuns:
 
     def message(self, said: str) -> str:
         """Return its message; ``said`` is the expression for what it said last, which is no reason."""
-        return f"CASE WHEN {self.cut_short} THEN {last_words(said)} ELSE {said} END"
+        return f"CASE WHEN {self.cut_short} THEN {last_words(said, 't.status', 't.started_at')} ELSE {said} END"
 
 
 def numbers(values: Iterable[int]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pipeloom
 from pipeloom.history.columns import text
-from pipeloom.statuses import INTERRUPTED, PROCESS_ENDED
+from pipeloom.statuses import INTERRUPTED, NEVER_BEGAN, PROCESS_ENDED
 
 __all__ = ["Group", "Groups", "essence", "folded", "is_theirs", "origin"]
 
@@ -157,7 +157,7 @@ class Groups:
         said = text(message) or ""
         exception, where = self._origin(text(error) or "", said)
         if status == INTERRUPTED and exception is None:
-            said = PROCESS_ENDED
+            said = said if said == NEVER_BEGAN else PROCESS_ENDED
         common = self._common(said)
         key = (status, exception, where, common)
         group = self._groups.get(key)

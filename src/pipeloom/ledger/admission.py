@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pipeloom.data.text import clean
@@ -14,23 +15,27 @@ from pipeloom.ledger.board import Board
 from pipeloom.ledger.ids import IdSeries
 from pipeloom.ledger.pipelines import Doubts
 from pipeloom.ledger.redo import Redo, is_same
-from pipeloom.ledger.statements import LOOK_UP, padded
+from pipeloom.ledger.statements import LOOK_UP, LOOK_UP_FOUND, padded
 from pipeloom.ledger.tasks import TaskTable, taken
 from pipeloom.statuses import DONE
 
-__all__ = ["Admission", "Admissions", "refusal_of"]
+__all__ = ["Admission", "Admissions", "Key", "Known", "refusal_of"]
 
 Admission = tuple[
-    int, Literal["new", "again", "redo", "provisional", "skip", "duplicate", "taken", "stateful", "unowned"]
+    int,
+    Literal[
+        "new", "found", "again", "redo", "provisional", "skip", "aside", "duplicate", "taken", "stateful", "unowned"
+    ],
 ]
 """The ledger's word on one input: its row's id, and what to do with it. "again" goes on from a checkpoint, if there
-is one; "redo" begins anew, and what it writes takes the place of what its task wrote before."""
+is one; "redo" begins anew, and what it writes takes the place of what its task wrote before. "aside": it is run
+from its line in the file."""
 
 
 Verdict = Literal["skip", "again", "redo", "stateful", "unowned"]
 Key = str | int
-_Known = tuple[int, str, int | None]
-"""The id, the status and the run of a row."""
+Known = tuple[int, str, int | None, int | None]
+"""The id, the status and the run of a row, and the number of its line if it has one, see ``ledger/found``."""
 
 
 def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
@@ -77,6 +82,8 @@ class Admissions:
 
     Attributes:
         met: The rows of all keys that were let in or skipped, in the order of the inputs.
+        is_in_line: Says by the number of its line, ``None`` without one, whether an input is run from its line in
+            the file; set when there may be such lines, see ``ledger/found``.
     """
 
     def __init__(
@@ -95,8 +102,10 @@ class Admissions:
         self._resume = resume
         self._doubts = doubts
         self._redo = redo
-        # Chunks are asked about one after the other, so it needs no lock.
+        # Chunks are asked about one after the other; in between the writer looks at what tasks find.
+        self._lock = threading.Lock()
         self.met = IdSeries()
+        self.is_in_line: Callable[[int | None], bool] | None = None
         self._in_flight: set[str | int | None] = set()
         # While keys only ascend in a pipeline that began with this run, none needs to be looked up.
         self._frontier: Any = None
@@ -118,11 +127,12 @@ class Admissions:
 
     def new_keys(self, keys: Sequence[str | int]) -> list[Admission] | None:
         """Admit keys of which it is known without a look into the file that all are new; any thread."""
-        if not self._are_beyond(keys):
-            return None
-        self._in_flight.update(keys)
-        numbers = self._tasks.ids.give(len(keys))
-        self.met.extend(numbers)
+        with self._lock:
+            if not self._are_beyond(keys):
+                return None
+            self._in_flight.update(keys)
+            numbers = self._tasks.ids.give(len(keys))
+            self.met.extend(numbers)
         return [(number, "new") for number in numbers]
 
     def keys(
@@ -135,14 +145,18 @@ class Admissions:
             versions: Those of the inputs, n; ``None`` in a run without ``version=``.
         """
         tasks, in_flight = self._tasks, self._in_flight
-        known = self._look_up(keys)
+        known = self.look_up(keys)
         verdicts = self._verdicts(known, keys, versions)
+        waits = self.is_in_line
         if self._doubts is not None:
             self._doubts.check([key for key in keys if key not in known or known[key][1] != DONE])
         admissions: list[Admission] = []
         for key in keys:
             row = known.get(key)
-            if key in in_flight or (row is not None and row[2] == tasks.run_id):
+            if row is not None and waits is not None and waits(row[3]):
+                self._board.beside -= 1  # it is counted there
+                admissions.append((0, "aside"))
+            elif key in in_flight or (row is not None and row[2] == tasks.run_id):
                 admissions.append((0, "duplicate"))
             elif row is None:
                 in_flight.add(key)
@@ -157,7 +171,7 @@ class Admissions:
         return admissions
 
     def _verdicts(
-        self, known: Mapping[Key, _Known], keys: Sequence[Key], versions: Sequence[StoredVersion | None] | None
+        self, known: Mapping[Key, Known], keys: Sequence[Key], versions: Sequence[StoredVersion | None] | None
     ) -> dict[Key, Verdict]:
         """Say what is to be done about keys that are on file, whatever else comes in this run."""
         redo, resume = self._redo, self._resume
@@ -170,7 +184,7 @@ class Admissions:
                 key for key, version in zip(keys, versions, strict=True) if not is_same(stored.get(key), version)
             }
         found: dict[Key, Verdict] = {}
-        for key, (number, status, _) in known.items():
+        for key, (number, status, *_) in known.items():
             if resume and status == DONE and key not in changed:
                 found[key] = "skip"
             elif replaces and not (resume and number in with_state and key not in changed):
@@ -202,12 +216,47 @@ class Admissions:
         self._frontier_known = False
         return False
 
-    def _look_up(self, keys: Sequence[Key]) -> dict[Key, _Known]:
+    def look_up(self, keys: Sequence[Key]) -> dict[Key, Known]:
+        """Return what is on file of those keys that are; the writer's thread."""
+        statements = LOOK_UP if self.is_in_line is None else LOOK_UP_FOUND
         known = {}
         for size, flat in padded([(key,) for key in keys], 1):
-            for key, number, status, run_id in self._conn.execute(LOOK_UP[size], (self._tasks.pipeline_id, *flat)):
-                known[key] = (number, status, run_id)
+            for key, number, status, run_id, place in self._conn.execute(
+                statements[size], (self._tasks.pipeline_id, *flat)
+            ):
+                known[key] = (number, status, run_id, place)
         return known
+
+    # --- inputs that tasks find ---
+
+    def of_found(self, keys: Iterable[Key]) -> dict[Key, Known | None]:
+        """Return, of keys that were found, those that this run has not let in yet, with what is on file of them.
+
+        From now on each key is looked up: the file may have any. The writer's thread.
+        """
+        if self._frontier_known:
+            with self._lock:  # what is being let in without a look is known after this
+                self._frontier_known = False
+        others = [key for key in keys if key not in self._in_flight]
+        known = self.look_up(others)
+        return {key: known.get(key) for key in others}
+
+    def in_line(
+        self, known: Mapping[Key, Known], versions: Sequence[StoredVersion | None] | None
+    ) -> list[Admission]:
+        """Say what is to be done about inputs whose turn has come; the writer's thread.
+
+        Args:
+            known: What is on file of n keys.
+            versions: Those of the inputs, n; ``None`` in a run without ``version=``.
+        """
+        earlier = {key: row for key, row in known.items() if row[2] != self._tasks.run_id}
+        if versions is not None:
+            versions = [version for key, version in zip(known, versions, strict=True) if key in earlier]
+        verdicts = self._verdicts(earlier, list(earlier), versions)
+        self._board.skipped += sum(verdict == "skip" for verdict in verdicts.values())
+        self.met.extend(row[0] for row in known.values())
+        return [(row[0], verdicts.get(key, "found")) for key, row in known.items()]
 
     # --- by number ---
 

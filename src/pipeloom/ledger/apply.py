@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from pipeloom.data.found import Found
 from pipeloom.data.image import Stretch
 from pipeloom.data.rows import Block, Statement, blocks_from
 from pipeloom.data.spool import Spool
@@ -35,6 +36,7 @@ from pipeloom.wire import Stranger
 
 __all__ = ["Ledger"]
 
+_PARTS: Final = frozenset({Block, Statement, Stretch, Found})
 _STEPS: Final = 100_000  # of SQLite's machine: about a millisecond
 
 
@@ -185,12 +187,8 @@ class Ledger:
             if together and kind is not type(together[0]):
                 self._handle(together)
                 together = []
-            if kind is Block:
-                self.tables.add(action, output)
-            elif kind is Statement:
-                self._execute(action, output)
-            elif kind is Stretch:
-                self.tables.add_stretch(action, output)
+            if kind in _PARTS:
+                self._store(action, output)
             elif kind is Spool:
                 self._act_from(action, output)
             elif kind is MsgExecute:
@@ -213,15 +211,21 @@ class Ledger:
         for chunk in spool.chunks():
             self.transaction.check_wanted()
             for part in chunk:
-                if isinstance(part, Block):
-                    self.tables.add(part, output)
-                elif isinstance(part, Stretch):
-                    self.tables.add_stretch(part, output)
-                else:
-                    self._execute(part, output)
+                self._store(part, output)
             self.tables.flush()
             self.tables.clear()
             del chunk
+
+    def _store(self, part: Block | Statement | Stretch | Found, output: StagedOutput) -> None:
+        if isinstance(part, Block):
+            self.tables.add(part, output)
+        elif isinstance(part, Statement):
+            self._execute(part, output)
+        elif isinstance(part, Stretch):
+            self.tables.add_stretch(part, output)
+        elif self.run is not None and self.run.found is not None:  # else the context refuses them
+            assert part.entries is not None  # said where the task's end was heard of
+            self.run.found.add(part.entries, output.owner)
 
     def _execute(self, statement: Statement, output: StagedOutput) -> None:
         self.tables.flush()

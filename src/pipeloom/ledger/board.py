@@ -35,6 +35,7 @@ class Board:
         slots: One place per worker for the attempt it is working on; workers write, others read.
         counts: How many tasks have ended in each state.
         skipped: How many inputs were done before this run.
+        beside: How many inputs there are beside those of the caller: found on the way, and not passed as well.
         waiting: The tries that wait for their turn, in a run that has them.
         held_up: Returns how many tries wait for a limit, and for how many seconds no task at all begins.
         failures: The first 100 attempts that did not end well.
@@ -46,6 +47,7 @@ class Board:
         self.slots: list[Attempt | None] = [None] * places
         self.counts: Counter[TaskStatus] = Counter()
         self.skipped = 0
+        self.beside = 0
         self.waiting: Sized = ()
         self.held_up: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         self.failures: list[Attempt] = []

@@ -28,11 +28,12 @@ from pipeloom.ledger.admission import Admissions
 from pipeloom.ledger.attempt import Attempt
 from pipeloom.ledger.board import Board
 from pipeloom.ledger.fold import Batch
+from pipeloom.ledger.found import FoundInputs
 from pipeloom.ledger.owning import Owned
 from pipeloom.ledger.pipelines import Pipeline, pipeline_for
 from pipeloom.ledger.redo import Redo, Versions, as_json
 from pipeloom.ledger.tasks import TaskTable
-from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd, TaskStatus
+from pipeloom.statuses import CANCELLED, DONE, ERROR, NEVER_BEGAN, TIMED_OUT, RunEnd, TaskStatus
 
 __all__ = ["RunLedger", "RunSpec", "mark_interrupted"]
 
@@ -75,6 +76,7 @@ class RunLedger:
         board: What others may read of it at any time.
         admissions: Says which inputs are to be run.
         versions: Those of inputs that are done; ``None`` without ledger tables.
+        found: Those that tasks find; ``None`` for a run without keys.
     """
 
     def __init__(
@@ -97,6 +99,17 @@ class RunLedger:
             redo = Redo(conn, spec.owned)
         doubts = None if self.pipeline is None else self.pipeline.doubts
         self.admissions = Admissions(conn, tasks, self.board, resume=spec.resume, doubts=doubts, redo=redo)
+        self.found: FoundInputs | None = None
+        if tasks is not None and self.pipeline is not None:
+            self.found = FoundInputs(
+                conn,
+                transaction,
+                tasks,
+                self.admissions,
+                self.board,
+                resume=spec.resume and spec.shard is None,
+                versioned=spec.versioned,
+            )
 
     def _open(self, tasks: TaskTable) -> Pipeline | None:
         spec = self.spec
@@ -153,8 +166,9 @@ class RunLedger:
         board = self.board
         counts = board.counts + Counter(attempt.status for attempt in finished if attempt.retry_in is None)
         self._write(
-            "UPDATE pipeloom_runs SET done = ?, failed = ?, cancelled = ?, timed_out = ?, skipped = ? WHERE id = ?",
-            (*_columns_of(counts), board.skipped, self.run_id),
+            "UPDATE pipeloom_runs SET done = ?, failed = ?, cancelled = ?, timed_out = ?, skipped = ?, "
+            "expected = ? + ? WHERE id = ?",
+            (*_columns_of(counts), board.skipped, self.spec.expected, board.beside, self.run_id),
         )
         self._note(self, _stored=sum(counts.values()) + board.skipped, _stored_at=monotonic())
 
@@ -167,17 +181,20 @@ class RunLedger:
         ended = [each for each in batch.finished if each.retry_in is None]
         self.admissions.ended(ended)
         self.board.count(ended)
+        if self.found is not None:
+            self.found.committed()
 
     def close(self, status: RunEnd, elapsed_s: float) -> None:
         """Write the run's end; inside a transaction."""
         if self._tasks is None:
             return
         self.store_counts((), now=True)
-        # There are none, unless a fault of ours ended the run: a closed run has no running tasks.
+        # What was found and has not begun. Others there are none, unless a fault of ours ended the run.
         self._write(
-            "UPDATE task_runs SET status = 'interrupted', finished_at = ? "
+            "UPDATE task_runs SET status = 'interrupted', finished_at = ?, "
+            "message = CASE WHEN status = 'queued' AND message IS NULL THEN ? ELSE message END "
             "WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id = ?",
-            (utc_now(), self.run_id),
+            (utc_now(), NEVER_BEGAN, self.run_id),
         )
         self._write(
             "UPDATE pipeloom_runs SET status = ?, finished_at = ?, elapsed_s = ? WHERE id = ?",

@@ -16,16 +16,21 @@ __all__ = [
     "FINISH",
     "FORGET_STATES",
     "FORGET_TRY",
+    "FOUND",
+    "FOUND_WIDTH",
     "KEEP_TRY",
     "KEYED",
     "LOG",
     "LOG_WIDTH",
     "LOOK_UP",
+    "LOOK_UP_FOUND",
     "NEW",
     "NEW_WIDTH",
     "PROGRESS",
     "PUT",
+    "PUT_QUEUED",
     "PUT_STATE",
+    "QUEUED_WIDTH",
     "WIDTH",
     "WITH_STATE",
     "new_row",
@@ -49,6 +54,9 @@ NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
 new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
 _LOG_COLUMNS: Final = "at, task_id, run_id, attempt, level, logger, message, error"
 LOG_WIDTH: Final = _LOG_COLUMNS.count(",") + 1
+_QUEUED_COLUMNS: Final = "id, key, name, input"
+QUEUED_WIDTH: Final = _QUEUED_COLUMNS.count(",") + 1
+FOUND_WIDTH: Final = 2  # the id of the task, and the input
 
 
 def _values(width: int, count: int) -> str:
@@ -96,9 +104,11 @@ def _finish_sql(count: int) -> str:
 
 
 def _archive_sql(count: int) -> str:
+    """Keep tries; what has not begun is none."""
     return (
         f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) SELECT id, {_PAST} FROM task_runs "
-        f"WHERE status <> 'queued' AND id IN ({', '.join('?' * count)})"
+        "WHERE status <> 'queued' AND NOT (status = 'interrupted' AND started_at IS NULL) "
+        f"AND id IN ({', '.join('?' * count)})"
     )
 
 
@@ -109,7 +119,33 @@ def _keyed_sql(count: int) -> str:
 def _look_up_sql(count: int) -> str:
     """Find a pipeline's tasks by their keys."""
     return (
-        f"SELECT key, id, status, run_id FROM task_runs WHERE pipeline_id = ? AND key IN ({', '.join('?' * count)})"
+        "SELECT key, id, status, run_id, NULL FROM task_runs "
+        f"WHERE pipeline_id = ? AND key IN ({', '.join('?' * count)})"
+    )
+
+
+def _look_up_found_sql(count: int) -> str:
+    """Find a pipeline's tasks by their keys, each with its place among the inputs that were found."""
+    return (
+        "SELECT t.key, t.id, t.status, t.run_id, f.id "
+        "FROM task_runs t LEFT JOIN pipeloom_found f ON f.task_id = t.id "
+        f"WHERE t.pipeline_id = ? AND t.key IN ({', '.join('?' * count)})"
+    )
+
+
+def _put_queued_sql(count: int) -> str:
+    """Insert tasks that have not begun, and cannot have rows yet."""
+    return (
+        f"INSERT INTO task_runs (status, pipeline_id, run_id, {_QUEUED_COLUMNS}) SELECT 'queued', ?, ?, * "
+        f"FROM (VALUES {_values(QUEUED_WIDTH, count)}) WHERE column1 IS NOT NULL"
+    )
+
+
+def _found_sql(count: int) -> str:
+    """Put inputs in line; one that was found by an earlier run as well moves to the end."""
+    return (
+        "INSERT OR REPLACE INTO pipeloom_found (found_by, task_id, item) SELECT ?, * "
+        f"FROM (VALUES {_values(FOUND_WIDTH, count)}) WHERE column1 IS NOT NULL"
     )
 
 
@@ -128,7 +164,21 @@ def _log_sql(count: int) -> str:
     )
 
 
-PUT, NEW, PROGRESS, FINISH, ARCHIVE, KEYED, LOOK_UP, FORGET_STATES, WITH_STATE, LOG = (
+(
+    PUT,
+    NEW,
+    PROGRESS,
+    FINISH,
+    ARCHIVE,
+    KEYED,
+    LOOK_UP,
+    LOOK_UP_FOUND,
+    PUT_QUEUED,
+    FOUND,
+    FORGET_STATES,
+    WITH_STATE,
+    LOG,
+) = (
     {size: build(size) for size in SIZES}
     for build in (
         _put_sql,
@@ -138,6 +188,9 @@ PUT, NEW, PROGRESS, FINISH, ARCHIVE, KEYED, LOOK_UP, FORGET_STATES, WITH_STATE, 
         _archive_sql,
         _keyed_sql,
         _look_up_sql,
+        _look_up_found_sql,
+        _put_queued_sql,
+        _found_sql,
         _forget_states_sql,
         _with_state_sql,
         _log_sql,

@@ -57,7 +57,8 @@ class TaskTable:
         self._stand_in -= 1
         return self._stand_in
 
-    def _raise_ceiling(self, highest: int) -> None:
+    def raise_ceiling(self, highest: int) -> None:
+        """Note that there is a row with this id."""
         if highest > self.ceiling:
             self._note(self, ceiling=highest)
 
@@ -94,7 +95,7 @@ class TaskTable:
             self._write(sql.PUT[size], flat)
         if new_rows or rows:
             self.written = True
-            self._raise_ceiling(max(row[0] for row in chain(new_rows, rows)))
+            self.raise_ceiling(max(row[0] for row in chain(new_rows, rows)))
 
     def _make_way(self, coming: Iterable[Snapshot]) -> None:
         """Withdraw stand-ins whose tasks have numbers now, and archive rows that are about to be overwritten."""
@@ -259,7 +260,7 @@ class TaskTable:
             self._write(sql.FINISH[size], flat)
         self.written = True
         if starts or finishes:
-            self._raise_ceiling(max([*touched, *(row[0] for row in finishes)]))
+            self.raise_ceiling(max([*touched, *(row[0] for row in finishes)]))
 
     def _started_row(self, number: int, words: Said) -> TaskRow:
         started, progress = words.started, words.progress

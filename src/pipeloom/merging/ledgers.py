@@ -30,6 +30,7 @@ _NUMBERED: Final = (
     ("pipeloom_attempts", "task_id"),
     ("pipeloom_logs", "task_id"),
     ("pipeloom_state", "task_id"),
+    ("pipeloom_found", "task_id"),
     ("pipeloom_rejected", "NULLIF(task_id, 0)"),
 )
 
@@ -79,6 +80,7 @@ def copy_ledger(conn: sqlite3.Connection, source: Source) -> tuple[int, int]:
     _copy(conn, "pipeloom_attempts", task)
     _copy(conn, "pipeloom_state", task)
     _copy(conn, "pipeloom_logs", {"id": "NULL", **task})
+    _copy(conn, "pipeloom_found", {"id": "NULL", "task_id": task["task_id"], "found_by": f"found_by + {tasks}"})
     _copy(conn, "pipeloom_rejected", {"id": "NULL", **run, "task_id": f"task_id + IIF(task_id = 0, 0, {tasks})"})
     conn.execute(
         f"INSERT OR IGNORE INTO main.pipeloom_meta SELECT * FROM {PART}.pipeloom_meta WHERE key <> 'schema_version'"

@@ -44,6 +44,7 @@ class Watched(Protocol):
 
     counts: Counter[TaskStatus]
     skipped: int
+    beside: int
     waiting: Sized
     held_up: Callable[[], tuple[int, float]]
     slots: list[Attempt | None]
@@ -122,7 +123,7 @@ class Figures:
 
     def __init__(self, title: str, expected: int | None) -> None:
         self.title = title
-        self.expected = expected
+        self._given = expected
         self.run: Watched | None = None
         self.over = False
         self.began = stopwatch.monotonic()
@@ -135,6 +136,16 @@ class Figures:
     def ended(self) -> int:
         """Tasks that ended in this run."""
         return sum(self.run.counts.values()) if self.run else 0
+
+    @property
+    def found(self) -> int:
+        """Inputs beside those that were passed: tasks may find more at any time."""
+        return self.run.beside if self.run else 0
+
+    @property
+    def expected(self) -> int | None:
+        """How many inputs there are, as far as is known; ``None`` if not even that is."""
+        return None if self._given is None else self._given + self.found
 
     @property
     def seen(self) -> int:
@@ -157,7 +168,7 @@ class Figures:
             parts.append(f"slowed down for {duration(paused_s)} more")
         rate = self._pace.rate(now, self.ended)
         parts += [per_second(rate), duration(now - self.began)]
-        if not self.over and (left := time_left(rate, self.expected, self.seen)):
+        if not self.over and not self.found and (left := time_left(rate, self.expected, self.seen)):
             parts.append(left)
         return " · ".join(parts)
 
@@ -234,7 +245,7 @@ class LiveScreen:
         if expected is None:
             return line.append(f"  {seen:,}", style="bold cyan")
         share = fraction(seen, expected) if expected else 1.0
-        tail = f" {seen:,}/{expected:,} {int(share * 100):3d} %"
+        tail = f" {seen:,}/{expected:,} " + ("so far" if figures.found else f"{int(share * 100):3d} %")
         room = max(min(width - line.cell_len - len(tail) - 3, 60), 0)
         line.append("  ")
         line.append_text(bar(share, room))

@@ -26,6 +26,11 @@ class Answer(Generic[T]):
         self._then: Callable[[], object] | None = None
         self.is_abandoned = False  # nobody waits for it any more
 
+    @property
+    def is_given(self) -> bool:
+        """Whether it is answered; any thread."""
+        return self._given.is_set()
+
     def give(self, value: T) -> None:
         """Hand over the value."""
         self._value = value

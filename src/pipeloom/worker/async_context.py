@@ -26,7 +26,7 @@ _HOG_S: Final = 0.01  # elements that are there at once keep the loop no longer 
 class AsyncTaskContext(BaseContext):
     """One attempt's view of its run, for an ``async def`` function: report progress, write rows, look things up.
 
-    ``write``, ``execute`` and ``progress`` never wait for the writer. ``write`` and ``execute`` are staged: they
+    ``write``, ``execute``, ``add`` and ``progress`` never wait for the writer. The first three are staged: they
     commit together with the task's "done", or with its next checkpoint, or not at all. ``await ctx.put`` is at
     once, and survives the task's failure.
 

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, NoReturn
 
+from pipeloom.data.items import kept_item
 from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks_of, checked_null
 from pipeloom.data.stopwatch import is_past, monotonic
 from pipeloom.data.text import describe, storable
@@ -38,8 +39,8 @@ _MESSAGE_LIMIT: Final = 2000  # it is written anew whenever it changes
 class BaseContext:
     """One attempt's view of its run, as far as nothing has to be waited for.
 
-    ``write`` and ``execute`` are staged: they commit together with the task's "done", or with its next checkpoint,
-    or not at all. Any thread may use it until the task ends.
+    ``write``, ``execute`` and ``add`` are staged: they commit together with the task's "done", or with its next
+    checkpoint, or not at all. Any thread may use it until the task ends.
 
     It belongs to its process, and cannot be pickled. In a child that the task forks, what would have to be stored
     raises ``WriterBrokenError``, and ``progress`` changes nothing.
@@ -243,6 +244,36 @@ class BaseContext:
             raise ValueError(f"ctx.slow_down: seconds must be 0 or more, and finite, not {seconds}")
         self._must_be_running()
         self._link.slow_down(self._task, float(min(seconds, _LONGEST_S)))
+
+    def add(self, *items: Any) -> None:
+        """Add inputs to the run; they commit with the task's "done", as rows do. Never waits for the run.
+
+        Those that were given or added before, by whichever task, are left aside. The others wait in the file, and
+        run in the order in which they were found, in this run or in the next.
+
+        Args:
+            items: n inputs, 0 or more: str, numbers, paths, dates, UUIDs, or tuples, lists, dicts and dataclasses
+                of those. ``key=`` tells them apart as it does the others; what it raises fails this task.
+
+        Raises:
+            TypeError, ValueError: One of them could not be stored; none of this call is added.
+            LedgerError: The run's tasks have no keys, or it is about one shard of its inputs.
+            TaskTooLargeError: As ``write``.
+            AttemptOverError: The task has ended.
+        """
+        if (why := self._link.brief.adds_none) is not None:
+            raise LedgerError(f"ctx.add: {why}")
+        try:
+            kept = [kept_item(item) for item in items]
+        except TypeError as error:
+            raise TypeError(f"ctx.add: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"ctx.add: {error}") from None
+        staging = self._staging()
+        with staging.lock:
+            self._must_be_running(staging)
+            if kept:
+                staging.add_inputs(kept)
 
     # --- the queue that an old worker expects ---
 

@@ -20,8 +20,9 @@ T = TypeVar("T")
 class TaskContext(BaseContext):
     """One attempt's view of its run: report progress, write rows, look things up.
 
-    ``write`` and ``execute`` are staged: they commit together with the task's "done", or with its next checkpoint,
-    or not at all. ``put`` is at once, and survives the task's failure. Any thread may use it until the task ends.
+    ``write``, ``execute`` and ``add`` are staged: they commit together with the task's "done", or with its next
+    checkpoint, or not at all. ``put`` is at once, and survives the task's failure. Any thread may use it until the
+    task ends.
 
     It belongs to its process, and cannot be pickled. In a child that the task forks, what would have to be stored
     raises ``WriterBrokenError``, and ``progress`` changes nothing.

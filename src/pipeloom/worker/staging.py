@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from pipeloom.data.columns import Declared
 from pipeloom.data.flat import Plans, flattened
+from pipeloom.data.found import Found
 from pipeloom.data.image import CAN_STAGE, Stretch
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Chunk, Spool
@@ -45,6 +46,7 @@ _GLANCED_ROWS: Final = 8
 _ENOUGH: Final = 4096
 """Values in a block: with fewer, making an image and reading it takes longer than storing them one by one."""
 _STATEMENT: Final = Shape("a statement", (), "error", ())
+_INPUTS: Final = Shape("an input", (), "error", ())
 
 
 class Staging:
@@ -73,10 +75,11 @@ class Staging:
         self._declared = declared if CAN_STAGE else None
         self._plans = Plans(declared or {})
         self._parts: Output = []
+        self._found: list[str] = []  # apart, since a loop that writes and adds would cut its rows into pieces
         self._stage: Stage | None = None
 
     @property
-    def last(self) -> Spool | Block | Statement | Stretch | None:
+    def last(self) -> Spool | Block | Statement | Stretch | Found | None:
         """What came last; any thread."""
         parts = self._parts  # once: another thread may come to a checkpoint
         return parts[-1] if parts else None
@@ -184,7 +187,8 @@ class Staging:
         """
         size = other._size
         if not self._parts:
-            self._parts, self._size, self._held, self._stage = other._parts, size, other._held, other._stage
+            self._parts, self._stage = other._parts, other._stage
+            self._size, self._held = self._size + size, self._held + other._held
             return
         parts, _, held = other.take()
         if not parts:
@@ -216,20 +220,37 @@ class Staging:
             self._weigh(_STATEMENT, row)
         self._parts.append(statement)
 
+    def add_inputs(self, items: list[str]) -> None:
+        """Add n inputs that the task has found, as text, n ≥ 1; under the lock.
+
+        Raises:
+            TaskTooLargeError: As ``add``.
+        """
+        size = sum(map(getsizeof, items)) + 8 * len(items)
+        chunks: list[Chunk] | None = None
+        if size > _HELD:
+            step = max(1, _HELD * len(items) // size)
+            chunks = [[Found(items[begin : begin + step])] for begin in range(0, len(items), step)]
+        self._make_room(size, _INPUTS, [(items[-1],)], chunks)
+        if chunks is None:
+            self._found += items
+
     def take(self) -> Staged:
         """Hand over what there is, with its rows and what it takes of memory, and begin anew; under the lock."""
         self._seal()
         parts, held = self._parts, self._held
-        self._parts, self._size, self._held = [], 0, 0
+        if self._found:
+            parts.append(Found(self._found))
+        self._parts, self._found, self._size, self._held = [], [], 0, 0
         return parts, sum([_rows_in(part) for part in parts]), held
 
     def close(self, *, keep: bool) -> Staged | None:
         """Refuse what is added from now on, and hand over what there is, if anything, and if it is to be kept."""
         with self.lock:
             self.is_closed = True
-            if self._parts and keep:
+            if (self._parts or self._found) and keep:
                 return self.take()
-            self._parts, self._stage = [], None
+            self._parts, self._found, self._stage = [], [], None
             return None
 
     def abandon(self) -> None:
@@ -239,7 +260,7 @@ class Staging:
         another program holds the file's lock. What is added at this instant is dropped once the call returns.
         """
         self.is_closed = True
-        self._parts, self._size, self._held, self._stage = [], 0, 0, None
+        self._parts, self._found, self._size, self._held, self._stage = [], [], 0, 0, None
 
     def _put(self, block: Block) -> None:
         """Add rows to the last block when they have its shape."""
@@ -327,15 +348,18 @@ class Staging:
         Raises:
             TaskTooLargeError: The disk is full, or there is no file to be had; what was there is as it was.
         """
-        parts = self._parts  # once: see `abandon`
+        parts, found = self._parts, self._found  # once: see `abandon`
         try:
             first = parts[0] if parts else None
             spool = first if type(first) is Spool else Spool(self._directory)
             held: Chunk = [part for part in parts if not isinstance(part, Spool)]
+            if found:
+                held.append(Found(found))
             if held:
                 self._seal()
                 spool.extend([held])
                 parts[:] = [spool]
+                found.clear()
                 self._held = 0
             spool.extend(map(self._staged, chunks))
             parts[:] = [spool]
@@ -396,7 +420,7 @@ def _weight_of(rows: Sequence[Sequence[object]]) -> float:
     return sum([56 + 8 * len(row) + sum(map(getsizeof, row)) for row in sample]) / len(sample) if sample else 0.0
 
 
-def _rows_in(part: Spool | Block | Statement | Stretch) -> int:
+def _rows_in(part: Spool | Block | Statement | Stretch | Found) -> int:
     if isinstance(part, Block):
         return len(part.rows)
     return part.rows if isinstance(part, Spool | Stretch) else 0

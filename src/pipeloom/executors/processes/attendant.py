@@ -38,7 +38,7 @@ class Attendant(Generic[T]):
         next_task: Returns the next task; blocks. ``None`` at the end.
         replacement: Starts another process, or returns one that is ready.
         place: Which one, from 0.
-        worker: A process that is getting ready for it.
+        worker: A process that is getting ready for it; ``None``: it is started when there is a task for it.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Attendant(Generic[T]):
         next_task: Callable[[], T | None],
         replacement: Callable[[], WorkerProcess],
         place: int,
-        worker: WorkerProcess,
+        worker: WorkerProcess | None,
     ) -> None:
         self._orders = orders
         self._next_task = next_task
         self._replacement = replacement
         self._place = place
-        self._fresh: WorkerProcess | None = worker
+        self._fresh = worker
         self.shift: Shift[T] | None = None
         self._stillborn = 0
         self.thread = threading.Thread(target=self._live, name=f"pipeloom-attendant-{place + 1}", daemon=True)

@@ -43,6 +43,7 @@ class ProcessExecutor(Generic[T]):
         function: The user's.
         retry: The policy that is asked where exceptions are.
         workers: How many processes, at least 1.
+        at_first: How many there are tasks for at first; the others are started when there are more.
         kinds: Classes of messages that somebody handles.
         keeps_logs: What tasks log is stored.
         memory_mb: How much memory one may take, in MiB; then it is ended, with the task that it is at.
@@ -62,6 +63,7 @@ class ProcessExecutor(Generic[T]):
         retry: Retry | None,
         workers: int,
         *,
+        at_first: int | None = None,
         kinds: AbstractSet[type] = frozenset(),
         keeps_logs: bool = True,
         memory_mb: float | None = None,
@@ -69,6 +71,7 @@ class ProcessExecutor(Generic[T]):
         local: Callable[[], Any] | None = None,
     ) -> None:
         self.workers = workers
+        self._at_first = workers if at_first is None else max(1, at_first)
         self._packed = _packed(function, retry, local)
         self._keeps_logs = keeps_logs
         self._memory_mb = memory_mb
@@ -80,12 +83,11 @@ class ProcessExecutor(Generic[T]):
     # --- the run's thread ---
 
     def prepare(self) -> None:
-        """Start the processes, which get ready while the run opens its file."""
+        """Start the processes that there is work for, which get ready while the run opens its file."""
         for place in range(self.workers):
             try:
-                self._attendants.append(
-                    Attendant(self._orders, self._next, self._spare.replacement, place, WorkerProcess())
-                )
+                worker = WorkerProcess() if place < self._at_first else None
+                self._attendants.append(Attendant(self._orders, self._next, self._spare.replacement, place, worker))
             except OSError:
                 if not self._attendants:
                     raise

@@ -358,6 +358,7 @@ class Shift(Generic[T]):
             raise EOFError
 
     def _chunk_ended(self, number: int) -> None:
+        self._silent_since = None
         self._read_outcomes()
         while self._sent and self._sent[0].number <= number:
             sent = self._sent.popleft()

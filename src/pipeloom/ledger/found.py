@@ -1,0 +1,227 @@
+"""The inputs that tasks find: put in line in the file, and handed out from there a page at a time.
+
+::
+
+    a task's "done", with what it found ─▶ add ─▶ task_runs (queued), pipeloom_found ─▶ commit ─▶ page ─▶ workers
+
+The file is the queue. In memory there is only the place up to which it was handed out, so it may be of any length.
+An input that has a line in ``pipeloom_found`` is run from there, also if the caller passes it as well.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from pipeloom.data.found import Entry
+from pipeloom.data.versions import StoredVersion
+from pipeloom.db.transaction import Transaction
+from pipeloom.ledger import statements as sql
+from pipeloom.ledger.admission import Admission, Admissions, Known
+from pipeloom.ledger.board import Board
+from pipeloom.ledger.statements import SIZES, padded
+from pipeloom.ledger.tasks import TaskTable
+from pipeloom.statuses import DONE
+
+__all__ = ["FoundInputs", "Page", "Waiting"]
+
+_TOGETHER: Final = SIZES[-1]
+_PASSED_OVER: Final = 8  # times as many lines as are wanted: of other pipelines, or of what is done
+_HEAVY: Final = 2**20  # characters on a page
+_LINES: Final = "SELECT id, task_id, item FROM pipeloom_found WHERE id > ? ORDER BY id LIMIT ?"
+# Not joined: as long as a file has no statistics, SQLite would go through all tasks first, to make a Bloom filter.
+_TASKS: Final = {
+    size: "SELECT id, pipeline_id, key, name, input, status, run_id FROM task_runs "
+    f"WHERE id IN ({', '.join('?' * size)})"
+    for size in SIZES
+}
+
+
+class Waiting(NamedTuple):
+    """An input in line, as it is handed out.
+
+    Attributes:
+        key, name, input: As stored of its task.
+        item: See ``data/items``.
+    """
+
+    key: str | int
+    name: str
+    input: str | None
+    item: str
+
+
+class Page(NamedTuple):
+    """n inputs that were in line, in the order in which they were found; may be 0.
+
+    Attributes:
+        admissions: Their rows, and what to do with them; ``None`` in a run with ``version=``, see ``admissions``.
+        is_last: There were no more when this was answered.
+    """
+
+    inputs: list[Waiting]
+    admissions: list[Admission] | None
+    is_last: bool
+
+
+class FoundInputs:
+    """What is in line in one pipeline; the writer's thread.
+
+    Args:
+        conn: The writer's connection.
+        transaction: Its transactions.
+        tasks: The tasks, of a pipeline with keys.
+        admissions: What is known of the run's other inputs.
+        board: Where they are counted.
+        resume: Whether what earlier runs have left in line is done.
+        versioned: Inputs that are done are done again if their version has changed.
+
+    Attributes:
+        added: How many inputs were put in line in this run.
+        left: How many earlier runs have put in line, which this one goes through first; 0 without ``resume``.
+        on_more: Called after a commit that put some in line.
+    """
+
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        transaction: Transaction,
+        tasks: TaskTable,
+        admissions: Admissions,
+        board: Board,
+        *,
+        resume: bool,
+        versioned: bool,
+    ) -> None:
+        self._conn = conn
+        self._transaction = transaction
+        self._tasks = tasks
+        self._admissions = admissions
+        self._board = board
+        self._resume = resume
+        self._versioned = versioned
+        self._before: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM pipeloom_found").fetchone()[0]
+        self._place = 0 if resume else self._before  # all up to here were handed out
+        self.left = self._count_left() if self._place < self._before else 0
+        if not self.left:
+            self._place = self._before
+        self.added = 0
+        self._told = 0
+        self.on_more: Callable[[], None] = lambda: None
+        if self.left:
+            admissions.is_in_line = self.is_in_line
+        board.beside += self.left
+
+    def _count_left(self) -> int:
+        count: int = self._conn.execute(
+            "SELECT COUNT(*) FROM pipeloom_found f JOIN task_runs t ON t.id = f.task_id WHERE t.pipeline_id = ?",
+            (self._tasks.pipeline_id,),
+        ).fetchone()[0]
+        return count
+
+    def is_in_line(self, place: int | None) -> bool:
+        """Say whether an input is run from its line in the file.
+
+        Args:
+            place: The number of its line; ``None`` if it has none.
+        """
+        return place is not None and (self._resume or place > self._before)
+
+    # --- inside a transaction ---
+
+    def add(self, entries: Sequence[Entry], found_by: int | None) -> None:
+        """Put inputs in line, but for those that this run knows of, and those that are done.
+
+        Args:
+            entries: n inputs, in the order in which they were added.
+            found_by: The task that did.
+        """
+        self._admissions.is_in_line = self.is_in_line
+        for begin in range(0, len(entries), _TOGETHER):
+            self._transaction.check_wanted()
+            self._add_some(entries[begin : begin + _TOGETHER], found_by)
+
+    def _add_some(self, entries: Sequence[Entry], found_by: int | None) -> None:
+        by_key = {entry.key: entry for entry in reversed(entries)}  # of several the first one counts
+        known = self._admissions.of_found(dict.fromkeys(entry.key for entry in entries))
+        new = [key for key, row in known.items() if row is None]
+        numbers = self._tasks.ids.give(len(new))
+        numbered = dict(zip(new, numbers, strict=True))
+        again = {key: row[0] for key, row in known.items() if row is not None and self._is_to_run(*row[1:])}
+        rows = [(number, key, by_key[key].name, by_key[key].input) for key, number in numbered.items()]
+        for size, flat in padded(rows, sql.QUEUED_WIDTH):
+            self._conn.execute(sql.PUT_QUEUED[size], [self._tasks.pipeline_id, self._tasks.run_id, *flat])
+        if rows:
+            self._tasks.written = True
+            self._tasks.raise_ceiling(numbers[-1])
+        numbered |= again
+        lines = [(numbered[key], by_key[key].item) for key in known if key in numbered]
+        for size, flat in padded(lines, sql.FOUND_WIDTH):
+            self._conn.execute(sql.FOUND[size], [found_by, *flat])
+        if lines:
+            self._transaction.note(self, added=self.added + len(lines))
+
+    def _is_to_run(self, status: str, run_id: int | None, place: int | None) -> bool:
+        """Say whether an input that has a row is to be put in line."""
+        if run_id == self._tasks.run_id or self.is_in_line(place):
+            return False
+        return self._versioned or not (self._resume and status == DONE)
+
+    # --- between two transactions ---
+
+    def committed(self) -> None:
+        """Tell of what was put in line, once that is on file."""
+        if self.added != self._told:
+            self._board.beside += self.added - self._told
+            self._told = self.added
+            self.on_more()
+
+    def page(self, most: int) -> Page:
+        """Return the next inputs in line, at most so many, or fewer that are large.
+
+        Those that were done by an earlier run count as skipped.
+        """
+        found: list[Waiting] = []
+        known: dict[str | int, Known] = {}
+        is_last = False
+        for _ in range(_PASSED_OVER):
+            lines, is_last = self._lines(most)
+            tasks: dict[int, tuple[Any, ...]] = {}
+            for size, flat in padded([(number,) for _, number, _ in lines], 1):
+                tasks.update((row[0], row[1:]) for row in self._conn.execute(_TASKS[size], flat))
+            for place, number, item in lines:
+                pipeline, key, name, more, status, run_id = tasks.get(number, (None,) * 6)
+                if pipeline == self._tasks.pipeline_id:
+                    known[key] = (number, status, run_id, place)
+                    if self._versioned or status != DONE or not self._resume:
+                        found.append(Waiting(key, name, more, item))
+            if found or is_last:
+                break
+        if self._versioned:
+            return Page(found, None, is_last)
+        admissions = self._admissions.in_line(known, None)
+        return Page(found, [each for each in admissions if each[1] != "skip"], is_last)
+
+    def _lines(self, most: int) -> tuple[list[tuple[int, int, str]], bool]:
+        """Take the next lines, and say whether these are the last ones."""
+        lines: list[tuple[int, int, str]] = []
+        weight = 0
+        for line in self._conn.execute(_LINES, (self._place, most)):
+            lines.append(line)
+            weight += len(line[2])
+            if weight > _HEAVY:
+                break
+        if lines:
+            self._place = lines[-1][0]
+        return lines, len(lines) < most and weight <= _HEAVY
+
+    def admissions(self, keys: Sequence[str | int], versions: Sequence[StoredVersion | None]) -> list[Admission]:
+        """Say what is to be done about the inputs of a page, in a run with ``version=``.
+
+        Args:
+            keys: Theirs, n.
+            versions: Theirs, n.
+        """
+        known = self._admissions.look_up(keys)
+        return self._admissions.in_line({key: known[key] for key in keys}, versions)
