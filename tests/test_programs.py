@@ -214,6 +214,40 @@ def test_a_notebook(tmp_path):
     assert int("".join(total["text/plain"])) > 200
 
 
+def site_of(pages: int) -> dict[str, str]:
+    """A site in which each page links to two others, to itself, to what is missing, and elsewhere."""
+    elsewhere = '<a href="http://192.0.2.1/never">elsewhere</a> <a href="#part">here</a> <a href="/gone">gone</a>'
+    links = {
+        n: f'<a href="/{(2 * n + 1) % pages}">a</a> <a href="{(2 * n + 2) % pages}#top">b</a>' for n in range(pages)
+    }
+    return {f"/{n}": links[n] + elsewhere for n in range(pages)}
+
+
+@EVERYWHERE
+def test_a_crawler(run, start, rows, changes):
+    """Killed in the middle and called again, it has visited each page once, and knows what is missing."""
+    there, other = Site(site_of(25)), Site({"/": '<a href="/a">a</a>', "/a": ""})
+    with serve(there), serve(other):
+        first = ["A crawler", f"{there.address}/0", f"{other.address}/"]
+        crawl = start(*first, changes=changes)
+        wait_until(lambda: sum(there.times().values()) > 6, crawl)
+        os.kill(crawl.pid, signal.SIGKILL)
+        crawl.wait()
+        before = rows("crawl.db", "SELECT COUNT(*) FROM pages")[0][0]
+        said = run(*first, changes=changes)
+
+        pages = rows("crawl.db", "SELECT url, COUNT(*) FROM pages GROUP BY url")
+        assert len(pages) == 27
+        assert {count for _, count in pages} == {1}
+        assert f"{27 - before} done" in said
+        assert "1 failed" in said
+        assert there.most_at_once <= 4
+        if not changes:
+            again = there.times()
+            assert "0 done" in run(*first)
+            assert there.times() == again
+
+
 @EVERYWHERE
 def test_an_api_that_says_429(run, tmp_path, rows, changes):
     """Each city once, though the service refused a third of the calls, which cost no try."""
