@@ -126,8 +126,8 @@ WORKLOAD = Workload(
         "a limit of all that holds nothing up": partial(cost, of_all),
         "a limit of each of 1,000 hosts that holds nothing up": partial(cost, of_each),
         "200 a second, threads": partial(ours, starting, 1),
-        "200 a second, threads, burst 2": partial(ours, starting, 2),
-        "200 a second, asyncio, burst 2": partial(ours, starting_on_a_loop, 2),
+        "200 a second, threads, burst 5": partial(ours, starting, 5),
+        "200 a second, asyncio, burst 5": partial(ours, starting_on_a_loop, 5),
         "200 a second, aiometer": aiometer_amap,
         "200 a second, asynciolimiter": asynciolimiter_limiter,
         "200 a second, aiolimiter": aiolimiter_limiter,
@@ -140,17 +140,17 @@ WORKLOAD = Workload(
     sizes={
         f"200 a second, {how}": 0.05
         for how in (
-            "threads", "threads, burst 2", "asyncio, burst 2", "aiometer", "asynciolimiter", "aiolimiter",
+            "threads", "threads, burst 5", "asyncio, burst 5", "aiometer", "asynciolimiter", "aiolimiter",
         )
     },
     targets=(
-        Target("a limit of all that holds nothing up", "no limit", 15, "cpu_us", at_least=False, difference=True),
+        Target("a limit of all that holds nothing up", "no limit", 20, "cpu_us", at_least=False, difference=True),
         Target(
-            "a limit of each of 1,000 hosts that holds nothing up", "no limit", 25, "cpu_us", at_least=False,
+            "a limit of each of 1,000 hosts that holds nothing up", "no limit", 30, "cpu_us", at_least=False,
             difference=True,
         ),
-        Target("200 a second, threads, burst 2", None, 198, "per_s"),
-        Target("200 a second, threads, burst 2", None, 201, "per_s", at_least=False),
+        Target("200 a second, threads, burst 5", None, 198, "per_s"),
+        Target("200 a second, threads, burst 5", None, 201, "per_s", at_least=False),
         Target("200 a second, threads", None, 21, "in_100_ms", at_least=False),
     ),
 )  # fmt: skip
