@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from time import monotonic
+
+from faults.tools import children, until
 
 import pipeloom
 from pipeloom import Limit
@@ -107,3 +112,53 @@ def test_a_run_that_is_refused_slows_down_and_comes_through(db):
 
         assert report.done == server.answered == 25
         assert 0 < server.refused < 8 * 4  # those that were on their way when the first of them came back
+
+
+def crawl(url, ctx):
+    """Find five further pages on each of two hosts, and one that is known."""
+    began = monotonic()
+    _, number = url.split("/")
+    if int(number) < 10:
+        ctx.add(*[f"{one}/{10 * int(number) + n}" for one in ("a", "b") for n in range(5)], url)
+    return [began, monotonic()]
+
+
+def test_inputs_that_are_found_keep_the_limits_too(db):
+    """Those that were read and those that were found are counted together, and none is lost while it waits."""
+    limit = Limit(rate=2000, at_once=1, per=lambda url: url.split("/")[0])
+    report = pipeloom.map(crawl, ["a/1", "b/1"], db=db, limit=limit, workers=8, progress=False, durability="off")
+
+    assert report.done == 2 + 2 * 5
+    for host in "ab":
+        spans = sorted(span for url, span in report.results() if url.startswith(host))
+        assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+
+
+def test_a_try_that_waits_for_a_limit_is_done_by_the_next_run(db, read, tmp_path):
+    """The program is killed meanwhile: the failed try is on file, and nothing is lost."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import pipeloom\n"
+        "def f(n, ctx):\n"
+        "    if ctx.attempt == 1:\n"
+        "        ctx.slow_down(1000)\n"
+        "        raise ValueError(n)\n"
+        f"pipeloom.map(f, [7], db={str(db)!r}, name='n', retries=pipeloom.Retry(2, delay_s=0.0), progress=False)\n"
+    )
+    with children() as start:
+        child = start([sys.executable, str(program)])
+        until(lambda: db.exists() and queued(db), "the failed try is on file", child)
+        child.process.kill()
+        child.wait()
+
+    assert pipeloom.map(str, [7], db=db, name="n", progress=False).done == 1
+    assert read(db, "SELECT status FROM task_runs") == [("done",)]
+
+
+def queued(db):
+    """Say whether a try waits, as the file has it."""
+    try:
+        with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as conn:
+            return conn.execute("SELECT count(*) FROM task_runs WHERE status = 'queued'").fetchone()[0]
+    except sqlite3.Error:
+        return False  # it is being made
