@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeloom.data.naming import Naming, naming_of
 from pipeloom.data.shards import Shard
 from pipeloom.db import Durability
-from pipeloom.engine import arguments
+from pipeloom.engine import arguments, worker_arguments
 from pipeloom.engine.arguments import OnError, OwnRows, Version
 from pipeloom.executors import AnyExecutor
 from pipeloom.ledger import Owned, Tables
@@ -139,8 +139,10 @@ def job_from(
     if not by_key and (needy or name is not None):
         raise ValueError(f"{needy or 'name='} needs key=, which says what identifies a task")
     part = None if shard is None else Shard.checked(shard)
-    runs_on = arguments.checked_executor(executor, fn, parameters[0])
-    arguments.check_workers(runs_on, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker, timeout=timeout)
+    runs_on = worker_arguments.checked_executor(executor, fn, parameters[0])
+    worker_arguments.check_workers(
+        runs_on, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker, timeout=timeout
+    )
     keyed = by_key and store_task_status
     known_as = str(getattr(fn, "__name__", type(fn).__name__))
     return Job(
@@ -153,7 +155,7 @@ def job_from(
         keyed=keyed,
         key=key,
         shard=part,
-        workers=arguments.checked_workers(workers, runs_on),
+        workers=worker_arguments.checked_workers(workers, runs_on),
         executor=runs_on,
         loop=loop,
         local=local,

@@ -14,7 +14,6 @@ The calling thread opens, waits, draws the screen and closes; it runs no task an
 from __future__ import annotations
 
 import logging
-import os
 import queue
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,17 +24,14 @@ from threading import current_thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data import stopwatch, uncaught
-from pipeloom.data.columns import declared_types
-from pipeloom.data.image import CAN_STAGE
 from pipeloom.data.text import describe
 from pipeloom.db import cancel
 from pipeloom.db.connection import MEMORY
 from pipeloom.engine import arguments
+from pipeloom.engine.assembly import brief_of, intake_of
 from pipeloom.engine.dispatcher import Dispatcher
 from pipeloom.engine.identity import identify_found
-from pipeloom.engine.intake import Intake
 from pipeloom.engine.job import Job
-from pipeloom.engine.line import FoundRequests
 from pipeloom.engine.link import WriterLink
 from pipeloom.engine.outbox import Outbox
 from pipeloom.engine.report import note_of_inputs, report_of
@@ -56,11 +52,9 @@ from pipeloom.ledger.board import Board
 from pipeloom.report import RunCounts, RunReport
 from pipeloom.show.streams import release_stderr
 from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, RUNNING, TIMED_OUT, RunEnd
-from pipeloom.wire import Brief
 from pipeloom.worker.logs import keeping_logs
 from pipeloom.writer import Channel, SQLiteWriter
 from pipeloom.writer.ending import program_has_ended
-from pipeloom.writer.requests import EarlyRequest
 
 if TYPE_CHECKING:
     from pipeloom.engine.outcomes import OutcomeLog
@@ -292,50 +286,11 @@ class Run:
     def _drive(self) -> None:
         """Bring inputs and workers together, and wait until all is done that is going to be."""
         job, run = self.job, self.run
-        brief = Brief(
-            function=job.function,
-            context=job.context,
-            keeps_results=job.keeps_results,
-            retry=job.retry,
-            timeout_s=job.timeout_s,
-            run_id=run.run_id,
-            keyed=job.keyed,
-            alter=job.alter,
-            max_task_bytes=job.max_task_bytes,
-            declared=declared_types(job.tables) if CAN_STAGE else None,
-            spool_in=None if str(job.db) == MEMORY else os.path.dirname(os.path.realpath(job.db)),
-            executor=self.executor.name,
-            can=self.executor.can,
-            adds_none=job.adds_none,
-        )
-        admissions = run.admissions
-        at_once, admit = (
-            (admissions.new_keys, admissions.keys) if job.keyed else (admissions.new_numbers, admissions.numbers)
-        )
-        self.intake = Intake(
-            job.items,
-            keyed=job.keyed,
-            key=job.key,
-            # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
-            admit=lambda names, *more: (
-                at_once(names) or self.writer.submit(EarlyRequest(lambda _: admit(names, *more)))
-            ),
-            version=job.version,
-            workers=1
-            if job.executor == "asyncio"
-            else self.workers,  # whoever takes more at once asks often enough
-            patience_s=max(job.timeout_s or 0.0, _LEAVE_S),
-            is_mine=None if job.shard is None else job.shard.holds,
-            limits=job.limits,
-            found=None if run.found is None else FoundRequests(run.found, self.writer),
-        )
-        if run.found is not None:
-            run.found.on_more = self.intake.line.grew
-            if run.found.left:
-                self.intake.line.grew()
+        self.intake = intake_of(job, run, self.writer, self.workers)
         self.board.waiting = self.intake.retries
         self.board.held_up = self.intake.held_up
         identify = identify_found(job.key) if job.adds_none is None else None
+        brief = brief_of(job, run.run_id, self.executor)
         self.link = WriterLink(brief, self.channel, self.writer, self.intake, identify)
         self.dispatcher = Dispatcher(
             self.intake, self.link, self.board, self.channel, lambda place: self.events.put(("left", place))
