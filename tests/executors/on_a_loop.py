@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import pipeloom
-from executors import limited, running
+from executors import limited, redoing, running
 from executors.cases import tries
 from executors.cases.raising import RAISES
 from executors.cases.work import work
@@ -159,6 +159,7 @@ _AS_ASYNC: dict[Callable[..., object], Callable[..., object]] = {
     tries.asks: _bridged(tries.asks),
     tries.judges: _bridged(tries.judges),
     running.renumbered: _bridged(running.renumbered),
+    redoing.writes: _bridged(redoing.writes),
 }
 
 
