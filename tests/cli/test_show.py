@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
+
+import pipeloom
 
 from .commands import AT, document
 
@@ -77,3 +81,16 @@ def test_a_number_that_is_also_a_key_says_so(write, ask, db):
 
     assert out.startswith("task 1 ")
     assert "1 was taken as a number; task 2 has the key 1" in out
+
+
+def test_the_version_of_an_input_is_shown(db, ask):
+    """As it is stored, in words and as a document; a file of an older version has none."""
+    pipeloom.map(str, ["a"], db=db, version=lambda item: (5, "x"), name="v", progress=False)
+    assert '[5,"x"]' in ask("show", "--db", db, "a")[1]
+    assert document(ask("show", "--db", db, "a", "--json"))["task"]["version"] == '[5,"x"]'
+
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("ALTER TABLE task_runs DROP COLUMN version")
+        conn.execute("DELETE FROM pipeloom_meta WHERE key = 'versions'")
+        conn.commit()
+    assert document(ask("show", "--db", db, "a", "--json"))["task"]["version"] is None

@@ -125,16 +125,23 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
         facts.append(("run", Text(f"{task.run_id}, try {task.attempt}{worker}")))
     if run is not None and run.is_unclosed:
         facts.append(("", Text(formatting.gone(run), style="yellow")))
-    if task.rows_written:
-        facts.append(("rows", Text(f"{task.rows_written:,}")))
-    if task.has_state:
-        facts.append(("checkpoint", Text("kept: its next try goes on from there")))
+    facts += [(name, Text(value)) for name, value in _stored(task)]
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(f"  {name}", value)
     return table
+
+
+def _stored(task: TaskDetail) -> Iterator[tuple[str, str]]:
+    """Return what is stored beside the task's own row, by its name."""
+    if task.rows_written:
+        yield "rows", f"{task.rows_written:,}"
+    if task.version is not None:
+        yield "version", clean(task.version, 2000)
+    if task.has_state:
+        yield "checkpoint", "kept: its next try goes on from there"
 
 
 def _tries(attempts: Sequence[AttemptRow]) -> Grid:

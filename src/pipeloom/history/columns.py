@@ -73,10 +73,11 @@ def task_row(row: Sequence[Any]) -> TaskRow:
     return TaskRow(*_task_fields(row))
 
 
-def task_detail(row: Sequence[Any]) -> TaskDetail:
+def task_detail(row: Sequence[Any], version: Any) -> TaskDetail:
     """Build a task with everything from its columns, in the order of the fields, but for the result: the last."""
     *common, error, has_state, result = row
-    fields: tuple[Any, ...] = (*_task_fields(common), text(result), text(error), bool(has_state))
+    shown = version if real(version) is not None else text(version)
+    fields: tuple[Any, ...] = (*_task_fields(common), text(result), text(error), bool(has_state), shown)
     return TaskDetail(*fields)
 
 

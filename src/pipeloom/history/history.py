@@ -23,9 +23,11 @@ from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, Reje
 from pipeloom.history.sums import read_figures
 from pipeloom.history.tasks import (
     BEGINNING_OF_RESULT,
+    HAS_VERSIONS,
     PAST,
     PAST_FAILURES,
     RESULT,
+    VERSION,
     Order,
     TaskQuery,
     all_by_status,
@@ -307,7 +309,9 @@ class History:
             if found and longest != 0:
                 sql = RESULT if longest is None else BEGINNING_OF_RESULT
                 ((result,),) = self._reader.rows(sql, params, longest=LONGEST_RESULT)
-        return columns.task_detail((*found[0], result)) if found else None
+            has_versions = self._reader.rows(HAS_VERSIONS, ())  # a file of an older version has no such column
+            versions = self._reader.rows(VERSION, params) if has_versions else ()
+        return columns.task_detail((*found[0], result), next(iter(versions), (None,))[0]) if found else None
 
     def attempts(self, task_id: int) -> list[AttemptRow]:
         """Return the tries of one task, the first one first, at most the last 1,000; the present one is last."""

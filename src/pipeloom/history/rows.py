@@ -134,11 +134,13 @@ class TaskDetail(TaskRow):
         result: JSON from ``map``; text as a worker sent it.
         error: The traceback.
         has_state: A checkpoint is kept, from which its next try goes on.
+        version: That of the input whose rows are stored, see ``version=`` of ``pipeloom.map``; ``None`` for none.
     """
 
     result: str | None
     error: str | None
     has_state: bool
+    version: str | int | float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN
 
 __all__ = [
     "BEGINNING_OF_RESULT",
+    "HAS_VERSIONS",
     "PAST",
     "PAST_FAILURES",
     "RESULT",
+    "VERSION",
     "Order",
     "TaskQuery",
     "all_by_status",
@@ -135,6 +137,11 @@ class TaskQuery:
 _STATUSES: Final = 1000  # there are eight; somebody may have made up more,
 _FAILED_STATUSES: Final = 100  # and a question for tasks has a part for each, of which SQLite takes 500
 
+HAS_VERSIONS: Final = "SELECT 1 FROM pipeloom_meta WHERE key = 'versions'"
+VERSION: Final = (
+    "SELECT IIF(typeof(version) IN ('integer', 'real'), version, substr(version, 1, 2000)) FROM task_runs "
+    "WHERE id = :id"
+)
 RESULT: Final = "SELECT result FROM task_runs WHERE id = :id"
 BEGINNING_OF_RESULT: Final = "SELECT substr(result, 1, :longest) FROM task_runs WHERE id = :id"
 
