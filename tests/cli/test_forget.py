@@ -268,6 +268,32 @@ def test_an_input_that_was_found_stays_in_line(db, ask, read):
     assert read(db, "SELECT task_id FROM pipeloom_found") == [(2,)]
 
 
+def test_a_page_that_was_found_is_visited_again_from_its_line(db, ask, read):
+    """Although nobody passes it, and nobody finds it once more."""
+    visited = []
+
+    def visit(page, ctx):
+        visited.append(page)
+        ctx.write("pages", {"item": page})
+        if page == "root":
+            ctx.add("leaf", "other")
+
+    def crawl():
+        visited.clear()
+        return pipeloom.map(visit, ["root"], db=db, own_rows=True, name="crawl", progress=False)
+
+    assert crawl().done == 3
+    assert ask("forget", "--db", db, "leaf", "-y")[1] == "forgot 1 task of crawl, with 1 row in pages\n"
+    report = crawl()
+    assert (report.done, report.skipped, visited) == (1, 2, ["leaf"])
+    assert read(db, "SELECT item, COUNT(*) FROM pages GROUP BY 1") == [("leaf", 1), ("other", 1), ("root", 1)]
+
+    assert ask("forget", "--db", db, "root", "-y")[0] == 0
+    assert crawl().done == 1
+    assert visited == ["root"]
+    assert read(db, "SELECT COUNT(*) FROM pages") == [(3,)]
+
+
 def test_a_database_that_is_not_there_is_not_made(tmp_path, ask):
     """Exit code 3, as every command has it."""
     with pytest.raises(pipeloom.StorageError, match="no such file"):

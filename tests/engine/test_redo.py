@@ -233,6 +233,35 @@ def test_a_failed_try_of_a_new_version_leaves_checkpoints_of_the_old_one_to_that
     assert this.rows() == [("a", "1", 2)]
 
 
+def test_inputs_found_on_the_way_have_versions_too(world):
+    """They are told when an input's turn has come; a change is found by the next call, from its line on file."""
+
+    def visits(item, ctx):
+        this.task(item, ctx)
+        if item == "a":
+            ctx.add("b", "c")
+
+    this = world(a=1, b=1, c=1)
+    seeds = {"a": 1}
+
+    def crawl():
+        this.ran.clear()
+        return pipeloom.map(
+            visits, list(seeds), db=this.db, version=lambda item: this.versions[item], name="w", progress=False
+        )
+
+    assert crawl().done == 3
+    assert this.stored() == {"a": 1, "b": 1, "c": 1}
+    this.versions["c"] = 2
+    assert crawl().skipped == 2
+    assert this.ran == ["c"]
+    assert this.rows() == [("a", "1", 3), ("b", "1", 3), ("c", "2", 3)]
+
+    this.versions["a"] = 2  # finds the others once more
+    assert crawl().done == 1
+    assert this.rows() == [("a", "2", 3), ("b", "1", 3), ("c", "2", 3)]
+
+
 def test_a_thousand_changed_inputs_go_in_few_statements(world, monkeypatch):
     """Not one by one: rows that go are gathered as those that come are."""
     this = world(**{f"n{n}": 1 for n in range(1000)})
