@@ -190,7 +190,7 @@ def test_a_failed_try_whose_next_one_waits_for_a_limit_is_told(db, read, monkeyp
             intakes.append(self)
             super().start()
 
-    monkeypatch.setattr("pipeloom.engine.run.Intake", Noted)
+    monkeypatch.setattr("pipeloom.engine.assembly.Intake", Noted)
     run = pipeloom.start(
         fails_once, [7], db=db, limit=Limit(rate=1, per_s=1000), retries=AT_ONCE,
         progress=False, durability="off", on_error="collect",

@@ -59,7 +59,7 @@ def test_what_it_cannot_is_refused_at_the_call(db, option):
 
 def test_without_dask(db, monkeypatch):
     """It says what to install."""
-    monkeypatch.setattr("pipeloom.engine.arguments.find_spec", lambda _: None)
+    monkeypatch.setattr("pipeloom.engine.worker_arguments.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"needs Dask: pip install 'pipeloom\[dask\]'"):
         loaded("dask", db)
     assert not db.exists()
