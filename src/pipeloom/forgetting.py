@@ -103,8 +103,12 @@ def forget(db: Path, tasks: Sequence[int], expected: Loss) -> None:
         except sqlite3.Error as error:
             if is_fatal(error):
                 raise
-            raise RowRefusedError(f"{clean(db)}: {reason_of(error)}: nothing was taken back") from error
+            raise _kept(db, error) from error
         _remove(conn, tasks)
+
+
+def _kept(db: Path, error: sqlite3.Error) -> RowRefusedError:
+    return RowRefusedError(f"{clean(db)}: {reason_of(error)}: nothing was taken back")
 
 
 def _remove(conn: sqlite3.Connection, tasks: Sequence[int]) -> None:
@@ -189,6 +193,8 @@ def _opened(db: Path) -> Iterator[Database]:
         failed = isinstance(error, StorageError) or (isinstance(error, sqlite3.Error) and is_fatal(error))
         if not failed:
             database.transaction.roll_back()
+        if isinstance(error, sqlite3.IntegrityError):  # a foreign key, which is looked at in the end
+            raise _kept(db, error) from error
         if isinstance(error, sqlite3.Error):
             raise database.cause_of(error) from error
         raise

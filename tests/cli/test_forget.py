@@ -238,7 +238,7 @@ def test_rows_that_others_refer_to_stay(db, ask):
     sql(db, "CREATE TABLE pages (item, n INTEGER UNIQUE)", "CREATE TABLE refers (n REFERENCES pages (n))")
     run(db, ["a"])
     sql(db, "INSERT INTO refers VALUES (1)")
-    with pytest.raises(pipeloom.PipeloomError, match="FOREIGN KEY"):
+    with pytest.raises(RowRefusedError, match="FOREIGN KEY constraint failed: nothing was taken back"):
         ask("forget", "--db", db, "a", "-y")
     assert stored(db) == {"a": ("done", 3)}
     sql(db, "DELETE FROM refers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -167,6 +168,30 @@ def test_no_space_while_changed_inputs_are_done_again(start, tmp_path, first):
         assert code in (STORAGE, DONE), (n, err)
         check(look(db), COUNT)
         finish(start, db, 1, **options)
+
+
+def test_killed_while_tasks_are_taken_back(start, tmp_path, first):
+    """At a storage call of `pipeloom forget`: all of them are there with their rows, or none is."""
+    taken = range(1, COUNT, 2)
+
+    def forgetting(db: Path) -> list[str]:
+        return [sys.executable, "-m", "pipeloom", "forget", "--db", str(db), *map(str, taken), "--yes"]
+
+    db, options = first("count")
+    left = []
+    for call, n in sample([point for point in points_of(start, db, forgetting(db)) if point[0] == "pwrite64"], 3):
+        db, options = first(f"forget-{call}-{n}")
+        code, out, err = start(
+            strace.injecting(call, f"signal=KILL:when={n}", forgetting(db), paths=strace.files_of(db))
+        ).wait()
+        assert code in (DONE, KILLED), out + err
+        found = look(db)
+        left.append(len(found))
+        assert len(found) in (COUNT, COUNT - len(taken))
+        if len(found) == COUNT:
+            check(found, COUNT)
+        finish(start, db, 0, **options)
+    assert COUNT in left
 
 
 @pytest.mark.parametrize(
