@@ -118,6 +118,8 @@ def name_of(item: object) -> str:
     """Return what people call an input: its own ``name``, or it in words."""
     if type(item) is int and -_LARGE < item < _LARGE:
         return str(item)
+    if type(item) is str and len(item) <= _NAME_LIMIT and item.isascii():
+        return item
     name = None if type(item) is str else attribute(item, "name")
     if not isinstance(name, str):
         name = describe(item, _NAME_LIMIT)

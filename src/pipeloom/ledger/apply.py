@@ -25,6 +25,7 @@ from pipeloom.db.transaction import Transaction
 from pipeloom.errors import RowRefusedError
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.ledger.fold import Batch, fold
+from pipeloom.ledger.found import FoundInputs
 from pipeloom.ledger.guard import Guard
 from pipeloom.ledger.rejections import Rejections, reason_of
 from pipeloom.ledger.runs import RunLedger, RunSpec
@@ -177,6 +178,8 @@ class Ledger:
             self._act_in_order(batch)
         finally:
             self.tables.clear()
+            if self._found is not None:
+                self._found.clear()
         batch.warnings += self.tables.warnings
         self.tables.warnings.clear()
 
@@ -204,7 +207,7 @@ class Ledger:
                 self._meet_stranger(action, batch)
         if together:
             self._handle(together)
-        self.tables.flush()
+        self._flush()
 
     def _act_from(self, spool: Spool, output: StagedOutput) -> None:
         """Do what one task put into a file; a chunk is let go of before the next one is read."""
@@ -212,7 +215,7 @@ class Ledger:
             self.transaction.check_wanted()
             for part in chunk:
                 self._store(part, output)
-            self.tables.flush()
+            self._flush()
             self.tables.clear()
             del chunk
 
@@ -223,9 +226,19 @@ class Ledger:
             self._execute(part, output)
         elif isinstance(part, Stretch):
             self.tables.add_stretch(part, output)
-        elif self.run is not None and self.run.found is not None:  # else the context refuses them
+        elif self._found is not None:  # else the context refuses them
             assert part.entries is not None  # said where the task's end was heard of
-            self.run.found.add(part.entries, output.owner)
+            self._found.add(part.entries, output.owner)
+
+    def _flush(self) -> None:
+        """Store the rows and the inputs that are in hand."""
+        self.tables.flush()
+        if self._found is not None:
+            self._found.flush()
+
+    @property
+    def _found(self) -> FoundInputs | None:
+        return None if self.run is None else self.run.found
 
     def _execute(self, statement: Statement, output: StagedOutput) -> None:
         self.tables.flush()

@@ -2,7 +2,7 @@
 
 ::
 
-    a task's "done", with what it found ─▶ add ─▶ task_runs (queued), pipeloom_found ─▶ commit ─▶ page ─▶ workers
+    a task's "done", and what it found ─▶ add, flush ─▶ task_runs (queued), pipeloom_found ─▶ page ─▶ workers
 
 The file is the queue. In memory there is only the place up to which it was handed out, so it may be of any length.
 An input that has a line in ``pipeloom_found`` is run from there, also if the caller passes it as well.
@@ -107,6 +107,7 @@ class FoundInputs:
         if not self.left:
             self._place = self._before
         self.added = 0
+        self._coming: list[tuple[int | None, Entry]] = []
         self._told = 0
         self.on_more: Callable[[], None] = lambda: None
         if self.left:
@@ -131,34 +132,44 @@ class FoundInputs:
     # --- inside a transaction ---
 
     def add(self, entries: Sequence[Entry], found_by: int | None) -> None:
-        """Put inputs in line, but for those that this run knows of, and those that are done.
+        """Have inputs put in line with the next ``flush``, but for those that are known or done by then.
 
         Args:
             entries: n inputs, in the order in which they were added.
             found_by: The task that did.
         """
-        self._admissions.is_in_line = self.is_in_line
-        for begin in range(0, len(entries), _TOGETHER):
-            self._transaction.check_wanted()
-            self._add_some(entries[begin : begin + _TOGETHER], found_by)
+        self._coming += [(found_by, entry) for entry in entries]
 
-    def _add_some(self, entries: Sequence[Entry], found_by: int | None) -> None:
-        by_key = {entry.key: entry for entry in reversed(entries)}  # of several the first one counts
-        known = self._admissions.of_found(dict.fromkeys(entry.key for entry in entries))
+    def clear(self) -> None:
+        """Forget what was to be put in line: its transaction is lost, or over."""
+        self._coming = []
+
+    def flush(self) -> None:
+        """Put in line what all tasks of a batch have found: each statement is a wait for the interpreter lock."""
+        coming, self._coming = self._coming, []
+        if coming:
+            self._admissions.is_in_line = self.is_in_line
+        for begin in range(0, len(coming), _TOGETHER):
+            self._transaction.check_wanted()
+            self._add_some(coming[begin : begin + _TOGETHER])
+
+    def _add_some(self, coming: Sequence[tuple[int | None, Entry]]) -> None:
+        by_key = {each[1].key: each for each in reversed(coming)}  # of several the first one counts
+        known = self._admissions.of_found(dict.fromkeys(entry.key for _, entry in coming))
         new = [key for key, row in known.items() if row is None]
         numbers = self._tasks.ids.give(len(new))
         numbered = dict(zip(new, numbers, strict=True))
         again = {key: row[0] for key, row in known.items() if row is not None and self._is_to_run(*row[1:])}
-        rows = [(number, key, by_key[key].name, by_key[key].input) for key, number in numbered.items()]
+        rows = [(number, key, by_key[key][1].name, by_key[key][1].input) for key, number in numbered.items()]
         for size, flat in padded(rows, sql.QUEUED_WIDTH):
             self._conn.execute(sql.PUT_QUEUED[size], [self._tasks.pipeline_id, self._tasks.run_id, *flat])
         if rows:
             self._tasks.written = True
             self._tasks.raise_ceiling(numbers[-1])
         numbered |= again
-        lines = [(numbered[key], by_key[key].item) for key in known if key in numbered]
+        lines = [(numbered[key], by_key[key][0], by_key[key][1].item) for key in known if key in numbered]
         for size, flat in padded(lines, sql.FOUND_WIDTH):
-            self._conn.execute(sql.FOUND[size], [found_by, *flat])
+            self._conn.execute(sql.FOUND[size], flat)
         if lines:
             self._transaction.note(self, added=self.added + len(lines))
 

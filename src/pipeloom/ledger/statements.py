@@ -56,7 +56,7 @@ _LOG_COLUMNS: Final = "at, task_id, run_id, attempt, level, logger, message, err
 LOG_WIDTH: Final = _LOG_COLUMNS.count(",") + 1
 _QUEUED_COLUMNS: Final = "id, key, name, input"
 QUEUED_WIDTH: Final = _QUEUED_COLUMNS.count(",") + 1
-FOUND_WIDTH: Final = 2  # the id of the task, and the input
+FOUND_WIDTH: Final = 3
 
 
 def _values(width: int, count: int) -> str:
@@ -144,7 +144,7 @@ def _put_queued_sql(count: int) -> str:
 def _found_sql(count: int) -> str:
     """Put inputs in line; one that was found by an earlier run as well moves to the end."""
     return (
-        "INSERT OR REPLACE INTO pipeloom_found (found_by, task_id, item) SELECT ?, * "
+        "INSERT OR REPLACE INTO pipeloom_found (task_id, found_by, item) SELECT * "
         f"FROM (VALUES {_values(FOUND_WIDTH, count)}) WHERE column1 IS NOT NULL"
     )
 
