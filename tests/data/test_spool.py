@@ -10,6 +10,7 @@ import pytest
 from leaks import unnamed_in
 
 from pipeloom.data.flat import Plans
+from pipeloom.data.found import Entry, Found
 from pipeloom.data.rows import Block, Shape, Statement
 from pipeloom.data.spool import Spool
 from pipeloom.worker.stage import Stage
@@ -159,3 +160,29 @@ def test_it_is_handed_over_by_its_descriptor(spool):
         assert each.rows == 1 + 2 * len(rows)
         assert [block.shape.columns for block in each.outlines()] == [("n",), ("n", "x")]
         assert {type(row[1]) for row in each.outlines()[1].rows} == {int, float, str, bytes}
+
+
+def test_inputs_that_were_found_come_last_and_may_be_identified(spool):
+    """A chunk at a time, and as often as it is read; the rows stay as they are."""
+    rows = Block(SHAPE, [(1, "x")])
+    spool.extend([[rows, Found(["1", "2"])], [Found(["3"])], [rows]])
+    asked = []
+
+    def identify(items):
+        asked.append(items)
+        return [Entry(f"key {item}", "é", None, item) for item in items]
+
+    def found():
+        return [(part.items, part.entries) for chunk in spool.chunks() for part in chunk if isinstance(part, Found)]
+
+    assert spool.has_inputs
+    assert found() == [(["1", "2"], None), (["3"], None)]
+    spool.identify(identify)
+    assert asked == [["1", "2"], ["3"]]
+    assert found() == [(items, identify(items)) for items in (["1", "2"], ["3"])]
+    assert [part for chunk in spool.chunks() for part in chunk if isinstance(part, Block)] == [rows, rows]
+    there = Spool.of(os.dup(spool.fileno()), spool.plain())
+    assert [len(chunk) for chunk in there.chunks()] == [len(chunk) for chunk in spool.chunks()]
+    there.extend([[rows]])
+    assert list(there.chunks())[2] == [rows]
+    there.close()

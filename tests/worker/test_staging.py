@@ -295,3 +295,35 @@ def test_what_is_abandoned_gives_its_file_back(tmp_path):
         assert unnamed_in(tmp_path) == 1
         end(staging)
         assert unnamed_in(tmp_path) == 0
+
+
+def test_inputs_that_are_found_are_weighed_and_come_last(tmp_path):
+    """With the rows, or in the file when they are too many for memory; and are dropped with them."""
+    staging = Staging(100 * 2**20, str(tmp_path))
+    staging.add([block(1)])
+    staging.add_inputs(["1", "2"])
+    staging.add([block(2)])
+    staging.add_inputs(["3"])
+    parts, rows, size = staging.take()
+    assert parts[0] == block(1, 2)
+    assert (parts[1].items, rows, len(parts)) == (["1", "2", "3"], 2, 2)
+    assert size > 0
+
+    staging.add_inputs(["x" * 2**20 for _ in range(40)])
+    staging.add_inputs(["last"])
+    (spool, last), _, held = staging.take()
+    assert sum(len(part.items) for chunk in spool.chunks() for part in chunk) == 40
+    assert (last.items, held < 1000) == (["last"], True)
+    spool.close()
+
+    staging.add_inputs(["4"])
+    assert staging.close(keep=False) is None
+
+
+def test_too_many_inputs_are_refused_as_a_whole(staging):
+    """None of the call is added."""
+    staging.add_inputs(["1"])
+    with pytest.raises(TaskTooLargeError, match="the last for an input"):
+        staging.add_inputs(["x" * 1000] * 20)
+
+    assert staging.take()[0][0].items == ["1"]

@@ -12,7 +12,7 @@ settled before the lock is taken.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import mul
 from sys import getsizeof
@@ -29,10 +29,10 @@ from pipeloom.data.values import explain_unbindable
 from pipeloom.errors import RowRefusedError, TaskTooLargeError
 from pipeloom.wire import Output, Staged
 from pipeloom.worker.stage import Stage
+from pipeloom.worker.weighing import chunks_of, sample_of, weight_of
 
 __all__ = ["Staging"]
 
-_WEIGHED_ROWS: Final = 16
 _FIRST_ROWS: Final = 64  # of an iterator, before it is known what they take
 _SELDOM: Final = 61  # a prime: every other row may be heavy
 _HEAVY_ROW: Final = 16 * 1024
@@ -111,10 +111,10 @@ class Staging:
             TaskTooLargeError: There would be more than the limit, or than the disk has room for; none is added.
             RowRefusedError: A row is so large that SQLite cannot hold it.
         """
-        weights = [_weight_of(block.rows) for block in blocks]
+        weights = [weight_of(block.rows) for block in blocks]
         size = int(sum(map(mul, weights, [len(block.rows) for block in blocks])))
         if blocks:
-            chunks = _chunks(blocks, weights) if size > _HELD else None
+            chunks = chunks_of(blocks, weights, _HELD) if size > _HELD else None
             self._make_room(size, blocks[-1].shape, blocks[-1].rows, chunks)
             if chunks is None:
                 for block in blocks:
@@ -280,7 +280,7 @@ class Staging:
         stage = self._stage
         if stage is None:
             stage = self._stage = Stage(self._plans)
-        weight, before = int(_weight_of(block.rows[:_GLANCED_ROWS]) * len(block.rows)), stage.size
+        weight, before = int(weight_of(block.rows[:_GLANCED_ROWS]) * len(block.rows)), stage.size
         stretches, rest = stage.put(block)
         for stretch in stretches:
             self._join(stretch)
@@ -301,7 +301,7 @@ class Staging:
 
         Light ones are weighed ever more seldom: it takes a fifth of the time of writing one.
         """
-        per_row = _weight_of([row])
+        per_row = weight_of([row])
         self._make_room(int(per_row * self._unweighed), shape, [row])
         self._weigh_every = 1 if per_row > _HEAVY_ROW else min(self._weigh_every * 2, _SELDOM)
         self._unweighed = 0
@@ -327,7 +327,7 @@ class Staging:
             RowRefusedError, TaskTooLargeError: As ``add``; nothing is counted.
         """
         if self._size + size > self._limit or size > _LONGEST:
-            if (reason := explain_unbindable(_sample(rows), shape.table, shape.columns)) is not None:
+            if (reason := explain_unbindable(sample_of(rows), shape.table, shape.columns)) is not None:
                 raise RowRefusedError(reason)
             if size > self._limit - self._size:
                 raise TaskTooLargeError(
@@ -383,41 +383,6 @@ class Staging:
             else:
                 apart._parts.append(part)
         return [part for part in apart.take()[0] if not isinstance(part, Spool)]
-
-
-def _chunks(blocks: Sequence[Block], weights: Sequence[float]) -> Iterator[Chunk]:
-    """Cut rows into pieces that memory can hold, in their order.
-
-    Args:
-        blocks: n blocks.
-        weights: About how many bytes a row of each has.
-    """
-    chunk: Chunk = []
-    size = 0.0
-    for block, weight in zip(blocks, weights, strict=True):
-        step = max(int(_HELD // max(weight, 1)), 1)
-        for begin in range(0, len(block.rows), step):
-            piece = Block(block.shape, block.rows[begin : begin + step], block.is_text)
-            if chunk and size + weight * len(piece.rows) > _HELD:
-                yield chunk
-                chunk, size = [], 0.0
-            chunk.append(piece)
-            size += weight * len(piece.rows)
-    if chunk:
-        yield chunk
-
-
-def _sample(rows: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
-    """Return up to about 64 rows, which stand for all."""
-    return rows[:: max(len(rows) // _WEIGHED_ROWS, 1)]
-
-
-def _weight_of(rows: Sequence[Sequence[object]]) -> float:
-    """Return about how many bytes of memory a row takes, judged by some of them; 0 when there is none."""
-    if len(rows) == 1:  # as most calls have
-        return 56 + 8 * len(rows[0]) + sum(map(getsizeof, rows[0]))
-    sample = _sample(rows)
-    return sum([56 + 8 * len(row) + sum(map(getsizeof, row)) for row in sample]) / len(sample) if sample else 0.0
 
 
 def _rows_in(part: Spool | Block | Statement | Stretch | Found) -> int:

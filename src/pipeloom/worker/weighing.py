@@ -1,0 +1,50 @@
+"""About how many bytes staged rows take, judged by some of them; and rows cut into what memory can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from sys import getsizeof
+from typing import Final
+
+from pipeloom.data.rows import Block
+from pipeloom.data.spool import Chunk
+
+__all__ = ["chunks_of", "sample_of", "weight_of"]
+
+_WEIGHED_ROWS: Final = 16
+
+
+def chunks_of(blocks: Sequence[Block], weights: Sequence[float], most: int) -> Iterator[Chunk]:
+    """Cut rows into pieces that memory can hold, in their order.
+
+    Args:
+        blocks: n blocks.
+        weights: About how many bytes a row of each has.
+        most: How many bytes a piece has at most, if that is more than one row.
+    """
+    chunk: Chunk = []
+    size = 0.0
+    for block, weight in zip(blocks, weights, strict=True):
+        step = max(int(most // max(weight, 1)), 1)
+        for begin in range(0, len(block.rows), step):
+            piece = Block(block.shape, block.rows[begin : begin + step], block.is_text)
+            if chunk and size + weight * len(piece.rows) > most:
+                yield chunk
+                chunk, size = [], 0.0
+            chunk.append(piece)
+            size += weight * len(piece.rows)
+    if chunk:
+        yield chunk
+
+
+def sample_of(rows: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
+    """Return up to about 64 rows, which stand for all."""
+    return rows[:: max(len(rows) // _WEIGHED_ROWS, 1)]
+
+
+def weight_of(rows: Sequence[Sequence[object]]) -> float:
+    """Return about how many bytes of memory a row takes, judged by some of them; 0 when there is none."""
+    if len(rows) == 1:  # as most calls have
+        return 56 + 8 * len(rows[0]) + sum(map(getsizeof, rows[0]))
+    sample = sample_of(rows)
+    return sum([56 + 8 * len(row) + sum(map(getsizeof, row)) for row in sample]) / len(sample) if sample else 0.0
