@@ -1,4 +1,4 @@
-"""B23: rows that know their task, what looking at versions costs, and doing changed inputs again."""
+"""B24: rows that know their task, what looking at versions costs, and doing changed inputs again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(size: int, db: Path, function: Any = load, **options: Any) -> Outcome:
     import pipeloom
 
     call = partial(
-        pipeloom.map, function, range(size), db=db, name="b23", workers=WORKERS, progress=False, **options
+        pipeloom.map, function, range(size), db=db, name="b24", workers=WORKERS, progress=False, **options
     )
     spent = process_time()
     seconds = timed(call)
@@ -84,7 +84,7 @@ def again(size: int, db: Path, **options: Any) -> Outcome:
 
 
 WORKLOAD = Workload(
-    name="B23",
+    name="B24",
     what=f"tasks of {ROWS} rows that know them, and are done again",
     size=10_000,
     tiny=60,
