@@ -30,8 +30,9 @@ def keep_shown(html_of: Callable[[], Html], over: threading.Event) -> None:
     """
     from IPython.display import HTML, display
 
+    was_over = over.is_set()  # asked first: what is shown may be older than what is asked later
     shown: Any = display(HTML(html_of()), display_id=True)  # type: ignore[no-untyped-call]  # IPython's are not typed
-    if shown is None or over.is_set():
+    if shown is None or was_over:
         return  # at a prompt there is nothing that could be kept up to date
 
     def keep() -> None:
