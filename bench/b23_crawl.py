@@ -1,4 +1,4 @@
-"""B24: a crawl of pages that are made up in memory: each has a row, and ten links, most of them known by then."""
+"""B23: a crawl of pages that are made up in memory: each has a row, and ten links, most of them known by then."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ours(durability: str, executor: str, size: int, db: Path) -> Outcome:
             partial(visit, size),
             [f"{ROOT}1"],
             db=db,
-            name="b24",
+            name="b23",
             workers=WORKERS,
             executor=executor,
             durability=durability,
@@ -58,7 +58,7 @@ def again(size: int, db: Path) -> Outcome:
     import pipeloom
 
     ours("off", "threads", size, db)
-    run = partial(pipeloom.map, partial(visit, size), [f"{ROOT}1"], db=db, name="b24", progress=False)
+    run = partial(pipeloom.map, partial(visit, size), [f"{ROOT}1"], db=db, name="b23", progress=False)
     return Outcome(size, timed(lambda: verify(run().skipped, size)))
 
 
@@ -98,7 +98,7 @@ def scrapy_jobdir(size: int, db: Path) -> Outcome:
             pass
 
     class Spider(scrapy.Spider):  # type: ignore[misc]  # as above
-        name = "b24"
+        name = "b23"
 
         async def start(self) -> Any:
             self.conn = sqlite3.connect(db)
@@ -130,7 +130,7 @@ def scrapy_jobdir(size: int, db: Path) -> Outcome:
 
 
 WORKLOAD = Workload(
-    name="B24",
+    name="B23",
     what="a crawl: each page stores a row and adds ten links, most of which are known",
     size=20_000,
     tiny=200,
