@@ -220,6 +220,25 @@ def test_cancelling(db, gate, drain):
     assert run.wait() is report
 
 
+@pytest.mark.parametrize(
+    ("drain", "said"),
+    [(True, "stopping: running tasks finish\n"), (False, "cancelling: tasks that look at ctx end now\n")],
+)
+def test_cancelling_says_nothing_of_keys(db, capsys, gate, drain, said):
+    """It is the program that stops its run: nobody is at a keyboard."""
+
+    def fn(n, ctx):
+        while not gate.wait(0.01):
+            ctx.check()
+
+    with pipeloom.start(fn, [1], db=db, name="n") as run:
+        until(lambda: run.counts.running)
+        run.cancel(drain=drain)
+        if drain:
+            gate.set()
+    assert said in capsys.readouterr().err
+
+
 def test_draining_then_cancelling(db, gate):
     """The second goes further; the first does not take it back."""
     began = threading.Event()

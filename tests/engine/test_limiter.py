@@ -21,9 +21,9 @@ class Scene:
         began: Each try with when it began, in that order.
     """
 
-    def __init__(self, *limits: Limit) -> None:
+    def __init__(self, *limits: Limit, slack: float = 0.0) -> None:
         self.now = 1000.0
-        self.limiter = Limiter(limits, threading.Condition(), lambda: self.now)
+        self.limiter = Limiter(limits, threading.Condition(), lambda: self.now, slack)
         self.began: list[tuple[object, float]] = []
         self.out: dict[object, Attempt] = {}
 
@@ -103,6 +103,14 @@ def test_one_spaces_starts_evenly():
     starts = Scene(Limit(rate=5)).run(range(6))
 
     assert starts == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def test_starts_are_a_little_further_apart_than_the_rate_says():
+    """In a run they are: what is held up on its way to a service comes closer to the next one."""
+    starts = Scene(Limit(rate=5), slack=0.02).run(range(6))
+
+    assert starts == pytest.approx([0.0, 0.204, 0.408, 0.612, 0.816, 1.02])
+    assert Limiter((Limit(rate=5),), threading.Condition())._buckets._slack == 0.02
 
 
 def test_a_burst_comes_after_a_pause_and_not_again():

@@ -59,7 +59,7 @@ class Bucket:
         "paused_until", "place", "value",
     )  # fmt: skip
 
-    def __init__(self, limit: Limit, place: int, value: Hashable = None) -> None:
+    def __init__(self, limit: Limit, place: int, slack: float, value: Hashable = None) -> None:
         self.place = place
         self.value = value
         self.full_at = self.paused_until = -inf
@@ -70,7 +70,8 @@ class Bucket:
         self._at_once = inf if limit.at_once is None else limit.at_once
         self._interval_s: float | None = None  # in which 1 of the burst comes back
         if limit.rate is not None:
-            self._interval_s = min(min(limit.per_s, _FASTEST) / min(limit.rate, _FASTEST), _SLOWEST_S)
+            interval_s = min(limit.per_s, _FASTEST) / min(limit.rate, _FASTEST) * (1 + slack)
+            self._interval_s = min(interval_s, _SLOWEST_S)
         self._burst = min(limit.burst, _FASTEST)
 
     def opens_at(self, weight: float) -> float:
@@ -118,13 +119,15 @@ class Buckets:
 
     Args:
         limits: Each has a bucket for each value of its ``per``, or one.
+        slack: By which fraction tries are further apart than a rate says.
 
     Attributes:
         has_values: Whether a limit has a ``per``.
     """
 
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        self._common = [Bucket(limit, place) for place, limit in enumerate(limits) if limit.per is None]
+    def __init__(self, limits: Sequence[Limit], slack: float) -> None:
+        self._slack = slack
+        self._common = [Bucket(limit, place, slack) for place, limit in enumerate(limits) if limit.per is None]
         self._own: list[tuple[int, Limit, dict[Hashable, Bucket]]] = [
             (place, limit, {}) for place, limit in enumerate(limits) if limit.per is not None
         ]
@@ -142,7 +145,7 @@ class Buckets:
         for (place, limit, found), value in zip(self._own, ticket.values, strict=True):
             bucket = found.get(value)
             if bucket is None:
-                bucket = found[value] = Bucket(limit, place, value)
+                bucket = found[value] = Bucket(limit, place, self._slack, value)
             buckets.append(bucket)
         return tuple(buckets)
 

@@ -32,6 +32,7 @@ from pipeloom.limit import Limit
 
 __all__ = ["Limiter"]
 
+_SLACK: Final = 0.02
 _MOST: Final = 4096
 """So many slots of memory may wait, at least one for each input; beyond, no others are looked at, so that memory
 stays flat."""
@@ -46,15 +47,21 @@ class Limiter:
         limits: All of them hold; with none, only ``pause`` holds anything up.
         moved: Guards this, and tells workers that there is something to do; the intake's own.
         clock: Seconds since some instant.
+        slack: By which fraction tries are further apart than a rate says: on its way to a service one may be held
+            up, and comes closer to the next then.
     """
 
     def __init__(
-        self, limits: Sequence[Limit], moved: threading.Condition, clock: Callable[[], float] = monotonic
+        self,
+        limits: Sequence[Limit],
+        moved: threading.Condition,
+        clock: Callable[[], float] = monotonic,
+        slack: float = _SLACK,
     ) -> None:
         self._moved = moved
         self._clock = clock
         self._tickets = Tickets(limits)
-        self._buckets = Buckets(limits)
+        self._buckets = Buckets(limits, slack)
         self._lanes: dict[tuple[Bucket, ...], Lane] = {}
         self._ready: list[tuple[int, Lane]] = []
         self._opening: list[tuple[float, int, Bucket]] = []  # buckets at which lanes wait, by when they open

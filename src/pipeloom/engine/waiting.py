@@ -125,7 +125,7 @@ class Waiting:
         elif event == "signal":
             self._signals.look()
             if self._signals.count:
-                self._stop(1 if self._signals.count == 1 else 2, "press Ctrl-C again")
+                self._stop(1 if self._signals.count == 1 else 2, "" if self._is_asked else "press Ctrl-C again")
         elif event == "stop":
             self._intake.close()
 
@@ -153,7 +153,13 @@ class Waiting:
             return
         self.stage = stage
         if stage == 1:
-            self._note(f"stopping: running tasks finish; {how} to cancel them")
+            self._note("stopping: running tasks finish" + (f"; {how} to cancel them" if how else ""))
         else:
             self._link.cancelling = True
-            self._note("cancelling: tasks that look at ctx end now; press Ctrl-C again to leave at once")
+            more = "" if self._is_asked else "; press Ctrl-C again to leave at once"
+            self._note(f"cancelling: tasks that look at ctx end now{more}")
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether the program stops its run itself, by its handle or with what awaits it."""
+        return self._signals.count > 0 and self._signals.first is None
