@@ -62,9 +62,8 @@ def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
         )
     if verdict == "unowned":
         return LedgerError(
-            f"the key {key} is to be done again, and rows that it wrote do not know their task, since they were "
-            "stored without own_rows=: they cannot be replaced, and would be there twice. Delete them, and then "
-            f"take the task back with `pipeloom forget {attempt.task_id}`; or use another file, or own_rows=False"
+            f"{key} was done without own_rows=, so its rows cannot be replaced: delete them and call `pipeloom "
+            f"forget {attempt.task_id}`, use another file, or pass own_rows=False to have the new ones beside them"
         )
     return LedgerError(taken(attempt.task_id))
 
