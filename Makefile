@@ -22,7 +22,7 @@ demo: ## load the New York flights of 2013 into build/flights.db and ask it ques
 	$(BIN)/pipeloom examples flights --executor processes --db build/flights.db --files build/flights
 
 test: check-static ## format check, lint, types, and the whole test suite, whose coverage has a floor
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@$(BIN)/coverage report --fail-under=0 | awk '/^TOTAL/ || $$NF + 0 < 90'
 
 check: check-static ## the same with the fast tests only: under a minute, never rewrites a file

@@ -13,7 +13,7 @@ import pytest
 
 from faults import strace
 from faults.crawling import has_checkpoint, links_of, rows_of
-from faults.tools import DONE, HERE, KILLED, STORAGE, Child, Start, amount, product, sample
+from faults.tools import DONE, HERE, JOURNALS, KILLED, STORAGE, Child, Start, amount, product, sample
 from faults.verdict import UnsoundError
 
 COUNT = 40
@@ -97,7 +97,7 @@ def points_of(start: Start, db: Path, words: list[str]) -> list[tuple[str, int]]
     return [(call, n) for call, most in sorted(strace.counts(log).items()) for n in range(1, most + 1)]
 
 
-@pytest.mark.parametrize("wal", [True, False], ids=["write-ahead log", "rollback journal"])
+@pytest.mark.parametrize("wal", JOURNALS, ids=JOURNALS.get)
 def test_a_crawl_that_is_killed_at_any_storage_call(start, tmp_path, wal):
     """What a done page links to is in line, and nothing else is; the next call visits what is left."""
     db = tmp_path / "count.db"

@@ -15,7 +15,7 @@ import pytest
 
 from faults import strace
 from faults.redoing import has_checkpoint, rows_of, version_of
-from faults.tools import DONE, HERE, KILLED, STORAGE, Child, Start, amount, product, sample
+from faults.tools import DONE, HERE, JOURNALS, KILLED, STORAGE, Child, Start, amount, product, sample
 from faults.verdict import UnsoundError
 
 COUNT = 24
@@ -83,7 +83,7 @@ def finish(start: Start, db: Path, generation: int, count: int = COUNT, **argume
             raise UnsoundError(f"task {task} is {status} in version {version}")
 
 
-@pytest.fixture(params=[True, False], ids=["write-ahead log", "rollback journal"])
+@pytest.fixture(params=JOURNALS, ids=JOURNALS.get)
 def first(
     request: pytest.FixtureRequest, start: Start, tmp_path: Path
 ) -> Callable[[str], tuple[Path, dict[str, object]]]:

@@ -31,6 +31,10 @@ DONE, FAILED, USAGE, STORAGE, IN_USE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 KILLED: Final = -signal.SIGKILL
 
 
+JOURNALS: Final = {True: "write-ahead log"} | ({False: "rollback journal"} if FULL else {})
+"""``wal=`` → what it is, for faults that do not differ between the two: in ``make test`` the default alone."""
+
+
 def amount(quick: int, full: int) -> int:
     """Return how many to try: a few in ``make test``, all of them in ``make faults``."""
     return full if FULL else quick

@@ -428,7 +428,7 @@ def test_rows_that_do_not_know_their_task_are_not_doubled(db, read, before, now,
 
     assert report.failed == refused
     if refused:
-        assert "the key 'a' is to be done again" in why(report)
+        assert "'a' was done without own_rows=, so its rows cannot be replaced" in why(report)
         assert "pipeloom forget 1" in why(report)
         assert read(db, "SELECT item FROM pages ORDER BY 1") == [("a",), ("new",)]
         assert read(db, "SELECT status FROM task_runs WHERE key = 'a'") == [("done",)]
