@@ -495,6 +495,24 @@ def test_on_an_event_loop(db):
     assert len(loops) == 1
 
 
+def test_nothing_of_a_run_stays_on_the_loop(db):
+    """Whoever has waited for it finds the loop as it was, however that went."""
+
+    async def fn(n):
+        await asyncio.sleep(0)
+
+    async def main():
+        for _ in range(20):
+            await pipeloom.amap(fn, range(3), db=db, name="n", progress=False)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            with pytest.raises(LookupError):
+                async with pipeloom.start(fn, range(3), db=db, name="n", progress=False):
+                    raise LookupError
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
 def test_who_awaits_late_does_not_block_the_loop(db, monkeypatch):
     """What has to be read from the file is read in a thread."""
     monkeypatch.setattr(log_module, "_MOST", 10)

@@ -124,6 +124,13 @@ class Going:
                 raise  # this coroutine is closed, on a loop that is no more
         return cancelled
 
+    async def gone(self) -> asyncio.CancelledError | None:
+        """Do what ``until_over`` does, and leave nothing of the run on its loop."""
+        cancelled = await self.until_over()
+        if self._guard is not None and asyncio.get_running_loop() is self._loop:
+            await asyncio.wait([self._guard])
+        return cancelled
+
     def _called_off(self) -> None:
         """Cancel the run with whoever awaits it, unless a signal has come: then that says how far it goes."""
         self._is_cancelled = True
@@ -134,7 +141,7 @@ class Going:
         signals = self.run.signals
         signals.is_awaited = threading.current_thread() is threading.main_thread()
         try:
-            cancelled = await self.until_over()
+            cancelled = await self.gone()
         finally:
             signals.is_awaited = False
         if cancelled is not None and (self.error is None or _is_due_to_cancelling(self.error)):

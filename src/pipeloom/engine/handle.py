@@ -144,7 +144,7 @@ class RunHandle:
     ) -> None:
         if error is not None:
             self.cancel()
-            await self._going.until_over()
+            await self._going.gone()
             self._going.left_by(error)
         elif not self._going.is_told:
             await self
