@@ -280,7 +280,7 @@ def test_an_api_that_refuses_for_good(run, tmp_path):
         assert [asked.status for asked in api.asked] == [400]
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("changes", [{}, ON_A_LOOP], ids=["threads", "asyncio"])
 def test_a_nightly_load(run, tmp_path, rows, changes):
     """What changed replaces its rows, what is new comes in, and the rest is left alone."""
     folder = tmp_path / "in"
@@ -342,7 +342,7 @@ def test_enough_is_enough(run, rows):
     assert rows("pi.db", "SELECT COUNT(*) FROM task_runs WHERE status = 'done'") == [(more,)]
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("changes", [{}, ON_A_LOOP], ids=["threads", "asyncio"])
 def test_jobs_of_a_slow_service(run, start, tmp_path, rows, changes):
     """Handed in once each, though the program is killed meanwhile, and asked for until they are ready."""
     scenes = [f"scene {number}" for number in range(6)]

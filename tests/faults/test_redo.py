@@ -114,7 +114,7 @@ def test_killed_while_changed_inputs_are_done_again(start, tmp_path, first):
     points = points_of(start, db, command(db, 1, **options))
     assert len(points) > 50
     hits = old = 0
-    tried = sample(points, 4)
+    tried = sample(points, 3)
     for call, n in tried:
         db, options = first(f"{call}-{n}")
         words = command(db, 1, **options)
@@ -148,7 +148,7 @@ def test_killed_at_random_instants_while_versions_change(start, tmp_path, execut
     options = {"executor": executor, "pause_s": 0.01, "count": 60}
     finish(start, db, 0, **options)
     generation = 1
-    for _ in range(amount(3, 150)):
+    for _ in range(amount(2, 150)):
         killed_after(start(command(db, generation, **options)), instants.uniform(0.2, 0.9), db, 60)
         check(look(db), 60)
         generation += instants.random() < 0.4
@@ -194,28 +194,25 @@ def test_killed_while_tasks_are_taken_back(start, tmp_path, first):
     assert COUNT in left
 
 
-@pytest.mark.parametrize(
-    ("mistake", "says"), [("forgets", "rows of 2 generations"), ("commits", "rows of 0 generations")]
-)
-def test_the_harness_catches_a_mistake(start, tmp_path, mistake, says):
+@pytest.mark.parametrize("mistake", ["forgets", "commits"])
+def test_the_harness_catches_a_mistake(start, tmp_path, mistake):
     """Rows that stay, and rows that go in a commit before."""
     made = tmp_path / "first.db"
     finish(start, made, 0)
     if mistake == "forgets":
-        with pytest.raises(UnsoundError, match=says):
+        with pytest.raises(UnsoundError, match="rows of 2 generations"):
             finish(start, made, 1, mistake=mistake)
         return
-    caught = 0
     shutil.copy(made, tmp_path / "count.db")
     points = points_of(start, tmp_path / "count.db", command(tmp_path / "count.db", 1, mistake=mistake))
-    writes = [point for point in points if point[0] == "pwrite64"]
-    for call, n in sample(writes, 5):
+    writes = [n for call, n in points if call == "pwrite64"]
+    for n in sorted(writes, key=lambda n: (n * 7919) % len(writes)):  # all over the run, until one is caught
         db = tmp_path / f"{n}.db"
         shutil.copy(made, db)
         words = command(db, 1, mistake=mistake)
-        start(strace.injecting(call, f"signal=KILL:when={n}", words, paths=strace.files_of(db))).wait()
+        start(strace.injecting("pwrite64", f"signal=KILL:when={n}", words, paths=strace.files_of(db))).wait()
         try:
             check(look(db), COUNT)
         except UnsoundError:
-            caught += 1
-    assert caught, "this harness would let it through"
+            return
+    pytest.fail("this harness would let it through")
