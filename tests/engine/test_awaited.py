@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 import pipeloom
+from engine.wrong_calls import WRONG_CALLS
 from pipeloom import RunInterruptedError, TasksFailedError
 from pipeloom.db.cancel import request_cancel
 
@@ -107,16 +108,7 @@ def test_several_runs_are_awaited_together(db, tmp_path):
     assert (dict(one.results()), other.done) == ({0: 3, 1: 3}, 5)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "said"),
-    [
-        ((abs,), {}, "items"),
-        ((abs, [1]), {}, "db"),
-        ((abs, [1]), {"db": "x.db", "dbb": 1}, "dbb"),
-        ((abs, [1]), {"db": "x.db", "workers": 0}, "workers must be at least 1"),
-        ((abs(-1), [1]), {"db": "x.db"}, "fn must be a function"),
-    ],
-)
+@WRONG_CALLS
 def test_a_wrong_argument_is_told_where_it_is_awaited(tmp_path, monkeypatch, arguments, options, said):
     """As by ``map``, whose arguments these are."""
     monkeypatch.chdir(tmp_path)

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 import pytest
 
 import pipeloom
+from engine.wrong_calls import WRONG_CALLS
 from pipeloom import RunInterruptedError, TasksFailedError
 from pipeloom.engine import outcomes as log_module
 
@@ -347,16 +348,7 @@ def test_any_thread_may_use_it(db):
     assert [entry for entry in found if entry != 2000] == [list(range(2000))] * 3
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "said"),
-    [
-        ((abs,), {}, "items"),
-        ((abs, [1]), {}, "db"),
-        ((abs, [1]), {"db": "x.db", "dbb": 1}, "dbb"),
-        ((abs, [1]), {"db": "x.db", "workers": 0}, "workers must be at least 1"),
-        ((abs(-1), [1]), {"db": "x.db"}, "fn must be a function"),
-    ],
-)
+@WRONG_CALLS
 def test_a_wrong_argument_is_told_at_the_call(tmp_path, monkeypatch, arguments, options, said):
     """Nothing is opened."""
     monkeypatch.chdir(tmp_path)
