@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from pipeloom.cli.options import db_option, say, verbose_option, workers_option
+from pipeloom.cli.options import db_option_of, say, verbose_option, workers_option
 
 
 @click.command(name="demo")
-@db_option
+@db_option_of()
 @click.option(
     "-n", "--num-tasks", type=click.IntRange(min=0), default=20, show_default=True, help="How many tasks."
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import db_option, say, verbose_option
+from pipeloom.cli.options import db_option_only, say, verbose_option
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _NAMED: Final = 10
 
 @click.command(name="forget")
 @click.argument("tasks", metavar="[TASK]...", nargs=-1)
-@db_option
+@db_option_only
 @click.option(
     "--kind",
     "kinds",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Callable
+from functools import wraps
 from math import isnan
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 
+from pipeloom.data.text import clean
 from pipeloom.show.streams import lead_nowhere
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
+    "ENVIRONMENT",
     "MOST",
     "DatabasePath",
     "Seconds",
     "at_most",
     "db_option",
     "db_option_of",
+    "db_option_only",
     "executor_option",
     "json_option",
     "limit_option",
@@ -29,6 +35,9 @@ __all__ = [
     "verbose_option",
     "workers_option",
 ]
+
+ENVIRONMENT: Final = "PIPELOOM_DB"
+"""Names the database where the command line does not."""
 
 MOST: Final = (1 << 63) - 1  # the largest number that SQLite knows
 
@@ -65,33 +74,85 @@ class Seconds(click.FloatRange):
         return number
 
 
-def _one(_context: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> Path:
-    """Refuse a second database, of which nothing would be seen."""
-    if len(values) > 1:
-        raise click.BadParameter(f"is given {len(values)} times: name one database", param=option)
-    return values[0]
-
-
 def db_option(function: F) -> F:
-    """``--db PATH``."""
-    return _database(required=True)(function)
+    """``[DB]`` or ``--db PATH``, or else ``PIPELOOM_DB``; the command gets one path, ``db``."""
+    return _named(function, has_word=True, variable=ENVIRONMENT)
 
 
-def db_option_of(default: str) -> Callable[[F], F]:
-    """``--db PATH``, or the default."""
-    return _database(default=[default], show_default=True)
+def db_option_only(function: F) -> F:
+    """The same without ``[DB]``, for a command whose own arguments leave no room for a path."""
+    return _named(function, has_word=False, variable=ENVIRONMENT)
 
 
-def _database(**options: Any) -> Callable[[F], F]:
-    return click.option(
-        "--db",
-        type=DatabasePath(),
-        multiple=True,
-        callback=_one,
-        metavar="PATH",
-        help="The database file.",
-        **options,
+def db_option_of(default: str | None = None) -> Callable[[F], F]:
+    """``--db PATH``, or the default; without one, ``[DB]`` too.
+
+    These commands bring work of their own, which belongs into no file that was named for other work: the
+    variable does not count.
+    """
+
+    def decorate(function: F) -> F:
+        return _named(function, has_word=default is None, default=default)
+
+    return decorate
+
+
+def _named(function: F, *, has_word: bool, variable: str | None = None, default: str | None = None) -> F:
+    """Have a command know its database."""
+
+    @wraps(function)
+    def named(*args: Any, db: tuple[Path, ...], **values: Any) -> Any:
+        word = values.pop("db_word", None)
+        _check_order(values.get("task"), word)
+        return function(*args, db=_one(db, word, has_word=has_word, variable=variable), **values)
+
+    shown: dict[str, Any] = {} if default is None else {"default": [default], "show_default": True}
+    also = f" Default: the environment variable {variable}." if variable else ""
+    option = click.option(
+        "--db", type=DatabasePath(), multiple=True, metavar="PATH", help=f"The database file.{also}", **shown
     )
+    command = option(cast("F", named))
+    if not has_word:
+        return command
+    return click.argument("db_word", metavar="[DB]", required=False, type=DatabasePath())(command)
+
+
+def _check_order(task: str | None, word: Path | None) -> None:
+    """Say which comes first, where a file stands in place of the task."""
+    if task is not None and word is not None and not word.exists() and os.path.isfile(task):
+        words = f"pipeloom {click.get_current_context().info_name} {shlex.quote(str(word))} {shlex.quote(task)}"
+        raise click.UsageError(f"{clean(word, 200)}: no such file; the task comes first: {clean(words)}")
+
+
+def _one(named: tuple[Path, ...], word: Path | None, *, has_word: bool, variable: str | None) -> Path:
+    """Return the one database that is meant: that of the command line before that of the environment."""
+    if len(named) > 1:  # of a second one nothing would be seen
+        raise click.UsageError(f"--db is given {len(named)} times: name one database")
+    db = named[0] if named else None
+    if db is not None and word is not None and os.path.realpath(db) != os.path.realpath(word):
+        raise click.UsageError(f"two databases are named, {clean(word, 200)} and --db {clean(db, 200)}: name one")
+    found = db or word or _of_environment(variable)
+    if found is None:
+        ways = [f"its path (pipeloom {_command()} out.db)"] if has_word else []
+        ways += ["--db PATH", *([f"the variable {variable}"] if variable else [])]
+        raise click.UsageError(f"no database is named: name it by {', '.join(ways[:-1])} or {ways[-1]}")
+    return found
+
+
+def _of_environment(variable: str | None) -> Path | None:
+    from pipeloom.db.place import path_of
+
+    try:
+        return path_of(value) if variable and (value := os.environ.get(variable)) else None
+    except ValueError as error:
+        raise click.UsageError(f"{variable}: {error}") from None
+
+
+def _command() -> str:
+    """Return the present command as it is typed: with its arguments, but for the database."""
+    context = click.get_current_context()
+    words = [part.make_metavar(context) for part in context.command.params if isinstance(part, click.Argument)]
+    return " ".join([context.info_name or "", *words[:-1]])
 
 
 def json_option(function: F) -> F:
