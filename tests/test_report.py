@@ -33,12 +33,12 @@ FAILED = replace(
 
 def test_it_reads_as_one_line_and_the_first_failures():
     """Counts that are 0 are left out; five failures, and how many more."""
-    assert str(DONE) == "m:f: 1,200 done, 3 skipped (done before) in 0.5 s (out.db, run 7)"
+    assert str(DONE) == "m:f: 1,200 done, 3 skipped (done before) in 500 ms (out.db, run 7)"
     lines = str(FAILED).splitlines()
-    assert lines[0] == "m:f: 1,200 done, 7 failed, 3 skipped (done before) in 0.5 s (out.db, run 7)"
+    assert lines[0] == "m:f: 1,200 done, 7 failed, 3 skipped (done before) in 500 ms (out.db, run 7)"
     assert lines[1:] == [*(f"  ✗ k{n}: ValueError: no" for n in range(5)), "  … and 2 more"]
     assert str(replace(DONE, done=0, skipped=0, total=0, pipeline=None, run_id=None)) == (
-        "run: there were no inputs in 0.5 s (out.db)"
+        "run: there were no inputs in 500 ms (out.db)"
     )
 
 

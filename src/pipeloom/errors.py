@@ -32,6 +32,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Self
 
+from pipeloom.data.rates import duration
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -194,7 +196,7 @@ class RetryLater(PipeloomError):  # noqa: N818 - a request, which its task ends 
         return counts
 
     def __str__(self) -> str:
-        return f"asked to be tried again in {f'{round(self.after_s, 3):,}'.removesuffix('.0')} s"
+        return f"asked to be tried again in {duration(self.after_s)}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.after_s:g}{'' if self.count else ', count=False'})"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, near
 from pipeloom.data.totals import SKIPPED, how_many, spelled, totals
 from pipeloom.statuses import DONE, ERROR, FAILED, INTERRUPTED, RUNNING, RunEnd, TaskStatus
@@ -204,9 +205,8 @@ class RunReport:
             for total in totals(self, always=(DONE,) if self.total else ())
         )
         number = f", run {self.run_id}" if self.run_id is not None else ""
-        lines = [
-            f"{what}: {counts or 'there were no inputs'} in {self.elapsed_s:.1f} s ({clean(near(self.db))}{number})"
-        ]
+        took, db = duration(self.elapsed_s), clean(near(self.db))
+        lines = [f"{what}: {counts or 'there were no inputs'} in {took} ({db}{number})"]
         lines += [
             f"  ✗ {clean(f.key, 60)}: {f.exception + ': ' if f.exception else ''}{clean(f.message, 200)}"
             for f in self.failures[:_SHOWN]

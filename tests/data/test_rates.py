@@ -49,16 +49,27 @@ def test_rate_does_not_grow_without_end():
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-1, "0.0 s"),
+        (-1, "0 s"),
+        (0.0, "0 s"),
+        (0.00000123, "1.2 µs"),
+        (0.00085, "850 µs"),
+        (0.0009996, "1.0 ms"),
+        (0.0123, "12 ms"),
+        (0.5, "500 ms"),
+        (0.9996, "1.0 s"),
         (3.21, "3.2 s"),
-        (59.9, "59 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.96, "1:00"),
         (245, "4:05"),
         (3723, "1:02:03"),
         (172_800 + 3600 * 4, "2 d 4 h"),
+        (float("inf"), "?"),
+        (float("nan"), "?"),
     ],
 )
 def test_duration(seconds, text):
-    """Short for short times, and never negative."""
+    """Two digits at least, one unit, and never negative."""
     assert duration(seconds) == text
 
 
@@ -66,6 +77,11 @@ def test_per_second_and_time_left():
     """A number of tasks per second, and what that means for the rest, when it can be known."""
     assert per_second(1234.5) == "1,234/s"
     assert per_second(3.25) == "3.2/s"
+    assert per_second(9.96) == "10/s"
+    assert per_second(0.1) == "6.0/min"
+    assert per_second(0.001) == "3.6/h"
+    assert per_second(0.0001) == "< 0.5/h"
+    assert per_second(0) == "0/s"
     assert time_left(10, 1000, 500) == "50 s left"
     assert time_left(0, 1000, 500) is None
     assert time_left(10, None, 500) is None

@@ -325,7 +325,7 @@ def test_a_waiting_try_holds_no_worker(db, read):
     report = pipeloom.map(fn, range(20), db=db, workers=1, retries=Retry(2, delay_s=0.3, jitter=0.0))
 
     assert report.done == 20
-    assert seen == [("queued", 2, "waits 0.3 s for try 2: later")]
+    assert seen == [("queued", 2, "waits 300 ms for try 2: later")]
 
 
 def test_a_try_waits_as_long_as_it_should(db):
@@ -475,8 +475,8 @@ def test_a_task_that_waits_as_it_asked_says_so(db):
 
     ((status, attempt, message),) = found
     assert status == "queued"
-    why = "asked to be tried again in 0.3 s after ConnectionError: reset"
-    assert message == f"waits 0.3 s for try {attempt}: {why}"
+    why = "asked to be tried again in 300 ms after ConnectionError: reset"
+    assert message == f"waits 300 ms for try {attempt}: {why}"
 
 
 def test_a_task_goes_on_from_its_checkpoint_when_it_asks(db, read):
@@ -508,7 +508,7 @@ def test_a_task_that_waits_as_it_asked_ends_with_a_run_that_is_stopped(db, read)
         pipeloom.map(fn, ["waits", "fails"], db=db, name="stopped", on_error="stop", workers=2)
     assert read(db, "SELECT key, status, attempt, message FROM task_runs ORDER BY key") == [
         ("fails", "error", 1, "final"),
-        ("waits", "error", 1, "asked to be tried again in 3,600 s"),
+        ("waits", "error", 1, "asked to be tried again in 1:00:00"),
     ]
     assert pipeloom.map(str, ["waits", "fails"], db=db, name="stopped").done == 2
 

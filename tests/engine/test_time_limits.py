@@ -43,7 +43,7 @@ def test_a_task_that_looks_ends_by_itself(db, read):
     assert report.failures[0].exception == "TaskTimeoutError"
     assert "in fn" in report.failures[0].traceback
     assert read(db, "SELECT status, message, elapsed_s BETWEEN 0.1 AND 5 FROM task_runs") == [
-        ("timed_out", "not done after 0.1 s", 1)
+        ("timed_out", "not done after 100 ms", 1)
     ]
     assert read(db, "SELECT COUNT(*) FROM sqlite_master WHERE name = 't'") == [(0,)]
 

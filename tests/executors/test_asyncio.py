@@ -240,7 +240,7 @@ def test_a_time_limit_cancels_where_the_coroutine_waits(db, read):
 
     assert (report.timed_out, cleaned) == (1, [0.0])
     (failure,) = report.failures
-    assert (failure.exception, failure.message) == ("TaskTimeoutError", "not done after 0.05 s")
+    assert (failure.exception, failure.message) == ("TaskTimeoutError", "not done after 50 ms")
     assert "await asyncio.sleep(FOR_EVER_S)" in failure.traceback
     assert "perform_async" not in failure.traceback
     assert read(db, "SELECT COUNT(*) FROM sqlite_master WHERE name = 't'") == [(0,)]
@@ -271,7 +271,7 @@ def test_a_coroutine_that_takes_no_notice_is_given_up_on(db, read):
         let_go.set()
 
     assert (report.timed_out, report.done) == (1, 1)
-    assert "it did not end within 1 s of being cancelled, and goes on" in report.failures[0].message
+    assert "it did not end within 1.0 s of being cancelled, and goes on" in report.failures[0].message
     assert "in fn" in report.failures[0].traceback
     assert isinstance(late.get(timeout=LONG_S), pipeloom.AttemptOverError)
     assert read(db, "SELECT item FROM t") == [("another",)]
@@ -314,7 +314,7 @@ def test_a_cancelled_run_gives_up_on_who_takes_no_notice(db, read):
 
     assert interrupted.value.report.cancelled == 1
     (message,) = read(db, "SELECT message FROM task_runs")[0]
-    assert message == "the run is being cancelled; it did not end within 1 s of being cancelled, and goes on"
+    assert message == "the run is being cancelled; it did not end within 1.0 s of being cancelled, and goes on"
 
 
 def test_who_waits_behind_a_blocked_loop_is_cancelled_all_the_same(db, read):
@@ -337,7 +337,7 @@ def test_who_waits_behind_a_blocked_loop_is_cancelled_all_the_same(db, read):
     assert report.timed_out == 2
     assert sorted(cancelled) == ["blocks", "waits"]
     said = dict(read(db, "SELECT key, message FROM task_runs"))
-    assert said["waits"] == "not done after 0.2 s; the event loop was blocked"
+    assert said["waits"] == "not done after 200 ms; the event loop was blocked"
 
 
 def test_what_was_cancelled_is_not_the_task(db):

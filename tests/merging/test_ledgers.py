@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -287,5 +288,4 @@ def test_the_report_is_a_sentence(tmp_path, shards):
     report = pipeloom.merge(tmp_path / "out.db", shards([1, 2, 3]))
 
     assert report.db == str(tmp_path / "out.db")
-    assert "out.db: 3 files merged in 0." in str(report)
-    assert str(report).endswith(" s: 3 done, 6 rows")
+    assert re.search(r"out\.db: 3 files merged in [\d.]+ m?s: 3 done, 6 rows$", str(report))

@@ -61,7 +61,7 @@ def test_the_live_region_in_the_middle_and_at_the_end(tmp_path, columns, rows):
             assert line.startswith(r"  ▸ [/x] \x1b[")
             assert " 50 %  " in line
         if columns >= 80:
-            assert all(r"half [/red] \x1b" in line for line in lines[2 : 2 + fit])
+            assert all(r"half [/red] " in line for line in lines[2 : 2 + fit])
             assert lines[8].startswith(r"  ✗ [/x] \x1b[2J item 33 \u202e")
         if columns == 200:
             assert lines[8].endswith(r"bad \x1b]0;title\x07 news")

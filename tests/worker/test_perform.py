@@ -269,7 +269,7 @@ def test_giving_up_says_where_the_call_is():
         assert stuck.task.staging.last is None
 
     assert (status, result, staged) == ("timed_out", None, None)
-    assert message.startswith("not done after 0.5 s")
+    assert message.startswith("not done after 500 ms")
     assert isinstance(failed[0], TaskTimeoutError)
     assert "stuck.go_on.wait(LONG_S)" in failed[1]
     assert "/perform.py" not in failed[1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeloom.cli.options import Seconds, db_option, say, verbose_option
+from pipeloom.data.rates import duration
 from pipeloom.data.totals import SKIPPED, totals
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def _wait(history: History, run: RunRow, name: str, timeout_s: float) -> int:
             # Another container's number is, here, somebody else's process.
             how = f"kill {owner}" if owner is not None and owner.pid and owner.is_near else "end it where it runs"
             click.echo(
-                f"pipeloom: {name} has not ended within {timeout_s:g} s: it stops when its running tasks end; "
-                f"to stop it at once, {how}",
+                f"pipeloom: {name} has not ended within {duration(timeout_s)}: it stops when its running tasks "
+                f"end; to stop it at once, {how}",
                 err=True,
             )
             return 1

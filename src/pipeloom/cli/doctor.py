@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeloom.cli.options import Seconds, db_option, say, verbose_option
+from pipeloom.data.rates import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ class _Step:
 
     def show(self, step: str, seconds: float) -> None:
         self._shown = True
-        click.echo(f"\r\x1b[2K{step} … {seconds:.0f} s", nl=False, err=True)
+        click.echo(f"\r\x1b[2K{step} … {duration(seconds)}", nl=False, err=True)
 
     def clear(self) -> None:
         if self._shown:

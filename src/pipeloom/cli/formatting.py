@@ -50,7 +50,6 @@ __all__ = [
     "style_of",
     "task_table",
     "tell",
-    "took",
     "typed",
     "when",
 ]
@@ -144,15 +143,6 @@ def when(at: str | None) -> str:
     return clean(at or "", 40) if age is None else ago(age)
 
 
-def took(seconds: float | None) -> str:
-    """Return a duration; nothing for none."""
-    if seconds is None:
-        return ""
-    if 0 < seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "< 1 ms"
-    return duration(seconds)
-
-
 def typed(command: str, db: Path, *words: object) -> str:
     """Return a command as somebody would type it next."""
     parts = ["pipeloom", command, *(str(word) for word in words), "--db", str(db)]
@@ -206,7 +196,7 @@ def run_line(run: RunRow | None) -> Text:
     line.append(f"  {clean(run.status, 40)}", style=style_of(run.status))
     line.append(f"  {run.ended:,}" + (f"/{run.expected:,}" if run.expected is not None else "") + " inputs")
     if run.elapsed_s is not None:
-        line.append(f" in {took(run.elapsed_s)}")
+        line.append(f" in {duration(run.elapsed_s)}")
     line.append(f"  {when(run.started_at)}", style="dim")
     if run.is_unclosed:
         line.append(f"\n{gone(run)}", style="yellow")
@@ -230,7 +220,7 @@ def task_table(tasks: Sequence[TaskRow]) -> Grid:
                 str(task.id),
                 clean(task.name, 60),
                 (state(task), style_of(task.status)),
-                took(task.elapsed_s),
+                duration(task.elapsed_s),
                 clean(task.message or "", 150),
             )
             for task in tasks

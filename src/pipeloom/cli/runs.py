@@ -10,6 +10,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, limit_option, verbose_option
+from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _table(runs: Sequence[RunRow]) -> Grid:
             f"{run.done:,}",
             (f"{run.not_done:,}", "red" if run.not_done else "dim"),
             (f"{run.skipped:,}", "" if run.skipped else "dim"),
-            formatting.took(run.elapsed_s),
+            duration(run.elapsed_s),
             formatting.when(run.started_at),
         )
         for run in runs

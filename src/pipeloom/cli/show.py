@@ -11,6 +11,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, verbose_option
+from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, shorten
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
     if task.finished_at:
         facts.append(("ended", Text(f"{formatting.moment(task.finished_at)}, {formatting.when(task.finished_at)}")))
     if task.elapsed_s is not None:
-        facts.append(("time", Text(formatting.took(task.elapsed_s))))
+        facts.append(("time", Text(duration(task.elapsed_s))))
     if task.message:
         facts.append(("message", Text(clean(task.message, 2000))))
     if task.key is not None:
@@ -153,7 +154,7 @@ def _tries(attempts: Sequence[AttemptRow]) -> Grid:
             str(row.attempt),
             (clean(row.status, 40), formatting.style_of(row.status)),
             formatting.moment(row.started_at),
-            formatting.took(row.elapsed_s),
+            duration(row.elapsed_s),
             clean(row.message or "", 150),
         )
         for row in attempts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import Final
 
 __all__ = ["Pace", "ago", "duration", "fraction", "per_second", "time_left"]
@@ -41,10 +42,15 @@ class Pace:
 
 
 def per_second(rate: float) -> str:
-    """Return a rate as ``812/s``, ``3.2/s`` or ``6.7/min``."""
-    if 0 < rate < 0.5:
-        return f"{rate * 60:.1f}/min"
-    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+    """Return a rate as ``812/s``, ``3.2/s``, ``6.7/min`` or ``2.5/h``: the only spelling of rates there is.
+
+    Args:
+        rate: So many in a second.
+    """
+    for unit, factor in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
+        if rate * factor >= 0.5 or rate <= 0:
+            return f"{_number(rate * factor)}/{unit}"
+    return "< 0.5/h"
 
 
 def time_left(rate: float, expected: int | None, seen: int) -> str | None:
@@ -54,20 +60,33 @@ def time_left(rate: float, expected: int | None, seen: int) -> str | None:
     return f"{duration((expected - seen) / rate)} left"
 
 
-def duration(seconds: float) -> str:
-    """Return a time as ``3.2 s``, ``4:05``, ``1:02:03`` or ``3 d 4 h``."""
-    if seconds < 10:
-        return f"{max(seconds, 0.0):.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+def duration(seconds: float | None) -> str:
+    """Return a time as ``850 µs``, ``38 ms``, ``3.2 s``, ``42 s``, ``4:05``, ``1:02:03`` or ``3 d 4 h``.
+
+    The only spelling of durations there is; ``live.js`` has it once more.
+
+    Args:
+        seconds: How long; ``None`` is not known, and nothing.
+    """
+    if seconds is None:
+        return ""
+    if not 0 < seconds < inf:
+        return "0 s" if seconds <= 0 else "?"  # a foreign file may hold what is no number
+    for unit, size, limit in (("µs", 1e-6, 999.5), ("ms", 1e-3, 999.5), ("s", 1.0, 59.5)):
+        if seconds < size * limit:
+            return f"{_number(seconds / size)} {unit}"
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes_over = divmod(minutes, 60)
     if minutes < 60:
         return f"{minutes}:{rest:02d}"
     if hours < 48:
         return f"{hours}:{minutes_over:02d}:{rest:02d}"
     return f"{hours // 24:,} d {hours % 24} h"
+
+
+def _number(value: float) -> str:
+    """Return a number with two digits, or with all before its point."""
+    return f"{value:,.0f}" if value >= 9.95 or not value else f"{value:.1f}"
 
 
 def ago(seconds: float) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, owner_of
 from pipeloom.db.failures import is_busy, primary_code
@@ -129,7 +130,7 @@ class _Examination:
     def _late(self, name: str) -> Finding:
         why = " while a run is going on" if self._owner is not None else ""
         more = "run it again when the run has ended" if why else "allow it more time: --deadline"
-        return Finding(name, "note", f"not finished within {self._limit_s:g} s{why}", more)
+        return Finding(name, "note", f"not finished within {duration(self._limit_s)}{why}", more)
 
     def _tick(self) -> bool:
         """Tell what is being looked at; say whether that has taken too long."""
@@ -174,7 +175,7 @@ class _Examination:
                     "the file is damaged: restore a copy, or save what can be read with `sqlite3 FILE .recover`",
                 )
             ]
-        took = f"{monotonic() - self._began:.1f} s"
+        took = duration(monotonic() - self._began)
         if quick:
             text = f"every page is sound; indexes were not held against their tables ({took})"
             return [Finding("integrity", "ok", text, "for those, give it time: --deadline 600")]

@@ -15,6 +15,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from pipeloom.data.rates import duration
 from pipeloom.data.text import describe
 from pipeloom.engine.arguments import checked_wait
 from pipeloom.engine.going import Going, explained
@@ -100,7 +101,7 @@ class RunHandle:
         timeout = checked_wait(timeout)
         self._going.refuse_on_its_loop("wait()", "await run")
         if not self._going.wait(timeout):
-            raise TimeoutError(f"the run of {self.title} goes on after {timeout:g} s")
+            raise TimeoutError(f"the run of {self.title} goes on after {duration(timeout)}")
         return self._going.concluded()
 
     def outcomes(self) -> Outcomes:

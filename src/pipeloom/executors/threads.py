@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from os import getpid
 from typing import Final, Generic
 
+from pipeloom.data.rates import duration
 from pipeloom.data.text import describe
 from pipeloom.errors import TaskTimeoutError
 from pipeloom.executors.base import Desk, T, joined, telling
@@ -172,6 +173,6 @@ def given_up(task: Task, link: Link, thread: int | None, error: Exception | None
     """
     if error is None:
         error = TaskTimeoutError(
-            f"not done after {link.brief.timeout_s:g} s; its call goes on, since a thread cannot be ended"
+            f"not done after {duration(link.brief.timeout_s)}; its call goes on, since a thread cannot be ended"
         )
     return ended_outside(task, link, error, whereabouts(thread, error))

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.db import SCHEMA_VERSION, storage_error
 from pipeloom.db.limited import LONGEST, LimitedReader
@@ -126,8 +127,8 @@ class Reader:
 
     def _too_late(self) -> StorageError:
         return StorageError(
-            f"{clean(self.path)}: no answer within {self._deadline_s:g} s, so the question was given up: ask for "
-            "less (a run, a status), or check the file for views of another program",
+            f"{clean(self.path)}: no answer within {duration(self._deadline_s)}, so the question was given up: ask "
+            "for less (a run, a status), or check the file for views of another program",
             path=self.path,
         )
 

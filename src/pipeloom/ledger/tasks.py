@@ -12,7 +12,7 @@ from typing import Final
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.finish import judged
-from pipeloom.data.rates import fraction
+from pipeloom.data.rates import duration, fraction
 from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
@@ -140,7 +140,9 @@ class TaskTable:
 
     def _waiting_row(self, attempt: Attempt) -> TaskRow:
         """The row of a task that is to be tried again: queued, with why and when."""
-        why = f"waits {attempt.retry_in:.1f} s for try {attempt.attempt + 1}: {attempt.message or attempt.status}"
+        why = (
+            f"waits {duration(attempt.retry_in)} for try {attempt.attempt + 1}: {attempt.message or attempt.status}"
+        )
         return (
             attempt.task_id, attempt.name, QUEUED, 0.0, why, None, None, None,
             self.pipeline_id, attempt.key, self.run_id, attempt.attempt + 1, None, None, 0, None, attempt.input,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, near
 
 __all__ = ["MergeReport"]
@@ -40,7 +41,7 @@ class MergeReport:
         tasks = ", ".join(f"{count:,} {clean(status, 40)}" for status, count in self.tasks.items())
         files = "1 file" if self.files == 1 else f"{self.files:,} files"
         what = f"{tasks or 'no tasks'}, {self.rows:,} rows"
-        lines = [f"{clean(near(self.db))}: {files} merged in {self.elapsed_s:.1f} s: {what}"]
+        lines = [f"{clean(near(self.db))}: {files} merged in {duration(self.elapsed_s)}: {what}"]
         lines += [f"  not there: {clean(shard, 120)}" for shard in self.missing[:_SHOWN]]
         if (more := len(self.missing) - _SHOWN) > 0:
             lines.append(f"  … and {more:,} more")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pipeloom.data.clock import utc_text
+from pipeloom.data.rates import duration, per_second
 from pipeloom.data.text import clean, shorten
 from pipeloom.data.totals import spelled, totals
 from pipeloom.show.html import Html, block, facts, join, tag
-from pipeloom.show.pictures import span_text
 from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, INTERRUPTED, PROCESS_ENDED, RUNNING, TIMED_OUT
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ def _speed(run: RunRow, figures: RunFigures | None) -> Iterator[tuple[str, str, 
     elapsed = run.elapsed_s if run.elapsed_s is not None else figures.span_s if figures else None
     if elapsed is None:
         return
-    yield "elapsed", "So far" if run.status == RUNNING else "Took", span_text(elapsed)
+    yield "elapsed", "So far" if run.status == RUNNING else "Took", duration(elapsed)
     ended = run.ended - run.skipped
     if ended and elapsed > 0:
-        yield "rate", *_rate(ended / elapsed)
+        yield "rate", "Rate", per_second(ended / elapsed)
 
 
 def _work(figures: RunFigures) -> Iterator[tuple[str, str, str]]:
@@ -105,13 +105,6 @@ def _work(figures: RunFigures) -> Iterator[tuple[str, str, str]]:
         yield "rows", "Rows written", f"{figures.rows_written:,}"
     if figures.attempts:
         yield "busy", "Workers busy", f"{figures.busy:.0%}".replace("%", " %")
-
-
-def _rate(per_second: float) -> tuple[str, str]:
-    units = ((1, "second"), (60, "minute"))
-    factor, unit = next((pair for pair in units if per_second * pair[0] >= 1), (3600, "hour"))
-    rate = per_second * factor
-    return f"Tasks per {unit}", f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def failures(groups: Sequence[ErrorGroup]) -> Html:
@@ -176,7 +169,7 @@ def slowest(tasks: Sequence[SlowTask]) -> Html:
             "tr",
             tag("th", clean(task.name, 80), scope="row", class_="name"),
             tag("td", task.task_id, class_="number"),
-            tag("td", span_text(task.elapsed_s), class_="number"),
+            tag("td", duration(task.elapsed_s), class_="number"),
             tag("td", clean(spelled(task.status), 40), _try(task.attempt), class_="short"),
             tag("td", clean(task.worker or "", 40), class_="short"),
             tag("td", f"{task.rows_written:,}", class_="number") if has_rows else None,

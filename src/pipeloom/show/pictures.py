@@ -20,7 +20,7 @@ from pipeloom.history.figures import Bar, Durations, Lane, Throughput, Timeline
 from pipeloom.show.html import Html
 from pipeloom.statuses import CANCELLED, DONE, ENDED, ERROR, INTERRUPTED, RUNNING, TIMED_OUT
 
-__all__ = ["durations_picture", "rate_unit", "span_text", "throughput_picture", "timeline_picture"]
+__all__ = ["durations_picture", "rate_unit", "throughput_picture", "timeline_picture"]
 
 _LANE: Final = 20.0  # pixels, as all heights below
 _FLAT_LANE: Final = 14.0
@@ -37,26 +37,11 @@ _ROUND_SECONDS: Final = (
 )
 
 
-def span_text(seconds: float, digits: int = 3) -> str:
-    """Return a length of time with so many digits: ``850 µs``, ``3.20 s``; from a minute on ``4:05``."""
-    if seconds <= 0:
-        return "0 s"
-    if seconds < 60:
-        seconds = float(f"{seconds:.{digits}g}")
-    for below, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (60.0, 1.0, "s")):
-        if seconds < below:
-            value = seconds * factor
-            places = digits - (1 if value < 9.9999 else 2 if value < 99.999 else 3)
-            return f"{value:.{max(places, 0)}f} {unit}"
-    return duration(seconds)
-
-
-def _tick_text(seconds: float) -> str:
-    """Return a round length of time without zeros that say nothing."""
-    if seconds >= 60 and math.log10(seconds).is_integer():  # on a logarithmic scale: 1:40 is no round number
-        return f"{seconds:,.0f} s"
-    number, _, unit = span_text(seconds).partition(" ")
-    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
+def _log_tick(seconds: float) -> str:
+    """Return a mark of a logarithmic scale, without a zero that says nothing."""
+    if seconds >= 60 and math.log10(seconds).is_integer():
+        return f"{seconds:,.0f} s"  # 1:40 is no round number
+    return duration(seconds).replace(".0 ", " ")
 
 
 def timeline_picture(timeline: Timeline) -> Html:
@@ -73,7 +58,7 @@ def timeline_picture(timeline: Timeline) -> Html:
         parts.append(f"<g><title>{_shown(_lane_text(lane), 160)}</title>{label}{inside}</g>")
     attempts = sum(lane.attempts for lane in lanes)
     what = "one bar per attempt" if timeline.drawn == "bars" else "how busy each lane was over time"
-    description = f"{attempts:,} attempts in {len(lanes)} lanes over {span_text(span)}: {what}."
+    description = f"{attempts:,} attempts in {len(lanes)} lanes over {duration(span)}: {what}."
     return _svg("timeline", "Timeline", description, bottom + _AXIS, parts)
 
 
@@ -93,10 +78,10 @@ def _bars(bars: Sequence[Bar], span: float, y: float, height: float) -> str:
             left, width = min(left, 1 - _NARROWEST), max(width, _NARROWEST)
             inset = gap if kind == DONE else 0
             kind += " thin"
-        took = f"{span_text(bar.end_s - bar.start_s)}{' so far' if bar.status == RUNNING else ''}"
+        took = f"{duration(bar.end_s - bar.start_s)}{' so far' if bar.status == RUNNING else ''}"
         text = f"{bar.name} ({bar.task_id}): {bar.status.replace('_', ' ')}"
         text += f", try {bar.attempt}" if bar.attempt > 1 else ""
-        text += f", from {span_text(bar.start_s)}" + (f", {took}" if bar.status != INTERRUPTED else "")
+        text += f", from {duration(bar.start_s)}" + (f", {took}" if bar.status != INTERRUPTED else "")
         found.append(
             f'<rect class="{kind}" x="{_percent(left)}%" y="{y + inset:g}" width="{_percent(width)}%" '
             f'height="{height - 2 * inset:g}"><title>{_shown(text, 160)}</title></rect>'
@@ -147,7 +132,7 @@ def throughput_picture(throughput: Throughput, span_s: float) -> Html:
 
     def text(place: int) -> str:
         both = throughput.done[place] + throughput.others[place]
-        begin, end = span_text(place * slice_s), span_text((place + 1) * slice_s)
+        begin, end = duration(place * slice_s), duration((place + 1) * slice_s)
         return f"{begin} to {end}: {both:,} ended" + _others_text(throughput.others[place])
 
     columns = [(place / len(done), 1 / len(done)) for place in range(len(done))]
@@ -156,7 +141,7 @@ def throughput_picture(throughput: Throughput, span_s: float) -> Html:
         _columns("throughput", done, others, columns, text),
         _time_axis(span_s, bottom, lines=False),
     ]
-    description = f"{throughput.total:,} attempts ended; each column stands for {span_text(slice_s)}."
+    description = f"{throughput.total:,} attempts ended; each column stands for {duration(slice_s)}."
     return _svg("throughput", f"Attempts ended per {unit}", description, bottom + _AXIS, parts)
 
 
@@ -184,28 +169,31 @@ def durations_picture(durations: Durations) -> Html:
 
     def text(place: int) -> str:
         both = durations.done[place] + durations.others[place]
-        return f"{span_text(edges[place])} to {span_text(edges[place + 1])}: {both:,}" + _others_text(
+        return f"{duration(edges[place])} to {duration(edges[place + 1])}: {both:,}" + _others_text(
             durations.others[place]
         )
 
-    ticks = _log_ticks(edges[0], edges[-1]) if durations.scale == "log" else _even_ticks(edges[0], edges[-1])
+    if durations.scale == "log":
+        marked = [(tick, _log_tick(tick)) for tick in _log_ticks(edges[0], edges[-1])]
+    else:
+        marked = _clocks(edges[0], edges[-1])
     marks = []
     for name, value in (("median", durations.median), ("95 %", durations.p95)):
         x = _percent(place_of(value))
         line = f'x1="{x}%" x2="{x}%" y1="{_TOP:g}" y2="{bottom:g}"'
         marks.append(
-            f'<g class="quantile"><title>{name}: about {span_text(value, 2)}</title>'
+            f'<g class="quantile"><title>{name}: about {duration(value)}</title>'
             f'<line class="halo" {line}/><line class="mark" {line}/></g>'
         )
     parts = [
         _PATTERNS_OF_COLUMNS.format(name="durations"),
         _columns("durations", durations.done, durations.others, columns, text),
-        _axis([(place_of(tick), _tick_text(tick)) for tick in ticks], bottom),
+        _axis([(place_of(tick), label) for tick, label in marked], bottom),
         *marks,
     ]
     description = (
-        f"{durations.total:,} attempts took {span_text(durations.shortest)} to {span_text(durations.longest)}, "
-        f"half of them under about {span_text(durations.median, 2)}; {durations.scale} scale."
+        f"{durations.total:,} attempts took {duration(durations.shortest)} to {duration(durations.longest)}, "
+        f"half of them under about {duration(durations.median)}; {durations.scale} scale."
     )
     return _svg("durations", "How long attempts took", description, bottom + _AXIS, parts)
 
@@ -258,9 +246,7 @@ def _columns(
 
 
 def _time_axis(span: float, bottom: float, *, lines: bool = True) -> str:
-    ticks = _even_ticks(0.0, span)
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else span
-    return _axis([(tick / span, _clock(tick, step)) for tick in ticks], bottom, lines=lines)
+    return _axis([(tick / span, label) for tick, label in _clocks(0.0, span)], bottom, lines=lines)
 
 
 def _axis(ticks: Iterable[tuple[float, str]], bottom: float, *, lines: bool = False) -> str:
@@ -289,6 +275,13 @@ def _even_ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def _clocks(low: float, high: float) -> list[tuple[float, str]]:
+    """Return even ticks with their labels, all in the unit that their distance asks for."""
+    ticks = _even_ticks(low, high)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else high - low
+    return [(tick, _clock(tick, step)) for tick in ticks]
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     tens = [10.0**power for power in range(first, last + 1)]
@@ -301,7 +294,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _clock(seconds: float, step: float) -> str:
-    """Return a tick of the time axis, all in the unit that the step asks for."""
+    """Return a tick of an even axis; ``step`` is the distance to the next."""
     if seconds == 0:
         return "0"
     if step >= 86400:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom import __version__
+from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.data.totals import spelled
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, document, join, tag
-from pipeloom.show.pictures import durations_picture, rate_unit, span_text, throughput_picture, timeline_picture
+from pipeloom.show.pictures import durations_picture, rate_unit, throughput_picture, timeline_picture
 from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, RUNNING, TIMED_OUT
 
 if TYPE_CHECKING:
@@ -135,11 +136,11 @@ def _durations(durations: Durations) -> Html:
         "Durations",
         join(marks, _figure(durations_picture(durations))),
         "Attempts by the time they took: median about ",
-        _length(durations.median, 2),
+        _length(durations.median),
         ", ",
         _unbroken("95 %"),
         " under about ",
-        _length(durations.p95, 2),
+        _length(durations.p95),
         ", longest ",
         _length(durations.longest),
         ".",
@@ -147,8 +148,8 @@ def _durations(durations: Durations) -> Html:
     )
 
 
-def _length(seconds: float, digits: int = 3) -> Html:
-    return _unbroken(span_text(seconds, digits))
+def _length(seconds: float) -> Html:
+    return _unbroken(duration(seconds))
 
 
 def _unbroken(text: str) -> Html:

@@ -12,7 +12,6 @@ from pipeloom.data.text import clean
 from pipeloom.data.totals import WORDS
 from pipeloom.show.fragments import when
 from pipeloom.show.html import Html, block, join, tag
-from pipeloom.show.pictures import span_text
 from pipeloom.statuses import DONE, INTERRUPTED, TASK_STATUSES
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def clock(at: str | None, *, exactly: bool = False) -> Html:
 def age(elapsed_s: float | None, started_at: str | None, *, running: bool) -> Html:
     """Return time taken; what is running has an element that the page's script lets grow."""
     since = unix_time(started_at) if running else None
-    text = "" if elapsed_s is None else duration(elapsed_s) if since is not None else span_text(elapsed_s)
+    text = "" if elapsed_s is None else duration(elapsed_s)
     return tag("span", text, data_since=None if since is None else f"{since:.1f}")
 
 

@@ -91,7 +91,7 @@ def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
         shown.append((RUNNING, "Running", f"{running:,}"))
     if run.expected is not None and (alive or run.expected != run.ended):
         shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
-    shown.append(("rate", "Tasks per second", per_second(rate).removesuffix("/s")))
+    shown.append(("rate", "Rate", per_second(rate)))
     shown.append(("elapsed", "So far" if alive else "Took", age(run.elapsed_s, run.started_at, running=alive)))
     if alive and (left := time_left(rate, run.expected, run.ended)):
         shown.append(("eta", "Time left, about", left.removesuffix(" left")))

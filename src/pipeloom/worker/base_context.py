@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Final, NoReturn
 
 from pipeloom.data.items import kept_item
+from pipeloom.data.rates import duration
 from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks_of, checked_null
 from pipeloom.data.stopwatch import is_past, monotonic
 from pipeloom.data.text import describe, storable
@@ -110,7 +111,7 @@ class BaseContext:
             raise TaskCancelledError("the run is being cancelled")
         deadline = self._task.deadline
         if deadline is not None and is_past(deadline):
-            raise TaskTimeoutError(f"not done after {deadline - self._task.t0:g} s")
+            raise TaskTimeoutError(f"not done after {duration(deadline - self._task.t0)}")
 
     def progress(self, step: float, total: float | None = None, message: str = "") -> None:
         """Say how far the task is; costs an attribute store, never blocks, seen within about 0.1 s.

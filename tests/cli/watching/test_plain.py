@@ -77,7 +77,7 @@ def test_a_line_now_and_then_while_a_run_goes_on(db, held, monkeypatch):
     monkeypatch.setattr(plain, "_LINE_S", 0.05)
     with held(range(6)):
         said = heard(watch_lines, db, lambda said: len(said) >= 3, monkeypatch)
-    assert all(text.startswith("load, run 1 running: 0/6 · 0 done · 0.0/s · ") for text in said)
+    assert all(text.startswith("load, run 1 running: 0/6 · 0 done · 0/s · ") for text in said)
 
 
 def test_lines_are_harmless(scene, run):

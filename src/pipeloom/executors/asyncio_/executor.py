@@ -25,6 +25,7 @@ from time import monotonic
 from typing import Any, Final, Generic
 
 from pipeloom.data import stopwatch
+from pipeloom.data.rates import duration
 from pipeloom.data.text import describe
 from pipeloom.errors import (
     ChannelClosedError,
@@ -51,7 +52,7 @@ _FULL_S: Final = (
     0.005  # between two tries to hand over what there was no room for; the writer makes some by commits
 )
 _UNWIND_S: Final = 1.0  # what a coroutine gets to end in once it is cancelled, before it is given up on
-_SWALLOWED: Final = f"it did not end within {_UNWIND_S:g} s of being cancelled, and goes on"
+_SWALLOWED: Final = f"it did not end within {duration(_UNWIND_S)} of being cancelled, and goes on"
 
 
 class AsyncioExecutor(Generic[T]):
@@ -134,7 +135,7 @@ class AsyncioExecutor(Generic[T]):
             if stopwatch.monotonic() < task.deadline + _UNWIND_S:
                 return False  # it has been cancelled just now, or will be as soon as the loop comes to it
             why = "the event loop was blocked" if task.ending is None else _SWALLOWED
-            error = TaskTimeoutError(f"not done after {self._desk.link.brief.timeout_s:g} s; {why}")
+            error = TaskTimeoutError(f"not done after {duration(self._desk.link.brief.timeout_s)}; {why}")
         if task.status != RUNNING or (running := self._open.pop(task, None)) is None:
             return False
         self._given_up.add(running)
@@ -370,7 +371,7 @@ class AsyncioExecutor(Generic[T]):
         if left > 0:
             self._loop.call_later(left, self._time_is_over, task, timeout_s)
         else:
-            self._cancel(task, TaskTimeoutError(f"not done after {timeout_s:g} s"))
+            self._cancel(task, TaskTimeoutError(f"not done after {duration(timeout_s)}"))
 
     def _end_all(self) -> None:
         """Cancel all tasks, since the run is being cancelled; give up on those that take no notice."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic, sleep
 from typing import Final, Generic
 
+from pipeloom.data.rates import duration
 from pipeloom.errors import TaskTimeoutError
 from pipeloom.executors.base import Desk, T
 from pipeloom.executors.processes.answers import AbandonedError, answer_to
@@ -137,7 +138,7 @@ class Shift(Generic[T]):
                 worker.kill()
         if error is None:
             timeout_s = self._desk.link.brief.timeout_s
-            error = TaskTimeoutError(f"not done after {timeout_s:g} s: its process was ended")
+            error = TaskTimeoutError(f"not done after {duration(timeout_s)}: its process was ended")
         trace = f"Its call was here when its time was over:\n{where}{type(error).__name__}: {error}\n"
         self._open.end_outside(task, error, trace)
         return True

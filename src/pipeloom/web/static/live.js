@@ -78,11 +78,14 @@
     if (title) document.title = title.dataset.title;
   }
 
-  // As pipeloom.pace.duration.
+  // As duration() in pipeloom/data/rates.py.
   function duration(seconds) {
-    if (seconds < 10) return Math.max(seconds, 0).toFixed(1) + " s";
-    const whole = Math.floor(seconds);
-    if (whole < 60) return whole + " s";
+    if (seconds <= 0) return "0 s";
+    for (const [unit, size, limit] of [["µs", 1e-6, 999.5], ["ms", 1e-3, 999.5], ["s", 1, 59.5]]) {
+      const number = seconds / size;
+      if (number < limit) return number.toFixed(number < 9.95 ? 1 : 0) + " " + unit;
+    }
+    const whole = Math.round(seconds);
     const two = (number) => String(number).padStart(2, "0");
     const minutes = Math.floor(whole / 60);
     const hours = Math.floor(minutes / 60);
