@@ -50,6 +50,7 @@ class Going:
             db=self.db,
             name="going",
             workers=4,
+            own_rows=["my parts"],
             retries=retry,
             on_error="collect",
             progress=False,
@@ -59,6 +60,7 @@ class Going:
         pipeloom.logger.warning("task %d", n)
         ctx.progress(1, 4, "at work")
         ctx.write("things", {"n": n, "square": n * n})
+        ctx.write("my parts", {"part": n})
         if n == 0:
             raise ValueError("never goes well")
         if n == 1 and ctx.attempt == 1:
@@ -116,7 +118,7 @@ def test_the_queries_are_right(going):
     ((run, pipeline, status, expected, _, *counts, seconds, _),) = ask(
         going.db, ABOUT["queries"]["progress"]["sql"]
     )
-    assert (run, pipeline, status, expected, counts) == (1, "going", "running", 8, [5, 1, 2, 0, 5])
+    assert (run, pipeline, status, expected, counts) == (1, "going", "running", 8, [5, 1, 2, 0, 10])
     assert 0 <= seconds < 600
     failures = ask(going.db, ABOUT["queries"]["failures"]["sql"])
     assert [row[:4] for row in failures] == [(1, "error", "never goes well", "0")]
@@ -159,6 +161,25 @@ def test_metadata_is_printed_for_the_name_of_the_database():
     assert json.loads(outcome.output) == {"databases": {"my run.v2": ABOUT}}
 
 
+def test_tables_whose_rows_know_their_task_are_joined_to_it(going):
+    """By a query of their own, of all tasks or of one."""
+    (about,) = printed(going.db)["databases"].values()
+    query = about["queries"]["tasks_of_my parts"]["sql"]
+    with closing(sqlite3.connect(f"file:{going.db}?mode=ro", uri=True)) as conn:
+        every = conn.execute(query, {"task": ""}).fetchall()
+        one = conn.execute(query, {"task": str(every[0][0])}).fetchall()
+
+    assert len(every) == 5
+    assert one == [every[0]]
+    assert every[0][1:3] == (str(every[0][3]), "done")
+    assert about["tables"]["my parts"]["columns"].keys() == {"_task_id"}
+    assert "things" not in about["tables"]
+
+
+def printed(db: Path) -> dict:
+    return json.loads(CliRunner().invoke(cli, ["metadata", str(db)]).output)
+
+
 # --- Datasette itself ---
 
 needs_datasette = pytest.mark.skipif(
@@ -166,14 +187,22 @@ needs_datasette = pytest.mark.skipif(
 )
 
 
+def explained(about: Path) -> list[str]:
+    """Return how a Datasette takes what is printed: 1.0 has parted metadata from configuration."""
+    from datasette import __version__
+
+    words = ["-m", str(about)]
+    return words if __version__.startswith("0.") else [*words, "-c", str(about)]
+
+
 @pytest.fixture(scope="module")
 def pages(going, tmp_path_factory):
     """Datasette on the file of the run that is going on; returns what it answers to a path."""
     about = tmp_path_factory.mktemp("about") / "metadata.json"
-    about.write_text(CliRunner().invoke(cli, ["metadata", "--db", str(going.db)]).output)
+    about.write_text(json.dumps(printed(going.db)))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    words = [sys.executable, "-m", "datasette", "serve", str(going.db), "-m", str(about), "-p", str(port)]
+    words = [sys.executable, "-m", "datasette", "serve", str(going.db), *explained(about), "-p", str(port)]
     server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def get(path: str) -> str:
@@ -205,6 +234,7 @@ def test_datasette_answers_every_query_and_shows_every_table(going, pages):
         page = html.unescape(pages(f"/my~20run/{name}"))
         assert query["title"] in page
         assert query["description"] in page
+    assert json.loads(pages("/my~20run/tasks_of_my~20parts.json?_shape=array&task=2"))[0]["task_id"] == 2
     for table, said in ABOUT["tables"].items():
         page = html.unescape(pages(f"/my~20run/{table}"))
         assert said["title"] in page
@@ -226,20 +256,13 @@ def test_datasette_neither_disturbs_the_run_nor_changes_the_file(pages, tmp_path
     """It reads all the time while a run writes; of a finished file not a byte changes."""
     going = Going(tmp_path / "other.db")
     going.start()
-    words = [
-        sys.executable,
-        "-m",
-        "datasette",
-        str(going.db),
-        "-m",
-        "-",
-        "--get",
-        "/other/progress.json?_shape=array",
-    ]
-    about = CliRunner().invoke(cli, ["metadata", "--db", str(going.db)]).output
+    about = tmp_path / "about.json"
+    about.write_text(json.dumps(printed(going.db)))
+    words = [sys.executable, "-m", "datasette", str(going.db), *explained(about)]
+    words += ["--get", "/other/progress.json?_shape=array"]
 
     def look() -> dict:
-        done = subprocess.run(words, input=about, capture_output=True, text=True, timeout=LIMIT_S, check=True)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=True)
         return json.loads(done.stdout)[0]
 
     assert (look()["status"], look()["done"]) == ("running", 5)
