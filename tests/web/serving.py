@@ -122,10 +122,18 @@ class Stream:
 class GatedRun:
     """A run in a thread whose tasks each wait to be let go."""
 
-    def __init__(self, db: Path, items: Iterable[str], failing: Iterable[str] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        db: Path,
+        items: Iterable[str],
+        failing: Iterable[str] = (),
+        error: Callable[[str], type[Exception]] = lambda _: ValueError,
+        **options: Any,
+    ) -> None:
         items = list(items)
         self.gates = {item: threading.Event() for item in items}
         self._failing = set(failing)
+        self._error = error
         options = {"workers": len(items), "name": "gated", "on_error": "collect", "progress": False, **options}
         self.thread = threading.Thread(target=lambda: pipeloom.map(self._work, items, db=db, **options))
         self.thread.start()
@@ -134,7 +142,7 @@ class GatedRun:
         ctx.progress(1, 4, f"reading {item}")
         assert self.gates[item].wait(LIMIT_S)
         if item in self._failing:
-            raise ValueError(f"line 7 of {item} is bad")
+            raise self._error(item)(f"line 7 of {item} is bad")
         return {"read": item}
 
     def let_go(self, *items: str) -> None:

@@ -53,7 +53,7 @@ def test_a_viewer_who_takes_nothing_is_dropped(serve, db, monkeypatch):
 
         def build(self, history, memo):
             Loud.number += 1
-            memo["again"] = True
+            memo.again = True
             return {"run": f"{page}{Loud.number}"}
 
     monkeypatch.setattr("pipeloom.web.hub.LOOK_S", 0.01)

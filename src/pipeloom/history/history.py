@@ -6,7 +6,7 @@ A ``History`` is used in the thread that made it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -51,6 +51,7 @@ class History:
     Args:
         db_path: The file.
         deadline_s: How long one question may take, in seconds.
+        is_over: Asked meanwhile, in the thread of the question; true ends it at once.
 
     Raises:
         StorageError: No such file, or no database; later, from any method: it cannot be read, or does not answer
@@ -59,8 +60,8 @@ class History:
         SchemaError: One with a newer ledger.
     """
 
-    def __init__(self, db_path: Path, *, deadline_s: float = 5.0) -> None:
-        self._reader = Reader(db_path, deadline_s)
+    def __init__(self, db_path: Path, *, deadline_s: float = 5.0, is_over: Callable[[], bool] = bool) -> None:
+        self._reader = Reader(db_path, deadline_s, is_over)
         self.path = self._reader.path
 
     def __enter__(self) -> Self:

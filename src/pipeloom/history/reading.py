@@ -36,6 +36,7 @@ class Reader:
     Args:
         db_path: The file.
         deadline_s: How long one question may take.
+        is_over: Asked meanwhile; true ends it as if it were late.
 
     Raises:
         StorageError: No such file, or no database, or it does not answer in time.
@@ -43,9 +44,10 @@ class Reader:
         SchemaError: One with a newer ledger.
     """
 
-    def __init__(self, db_path: Path, deadline_s: float) -> None:
+    def __init__(self, db_path: Path, deadline_s: float, is_over: Callable[[], bool] = bool) -> None:
         self.path = path_of(db_path)
         self._deadline_s = deadline_s
+        self._is_over = is_over
         self._until = 0.0
         self._seen_version: int | None = None
         self._file = LimitedReader(self.path, self._is_late)
@@ -120,7 +122,7 @@ class Reader:
         return before != self._seen_version
 
     def _is_late(self) -> bool:
-        return monotonic() > self._until
+        return monotonic() > self._until or self._is_over()
 
     def _named(self, error: sqlite3.Error) -> StorageError:
         return self._too_late() if self._file.was_ended(error) else storage_error(error, self.path)

@@ -64,10 +64,16 @@ def run_page(
     )
 
 
-def pictures_of(figures: RunFigures) -> Html:
-    """Return a run's pictures as sections: timeline, throughput and durations; "" when nothing was tried yet."""
+def pictures_of(figures: RunFigures, *, with_lanes: bool = True) -> Html:
+    """Return a run's pictures as sections; "" when nothing was tried yet.
+
+    Args:
+        figures: What is drawn: throughput and durations.
+        with_lanes: Draw the timeline before them.
+    """
     beside = [part for part in (_throughput(figures), _durations(figures.durations)) if part]
-    return join(_timeline(figures.timeline), tag("div", *beside, class_="two") if beside else None)
+    lanes = _timeline(figures.timeline) if with_lanes else None
+    return join(lanes, tag("div", *beside, class_="two") if beside else None)
 
 
 def _section(title: str, inside: Html, *note: Any) -> Html:

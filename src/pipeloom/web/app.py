@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -24,6 +25,7 @@ from pipeloom.data.text import clean
 from pipeloom.history import History
 from pipeloom.show.html import Html, join, style, tag
 from pipeloom.web import pieces, views
+from pipeloom.web.answers import Memo
 from pipeloom.web.events import Events
 from pipeloom.web.hub import MAX_VIEWERS, Hub, problem_of
 from pipeloom.web.layout import frame, message_page
@@ -39,6 +41,7 @@ __all__ = ["Pages", "make_app"]
 _READERS: Final = 4
 _WAITING: Final = 32
 _DEADLINE_S: Final = 5.0
+_WAIT_S: Final = 0.5  # for what takes longer than a page may: what is not known by then comes by the stream
 _MAX_WORD: Final = 200
 _MAX_FIELDS: Final = 20  # of an address
 _STATIC: Final = {
@@ -95,6 +98,8 @@ class Pages:
             return PlainTextResponse(
                 "Too many pages are being read: try again in a moment.\n", 503, {"retry-after": "2"}
             )
+        if (content := self.hub.shown(view)) is not None:  # and its rows stand where the others see them
+            return HTMLResponse(self._page(view, content))
         self._waiting += 1
         try:
             content = await asyncio.get_running_loop().run_in_executor(self._pool, self._read, view)
@@ -108,7 +113,7 @@ class Pages:
         """Read a view; one of the reading threads."""
         try:
             with History(self.db_path, deadline_s=_DEADLINE_S) as history:
-                return view.build(history, {})
+                return view.build(history, Memo(self.hub.desk, since=monotonic(), wait_s=_WAIT_S))
         except pieces.Missing:
             raise
         except Exception as error:  # noqa: BLE001 - a damaged or foreign file can raise anything: the page says so, and stays

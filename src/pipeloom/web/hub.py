@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from pipeloom.data.text import clean, describe
 from pipeloom.errors import PipeloomError
 from pipeloom.history import Follower, History
+from pipeloom.web.answers import Desk, Memo
 from pipeloom.web.pieces import Missing, not_there, notice
 
 __all__ = ["LOOK_S", "MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewer", "problem_of"]
@@ -38,13 +39,16 @@ class View(Protocol):
     def rest_s(self) -> float:
         """Seconds between two builds, at least."""
 
-    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The ids of the elements of its parts."""
+
+    def build(self, history: History, memo: Memo) -> Mapping[str, str]:
         """Return the parts as HTML by their element's id; the thread of ``history``.
 
         Args:
             history: What to read.
-            memo: What the last build for the same viewers left. A true ``again`` asks to be called once more even
-                if nothing changes.
+            memo: What the last build for the same viewers left.
         """
 
 
@@ -83,11 +87,11 @@ class Viewer:
 class _Watched:
     """A view with at least one viewer. The event loop owns the first line, the reader the second."""
 
+    memo: Memo
     viewers: set[Viewer] = field(default_factory=set)
     latest: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     html: dict[str, str] = field(default_factory=dict)
-    memo: dict[str, Any] = field(default_factory=dict)
     stale: bool = True
     rests_until: float = 0.0
 
@@ -111,6 +115,8 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._boot = secrets.token_hex(4)
         self._number = 0
+        self.desk = Desk(db_path)
+        self._changed_at = 0.0  # when the reader last saw a change, on the monotonic clock
         self.looks = 0  # times that the reader looked at the file
 
     # --- the event loop's side ---
@@ -136,6 +142,7 @@ class Hub:
             # It may be in the middle of a long look. It only reads, so the end does not wait for that.
             await asyncio.to_thread(self._thread.join, _END_S)
             self._thread = None
+        await asyncio.to_thread(self.desk.close)
 
     def join(self, view: View, seen: str = "") -> Viewer:
         """Return a new viewer of ``view``, who is offered the present state at once.
@@ -154,7 +161,7 @@ class Hub:
                 f"{self.viewers} pages are being watched, which is as many as this server takes: close one"
             )
         with self._lock:
-            watched = self._views.setdefault(view, _Watched())
+            watched = self._views.setdefault(view, _Watched(Memo(self.desk)))
         viewer = Viewer(view)
         watched.viewers.add(viewer)
         boot, _, number = seen.partition("-")
@@ -172,6 +179,11 @@ class Hub:
             if not watched.viewers:
                 with self._lock:
                     del self._views[viewer.view]
+
+    def shown(self, view: View) -> Mapping[str, str] | None:
+        """Return what the viewers of a view see now; ``None`` when nobody watches it."""
+        watched = self._views.get(view)
+        return dict(watched.html) if watched is not None and len(watched.html) > len(view.places) else None
 
     @property
     def viewers(self) -> int:
@@ -217,6 +229,7 @@ class Hub:
     def _look(self, eye: _Eye, views: Mapping[View, _Watched]) -> None:
         self.looks += 1
         if eye.look():
+            self._changed_at = monotonic()
             for watched in views.values():
                 watched.stale = True
         for view, watched in views.items():
@@ -224,6 +237,7 @@ class Hub:
                 return
             began = monotonic()
             if watched.stale and began >= watched.rests_until:
+                watched.memo.since = self._changed_at
                 parts, watched.stale = eye.build(view, watched.memo)
                 done = monotonic()
                 watched.rests_until = done + max(view.rest_s, (done - began) * _DUTY)
@@ -266,13 +280,14 @@ class _Eye:
         self._problem = ""
         return news is not None
 
-    def build(self, view: View, memo: dict[str, Any]) -> tuple[Mapping[str, str], bool]:
+    def build(self, view: View, memo: Memo) -> tuple[Mapping[str, str], bool]:
         """Return the view's parts, only the notice when they cannot be read; and whether to try again."""
         if self._history is None:
             return {"notice": notice(self._problem)}, False  # the next look that succeeds makes all stale
         try:
+            memo.again = False
             parts = view.build(self._history, memo)
-            return {"notice": "", **parts}, memo.pop("again", False)
+            return {"notice": "", **parts}, memo.again
         except Missing as missing:
             return {"notice": not_there(str(missing))}, False
         except Exception as error:  # noqa: BLE001 - as in `look`

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from pipeloom.data.clock import instant, unix_time
+from pipeloom.data.differing import shortened
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.data.totals import WORDS
@@ -30,13 +31,13 @@ __all__ = [
     "headed",
     "kind_of",
     "long_text",
+    "names_of",
     "not_there",
     "notice",
     "pages",
     "rect",
     "small_bar",
     "table",
-    "task_link",
     "tasks_link",
     "word_for",
 ]
@@ -45,6 +46,8 @@ FAILURES: Final = "failures"
 """In addresses: every status that is no good end."""
 
 _WORDS: Final = {**WORDS, FAILURES: "all failures"}
+_WIDE: Final = 72  # characters of a name that take two lines of its column on a wide page
+_NARROW: Final = 40  # and on a narrow one
 _LONGEST_BLOCK: Final = 100_000
 LONGEST_RESULT: Final = 100_000
 """Characters of a result that are shown."""
@@ -184,9 +187,20 @@ def small_bar(task: TaskRow) -> Html:
 # --- links ---
 
 
-def task_link(task: TaskRow) -> Html:
-    """Return a task's name, leading to its page."""
-    return tag("a", clean(task.name, 200) or f"task {task.id}", href=f"/tasks/{task.id}")
+def names_of(tasks: Sequence[TaskRow]) -> dict[int, Html]:
+    """Return number → name as a link to its page, of tasks that stand together, in two lines at most.
+
+    They are cut to what they differ by: once for a wide page, once for a narrow one. The styles show one of them.
+    """
+    names = [clean(task.name, 500) or f"task {task.id}" for task in tasks]
+    found = {}
+    for task, name, wide, narrow in zip(
+        tasks, names, shortened(names, _WIDE), shortened(names, _NARROW), strict=True
+    ):
+        shown = wide if wide == narrow else (tag("span", wide, class_="roomy"), tag("span", narrow, class_="tight"))
+        title = None if name == wide == narrow else name
+        found[task.id] = tag("a", shown, href=f"/tasks/{task.id}", title=title)
+    return found
 
 
 def tasks_link(text: Any, *, current: bool = False, **query: Any) -> Html:

@@ -1,34 +1,32 @@
-"""What is dear to build of a page: kept in its view's memo, and built again only when it must be.
+"""What of a page is kept between two builds: rates, places of rows, and what takes longer than a page may.
 
-Runs in the thread of the ``History`` that it is given.
+Runs in the thread of whoever builds the page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from time import time
+from typing import TYPE_CHECKING, Final
 
-from pipeloom.data.clock import unix_time
+from pipeloom.data.clock import unix_time, utc_of
 from pipeloom.data.rates import Pace
-from pipeloom.show.html import Html
+from pipeloom.show.fragments import when
+from pipeloom.show.html import Html, join, tag
 from pipeloom.show.report_page import pictures_of
 from pipeloom.statuses import INTERRUPTED, RUNNING
 from pipeloom.web import pieces, run_parts
 
 if TYPE_CHECKING:
-    from pipeloom.history import History, RunRow, TaskDetail
+    from pipeloom.history import ErrorGroup, RunFigures, RunRow, TaskRow
+    from pipeloom.web.answers import Answer, Memo
 
-__all__ = ["failures", "groups", "pictures", "rate"]
+__all__ = ["figures", "kinds", "pictures", "rate", "slots"]
 
-_SELDOM_S: Final = 1.0
-_DUTY: Final = 10
-_MAX_GROUPED: Final = 200_000  # a second or two
-_MAX_DRAWN_LIVE: Final = 300_000
-_MAX_DRAWN: Final = 2_000_000
+_OLD_S: Final = 10.0  # figures that are older say from when they are
 
 
-def rate(run: RunRow, memo: dict[str, Any]) -> float:
+def rate(run: RunRow, memo: Memo) -> float:
     """Return tasks per second: over the last ten seconds, or the whole run when it is over."""
     ended = run.ended - run.skipped
     if run.status != RUNNING:
@@ -36,80 +34,82 @@ def rate(run: RunRow, memo: dict[str, Any]) -> float:
     began = unix_time(run.started_at)
     if began is None:
         return 0.0
-    if memo.get("paced") != run.run_id:
-        memo["paced"], memo["pace"] = run.run_id, Pace(began)
-    found: float = memo["pace"].rate(time(), ended)
+    if memo.kept.get("paced") != run.run_id:
+        memo.kept["paced"], memo.kept["pace"] = run.run_id, Pace(began)
+    found: float = memo.kept["pace"].rate(time(), ended)
     return found
 
 
-def failures(history: History, run: RunRow, limit: int, memo: dict[str, Any]) -> Html:
-    """Return the last failures of a run with their tracebacks; read again only when there are others."""
-    key = (run.run_id, _failed(run))
-    if memo.get("failures_of") != key:
-        found = (
-            (history.task(task.id, longest=0) for task in history.failures(limit, run.run_id))
-            if _failed(run)
-            else ()
-        )
-        memo["failures_of"], memo["failures"] = key, [task for task in found if task is not None]
-    tasks: list[TaskDetail] = memo["failures"]
-    more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id) if tasks else None
-    return pieces.headed("Last failures", run_parts.failures_list(tasks), more=more, id_="failures-title")
-
-
-def groups(history: History, run: RunRow, memo: dict[str, Any]) -> Html:
-    """Return the failures of a run, equal ones counted together."""
-    failed = _failed(run)
-
-    def make() -> Html:
-        if failed > _MAX_GROUPED:
-            text = f"{failed:,} failures are too many to group while you wait: pipeloom errors does it."
-            return pieces.headed("Failures by kind", pieces.empty(text), id_="groups-title")
-        found = history.error_groups(run_id=run.run_id, limit=10) if failed else []
-        if not found:
-            return Html("")
-        return pieces.headed("Failures by kind", run_parts.groups_list(found), id_="groups-title")
-
-    return _seldom(memo, "groups", (run.run_id, failed), make)
-
-
-def pictures(history: History, run: RunRow, memo: dict[str, Any]) -> Html:
-    """Return the pictures of the report."""
-
-    def make() -> Html:
-        if run.ended - run.skipped > (_MAX_DRAWN_LIVE if run.status == RUNNING else _MAX_DRAWN):
-            text = "This run has too many tasks to draw it here: pipeloom report does it."
-            return pieces.headed("Timeline", pieces.empty(text), id_="pictures-title")
-        return pictures_of(history.figures(run))
-
-    # A run that goes on is drawn anew with every change, until "now".
-    return _seldom(memo, "pictures", (run.run_id, run.ended, run.status), make)
-
-
-def _failed(run: RunRow) -> int:
-    """Return how many tasks did not end well; a run that died counts as one more, for those that it left behind."""
-    return run.not_done + (run.status == INTERRUPTED)
-
-
-def _seldom(memo: dict[str, Any], name: str, key: tuple[Any, ...], make: Callable[[], Html]) -> Html:
-    """Return what costs a look at every task or failure: again only for another ``key``, and not too soon.
+def slots(tasks: Sequence[TaskRow], count: int, memo: Memo) -> list[TaskRow | None]:
+    """Return what is running, each task where it was at the last build, ``None`` for a place that is free.
 
     Args:
+        tasks: What is running.
+        count: How many places to show, at least.
         memo: The view's.
-        name: What it is.
-        key: The run's number first, then whatever it depends on.
-        make: Builds it.
     """
-    before: tuple[tuple[Any, ...], float, Html] | None = memo.get(name)
-    began = monotonic()
-    if before is not None:
-        old_key, rests_until, html = before
-        if old_key == key:
-            return html
-        if old_key[0] == key[0] and began < rests_until:
-            memo["again"] = True
-            return html
-    html = make()
-    done = monotonic()
-    memo[name] = (key, done + max(_SELDOM_S, (done - began) * _DUTY), html)
-    return html
+    news = {task.id: task for task in tasks}
+    before: list[int | None] = memo.kept.get("slots", [])
+    placed = [news.pop(number, None) if number is not None else None for number in before]
+    fresh = iter(news.values())
+    placed = [task if task is not None else next(fresh, None) for task in placed]
+    placed += fresh
+    while len(placed) > count and placed[-1] is None:
+        placed.pop()
+    placed += [None] * (count - len(placed))
+    memo.kept["slots"] = [None if task is None else task.id for task in placed]
+    return placed
+
+
+def figures(run: RunRow, memo: Memo) -> Answer[RunFigures] | None:
+    """Return what a run adds up to, as far as it is known; once it is over, that is read once."""
+    is_over = run.status != RUNNING
+    found = memo.desk.figures.ask(
+        ("figures", run.run_id, run.started_at),
+        lambda history: history.figures(run),
+        version=(run.status, run.finished_at, run.ended) if is_over else None,
+        since=0.0 if is_over else memo.since,
+        wait_s=memo.wait_s,
+    )
+    memo.again = memo.again or found is None or not found.is_current
+    return found
+
+
+def pictures(run: RunRow, found: Answer[RunFigures] | None, *, with_lanes: bool = True) -> Html:
+    """Return the pictures of the report, or that they are on their way.
+
+    Args:
+        run: The run.
+        found: Its figures.
+        with_lanes: Show who did what when, too.
+    """
+    if found is None:
+        if not run.ended - run.skipped:
+            return Html("")
+        text = f"Being worked out from {run.ended - run.skipped:,} tasks. They appear here by themselves."
+        return pieces.headed("Figures", tag("p", text, class_="note coming", role="status"), id_="figures-title")
+    drawn = pictures_of(found.value, with_lanes=with_lanes)
+    if drawn and not found.is_current and time() - found.at > _OLD_S:
+        drawn = join(drawn, tag("p", "The figures are from ", when(utc_of(found.at)), ".", class_="note"))
+    return drawn
+
+
+def kinds(run: RunRow, limit: int, memo: Memo) -> Html:
+    """Return the failures of a run, equal ones counted together."""
+    failed = run.not_done + (run.status == INTERRUPTED)  # a run that died left some behind
+    found: Answer[list[ErrorGroup]] | None = None
+    if failed:
+        found = memo.desk.lists.ask(
+            ("kinds", run.run_id, run.started_at, limit),
+            lambda history: history.error_groups(run_id=run.run_id, limit=limit + 1),
+            version=(run.status, failed),
+            wait_s=memo.wait_s,
+        )
+        memo.again = memo.again or found is None or not found.is_current
+    groups: Sequence[ErrorGroup] = found.value if found is not None else ()
+    if failed and found is None:
+        inside = pieces.empty(f"{failed:,} failures are being counted by kind. They appear here by themselves.")
+    else:
+        inside = run_parts.kinds_list(groups[:limit], more=len(groups) > limit)
+    more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id) if failed else None
+    return pieces.headed("Failures by kind", inside, more=more, id_="kinds-title")

@@ -9,7 +9,8 @@ from pipeloom.data.rates import per_second, time_left
 from pipeloom.data.text import clean
 from pipeloom.data.totals import SKIPPED, totals
 from pipeloom.show import fragments
-from pipeloom.show.html import Html, tag
+from pipeloom.show.html import Html, join, tag
+from pipeloom.show.pictures import span_text
 from pipeloom.statuses import DONE, ERROR, RUNNING
 from pipeloom.web.pieces import (
     age,
@@ -26,9 +27,9 @@ from pipeloom.web.pieces import (
 )
 
 if TYPE_CHECKING:
-    from pipeloom.history import ErrorGroup, RunRow, TaskDetail
+    from pipeloom.history import ErrorGroup, RunFigures, RunRow
 
-__all__ = ["failures_list", "groups_list", "run_head", "runs_table", "spoken"]
+__all__ = ["kinds_list", "run_head", "runs_table", "spoken"]
 
 _LEAST: Final = 0.4  # per cent of a bar
 
@@ -53,12 +54,13 @@ def spoken(run: RunRow) -> Html:
     return tag("span", text)
 
 
-def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
+def run_head(run: RunRow, rate: float, found: RunFigures | None, *, running: int | None = None) -> Html:
     """Return a run's state: its name, how far it is, its figures.
 
     Args:
         run: The run.
         rate: Tasks per second.
+        found: What its attempts add up to, as far as it is known.
         running: How many tasks are running now, when known.
     """
     share = _share_of(run)
@@ -77,11 +79,11 @@ def run_head(run: RunRow, rate: float, *, running: int | None = None) -> Html:
     )
     heading = tag("h1", _title_of(run), id="run-title")
     progress = _run_bar(run, share) if share is not None else None
-    figures = tag("dl", *_figures(run, rate, running), class_="totals")
+    figures = tag("dl", *_figures(run, rate, found, running), class_="totals")
     return tag("section", kicker, heading, fragments.verdict(run), progress, figures, aria_labelledby="run-title")
 
 
-def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
+def _figures(run: RunRow, rate: float, found: RunFigures | None, running: int | None) -> Iterable[Html]:
     """Return what is counted, each under its name; as in the report, with what changes while it runs."""
     alive = run.status == RUNNING
     shown: list[tuple[str, str, Any]] = [
@@ -95,9 +97,20 @@ def _figures(run: RunRow, rate: float, running: int | None) -> Iterable[Html]:
     shown.append(("elapsed", "So far" if alive else "Took", age(run.elapsed_s, run.started_at, running=alive)))
     if alive and (left := time_left(rate, run.expected, run.ended)):
         shown.append(("eta", "Time left, about", left.removesuffix(" left")))
+    shown += _durations(run, found)
     for kind, name, value in shown:
         quiet = kind == ERROR and not run.failed
         yield tag("div", tag("dt", name), tag("dd", value), class_=None if quiet else kind, data_key=kind)
+
+
+def _durations(run: RunRow, found: RunFigures | None) -> Iterable[tuple[str, str, Any]]:
+    """Return how long tasks took; with their places kept while that is being worked out."""
+    if not run.ended - run.skipped or (found is not None and not found.durations.total):
+        return
+    took = found.durations if found is not None else None
+    yield "median", "Median", span_text(took.median, 2) if took else "…"
+    yield "p95", "95 % under", span_text(took.p95, 2) if took else "…"
+    yield "longest", "Longest", span_text(took.longest) if took else "…"
 
 
 def _run_bar(run: RunRow, share: float) -> Html:
@@ -149,33 +162,29 @@ def _run_row(run: RunRow) -> Html:
     )
 
 
-def failures_list(tasks: Sequence[TaskDetail]) -> Html:
-    """Return failed tasks; each opens to its traceback."""
-    return tag("ul", *map(_failure, tasks), class_="folds") if tasks else empty("No failures.")
+def kinds_list(groups: Sequence[ErrorGroup], *, more: bool) -> Html:
+    """Return failures that are the same one, the most frequent first; each opens to its example."""
+    if not groups:
+        return empty("No failures.")
+    left_out = empty("There are more kinds than these.") if more else None
+    return join(tag("ul", *map(_kind, groups), class_="folds"), left_out)
 
 
-def _failure(task: TaskDetail) -> Html:
-    name = clean(task.name, 200) or f"task {task.id}"
-    kind = kind_of(task.status)
-    said = clean(task.message or word_for(task.status), 300)
+def _kind(group: ErrorGroup) -> Html:
+    name = clean(group.exception or word_for(group.status), 80)
+    message = clean(group.message, 400)
     summary = tag(
         "summary",
-        tag("span", tag("b", name, class_=kind), " ", said, class_="reason"),
-        tag("span", clock(task.finished_at), class_="at wide"),
+        tag("span", f"{group.count:,}", Html("&times;"), class_="count"),
+        tag("span", tag("b", name, class_=kind_of(group.status)), " ", message, class_="reason"),
+        tag("span", clock(group.last_at), class_="at wide"),
     )
-    tries = f", try {task.attempt:,}" if task.attempt > 1 else ""
-    link = tag("a", f"Task {task.id}", href=f"/tasks/{task.id}")
-    evidence = tag("p", link, f": {word_for(task.status)}{tries}, ", fragments.when(task.finished_at), ".")
-    traceback = long_text(task.error, f"Traceback of {clean(task.name, 100)}") if task.error else None
-    fold = tag("details", summary, tag("div", evidence, traceback, class_="evidence"))
-    return tag("li", fold, data_key=f"f{task.id}-{task.attempt}")
-
-
-def groups_list(groups: Sequence[ErrorGroup]) -> Html:
-    """Return failures that are the same one, the most frequent first; as in the report."""
-    return tag("ul", *map(_group, groups), class_="folds")
-
-
-def _group(group: ErrorGroup) -> Html:
+    example = group.example
+    link = tag("a", clean(example.name, 120) or f"task {example.id}", href=f"/tasks/{example.id}")
+    said = tag("p", "Such as ", link, f": {clean(example.message or '', 400)}")
+    place = tag("p", "Raised at ", tag("code", clean(group.where, 200)), ".") if group.where else None
+    last = tag("p", "First ended ", fragments.when(group.first_at), ", last ", fragments.when(group.last_at), ".")
+    traceback = long_text(group.traceback, f"Traceback of {clean(example.name, 100)}") if group.traceback else None
+    fold = tag("details", summary, tag("div", said, place, last, traceback, class_="evidence"))
     key = f"g{group.status}-{group.exception}-{group.where}-{group.message}"
-    return tag("li", fragments.failures([group]), data_key=clean(key, 500))
+    return tag("li", fold, data_key=clean(key, 500))

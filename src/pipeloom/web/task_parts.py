@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data.text import clean
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, facts, tag
 from pipeloom.statuses import RUNNING
-from pipeloom.web.pieces import age, badge, clock, empty, long_text, small_bar, table, task_link
+from pipeloom.web.pieces import age, badge, clock, empty, long_text, names_of, small_bar, table
 
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, LogRow, TaskDetail, TaskRow
@@ -17,17 +17,24 @@ if TYPE_CHECKING:
 __all__ = ["attempts_table", "logs_table", "running_table", "task_head", "tasks_table"]
 
 
-def running_table(tasks: Sequence[TaskRow]) -> Html:
-    """Return what runs now, and what waits for its next try."""
+def running_table(placed: Sequence[TaskRow | None], waiting: Sequence[TaskRow]) -> Html:
+    """Return what runs now, each task in its place, and what waits for its next try."""
     columns = (("Task", "name"), ("Progress", ""), ("Message", "message wide"), ("For", "number"))
-    return table("Running tasks", columns, map(_running_row, tasks)) if tasks else empty("Nothing at this moment.")
+    tasks = [*placed, *waiting]
+    names = names_of([task for task in tasks if task is not None])
+    rows = (_running_row(task, names) if task is not None else _FREE for task in tasks)
+    return table("Running tasks", columns, rows) if tasks else empty("Nothing at this moment.")
 
 
-def _running_row(task: TaskRow) -> Html:
+# Keeps the rows below in their places until the next task begins.
+_FREE: Final = tag("tr", tag("td", Html("&#160;"), colspan=4), class_="free", aria_hidden="true")
+
+
+def _running_row(task: TaskRow, names: Mapping[int, Html]) -> Html:
     running = task.status == RUNNING
     return tag(
         "tr",
-        tag("th", task_link(task), scope="row", class_="name"),
+        tag("th", names[task.id], scope="row", class_="name"),
         tag("td", small_bar(task) if running else "waiting", class_="when"),
         tag("td", clean(task.message or "", 200), class_="message wide"),
         tag("td", age(task.elapsed_s, task.started_at, running=True) if running else None, class_="number"),
@@ -41,14 +48,15 @@ def tasks_table(tasks: Sequence[TaskRow]) -> Html:
     columns = [("Task", "name"), ("Number", "number wide"), ("Status", ""), ("Message", "message wide")]
     columns += [("Rows", "number wide")] if has_rows else []
     columns += [("Time", "number")]
-    return table("Tasks", columns, (_task_row(task, has_rows=has_rows) for task in tasks))
+    names = names_of(tasks)
+    return table("Tasks", columns, (_task_row(task, names[task.id], has_rows=has_rows) for task in tasks))
 
 
-def _task_row(task: TaskRow, *, has_rows: bool) -> Html:
+def _task_row(task: TaskRow, name: Html, *, has_rows: bool) -> Html:
     running = task.status == RUNNING
     return tag(
         "tr",
-        tag("th", task_link(task), scope="row", class_="name"),
+        tag("th", name, scope="row", class_="name"),
         tag("td", task.id, class_="number wide"),
         tag("td", badge(task.status), (" ", small_bar(task)) if running else None, class_="status"),
         tag("td", clean(task.message or "", 200), class_="message wide"),

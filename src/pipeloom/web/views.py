@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
 from pipeloom.data.totals import in_order
-from pipeloom.history import History
+from pipeloom.history import History, RunRow
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, tag
 from pipeloom.statuses import FAILED, QUEUED, RUNNING
 from pipeloom.web import pieces, remembered, run_parts, task_parts
+from pipeloom.web.answers import Memo
 
 __all__ = ["AnyView", "OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
 
 _PAGE: Final = 100
 _LOGS: Final = 500
+_RUNNING: Final = 16
+_WAITING: Final = 8
+_KINDS: Final = 5  # on the first page
+_KINDS_OF_RUN: Final = 50
 _GONE: Final = "This {} is not in the file."
 
 
@@ -33,39 +38,41 @@ class OverviewView:
     query: ClassVar[Mapping[str, Any]] = {}
     heading = "Overview"
     is_list = False
-    places = ("run", "running", "failures", "groups", "runs", "spoken")
+    places = ("run", "failures", "running", "pictures", "runs", "spoken")
     rest_s = 0.0
 
-    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
+    def build(self, history: History, memo: Memo) -> Mapping[str, str]:
         """Return its parts."""
         runs = history.runs(limit=6)
         if not runs:
-            return {
-                "spoken": "",
-                "run": tag("section", tag("h1", "No runs yet"), tag("p", "The first run in this file appears here "
-                           "by itself.", class_="message")),
-                "running": "", "failures": "", "groups": "", "runs": "",
-            }  # fmt: skip
+            text = "The first run in this file appears here by itself."
+            nothing = tag("section", tag("h1", "No runs yet"), tag("p", text, class_="message"))
+            return {**dict.fromkeys(self.places, ""), "run": nothing}
         run = runs[0]
-        alive = run.status == RUNNING
-        running = history.running(limit=17) if alive else []
-        waiting = history.tasks(limit=8, status=QUEUED, run_id=run.run_id, order="oldest") if alive else []
-        count = None if not alive else len(running) if len(running) < 17 else run.workers
-        more = pieces.tasks_link("all running", status=RUNNING)
+        found = remembered.figures(run, memo)
+        known = found.value if found is not None else None
+        running, count = self._running(history, run, memo) if run.status == RUNNING else (Html(""), None)
         return {
             "spoken": run_parts.spoken(run),
-            "run": run_parts.run_head(run, remembered.rate(run, memo), running=count),
-            "running": pieces.headed(
-                "Running", task_parts.running_table([*running[:16], *waiting]), more=more, id_="running-title"
-            )
-            if alive
-            else "",
-            "failures": remembered.failures(history, run, 8, memo),
-            "groups": remembered.groups(history, run, memo),
+            "run": run_parts.run_head(run, remembered.rate(run, memo), known, running=count),
+            "failures": remembered.kinds(run, _KINDS, memo),
+            "running": running,
+            "pictures": remembered.pictures(run, found, with_lanes=False),
             "runs": pieces.headed(
                 "Runs", run_parts.runs_table(runs[:5]), more=tag("a", "all runs", href="/runs"), id_="runs-title"
             ),
         }
+
+    @staticmethod
+    def _running(history: History, run: RunRow, memo: Memo) -> tuple[Html, int | None]:
+        """Return what the run is doing, and how many tasks it is running, as far as that is known."""
+        running = history.running(limit=_RUNNING + 1)
+        waiting = history.tasks(limit=_WAITING, status=QUEUED, run_id=run.run_id, order="oldest")
+        placed = remembered.slots(running[:_RUNNING], min(run.workers or 0, _RUNNING), memo)
+        more = pieces.tasks_link("all running", status=RUNNING)
+        table = task_parts.running_table(placed, waiting)
+        part = pieces.headed("Running", table, more=more, id_="running-title")
+        return part, len(running) if len(running) <= _RUNNING else run.workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ class TasksView:
         }
         return {key: value for key, value in {**told, **other}.items() if value is not None}
 
-    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
+    def build(self, history: History, memo: Memo) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
         """Return its parts."""
         tasks = history.tasks(
             limit=_PAGE + 1,
@@ -166,7 +173,7 @@ class TaskView:
         """What it is called."""
         return f"Task {self.task_id}"
 
-    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
+    def build(self, history: History, memo: Memo) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
         """Return its parts.
 
         Raises:
@@ -223,7 +230,7 @@ class RunsView:
         """The rest of its address."""
         return {} if self.before is None else {"before": self.before}
 
-    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
+    def build(self, history: History, memo: Memo) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
         """Return its parts."""
         runs = history.runs(limit=_PAGE + 1, before=self.before)
         pages = []
@@ -249,7 +256,7 @@ class RunView:
 
     query: ClassVar[Mapping[str, Any]] = {}
     is_list = False
-    places = ("run", "pictures", "groups", "failures", "environment", "spoken")
+    places = ("run", "failures", "pictures", "environment", "spoken")
     rest_s = 2.0
 
     @property
@@ -262,7 +269,7 @@ class RunView:
         """What it is called."""
         return f"Run {self.run_id}"
 
-    def build(self, history: History, memo: dict[str, Any]) -> Mapping[str, str]:
+    def build(self, history: History, memo: Memo) -> Mapping[str, str]:
         """Return its parts.
 
         Raises:
@@ -271,12 +278,12 @@ class RunView:
         run = history.run(self.run_id)
         if run is None:
             raise pieces.Missing(_GONE.format("run"))
+        found = remembered.figures(run, memo)
         return {
             "spoken": run_parts.spoken(run),
-            "run": run_parts.run_head(run, remembered.rate(run, memo)),
-            "pictures": remembered.pictures(history, run, memo),
-            "groups": remembered.groups(history, run, memo),
-            "failures": remembered.failures(history, run, 20, memo),
+            "run": run_parts.run_head(run, remembered.rate(run, memo), found.value if found else None),
+            "failures": remembered.kinds(run, _KINDS_OF_RUN, memo),
+            "pictures": remembered.pictures(run, found),
             "environment": pieces.headed("Environment", fragments.circumstances(run), id_="environment-title"),
         }
 

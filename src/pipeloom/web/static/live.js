@@ -1,5 +1,5 @@
 // Keeps a page up to date: takes the parts that the server has built and changes only what differs, so that focus,
-// selection, scrolling and opened details stay. Without this script the page reads the same, as of its loading.
+// selection, scrolling and opened details stay. A row that the reader is at stands still, even when it is over. Without this script the page reads the same, as of its loading.
 "use strict";
 (() => {
   const main = document.querySelector("main[data-events]");
@@ -27,21 +27,78 @@
     morphChildren(old, fresh);
   }
 
-  function morphChildren(old, fresh) {
+  // What the reader is at: it has the focus, is open, is being selected, or (rows only) is under the pointer.
+  function holds(node) {
+    if (node.nodeType !== 1) return false;
+    const picked = getSelection();
+    return (
+      node.contains(document.activeElement) ||
+      node.querySelector("details[open]") !== null ||
+      node.matches("details[open]") ||
+      (keyOf(node) !== "" && node.matches(":hover")) ||
+      (!picked.isCollapsed && (node.contains(picked.anchorNode) || node.contains(picked.focusNode)))
+    );
+  }
+
+  // Pair what is to be shown with what is there. A held row keeps its place in the list, even when it is over and has
+  // no news: so the Tab key always comes nearer to the list's end, however fast the other rows change.
+  function arranged(old, fresh) {
+    const news = new Map(fresh.filter(keyOf).map((node) => [keyOf(node), node]));
+    const held = new Map();
+    [...old.children].forEach((row, place) => {
+      if (keyOf(row) && holds(row)) held.set(place, row);
+    });
+    if (!held.size) return fresh.map((next) => ({ next }));
+    const keys = new Set([...held.values()].map(keyOf));
+    const others = fresh.filter((node) => !keys.has(keyOf(node)));
+    const wanted = [];
+    while (others.length || held.size) {
+      const place = held.has(wanted.length) || !others.length ? Math.min(...held.keys()) : -1;
+      if (place < 0) {
+        wanted.push({ next: others.shift() });
+      } else {
+        const row = held.get(place);
+        held.delete(place);
+        wanted.push({ row, next: news.get(keyOf(row)) || null });
+      }
+    }
+    return wanted;
+  }
+
+  let holding = false; // something was kept that the server no longer shows, or shows elsewhere
+
+  function keep(node) {
+    node.dataset.over = "";
+    holding = true;
+  }
+
+  function morphChildren(old, freshParent) {
+    const fresh = [...freshParent.childNodes];
     const known = new Map();
     for (const child of old.children) if (keyOf(child)) known.set(keyOf(child), child);
-    const wanted = new Set([...fresh.childNodes].map(keyOf));
-    const skipGone = (node) => {
-      while (node && keyOf(node) && !wanted.has(keyOf(node))) {
-        const gone = node;
-        node = node.nextSibling;
+    const wanted = arranged(old, fresh);
+    const staying = new Set(wanted.map(({ row, next }) => keyOf(row || next)));
+    let at = old.firstChild;
+    const skipGone = () => {
+      while (at && keyOf(at) && !staying.has(keyOf(at))) {
+        const gone = at;
+        at = at.nextSibling;
         gone.remove();
       }
-      return node;
     };
-    let at = old.firstChild;
-    for (const next of [...fresh.childNodes]) {
-      at = skipGone(at);
+    wanted.forEach(({ row, next }, place) => {
+      skipGone();
+      if (row) {
+        while (at !== row) {
+          const other = at; // the row itself is never moved: that would take the focus away
+          at = at.nextSibling;
+          old.insertBefore(other, row.nextSibling);
+        }
+        at = at.nextSibling;
+        if (!next) return keep(row);
+        if (fresh[place] !== next) holding = true;
+        return morph(row, next);
+      }
       const key = keyOf(next);
       const match = key ? known.get(key) : at && !keyOf(at) ? at : null;
       if (match && match.nodeName === next.nodeName) {
@@ -51,13 +108,17 @@
       } else {
         old.insertBefore(next, at);
       }
-    }
+    });
     while (at) {
       const gone = at;
       at = at.nextSibling;
-      gone.remove();
+      if (holds(gone)) keep(gone);
+      else gone.remove();
     }
   }
+
+  const latest = new Map(); // of each part
+  const unsettled = new Set(); // parts that hold something for the reader
 
   function show(name, html) {
     const part = document.getElementById(name);
@@ -67,16 +128,29 @@
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const pane = part.querySelector("[data-follow]");
     const atEnd = pane && pane.scrollHeight - pane.scrollTop - pane.clientHeight < 8;
+    latest.set(name, html);
+    holding = false;
     morphChildren(part, fresh.content);
+    if (holding) unsettled.add(name);
+    else unsettled.delete(name);
     if (focused && document.activeElement !== focused) {
       if (focused.isConnected) focused.focus({ preventScroll: true });
-      else part.focus({ preventScroll: true }); // its row is gone: stay where it was
+      else part.focus({ preventScroll: true });
     }
     const follow = part.querySelector("[data-follow]");
     if (follow && (atEnd || !pane)) follow.scrollTop = follow.scrollHeight;
     const title = part.querySelector("[data-title]");
     if (title) document.title = title.dataset.title;
   }
+
+  // Once the reader has turned to something else, what was held for them may go.
+  let settling = 0;
+  function settle() {
+    if (!unsettled.size) return;
+    clearTimeout(settling);
+    settling = setTimeout(() => [...unsettled].forEach((name) => show(name, latest.get(name))), 250);
+  }
+  for (const turn of ["focusout", "toggle", "pointerout", "selectionchange"]) document.addEventListener(turn, settle, true);
 
   // As duration() in pipeloom/data/rates.py.
   function duration(seconds) {
@@ -99,7 +173,7 @@
     const now = Date.now() / 1000 - skew;
     for (const clock of main.querySelectorAll("[data-since]")) {
       const text = duration(now - Number(clock.dataset.since));
-      if (clock.textContent !== text) clock.textContent = text;
+      if (clock.textContent !== text && !clock.closest("[data-over]")) clock.textContent = text;
     }
   }
 
