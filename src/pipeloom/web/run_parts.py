@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeloom.data.rates import per_second, time_left
+from pipeloom.data.rates import duration, per_second, time_left
 from pipeloom.data.text import clean
 from pipeloom.data.totals import SKIPPED, totals
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, join, tag
-from pipeloom.show.pictures import span_text
 from pipeloom.statuses import DONE, ERROR, RUNNING
 from pipeloom.web.pieces import (
     age,
@@ -95,7 +94,8 @@ def _figures(run: RunRow, rate: float, found: RunFigures | None, running: int | 
         shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
     shown.append(("rate", "Rate", per_second(rate)))
     shown.append(("elapsed", "So far" if alive else "Took", age(run.elapsed_s, run.started_at, running=alive)))
-    if alive and (left := time_left(rate, run.expected, run.ended)):
+    if alive and run.expected is not None:  # its place is kept while it is not known, so that nothing jumps
+        left = time_left(rate, run.expected, run.ended) or "…"
         shown.append(("eta", "Time left, about", left.removesuffix(" left")))
     shown += _durations(run, found)
     for kind, name, value in shown:
@@ -104,13 +104,14 @@ def _figures(run: RunRow, rate: float, found: RunFigures | None, running: int | 
 
 
 def _durations(run: RunRow, found: RunFigures | None) -> Iterable[tuple[str, str, Any]]:
-    """Return how long tasks took; with their places kept while that is being worked out."""
-    if not run.ended - run.skipped or (found is not None and not found.durations.total):
+    """Return how long tasks took; with their places kept while that is not known."""
+    is_known = found is not None and found.durations.total
+    if run.status != RUNNING and not (run.ended - run.skipped if found is None else is_known):
         return
-    took = found.durations if found is not None else None
-    yield "median", "Median", span_text(took.median, 2) if took else "…"
-    yield "p95", "95 % under", span_text(took.p95, 2) if took else "…"
-    yield "longest", "Longest", span_text(took.longest) if took else "…"
+    took = found.durations if found is not None and is_known else None
+    yield "median", "Median", duration(took.median) if took else "…"
+    yield "p95", "95 % under", duration(took.p95) if took else "…"
+    yield "longest", "Longest", duration(took.longest) if took else "…"
 
 
 def _run_bar(run: RunRow, share: float) -> Html:
