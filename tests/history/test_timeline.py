@@ -38,7 +38,9 @@ def test_a_crowd_is_shown_by_how_busy_each_lane_was(record, figures):
     assert lane.busy == pytest.approx(0.5)
     assert lane.columns[:200] == pytest.approx([1.0] * 200, abs=0.01)
     assert lane.columns[200:] == pytest.approx([0.0] * 200, abs=0.01)
-    assert (lane.failures_in, lane.stops_in) == ((100,), (0,))
+    assert [place for place, share in enumerate(lane.failing) if share] == [200 * 1000 // 2000]
+    assert lane.failing[100] == pytest.approx(1 / 10)
+    assert lane.stops_in == (0,)
 
 
 def test_an_attempt_over_many_columns_fills_them_all(record, figures):

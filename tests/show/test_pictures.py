@@ -128,25 +128,25 @@ def test_the_shortest_bar_is_seen():
 
 def test_density_is_few_shapes():
     """One area a lane, one path for all of its failures, one for what was stopped."""
-    lane = lane_of(columns=(0.0, 1.0, 0.5, 0.5), failures_in=(1, 3), stops_in=(2,))
+    lane = lane_of(columns=(0.0, 1.0, 0.5, 0.5), failing=(0.0, 1.0, 0.0, 0.01), stops_in=(2,))
     root = read(timeline_picture(Timeline(4.0, "density", (lane,))))
     paths = {path.get("class"): path.get("d") for path in root.iter(SVG + "path")}
 
     assert set(paths) == {"done", "failures", "stops"}
-    assert paths["done"].startswith("M0 16H1V0H2V8H4")
-    assert paths["failures"].count("M") == 2
+    assert paths["done"] == "M1 10V0H2V5H4V10Z"
+    assert paths["failures"] == "M1 0V6H2V0ZM3 0V1.2H4V0Z"  # the deeper, the more of them; nothing along the line
 
 
-def test_columns_stand_on_each_other():
-    """The one that did not end well is on top, and can be seen among ten thousand."""
+def test_what_was_not_done_hangs_below_the_line():
+    """To the same scale, and it can be seen, be it one among ten thousand."""
     picture = throughput_picture(Throughput(1.0, (10_000, 0), (1, 0)), 2.0)
     done, others = (
         next(r for r in read(picture).iter(SVG + "rect") if r.get("class") == f"{kind} throughput")
         for kind in ("done", "others")
     )
 
-    assert float(others.get("height")) == 1.5
-    assert float(others.get("y")) == pytest.approx(float(done.get("y")) - 1.5, abs=0.11)
+    assert float(others.get("height")) == 3.0
+    assert float(others.get("y")) == pytest.approx(float(done.get("y")) + float(done.get("height")), abs=0.11)
     assert "10,001 ended, 1 not done" in picture
 
 
@@ -166,3 +166,12 @@ def test_axis_labels_do_not_collide(shortest, longest):
         picture = durations_picture(Durations(scale, edges, (1, 2), (0, 0), shortest, shortest, longest, longest))
         labels = re.findall(r'class="tick[ a-z]*"><line[^>]*/><text[^>]*>([^<]*)<', picture)
         assert len(labels) == len(set(labels)) <= 8, labels
+
+
+def test_names_of_bars_are_told_apart():
+    """Long ones by the part that differs."""
+    bars = [Bar(n, f"https://example.com/{'catalogue/' * 20}{n}.json", 1, "done", n, n + 1, False) for n in (1, 2)]
+    picture = timeline_picture(Timeline(3.0, "bars", (lane_of(bars),)))
+
+    assert "/…/1.json (1)" in picture
+    assert "/…/2.json (2)" in picture

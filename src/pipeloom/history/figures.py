@@ -19,7 +19,7 @@ __all__ = [
     "Timeline",
 ]
 
-NAME: Final = 80
+NAME: Final = 400
 """How many characters of a name are kept."""
 
 
@@ -49,7 +49,7 @@ class Lane:
         busy: Share of the whole time, 0..1, that was spent in attempts; an average over the workers.
         bars: One per attempt; empty when the timeline shows density.
         columns: Density: the busy share of each slice of the time, 0..1.
-        failures_in: Density: the slices in which something failed, ascending.
+        failing: Density: of what ended in each slice, the share that failed, 0..1; empty when nothing did.
         stops_in: Density: the slices in which something was stopped, ascending.
     """
 
@@ -61,7 +61,7 @@ class Lane:
     busy: float
     bars: tuple[Bar, ...] = ()
     columns: tuple[float, ...] = ()
-    failures_in: tuple[int, ...] = ()
+    failing: tuple[float, ...] = ()
     stops_in: tuple[int, ...] = ()
 
 

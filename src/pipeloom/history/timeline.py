@@ -82,7 +82,8 @@ class _LaneTally:
         # attempt costs the same however long it is.
         self._parts = [0.0] * _COLUMNS
         self._steps = [0] * (_COLUMNS + 1)
-        self._failures_in: set[int] = set()
+        self._ended_in = [0] * _COLUMNS
+        self._failed_in = [0] * _COLUMNS
         self._stops_in: set[int] = set()
 
     def add(self, attempt: TimedAttempt, start: float, end: float, span: float) -> None:
@@ -110,8 +111,9 @@ class _LaneTally:
             self._parts[last] += end - last
             self._steps[first + 1] += 1
             self._steps[last] -= 1
+        self._ended_in[last] += 1
         if status in ERRORS:
-            self._failures_in.add(last)
+            self._failed_in[last] += 1
         elif status in STOPS:
             self._stops_in.add(first if status == INTERRUPTED else last)
 
@@ -130,9 +132,14 @@ class _LaneTally:
             busy=min(1.0, self._busy_s / (span * self._workers)),
             bars=tuple(sorted(self._bars, key=lambda bar: bar.start_s)),
             columns=() if self._shows_bars else columns,
-            failures_in=tuple(sorted(self._failures_in)),
+            failing=self._failing(),
             stops_in=tuple(sorted(self._stops_in)),
         )
+
+    def _failing(self) -> tuple[float, ...]:
+        if not any(self._failed_in):
+            return ()
+        return tuple(failed / (ended or 1) for failed, ended in zip(self._failed_in, self._ended_in, strict=True))
 
 
 def _label(names: Sequence[Any]) -> str:

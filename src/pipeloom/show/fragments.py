@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pipeloom.data.clock import utc_text
+from pipeloom.data.differing import shortened
 from pipeloom.data.rates import duration, per_second
 from pipeloom.data.text import clean, shorten
 from pipeloom.data.totals import spelled, totals
@@ -23,6 +24,7 @@ __all__ = ["circumstances", "failures", "slowest", "totals_list", "tries", "verd
 
 _TRACEBACK_LINES = 40
 _LINE = 200
+_NAME = 60  # characters: two lines on a narrow page
 _SIGNS: Final[Mapping[str, str]] = {DONE: "✓", ERROR: "✗", RUNNING: "▶"}
 
 
@@ -161,24 +163,34 @@ def slowest(tasks: Sequence[SlowTask]) -> Html:
     if not tasks:
         return Html("")
     has_rows = any(task.rows_written for task in tasks)
-    columns = [("Task", "name"), ("Number", "number"), ("Took", "number"), ("Status", "short"), ("Worker", "short")]
+    columns = [("Task", "name"), ("Number", "number spare"), ("Took", "number")]
+    columns += [("Status", "short"), ("Worker", "short spare")]
     columns += [("Rows", "number")] if has_rows else []
     heads = (tag("th", heading, scope="col", class_=kind) for heading, kind in columns)
     rows = (
         tag(
             "tr",
-            tag("th", clean(task.name, 80), scope="row", class_="name"),
-            tag("td", task.task_id, class_="number"),
+            tag("th", name, scope="row", class_="name"),
+            tag("td", task.task_id, class_="number spare"),
             tag("td", duration(task.elapsed_s), class_="number"),
             tag("td", clean(spelled(task.status), 40), _try(task.attempt), class_="short"),
-            tag("td", clean(task.worker or "", 40), class_="short"),
+            tag("td", clean(task.worker or "", 40), class_="short spare"),
             tag("td", f"{task.rows_written:,}", class_="number") if has_rows else None,
         )
-        for task in tasks
+        for task, name in zip(tasks, _names([task.name for task in tasks]), strict=True)
     )
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
     # A narrow screen scrolls it sideways, which must be possible from the keyboard too.
     return tag("div", table, class_="table", role="region", tabindex=0, aria_label="Slowest tasks")
+
+
+def _names(names: Sequence[str]) -> list[Html]:
+    """Return names that stand together by the part that differs; the whole one appears under the pointer."""
+    whole = [clean(name, 400) for name in names]
+    return [
+        join(name) if name == short else tag("span", short, title=name)
+        for name, short in zip(whole, shortened(whole, _NAME), strict=True)
+    ]
 
 
 def tries(figures: RunFigures) -> Html:

@@ -9,11 +9,12 @@ never has more than about 1,500 shapes, whatever the number of tasks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from typing import Final
 
+from pipeloom.data.differing import shortened
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.history.figures import Bar, Durations, Lane, Throughput, Timeline
@@ -24,12 +25,15 @@ __all__ = ["durations_picture", "rate_unit", "throughput_picture", "timeline_pic
 
 _LANE: Final = 20.0  # pixels, as all heights below
 _FLAT_LANE: Final = 14.0
-_PLOT: Final = 140.0
+_DEEP: Final = 0.3  # of a lane's height: what failed hangs so far below its line
+_PLOT: Final = 150.0
+_LEAST: Final = 3.0  # of what did not end well
 _AXIS: Final = 28.0
 _TOP: Final = 8.0
 _THIN: Final = 0.004  # as shares of the width: about 4 pixels, and 1.5
 _NARROWEST: Final = 0.0015
 _TICKS: Final = 7
+_NAME: Final = 60  # characters
 _ROUND_SECONDS: Final = (
     *(60.0 * n for n in (1, 2, 5, 10, 15, 30)),
     *(3600.0 * n for n in (1, 2, 3, 6, 12)),
@@ -51,10 +55,17 @@ def timeline_picture(timeline: Timeline) -> Html:
     kind = "lane" if height == _LANE else "lane flat"
     bottom = _TOP + max(1, len(lanes)) * height
     parts = [_PATTERNS, _time_axis(span, bottom)]
+    deep = height * _DEEP if any(lane.failing for lane in lanes) else 0.0
+    whole = [clean(bar.name, 400) for lane in lanes for bar in lane.bars]
+    names = dict(zip(whole, shortened(whole, _NAME), strict=True))
     for place, lane in enumerate(lanes):
         y = _TOP + place * height
         label = f'<text x="-8" y="{y + height / 2:g}" class="{kind}">{_shown(lane.label, 15)}</text>'
-        inside = _bars(lane.bars, span, y, height) if timeline.drawn == "bars" else _density(lane, y, height)
+        inside = (
+            _bars(lane.bars, names, span, y, height)
+            if timeline.drawn == "bars"
+            else _density(lane, y, height, deep)
+        )
         parts.append(f"<g><title>{_shown(_lane_text(lane), 160)}</title>{label}{inside}</g>")
     attempts = sum(lane.attempts for lane in lanes)
     what = "one bar per attempt" if timeline.drawn == "bars" else "how busy each lane was over time"
@@ -68,7 +79,7 @@ def _lane_text(lane: Lane) -> str:
     return text + (f", {lane.stopped:,} stopped" if lane.stopped else "")
 
 
-def _bars(bars: Sequence[Bar], span: float, y: float, height: float) -> str:
+def _bars(bars: Sequence[Bar], names: Mapping[str, str], span: float, y: float, height: float) -> str:
     found = []
     gap = 3 if height == _LANE else 2
     for bar in bars:
@@ -79,7 +90,7 @@ def _bars(bars: Sequence[Bar], span: float, y: float, height: float) -> str:
             inset = gap if kind == DONE else 0
             kind += " thin"
         took = f"{duration(bar.end_s - bar.start_s)}{' so far' if bar.status == RUNNING else ''}"
-        text = f"{bar.name} ({bar.task_id}): {bar.status.replace('_', ' ')}"
+        text = f"{names[clean(bar.name, 400)]} ({bar.task_id}): {bar.status.replace('_', ' ')}"
         text += f", try {bar.attempt}" if bar.attempt > 1 else ""
         text += f", from {duration(bar.start_s)}" + (f", {took}" if bar.status != INTERRUPTED else "")
         found.append(
@@ -94,36 +105,43 @@ def _kind(status: str) -> str:
     return status if status in (RUNNING, *ENDED) else CANCELLED
 
 
-def _density(lane: Lane, y: float, height: float) -> str:
-    """Return an area as high as the lane was busy, and a stroke wherever something failed."""
-    columns, room = lane.columns, height - 4
-    base = y + height - 2
+def _density(lane: Lane, y: float, height: float, deep: float) -> str:
+    """Return an area as high as the lane was busy, and below its line one as deep as much of it failed."""
+    columns, room = lane.columns, height - 4 - deep
+    base = y + 2 + room
     found = [f'<line class="base" x1="0" x2="100%" y1="{base:g}" y2="{base:g}"/>']
-    steps, before = [f"M0 {room:g}"], 0.0
-    for place, share in enumerate(columns):
-        level = max(round(share * room, 1), 1.0) if share > 0 else 0.0
-        if level != before:
-            steps.append(f"H{place}V{room - level:g}")
-            before = level
-    if len(steps) > 1:
-        steps.append(f"H{len(columns)}V{room:g}Z")
-        found.append(_stretched(f'<path class="{DONE}" d="{"".join(steps)}"/>', columns, y + 2, room))
-    for places, kind, long in ((lane.stops_in, "stops", 0.5), (lane.failures_in, "failures", 0.75)):
-        if places:
-            strokes = "".join(f"M{place + 0.5:g} {room:g}v{-room * long:g}" for place in places)
-            found.append(_stretched(f'<path class="{kind}" d="{strokes}"/>', columns, y + 2, room))
+    if any(columns):
+        levels = [max(round(share * room, 1), 1.0) if share > 0 else 0.0 for share in columns]
+        found.append(_stretched(DONE, _outline(levels, room, -1), len(columns), y + 2, room))
+    if lane.stops_in:
+        strokes = "".join(f"M{place + 0.5:g} {room:g}v{-room / 2:g}" for place in lane.stops_in)
+        found.append(_stretched("stops", strokes, len(columns), y + 2, room))
+    if lane.failing:  # by the square root: one in a hundred is to be seen, and is not half of them
+        levels = [max(round(math.sqrt(share) * deep, 1), 1.2) if share > 0 else 0.0 for share in lane.failing]
+        found.append(_stretched("failures", _outline(levels, 0.0, 1), len(columns), base, deep))
     return "".join(found)
 
 
-def _stretched(inside: str, columns: Sequence[float], y: float, room: float) -> str:
+def _outline(levels: Sequence[float], base: float, sign: int) -> str:
+    """Return the path around areas that stand on a line, or hang from it where ``sign`` is 1; nothing along it."""
+    steps, before = [], 0.0
+    for place, level in enumerate([*levels, 0.0]):
+        if level != before:
+            steps.append(f"M{place} {base:g}" if not before else f"H{place}")
+            steps.append(f"V{base + sign * level:g}" + ("" if level else "Z"))
+            before = level
+    return "".join(steps)
+
+
+def _stretched(kind: str, path: str, columns: int, y: float, room: float) -> str:
     return (
-        f'<svg x="0" y="{y:g}" width="100%" height="{room:g}" viewBox="0 0 {len(columns)} {room:g}" '
-        f'preserveAspectRatio="none">{inside}</svg>'
+        f'<svg x="0" y="{y:g}" width="100%" height="{room:g}" viewBox="0 0 {columns} {room:g}" '
+        f'preserveAspectRatio="none"><path class="{kind}" d="{path}"/></svg>'
     )
 
 
 def throughput_picture(throughput: Throughput, span_s: float) -> Html:
-    """Draw how many attempts ended per second, over time; what did not end well stands on top, hatched."""
+    """Draw how many attempts ended per second, over time; what did not end well hangs below the line."""
     slice_s = throughput.slice_s
     bottom = _TOP + _PLOT
     unit_s, unit = _rate_unit(throughput)
@@ -137,7 +155,6 @@ def throughput_picture(throughput: Throughput, span_s: float) -> Html:
 
     columns = [(place / len(done), 1 / len(done)) for place in range(len(done))]
     parts = [
-        _PATTERNS_OF_COLUMNS.format(name="throughput"),
         _columns("throughput", done, others, columns, text),
         _time_axis(span_s, bottom, lines=False),
     ]
@@ -186,7 +203,6 @@ def durations_picture(durations: Durations) -> Html:
             f'<line class="halo" {line}/><line class="mark" {line}/></g>'
         )
     parts = [
-        _PATTERNS_OF_COLUMNS.format(name="durations"),
         _columns("durations", durations.done, durations.others, columns, text),
         _axis([(place_of(tick), label) for tick, label in marked], bottom),
         *marks,
@@ -217,29 +233,31 @@ def _columns(
     places: Sequence[tuple[float, float]],
     text: Callable[[int], str],
 ) -> str:
-    """Return stacked columns with their scale at the left; ``places`` are (left, width) as fractions."""
-    top = max((a + b for a, b in zip(done, others, strict=True)), default=0.0)
-    step = _nice(top / 3) if top > 0 else 1.0
-    ceiling = max(step * math.ceil(top / step - 1e-9), step)
-    bottom = _TOP + _PLOT
+    """Return columns with their scale at the left: done above a line, what did not end well below it, to one scale.
+
+    ``places`` are (left, width) as fractions.
+    """
+    above, below = max(done, default=0.0), max(others, default=0.0)
+    step = _nice(max(above + below, 1e-9) / 3)
+    ceiling = max(step * math.ceil(above / step - 1e-9), 0.0 if below else step)
+    scale = (_PLOT - _LEAST) / (ceiling + below) if below else _PLOT / ceiling
+    base = _TOP + ceiling * scale
     found = []
-    for number in range(round(ceiling / step) + 1):
-        y = bottom - number * step / ceiling * _PLOT
-        found.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
-        found.append(f'<text class="lane" x="-8" y="{y:.1f}">{_amount(number * step, ceiling)}</text>')
-    for place, (low, high) in enumerate(zip(done, others, strict=True)):
-        if not low and not high:
+    for number in range(-math.floor(below / step + 1e-9), round(ceiling / step) + 1):
+        y = base - number * step * scale
+        found.append(f'<line class="{"grid" if number else "axis"}" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        found.append(f'<text class="lane" x="-8" y="{y:.1f}">{_amount(abs(number) * step, ceiling)}</text>')
+    for place, (up, down) in enumerate(zip(done, others, strict=True)):
+        if not up and not down:
             continue
         left, width = places[place]
         found.append(f"<g><title>{_shown(text(place), 160)}</title>")
-        base = bottom
-        for value, kind in ((low, DONE), (high, "others")):
+        for value, kind, least in ((up, DONE, 1.5), (down, "others", _LEAST)):
             if value:
-                size = max(value / ceiling * _PLOT, 1.5)  # one among ten thousand is still to be seen
-                base -= size
+                size = max(value * scale, least)  # one among ten thousand is still to be seen
                 found.append(
                     f'<rect class="{kind} {name}" x="{_percent(left)}%" width="{_percent(width)}%" '
-                    f'y="{base:.1f}" height="{size:.1f}"/>'
+                    f'y="{base - size if kind == DONE else base:.1f}" height="{size:.1f}"/>'
                 )
         found.append("</g>")
     return "".join(found)
@@ -342,4 +360,3 @@ _PATTERNS: Final = (
     f"<defs>{_hatch('timeline-error', ERROR, 45)}{_hatch('timeline-timed-out', TIMED_OUT, 90, 4)}"
     f"{_hatch('timeline-running', RUNNING, -45, 6)}</defs>"
 )
-_PATTERNS_OF_COLUMNS: Final = f"<defs>{_hatch('{name}-others', ERROR, 45)}</defs>"

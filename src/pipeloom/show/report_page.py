@@ -109,7 +109,7 @@ def _density_explained(timeline: Timeline) -> tuple[str, list[tuple[str, str]]]:
     workers = f"{share} workers" if share > 1 else "one worker"
     marks = [(DONE, "share of the time spent in attempts")]
     if any(lane.failed for lane in timeline.lanes):
-        marks.append(("failures", "something failed here"))
+        marks.append(("failures", "below the line: failed; the deeper, the more"))
     if any(lane.stopped for lane in timeline.lanes):
         marks.append(("stops", "something was stopped here"))
     return f"{attempts:,} attempts, too many to draw each. A lane is {workers}: the higher, the busier.", marks
@@ -164,7 +164,7 @@ def _unbroken(text: str) -> Html:
 
 
 def _outcomes(others: Sequence[int], more: Sequence[tuple[str, str]] = ()) -> Html:
-    ended = [(DONE, _LEGEND[DONE])] + ([(ERROR, "not done")] if any(others) else [])
+    ended = [(DONE, _LEGEND[DONE])] + ([("failures", "below the line: not done")] if any(others) else [])
     return _legend([*ended, *more])
 
 
