@@ -82,6 +82,23 @@ def test_an_interrupted_run_ends_at_its_last_sign_of_life(record, figures):
     assert told.throughput.total == 1
 
 
+def test_a_run_is_read_in_windows_as_in_one(record, figures, monkeypatch):
+    """Whatever numbers its tasks have, and whatever its workers' times are."""
+    run = record(
+        [
+            {"id": 1, "took": 3.0, "worker": "a"},
+            {"id": 2, "took": 1.0, "worker": "b"},
+            {"id": 1 << 61, "took": 2.0, "worker": "a"},
+            {"id": (1 << 63) - 1, "took": 9.0, "worker": "a"},
+        ]
+    )
+    whole = figures(run)
+    monkeypatch.setattr("pipeloom.history.sums._WINDOW", 1)
+
+    assert figures(run) == whole
+    assert (whole.durations.shortest, whole.durations.longest) == (1.0, 9.0)
+
+
 def test_no_tasks_make_empty_figures(record, figures):
     """Of a run that had nothing to do."""
     record([])

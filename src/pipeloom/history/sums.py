@@ -6,8 +6,9 @@ What it keeps does not grow with the number of tasks.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from pipeloom.data.clock import unix_time
 from pipeloom.history.attempts import TimedAttempt, attempts_of, is_time
@@ -21,6 +22,7 @@ from pipeloom.statuses import DONE, INTERRUPTED, RUNNING
 __all__ = ["read_figures"]
 
 _MOST_WORKERS: Final = 5000
+_WINDOW: Final = 50_000  # rows that one question looks at: a few hundredths of a second
 # An interrupted attempt's end is the instant at which somebody noticed.
 _ELAPSED: Final = "COALESCE(elapsed_s, (julianday(finished_at) - julianday(started_at)) * 86400.0)"
 _OUTLINE: Final = f"""
@@ -28,9 +30,47 @@ _OUTLINE: Final = f"""
            MAX(CASE WHEN status = 'interrupted' THEN started_at ELSE COALESCE(finished_at, started_at) END),
            MIN(CASE WHEN status NOT IN ('running', 'interrupted') THEN {_ELAPSED} END),
            MAX(CASE WHEN status NOT IN ('running', 'interrupted') THEN {_ELAPSED} END)
-    FROM (SELECT run_id, status, worker, started_at, finished_at, elapsed_s FROM pipeloom_attempts UNION ALL
-          SELECT run_id, status, worker, started_at, finished_at, elapsed_s FROM task_runs)
-    WHERE run_id = ? AND status <> 'queued' GROUP BY worker LIMIT {_MOST_WORKERS}"""
+    FROM {{table}} WHERE rowid > :last AND rowid <= :until AND run_id = :run AND status <> 'queued'
+    GROUP BY worker LIMIT {_MOST_WORKERS}"""
+
+
+def _outline(rows: Rows, run_id: int) -> list[tuple[Any, ...]]:
+    """Return (worker, attempts, last instant, shortest, longest) of each worker of a run.
+
+    Reads window by window: one question to a whole ledger would hold up the log of a run that is going on.
+    """
+    found: dict[Any, tuple[Any, ...]] = {}
+    for table in ("pipeloom_attempts", "task_runs"):
+        for last, until in _windows(rows, table):
+            for worker, *told in rows(_OUTLINE.format(table=table), {"last": last, "until": until, "run": run_id}):
+                if worker in found or len(found) < _MOST_WORKERS:
+                    found[worker] = (worker, *_both(found.get(worker, (worker, 0, None, None, None))[1:], told))
+    return list(found.values())
+
+
+def _windows(rows: Rows, table: str) -> Iterator[tuple[int, int]]:
+    """Yield what lies after and up to which number; as wide as there are rows, since numbers may have gaps."""
+    last = -(1 << 63)
+    while True:
+        numbers = f"SELECT rowid FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {_WINDOW}"
+        ((until,),) = rows(f"SELECT MAX(rowid) FROM ({numbers})", (last,))
+        if until is None:
+            return
+        yield last, until
+        last = until
+
+
+def _both(one: Sequence[Any], other: Sequence[Any]) -> Iterator[Any]:
+    """Return what two parts of the same worker's attempts come to."""
+    yield one[0] + other[0]
+    for pick, pair in zip((max, min, max), zip(one[1:], other[1:], strict=True), strict=True):
+        known = [value for value in pair if value is not None]
+        yield pick(known, key=_rank) if known else None
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """Sort as SQLite does, whatever a file holds: numbers before texts before bytes."""
+    return 1 if isinstance(value, str) else 2 if isinstance(value, bytes) else 0, value
 
 
 def read_figures(rows: Rows, run: RunRow, now: str) -> RunFigures:
@@ -44,7 +84,7 @@ def read_figures(rows: Rows, run: RunRow, now: str) -> RunFigures:
         now: The present instant: until then last the open attempts of a run that is going on.
     """
     is_open = run.status == RUNNING
-    outline = rows(_OUTLINE, (run.run_id,))
+    outline = _outline(rows, run.run_id)
     began = unix_time(run.started_at) or 0.0
     # Of a run whose process died, the ledger knows when somebody noticed: its end is its last sign of life.
     seen = run.elapsed_s is not None or run.status not in (INTERRUPTED, RUNNING)
