@@ -238,10 +238,11 @@ class RemoteError(PipeloomError):
 
 
 class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):
-    """Some tasks failed; holds the first 20 exceptions, without frames.
+    """Some tasks failed; holds the first exception of each kind of failure, 20 at most, without frames.
 
     Attributes:
-        report: The whole outcome; ``report.failures`` has keys, messages and tracebacks.
+        report: The whole outcome; ``report.kinds`` says how many failed in which way, ``report.failures`` has keys,
+            messages and tracebacks.
     """
 
     report: RunReport | None

@@ -35,7 +35,8 @@ __all__ = ["Loss", "forget", "loss_of"]
 _OF_TASK: Final = ("pipeloom_attempts", "pipeloom_logs", "pipeloom_state", "pipeloom_rejected")
 _BACK_IN_LINE: Final = (
     "status = 'queued', progress = 0.0, attempt = 1, rows_written = 0, message = NULL, started_at = NULL, "
-    "finished_at = NULL, elapsed_s = NULL, result = NULL, error = NULL, worker = NULL, version = NULL"
+    "finished_at = NULL, elapsed_s = NULL, result = NULL, error = NULL, worker = NULL, version = NULL, "
+    "exception = NULL, place = NULL, message_template = NULL, kind = NULL"
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pipeloom.data.kinds import short
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, near
 from pipeloom.data.totals import SKIPPED, how_many, spelled, totals
@@ -18,9 +19,9 @@ from pipeloom.statuses import DONE, ERROR, FAILED, INTERRUPTED, RUNNING, RunEnd,
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Failure", "RunCounts", "RunReport", "TaskOutcome"]
+__all__ = ["Failure", "FailureKind", "RunCounts", "RunReport", "TaskOutcome"]
 
-_SHOWN: Final = 5
+_SHOWN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,41 @@ class Failure:
     message: str
     traceback: str | None
     status: TaskStatus = ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class FailureKind:
+    """Failures of a run that are the same one: in the exception, its place, and the message but for particulars.
+
+    Attributes:
+        id: Eight characters, the same in each run: ``pipeloom errors --kind ID`` has all tasks of this kind.
+        status: ``error``, ``cancelled`` or ``timed_out``.
+        exception: The exception's type as a traceback names it; ``None`` when the worker itself said so.
+        place: The last line of your own code in the traceback, as ``file:line in function``, or ``None``.
+        message: What the messages have in common: numbers, quoted parts and paths are ``…``.
+        count: How many tasks.
+        first: The first of them that was stored.
+        last: The last one's key, as :attr:`Failure.key`.
+    """
+
+    id: str
+    status: TaskStatus
+    exception: str | None
+    place: str | None
+    message: str
+    count: int
+    first: Failure
+    last: Any
+
+    def __str__(self) -> str:
+        """Return it in a line: how many, of what, where, and which ones."""
+        what = self.first.message if self.count == 1 else self.message
+        said = clean(": ".join(filter(None, (self.exception or spelled(self.status), what))), 200)
+        where = f"{clean(short(self.place), 80)}; " if self.place else ""
+        which = clean(self.first.key, 60)
+        if self.count > 1:
+            which = f"first {which}, last {clean(self.last, 60)}"
+        return f"{self.count:,} \N{MULTIPLICATION SIGN} {said} ({where}{which})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +172,7 @@ class RunReport:
         total: Inputs dealt with, the sum of these five.
         elapsed_s: How long it took.
         failures: The first 100; all of them are in the ledger.
+        kinds: All of them by kind, the most frequent first.
         pipeline: The name under which it resumes; ``None`` for a run without keys.
         db: The file.
     """
@@ -152,6 +189,7 @@ class RunReport:
     failures: tuple[Failure, ...]
     pipeline: str | None
     db: str
+    kinds: tuple[FailureKind, ...] = ()
     _origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def results(self, *, everything: bool = False) -> Iterator[tuple[Any, Any]]:
@@ -178,7 +216,7 @@ class RunReport:
         """Raise what went wrong, if anything did.
 
         Raises:
-            TasksFailedError: Holds the first 20 exceptions and this report.
+            TasksFailedError: Holds the first exception of each kind, 20 at most, and this report.
         """
         if count := self._not_done:
             raise self._run.error_for(self, count)
@@ -207,12 +245,9 @@ class RunReport:
         number = f", run {self.run_id}" if self.run_id is not None else ""
         took, db = duration(self.elapsed_s), clean(near(self.db))
         lines = [f"{what}: {counts or 'there were no inputs'} in {took} ({db}{number})"]
-        lines += [
-            f"  ✗ {clean(f.key, 60)}: {f.exception + ': ' if f.exception else ''}{clean(f.message, 200)}"
-            for f in self.failures[:_SHOWN]
-        ]
-        if (more := self._not_done - _SHOWN) > 0:
-            lines.append(f"  … and {more:,} more")
+        lines += [f"  ✗ {kind}" for kind in self.kinds[:_SHOWN]]
+        if left := self.kinds[_SHOWN:]:
+            lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
         return "\n".join(lines)
 
     def __rich__(self) -> RenderableType:

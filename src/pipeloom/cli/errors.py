@@ -116,7 +116,7 @@ def _tasks(count: int) -> str:
 def _group(group: ErrorGroup) -> Text:
     from rich.text import Text
 
-    from pipeloom.history import essence
+    from pipeloom.data.traceback_text import essence
 
     text = Text("\n")
     text.append(f"{group.count:,} \N{MULTIPLICATION SIGN} ", style="bold")

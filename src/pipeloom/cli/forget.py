@@ -87,13 +87,13 @@ def _task(history: History, word: str) -> TaskRow:
 
 
 def _of_kind(history: History, kind: str) -> Sequence[int]:
-    found = history.failed_of_kind(kind)
-    if not found:
+    kinds = history.kinds_named(kind)
+    if not kinds:
         raise formatting.NotThereError(
             f"{clean(history.path)}: nothing has failed by {clean(kind, 80)}; to see what has: "
             f"{formatting.typed('errors', history.path)}"
         )
-    return found
+    return [task.id for task in history.each_task(kind=kinds, order="oldest")]
 
 
 def _in_words(loss: Loss) -> str:

@@ -18,7 +18,7 @@ def utc_now() -> str:
     now = int(time() * 1000)
     cached, text = _last
     if now != cached:
-        text = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
+        text = utc_of(now / 1000)
         _last = (now, text)
     return text
 

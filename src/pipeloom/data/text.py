@@ -25,6 +25,8 @@ __all__ = [
     "shorten",
     "storable",
     "tail",
+    "text",
+    "words",
 ]
 
 LONGEST_TEXT: Final = 20_000
@@ -106,6 +108,20 @@ def near(path: str) -> str:
     except (OSError, ValueError):  # the directory is gone, or on another drive
         return path
     return path if relative.startswith("..") else relative
+
+
+def text(value: Any) -> str | None:
+    """Return text for whatever a column holds; ``None`` for NULL."""
+    if value is None or type(value) is str:
+        return value
+    if type(value) is bytes:
+        return value.decode("utf-8", "backslashreplace")
+    return str(value)
+
+
+def words(value: Any) -> str:
+    """Return text for whatever a column holds, empty for NULL."""
+    return text(value) or ""
 
 
 def storable(text: str) -> str:

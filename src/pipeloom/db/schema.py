@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from pipeloom.data.text import clean
+from pipeloom.data.kinds import Kinds
+from pipeloom.data.text import clean, words
 from pipeloom.errors import SchemaError
-from pipeloom.statuses import NEVER_BEGAN, PROCESS_ENDED
+from pipeloom.statuses import FAILED, INTERRUPTED, NEVER_BEGAN, PROCESS_ENDED
 
-__all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "last_words", "schema_version"]
+__all__ = ["SCHEMA_VERSION", "check_schema", "init_schema", "kind_of_interrupted", "last_words", "schema_version"]
 
 _CONTRACT_COLUMNS: Final = (
     "id",
@@ -164,7 +165,69 @@ def _migrate_6(conn: sqlite3.Connection) -> None:
     )
 
 
-_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3, _migrate_4, _migrate_5, _migrate_6)
+_FAILED: Final = f"status IN {FAILED}"
+_KIND_COLUMNS: Final = ("exception", "place", "message_template", "kind")
+_VERSION_7: Final = (
+    # The kinds of a file, or of one run in it, are counted and dated from the index alone.
+    f"CREATE INDEX pipeloom_task_kind ON task_runs (status, kind, run_id, finished_at) WHERE {_FAILED}",
+    "DROP VIEW IF EXISTS pipeloom_failures",
+    """CREATE VIEW pipeloom_failures AS
+        SELECT t.id, p.name AS pipeline, t.key, t.name, t.status, t.exception, t.message, t.place, t.started_at,
+               t.finished_at, t.attempt, t.error, t.run_id, t.kind, t.message_template
+        FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id
+        WHERE t.status <> 'done' AND t.status IN ('error', 'cancelled', 'timed_out', 'interrupted')""",
+    f"""CREATE VIEW pipeloom_kinds AS
+        SELECT k.kind, k.tasks, k.status, t.exception, t.message_template, t.place, k.example, k.last,
+               k.first_at, k.last_at
+        FROM (SELECT kind, status, COUNT(*) AS tasks, MIN(id) AS example, MAX(id) AS last,
+                     MIN(finished_at) AS first_at, MAX(finished_at) AS last_at
+              FROM task_runs WHERE {_FAILED} GROUP BY status, kind) k
+        JOIN task_runs t ON t.id = k.example ORDER BY k.tasks DESC""",
+    "DROP VIEW IF EXISTS pipeloom_history",
+    """CREATE VIEW pipeloom_history AS
+        SELECT task_id, run_id, attempt, name, status, progress, message, started_at, finished_at, result, error,
+               worker, rows_written, elapsed_s, exception, place, message_template, kind
+        FROM pipeloom_attempts
+        UNION ALL
+        SELECT id, run_id, attempt, name, status, progress, message, started_at, finished_at, result, error,
+               worker, rows_written, elapsed_s, exception, place, message_template, kind
+        FROM task_runs""",
+)
+
+
+def _migrate_7(conn: sqlite3.Connection) -> None:
+    """Keep of which kind each failure is, and say so of those that are there."""
+    kinds = Kinds()
+    for table in ("task_runs", "pipeloom_attempts"):
+        existing = {row[1].lower() for row in conn.execute(f"PRAGMA table_info({table})")}
+        for column in _KIND_COLUMNS:
+            if column not in existing:
+                conn.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
+        _tell_kinds(conn, table, kinds)
+    for statement in _VERSION_7:
+        conn.execute(statement)
+
+
+def _tell_kinds(conn: sqlite3.Connection, table: str, kinds: Kinds) -> None:
+    """Set the kind of all failures of a table, page by page: a cursor must not see what it writes."""
+    last = -(1 << 63)
+    while True:
+        page = conn.execute(
+            f"SELECT rowid, status, message, error FROM {table} WHERE status <> 'done' AND {_FAILED} "
+            "AND rowid > ? ORDER BY rowid LIMIT 1000",
+            (last,),
+        ).fetchall()
+        if not page:
+            return
+        last = page[-1][0]
+        found = [(kinds.of(words(status), said, error), number) for number, status, said, error in page]
+        conn.executemany(
+            f"UPDATE {table} SET exception = ?, place = ?, message_template = ?, kind = ? WHERE rowid = ?",
+            [(kind.exception, kind.place, kind.message, kind.id, number) for kind, number in found],
+        )
+
+
+_MIGRATIONS: Final = (_migrate_1, _migrate_2, _migrate_3, _migrate_4, _migrate_5, _migrate_6, _migrate_7)
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 
@@ -278,6 +341,21 @@ def _misfit(conn: sqlite3.Connection) -> str | None:
     return None
 
 
+def kind_of_interrupted(said: str, status: str = "status", started_at: str = "started_at") -> str:
+    """Return SQL that sets the kind of a task that its process left behind; see :func:`last_words`."""
+    kinds = Kinds()
+    never, ended = kinds.of(INTERRUPTED, NEVER_BEGAN, None), kinds.of(INTERRUPTED, PROCESS_ENDED, None)
+    has_not_begun = _has_not_begun(said, status, started_at)
+    return (
+        f"message_template = CASE WHEN {has_not_begun} THEN '{never.message}' ELSE '{ended.message}' END, "
+        f"kind = CASE WHEN {has_not_begun} THEN '{never.id}' ELSE '{ended.id}' END"
+    )
+
+
+def _has_not_begun(said: str, status: str, started_at: str) -> str:
+    return f"{status} = 'queued' AND {started_at} IS NULL AND {said} IS NULL"
+
+
 def last_words(said: str, status: str = "status", started_at: str = "started_at") -> str:
     """Return SQL for the message of a task that its process left behind.
 
@@ -287,6 +365,6 @@ def last_words(said: str, status: str = "status", started_at: str = "started_at"
         started_at: That for its start.
     """
     return (
-        f"CASE WHEN {status} = 'queued' AND {started_at} IS NULL AND {said} IS NULL THEN '{NEVER_BEGAN}' "
+        f"CASE WHEN {_has_not_begun(said, status, started_at)} THEN '{NEVER_BEGAN}' "
         f"ELSE '{PROCESS_ENDED}' || COALESCE('; it said last: ' || NULLIF({said}, ''), '') END"
     )

@@ -37,6 +37,10 @@ _NEW_IN: Final = {
     4: {"task_runs": "input"},
     5: {"pipeloom_runs": "shard"},
     6: {"task_runs": "version", "pipeloom_runs": "own_rows", "pipeloom_found": "task_id found_by item"},
+    7: {
+        "task_runs": "exception place message_template kind",
+        "pipeloom_attempts": "exception place message_template kind",
+    },
 }
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom.data.keys import known_as
+from pipeloom.data.traceback_text import origin
 from pipeloom.db import connect_readonly
 from pipeloom.engine.report import decoded, failure_of
-from pipeloom.history.grouping import origin
 from pipeloom.report import Failure, TaskOutcome
 from pipeloom.statuses import DONE
 

@@ -17,8 +17,9 @@ from pipeloom.db import connect_readonly
 from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
 from pipeloom.ledger import Attempt, RunLedger
+from pipeloom.ledger.board import KindCount
 from pipeloom.ledger.ids import IdSeries
-from pipeloom.report import Failure, RunReport
+from pipeloom.report import Failure, FailureKind, RunReport
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
 
 __all__ = ["decoded", "failure_of", "note_of_inputs", "report_of"]
@@ -30,6 +31,7 @@ _DONE: Final = "SELECT id, key, input, result FROM task_runs WHERE status = 'don
 _Row = tuple[int, Any, str | None, str | None]
 _PAGE_SIZE: Final = 4 * 2**20  # characters of results
 _RAISED: Final = 20
+_TOLD: Final = 8  # kinds, in the text of the exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,25 @@ class _Origin:
         return page, False
 
     def error_for(self, report: RunReport, count: int) -> TasksFailedError:
-        first = report.failures[0] if report.failures else None
-        why = f": {clean(first.exception or first.key, 80)}: {clean(first.message, 300)}" if first else ""
         exceptions = self.exceptions or tuple(
-            RuntimeError(f"task {clean(f.key, 80)}: {clean(f.message, 300)}") for f in report.failures[:_RAISED]
+            RuntimeError(f"task {clean(kind.first.key, 80)}: {clean(kind.first.message, 300)}")
+            for kind in report.kinds[:_RAISED]
         )
-        more = "" if self.run_id is None else f" (all of them: pipeloom errors --db {clean(near(self.db))})"
-        return TasksFailedError(f"{count:,} of {report.total:,} tasks failed{why}{more}", exceptions, report)
+        return TasksFailedError(
+            f"{count:,} of {report.total:,} tasks failed{self._why(report.kinds)}", exceptions, report
+        )
+
+    def _why(self, kinds: Sequence[FailureKind]) -> str:
+        """Return of which kinds the failures are, and how to see all of them."""
+        more = "" if self.run_id is None else f"all of them: pipeloom errors --db {clean(near(self.db))}"
+        if len(kinds) == 1:
+            first = kinds[0].first
+            why = f": {clean(first.exception or first.key, 80)}: {clean(first.message, 300)}"
+            return f"{why} ({more})" if more else why
+        lines = [f"  {kind}" for kind in kinds[:_TOLD]]
+        if left := kinds[_TOLD:]:
+            lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
+        return "\n".join([f", in {len(kinds):,} ways:", *lines, *filter(None, [more])])
 
 
 def _joined(row: _Row) -> tuple[Any, Any]:
@@ -143,7 +157,22 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str) -> RunR
         failures=tuple(map(failure_of, board.failures)),
         pipeline=None if run.pipeline is None else run.pipeline.name,
         db=db,
+        kinds=tuple(map(_kind_of, board.kinds)),
         _origin=_Origin(db, run.run_id, run.pipeline_id, run.admissions.met, tuple(board.exceptions)),
+    )
+
+
+def _kind_of(counted: KindCount) -> FailureKind:
+    kind, first = counted.kind, failure_of(counted.example)
+    return FailureKind(
+        id=kind.id,
+        status=first.status,
+        exception=kind.exception,
+        place=kind.place,
+        message=kind.message,
+        count=counted.count,
+        first=first,
+        last=counted.last.known_as,
     )
 
 

@@ -2,7 +2,6 @@
 
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.follow import Follower, News
-from pipeloom.history.grouping import essence
 from pipeloom.history.history import History
 from pipeloom.history.reading import NoLedgerError
 from pipeloom.history.rows import (
@@ -32,6 +31,5 @@ __all__ = [
     "RunRow",
     "TaskDetail",
     "TaskRow",
-    "essence",
     "failed_counts",
 ]

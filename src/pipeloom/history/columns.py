@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from pipeloom.data.text import text, words
 from pipeloom.history.rows import AttemptRow, LogRow, RejectedRow, RunRow, TaskDetail, TaskRow
 from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, TIMED_OUT
 
@@ -25,26 +26,10 @@ __all__ = [
     "run_row",
     "task_detail",
     "task_row",
-    "text",
     "unclosed",
-    "words",
 ]
 
 _INT64: Final = 1 << 63
-
-
-def text(value: Any) -> str | None:
-    """Return text for whatever a column holds."""
-    if value is None or type(value) is str:
-        return value
-    if type(value) is bytes:
-        return value.decode("utf-8", "backslashreplace")
-    return str(value)
-
-
-def words(value: Any) -> str:
-    """Return text, empty for NULL."""
-    return text(value) or ""
 
 
 def whole(value: Any) -> int | None:
@@ -82,7 +67,8 @@ def task_detail(row: Sequence[Any], version: Any) -> TaskDetail:
 
 
 def _task_fields(row: Sequence[Any]) -> tuple[Any, ...]:
-    number, key, name, status, progress, message, started, finished, elapsed, rows, attempt, worker, run, of = row
+    number, key, name, status, progress, message, started, finished, elapsed, rows, attempt, *rest = row
+    worker, run, of, exception, place, kind = rest
     return (
         count(number),
         key if type(key) is int else text(key),
@@ -98,6 +84,9 @@ def _task_fields(row: Sequence[Any]) -> tuple[Any, ...]:
         text(worker),
         whole(run),
         text(of),
+        text(exception),
+        text(place),
+        text(kind),
     )
 
 
@@ -156,8 +145,9 @@ def _versions(value: Any) -> dict[str, str]:
 
 
 def attempt_row(row: Sequence[Any], *, is_present: bool) -> AttemptRow:
-    """Build a try from its columns, in the order of the fields."""
-    task, run, attempt, status, progress, message, started, finished, elapsed, rows, worker, error = row
+    """Build a try from its columns, in the order of the fields: the last four say how it failed."""
+    task, run, attempt, status, progress, message, started, finished, elapsed, rows, worker, *failure = row
+    error, exception, place, kind = failure
     return AttemptRow(
         count(task),
         whole(run),
@@ -171,6 +161,9 @@ def attempt_row(row: Sequence[Any], *, is_present: bool) -> AttemptRow:
         count(rows),
         text(worker),
         text(error),
+        text(exception),
+        text(place),
+        text(kind),
         is_present,
     )
 
@@ -190,6 +183,9 @@ def present_attempt(task: TaskDetail) -> AttemptRow:
         rows_written=task.rows_written,
         worker=task.worker,
         error=task.error,
+        exception=task.exception,
+        place=task.place,
+        kind=task.kind,
         is_present=True,
     )
 

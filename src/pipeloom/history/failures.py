@@ -1,107 +1,203 @@
-"""All failures of a file, or of one run, page by page into groups."""
+"""Failures by kind: counted by SQLite from an index, so that a million are grouped within a second.
+
+Where a file does not say of which kind its failures are, each of them is looked at; see
+:mod:`pipeloom.history.kinds`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeloom.data.clock import utc_now
+from pipeloom.data.kinds import Kind
+from pipeloom.data.text import text, words
 from pipeloom.history import columns
-from pipeloom.history.dead import DeadRuns
-from pipeloom.history.grouping import Group, Groups
-from pipeloom.history.reading import Reader, pages
+from pipeloom.history.kinds import KindColumns
+from pipeloom.history.reading import Reader
 from pipeloom.history.rows import ErrorGroup
-from pipeloom.history.tasks import PAST, PAST_FAILURES, end_of, select
-from pipeloom.statuses import FAILED, INTERRUPTED, OPEN
+from pipeloom.history.tasks import HAS_FAILED, PAST_FAILURES, end_of, past, select
+from pipeloom.statuses import INTERRUPTED
 
-__all__ = ["error_groups", "failed_of_kind"]
+__all__ = ["counted_kinds", "error_groups", "kinds_named"]
 
-_COMPARED: Final = "substr({0}.message, 1, 400), substr({0}.error, -8000), {0}.finished_at, {0}.run_id"
+_RUNS: Final = 20
+_LEAST: Final = 3  # characters of an id that stand for it
+_COUNTED: Final = "COUNT(*), MIN({0}), MAX({0}), MIN({1}.finished_at), MAX({1}.finished_at)"
 
 
-def error_groups(reader: Reader, run_id: int | None, dead: DeadRuns, limit: int) -> list[ErrorGroup]:
-    """Group what failed; reads all of it, so it takes seconds for a million.
+@dataclass(slots=True)
+class _Tally:
+    """The failures of one kind, added up."""
+
+    kind: str
+    status: str
+    count: int = 0
+    first_at: str | None = None
+    last_at: str | None = None
+    example: int | None = None  # the lowest number, of those that have failed now
+    last_run: Any = None  # in which the last one of those failed,
+    highest: int | None = None  # and the highest number in there
+    past: int | None = None  # the first row among the past tries,
+    last_past: int | None = None  # and the last one
+    runs: set[int] = field(default_factory=set)
+
+    def add(self, row: Sequence[Any], *, is_past: bool) -> None:
+        """Add those of one run: number, count, the lowest and the highest row, the first and the last end."""
+        run_id, count, lowest, highest, first, last = row
+        self.count += count
+        first_at, last_at = text(first), text(last)
+        if is_past:
+            self.past = lowest if self.past is None else min(self.past, lowest)
+            self.last_past = highest if self.last_past is None else max(self.last_past, highest)
+        else:
+            self.example = lowest if self.example is None else min(self.example, lowest)
+            if self.highest is None or words(last_at) >= words(self.last_at):
+                self.last_run, self.highest = run_id, highest
+        if first_at is not None and (self.first_at is None or first_at < self.first_at):
+            self.first_at = first_at
+        if last_at is not None and (self.last_at is None or last_at > self.last_at):
+            self.last_at = last_at
+        if type(run_id) is int:
+            self.runs.add(run_id)
+
+
+def error_groups(reader: Reader, shown: KindColumns, run_id: int | None, limit: int) -> list[ErrorGroup]:
+    """Return the kinds of failure with the most tasks, each with its first and its last one.
 
     Args:
         reader: Who asks the file.
+        shown: What the file says of failures.
         run_id: Only what failed in this run, also when a later one has done it.
-        dead: Runs whose process is gone.
-        limit: At most so many groups, the largest ones.
+        limit: At most so many.
     """
-    groups = Groups()
-    for status in FAILED:
-        for number, *compared in _present(reader, status, run_id):
-            groups.add(number, status, *compared)
-    if dead:
-        for status in OPEN:
-            for number, *compared in _present(reader, status, run_id, f"AND {dead.theirs} "):
-                groups.add(number, INTERRUPTED, *compared)
-    if run_id is not None:
-        for _, *compared in _past(reader, run_id):
-            groups.add(*compared)
-    found = (_shown(reader, group, dead) for group in groups.largest(limit))
+    found = (_group(reader, shown, tally) for tally in _tallies(reader, shown, run_id)[:limit])
     return [group for group in found if group is not None]
 
 
-def failed_of_kind(reader: Reader, kind: str, dead: DeadRuns) -> list[int]:
-    """Return the tasks that are failed now, and of one kind.
+def counted_kinds(reader: Reader, shown: KindColumns, run_id: int | None) -> list[tuple[Kind, int]]:
+    """Return all kinds and how many tasks each has, the most frequent first."""
+    found = ((_kind(reader, shown, tally), tally.count) for tally in _tallies(reader, shown, run_id))
+    return [(kind, count) for kind, count in found if kind is not None]
+
+
+def kinds_named(kinds: Iterable[Kind], word: str) -> list[str]:
+    """Return the ids of the kinds that a word means.
 
     Args:
-        reader: Who asks the file.
-        kind: An exception, with its module or without, or a status where there was none.
-        dead: Runs whose process is gone.
+        kinds: Those that there are.
+        word: An id or its beginning, an exception with its module or without, or a status of those without one.
     """
-    groups = Groups()
-    found: list[int] = []
-    wanted = [(status, status, "") for status in FAILED]
-    wanted += [(status, INTERRUPTED, f"AND {dead.theirs} ") for status in OPEN if dead]
-    for status, shown, more in wanted:
-        for number, message, error, *_ in _present(reader, status, None, more):
-            exception = groups.exception_of(message, error)
-            if kind in ((shown,) if exception is None else (exception, exception.rpartition(".")[2])):
-                found.append(number)
-    return found
+    given = list(kinds)
+    by_id = [kind.id for kind in given if len(word) >= _LEAST and kind.id.startswith(word.lower())]
+    if by_id:
+        return by_id
+    return [
+        kind.id
+        for kind in given
+        if word
+        in ((kind.status,) if kind.exception is None else (kind.exception, kind.exception.rpartition(".")[2]))
+    ]
 
 
-def _present(reader: Reader, status: str, run_id: int | None, more: str = "") -> Iterator[tuple[Any, ...]]:
-    return pages(
-        reader.rows,
-        f"SELECT t.id, {_COMPARED.format('t')} FROM task_runs t WHERE t.status <> 'done' "
-        f"AND t.status = :status {more}{'' if run_id is None else 'AND t.run_id = :run '}"
-        "AND t.id > :last ORDER BY t.id",
-        {"status": status, "run": run_id},
+def _tallies(reader: Reader, shown: KindColumns, run_id: int | None) -> list[_Tally]:
+    tallies: dict[tuple[str, str], _Tally] = {}
+    for is_past, sql in _questions(shown, run_id):
+        for status, kind, *counted in reader.rows(sql, {"run": run_id}):
+            key = (words(status), words(kind))
+            tallies.setdefault(key, _Tally(key[1], key[0])).add(counted, is_past=is_past)
+    return sorted(
+        tallies.values(), key=lambda tally: (-tally.count, tally.example is None, tally.example or tally.past)
     )
 
 
-def _past(reader: Reader, run_id: int) -> Iterator[tuple[Any, ...]]:
-    return pages(
-        reader.rows,
-        f"SELECT a.rowid, a.task_id, a.status, {_COMPARED.format('a')}, a.rowid FROM pipeloom_attempts a "
-        f"WHERE {PAST_FAILURES} AND a.rowid > :last ORDER BY a.rowid",
-        {"run": run_id},
+def _questions(shown: KindColumns, run_id: int | None) -> Iterator[tuple[bool, str]]:
+    """Yield how to count failures by status, kind and run, and whether they are past ones."""
+    of_run = "" if run_id is None else " AND t.run_id = :run"
+    counted, told = _COUNTED.format("t.id", "t"), shown.of_task("kind")
+    untold = f"t.status <> 'done' AND {HAS_FAILED}"
+    if shown.stored:
+        # In the order of the index, from which alone it is answered.
+        stored = (
+            f"SELECT t.status, t.kind, t.run_id, {counted} FROM task_runs t INDEXED BY pipeloom_task_kind "
+            f"WHERE {HAS_FAILED} AND t.kind IS NOT NULL{of_run} GROUP BY t.status, t.kind, t.run_id"
+        )
+        yield False, stored
+        untold = f"{HAS_FAILED} AND t.kind IS NULL"
+    others = (
+        f"SELECT t.status, {told}, t.run_id, {counted} FROM task_runs t WHERE {untold}{of_run} GROUP BY 1, 2, 3"
+    )
+    yield False, others
+    if shown.dead:
+        left_behind = (
+            f"SELECT '{INTERRUPTED}', {told}, t.run_id, {counted} FROM task_runs t "
+            f"WHERE t.status <> 'done' AND {shown.dead.cut_short}{of_run} GROUP BY 1, 2, 3"
+        )
+        yield False, left_behind
+    if run_id is not None:
+        earlier = (
+            f"SELECT a.status, {shown.of_try('kind')}, a.run_id, {_COUNTED.format('a.rowid', 'a')} "
+            f"FROM pipeloom_attempts a WHERE {PAST_FAILURES} GROUP BY 1, 2, 3"
+        )
+        yield True, earlier
+
+
+def _group(reader: Reader, shown: KindColumns, tally: _Tally) -> ErrorGroup | None:
+    """Look its tasks up; ``None`` when somebody has deleted them meanwhile."""
+    kind = _kind(reader, shown, tally)
+    example = _task(reader, shown, tally.example, tally.past)
+    number = tally.example if tally.example is None else _number_of_last(reader, shown, tally)
+    last = _task(reader, shown, number, tally.last_past)
+    if kind is None or not example or not last:
+        return None
+    *task, error = example[0]
+    return ErrorGroup(
+        kind=kind.id,
+        exception=kind.exception,
+        message=kind.message,
+        status=kind.status,
+        count=tally.count,
+        first_at=tally.first_at,
+        last_at=tally.last_at,
+        example=columns.task_row(task),
+        last=columns.task_row(last[0][:-1]),
+        traceback=text(error),
+        where=kind.place,
+        run_ids=tuple(sorted(tally.runs, reverse=True)[:_RUNS]),
     )
 
 
-def _shown(reader: Reader, group: Group, dead: DeadRuns) -> ErrorGroup | None:
-    """Look its example up; ``None`` when somebody has deleted that meanwhile."""
-    if group.past is not None:
-        found = reader.rows(f"{PAST} WHERE a.rowid = :place", {"place": group.past})
+def _kind(reader: Reader, shown: KindColumns, tally: _Tally) -> Kind | None:
+    parts: tuple[Any, ...] = ("exception", "place", "message_template")
+    if tally.example is not None:
+        told = f"{', '.join(map(shown.of_task, parts))} FROM task_runs t WHERE t.id = :row"
+        found = reader.rows(f"SELECT {told}", {"row": tally.example})
     else:
-        error = end_of("t.error")
-        sql = f"SELECT s.*, {error} FROM ({select(dead)} WHERE t.id = :id) s JOIN task_runs t ON t.id = :id"
-        found = reader.rows(sql, {"id": group.example, "now": utc_now()})
+        told = f"{', '.join(map(shown.of_try, parts))} FROM pipeloom_attempts a WHERE a.rowid = :row"
+        found = reader.rows(f"SELECT {told}", {"row": tally.past})
     if not found:
         return None
-    *task, error = found[0]
-    return ErrorGroup(
-        exception=group.exception,
-        message=group.message,
-        status=group.status,
-        count=group.count,
-        first_at=group.first_at,
-        last_at=group.last_at,
-        example=columns.task_row(task),
-        traceback=columns.text(error),
-        where=group.where,
-        run_ids=tuple(sorted(group.run_ids, reverse=True)),
+    exception, place, message = map(text, found[0])
+    return Kind(tally.kind, tally.status, exception, place, message or "")
+
+
+def _number_of_last(reader: Reader, shown: KindColumns, tally: _Tally) -> int | None:
+    """Return the task that ended last: by the index, which has the times of each run in order."""
+    if not shown.stored:
+        return tally.highest
+    found = reader.rows(
+        f"SELECT t.id FROM task_runs t WHERE {HAS_FAILED} AND t.status = :status AND t.kind = :kind "
+        "AND t.run_id IS :run AND t.finished_at = :at ORDER BY t.id DESC LIMIT 1",
+        {"status": tally.status, "kind": tally.kind, "run": tally.last_run, "at": tally.last_at},
     )
+    return found[0][0] if found else tally.highest
+
+
+def _task(reader: Reader, shown: KindColumns, number: int | None, past_row: int | None) -> list[tuple[Any, ...]]:
+    """Return a task, or else a past try, with the traceback at the end."""
+    if number is None:
+        return reader.rows(f"{past(shown)} WHERE a.rowid = :place", {"place": past_row})
+    error = end_of("t.error")
+    sql = f"SELECT s.*, {error} FROM ({select(shown)} WHERE t.id = :id) s JOIN task_runs t ON t.id = :id"
+    return reader.rows(sql, {"id": number, "now": utc_now()})

@@ -6,33 +6,37 @@ A ``History`` is used in the thread that made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 from pipeloom.data.clock import seconds_since, utc_now
-from pipeloom.data.text import storable
+from pipeloom.data.kinds import Kind
+from pipeloom.data.text import storable, words
 from pipeloom.db import owner_of
 from pipeloom.db.limited import LONGEST_RESULT
 from pipeloom.history import columns
 from pipeloom.history.dead import DeadRuns, numbers
-from pipeloom.history.failures import error_groups, failed_of_kind
+from pipeloom.history.failures import counted_kinds, error_groups, kinds_named
 from pipeloom.history.figures import RunFigures
+from pipeloom.history.kinds import KindColumns
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
 from pipeloom.history.sums import read_figures
 from pipeloom.history.tasks import (
     BEGINNING_OF_RESULT,
     HAS_VERSIONS,
-    PAST,
+    PARTS,
     PAST_FAILURES,
     RESULT,
     VERSION,
+    Filters,
     Order,
     TaskQuery,
     all_by_status,
     end_of,
     failed_counts,
+    past,
     select,
 )
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN, QUEUED, RUNNING
@@ -43,6 +47,7 @@ _PREFIXES: Final = ("path:", "date:", "datetime:", "uuid:", "str:", "int:", "jso
 _RECENT_RUNS: Final = 100  # among which a run can be open: each run that opens the file closes those before it
 _MATCHES: Final = 20
 _TRIES: Final = 1000
+_PAGE: Final = 20_000
 
 
 class History:
@@ -175,7 +180,7 @@ class History:
             )
         else:
             found = all_by_status(self._reader.rows)
-        counts = {columns.words(status): number for status, number in found}
+        counts = {words(status): number for status, number in found}
         if dead and (run_id is None or run_id in dead):
             for status, number in self._reader.rows(
                 "SELECT t.status, COUNT(*) FROM task_runs t "
@@ -192,52 +197,51 @@ class History:
             "SELECT t.status, COUNT(*) FROM task_runs t "
             f"WHERE t.status <> 'done' AND t.status IN {OPEN} AND {self._dead().not_theirs} GROUP BY t.status"
         )
-        return {columns.words(status): number for status, number in found}
+        return {words(status): number for status, number in found}
 
     def tasks(
-        self,
-        *,
-        limit: int,
-        after_id: int | None = None,
-        status: str | Iterable[str] | None = None,
-        name: str | None = None,
-        run_id: int | None = None,
-        slower_than_s: float | None = None,
-        order: Order = "recent",
+        self, *, limit: int, after_id: int | None = None, order: Order = "recent", **filters: Unpack[Filters]
     ) -> list[TaskRow]:
         """Return tasks.
 
         Args:
             limit: At most so many.
             after_id: The number of the last task of the page before.
-            status: One or more.
-            name: Part of the name or the key, in any case.
-            run_id: Last tried in this run.
-            slower_than_s: Took longer, in seconds; a running one, until now.
             order: ``recent`` and ``oldest`` go by number, ``slowest`` by time taken.
+            **filters: Which ones, see :class:`Filters`.
 
         Raises:
-            ValueError: ``limit`` is negative, or ``order`` none of the three.
+            ValueError: ``limit`` is negative, ``order`` none of the three, or a filter makes no sense.
         """
+        run_id = filters.get("run_id")
         if not all(columns.fits(number) for number in (after_id, run_id, limit) if number is not None):
             raise ValueError("limit, after_id and run_id must be within 64 bits")
-        dead, now = self._dead(), utc_now()
+        shown, now = self._columns(), utc_now()
         after = None
         if after_id is not None:
-            took = self._reader.rows(f"{select(dead)} WHERE t.id = :id", {"id": after_id, "now": now})
+            took = self._reader.rows(f"{select(shown)} WHERE t.id = :id", {"id": after_id, "now": now})
             after = (after_id, columns.task_row(took[0]).elapsed_s if took else None)
-        query = TaskQuery(
-            limit=limit,
-            statuses=(status,) if isinstance(status, str) else None if status is None else tuple(status),
-            word=name,
-            run_id=run_id,
-            slower_than_s=slower_than_s,
-            order=order,
-            after=after,
-            dead=dead,
-            now=now,
-        )
-        return [columns.task_row(row) for row in self._reader.rows(*query.sql())]
+        query = TaskQuery(filters, shown, now)
+        return [columns.task_row(row) for row in self._reader.rows(*query.page(limit, order, after))]
+
+    def each_task(self, order: Order = "recent", **filters: Unpack[Filters]) -> Iterator[TaskRow]:
+        """Yield tasks of any number, read page by page; see :meth:`tasks`."""
+        last: int | None = None
+        while page := self.tasks(limit=_PAGE, after_id=last, order=order, **filters):
+            yield from page
+            last = page[-1].id
+
+    def count_tasks(self, **filters: Unpack[Filters]) -> int:
+        """Return how many tasks there are; see :meth:`tasks`."""
+        run_id = filters.get("run_id")
+        if run_id is not None and not columns.fits(run_id):
+            return 0
+        ((count,),) = self._reader.rows(*TaskQuery(filters, self._columns(), utc_now()).count())
+        return int(count)
+
+    def _columns(self) -> KindColumns:
+        """Return what the file says of failures now: an older one gets the columns when a run opens it."""
+        return KindColumns(self._dead(), stored=self._reader.has_column("task_runs", "kind"))
 
     def running(self, limit: int) -> list[TaskRow]:
         """Return the tasks that are running now, the lowest numbers first."""
@@ -255,10 +259,11 @@ class History:
         for status in FAILED:
             found += self.tasks(limit=many, status=status, run_id=run_id)
         if run_id is not None and columns.fits(run_id):
-            past = self._reader.rows(
-                f"{PAST} WHERE {PAST_FAILURES} ORDER BY a.rowid DESC LIMIT :limit", {"run": run_id, "limit": many}
+            earlier = self._reader.rows(
+                f"{past(self._columns())} WHERE {PAST_FAILURES} ORDER BY a.rowid DESC LIMIT :limit",
+                {"run": run_id, "limit": many},
             )
-            found += [columns.task_row(row[:-1]) for row in past]
+            found += [columns.task_row(row[:-1]) for row in earlier]
         return sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True)[:limit]
 
     def find(self, word: str) -> list[TaskRow]:
@@ -288,7 +293,7 @@ class History:
 
     def _matching(self, where: str, word: Any = None, **values: Any) -> list[TaskRow]:
         found = self._reader.rows(
-            f"{select(self._dead())} WHERE {where} ORDER BY t.id LIMIT {_MATCHES}",
+            f"{select(self._columns())} WHERE {where} ORDER BY t.id LIMIT {_MATCHES}",
             {"now": utc_now(), "word": word, **values},
         )
         return [columns.task_row(row) for row in found]
@@ -302,10 +307,10 @@ class History:
         """
         if not columns.fits(task_id):
             return None
-        dead, params = self._dead(), {"id": task_id, "now": utc_now(), "longest": longest}
+        shown, params = self._columns(), {"id": task_id, "now": utc_now(), "longest": longest}
         # The result alone may be as long as a user likes, so it is a question of its own, on the same state.
         with self._reader.one_state():
-            found = self._reader.rows(f"{select(dead, in_full=True)} WHERE t.id = :id", params)
+            found = self._reader.rows(f"{select(shown, in_full=True)} WHERE t.id = :id", params)
             result = None
             if found and longest != 0:
                 sql = RESULT if longest is None else BEGINNING_OF_RESULT
@@ -318,32 +323,43 @@ class History:
         """Return the tries of one task, the first one first, at most the last 1,000; the present one is last."""
         if not columns.fits(task_id):
             return []
-        past = self._reader.rows(
+        shown = self._columns()
+        earlier = self._reader.rows(
             "SELECT * FROM (SELECT rowid, task_id, run_id, attempt, status, progress, message, started_at, "
-            f"finished_at, elapsed_s, rows_written, worker, {end_of('error')} FROM pipeloom_attempts "
-            f"WHERE task_id = ? ORDER BY rowid DESC LIMIT {_TRIES}) ORDER BY rowid",
+            f"finished_at, elapsed_s, rows_written, worker, {end_of('error')}, "
+            f"{', '.join(map(shown.of_try, PARTS))} FROM pipeloom_attempts a WHERE task_id = ? "
+            f"ORDER BY rowid DESC LIMIT {_TRIES}) ORDER BY rowid",
             (task_id,),
         )
         present = self.task(task_id, longest=0)
-        tries = [columns.attempt_row(row[1:], is_present=False) for row in past]
+        tries = [columns.attempt_row(row[1:], is_present=False) for row in earlier]
         return tries if present is None else [*tries, columns.present_attempt(present)]
 
     def error_groups(self, run_id: int | None = None, limit: int = 50) -> list[ErrorGroup]:
-        """Return failures grouped by exception, place and what their messages share, the largest group first.
-
-        Reads all failures, page by page: seconds for a million, in bounded memory.
+        """Return failures by kind (exception, place, and what their messages share), the most frequent first.
 
         Args:
             run_id: Only what failed in this run, also when a later run has done it since.
-            limit: At most so many groups.
+            limit: At most so many kinds.
         """
         if run_id is not None and not columns.fits(run_id):
             return []
-        return error_groups(self._reader, run_id, self._dead(), _bounded(limit))
+        return error_groups(self._reader, self._columns(), run_id, _bounded(limit))
 
-    def failed_of_kind(self, kind: str) -> list[int]:
-        """Return the tasks that are failed now and of one kind: an exception, or a status where there was none."""
-        return failed_of_kind(self._reader, kind, self._dead())
+    def kinds(self, run_id: int | None = None) -> list[tuple[Kind, int]]:
+        """Return all kinds of failure, each with its number of tasks; see :meth:`error_groups`."""
+        if run_id is not None and not columns.fits(run_id):
+            return []
+        return counted_kinds(self._reader, self._columns(), run_id)
+
+    def kinds_named(self, word: str, run_id: int | None = None) -> list[str]:
+        """Return the ids of the kinds that a word means.
+
+        Args:
+            word: An id or its beginning, an exception with its module or without, or a status of those without one.
+            run_id: Only of what failed in this run.
+        """
+        return kinds_named((kind for kind, _ in self.kinds(run_id)), word)
 
     # --- what was said along the way ---
 

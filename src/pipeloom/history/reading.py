@@ -16,6 +16,7 @@ from pipeloom.db.limited import LONGEST, LimitedReader
 from pipeloom.db.place import path_of
 from pipeloom.db.schema import schema_version
 from pipeloom.errors import SchemaError, StorageError
+from pipeloom.history.kinds import FAILURE, Teller
 
 __all__ = ["NoLedgerError", "Reader", "Rows", "pages"]
 
@@ -53,6 +54,7 @@ class Reader:
         self._file = LimitedReader(self.path, self._is_late)
         try:
             self._file.conn.create_function("folded", 1, _folded, deterministic=True)
+            self._file.conn.create_function(FAILURE, 4, Teller())
             self._check()
         except BaseException:
             self.close()

@@ -108,6 +108,9 @@ class TaskRow:
         worker: Who ran it.
         run_id: The run it was last tried in.
         pipeline: The name of its pipeline.
+        exception: Of a task that did not end well, the exception's type as a traceback names it, or ``None``.
+        place: Where it was raised in the user's code, as ``file:line in function``, or ``None``.
+        kind: The id of the kind of failure, or ``None``.
     """
 
     id: int
@@ -124,6 +127,9 @@ class TaskRow:
     worker: str | None
     run_id: int | None
     pipeline: str | None
+    exception: str | None
+    place: str | None
+    kind: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,9 @@ class AttemptRow:
     rows_written: int
     worker: str | None
     error: str | None
+    exception: str | None
+    place: str | None
+    kind: str | None
     is_present: bool
 
 
@@ -195,6 +204,7 @@ class ErrorGroup:
     """Failures that are the same one.
 
     Attributes:
+        kind: Its id.
         exception: Its type as a traceback names it; ``None`` when the worker itself said so.
         message: What they have in common: numbers, quoted parts and paths are ``…``.
         status: ``error``, ``timed_out``, ``interrupted`` or ``cancelled``.
@@ -202,11 +212,13 @@ class ErrorGroup:
         first_at: When the first of them ended.
         last_at: When the last of them ended.
         example: The one with the lowest number.
+        last: The one that ended last.
         traceback: The example's.
         where: The last line of the user's code in it, as ``file:line in function``.
         run_ids: The runs they belong to, the latest 20.
     """
 
+    kind: str
     exception: str | None
     message: str
     status: str
@@ -214,6 +226,7 @@ class ErrorGroup:
     first_at: str | None
     last_at: str | None
     example: TaskRow
+    last: TaskRow
     traceback: str | None
     where: str | None
     run_ids: tuple[int, ...]

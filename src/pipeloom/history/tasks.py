@@ -2,136 +2,208 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypedDict, get_args
 
+from pipeloom.data.clock import unix_time, utc_of
 from pipeloom.data.identifiers import ascii_lower
 from pipeloom.data.text import LONGEST_TEXT, storable
-from pipeloom.history.dead import DeadRuns
+from pipeloom.history.kinds import KindColumns, Part
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN
 
 __all__ = [
     "BEGINNING_OF_RESULT",
+    "HAS_FAILED",
     "HAS_VERSIONS",
-    "PAST",
+    "PARTS",
     "PAST_FAILURES",
     "RESULT",
     "VERSION",
+    "Filters",
     "Order",
     "TaskQuery",
     "all_by_status",
     "end_of",
     "failed_counts",
+    "past",
     "select",
 ]
 
 Order = Literal["recent", "oldest", "slowest"]
 """By number, the last first; by number; by time taken, the longest first."""
 
+PARTS: Final[tuple[Part, ...]] = ("exception", "place", "kind")
+HAS_FAILED: Final = f"t.status IN {FAILED}"
+"""In these words, since the index of kinds is found by them."""
 _ALL_BUT_DONE: Final = "t.status <> 'done'"  # in these words, since the partial index is found by them
 
 
-@dataclass(frozen=True, slots=True)
-class TaskQuery:
-    """What a list of tasks is to show.
+class Filters(TypedDict, total=False):
+    """Which tasks; what is left out, or ``None``, filters nothing.
 
     Attributes:
-        limit: At most so many.
-        statuses: Any of these; ``None`` for all.
-        word: Part of the name or the key, in any case.
+        status: One or more.
+        name: Part of the name or the key, in any case.
         run_id: Last tried in this run.
-        slower_than_s: Took longer than this; a running one, until now.
-        order: See :data:`Order`.
-        after: (number, time taken) of the task after which the list goes on.
-        dead: Runs whose process is gone.
-        now: The present, ISO 8601.
+        slower_than_s: Took longer than this, in seconds; a running one, until now.
+        kind: Did not end well, and is of this kind, or one of these: ids.
+        message: Part of the message or of the exception's type, in any case.
+        since: Ended at this instant (ISO 8601) or later; began, if it has not ended.
+        until: The same, or earlier.
     """
 
-    limit: int
-    statuses: tuple[str, ...] | None
-    word: str | None
+    status: str | Iterable[str] | None
+    name: str | None
     run_id: int | None
     slower_than_s: float | None
-    order: Order
-    after: tuple[int, float | None] | None
-    dead: DeadRuns
-    now: str
+    kind: str | Iterable[str] | None
+    message: str | None
+    since: str | None
+    until: str | None
 
-    def __post_init__(self) -> None:
-        if self.limit < 0:
-            raise ValueError(f"limit must be 0 or more, not {self.limit}")
-        if self.order not in get_args(Order):
-            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, not {self.order!r}")
 
-    def sql(self) -> tuple[str, dict[str, Any]]:
+class TaskQuery:
+    """Which tasks a list is to show, and in what order.
+
+    Args:
+        filters: Which ones.
+        columns: What the file says of failures.
+        now: The present, ISO 8601.
+
+    Raises:
+        ValueError: An instant is none, or a number is too large.
+    """
+
+    def __init__(self, filters: Filters, columns: KindColumns, now: str) -> None:
+        self._columns = columns
+        self._dead = columns.dead
+        self._params: dict[str, Any] = {"now": now}
+        self._filters = list(self._conditions(filters))
+        kinds = _several(filters.get("kind"))
+        self._kinds = None if kinds is None else self._among("kind", kinds)
+        statuses = _several(filters.get("status"))
+        if kinds is not None:
+            statuses = [status for status in FAILED if statuses is None or status in statuses]
+        self._parts = [[]] if statuses is None else list(self._by_status(statuses)) or [["0"]]
+
+    def page(self, limit: int, order: Order, after: tuple[int, float | None] | None) -> tuple[str, dict[str, Any]]:
         """Return one statement and its values.
 
         Each status is a bounded look into the index of its own; the rows are built only for what is shown.
+
+        Args:
+            limit: At most so many.
+            order: See :data:`Order`.
+            after: (number, time taken) of the task after which the list goes on.
+
+        Raises:
+            ValueError: ``limit`` is negative, or ``order`` none of the three.
         """
-        params: dict[str, Any] = {"limit": self.limit, "now": self.now}
-        filters = self._filters(params)
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
+        if order not in get_args(Order):
+            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}")
+        by = {"recent": "t.id DESC", "oldest": "t.id", "slowest": f"{self._dead.elapsed} DESC, t.id DESC"}[order]
+        params = {**self._params, "limit": limit}
+        beyond = [] if after is None else [self._beyond(order, *after, params)]
         parts = [
-            f"SELECT id FROM (SELECT t.id FROM task_runs t WHERE {' AND '.join([*part, *filters]) or '1'} "
-            f"ORDER BY {self._by()} LIMIT :limit)"
-            for part in self._parts(params)
+            f"SELECT id FROM (SELECT t.id FROM task_runs t WHERE {where} ORDER BY {by} LIMIT :limit)"
+            for where in self._wheres(beyond)
         ]
-        return (
-            f"{select(self.dead, among=' UNION ALL '.join(parts))} ORDER BY {self._by()} LIMIT :limit",
-            params,
-        )
+        return f"{select(self._columns, among=' UNION ALL '.join(parts))} ORDER BY {by} LIMIT :limit", params
 
-    def _by(self) -> str:
-        return {
-            "recent": "t.id DESC",
-            "oldest": "t.id",
-            "slowest": f"{self.dead.elapsed} DESC, t.id DESC",
-        }[self.order]
+    def count(self) -> tuple[str, dict[str, Any]]:
+        """Return the statement for their number, and its values."""
+        parts = [f"SELECT COUNT(*) AS n FROM task_runs t WHERE {where}" for where in self._wheres()]
+        return f"SELECT SUM(n) FROM ({' UNION ALL '.join(parts)})", self._params
 
-    def _parts(self, params: dict[str, Any]) -> list[list[str]]:
-        """Return one condition per status, or a single empty one."""
-        if self.statuses is None:
-            return [[]]
-        parts = []
-        for place, status in enumerate(dict.fromkeys(self.statuses)):
-            params[f"status{place}"] = storable(status)
-            part = [f"t.status = :status{place}"]
+    def _wheres(self, more: Sequence[str] = ()) -> Iterator[str]:
+        for part in self._parts:
+            yield " AND ".join([*part, *self._filters, *more]) or "1"
+
+    def _by_status(self, statuses: Iterable[str]) -> Iterator[list[str]]:
+        """Yield one condition per status and index: no task meets two of them."""
+        dead = self._dead
+        for status in dict.fromkeys(statuses):
+            (name,) = self._named("status", [status])
+            part = [f"t.status = {name}"]
             if status != DONE:
                 part.insert(0, _ALL_BUT_DONE)
             if status in OPEN:
-                part.append(self.dead.not_theirs)
-            parts.append(part)
-            if self.dead and status == INTERRUPTED:
-                parts += [[_ALL_BUT_DONE, f"t.status = '{open_one}'", self.dead.theirs] for open_one in OPEN]
-        return parts or [["0"]]
+                part.append(dead.not_theirs)
+            if self._kinds is None:
+                yield part
+            elif self._columns.stored:
+                yield [*part, HAS_FAILED, f"t.kind IN {self._kinds}"]
+                yield [*part, HAS_FAILED, "t.kind IS NULL", self._told_kind()]
+            else:
+                yield [*part, self._told_kind()]
+            if dead and status == INTERRUPTED:
+                of_kind = [] if self._kinds is None else [self._told_kind()]
+                for open_one in OPEN:
+                    yield [_ALL_BUT_DONE, f"t.status = '{open_one}'", dead.theirs, *of_kind]
 
-    def _filters(self, params: dict[str, Any]) -> list[str]:
-        filters = []
-        if self.run_id is not None:
-            params["run"] = self.run_id
-            filters.append("t.run_id = :run")
-        if self.slower_than_s is not None:
-            params["slower"] = self.slower_than_s
-            filters.append(f"{self.dead.elapsed} > :slower")
-        if self.word:
-            params["word"] = ascii_lower(self.word) if self.word.isascii() else storable(self.word.casefold())
-            fold = "lower" if self.word.isascii() else "folded"
-            filters.append(f"(instr({fold}(t.name), :word) OR instr({fold}(t.key), :word))")
-        if self.after is not None:
-            filters.append(self._beyond(*self.after, params))
-        return filters
+    def _told_kind(self) -> str:
+        return f"{self._columns.of_task('kind')} IN {self._kinds}"
 
-    def _beyond(self, number: int, took_s: float | None, params: dict[str, Any]) -> str:
+    def _named(self, name: str, values: Iterable[Any]) -> list[str]:
+        """Keep values, and return what they are called in the statement."""
+        names = []
+        for value in values:
+            key = f"{name}{len(self._params)}"
+            self._params[key] = storable(value) if isinstance(value, str) else value
+            names.append(f":{key}")
+        return names
+
+    def _among(self, name: str, values: Iterable[Any]) -> str:
+        return f"({', '.join(self._named(name, values))})"
+
+    def _conditions(self, filters: Filters) -> Iterator[str]:
+        run_id, slower = filters.get("run_id"), filters.get("slower_than_s")
+        if run_id is not None:
+            self._params["run"] = run_id
+            yield "t.run_id = :run"
+        if slower is not None:
+            self._params["slower"] = slower
+            yield f"{self._dead.elapsed} > :slower"
+        if name := filters.get("name"):
+            yield self._holds(name, "t.name", "t.key")
+        if message := filters.get("message"):
+            yield self._holds(message, self._dead.message("t.message"), self._columns.of_task("exception"))
+        for key, sign in (("since", ">="), ("until", "<=")):
+            if (at := filters.get(key)) is not None:
+                (stamp,) = self._named(key, [_stamp(str(at))])
+                yield f"COALESCE(t.finished_at, t.started_at) {sign} {stamp}"
+
+    def _holds(self, word: str, *columns: str) -> str:
+        """Return that one of the columns holds a word, in any case."""
+        (name,) = self._named("word", [ascii_lower(word) if word.isascii() else word.casefold()])
+        fold = "lower" if word.isascii() else "folded"
+        return f"({' OR '.join(f'instr({fold}({column}), {name})' for column in columns)})"
+
+    def _beyond(self, order: Order, number: int, took_s: float | None, params: dict[str, Any]) -> str:
         params["after"] = number
-        if self.order == "oldest":
+        if order == "oldest":
             return "t.id > :after"
-        if self.order == "recent":
+        if order == "recent":
             return "t.id < :after"
-        time = self.dead.elapsed
+        time = self._dead.elapsed
         if took_s is None:
             return f"({time} IS NULL AND t.id < :after)"
         params["took"] = took_s
         return f"({time} < :took OR {time} IS NULL OR ({time} = :took AND t.id < :after))"
+
+
+def _several(given: str | Iterable[str] | None) -> list[str] | None:
+    return None if given is None else [given] if isinstance(given, str) else list(given)
+
+
+def _stamp(at: str) -> str:
+    """Return an instant as the ledger has it."""
+    found = unix_time(at)
+    if found is None:
+        raise ValueError(f"not an instant: {at!r}: use ISO 8601, such as 2026-01-31T12:00")
+    return utc_of(found)
 
 
 _STATUSES: Final = 1000  # there are eight; somebody may have made up more,
@@ -151,7 +223,7 @@ def end_of(column: str) -> str:
     return f"substr({column}, -{LONGEST_TEXT + 1})"
 
 
-def select(dead: DeadRuns, *, in_full: bool = False, among: str | None = None) -> str:
+def select(kinds: KindColumns, *, in_full: bool = False, among: str | None = None) -> str:
     """Return ``SELECT … FROM`` for tasks ``t``, in the order of the fields of ``TaskRow``; needs ``:now``.
 
     ``in_full`` is for one task: names and messages as they are, its traceback, and whether a checkpoint is kept.
@@ -162,11 +234,12 @@ def select(dead: DeadRuns, *, in_full: bool = False, among: str | None = None) -
     Source: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
     """
     name, said = ("t.name", "t.message") if in_full else ("substr(t.name, 1, 500)", "substr(t.message, 1, 2000)")
+    dead = kinds.dead
     more = ", t.error, EXISTS (SELECT 1 FROM pipeloom_state s WHERE s.task_id = t.id)"
     return (
         f"SELECT t.id, t.key, {name}, {dead.status}, t.progress, {dead.message(said)}, t.started_at, "
-        f"t.finished_at, {dead.elapsed}, t.rows_written, t.attempt, t.worker, t.run_id, "
-        f"p.name{more if in_full else ''} "
+        f"t.finished_at, {dead.elapsed}, t.rows_written, t.attempt, t.worker, t.run_id, p.name, "
+        f"{', '.join(map(kinds.of_task, PARTS))}{more if in_full else ''} "
         f"FROM {f'({among}) few CROSS JOIN task_runs t ON t.id = few.id' if among else 'task_runs t'} "
         "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
     )
@@ -178,13 +251,17 @@ PAST_FAILURES: Final = (
     "AND NOT EXISTS (SELECT 1 FROM pipeloom_attempts b WHERE b.task_id = a.task_id AND b.run_id = :run "
     "AND b.rowid > a.rowid) AND NOT EXISTS (SELECT 1 FROM task_runs t WHERE t.id = a.task_id AND t.run_id = :run)"
 )
-PAST: Final = (
-    "SELECT a.task_id, t.key, substr(a.name, 1, 500), a.status, a.progress, substr(a.message, 1, 2000), "
-    "a.started_at, a.finished_at, a.elapsed_s, a.rows_written, a.attempt, a.worker, a.run_id, p.name, "
-    f"{end_of('a.error')} FROM pipeloom_attempts a LEFT JOIN task_runs t ON t.id = a.task_id "
-    "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
-)
-"""Past tries ``a`` as tasks, with the traceback at the end."""
+
+
+def past(kinds: KindColumns) -> str:
+    """Return ``SELECT … FROM`` for past tries ``a`` as tasks, with the traceback at the end."""
+    return (
+        "SELECT a.task_id, t.key, substr(a.name, 1, 500), a.status, a.progress, substr(a.message, 1, 2000), "
+        "a.started_at, a.finished_at, a.elapsed_s, a.rows_written, a.attempt, a.worker, a.run_id, p.name, "
+        f"{', '.join(map(kinds.of_try, PARTS))}, {end_of('a.error')} "
+        "FROM pipeloom_attempts a LEFT JOIN task_runs t ON t.id = a.task_id "
+        "LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id"
+    )
 
 
 def all_by_status(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[Any, int]]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.keys import known_as
+from pipeloom.data.kinds import Kind
 from pipeloom.data.spool import Spool
 from pipeloom.data.versions import StoredVersion
 from pipeloom.data.weights import slots_for, weigh
@@ -50,6 +51,7 @@ class Attempt(Task):
     error: str | None = None
     exception: BaseException | None = None
     exception_type: str | None = None  # kept when the exception itself is not
+    kind: Kind | None = None  # of one that did not end well, once it was stored
     # What the run makes of it:
     retry_in: float | None = None  # another try follows after so many seconds, once this one is committed
     given_up: bool = False  # its time was over, and its call had not returned

@@ -6,11 +6,12 @@ writer keeps them.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
 from typing import Final
 
+from pipeloom.data.kinds import Kind, Kinds
 from pipeloom.data.text import clean, describe, kind_of
 from pipeloom.data.tracebacks import drop_frames
 from pipeloom.data.weights import weigh
@@ -18,11 +19,21 @@ from pipeloom.errors import RemoteError
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 
-__all__ = ["Board"]
+__all__ = ["Board", "KindCount"]
 
 _KEPT_FAILURES: Final = 100
-_KEPT_EXCEPTIONS: Final = 20
+_KEPT_EXCEPTIONS: Final = 20  # one of each kind
 _HEAVIEST: Final = 2**20  # bytes of a kept exception
+
+
+@dataclass(slots=True)
+class KindCount:
+    """The failures of one kind so far: how many, the first one and the last one."""
+
+    kind: Kind
+    count: int
+    example: Attempt
+    last: Attempt
 
 
 class Board:
@@ -39,7 +50,8 @@ class Board:
         waiting: The tries that wait for their turn, in a run that has them.
         held_up: Returns how many tries wait for a limit, and for how many seconds no task at all begins.
         failures: The first 100 attempts that did not end well.
-        exceptions: The first 20 exceptions, without frames; text in the place of one that holds more than 1 MiB.
+        exceptions: The first exception of each kind, 20 at most, without frames; text in the place of one that
+            holds more than 1 MiB.
         keeps_items: Somebody wants the inputs of tasks that have ended.
     """
 
@@ -53,11 +65,19 @@ class Board:
         self.failures: list[Attempt] = []
         self.exceptions: list[Exception] = []
         self.keeps_items = False
+        self._kinds: dict[str, KindCount] = {}
+        self._tell = Kinds()  # of what no table was written for
 
     @property
     def dealt_with(self) -> int:
         """How many inputs are through: ended, or skipped."""
         return sum(self.counts.values()) + self.skipped
+
+    @property
+    def kinds(self) -> list[KindCount]:
+        """The kinds of failure, the most frequent first; each keeps counting."""
+        counted = list(self._kinds.values())  # in one go: the writer may be adding one
+        return sorted(counted, key=lambda each: -each.count)
 
     def news(self) -> list[Snapshot]:
         """Return running attempts that the ledger does not show yet as they are; the writer's thread."""
@@ -82,29 +102,37 @@ class Board:
 
     def _keep(self, attempt: Attempt) -> None:
         exception, attempt.exception = attempt.exception, None
+        kind, is_first = self._count_kind(attempt)
         if exception is not None and attempt.status in (ERROR, TIMED_OUT):
             attempt.exception_type = exception.kind if isinstance(exception, RemoteError) else kind_of(exception)
             drop_frames(exception)
-            if len(self.exceptions) < _KEPT_EXCEPTIONS:
+            if is_first and len(self.exceptions) < _KEPT_EXCEPTIONS:
                 # SystemExit must not end the caller's program, and what was given large data would keep that.
                 if not isinstance(exception, Exception) or weigh(exception) > _HEAVIEST:
                     exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
-                _add_note(exception, attempt)
+                _add_note(exception, attempt, kind)
                 self.exceptions.append(exception)
+        if not self.keeps_items:
+            attempt.item = None
         if len(self.failures) < _KEPT_FAILURES:
-            if not self.keeps_items:
-                attempt.item = None
             self.failures.append(attempt)
 
+    def _count_kind(self, attempt: Attempt) -> tuple[Kind, bool]:
+        """Count a failure with its like; return its kind, and whether it is the first."""
+        kind = attempt.kind or self._tell.of(attempt.status, attempt.message, attempt.error)
+        known = self._kinds.get(kind.id)
+        if known is None:
+            self._kinds[kind.id] = KindCount(kind, 1, attempt, attempt)
+            return kind, True
+        known.count += 1
+        known.last = attempt
+        return kind, False
 
-def _add_note(exception: Exception, attempt: Attempt) -> None:
+
+def _add_note(exception: Exception, attempt: Attempt, kind: Kind) -> None:
     """Say whose exception it is, and where it was raised: its frames are gone."""
-    places = _PLACE.findall(attempt.error or "")
-    where = f", {places[-1][0]}:{places[-1][1]} in {places[-1][2]}" if places else ""
+    where = f", {kind.place}" if kind.place else ""
     try:
         BaseException.add_note(exception, clean(f"pipeloom: task {describe(attempt.known_as, 200)}{where}", 300))
     except Exception:  # noqa: BLE001 - a frozen dataclass takes none, and raises what it likes
         pass
-
-
-_PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)

@@ -21,7 +21,7 @@ from pipeloom.data.clock import utc_now
 from pipeloom.data.naming import Naming
 from pipeloom.data.shards import Shard
 from pipeloom.data.text import clean, near, storable
-from pipeloom.db.schema import last_words
+from pipeloom.db.schema import kind_of_interrupted, last_words
 from pipeloom.db.transaction import Transaction
 from pipeloom.errors import LedgerError
 from pipeloom.ledger.admission import Admissions
@@ -192,7 +192,8 @@ class RunLedger:
         # What was found and has not begun. Others there are none, unless a fault of ours ended the run.
         self._write(
             "UPDATE task_runs SET status = 'interrupted', finished_at = ?, "
-            "message = CASE WHEN status = 'queued' AND message IS NULL THEN ? ELSE message END "
+            "message = CASE WHEN status = 'queued' AND message IS NULL THEN ? ELSE message END, "
+            f"{kind_of_interrupted('message')} "
             "WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id = ?",
             (utc_now(), NEVER_BEGAN, self.run_id),
         )
@@ -278,7 +279,7 @@ def mark_interrupted(conn: sqlite3.Connection) -> int:
     now = utc_now()
     changed = conn.execute(
         "UPDATE task_runs SET status = 'interrupted', finished_at = ?, "
-        f"message = {last_words('message')} "
+        f"message = {last_words('message')}, {kind_of_interrupted('message')} "
         f"WHERE status <> 'done' AND status IN ('running', 'queued') AND run_id IN ({dead})",
         (now,),
     ).rowcount

@@ -14,6 +14,7 @@ from typing import Final
 __all__ = [
     "ARCHIVE",
     "FINISH",
+    "FINISH_WIDTH",
     "FORGET_STATES",
     "FORGET_TRY",
     "FOUND",
@@ -40,18 +41,21 @@ __all__ = [
 SIZES: Final = (8, 64, 512)
 _COLUMNS: Final = (
     "id, name, status, progress, message, started_at, finished_at, result, "
-    "pipeline_id, key, run_id, attempt, error, worker, rows_written, elapsed_s, input"
+    "pipeline_id, key, run_id, attempt, error, worker, rows_written, elapsed_s, input, "
+    "exception, place, message_template, kind"
 )
 WIDTH: Final = _COLUMNS.count(",") + 1
 _PAST: Final = (
     "run_id, attempt, name, status, progress, message, started_at, finished_at, result, error, worker, "
-    "rows_written, elapsed_s"
+    "rows_written, elapsed_s, exception, place, message_template, kind"
 )
 _NEW_COLUMNS: Final = (
     "id, name, message, started_at, finished_at, result, key, worker, rows_written, elapsed_s, input"
 )
 NEW_WIDTH: Final = _NEW_COLUMNS.count(",") + 1
 new_row = operator.attrgetter(*_NEW_COLUMNS.replace("id", "task_id", 1).split(", "))
+_FINISH_COLUMNS: Final = "id, name, status, progress, finished_at, result, message, run_id, message_template, kind"
+FINISH_WIDTH: Final = _FINISH_COLUMNS.count(",") + 1
 _LOG_COLUMNS: Final = "at, task_id, run_id, attempt, level, logger, message, error"
 LOG_WIDTH: Final = _LOG_COLUMNS.count(",") + 1
 _QUEUED_COLUMNS: Final = "id, key, name, input"
@@ -94,10 +98,11 @@ def _progress_sql(count: int) -> str:
 def _finish_sql(count: int) -> str:
     """End a task whose start came in an earlier batch; the first finish wins. One without a start is kept too."""
     return (
-        "INSERT INTO task_runs (id, name, status, progress, finished_at, result, message, run_id) "
-        f"SELECT * FROM (VALUES {_values(8, count)}) WHERE column1 IS NOT NULL "
+        f"INSERT INTO task_runs ({_FINISH_COLUMNS}) "
+        f"SELECT * FROM (VALUES {_values(FINISH_WIDTH, count)}) WHERE column1 IS NOT NULL "
         "ON CONFLICT (id) DO UPDATE SET status = excluded.status, finished_at = excluded.finished_at, "
         "result = excluded.result, message = excluded.message, "
+        "message_template = excluded.message_template, kind = excluded.kind, "
         "progress = CASE excluded.status WHEN 'done' THEN 1.0 ELSE progress END "
         "WHERE task_runs.status IN ('queued', 'running')"
     )
@@ -196,7 +201,9 @@ def _log_sql(count: int) -> str:
         _log_sql,
     )
 )
-KEEP_TRY: Final = f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) VALUES ({', '.join('?' * 14)})"
+KEEP_TRY: Final = (
+    f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) VALUES ({', '.join('?' * (2 + _PAST.count(',')))})"
+)
 FORGET_TRY: Final = "DELETE FROM pipeloom_attempts WHERE task_id = ? AND run_id IS ? AND attempt = ?"
 PUT_STATE: Final = (
     "INSERT INTO pipeloom_state (task_id, run_id, attempt, at, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (task_id) "

@@ -12,6 +12,7 @@ from typing import Final
 
 from pipeloom.data.clock import utc_now
 from pipeloom.data.finish import judged
+from pipeloom.data.kinds import Kinds
 from pipeloom.data.rates import duration, fraction
 from pipeloom.data.values import NUMBER_LIMIT
 from pipeloom.db.transaction import Transaction
@@ -22,7 +23,7 @@ from pipeloom.ledger.fold import Said
 from pipeloom.ledger.ids import IdAllocator
 from pipeloom.ledger.statements import padded
 from pipeloom.messages import MsgTaskFinished
-from pipeloom.statuses import DONE, QUEUED, RUNNING
+from pipeloom.statuses import DONE, OPEN, QUEUED, RUNNING
 
 __all__ = ["TaskTable", "taken"]
 
@@ -30,6 +31,9 @@ TaskRow = tuple[int, *tuple[object, ...]]
 """The id, and the other columns in the order of the statement that the row is for."""
 
 _MANY_NEW: Final = 64
+
+_KindColumns = tuple[str | None, str | None, str | None, str | None]
+_OF_NO_KIND: Final[_KindColumns] = (None, None, None, None)
 
 
 class TaskTable:
@@ -45,6 +49,7 @@ class TaskTable:
         self.ids = IdAllocator(self._outermost("MAX(id)", "id < ?", NUMBER_LIMIT))
         self._stand_in: int = min(0, self._outermost("MIN(id)", "id > ?", -NUMBER_LIMIT))
         self.has_states = conn.execute("SELECT 1 FROM pipeloom_state LIMIT 1").fetchone() is not None
+        self._kinds = Kinds()
         self.written = False  # a hint for the upkeep: stays, whatever is rolled back
 
     def _outermost(self, which: str, within: str, limit: int) -> int:
@@ -127,7 +132,7 @@ class TaskTable:
         return (
             attempt.task_id, attempt.name, attempt.status, share, attempt.message, attempt.started_at,
             attempt.finished_at, attempt.result, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
-            attempt.error, attempt.worker, rows, attempt.elapsed_s, attempt.input,
+            attempt.error, attempt.worker, rows, attempt.elapsed_s, attempt.input, *self._kind_of(attempt),
         )  # fmt: skip
 
     def _live_row(self, snapshot: Snapshot) -> TaskRow:
@@ -135,7 +140,7 @@ class TaskTable:
         return (
             number, attempt.name, RUNNING, fraction(step, total), message or None, started_at,
             None, None, self.pipeline_id, attempt.key, self.run_id, attempt.attempt,
-            None, attempt.worker, attempt.rows_kept, None, attempt.input,
+            None, attempt.worker, attempt.rows_kept, None, attempt.input, *_OF_NO_KIND,
         )  # fmt: skip
 
     def _waiting_row(self, attempt: Attempt) -> TaskRow:
@@ -146,6 +151,7 @@ class TaskTable:
         return (
             attempt.task_id, attempt.name, QUEUED, 0.0, why, None, None, None,
             self.pipeline_id, attempt.key, self.run_id, attempt.attempt + 1, None, None, 0, None, attempt.input,
+            *_OF_NO_KIND,
         )  # fmt: skip
 
     def _keep_try(self, attempt: Attempt, rows: int) -> None:
@@ -155,9 +161,23 @@ class TaskTable:
             (
                 attempt.task_id, self.run_id, attempt.attempt, attempt.name, attempt.status,
                 fraction(*attempt.progress[:2]), attempt.message, attempt.started_at, attempt.finished_at, None,
-                attempt.error, attempt.worker, rows, attempt.elapsed_s,
+                attempt.error, attempt.worker, rows, attempt.elapsed_s, *self._kind_of(attempt),
             ),
         )  # fmt: skip
+
+    def _kind_of(self, attempt: Attempt) -> _KindColumns:
+        """Return the columns that say of which kind a failure is, and note it for those who watch."""
+        if attempt.status == DONE:
+            return _OF_NO_KIND
+        attempt.kind = kind = self._kinds.of(attempt.status, attempt.message, attempt.error)
+        return kind.exception, kind.place, kind.message, kind.id
+
+    def _kind_said(self, status: str, message: str | None) -> _KindColumns:
+        """Return the same of a task that reports its own end."""
+        if status in OPEN or status == DONE:
+            return _OF_NO_KIND
+        kind = self._kinds.of(status, message, None)
+        return None, None, kind.message, kind.id
 
     # --- logs ---
 
@@ -258,7 +278,7 @@ class TaskTable:
             self._write(sql.PUT[size], flat)
         for size, flat in padded(progress, 3):
             self._write(sql.PROGRESS[size], flat)
-        for size, flat in padded(finishes, 8):
+        for size, flat in padded(finishes, sql.FINISH_WIDTH):
             self._write(sql.FINISH[size], flat)
         self.written = True
         if starts or finishes:
@@ -276,12 +296,14 @@ class TaskTable:
         return (
             number, started.name, status, 1.0 if status == DONE else share, message, started.started_at,
             finished_at, result, None, None, self.run_id, 1, None, None, 0, None, None,
+            *self._kind_said(status, message),
         )  # fmt: skip
 
     def _finished_row(self, number: int, finished: MsgTaskFinished) -> TaskRow:
         status, message, result, finished_at = judged(finished)
         share = 1.0 if status == DONE else 0.0
-        return number, f"task {number}", status, share, finished_at, result, message, self.run_id
+        _, _, common, kind = self._kind_said(status, message)
+        return number, f"task {number}", status, share, finished_at, result, message, self.run_id, common, kind
 
     # --- what was there before ---
 

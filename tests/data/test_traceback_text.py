@@ -1,41 +1,17 @@
-"""What failures have in common, and what a traceback says."""
+"""What the text of a traceback says."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import traceback
 from pathlib import Path
 
 import pytest
 
 import pipeloom
-from pipeloom.history import essence
-from pipeloom.history.grouping import Groups, folded, is_theirs, origin
+from pipeloom.data.kinds import Kinds
+from pipeloom.data.traceback_text import essence, is_theirs, origin
 
 PACKAGE = Path(pipeloom.__file__).parent
-
-
-@pytest.mark.parametrize(
-    ("message", "common"),
-    [
-        ("line 3 column 14 (char 15)", "line … column … (char …)"),
-        ("could not convert string to float: 'N/A'", "could not convert string to float: …"),
-        ("can't open 'it's.txt'", "can't open …"),
-        ('no such table: "a b"', "no such table: …"),
-        ("[Errno 2] No such file or directory: /data/a-b/c.csv", "[Errno …] No such file or directory: …"),
-        ("at 0x7f2e4c3b1a90 in C:\\temp\\x.txt", "at … in …"),
-        ("id 6ba7b810-9dad-11d1-80b4-00c04fd430c8 gone", "id … gone"),
-        ("GET https://example.org/a?b=1 failed: 503", "GET … failed: …"),
-        ("took 1,204.5 s, then 3.2e4", "took … s, then …e…"),
-        ("bad facade, deadbeef and or/and", "bad facade, deadbeef and or/and"),
-        ("first line\nsecond 'one'", "first line"),
-        ("", ""),
-    ],
-)
-def test_what_is_particular_is_folded(message, common):
-    """Words stay."""
-    assert folded(message) == common
 
 
 def raised(source, name="/home/ann/load.py"):
@@ -86,11 +62,9 @@ def test_exception_and_place_are_read_from_the_traceback(case):
     """As Python prints it, in every form."""
     source, exception, where = CASES[case]
     message, error = raised(source)
-    groups = Groups()
-    groups.add(1, "error", message, error, "2026-01-31T12:00:01.000+00:00", 1)
-    (group,) = groups.largest(1)
+    kind = Kinds().of("error", message, error)
 
-    assert (group.exception, group.where) == (exception, where)
+    assert (kind.exception, kind.place) == (exception, where)
 
 
 def test_text_that_is_no_traceback_is_no_error():
@@ -153,40 +127,3 @@ def test_the_essence_is_the_users_own_line_and_the_end():
     assert lines[-1] == f"json.decoder.JSONDecodeError: {message}"
     assert "  …" in lines
     assert len(lines) <= 5
-
-
-def test_messages_without_likeness_take_bounded_memory():
-    """Past 2,000 kinds, what differs only in its message is one."""
-    groups = Groups()
-    for number in range(5000):
-        word = "".join(chr(ord("g") + int(digit)) for digit in str(number))
-        groups.add(number, "error", word, None, None, None)
-    found = groups.largest(9999)
-
-    assert len(found) == 2001
-    assert (found[0].message, found[0].count) == ("…", 3000)
-
-
-BUDGET = """
-import resource, sys
-from pipeloom.history.grouping import Groups
-groups = Groups()
-def take(n):
-    for i in range(n):
-        said = f"bad value {i} in 'file {i}'"
-        groups.add(i, "error", said, f"Traceback\\nValueError: {said}", "2026-01-31T12:00:00", i)
-take(1000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-take(60_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(list(groups.largest(9))))
-"""
-
-
-@pytest.mark.slow
-def test_failures_of_one_kind_take_no_memory():
-    """One record, however many."""
-    done = subprocess.run([sys.executable, "-c", BUDGET], capture_output=True, text=True, timeout=50, check=True)
-    grown_kib, kinds = map(int, done.stdout.split())
-
-    assert kinds == 1
-    assert grown_kib < 4096

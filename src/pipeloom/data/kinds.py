@@ -1,0 +1,195 @@
+"""What failed in the same way: a kind is an exception, its place, and what messages share but for particulars.
+
+The ledger stores the kind with each failure, so that everybody who looks groups alike, and at no cost. Every kind
+has an id, which is the same in each run and file.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import re
+from collections import Counter
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from pipeloom.data.text import words
+from pipeloom.data.traceback_text import origin
+from pipeloom.statuses import INTERRUPTED, NEVER_BEGAN, PROCESS_ENDED
+
+__all__ = ["Kind", "Kinds", "short", "template"]
+
+_ELLIPSIS: Final = "…"
+_LONGEST: Final = 300  # characters of a message that are compared
+_TEMPLATES: Final = 50  # of one exception at one place; past that, messages are not told apart
+_KINDS: Final = 500  # and past so many in all, neither; past twice and three times as many, nor places, exceptions
+_REMEMBERED: Final = 2000  # tracebacks, and messages
+
+
+class Kind(NamedTuple):
+    """One way to fail.
+
+    Attributes:
+        id: Eight hexadecimal characters.
+        status: ``error``, ``timed_out``, ``interrupted`` or ``cancelled``.
+        exception: Its type as a traceback names it; ``None`` when the worker itself said that it failed.
+        place: The last line of the user's code in the traceback, as ``file:line in function``.
+        message: What the messages have in common: numbers, quoted parts and paths are ``…``.
+    """
+
+    id: str
+    status: str
+    exception: str | None
+    place: str | None
+    message: str
+
+
+class Kinds:
+    """Tells kinds, one failure after the other, in bounded memory; used in one thread.
+
+    What has more kinds than anybody reads is told apart less and less: by its message first, then by its place.
+    """
+
+    def __init__(self) -> None:
+        self._origins: dict[str, tuple[str | None, str | None]] = {}
+        self._templates: dict[str, str] = {}
+        self._known: dict[tuple[str, str | None, str | None, str], Kind] = {}
+        self._templates_at: Counter[tuple[str, str | None, str | None]] = Counter()
+
+    def of(self, status: str, message: object, error: object) -> Kind:
+        """Return the kind of one failure.
+
+        Args:
+            status: How it ended.
+            message: What people should read; whatever a column holds.
+            error: Its traceback, or what stands in its place; the same.
+        """
+        said = words(message)
+        exception, place = self._origin(words(error), said)
+        if status == INTERRUPTED and exception is None:
+            said = said if said == NEVER_BEGAN else PROCESS_ENDED
+        return self._kind(status, exception, place, self._template(said))
+
+    def _origin(self, traceback: str, message: str) -> tuple[str | None, str | None]:
+        """Read a traceback; those of one kind are the same up to the message, and are read once."""
+        if not traceback:
+            return None, None
+        end = traceback.rfind(": " + message) if message else -1
+        head = traceback[:end] if end >= 0 else traceback
+        found = self._origins.get(head)
+        if found is None:
+            if len(self._origins) >= _REMEMBERED:
+                self._origins.clear()
+            found = self._origins[head] = origin(head, cut=end >= 0)
+        return found
+
+    def _template(self, message: str) -> str:
+        found = self._templates.get(message)
+        if found is None:
+            if len(self._templates) >= _REMEMBERED:
+                self._templates.clear()
+            found = self._templates[message] = template(message)
+        return found
+
+    def _kind(self, status: str, exception: str | None, place: str | None, message: str) -> Kind:
+        known, here = self._known, (status, exception, place)
+        ways = (
+            ((*here, message), _KINDS if self._templates_at[here] < _TEMPLATES else 0),
+            ((*here, _ELLIPSIS), _KINDS * 2),
+            ((status, exception, None, _ELLIPSIS), _KINDS * 3),
+            ((status, None, None, _ELLIPSIS), math.inf),
+        )
+        parts = next(way for way, most in ways if way in known or len(known) < most)
+        found = known.get(parts)
+        if found is None:
+            self._templates_at[here] += 1
+            found = known[parts] = Kind(_id(*parts), *parts)
+        return found
+
+
+def short(place: str) -> str:
+    """Return a place without the directories of its file: ``load.py:14 in parse``."""
+    file, colon, line = place.rpartition(":")
+    return re.split(r"[\\/]", file)[-1] + colon + line
+
+
+def template(message: str) -> str:
+    """Return what a message shares with its like: each particular part is ``…``.
+
+    Numbers, quoted parts, addresses and paths tell one input from another. A code does not (``404 Not Found``,
+    ``[Errno 2]``, ``exit status 1``), nor does the name of a thing of the program (a key, a field, an attribute):
+    those tell one fault from another.
+    """
+    return _PARTICULAR.sub(_kept_or_not, message[:_LONGEST].partition("\n")[0])
+
+
+_REASONS: Final = "|".join(
+    sorted((re.escape(status.phrase) for status in HTTPStatus if status >= 300), key=len, reverse=True)
+)
+# A number that is a code, with the word that says so.
+_CODE: Final = rf"""
+      \b(?:status|errno|winerror|signal)(?:[ _-](?:code|error|is))*[\s:=#(]{{0,3}}-?\d{{1,5}}(?!\.?\d)
+    | \bcode[\s:=#(]{{0,3}}-?\d{{1,4}}(?!\.?\d)
+    | \b(?:http|error)(?:[ _-](?:status|code|error))*\s-?\d{{1,5}}(?![\d.,:]?\d)
+    | \b(?:returned|responded|response)(?:\s(?:with|a|an|http))*[\s:\[]{{1,2}}[345]\d\d\b
+    | \b[345]\d\d\s(?:Client\sError|Server\sError|{_REASONS})(?!\w)
+    | ^[\[(]?[345]\d\d(?=[\]):,](?:\s|$)|$)
+    | ^\(\d{{3,5}}(?=,\s["'])
+    | \b(?-i:[A-Z]{{1,6}})-?\d{{3,5}}(?=:\s)
+"""
+# What tells one failure from its like, and before it what only looks so. A quoted part may be either.
+_PARTICULAR: Final = re.compile(
+    rf"""(?P<code>{_CODE})
+    |(?P<quoted>(?<!\w)'.*?'(?!\w)|"[^"]*"|`[^`]*`|“[^”]*”)
+    |\b[a-z][a-z0-9+.-]{{1,9}}://[^\s'"<>]+
+    |(?<!\w)(?:[A-Za-z]:)?[\\/][^\s'":,;()]+
+    |\b0x[0-9a-f]+\b
+    |\b(?=[0-9a-f-]*\d)[0-9a-f]{{8,}}(?:-[0-9a-f]+)*\b
+    |(?P<number>\d+(?:[.,:]\d+)*)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_CODES: Final = frozenset(str(int(status)) for status in HTTPStatus if status >= 300)
+_NAME: Final = re.compile(r"[^\W\d](?:[^\W\d]|[.\- ]){0,39}")
+_QUOTED_CODE: Final = re.compile(rf"[345]\d\d(?:\s(?:{_REASONS}))?", re.IGNORECASE)
+_BEFORE_NAME: Final = re.compile(
+    r"\b(?:keys?|fields?|columns?|attributes?|arguments?|parameters?|named?|modules?|tables?|property|properties|"
+    r"variables?|options?|codec|types?|import|functions?|methods?|class)[\s:=(\[]*$",
+    re.IGNORECASE,
+)
+_BEHIND_NAME: Final = re.compile(
+    r"\s*(?:objects?|codec|keys?|fields?|columns?|attributes?|arguments?|parameters?|property|"
+    r"is not (?:defined|in index|subscriptable|callable|iterable)|is (?:required|missing))\b",
+    re.IGNORECASE,
+)
+_TYPES: Final = frozenset(
+    {"NoneType", *(name for name, value in vars(builtins).items() if isinstance(value, type))}
+)
+
+
+def _kept_or_not(match: re.Match[str]) -> str:
+    """Return what stands in the place of a part: itself, or ``…``."""
+    whole = match[0]
+    if match["quoted"]:
+        is_kept = _tells_the_fault(match, whole[1:-1])
+    elif match["number"]:
+        is_kept = whole in _CODES and "://" in match.string  # whoever names the page says how it was answered
+    else:
+        is_kept = match["code"] is not None
+    return whole if is_kept else _ELLIPSIS
+
+
+def _tells_the_fault(match: re.Match[str], inside: str) -> bool:
+    """Say whether a quoted part is a code, or the name of a thing of the program."""
+    if inside in _TYPES or _QUOTED_CODE.fullmatch(inside):
+        return True
+    if _NAME.fullmatch(inside) is None:
+        return False
+    text, begin, end = match.string, match.start(), match.end()
+    is_all = not begin and end == len(text)  # as a KeyError says which key there is not
+    return is_all or bool(_BEFORE_NAME.search(text, 0, begin) or _BEHIND_NAME.match(text, end))
+
+
+def _id(*parts: str | None) -> str:
+    told = "\0".join("" if part is None else part for part in parts)
+    return blake2b(told.encode("utf-8", "backslashreplace"), digest_size=4).hexdigest()
