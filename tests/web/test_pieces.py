@@ -13,7 +13,7 @@ def test_the_middle_of_a_long_text_is_left_out(monkeypatch):
     html = pieces.long_text("a" * 200 + "b" * 200, "Traceback")
 
     assert "a" * 50 + "\n… 300 characters left out …\n" + "b" * 50 in html
-    assert html.startswith('<pre tabindex="0" role="region" aria-label="Traceback">')
+    assert html.startswith('<pre tabindex="0" role="group" aria-label="Traceback">')
 
 
 def test_times_of_day_are_utc():

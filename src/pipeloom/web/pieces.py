@@ -103,14 +103,14 @@ def long_text(text: str, label: str) -> Html:
 
     The box scrolls by itself, so it can be reached with the keyboard.
     """
-    return block(text, _LONGEST_BLOCK, tabindex=0, role="region", aria_label=label)
+    return block(text, _LONGEST_BLOCK, tabindex=0, role="group", aria_label=label)
 
 
 def beginning(text: str, label: str) -> Html:
     """Return the beginning of foreign text, of which no more was read; see :func:`long_text`."""
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n… the rest is left out: pipeloom show --json has it all …"
-    return block(text, tabindex=0, role="region", aria_label=label)
+    return block(text, tabindex=0, role="group", aria_label=label)
 
 
 def pages(links: Sequence[Html]) -> Html | None:
