@@ -19,6 +19,7 @@ from pipeloom import (
     AsyncTaskContext,
     Channel,
     Failure,
+    FailureKind,
     Limit,
     MergeReport,
     PipeloomError,
@@ -43,6 +44,7 @@ CLASSES = {
     "limit": Limit,
     "retry": Retry,
     "failure": Failure,
+    "kind": FailureKind,
     "writer": SQLiteWriter,
     "channel": Channel,
     "merged": MergeReport,
@@ -146,7 +148,7 @@ def test_every_name_of_a_public_module_is_there():
     assert {name for name in public - NAMES if name.rpartition(".")[2] not in pipeloom.__all__} == set()
 
 
-@pytest.mark.parametrize("called", ["ctx", "report", "retry", "failure", "channel", "merged"])
+@pytest.mark.parametrize("called", ["ctx", "report", "retry", "failure", "kind", "channel", "merged"])
 def test_every_public_attribute_is_there(called):
     """As an entry of its own; the fields of ``Retry`` are its arguments, explained below its signature."""
     listed = {name.partition(".")[2] for name in NAMES if name.startswith(called + ".")}

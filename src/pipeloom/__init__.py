@@ -65,6 +65,7 @@ if TYPE_CHECKING or not _HOME:
     from pipeloom.progress import make_task_progress as make_task_progress
     from pipeloom.progress import preregister_task_bars as preregister_task_bars
     from pipeloom.report import Failure as Failure
+    from pipeloom.report import FailureKind as FailureKind
     from pipeloom.report import RunCounts as RunCounts
     from pipeloom.report import RunReport as RunReport
     from pipeloom.report import TaskOutcome as TaskOutcome

@@ -238,7 +238,7 @@ class RemoteError(PipeloomError):
 
 
 class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):
-    """Some tasks failed; holds the first exception of each kind of failure, 20 at most, without frames.
+    """Some tasks failed; holds their exceptions without frames, 20 at most: of more than five of a kind, the first.
 
     Attributes:
         report: The whole outcome; ``report.kinds`` says how many failed in which way, ``report.failures`` has keys,

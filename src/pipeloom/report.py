@@ -216,7 +216,8 @@ class RunReport:
         """Raise what went wrong, if anything did.
 
         Raises:
-            TasksFailedError: Holds the first exception of each kind, 20 at most, and this report.
+            TasksFailedError: Holds 20 exceptions at most, of more than five of one kind only the first, and this
+                report.
         """
         if count := self._not_done:
             raise self._run.error_for(self, count)

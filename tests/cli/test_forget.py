@@ -175,7 +175,9 @@ def test_a_kind_may_be_a_status_or_have_its_module(db, ask):
         raise json.JSONDecodeError("x", "y", 0)
 
     pipeloom.map(bad, ["a", "b"], db=db, progress=False, on_error="collect", name="bad")
-    sql(db, "UPDATE task_runs SET status = 'timed_out', error = NULL WHERE key = 'b'")
+    sql(
+        db, "UPDATE task_runs SET status = 'timed_out', error = NULL, exception = NULL, kind = NULL WHERE key = 'b'"
+    )
     assert ask("forget", "--db", db, "--kind", "timed_out", "-y")[1] == "forgot 1 task of bad, no rows\n"
     assert ask("forget", "--db", db, "--kind", "json.decoder.JSONDecodeError", "-y")[0] == 0
 

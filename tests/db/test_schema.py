@@ -36,6 +36,10 @@ OURS = {
     "elapsed_s",
     "input",
     "version",
+    "exception",
+    "place",
+    "message_template",
+    "kind",
 }
 ID = "id INTEGER PRIMARY KEY"
 REST = (

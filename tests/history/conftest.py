@@ -51,6 +51,21 @@ def change(db: Path) -> Callable[..., None]:
 
 
 @pytest.fixture
+def made_older(change: Callable[..., None]) -> Callable[[], None]:
+    """Take the file back to schema 6, which did not know kinds."""
+    return lambda: change(
+        "DROP INDEX pipeloom_task_kind",
+        *(f"DROP VIEW pipeloom_{view}" for view in ("kinds", "failures", "history")),
+        *(
+            f"ALTER TABLE {table} DROP COLUMN {column}"
+            for table in ("task_runs", "pipeloom_attempts")
+            for column in ("exception", "place", "message_template", "kind")
+        ),
+        "UPDATE pipeloom_meta SET value = 6 WHERE key = 'schema_version'",
+    )
+
+
+@pytest.fixture
 def opened(db: Path) -> Callable[..., Any]:
     """Open the history of ``db``, as a context manager."""
 

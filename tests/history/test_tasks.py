@@ -6,6 +6,7 @@ import pytest
 
 from pipeloom.data.clock import utc_now
 from pipeloom.history.dead import DeadRuns
+from pipeloom.history.kinds import KindColumns
 from pipeloom.history.tasks import TaskQuery
 
 from .conftest import AT
@@ -89,8 +90,8 @@ def test_an_unknown_order_is_refused(file, opened, order):
 @pytest.mark.parametrize("status", ["error", "interrupted", "running"])
 def test_a_status_is_looked_up_in_its_index(file, opened, status):
     """No scan of a million tasks to show twenty."""
-    question = TaskQuery(20, (status,), None, None, None, "recent", None, DeadRuns([3]), utc_now())
-    sql, params = question.sql()
+    question = TaskQuery({"status": status}, KindColumns(DeadRuns([3]), stored=True), utc_now())
+    sql, params = question.page(20, "recent", None)
     with opened() as history:
         plan = [row[3] for row in history._reader.rows(f"EXPLAIN QUERY PLAN {sql}", params)]
 

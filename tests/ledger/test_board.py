@@ -82,7 +82,7 @@ def test_only_the_first_failures_are_kept():
     board.count([attempt(n, "error", ValueError(n)) for n in range(150)])
 
     assert [failure.task_id for failure in board.failures] == list(range(100))
-    assert [error.args[0] for error in board.exceptions] == list(range(20))
+    assert [error.args[0] for error in board.exceptions] == [0]
     assert all(failure.item is None and failure.exception is None for failure in board.failures)
 
 

@@ -169,6 +169,7 @@ _FAILED: Final = f"status IN {FAILED}"
 _KIND_COLUMNS: Final = ("exception", "place", "message_template", "kind")
 _VERSION_7: Final = (
     # The kinds of a file, or of one run in it, are counted and dated from the index alone.
+    "DROP INDEX IF EXISTS pipeloom_task_kind",
     f"CREATE INDEX pipeloom_task_kind ON task_runs (status, kind, run_id, finished_at) WHERE {_FAILED}",
     "DROP VIEW IF EXISTS pipeloom_failures",
     """CREATE VIEW pipeloom_failures AS
@@ -176,6 +177,7 @@ _VERSION_7: Final = (
                t.finished_at, t.attempt, t.error, t.run_id, t.kind, t.message_template
         FROM task_runs t LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id
         WHERE t.status <> 'done' AND t.status IN ('error', 'cancelled', 'timed_out', 'interrupted')""",
+    "DROP VIEW IF EXISTS pipeloom_kinds",
     f"""CREATE VIEW pipeloom_kinds AS
         SELECT k.kind, k.tasks, k.status, t.exception, t.message_template, t.place, k.example, k.last,
                k.first_at, k.last_at

@@ -17,7 +17,7 @@ from pipeloom.db import connect_readonly
 from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
 from pipeloom.ledger import Attempt, RunLedger
-from pipeloom.ledger.board import KindCount
+from pipeloom.ledger.board import FEW, KindCount
 from pipeloom.ledger.ids import IdSeries
 from pipeloom.report import Failure, FailureKind, RunReport
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
@@ -107,8 +107,8 @@ class _Origin:
 
     def error_for(self, report: RunReport, count: int) -> TasksFailedError:
         exceptions = self.exceptions or tuple(
-            RuntimeError(f"task {clean(kind.first.key, 80)}: {clean(kind.first.message, 300)}")
-            for kind in report.kinds[:_RAISED]
+            RuntimeError(f"task {clean(failure.key, 80)}: {clean(failure.message, 300)}")
+            for failure in (report.failures if count <= FEW else [kind.first for kind in report.kinds[:_RAISED]])
         )
         return TasksFailedError(
             f"{count:,} of {report.total:,} tasks failed{self._why(report.kinds)}", exceptions, report

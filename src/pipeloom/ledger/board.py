@@ -19,10 +19,13 @@ from pipeloom.errors import RemoteError
 from pipeloom.ledger.attempt import Attempt, Snapshot
 from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
 
-__all__ = ["Board", "KindCount"]
+__all__ = ["FEW", "Board", "KindCount"]
 
 _KEPT_FAILURES: Final = 100
-_KEPT_EXCEPTIONS: Final = 20  # one of each kind
+_KEPT_EXCEPTIONS: Final = 20
+FEW: Final = 5
+"""Exceptions of one kind that are kept: past that, one stands for all."""
+
 _HEAVIEST: Final = 2**20  # bytes of a kept exception
 
 
@@ -50,8 +53,6 @@ class Board:
         waiting: The tries that wait for their turn, in a run that has them.
         held_up: Returns how many tries wait for a limit, and for how many seconds no task at all begins.
         failures: The first 100 attempts that did not end well.
-        exceptions: The first exception of each kind, 20 at most, without frames; text in the place of one that
-            holds more than 1 MiB.
         keeps_items: Somebody wants the inputs of tasks that have ended.
     """
 
@@ -63,7 +64,7 @@ class Board:
         self.waiting: Sized = ()
         self.held_up: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         self.failures: list[Attempt] = []
-        self.exceptions: list[Exception] = []
+        self._exceptions: list[tuple[KindCount, Exception]] = []
         self.keeps_items = False
         self._kinds: dict[str, KindCount] = {}
         self._tell = Kinds()  # of what no table was written for
@@ -78,6 +79,19 @@ class Board:
         """The kinds of failure, the most frequent first; each keeps counting."""
         counted = list(self._kinds.values())  # in one go: the writer may be adding one
         return sorted(counted, key=lambda each: -each.count)
+
+    @property
+    def exceptions(self) -> list[Exception]:
+        """What tasks have raised, 20 at most: all of a kind that is rare, the first one of another.
+
+        They have no frames; in the place of one that holds more than 1 MiB stands its text.
+        """
+        kept, seen = [], set()
+        for counted, exception in self._exceptions:
+            if counted.count <= FEW or counted.kind.id not in seen:
+                kept.append(exception)
+            seen.add(counted.kind.id)
+        return kept
 
     def news(self) -> list[Snapshot]:
         """Return running attempts that the ledger does not show yet as they are; the writer's thread."""
@@ -102,31 +116,47 @@ class Board:
 
     def _keep(self, attempt: Attempt) -> None:
         exception, attempt.exception = attempt.exception, None
-        kind, is_first = self._count_kind(attempt)
+        counted = self._count_kind(attempt)
         if exception is not None and attempt.status in (ERROR, TIMED_OUT):
             attempt.exception_type = exception.kind if isinstance(exception, RemoteError) else kind_of(exception)
             drop_frames(exception)
-            if is_first and len(self.exceptions) < _KEPT_EXCEPTIONS:
+            if self._has_room_for(counted):
                 # SystemExit must not end the caller's program, and what was given large data would keep that.
                 if not isinstance(exception, Exception) or weigh(exception) > _HEAVIEST:
                     exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
-                _add_note(exception, attempt, kind)
-                self.exceptions.append(exception)
+                _add_note(exception, attempt, counted.kind)
+                self._exceptions.append((counted, exception))
         if not self.keeps_items:
             attempt.item = None
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(attempt)
 
-    def _count_kind(self, attempt: Attempt) -> tuple[Kind, bool]:
-        """Count a failure with its like; return its kind, and whether it is the first."""
+    def _has_room_for(self, counted: KindCount) -> bool:
+        """Say whether an exception is kept: few of a kind are, and one of a new kind rather than those."""
+        if counted.count > FEW:
+            return False
+        if len(self._exceptions) < _KEPT_EXCEPTIONS:
+            return True
+        if counted.count > 1:
+            return False
+        seen: set[str] = set()
+        for place, (other, _) in enumerate(self._exceptions):
+            if other.kind.id in seen:
+                del self._exceptions[place]
+                return True
+            seen.add(other.kind.id)
+        return False
+
+    def _count_kind(self, attempt: Attempt) -> KindCount:
+        """Count a failure with its like."""
         kind = attempt.kind or self._tell.of(attempt.status, attempt.message, attempt.error)
         known = self._kinds.get(kind.id)
         if known is None:
-            self._kinds[kind.id] = KindCount(kind, 1, attempt, attempt)
-            return kind, True
-        known.count += 1
-        known.last = attempt
-        return kind, False
+            known = self._kinds[kind.id] = KindCount(kind, 1, attempt, attempt)
+        else:
+            known.count += 1
+            known.last = attempt
+        return known
 
 
 def _add_note(exception: Exception, attempt: Attempt, kind: Kind) -> None:

@@ -19,6 +19,7 @@ def _task(number, status="running", name=None, message=None, **more):
         "id": number, "key": None, "name": name or f"item {number}", "status": status, "progress": 0.5,
         "message": message, "started_at": "2026-11-26T11:00:00+00:00", "finished_at": None, "elapsed_s": 3.0,
         "rows_written": 0, "attempt": 1, "worker": None, "run_id": 12, "pipeline": "load",
+        "exception": None, "place": None, "kind": None,
     }  # fmt: skip
     return values | more
 
@@ -57,7 +58,22 @@ def scene(run, task):
         rate=100.0,
         running=tuple(task(n, message=BAD, name=f"{BAD} {n}" if n == 2 else None) for n in range(1, 41)),
         failures=failures,
-        errors=(ErrorGroup("ValueError", BAD, "error", 10, None, None, failures[0], None, "load.py:7", (12,)),),
+        errors=(
+            ErrorGroup(
+                "0badf00d",
+                "ValueError",
+                BAD,
+                "error",
+                10,
+                None,
+                None,
+                failures[0],
+                failures[9],
+                None,
+                "load.py:7",
+                (12,),
+            ),
+        ),
         runs=(run(), run(run_id=11, status="error", elapsed_s=5.0)),
     )
 
@@ -72,7 +88,24 @@ def opened(task):
         has_state=False,
     )
     tries = tuple(
-        AttemptRow(99, 12, n, "error", 0.0, f"try {n} failed", None, None, 1.0, 0, None, None, is_present=False)
+        AttemptRow(
+            99,
+            12,
+            n,
+            "error",
+            0.0,
+            f"try {n} failed",
+            None,
+            None,
+            1.0,
+            0,
+            None,
+            None,
+            None,
+            None,
+            None,
+            is_present=False,
+        )
         for n in (1, 2)
     )
     logs = (LogRow(1, 99, 12, 1, "2026-11-26T11:00:00+00:00", "WARNING", "load", BAD + "\nmore", None),)

@@ -180,8 +180,9 @@ def test_no_question_goes_through_all_tasks(db, look, held):
         look(want=Want("runs", Choice("run", 1)))
         assert len(said) > 10
         with closing(sqlite3.connect(db)) as conn:
+            conn.create_function("failure", 4, lambda *_: None)
             for statement in said:
-                if "task_runs" in statement and not statement.startswith("PRAGMA"):
+                if "task_runs" in statement and not statement.startswith(("PRAGMA", "--")):
                     plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {statement}")]
                     scans = [step for step in plan if step.startswith(("SCAN task_runs", "SCAN t"))]
                     assert not [step for step in scans if "pipeloom_task_open" not in step], statement
