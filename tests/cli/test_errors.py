@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
+from pseudoterminal import PseudoTerminal
 
 import pipeloom
 
@@ -21,12 +24,13 @@ def test_errors_says_why_and_how_to_go_on(ran, ask):
     assert code == 0
     assert out.startswith(f"4 tasks did not end well, of 2 kinds\n\n3 {TIMES} ValueError: could not convert")
     for words in (
-        "one of them is task 4 (n1)",
+        "in work\n  first task 4 (n1), ",
+        "\n  last  task 6 (n33), ",
         'return {"n": float(path.name)}',
         "    ValueError: could not convert string to float: 'n1'",
         f"1 {TIMES} FileNotFoundError: no such file: …",
-        "this is task 7 (m1)",
-        f"pipeloom show 4 --db {shlex.quote(str(ran))}",
+        "\n  task 7 (m1), ",
+        f"all about one of them: pipeloom show 4 --db {shlex.quote(str(ran))}",
     ):
         assert words in out, out
     assert out.index(f"3 {TIMES}") < out.index(f"1 {TIMES}")
@@ -45,7 +49,7 @@ def test_errors_as_json(ran, ask):
 
 def test_errors_tells_of_the_kinds_it_does_not_show(ran, ask):
     """With what shows them."""
-    assert "… and one more kind, 1 task: -n 2" in ask("errors", "--db", ran, "-n", 1)[1]
+    assert ask("errors", "--db", ran, "-n", 1)[2] == "1 shown, 1 more: -n 2  (1 task)\n"
 
 
 def test_no_failures_is_said_plainly(write, ask, db):
@@ -57,6 +61,8 @@ def test_no_failures_is_said_plainly(write, ask, db):
         "failures": 0,
         "kinds": 0,
         "groups": [],
+        "total": 0,
+        "more": False,
         "refused": 0,
         "again": None,
     }
@@ -102,3 +108,97 @@ def test_errors_of_a_run_that_was_made_good(ran, ask):
     assert "3 tasks did not end well, of one kind" in ask("errors", "--db", ran)[1]
     assert "4 tasks did not end well in run 1, of 2 kinds" in ask("errors", "--db", ran, "--run", 1)[1]
     assert "no failures in run 2 (1 done)" in ask("errors", "--db", ran, "--run", 2)[1]
+
+
+def test_one_kind_in_full(ran, ask):
+    """By its id, or what it is called: the whole traceback, and its keys, as many as are wanted."""
+    groups = document(ask("errors", ran, "--json"))["groups"]
+    kind = groups[0]["kind"]
+
+    for word in (kind, kind[:3], kind.upper(), "ValueError"):
+        code, out, err = ask("errors", ran, "--kind", word, "-n", 2)
+        assert code == 0
+        assert out.startswith(f"3 tasks did not end well, of one kind\n\n3 {TIMES} ValueError: could not convert")
+        assert "    Traceback (most recent call last):\n" in out
+        assert "  keys:\n    in/n1\n    in/n2\n    … 1 more: -n 3, or --keys\n" in out
+        assert f"which 3 inputs: pipeloom errors --kind {word} --keys --db " in out
+        assert "FileNotFoundError" not in out
+        assert err == ""
+    told = document(ask("errors", ran, "--json", "--kind", "FileNotFoundError"))
+    assert [group["exception"] for group in told["groups"]] == ["FileNotFoundError"]
+    assert (told["failures"], told["total"], told["more"]) == (1, 1, False)
+
+
+def test_a_first_look_says_how_to_get_the_keys_of_the_largest_kind(ran, ask):
+    """With a command that works when it is copied."""
+    out = ask("errors", ran)[1]
+    (line,) = [line for line in out.splitlines() if line.startswith("which 3 inputs: pipeloom ")]
+
+    assert ask(*shlex.split(line.partition(": pipeloom ")[2])) == (0, "in/n1\nin/n2\nin/n33\n", "")
+
+
+def fail(item):
+    """Fail in one way or another, by the item's kind."""
+    raise ValueError("bad") if isinstance(item, str) else KeyError("worse")
+
+
+ITEMS = ["a.csv", "two\nlines", Path("in/x"), 17, "17", ("t", 1), date(2026, 1, 31), "y" * 600, "\x1b[31mred"]
+
+
+def test_keys_are_printed_for_programs(db, ask):
+    """One a line, or each with a NUL behind it; as JSON, in which types survive."""
+    pipeloom.map(fail, ITEMS, db=db, name="k", on_error="collect", progress=False, workers=1)
+
+    code, out, err = ask("errors", db, "--keys", "--kind", "ValueError")
+    assert (code, out) == (0, f"a.csv\ntwo\nlines\n17\n{'y' * 600}\n\x1b[31mred\n")
+    assert err == "1 of the keys hold line breaks: -0 or --json tells where each ends\n"
+    assert ask("errors", db, "--keys", "-0")[1:] == (
+        "\0".join(
+            ["a.csv", "two\nlines", "in/x", "17", "17", '["t", 1]', "2026-01-31", "y" * 600, "\x1b[31mred", ""]
+        ),
+        "",
+    )
+    told = document(ask("errors", db, "--keys", "--json"))
+    assert [row["item"] for row in told["keys"]] == [
+        "a.csv", "two\nlines", "in/x", 17, "17", ["t", 1], "2026-01-31", "y" * 600, "\x1b[31mred",
+    ]  # fmt: skip
+    assert [row["key"] for row in told["keys"]][2:5] == ["path:in/x", 17, "17"]
+    assert (told["total"], told["more"]) == (9, False)
+    told = document(ask("errors", db, "--keys", "--json", "-n", 2))
+    assert (len(told["keys"]), told["total"], told["more"]) == (2, 9, True)
+    code, out, err = ask("errors", db, "--keys", "-n", 1)
+    assert (out, err) == ("a.csv\n", "1 shown, 8 more: -n 9\n")
+
+
+def test_keys_of_a_run_that_was_made_good(ran, ask):
+    """What failed in it, though a later one has done it."""
+    pipeloom.map(lambda path: 1, [Path("in/m1")], db=ran, name="work", progress=False, durability="off")
+
+    assert ask("errors", ran, "--keys")[1] == "in/n1\nin/n2\nin/n33\n"
+    assert ask("errors", ran, "--keys", "--run", 1)[1] == "in/n1\nin/n2\nin/n33\nin/m1\n"
+    assert ask("errors", ran, "--keys", "--run", 1, "--kind", "FileNotFoundError")[1] == "in/m1\n"
+    assert ask("errors", ran, "--keys", "--run", 2)[1] == ""
+
+
+def test_tasks_without_keys_are_told_of(write, ask, db):
+    """They are known by number only."""
+    write("task_runs", {"id": 1, "name": "a", "status": "error"}, {"id": 2, "name": "b", "status": "error"})
+
+    assert ask("errors", db, "--keys") == (0, "", "2 tasks without a key: `pipeloom tasks` lists them by number\n")
+    assert document(ask("errors", db, "--keys", "--json"))["keys"][0] == {"task": 1, "key": None, "item": None}
+
+
+def test_keys_on_a_terminal_obey_nobody(db):
+    """There each is harmless, and few are shown."""
+    pipeloom.map(fail, ITEMS, db=db, name="k", on_error="collect", progress=False, workers=1)
+    with PseudoTerminal(
+        [sys.executable, "-m", "pipeloom", "errors", str(db), "--keys", "-n", "9"], columns=700
+    ) as tty:
+        assert tty.finish() == 0
+        assert b"\\x1b[31mred" in tty.raw
+        assert b"\x1b[31mred" not in tty.raw
+
+
+def test_null_goes_with_keys(ran, ask):
+    """It says nothing of a page."""
+    assert ask("errors", ran, "-0")[0] == 2

@@ -89,6 +89,10 @@ def main() -> NoReturn:
 
 def _run() -> NoReturn:
     code: object
+    if "_PIPELOOM_COMPLETE" in os.environ:
+        from pipeloom.cli.completing import speak_bash
+
+        speak_bash()
     try:
         code = cli.main(prog_name="pipeloom", standalone_mode=False)
         code = code if isinstance(code, int) else EXIT_OK

@@ -2,99 +2,215 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import MOST, db_option, json_option, limit_option, run_option, verbose_option
+from pipeloom.cli.listing import how_many, left_out, note, tell_rows
+from pipeloom.cli.options import (
+    MOST,
+    db_option,
+    json_option,
+    kind_option,
+    limit_option,
+    run_option,
+    verbose_option,
+)
 from pipeloom.data.text import clean, clean_block
+from pipeloom.show.streams import is_unread
 from pipeloom.statuses import DONE, ERROR
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from pipeloom.history import ErrorGroup, History
+    from pipeloom.history import ErrorGroup, FailedKey, History, TaskRow
 
-_MANY = 200_000  # failures from which on reading them takes seconds
+_SHOWN: Final = 10
+_KEYS: Final = 20
+_GLANCE: Final = 500  # keys between two looks at whether anybody still reads
+_LINES: Final = 60  # of the traceback of a kind that was asked for
 
 
 @click.command(name="errors")
 @db_option
 @run_option("What failed in this run, also if a later one has done it. Default: what is failed now.")
-@limit_option(10, "groups")
+@kind_option("Only what failed in this way, in full and with its keys")
+@click.option(
+    "--keys", "keys_only", is_flag=True, help="Print only the keys of what failed, one a line, for programs."
+)
+@click.option("-0", "--null", is_flag=True, help="With --keys: end each with a NUL rather than a line break.")
+@limit_option(_SHOWN, f"kinds, or keys (default: {_KEYS}) with --kind or --keys")
 @json_option
 @verbose_option
 def command(
     db: Path,
     run_id: int | None,
-    limit: int,
+    kinds: tuple[str, ...],
+    keys_only: bool,
+    null: bool,
+    limit: int | None,
     as_document: bool,
     verbose: int,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Show what failed, grouped by what is the same: exception, place, and message but for its particulars."""
+    """Show what failed, by kind: exception, place, and message but for its particulars; the largest kind first.
+
+    `pipeloom errors out.db --kind ValueError --keys` prints which inputs failed in this way, for other programs.
+    """
     from pipeloom.history import History
 
+    if null and not keys_only:
+        raise click.UsageError("-0 goes with --keys")
     with History(db) as history:
         formatting.check_run(history, run_id)
-        if not as_document:
-            _warn_of_many(history)
+        ids = formatting.kinds_named(history, kinds, run_id)
+        if keys_only:
+            _print_keys(history, ids, run_id, how_many(limit, _KEYS, as_document=True), null, as_document)
+            return
         groups = history.error_groups(run_id, limit=MOST)
-        commands = [run.command for number in _runs_of(groups) if (run := history.run(number)) is not None]
+        wanted = [group for group in groups if group.kind in ids] if kinds else groups
+        commands = [run.command for number in _runs_of(wanted) if (run := history.run(number)) is not None]
         done = history.counts(run_id).get(DONE, 0) if not groups else 0
-        refused, why = history.refused_inputs(run_id)
-    total = sum(group.count for group in groups)
+        refused, why = (0, "") if kinds else history.refused_inputs(run_id)
+        keys = (
+            _keys_of(history, wanted, run_id, _KEYS if limit is None else limit)
+            if kinds and not as_document
+            else {}
+        )
     words, is_command = formatting.again(commands)
     if as_document:
+        shown = wanted[: how_many(limit, _SHOWN, as_document=True)]
         formatting.tell(
             {
-                "failures": total,
-                "kinds": len(groups),
-                "groups": [formatting.as_json(group) for group in groups[:limit]],
+                "failures": sum(group.count for group in wanted),
+                "kinds": len(wanted),
+                "groups": [formatting.as_json(group) for group in shown],
+                "total": len(wanted),
+                "more": len(wanted) > len(shown),
                 "refused": refused,
-                "again": words if is_command and groups else None,
+                "again": words if is_command and wanted else None,
             }
         )
-    elif not groups:
+        return
+    if not wanted:
         where = "" if run_id is None else f" in run {run_id}"
         formatting.draw(f"no {'failed tasks' if refused else 'failures'}{where} ({done:,} done)")
-    else:
-        formatting.draw(*_page(groups, limit, total, run_id, db, words))
-    if refused and not as_document:
-        formatting.draw(*_refused(refused, why, run_id))
+        formatting.draw(*_refused(refused, why, run_id) if refused else [])
+        return
+    shown = wanted if kinds else wanted[: _SHOWN if limit is None else limit]
+    formatting.draw(*_page(shown, wanted, run_id, keys))
+    left = wanted[len(shown) :]
+    more = f"-n {len(wanted)}  ({_tasks(sum(group.count for group in left))})"
+    note(left_out(len(shown), len(wanted), more) if left else None)
+    formatting.draw(*_next(db, wanted, run_id, words, kinds))
+    formatting.draw(*_refused(refused, why, run_id) if refused else [])
 
 
-def _warn_of_many(history: History) -> None:
-    from pipeloom.history import failed_counts
-
-    failures = sum(failed_counts(history.counts()).values())
-    if failures > _MANY and sys.stderr.isatty():
-        click.echo(f"reading {failures:,} failures …", err=True)
-
-
-def _runs_of(groups: list[ErrorGroup]) -> list[int]:
+def _runs_of(groups: Sequence[ErrorGroup]) -> list[int]:
     return sorted({number for group in groups for number in group.run_ids}, reverse=True)[:20]
 
 
+# --- keys ---
+
+
+def _print_keys(
+    history: History, ids: list[str], run_id: int | None, wanted: int | None, null: bool, as_document: bool
+) -> None:
+    """Print the keys of failures, as many as are wanted; ``None`` for all."""
+    total = None
+    if wanted is not None:
+        total = sum(count for kind, count in history.kinds(run_id) if not ids or kind.id in ids)
+    found = islice(history.failed_keys(ids or None, run_id), wanted)
+    if as_document:
+        rows = ({"task": row.task_id, "key": row.key, "item": _plain(row.item)} for row in found)
+        tell_rows(
+            "keys",
+            rows,
+            lambda count: {"total": count if total is None else total, "more": bool(total and total > count)},
+        )
+        return
+    count = without = broken = 0
+    for row in found:
+        if count % _GLANCE == 0 and is_unread(sys.stdout):
+            return
+        count += 1
+        if row.key is None:
+            without += 1
+            continue
+        text = _in_words(row.item)
+        broken += "\n" in text and not null
+        sys.stdout.write(clean(text) if sys.stdout.isatty() else text)
+        sys.stdout.write("\0" if null else "\n")
+    sys.stdout.flush()
+    if without:
+        note(f"{_tasks(without)} without a key: `pipeloom tasks` lists them by number", as_document=True)
+    if broken:
+        note(f"{broken:,} of the keys hold line breaks: -0 or --json tells where each ends", as_document=True)
+    note(left_out(count, total, f"-n {total}") if total is not None else None, as_document=True)
+
+
+def _plain(item: Any) -> Any:
+    """Return a key as JSON has it: numbers, text, lists and objects as they are, else its text."""
+    try:
+        return json.loads(json.dumps(item, default=str))
+    except (TypeError, ValueError, RecursionError):
+        return str(item)
+
+
+def _in_words(item: Any) -> str:
+    """Return a key as one text: numbers, texts, paths and dates as they are, the rest as JSON."""
+    return json.dumps(_plain(item), ensure_ascii=False) if isinstance(item, tuple | list | dict) else str(item)
+
+
+def _keys_of(
+    history: History, groups: Sequence[ErrorGroup], run_id: int | None, limit: int
+) -> dict[str, list[FailedKey]]:
+    return {group.kind: list(islice(history.failed_keys([group.kind], run_id), limit)) for group in groups}
+
+
+# --- on the screen ---
+
+
 def _page(
-    groups: list[ErrorGroup], limit: int, total: int, run_id: int | None, db: Path, words: str
+    shown: Sequence[ErrorGroup],
+    groups: Sequence[ErrorGroup],
+    run_id: int | None,
+    keys: dict[str, list[FailedKey]],
 ) -> Iterator[Text | str]:
     from rich.text import Text
 
     where = "" if run_id is None else f" in run {run_id}"
     kinds = "one kind" if len(groups) == 1 else f"{len(groups):,} kinds"
+    total = sum(group.count for group in groups)
     yield Text(f"{_tasks(total)} did not end well{where}, of {kinds}", style="bold")
-    for group in groups[:limit]:
-        yield _group(group)
-    if left := groups[limit:]:
-        kinds = "one more kind" if len(left) == 1 else f"{len(left):,} more kinds"
-        yield f"\n… and {kinds}, {_tasks(sum(group.count for group in left))}: -n {len(groups)}"
+    for group in shown:
+        yield _group(group, in_full=group.kind in keys)
+        if group.kind in keys:
+            yield _listed(group, keys[group.kind])
     yield ""
-    if groups[:limit]:
-        yield Text(f"all about one of them: {formatting.typed('show', db, groups[0].example.id)}", style="dim")
+
+
+def _next(
+    db: Path, groups: Sequence[ErrorGroup], run_id: int | None, words: str, kinds: Sequence[str]
+) -> Iterator[Text | str]:
+    """Say what to type next: about the kinds that were asked for, or else about the largest one."""
+    from rich.text import Text
+
+    first = groups[0]
+    chosen = [word for kind in kinds or [first.kind] for word in ("--kind", kind)]
+    run = [] if run_id is None else ["--run", run_id]
+    count = sum(group.count for group in groups) if kinds else first.count
+    inputs = "which input" if count == 1 else f"which {count:,} inputs"
+    lines = [(inputs, formatting.typed("errors", db, *chosen, *run, "--keys"))]
+    if not kinds:
+        lines.append(("this kind in full", formatting.typed("errors", db, *chosen, *run)))
+    lines.append(("all about one of them", formatting.typed("show", db, first.example.id)))
+    yield Text("\n".join(f"{what}: {command}" for what, command in lines), style="dim")
     yield f"to run them again: {words}"
 
 
@@ -113,30 +229,50 @@ def _tasks(count: int) -> str:
     return "1 task" if count == 1 else f"{count:,} tasks"
 
 
-def _group(group: ErrorGroup) -> Text:
+def _group(group: ErrorGroup, *, in_full: bool) -> Text:
     from rich.text import Text
 
     from pipeloom.data.traceback_text import essence
 
+    style = formatting.style_of(group.status)
     text = Text("\n")
     text.append(f"{group.count:,} \N{MULTIPLICATION SIGN} ", style="bold")
     if group.status != ERROR:
-        text.append(f"{clean(group.status, 40)}: ", style=formatting.style_of(group.status))
+        text.append(f"{clean(group.status, 40)}: ", style=style)
     if group.exception:
-        text.append(clean(group.exception, 80), style=formatting.style_of(group.status))
+        text.append(clean(group.exception, 80), style=style)
         text.append(": " if group.message else "")
     text.append(clean(group.message, 300))
-    example = group.example
-    facts = [formatting.span(group.first_at, group.last_at)]
-    if group.where:
-        facts.insert(0, clean(group.where, 160))
-    if any(facts):
-        text.append("\n  " + ", ".join(fact for fact in facts if fact), style="dim")
-    name = clean(example.name, 80)
-    text.append("\n  " + ("this is" if group.count == 1 else "one of them is") + f" task {example.id} ({name})")
+    text.append(
+        f"\n  kind {clean(group.kind, 40)}" + (f", {clean(group.where, 160)}" if group.where else ""), style="dim"
+    )
+    if group.count == 1:
+        text.append(f"\n  {_named(group.example)}")
+    else:
+        text.append(f"\n  first {_named(group.example)}\n  last  {_named(group.last)}")
     if group.traceback:
-        lines = essence(group.traceback)
+        lines = _end(group.traceback) if in_full else essence(group.traceback)
         text.append("\n" + "\n".join("    " + clean(line.expandtabs(4), 300) for line in lines), style="dim")
-    elif example.message and example.message != group.message:
-        text.append("\n    " + clean_block(example.message[:300]).replace("\n", "\n    "), style="dim")
+    elif group.example.message and group.example.message != group.message:
+        text.append("\n    " + clean_block(group.example.message[:300]).replace("\n", "\n    "), style="dim")
     return text
+
+
+def _named(task: TaskRow) -> str:
+    at = formatting.when(task.finished_at)
+    return f"task {task.id} ({clean(task.name, 160)})" + (f", {at}" if at else "")
+
+
+def _end(traceback: str) -> list[str]:
+    lines = traceback.rstrip().split("\n")
+    return lines if len(lines) <= _LINES else ["…", *lines[-_LINES:]]
+
+
+def _listed(group: ErrorGroup, keys: Sequence[FailedKey]) -> Text:
+    """Return the keys of a kind, and how many more there are."""
+    from rich.text import Text
+
+    lines = [f"    {clean(f'task {row.task_id}' if row.key is None else _in_words(row.item), 500)}" for row in keys]
+    if group.count > len(keys):
+        lines.append(f"    … {group.count - len(keys):,} more: -n {group.count}, or --keys")
+    return Text("\n".join(["  keys:", *lines]) if lines else "")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import db_option_only, say, verbose_option
+from pipeloom.cli.options import completed, db_option_only, kind_option, say, verbose_option
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -21,16 +21,9 @@ _NAMED: Final = 10
 
 
 @click.command(name="forget")
-@click.argument("tasks", metavar="[TASK]...", nargs=-1)
+@click.argument("tasks", metavar="[TASK]...", nargs=-1, shell_complete=completed("tasks"))
 @db_option_only
-@click.option(
-    "--kind",
-    "kinds",
-    multiple=True,
-    metavar="KIND",
-    help="All that failed in this way: an exception such as ValueError, or a status, as `pipeloom errors` has it; "
-    "repeatable.",
-)
+@kind_option("All that failed in this way")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @verbose_option
 def command(
@@ -53,7 +46,8 @@ def command(
     with History(db) as history:
         named = [_task(history, word) for word in tasks]
         namesakes = [(word, task.id) for word in tasks if word.isdecimal() for task in history.with_key(word)]
-        numbers = sorted({task.id for task in named}.union(*(_of_kind(history, kind) for kind in kinds)))
+        of_kind = formatting.kinds_named(history, kinds)
+        numbers = sorted({task.id for task in named}.union(_of_kinds(history, of_kind)))
     namesakes = [(word, number) for word, number in namesakes if number not in numbers]
     loss = loss_of(db, numbers)
     if not yes:
@@ -86,14 +80,8 @@ def _task(history: History, word: str) -> TaskRow:
     return found[0]
 
 
-def _of_kind(history: History, kind: str) -> Sequence[int]:
-    kinds = history.kinds_named(kind)
-    if not kinds:
-        raise formatting.NotThereError(
-            f"{clean(history.path)}: nothing has failed by {clean(kind, 80)}; to see what has: "
-            f"{formatting.typed('errors', history.path)}"
-        )
-    return [task.id for task in history.each_task(kind=kinds, order="oldest")]
+def _of_kinds(history: History, ids: Sequence[str]) -> Iterator[int]:
+    return (task.id for task in history.each_task("oldest", kind=ids)) if ids else iter(())
 
 
 def _in_words(loss: Loss) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipeloom.cli.grid import Grid
-    from pipeloom.history import History, LogRow, RunRow, TaskRow
+    from pipeloom.history import AttemptRow, History, LogRow, RunRow, TaskRow
 
 __all__ = [
     "NotThereError",
@@ -40,10 +40,13 @@ __all__ = [
     "counts_line",
     "draw",
     "gone",
+    "kinds_named",
     "log_line",
     "moment",
     "one_task",
+    "reason",
     "run_line",
+    "said",
     "several",
     "span",
     "state",
@@ -69,6 +72,8 @@ _LEVELS: Final = {
     "ERROR": "not dim red",
     "CRITICAL": "not dim bold red",
 }
+_NAME: Final = 500  # characters of a name,
+_SAID: Final = 400  # and of a message: no terminal is wider
 _PIPE_COLUMNS: Final = 200  # where nobody says how wide it is
 
 
@@ -146,7 +151,21 @@ def when(at: str | None) -> str:
 def typed(command: str, db: Path, *words: object) -> str:
     """Return a command as somebody would type it next."""
     parts = ["pipeloom", command, *(str(word) for word in words), "--db", str(db)]
-    return clean(shlex.join(parts))
+    return " ".join(map(_quoted, parts))
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell takes it, and no terminal minds it: bash and zsh know escapes in ``$'…'``."""
+    return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable() and char not in "\\'":
+        return char
+    number = ord(char)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is no text, in a file's name
+        return f"\\x{number - 0xDC00:02x}"
+    return f"\\x{number:02x}" if number < 0x80 else f"\\U{number:08x}"
 
 
 def again(commands: Iterable[str | None]) -> tuple[str, bool]:
@@ -210,22 +229,33 @@ def gone(run: RunRow) -> str:
 
 
 def task_table(tasks: Sequence[TaskRow]) -> Grid:
-    """Return tasks as a table that fits: the message gives way first, then the name."""
+    """Return tasks as a table that fits, names cut to the part in which they differ."""
     from pipeloom.cli.grid import Grid
 
     return Grid(
-        [">id", "~task", "status", ">time", "~message"],
+        [">id", "~task", "status", ">?time", "~message"],
         [
             (
                 str(task.id),
-                clean(task.name, 60),
+                clean(task.name, _NAME),
                 (state(task), style_of(task.status)),
                 duration(task.elapsed_s),
-                clean(task.message or "", 150),
+                reason(task),
             )
             for task in tasks
         ],
     )
+
+
+def reason(row: TaskRow | AttemptRow, limit: int = _SAID) -> str:
+    """Return what a row's message is about: an exception's type, then what it said, as one line."""
+    return said(row.exception, row.message, limit)
+
+
+def said(exception: str | None, message: str | None, limit: int = _SAID) -> str:
+    """Return an exception's type, without its module, and its message, as one line; either may be missing."""
+    kind = clean((exception or "").rpartition(".")[2], 80)
+    return ": ".join(filter(None, [kind, clean(message or "", limit)]))
 
 
 def state(task: TaskRow) -> str:
@@ -249,7 +279,35 @@ def log_line(record: LogRow) -> Text:
     return text
 
 
-# --- which run, which task ---
+# --- which run, which task, which kind ---
+
+
+def kinds_named(history: History, words: Iterable[str], run_id: int | None = None) -> list[str]:
+    """Return the ids of the kinds of failures that words mean: an id, its beginning, an exception, or a status.
+
+    Raises:
+        NotThereError: A word means none.
+    """
+    found: dict[str, None] = {}
+    for word in words:
+        meant = history.kinds_named(word, run_id)
+        if not meant:
+            where = "" if run_id is None else f" in run {run_id}"
+            raise NotThereError(
+                f"{clean(history.path)}: nothing has failed by {clean(word, 80)}{where}: {_there(history, run_id)}"
+            )
+        found |= dict.fromkeys(meant)
+    return list(found)
+
+
+def _there(history: History, run_id: int | None) -> str:
+    """Return what kinds of failures there are, in a few words."""
+    kinds = [kind for kind, _ in history.kinds(run_id)]
+    names = list(dict.fromkeys(clean((kind.exception or kind.status).rpartition(".")[2], 60) for kind in kinds))
+    if not names:
+        return "nothing has failed"
+    more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
+    return f"there are {', '.join(names[:8])}{more}; {typed('errors', history.path)}"
 
 
 def check_run(history: History, run_id: int | None) -> None:

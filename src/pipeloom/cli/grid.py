@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from pipeloom.data.differing import shortened
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -19,60 +21,124 @@ __all__ = ["Cell", "Grid"]
 Cell = str | tuple[str, str] | Text
 """Harmless text; with its style; or text of several styles."""
 
+_MARKS: Final = ">~?"
 _GAP: Final = 2
-_LEAST: Final = 8  # cells of a column that gives way,
-_ENOUGH: Final = 24  # and as many as it keeps while another can give
+_STEPS: Final = (60, 36, 28, 20)  # cells that a column which gives way keeps while another one can give,
+_LEAST: Final = 8  # and as many as it always keeps
 
 
 class Grid:
     """A table as a renderable; its text must have been cleaned.
 
     Args:
-        heads: One per column; ``>`` before it aligns to the right, ``~`` lets the column give way.
+        heads: One per column; ``>`` before it aligns to the right, ``~`` lets the column give way (all but the last
+            such hold names, which are cut to the part in which they differ), ``?`` leaves it out where the others
+            would have too little room.
         rows: n rows, each with one cell per column.
         indent: Spaces before each line.
     """
 
     def __init__(self, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int = 0) -> None:
-        self._heads = [head.lstrip(">~") for head in heads]
-        self._right = [head.startswith(">") for head in heads]
-        self._gives = [head.startswith("~") for head in heads]
+        self._heads = [head.lstrip(_MARKS) for head in heads]
+        marks = [head[: len(head) - len(name)] for head, name in zip(heads, self._heads, strict=True)]
+        self._right = [">" in mark for mark in marks]
+        self._giving = [place for place, mark in enumerate(marks) if "~" in mark]
+        self._spare = [place for place, mark in enumerate(marks) if "?" in mark]
         self._rows = rows
         self._indent = indent
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it as wide as there is room."""
-        widths = self._widths(options.max_width - self._indent)
-        yield self._line([(head, "dim") for head in self._heads], widths)
-        for row in self._rows:
-            yield self._line(row, widths)
+        room = options.max_width - self._indent
+        widths = self._natural()
+        below = self._below(widths, room)
+        self._fit(widths, room, [place for place in self._giving if place != below])
+        names = {place: self._shortened(place, widths[place]) for place in self._giving[:-1] if widths[place]}
+        self._use_up(widths, names, room)
+        heads = [head if place != below else "" for place, head in enumerate(self._heads)]
+        yield self._line([(head, "dim") for head in heads], widths)
+        for number, row in enumerate(self._rows):
+            cells = list(row)
+            for place, short in names.items():
+                cells[place] = short[number]
+            yield self._line(cells, widths)
+            if below is not None and _width(row[below]):
+                start = widths[0] + _GAP
+                yield Text(" " * (self._indent + start), no_wrap=True, overflow="ellipsis", end="\n").append_text(
+                    _joined(_fitted(row[below], room - start, right=False, fill=False))
+                )
 
-    def _widths(self, room: int) -> list[int]:
-        widths = [
+    def _natural(self) -> list[int]:
+        """Return how wide each column would be if there were room."""
+        return [
             max([_width(head), *(_width(row[place]) for row in self._rows)])
             for place, head in enumerate(self._heads)
         ]
-        giving = [place for place, gives in enumerate(self._gives) if gives]
-        over = sum(widths) + _GAP * (len(widths) - 1) - room
-        # The last one, a message, gives way before the others, which tell one row from another; then both.
-        *names, message = giving or [0]
-        steps = [(message, _ENOUGH), *((name, _ENOUGH) for name in names), (message, _LEAST)]
-        for place, floor in [*steps, *((name, _LEAST) for name in names)] if giving else ():
-            given = max(min(over, widths[place] - floor), 0)
-            widths[place] -= given
-            over -= given
-        return widths
+
+    def _below(self, widths: list[int], room: int) -> int | None:
+        """Return the column that gets a line of its own below each row where lines are short: the last."""
+        if len(self._giving) < 2 or not self._rows:
+            return None
+        wanted = sum(min(widths[place], _STEPS[-1]) + _GAP for place in self._giving) - _GAP
+        if self._room(widths, room) >= wanted or not widths[0]:
+            return None
+        widths[self._giving[-1]] = 0
+        return self._giving[-1]
+
+    def _room(self, widths: list[int], room: int) -> int:
+        """Return how much room there is for columns that give way."""
+        return room - sum(width + _GAP for place, width in enumerate(widths) if width and place not in self._giving)
+
+    def _shortened(self, place: int, width: int) -> list[Cell]:
+        """Return the names in a column, cut to the part in which they differ."""
+        cells = [row[place] for row in self._rows]
+        texts = [
+            cell if isinstance(cell, str) else cell.plain if isinstance(cell, Text) else cell[0] for cell in cells
+        ]
+        short = shortened(texts, width)
+        return [
+            (text, cell[1]) if isinstance(cell, tuple) else text for cell, text in zip(cells, short, strict=True)
+        ]
+
+    def _fit(self, widths: list[int], room: int, giving: list[int]) -> None:
+        """Make columns narrower, and leave out what can be spared, until all fit; 0 is one that is left out."""
+        for place in reversed(self._spare):
+            if self._room(widths, room) < sum(min(widths[name], _STEPS[-1]) + _GAP for name in giving) - _GAP:
+                widths[place] = 0
+        over = sum(width + _GAP for width in widths if width) - _GAP - room
+        for floor in (*_STEPS, _LEAST):  # the longest first, then all alike
+            for place in sorted(giving, key=lambda column: -widths[column]):
+                given = max(min(over, widths[place] - floor), 0)
+                widths[place] -= given
+                over -= given
+
+    def _use_up(self, widths: list[int], names: dict[int, list[Cell]], room: int) -> None:
+        """Give the last column the room that shortened names leave."""
+        for place, cells in names.items():
+            widths[place] = max([_width(self._heads[place]), *map(_width, cells)])
+        last = self._giving[-1] if self._giving else 0
+        if names and widths[last]:
+            over = sum(width + _GAP for width in widths if width) - _GAP - room
+            widths[last] = min(max(widths[last] - over, _LEAST), self._natural()[last])
 
     def _line(self, row: Sequence[Cell], widths: Sequence[int]) -> Text:
         line = Text(" " * self._indent, no_wrap=True, overflow="ellipsis", end="\n")
-        last = len(widths) - 1
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            for text, style in _fitted(cell, width, right=self._right[place], fill=place < last):
+        shown = [place for place, width in enumerate(widths) if width]
+        for place in shown:
+            is_last = place == shown[-1]
+            for text, style in _fitted(row[place], widths[place], right=self._right[place], fill=not is_last):
                 line.append(text, style)
-            if place < last:
+            if not is_last:
                 line.append(" " * _GAP)
         line.rstrip()
         return line
+
+
+def _joined(parts: Iterator[tuple[str | Text, str | None]]) -> Text:
+    line = Text()
+    for text, style in parts:
+        line.append(text, style)
+    return line
 
 
 def _width(cell: Cell) -> int:

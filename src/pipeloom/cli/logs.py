@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -12,32 +12,32 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import at_most, db_option, json_option, verbose_option
+from pipeloom.cli.listing import how_many, in_pages, left_out, note, tell_rows
+from pipeloom.cli.options import at_most, db_option, json_option, task_argument, verbose_option
 from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
 from pipeloom.show.streams import is_unread
 from pipeloom.statuses import OPEN
 
 if TYPE_CHECKING:
-    from pipeloom.history import Follower, LogRow, TaskRow
+    from pipeloom.history import Follower, History, LogRow, TaskRow
 
+_SHOWN = 1000
 _LOOK_S = 0.2
 _QUIET_S = 1.0
 _PAGE = 1000
 
 
 @click.command(name="logs")
-@click.argument("task")
+@task_argument
 @db_option
 @click.option(
     "-n",
     "--lines",
     type=click.IntRange(min=0),
-    default=1000,
-    show_default=True,
     metavar="N",
     callback=at_most,
-    help="The last N records.",
+    help=f"The last N records. Default: {_SHOWN:,}; all of them for --json into a pipe or file.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended, or Ctrl-C.")
 @json_option
@@ -45,7 +45,7 @@ _PAGE = 1000
 def command(
     task: str,
     db: Path,
-    lines: int,
+    lines: int | None,
     follow: bool,
     as_document: bool,
     verbose: int,  # noqa: ARG001 - read by main()
@@ -59,15 +59,26 @@ def command(
     with Follower(db) as ledger:
         history, _ = ledger.look()
         found = formatting.one_task(history, task, as_document=as_document)
-        records = history.logs(found.id, limit=lines, newest=True)
+        wanted = how_many(lines, _SHOWN, as_document=as_document and not follow)
+        if wanted is None:
+            tell_rows("logs", _all(history, found.id), lambda count: {"total": count, "more": False})
+            return
+        records = history.logs(found.id, limit=wanted, newest=True)
         if follow:
             _follow(ledger, found, records, as_lines=as_document)
-        elif as_document:
-            formatting.tell({"logs": [formatting.as_json(record) for record in records]})
-        elif records:
-            formatting.draw(*map(formatting.log_line, records))
-        else:
-            formatting.draw(f"task {found.id} ({clean(found.name, 80)}) has logged nothing")
+            return
+        total = len(records) if len(records) < wanted else history.count_logs(found.id)
+    if as_document:
+        tell_rows("logs", records, lambda count: {"total": total, "more": total > count})
+    elif total:
+        formatting.draw(*map(formatting.log_line, records))
+    else:
+        formatting.draw(f"task {found.id} ({clean(found.name, 80)}) has logged nothing")
+    note(left_out(len(records), total, f"-n {total}"), as_document=as_document)
+
+
+def _all(history: History, task_id: int) -> Iterator[LogRow]:
+    return in_pages(lambda last, count: history.logs(task_id, last.id if last else 0, count), None, _PAGE)
 
 
 def _follow(ledger: Follower, task: TaskRow, records: Sequence[LogRow], *, as_lines: bool) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
 from functools import wraps
 from math import isnan
 from pathlib import Path
@@ -22,22 +24,29 @@ __all__ = [
     "ENVIRONMENT",
     "MOST",
     "DatabasePath",
+    "Instant",
     "Seconds",
     "at_most",
+    "completed",
     "db_option",
     "db_option_of",
     "db_option_only",
     "executor_option",
     "json_option",
+    "kind_option",
     "limit_option",
     "run_option",
     "say",
+    "task_argument",
     "verbose_option",
     "workers_option",
 ]
 
 ENVIRONMENT: Final = "PIPELOOM_DB"
 """Names the database where the command line does not."""
+
+_AGE: Final = re.compile(r"(\d{1,9}(?:\.\d+)?) *(s|min|m|h|d|w)")
+_UNITS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 MOST: Final = (1 << 63) - 1  # the largest number that SQLite knows
 
@@ -72,6 +81,32 @@ class Seconds(click.FloatRange):
         if isnan(number):
             self.fail(f"{value} is not a number of seconds", param, ctx)
         return number
+
+
+class Instant(click.ParamType[str]):
+    """A point in time: an age such as ``2h``, or a date and time, local unless it names a zone."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the instant as the ledger writes it."""
+        text = str(value).strip()
+        try:
+            age = _AGE.fullmatch(text)
+            if age is not None:
+                found = datetime.now(UTC) - timedelta(seconds=float(age[1]) * _UNITS[age[2]])
+            elif text[:3].isdigit() or ":" not in text:
+                found = datetime.fromisoformat(text)
+            else:  # of today
+                found = datetime.combine(datetime.now().astimezone(), time.fromisoformat(text))
+            return found.astimezone(UTC).isoformat(timespec="milliseconds")
+        except (ValueError, OverflowError, OSError):
+            self.fail(
+                f"{clean(text, 80)!r} is no point in time: give an age (90s, 30min, 2h, 1d), a time of today "
+                "(14:30), or a date and time (2026-01-31T14:30)",
+                param,
+                ctx,
+            )
 
 
 def db_option(function: F) -> F:
@@ -161,22 +196,57 @@ def json_option(function: F) -> F:
 
 
 def limit_option(default: int, what: str) -> Callable[[F], F]:
-    """``-n/--limit N``."""
+    """``-n/--limit N``; ``None`` when it is not given: see :func:`pipeloom.cli.listing.how_many`."""
     return click.option(
         "-n",
         "--limit",
         type=click.IntRange(min=0),
-        default=default,
-        show_default=True,
         metavar="N",
         callback=at_most,
-        help=f"How many {what}.",
+        help=f"How many {what}. Default: {default}; all of them for --json into a pipe or file.",
     )
 
 
 def run_option(what: str) -> Callable[[F], F]:
     """``--run N``."""
-    return click.option("--run", "run_id", type=click.IntRange(min=0), metavar="N", callback=at_most, help=what)
+    return click.option(
+        "--run",
+        "run_id",
+        type=click.IntRange(min=0),
+        metavar="N",
+        callback=at_most,
+        help=what,
+        shell_complete=completed("runs"),
+    )
+
+
+def kind_option(what: str) -> Callable[[F], F]:
+    """``--kind WORD``, repeatable."""
+    return click.option(
+        "--kind",
+        "kinds",
+        multiple=True,
+        metavar="WORD",
+        help=f"{what}: the id of a kind as `pipeloom errors` shows it, or its beginning; an exception such as "
+        "ValueError; or a status. Repeatable.",
+        shell_complete=completed("kinds"),
+    )
+
+
+def task_argument(function: F) -> F:
+    """``TASK``."""
+    return click.argument("task", shell_complete=completed("tasks"))(function)
+
+
+def completed(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Return what completes a word of this sort; all that it takes is loaded when a shell asks."""
+
+    def complete(context: click.Context, _option: click.Parameter, typed: str) -> Any:
+        from pipeloom.cli import completing
+
+        return getattr(completing, what)(context, typed, ENVIRONMENT)
+
+    return complete
 
 
 def workers_option(function: F) -> F:

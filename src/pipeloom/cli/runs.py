@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from pipeloom.cli import formatting
+from pipeloom.cli.listing import how_many, in_pages, left_out, note, tell_rows
 from pipeloom.cli.options import db_option, json_option, limit_option, verbose_option
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
@@ -17,29 +18,37 @@ if TYPE_CHECKING:
     from pipeloom.cli.grid import Grid
     from pipeloom.history import RunRow
 
+_SHOWN: Final = 20
+
 
 @click.command(name="runs")
 @db_option
-@limit_option(20, "runs")
+@limit_option(_SHOWN, "runs")
 @json_option
 @verbose_option
-def command(db: Path, limit: int, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - verbose: main()
+def command(db: Path, limit: int | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - verbose: main()
     """List the runs of a database, the latest first: how each ended, and what it did."""
     from pipeloom.history import History
 
+    wanted = how_many(limit, _SHOWN, as_document=as_document)
     with History(db) as history:
-        runs = history.runs(limit)
-        more = bool(runs) and bool(history.runs(1, before=runs[-1].run_id))
+
+        def read(last: RunRow | None, count: int) -> list[RunRow]:
+            return history.runs(count, before=None if last is None else last.run_id)
+
+        if wanted is None:
+            tell_rows("runs", in_pages(read, None), lambda count: {"total": count, "more": False})
+            return
+        runs = history.runs(wanted)
+        total = history.count_runs() if len(runs) == wanted else len(runs)
     if as_document:
-        formatting.tell({"runs": [formatting.as_json(run) for run in runs]})
-        return
-    if not runs:
-        formatting.draw("no runs yet" if limit else "")
-        return
-    lines = [formatting.gone(run) for run in runs if run.is_unclosed]
-    if more:
-        lines.append(f"the latest {len(runs):,}; for more: {formatting.typed('runs', db, '-n', len(runs) * 10)}")
-    formatting.draw(_table(runs), "\n".join(lines) or None)
+        tell_rows("runs", runs, lambda count: {"total": total, "more": total > count})
+    elif not total:
+        formatting.draw("no runs yet")
+    else:
+        gone = [formatting.gone(run) for run in runs if run.is_unclosed]
+        formatting.draw(_table(runs), "\n".join(gone) or None)
+    note(left_out(len(runs), total, formatting.typed("runs", db, "-n", total)), as_document=as_document)
 
 
 def _table(runs: Sequence[RunRow]) -> Grid:
@@ -48,7 +57,7 @@ def _table(runs: Sequence[RunRow]) -> Grid:
     rows = [
         (
             str(run.run_id),
-            clean(run.title or "", 60),
+            clean(run.title or "", 200),
             (clean(run.status, 20), formatting.style_of(run.status)),
             f"{run.done:,}",
             (f"{run.not_done:,}", "red" if run.not_done else "dim"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import db_option, json_option, verbose_option
+from pipeloom.cli.options import db_option, json_option, task_argument, verbose_option
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, shorten
 
@@ -25,11 +25,13 @@ _LINES = 100  # of a result or a traceback,
 _LINE = 5000  # and characters of each
 _RESULT = 1 << 20  # characters of a result that are read for the screen; JSON is laid out up to here
 _LOGS = 20
+_LOGS_TOLD = 1000
+_REJECTED = 100
 _TRIES = 20
 
 
 @click.command(name="show")
-@click.argument("task")
+@task_argument
 @db_option
 @json_option
 @verbose_option
@@ -46,8 +48,8 @@ def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # no
         if detail is None:
             raise formatting.NotThereError(f"{clean(db)}: task {number} has just been removed")
         attempts = history.attempts(number)
-        logs = history.logs(number, limit=1000 if as_document else _LOGS + 1, newest=True)
-        rejected = history.rejected(100, number)
+        logs = history.logs(number, limit=(_LOGS_TOLD if as_document else _LOGS) + 1, newest=True)
+        rejected = history.rejected(_REJECTED + 1, number)
         run = history.run(detail.run_id) if detail.run_id is not None else None
         namesakes = [other for other in history.with_key(task) if other.id != number] if task == str(number) else []
     if as_document:
@@ -55,8 +57,9 @@ def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # no
             {
                 "task": formatting.as_json(detail),
                 "attempts": [formatting.as_json(row) for row in attempts],
-                "logs": [formatting.as_json(row) for row in logs],
-                "rejected": [formatting.as_json(row) for row in rejected],
+                "logs": [formatting.as_json(row) for row in logs[-_LOGS_TOLD:]],
+                "rejected": [formatting.as_json(row) for row in rejected[:_REJECTED]],
+                "more": {"logs": len(logs) > _LOGS_TOLD, "rejected": len(rejected) > _REJECTED},
             }
         )
         return
@@ -89,7 +92,8 @@ def _page(
     if task.error:
         yield part("traceback", _end(task.error.rstrip()))
     if len(attempts) > 1:
-        yield part(f"{len(attempts):,} tries", [])
+        hint = f"  (the last {_TRIES}; --json has more)" if len(attempts) > _TRIES else ""
+        yield Text(f"\n{len(attempts):,} tries{hint}", style="bold")
         yield _tries(attempts[-_TRIES:])
     if logs:
         hint = f"  (the last {_LOGS}; all: {formatting.typed('logs', db, task.id)})" if len(logs) > _LOGS else ""
@@ -97,8 +101,11 @@ def _page(
         for record in logs[-_LOGS:]:
             yield formatting.log_line(record)
     if rejected:
-        lines = [f"{clean(row.kind, 80)}: {clean(row.error, 300)}" for row in rejected]
+        lines = [f"{clean(row.kind, 80)}: {clean(row.error, 300)}" for row in rejected[:_REJECTED]]
+        lines += ["… and more: SELECT * FROM pipeloom_rejected"] if len(rejected) > _REJECTED else []
         yield part("messages that could not be stored", lines, "red")
+    if task.kind:
+        yield Text(f"\nall of its kind: {formatting.typed('errors', db, '--kind', task.kind)}", style="dim")
 
 
 def _facts(task: TaskDetail, run: RunRow | None) -> Table:
@@ -115,8 +122,12 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
         facts.append(("ended", Text(f"{formatting.moment(task.finished_at)}, {formatting.when(task.finished_at)}")))
     if task.elapsed_s is not None:
         facts.append(("time", Text(duration(task.elapsed_s))))
-    if task.message:
-        facts.append(("message", Text(clean(task.message, 2000))))
+    if task.message or task.exception:
+        facts.append(("message", Text(formatting.reason(task, 2000))))
+    if task.place:
+        facts.append(("place", Text(clean(task.place, 300))))
+    if task.kind:
+        facts.append(("kind", Text(clean(task.kind, 40))))
     if task.key is not None:
         facts.append(("key", Text(clean(task.key, 2000))))
     if task.pipeline:
@@ -155,7 +166,7 @@ def _tries(attempts: Sequence[AttemptRow]) -> Grid:
             (clean(row.status, 40), formatting.style_of(row.status)),
             formatting.moment(row.started_at),
             duration(row.elapsed_s),
-            clean(row.message or "", 150),
+            formatting.reason(row),
         )
         for row in attempts
     ]

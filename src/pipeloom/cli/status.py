@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import db_option, limit_option, verbose_option
+from pipeloom.cli.listing import left_out, note
+from pipeloom.cli.options import at_most, db_option, verbose_option
 from pipeloom.show.streams import is_unread
 
 if TYPE_CHECKING:
@@ -24,7 +25,16 @@ _WATCH_S = 1.0
 
 @click.command(name="status")
 @db_option
-@limit_option(20, "tasks")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    callback=at_most,
+    help="How many tasks.",
+)
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--json", "form", flag_value="json", help="The same as -f json.")
 @click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
@@ -43,9 +53,16 @@ def command(db: Path, limit: int, form: str, watch: bool, verbose: int) -> None:
             return
         overview = history.overview(limit)
     if form == "json":
-        formatting.tell(formatting.as_json(overview))
+        formatting.tell(_document(overview))
     else:
         formatting.draw(*_parts(overview), *_next(overview, db))
+        total = sum(overview.counts.values())
+        note(left_out(len(overview.tasks), total, formatting.typed("tasks", db)))
+
+
+def _document(overview: Overview) -> dict[str, Any]:
+    total = sum(overview.counts.values())
+    return {**formatting.as_json(overview), "total": total, "more": total > len(overview.tasks)}
 
 
 def _watch(ledger: Follower, limit: int, form: str) -> None:
@@ -54,7 +71,7 @@ def _watch(ledger: Follower, limit: int, form: str) -> None:
     try:
         if form == "json":
             for overview in looks:
-                click.echo(json.dumps(formatting.as_json(overview)))
+                click.echo(json.dumps(_document(overview)))
             return
         from rich.console import Console, Group
         from rich.live import Live
@@ -82,15 +99,11 @@ def _parts(overview: Overview) -> list[RenderableType]:
 
 
 def _next(overview: Overview, db: Path) -> list[RenderableType]:
-    """Say where the rest is, when not all is shown, and where the reasons are."""
+    """Say where the reasons are."""
     from rich.text import Text
 
     from pipeloom.history import failed_counts
 
-    lines = []
-    total = sum(overview.counts.values())
-    if total > len(overview.tasks):
-        lines.append(f"{len(overview.tasks):,} of {total:,} tasks; all of them: {formatting.typed('tasks', db)}")
-    if failed_counts(overview.counts):
-        lines.append(f"why they failed: {formatting.typed('errors', db)}")
-    return [Text("\n".join(lines), style="dim")] if lines else []
+    if not failed_counts(overview.counts):
+        return []
+    return [Text(f"why they failed: {formatting.typed('errors', db)}", style="dim")]

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import Seconds, db_option, json_option, limit_option, run_option, verbose_option
+from pipeloom.cli.listing import count_of, how_many, in_pages, left_out, note, tell_rows
+from pipeloom.cli.options import (
+    Instant,
+    Seconds,
+    db_option,
+    json_option,
+    kind_option,
+    limit_option,
+    run_option,
+    verbose_option,
+)
 from pipeloom.statuses import TASK_STATUSES
+
+if TYPE_CHECKING:
+    from pipeloom.history import TaskRow
+
+_SHOWN: Final = 20
+_PAGE: Final = 10_000  # for tasks by time taken, each page is a look at all of them
 
 
 @click.command(name="tasks")
@@ -18,6 +34,16 @@ from pipeloom.statuses import TASK_STATUSES
     "-s", "--status", "statuses", multiple=True, type=click.Choice(TASK_STATUSES), help="Only such; repeatable."
 )
 @click.option("--name", metavar="TEXT", help="Only those with this in their name or key, in any case.")
+@kind_option("Only those that failed in this way")
+@click.option("--message", metavar="TEXT", help="Only those with this in their message or exception, in any case.")
+@click.option(
+    "--since",
+    type=Instant(),
+    metavar="WHEN",
+    help="Only those that ended, or else began, since then: an age (2h, 30min, 1d), a time of today (14:30), or a "
+    "date and time (2026-01-31T14:30), local unless it names a zone.",
+)
+@click.option("--until", type=Instant(), metavar="WHEN", help="Only those that ended, or else began, until then.")
 @click.option(
     "--slower-than",
     "slower_than_s",
@@ -29,44 +55,50 @@ from pipeloom.statuses import TASK_STATUSES
 @click.option(
     "--order",
     type=click.Choice(["recent", "oldest", "slowest"]),
-    help="By number, the last or the first one first, or by time taken. Default: recent.",
+    default="recent",
+    show_default=True,
+    help="By number, the last or the first one first, or by time taken.",
 )
-@limit_option(20, "tasks")
+@limit_option(_SHOWN, "tasks")
 @json_option
 @verbose_option
 def command(
     db: Path,
     statuses: tuple[str, ...],
-    name: str | None,
-    slower_than_s: float | None,
+    kinds: tuple[str, ...],
     run_id: int | None,
-    order: Literal["recent", "oldest", "slowest"] | None,
-    limit: int,
+    order: Literal["recent", "oldest", "slowest"],
+    limit: int | None,
     as_document: bool,
     verbose: int,  # noqa: ARG001 - read by main()
+    **filters: Any,
 ) -> None:
     """List tasks, the latest first."""
     from pipeloom.history import History
 
+    wanted = how_many(limit, _SHOWN, as_document=as_document)
     with History(db) as history:
         formatting.check_run(history, run_id)
-        found = history.tasks(
-            limit=limit + 1,
-            status=statuses or None,
-            name=name,
-            run_id=run_id,
-            slower_than_s=slower_than_s,
-            order=order or "recent",
-        )
-        tasks = found[:limit]
-        any_at_all = bool(found) or bool(history.tasks(limit=1))
+        filters |= {
+            "status": statuses or None,
+            "kind": formatting.kinds_named(history, kinds) or None,
+            "run_id": run_id,
+        }
+
+        def read(last: TaskRow | None, count: int) -> list[TaskRow]:
+            after = None if last is None else last.id
+            return history.tasks(limit=count, after_id=after, order=order, **filters)
+
+        if wanted is None:
+            tell_rows("tasks", in_pages(read, None, _PAGE), lambda count: {"total": count, "more": False})
+            return
+        tasks = list(in_pages(read, wanted, _PAGE))
+        total = len(tasks) if len(tasks) < wanted else count_of(lambda: history.count_tasks(**filters))
+        any_at_all = bool(tasks or total) or bool(history.tasks(limit=1))
     if as_document:
-        formatting.tell({"tasks": [formatting.as_json(task) for task in tasks]})
-    elif not found:
+        tell_rows("tasks", tasks, lambda count: {"total": total, "more": total is None or total > count})
+    elif total == 0:
         formatting.draw("no such tasks" if any_at_all else "no tasks yet")
-    elif len(found) > len(tasks):
-        formatting.draw(
-            formatting.task_table(tasks), f"{len(tasks):,} shown, there are more: -n {max(len(tasks) * 10, 20)}"
-        )
     else:
         formatting.draw(formatting.task_table(tasks))
+    note(left_out(len(tasks), total, f"-n {total or len(tasks) * 10}"), as_document=as_document)

@@ -1,5 +1,6 @@
 """Every read-only look at a ledger, in one place, with typed results."""
 
+from pipeloom.history.failed_keys import FailedKey
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.follow import Follower, News
 from pipeloom.history.history import History
@@ -19,6 +20,7 @@ from pipeloom.history.tasks import Order, failed_counts
 __all__ = [
     "AttemptRow",
     "ErrorGroup",
+    "FailedKey",
     "Follower",
     "History",
     "LogRow",

@@ -6,7 +6,7 @@ A ``History`` is used in the thread that made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, Unpack
 
@@ -17,6 +17,7 @@ from pipeloom.db import owner_of
 from pipeloom.db.limited import LONGEST_RESULT
 from pipeloom.history import columns
 from pipeloom.history.dead import DeadRuns, numbers
+from pipeloom.history.failed_keys import FailedKey, past_keys, present_keys
 from pipeloom.history.failures import counted_kinds, error_groups, kinds_named
 from pipeloom.history.figures import RunFigures
 from pipeloom.history.kinds import KindColumns
@@ -39,6 +40,7 @@ from pipeloom.history.tasks import (
     past,
     select,
 )
+from pipeloom.history.typed import keyed_tasks
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN, QUEUED, RUNNING
 
 __all__ = ["History"]
@@ -108,6 +110,10 @@ class History:
         """Return the run that began last."""
         found = self.runs(1)
         return found[0] if found else None
+
+    def count_runs(self) -> int:
+        """Return how many runs there are."""
+        return int(self._reader.rows("SELECT COUNT(*) FROM pipeloom_runs")[0][0])
 
     def figures(self, run: RunRow) -> RunFigures:
         """Return what the attempts of a run add up to, past ones included; reads all of them, page by page."""
@@ -291,6 +297,14 @@ class History:
             **values,
         )
 
+    def beginning_with(self, word: str, limit: int) -> list[TaskRow]:
+        """Return tasks whose key, else whose name, begins with a word; without one, running and bad ones first."""
+        if not word:
+            return self.overview(limit).tasks
+        if found := keyed_tasks(self._reader, word, _PREFIXES, limit):
+            return self._matching(f"t.id IN {numbers(found)}")
+        return [task for task in self.tasks(limit=limit, name=word) if task.name.startswith(word)]
+
     def _matching(self, where: str, word: Any = None, **values: Any) -> list[TaskRow]:
         found = self._reader.rows(
             f"{select(self._columns())} WHERE {where} ORDER BY t.id LIMIT {_MATCHES}",
@@ -361,6 +375,13 @@ class History:
         """
         return kinds_named((kind for kind, _ in self.kinds(run_id)), word)
 
+    def failed_keys(self, kinds: Sequence[str] | None = None, run_id: int | None = None) -> Iterator[FailedKey]:
+        """Yield what failed by its key, read page by page; of these kinds (ids), and in one run, if given."""
+        tasks = self.each_task("oldest", status=FAILED, kind=kinds, run_id=run_id)
+        yield from present_keys(self._reader, tasks)
+        if run_id is not None:
+            yield from past_keys(self._reader, self._columns(), kinds, run_id)
+
     # --- what was said along the way ---
 
     def logs(self, task_id: int, after_id: int = 0, limit: int = 1000, *, newest: bool = False) -> list[LogRow]:
@@ -379,6 +400,10 @@ class History:
             (task_id, after_id, _bounded(limit)),
         )
         return [columns.log_row(row) for row in (reversed(found) if newest else found)]
+
+    def count_logs(self, task_id: int) -> int:
+        """Return how many records a task has logged."""
+        return int(self._reader.rows("SELECT COUNT(*) FROM pipeloom_logs WHERE task_id = ?", (task_id,))[0][0])
 
     def rejected(self, limit: int, task_id: int | None = None) -> list[RejectedRow]:
         """Return messages that could not be applied, the latest first; of one task, if given."""

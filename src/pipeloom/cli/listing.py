@@ -1,0 +1,117 @@
+"""Lists that say what they leave out: how many rows are wanted, and how many there are.
+
+A program that reads JSON gets all rows, one a line, as they are read: a list of any length takes the memory of a
+page, and ends when its reader has gone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import click
+
+from pipeloom.cli.formatting import draw
+from pipeloom.show.streams import is_unread
+
+__all__ = ["count_of", "how_many", "in_pages", "left_out", "note", "tell_rows"]
+
+Row = TypeVar("Row")
+
+PAGE: Final = 5000
+_GLANCE: Final = 500  # rows between two looks at whether anybody still reads
+
+
+def how_many(limit: int | None, default: int, *, as_document: bool) -> int | None:
+    """Return how many rows are wanted: as many as said, else all if a program reads them; ``None`` for all."""
+    if limit is None and as_document and not sys.stdout.isatty():
+        return None
+    return default if limit is None else limit
+
+
+def in_pages(read: Callable[[Row | None, int], list[Row]], limit: int | None, page: int = PAGE) -> Iterator[Row]:
+    """Yield rows page by page, at most ``limit`` if that is given; nothing stays open between two pages.
+
+    Args:
+        read: Returns at most so many of the rows behind the one given, or the first ones.
+        limit: How many are wanted.
+        page: How many to read at once.
+    """
+    last: Row | None = None
+    while limit is None or limit > 0:
+        wanted = page if limit is None else min(page, limit)
+        found = read(last, wanted)
+        yield from found
+        if len(found) < wanted:
+            return
+        last = found[-1]
+        limit = None if limit is None else limit - wanted
+
+
+def tell_rows(name: str, rows: Iterable[Any], about: Callable[[int], Mapping[str, Any]]) -> int:
+    """Print one JSON document with a row a line, ASCII only; stop when nobody reads it. Return how many rows.
+
+    Args:
+        name: What the rows are called in it.
+        rows: Rows of the history, or dicts; n ≥ 0.
+        about: Given the number of rows, returns what else the document says.
+    """
+    count = 0
+    sys.stdout.write("{\n  " + json.dumps(name) + ": [")
+    for row in rows:
+        if count % _GLANCE == 0 and is_unread(sys.stdout):
+            return count
+        sys.stdout.write((",\n    " if count else "\n    ") + json.dumps(_plain(row)))
+        count += 1
+    sys.stdout.write("\n  ]" if count else "]")
+    for key, value in about(count).items():
+        sys.stdout.write(f",\n  {json.dumps(key)}: {json.dumps(value)}")
+    sys.stdout.write("\n}\n")
+    sys.stdout.flush()
+    return count
+
+
+def _plain(row: Any) -> Any:
+    """Return a row as JSON has it; ``asdict`` would copy each value, which takes ten times as long."""
+    if not dataclasses.is_dataclass(row):
+        return row
+    return {field.name: _plain(getattr(row, field.name)) for field in dataclasses.fields(row)}
+
+
+def count_of(count: Callable[[], int]) -> int | None:
+    """Return how many rows there are; ``None`` when that is not known in time: what is shown is true without it."""
+    from pipeloom.errors import StorageError
+
+    try:
+        return count()
+    except StorageError:
+        return None
+
+
+def left_out(shown: int, total: int | None, more: str) -> str | None:
+    """Return what a list does not show, in words; ``None`` when it shows all.
+
+    Args:
+        shown: How many rows it shows.
+        total: How many there are; ``None`` when that is not known, and there are more.
+        more: How to see more of them.
+    """
+    if total is None:
+        return f"{shown:,} shown, and there are more: {more}"
+    return f"{shown:,} shown, {total - shown:,} more: {more}" if total > shown else None
+
+
+def note(words: str | None, *, as_document: bool = False) -> None:
+    """Print a line about a list: below it on a terminal, on standard error if a program reads the list."""
+    if not words or is_unread(sys.stdout):
+        return
+    sys.stdout.flush()
+    if as_document or not sys.stdout.isatty():
+        click.echo(words, err=True)
+    else:
+        from rich.text import Text
+
+        draw(Text(words, style="dim"))
