@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 import pytest
 from click.testing import CliRunner
 
+import pipeloom
 from pipeloom.cli import cli
 from pipeloom.history import History
 
@@ -137,6 +138,50 @@ def test_totals_are_the_ledgers(report, record, db):
     assert told["run"]["done"] == 3
     assert (told["figures"]["again"], told["figures"]["recovered"]) == (1, 1)
     assert sum(group["count"] for group in told["failures"]) == 2
+    assert (told["more_kinds"], told["more_tasks"]) == (0, 0)
+
+
+@pytest.fixture
+def run_of_failures(db):
+    """Run tasks of which the first 30 fail alike, and each of so many more in a way of its own."""
+
+    def run(others):
+        def work(n):
+            if n < 30:
+                raise KeyError("price")
+            raise type(f"Odd{n}Error", (Exception,), {})("odd")
+
+        pipeloom.map(work, range(30 + others), db=db, name="work", workers=1, progress=False, on_error="collect")
+
+    return run
+
+
+def test_a_kind_of_failure_shows_its_place_its_ends_and_some_names(report, run_of_failures):
+    """And says what it leaves out, with the command for that."""
+    run_of_failures(0)
+    words = Page(report("-o", "-").output).words
+
+    (kind,) = json.loads(report("--json").output)["failures"]
+    assert "30\N{MULTIPLICATION SIGN}" in words
+    assert "KeyError: 'price'at " in words
+    assert "test_report.py:" in words
+    for end, name in (("First", "0"), ("Last", "29")):
+        assert re.search(rf"{end}: {name} \(task \d+\), ended 20", words)
+    how = f"pipeloom errors --keys --run 1 --db out.db --kind {kind['kind']}"
+    assert f"20 of them, 10 are left out here; all of them: {how}:" in words
+    assert words.index("Failures") < words.index("Timeline")
+
+
+def test_many_kinds_are_folded_and_the_rest_is_counted(report, run_of_failures):
+    """Eight are seen at once, fifty in all."""
+    run_of_failures(52)
+    words = Page(report("-o", "-").output).words
+    told = json.loads(report("--json").output)
+
+    assert "42 more kinds of failure, 42 tasks" in words
+    assert "Left out here: 3 more kinds, 3 tasks." in words
+    assert (len(told["failures"]), told["more_kinds"], told["more_tasks"]) == (50, 3, 3)
+    assert max(len(line) for line in words.splitlines()) < 20_000
 
 
 def test_run_picks_an_earlier_one(report, record):
@@ -235,8 +280,6 @@ def test_a_run_going_on_is_reported_as_it_stands(report, tmp_path, db):
                 timeout=50,
                 check=True,
             ).stdout
-
-    import pipeloom
 
     pipeloom.map(look, [1, 2, 3], db=db, name="look", workers=1, progress=False)
     words = Page(seen["page"]).words

@@ -13,9 +13,11 @@ from pipeloom.cli.options import db_option, json_option, run_option, say, verbos
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
-    from pipeloom.history import ErrorGroup, History, RunFigures, RunRow
+    from pipeloom.history import History, RunFigures, RunRow
+    from pipeloom.show.report_page import Failures
 
 _GROUPS: Final = 50
+_KEYS: Final = 20  # of each kind
 _DEADLINE_S: Final = 60.0  # for one of the questions; nobody waits for their answers but who asked for the file
 _OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", "-cancel")
 
@@ -56,18 +58,11 @@ def command(db: Path, run_id: int | None, output: Path | None, as_document: bool
     with History(db, deadline_s=_DEADLINE_S) as history:
         run = _run(history, run_id)
         figures = history.figures(run)
-        groups = history.error_groups(run.run_id, limit=_GROUPS + 1)
+        failures = _failures(history, run.run_id, keys=0 if as_document else _KEYS)
     if as_document:
-        formatting.tell(_document(run, figures, groups))
+        formatting.tell(_document(run, figures, failures))
         return
-    page = run_page(
-        run,
-        figures,
-        groups[:_GROUPS],
-        db_name=db.name,
-        made_at=utc_now(),
-        more_groups=len(groups) > _GROUPS,
-    ).encode()
+    page = run_page(run, figures, failures, db_name=db.name, made_at=utc_now()).encode()
     if to_stdout:
         click.echo(page, nl=False)
         return
@@ -86,12 +81,32 @@ def _run(history: History, run_id: int | None) -> RunRow:
     return run
 
 
-def _document(run: RunRow, figures: RunFigures, groups: list[ErrorGroup]) -> dict[str, Any]:
+def _failures(history: History, run_id: int, keys: int) -> Failures:
+    """Return what failed in a run, with the names of so many tasks of each kind.
+
+    Not in an older file, where each kind would take a look at all failures.
+    """
+    from pipeloom.show.report_page import Failures
+
+    groups = history.error_groups(run_id, limit=_GROUPS)
+    left = history.kinds(run_id)[_GROUPS:] if len(groups) == _GROUPS else ()
+    names = {
+        group.kind: [
+            task.name for task in history.tasks(limit=keys, order="oldest", run_id=run_id, kind=group.kind)
+        ]
+        for group in groups
+        if keys and history.stores_kinds
+    }
+    return Failures(groups, names, len(left), sum(count for _, count in left))
+
+
+def _document(run: RunRow, figures: RunFigures, failures: Failures) -> dict[str, Any]:
     return {
         "run": formatting.as_json(run),
         "figures": formatting.as_json(figures),
-        "failures": [formatting.as_json(group) for group in groups[:_GROUPS]],
-        "more_failures": len(groups) > _GROUPS,
+        "failures": [formatting.as_json(group) for group in failures.groups],
+        "more_kinds": failures.more_kinds,
+        "more_tasks": failures.more_tasks,
     }
 
 

@@ -245,9 +245,13 @@ class History:
         ((count,),) = self._reader.rows(*TaskQuery(filters, self._columns(), utc_now()).count())
         return int(count)
 
+    @property
+    def stores_kinds(self) -> bool:
+        """Whether tasks of a kind are found at once: an older file gets the columns when a run opens it."""
+        return self._reader.has_column("task_runs", "kind")
+
     def _columns(self) -> KindColumns:
-        """Return what the file says of failures now: an older one gets the columns when a run opens it."""
-        return KindColumns(self._dead(), stored=self._reader.has_column("task_runs", "kind"))
+        return KindColumns(self._dead(), stored=self.stores_kinds)
 
     def running(self, limit: int) -> list[TaskRow]:
         """Return the tasks that are running now, the lowest numbers first."""

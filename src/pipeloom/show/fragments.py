@@ -17,7 +17,7 @@ from pipeloom.show.html import Html, block, facts, join, tag
 from pipeloom.statuses import CANCELLED, DONE, ERROR, FAILED, INTERRUPTED, PROCESS_ENDED, RUNNING, TIMED_OUT
 
 if TYPE_CHECKING:
-    from pipeloom.history import ErrorGroup, RunFigures, RunRow
+    from pipeloom.history import ErrorGroup, RunFigures, RunRow, TaskRow
     from pipeloom.history.figures import SlowTask
 
 __all__ = ["circumstances", "failures", "slowest", "totals_list", "tries", "verdict", "when"]
@@ -109,12 +109,20 @@ def _work(figures: RunFigures) -> Iterator[tuple[str, str, str]]:
         yield "busy", "Workers busy", f"{figures.busy:.0%}".replace("%", " %")
 
 
-def failures(groups: Sequence[ErrorGroup]) -> Html:
-    """Return one fold per group of equal failures, with its traceback inside; nothing when there is none."""
-    return join(map(_failure, groups))
+def failures(
+    groups: Sequence[ErrorGroup], names: Mapping[str, Sequence[str]] | None = None, *, all_by: str = ""
+) -> Html:
+    """Return one fold per kind of failure, with its traceback inside; nothing when there is none.
+
+    Args:
+        groups: The kinds.
+        names: Of some tasks of each kind, by its id.
+        all_by: The command that prints all of them, but for ``--kind ID``.
+    """
+    return join(_failure(group, (names or {}).get(group.kind, ()), all_by) for group in groups)
 
 
-def _failure(group: ErrorGroup) -> Html:
+def _failure(group: ErrorGroup, names: Sequence[str], all_by: str) -> Html:
     name = clean(group.exception or spelled(group.status), 80)
     message = clean(group.message, 400)
     summary = tag(
@@ -123,22 +131,38 @@ def _failure(group: ErrorGroup) -> Html:
         tag(
             "span",
             tag("b", name, class_=group.status if group.status in FAILED else ERROR),
-            " ",
-            message if message != name else None,
+            f": {message}" if message and message != name else None,
+            tag("span", "at ", tag("code", clean(group.where, 160)), class_="where") if group.where else None,
             class_="reason",
         ),
     )
     traceback = block(_trimmed(group.traceback)) if group.traceback else None
-    return tag("details", summary, tag("div", map(_paragraph, _evidence(group)), traceback, class_="evidence"))
+    inside = [*map(_paragraph, _evidence(group)), traceback, *_some(names, group, all_by)]
+    return tag("details", summary, tag("div", inside, class_="evidence"))
 
 
 def _evidence(group: ErrorGroup) -> Iterator[Html]:
-    example = group.example
-    where = join("; raised at ", tag("code", clean(group.where, 160))) if group.where else None
-    yield join(f"Such as {clean(example.name, 120)} (task {example.id:,}{_try(example.attempt)})", where, ".")
-    if group.first_at and group.last_at:
-        first, last = when(group.first_at), when(group.last_at)
-        yield join("Ended ", first, ".") if group.count == 1 else join("First ended ", first, ", last ", last, ".")
+    first, last = group.example, group.last
+    if group.count == 1 or first.id == last.id:
+        yield join("It is ", _one(first, group.last_at))
+    else:
+        yield join("First: ", _one(first, group.first_at))
+        yield join("Last: ", _one(last, group.last_at))
+
+
+def _one(task: TaskRow, at: str | None) -> Html:
+    ended = join(", ended ", when(at)) if at else None
+    return join(tag("b", clean(task.name, 300)), f" (task {task.id:,}{_try(task.attempt)})", ended, ".")
+
+
+def _some(names: Sequence[str], group: ErrorGroup, all_by: str) -> Iterator[Html]:
+    """Yield the names of some tasks of a kind, and how many are left out."""
+    if group.count == 1 or not names:
+        return
+    left = group.count - len(names)
+    how = join("; all of them: ", tag("code", f"{all_by} --kind {group.kind}")) if left > 0 and all_by else None
+    yield tag("p", f"{len(names):,} of them, {left:,} are left out here" if left > 0 else "All of them", how, ":")
+    yield tag("ul", *(tag("li", name) for name in _names(names)), class_="keys")
 
 
 def _paragraph(inside: Html) -> Html:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeloom import __version__
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow
     from pipeloom.history.figures import Durations, Timeline
 
-__all__ = ["pictures_of", "run_page"]
+__all__ = ["Failures", "pictures_of", "run_page"]
+
+_OPEN: Final = 8  # kinds that are seen at once
 
 _LEGEND: Final[Mapping[str, str]] = {
     **{status: spelled(status) for status in (DONE, ERROR, TIMED_OUT, CANCELLED)},
@@ -27,18 +31,32 @@ _LEGEND: Final[Mapping[str, str]] = {
 }
 
 
-def run_page(
-    run: RunRow, figures: RunFigures, groups: Sequence[ErrorGroup], *, db_name: str, made_at: str, more_groups: bool
-) -> Html:
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """What failed in a run, by kind.
+
+    Attributes:
+        groups: The kinds with the most tasks, the most frequent first.
+        names: Of some tasks of each kind, by its id.
+        more_kinds: How many kinds there are besides.
+        more_tasks: How many tasks those have.
+    """
+
+    groups: Sequence[ErrorGroup]
+    names: Mapping[str, Sequence[str]]
+    more_kinds: int = 0
+    more_tasks: int = 0
+
+
+def run_page(run: RunRow, figures: RunFigures, failures: Failures, *, db_name: str, made_at: str) -> Html:
     """Return the page as HTML.
 
     Args:
         run: The run.
         figures: What its attempts add up to.
-        groups: Its failures, the most frequent first.
+        failures: What failed.
         db_name: What its database is called; foreign text.
         made_at: The present instant.
-        more_groups: Whether there are more failures than ``groups`` shows.
     """
     number = f"run {run.run_id}"
     title = run.title or number.capitalize()
@@ -46,8 +64,8 @@ def run_page(
     parts = [
         tag("header", tag("p", *kicker, class_="kicker"), tag("h1", clean(title, 200)), fragments.verdict(run)),
         fragments.totals_list(run, figures),
+        _failures(failures, f"pipeloom errors --keys --run {run.run_id} --db {clean(shlex.quote(db_name), 120)}"),
         pictures_of(figures),
-        _failures(groups, more_groups),
         _section("Retries and timeouts", fragments.tries(figures)),
         _section("Slowest tasks", fragments.slowest(figures.slowest)),
         _section("Environment", fragments.circumstances(run)),
@@ -168,15 +186,22 @@ def _outcomes(others: Sequence[int], more: Sequence[tuple[str, str]] = ()) -> Ht
     return _legend([*ended, *more])
 
 
-def _failures(groups: Sequence[ErrorGroup], more_groups: bool) -> Html:
-    note = "Equal failures are counted together; numbers, quoted parts and paths in their messages are shown as …"
-    more = "There are more kinds of failure than are shown here."
-    return (
-        _section(
-            "Failures",
-            join(fragments.failures(groups), tag("p", more, class_="note") if more_groups else None),
-            note,
-        )
-        if groups
-        else Html("")
-    )
+def _failures(failures: Failures, all_by: str) -> Html:
+    if not failures.groups:
+        return Html("")
+    first, others = failures.groups[:_OPEN], failures.groups[_OPEN:]
+    parts = [fragments.failures(first, failures.names, all_by=all_by)]
+    if others:
+        count = sum(group.count for group in others)
+        told = tag("summary", f"{len(others):,} more kinds of failure, {_tasks(count)}")
+        rest = tag("div", fragments.failures(others, failures.names, all_by=all_by), class_="evidence")
+        parts.append(tag("details", told, rest, class_="more"))
+    if failures.more_kinds:
+        kinds = "one more kind" if failures.more_kinds == 1 else f"{failures.more_kinds:,} more kinds"
+        parts.append(tag("p", f"Left out here: {kinds}, {_tasks(failures.more_tasks)}.", class_="note"))
+    note = "A kind is an exception, where it was raised, and what the messages share: other parts are shown as …"
+    return _section("Failures", join(parts), note)
+
+
+def _tasks(count: int) -> str:
+    return "one task" if count == 1 else f"{count:,} tasks"
