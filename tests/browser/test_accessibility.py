@@ -75,6 +75,8 @@ ENDED = [
     "/tasks?q=part-0000001",
     "/tasks?q=nothing",
     "/tasks?run=2&order=slowest",
+    "/tasks?kind=ValueError",
+    "/tasks?message=line+7&within=1d&since=2026-01-01T00:00&until=tomorrow",
     "/tasks/1",
     "/tasks/4",
     "/tasks/5",

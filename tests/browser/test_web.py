@@ -120,8 +120,8 @@ def test_all_is_reached_by_the_keyboard(serve, visit, db):
             break
     page.keyboard.press("Enter")
     expect(page.locator("#failures details pre")).to_contain_text("invalid literal for int()")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    for _ in range(3):  # its tasks, and its example
+        page.keyboard.press("Tab")
     expect(page.locator("#failures details pre")).to_be_focused()
 
     page.keyboard.press("/")

@@ -19,7 +19,7 @@ from .serving import LIMIT_S, make_endless
 def desk(db):
     """Answers from a small ledger."""
     pipeloom.map(str, range(3), db=db, progress=False)
-    with closing(Answers(db, "answers")) as desk:
+    with closing(Answers(db, "answers", deadline_s=LIMIT_S)) as desk:
         yield desk
 
 
@@ -99,7 +99,7 @@ def test_the_end_gives_up_a_question_without_end(db):
     """The thread is gone when the server is."""
     pipeloom.map(str, range(3), db=db, progress=False)
     make_endless(db)
-    desk = Answers(db, "answers")
+    desk = Answers(db, "answers", deadline_s=LIMIT_S)
     began = threading.Event()
 
     def question(history):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from html.parser import HTMLParser
@@ -83,6 +84,7 @@ PATHS = [
     "/tasks",
     "/tasks?status=error",
     "/tasks?q=csv&order=slowest",
+    "/tasks?kind=ValueError&message=bad&within=1d&since=2026-01-01T00:00&until=tomorrow",
     "/tasks/1",
     "/tasks/8",
     "/runs",
@@ -199,15 +201,74 @@ def test_logs_are_shown_in_order(serve, ledger):
         ("?q=nothing-like-it", "No such tasks", "data/1.csv"),
         ("?status=%3Cscript%3E", "No such tasks", "<script>&"),
         ("?q=%25", "No such tasks", "data/1.csv"),
+        ("?kind=ValueError", "bad-1.csv", "data/1.csv"),
+        ("?kind=nothing", "No such tasks", "bad-1.csv"),
+        ("?message=CANNOT+READ+bad-2", "bad-2.csv", "bad-1.csv"),
+        ("?message=valueerror", "bad-1.csv", "data/1.csv"),
+        ("?message=valueerror&q=bad-2&status=error&within=1h&since=2026-01-01T00:00", "bad-2.csv", "bad-1.csv"),
+        ("?since=2999-01-01T00:00", "No such tasks", "data/1.csv"),
+        ("?until=2001-01-01T00:00", "No such tasks", "data/1.csv"),
+        ("?until=whenever", "data/1.csv", "No such tasks"),
     ],
 )
 def test_tasks_are_filtered_and_searched(server, query, shown, hidden):
-    """By status, run, and part of the name; what is asked for stays in the form."""
+    """By status, run, kind, time, and part of the name or message, all together."""
     _, _, html = server.ask(f"/tasks{query}")
     listed = html.partition('id="tasks"')[2]
 
     assert shown in listed
     assert hidden not in listed
+
+
+def links_of(html, label):
+    """The links of a choice, by their text."""
+    inside = html.partition(f'aria-label="{label}"')[2].partition("</nav>")[0]
+    return {
+        text.partition("<")[0].strip(): href.replace("&amp;", "&")
+        for href, text in re.findall(r'href="([^"]*)"[^>]*>([^<]*)', inside)
+    }
+
+
+def test_every_filter_keeps_the_others(server):
+    """Chips keep the search and the search the chips; each filter can be taken away alone."""
+    query = "q=bad&run=1&message=cannot&within=1h"
+    html = server.ask(f"/tasks?{query}")[2]
+
+    assert links_of(html, "Status")["failed"] == f"/tasks?status=error&{query}"
+    assert links_of(html, "Ended within")["any time"] == "/tasks?q=bad&run=1&message=cannot"
+    assert 'href="/tasks?run=1&amp;message=cannot&amp;within=1h">name or key has' in html
+    for field in ("run", "message", "within"):
+        assert html.count(f'name="{field}"') == 2  # in the search's form, and in the filter's
+    assert html.count('value="bad"') == 2
+
+
+def test_a_list_says_how_many_there_are(serve, db):
+    """All, and how many are shown."""
+    pipeloom.map(str, range(250), db=db, progress=False)
+    server = serve(db)
+
+    assert "100 of 250 tasks, the latest first." in server.ask("/tasks")[2]
+    assert "13 tasks, the latest first." in server.ask("/tasks?q=24")[2]
+
+
+def test_a_kind_of_failure_leads_to_its_tasks(server):
+    """With its type, place, example and traceback, and how the command line shows the same."""
+    overview = server.ask("/runs/1")[2]
+    href = re.search(r'href="(/tasks\?kind=(\w+)&amp;run=1)">All 2 tasks of this kind', overview)
+    html = server.ask(href[1].replace("&amp;", "&"))[2]
+    listed = html.partition('id="tasks"')[2]
+
+    assert f"pipeloom errors --kind {href[2]} --db out.db" in html
+    assert '<b class="error">ValueError</b> cannot read bad-….csv' in html
+    assert "test_pages.py" in html
+    assert "Traceback (most recent call last)" in html
+    assert listed.count('data-key="t') == 2
+    assert "<b>ValueError</b>: cannot read bad-1.csv" in listed
+
+
+def test_an_instant_that_is_none_is_said(server):
+    """Rather than left out without a word."""
+    assert "until tomorrow: not an instant" in server.ask("/tasks?until=tomorrow")[2]
 
 
 def test_tasks_come_in_pages(serve, db):
@@ -256,7 +317,7 @@ def test_a_file_of_another_kind_is_said_plainly(serve, db):
 
 def test_a_hostile_view_costs_a_deadline_and_no_more(serve, ledger, monkeypatch):
     """A view that never ends, in place of the table of tasks."""
-    monkeypatch.setattr("pipeloom.web.app._DEADLINE_S", 0.2)
+    monkeypatch.setattr("pipeloom.web.answers._LISTS_S", 0.2)
     make_endless(ledger)
     server = serve(ledger)
     status, _, html = server.ask("/tasks")

@@ -20,7 +20,8 @@ __all__ = ["Answer", "Answers", "Desk", "Memo"]
 
 T = TypeVar("T")
 
-_DEADLINE_S: Final = 900.0  # three million tasks on a slow machine take a fraction of it
+_FIGURES_S: Final = 900.0  # deadlines: three million tasks on a slow machine take a fraction of either
+_LISTS_S: Final = 120.0
 _KEPT: Final = 32
 _SELDOM_S: Final = 1.0
 _DUTY: Final = 10  # a question rests this many times as long as its answer took
@@ -59,11 +60,13 @@ class Answers:
     Args:
         db_path: The ledger.
         name: Of the thread.
+        deadline_s: How long one question to the file may take.
     """
 
-    def __init__(self, db_path: Path, name: str) -> None:
+    def __init__(self, db_path: Path, name: str, *, deadline_s: float) -> None:
         self._path = db_path
         self._name = name
+        self._deadline_s = deadline_s
         self._changed = threading.Condition()  # guards all below
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._questions: OrderedDict[Hashable, tuple[Hashable, Callable[[History], Any]]] = OrderedDict()
@@ -139,7 +142,7 @@ class Answers:
             began, at = monotonic(), time()
             value, error = None, None
             try:
-                with History(self._path, deadline_s=_DEADLINE_S, is_over=lambda: self._is_closed) as history:
+                with History(self._path, deadline_s=self._deadline_s, is_over=lambda: self._is_closed) as history:
                     value = question(history)
             except Exception as caught:  # noqa: BLE001 - a damaged or foreign file can raise anything: whoever asks gets it
                 error = caught
@@ -167,8 +170,8 @@ class Desk:
     """
 
     def __init__(self, db_path: Path) -> None:
-        self.figures: Final = Answers(db_path, "pipeloom-web-figures")
-        self.lists: Final = Answers(db_path, "pipeloom-web-lists")
+        self.figures: Final = Answers(db_path, "pipeloom-web-figures", deadline_s=_FIGURES_S)
+        self.lists: Final = Answers(db_path, "pipeloom-web-lists", deadline_s=_LISTS_S)
 
     def close(self) -> None:
         """Answer nothing more; closing twice is fine."""
@@ -183,13 +186,33 @@ class Memo:
     Attributes:
         desk: Where to ask what takes long.
         since: What was answered before this instant of the monotonic clock may be out of date.
-        wait_s: How long to wait for an answer.
+        until: The instant until which answers are waited for.
         kept: What the last build left.
         again: Set by a build: call it once more, even if the file does not change.
     """
 
     desk: Desk
     since: float = 0.0
-    wait_s: float = 0.05
+    until: float = 0.0
     kept: dict[str, Any] = field(default_factory=dict)
     again: bool = False
+
+    def ask(
+        self,
+        answers: Answers,
+        key: Hashable,
+        question: Callable[[History], T],
+        *,
+        version: Hashable = None,
+        since: float | None = None,
+    ) -> Answer[T] | None:
+        """Return what is known, see :meth:`Answers.ask`; the view is built again when there is more to come."""
+        found = answers.ask(
+            key,
+            question,
+            version=version,
+            since=self.since if since is None else since,
+            wait_s=max(self.until - monotonic(), 0.0),
+        )
+        self.again = self.again or found is None or not found.is_current
+        return found

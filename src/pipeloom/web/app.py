@@ -30,6 +30,8 @@ from pipeloom.web.events import Events
 from pipeloom.web.hub import MAX_VIEWERS, Hub, problem_of
 from pipeloom.web.layout import frame, message_page
 from pipeloom.web.same_origin import SameOrigin
+from pipeloom.web.task_filter import TaskFilter
+from pipeloom.web.tasks_view import TasksView
 from pipeloom.web.views import AnyView
 
 if TYPE_CHECKING:
@@ -113,7 +115,8 @@ class Pages:
         """Read a view; one of the reading threads."""
         try:
             with History(self.db_path, deadline_s=_DEADLINE_S) as history:
-                return view.build(history, Memo(self.hub.desk, since=monotonic(), wait_s=_WAIT_S))
+                now = monotonic()
+                return view.build(history, Memo(self.hub.desk, since=now, until=now + _WAIT_S))
         except pieces.Missing:
             raise
         except Exception as error:  # noqa: BLE001 - a damaged or foreign file can raise anything: the page says so, and stays
@@ -130,7 +133,7 @@ class Pages:
             ),
             database=self.database,
             path=view.path,
-            query=view.filters() if isinstance(view, views.TasksView) else None,
+            query=view.which.query() if isinstance(view, TasksView) else None,
             events=events_address(view),
         )
 
@@ -179,14 +182,22 @@ def view_of(scope: Scope) -> AnyView | None:
     return None
 
 
-def _tasks_view(query: Mapping[str, str]) -> views.TasksView:
-    return views.TasksView(
-        status=query.get("status", "")[:40] or None,
-        word=query.get("q", "").strip()[:_MAX_WORD] or None,
+def _tasks_view(query: Mapping[str, str]) -> TasksView:
+    def text(name: str, longest: int = _MAX_WORD) -> str | None:
+        return query.get(name, "").strip()[:longest] or None
+
+    which = TaskFilter(
+        status=text("status", 40),
+        word=text("q"),
         run_id=_optional(query.get("run")),
+        kind=text("kind"),
+        message=text("message"),
+        within=text("within", 10),
+        since=text("since", 40),
+        until=text("until", 40),
         slowest=query.get("order") == "slowest",
-        after=_optional(query.get("after")),
     )
+    return TasksView(which, _optional(query.get("after")))
 
 
 def _optional(text: str | None) -> int | None:

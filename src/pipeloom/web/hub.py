@@ -29,6 +29,7 @@ MAX_VIEWERS: Final = 64
 LOOK_S: Final = 0.3
 _DUTY: Final = 5  # a view that is dear to build rests this many times as long
 _DEADLINE_S: Final = 2.0
+_WAIT_S: Final = 0.05  # for answers that are nearly there; all other views wait meanwhile
 _END_S: Final = 0.5
 
 
@@ -237,7 +238,7 @@ class Hub:
                 return
             began = monotonic()
             if watched.stale and began >= watched.rests_until:
-                watched.memo.since = self._changed_at
+                watched.memo.since, watched.memo.until = self._changed_at, began + _WAIT_S
                 parts, watched.stale = eye.build(view, watched.memo)
                 done = monotonic()
                 watched.rests_until = done + max(view.rest_s, (done - began) * _DUTY)

@@ -36,6 +36,7 @@ __all__ = [
     "notice",
     "pages",
     "rect",
+    "said_by",
     "small_bar",
     "table",
     "tasks_link",
@@ -134,6 +135,14 @@ def kind_of(status: str) -> str:
 def badge(status: str) -> Html:
     """Return a status in words, with its sign and colour."""
     return tag("span", word_for(status), class_=f"badge s-{kind_of(status)}")
+
+
+def said_by(exception: str | None, message: str | None, limit: int = 200) -> Html | None:
+    """Return a message, never without the exception that it belongs to; ``None`` when there is none."""
+    name, said = clean(exception or "", 120), clean(message or "", limit)
+    if not name:
+        return join(said) if said else None
+    return join(tag("b", name), f": {said}" if said and said != name else None)
 
 
 # --- times ---

@@ -64,15 +64,13 @@ def slots(tasks: Sequence[TaskRow], count: int, memo: Memo) -> list[TaskRow | No
 def figures(run: RunRow, memo: Memo) -> Answer[RunFigures] | None:
     """Return what a run adds up to, as far as it is known; once it is over, that is read once."""
     is_over = run.status != RUNNING
-    found = memo.desk.figures.ask(
+    return memo.ask(
+        memo.desk.figures,
         ("figures", run.run_id, run.started_at),
         lambda history: history.figures(run),
         version=(run.status, run.finished_at, run.ended) if is_over else None,
-        since=0.0 if is_over else memo.since,
-        wait_s=memo.wait_s,
+        since=0.0 if is_over else None,
     )
-    memo.again = memo.again or found is None or not found.is_current
-    return found
 
 
 def pictures(run: RunRow, found: Answer[RunFigures] | None, *, with_lanes: bool = True) -> Html:
@@ -99,17 +97,17 @@ def kinds(run: RunRow, limit: int, memo: Memo) -> Html:
     failed = run.not_done + (run.status == INTERRUPTED)  # a run that died left some behind
     found: Answer[list[ErrorGroup]] | None = None
     if failed:
-        found = memo.desk.lists.ask(
+        found = memo.ask(
+            memo.desk.lists,
             ("kinds", run.run_id, run.started_at, limit),
             lambda history: history.error_groups(run_id=run.run_id, limit=limit + 1),
             version=(run.status, failed),
-            wait_s=memo.wait_s,
+            since=0.0,
         )
-        memo.again = memo.again or found is None or not found.is_current
     groups: Sequence[ErrorGroup] = found.value if found is not None else ()
     if failed and found is None:
         inside = pieces.empty(f"{failed:,} failures are being counted by kind. They appear here by themselves.")
     else:
-        inside = run_parts.kinds_list(groups[:limit], more=len(groups) > limit)
+        inside = run_parts.kinds_list(groups[:limit], run.run_id, more=len(groups) > limit)
     more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id) if failed else None
     return pieces.headed("Failures by kind", inside, more=more, id_="kinds-title")

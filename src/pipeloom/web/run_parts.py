@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeloom.data.kinds import short
 from pipeloom.data.rates import duration, per_second, time_left
 from pipeloom.data.text import clean
 from pipeloom.data.totals import SKIPPED, totals
@@ -26,9 +27,9 @@ from pipeloom.web.pieces import (
 )
 
 if TYPE_CHECKING:
-    from pipeloom.history import ErrorGroup, RunFigures, RunRow
+    from pipeloom.history import ErrorGroup, RunFigures, RunRow, TaskRow
 
-__all__ = ["kinds_list", "run_head", "runs_table", "spoken"]
+__all__ = ["kind_head", "kinds_list", "run_head", "runs_table", "spoken"]
 
 _LEAST: Final = 0.4  # per cent of a bar
 
@@ -163,29 +164,62 @@ def _run_row(run: RunRow) -> Html:
     )
 
 
-def kinds_list(groups: Sequence[ErrorGroup], *, more: bool) -> Html:
-    """Return failures that are the same one, the most frequent first; each opens to its example."""
+def kinds_list(groups: Sequence[ErrorGroup], run_id: int, *, more: bool) -> Html:
+    """Return failures by kind, the most frequent first; each opens to its example, and links to its tasks."""
     if not groups:
         return empty("No failures.")
     left_out = empty("There are more kinds than these.") if more else None
-    return join(tag("ul", *map(_kind, groups), class_="folds"), left_out)
+    return join(tag("ul", *(_kind(group, run_id) for group in groups), class_="folds"), left_out)
 
 
-def _kind(group: ErrorGroup) -> Html:
-    name = clean(group.exception or word_for(group.status), 80)
-    message = clean(group.message, 400)
+def _kind(group: ErrorGroup, run_id: int) -> Html:
     summary = tag(
         "summary",
         tag("span", f"{group.count:,}", Html("&times;"), class_="count"),
-        tag("span", tag("b", name, class_=kind_of(group.status)), " ", message, class_="reason"),
+        tag("span", *_said(group), tag("span", _where(group), class_="where"), class_="reason"),
         tag("span", clock(group.last_at), class_="at wide"),
     )
-    example = group.example
-    link = tag("a", clean(example.name, 120) or f"task {example.id}", href=f"/tasks/{example.id}")
-    said = tag("p", "Such as ", link, f": {clean(example.message or '', 400)}")
-    place = tag("p", "Raised at ", tag("code", clean(group.where, 200)), ".") if group.where else None
-    last = tag("p", "First ended ", fragments.when(group.first_at), ", last ", fragments.when(group.last_at), ".")
-    traceback = long_text(group.traceback, f"Traceback of {clean(example.name, 100)}") if group.traceback else None
-    fold = tag("details", summary, tag("div", said, place, last, traceback, class_="evidence"))
-    key = f"g{group.status}-{group.exception}-{group.where}-{group.message}"
-    return tag("li", fold, data_key=clean(key, 500))
+    tasks = f"All {group.count:,} tasks of this kind" if group.count > 1 else "The task in the list"
+    link = tag("p", tasks_link(tasks, kind=group.kind, run=run_id))
+    fold = tag("details", summary, tag("div", link, *_evidence(group), class_="evidence"))
+    return tag("li", fold, data_key=f"g{group.status}-{group.kind}")
+
+
+def kind_head(group: ErrorGroup, more: Html) -> Html:
+    """Return what stands above the tasks of a kind: what it is, and an example."""
+    heading = tag("h2", *_said(group), id="kind-title", class_="reason")
+    count = tag("p", f"{group.count:,} {'task' if group.count == 1 else 'tasks'} ", _where(group), class_="note")
+    fold = tag(
+        "details", tag("summary", "An example, and its traceback"), tag("div", *_evidence(group), class_="evidence")
+    )
+    return tag("section", heading, count, more, fold, aria_labelledby="kind-title", class_="kind")
+
+
+def _said(group: ErrorGroup) -> Iterable[Html | str]:
+    name = clean(group.exception or word_for(group.status), 120)
+    yield tag("b", name, class_=kind_of(group.status))
+    if group.message and group.message != name:
+        yield f" {clean(group.message, 400)}"
+
+
+def _where(group: ErrorGroup) -> str:
+    place = f"at {clean(short(group.where), 200)}" if group.where else ""
+    return f"{word_for(group.status)} {place}".strip() if group.exception else place
+
+
+def _evidence(group: ErrorGroup) -> Iterable[Html | None]:
+    example, last = group.example, group.last
+    yield tag("p", "Such as ", _named(example), f": {clean(example.message or '', 400)}")
+    if group.count > 1:
+        said = f": {clean(last.message or '', 400)}" if last.message != example.message else "."
+        yield tag("p", "The last one, ", fragments.when(group.last_at), ", was ", _named(last), said)
+    else:
+        yield tag("p", "It ended ", fragments.when(group.last_at), ".")
+    if group.where:
+        yield tag("p", "Raised at ", tag("code", clean(group.where, 300)), ".")
+    if group.traceback:
+        yield long_text(group.traceback, f"Traceback of {clean(example.name, 100)}")
+
+
+def _named(task: TaskRow) -> Html:
+    return tag("a", clean(task.name, 200) or f"task {task.id}", href=f"/tasks/{task.id}")

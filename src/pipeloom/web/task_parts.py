@@ -9,7 +9,7 @@ from pipeloom.data.text import clean
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, facts, tag
 from pipeloom.statuses import RUNNING
-from pipeloom.web.pieces import age, badge, clock, empty, long_text, names_of, small_bar, table
+from pipeloom.web.pieces import age, badge, clock, empty, long_text, names_of, said_by, small_bar, table, tasks_link
 
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, LogRow, TaskDetail, TaskRow
@@ -59,7 +59,7 @@ def _task_row(task: TaskRow, name: Html, *, has_rows: bool) -> Html:
         tag("th", name, scope="row", class_="name"),
         tag("td", task.id, class_="number wide"),
         tag("td", badge(task.status), (" ", small_bar(task)) if running else None, class_="status"),
-        tag("td", clean(task.message or "", 200), class_="message wide"),
+        tag("td", said_by(task.exception, task.message), class_="message wide"),
         tag("td", f"{task.rows_written:,}", class_="number wide") if has_rows else None,
         tag("td", age(task.elapsed_s, task.started_at, running=running), class_="number"),
         data_key=f"t{task.id}",
@@ -70,7 +70,7 @@ def task_head(task: TaskDetail) -> Html:
     """Return everything about one task but its tries and log."""
     running = task.status == RUNNING
     told: list[tuple[str, Any]] = [
-        ("Message", clean(task.message, 2_000) if task.message else None),
+        ("Message", said_by(task.exception, task.message, 2_000)),
         ("Progress", small_bar(task) if running else None),
         ("Took" if not running else "So far", age(task.elapsed_s, task.started_at, running=running)),
         ("Started", fragments.when(task.started_at)),
@@ -79,6 +79,11 @@ def task_head(task: TaskDetail) -> Html:
         ("Try", task.attempt),
         ("Run", None if task.run_id is None else tag("a", task.run_id, href=f"/runs/{task.run_id}")),
         ("Pipeline", task.pipeline),
+        (
+            "Kind of failure",
+            task.kind and tasks_link(("all tasks of kind ", tag("code", task.kind)), kind=task.kind),
+        ),
+        ("Raised at", task.place and tag("code", clean(task.place, 300))),
         ("Key", None if task.key is None else tag("code", clean(task.key, 2_000))),
         ("Worker", task.worker),
         ("Checkpoint", "kept: the next try goes on from it" if task.has_state else None),
@@ -104,7 +109,7 @@ def attempts_table(attempts: Sequence[AttemptRow]) -> Html:
 
 
 def _attempt_row(attempt: AttemptRow) -> Html:
-    said: Html | str = clean(attempt.message or "", 300)
+    said = said_by(attempt.exception, attempt.message, 300) or Html("")
     if attempt.error and not attempt.is_present:  # the present one's is shown in full on the same page
         traceback = long_text(attempt.error, f"Traceback of try {attempt.attempt}")
         said = tag("details", tag("summary", said or "traceback"), tag("div", traceback, class_="evidence"))

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
-from pipeloom.data.totals import in_order
 from pipeloom.history import History, RunRow
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, tag
-from pipeloom.statuses import FAILED, QUEUED, RUNNING
+from pipeloom.statuses import QUEUED, RUNNING
 from pipeloom.web import pieces, remembered, run_parts, task_parts
 from pipeloom.web.answers import Memo
+from pipeloom.web.tasks_view import TasksView
 
-__all__ = ["AnyView", "OverviewView", "RunView", "RunsView", "TaskView", "TasksView"]
+__all__ = ["AnyView", "OverviewView", "RunView", "RunsView", "TaskView"]
 
 _PAGE: Final = 100
 _LOGS: Final = 500
@@ -73,83 +73,6 @@ class OverviewView:
         table = task_parts.running_table(placed, waiting)
         part = pieces.headed("Running", table, more=more, id_="running-title")
         return part, len(running) if len(running) <= _RUNNING else run.workers
-
-
-@dataclass(frozen=True, slots=True)
-class TasksView:
-    """The list of tasks: filtered, searched, in pages."""
-
-    status: str | None = None
-    word: str | None = None
-    run_id: int | None = None
-    slowest: bool = False
-    after: int | None = None
-
-    path = "/tasks"
-    is_list = True
-    places = ("filters", "tasks")
-    rest_s = 1.0
-
-    @property
-    def query(self) -> Mapping[str, Any]:
-        """The rest of its address."""
-        return self.filters(after=self.after)
-
-    @property
-    def heading(self) -> str:
-        """What it is called."""
-        return "Tasks" if self.run_id is None else f"Tasks of run {self.run_id}"
-
-    def filters(self, **other: Any) -> dict[str, Any]:
-        """Return this view as the query of an address, with changes; from its first page on."""
-        told = {
-            "status": self.status,
-            "q": self.word,
-            "run": self.run_id,
-            "order": "slowest" if self.slowest else None,
-        }
-        return {key: value for key, value in {**told, **other}.items() if value is not None}
-
-    def build(self, history: History, memo: Memo) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
-        """Return its parts."""
-        tasks = history.tasks(
-            limit=_PAGE + 1,
-            after_id=self.after,
-            status=FAILED if self.status == pieces.FAILURES else self.status,
-            name=self.word,
-            run_id=self.run_id,
-            order="slowest" if self.slowest else "recent",
-        )
-        shown = tasks[:_PAGE]
-        pages = []
-        if self.after is not None:
-            pages.append(pieces.tasks_link("First page", **self.filters()))
-        if len(tasks) > _PAGE:
-            pages.append(pieces.tasks_link("Next page", **self.filters(after=shown[-1].id)))
-        return {
-            "filters": self._filters(history.counts(self.run_id)),
-            "tasks": tag(
-                "section",
-                task_parts.tasks_table(shown) if shown else pieces.empty("No such tasks."),
-                pieces.pages(pages),
-                aria_label="Tasks",
-            ),
-        }
-
-    def _filters(self, counts: Mapping[str, int]) -> Html:
-        items: list[tuple[str | None, str, int]] = [(None, "all", sum(counts.values()))]
-        items += [(status, pieces.word_for(status), counts[status]) for status in in_order(counts)]
-        failures = [counts[status] for status in FAILED if counts.get(status)]
-        if len(failures) > 1 or self.status == pieces.FAILURES:
-            items.append((pieces.FAILURES, pieces.word_for(pieces.FAILURES), sum(failures)))
-        elif self.status is not None and self.status not in counts:
-            items.append((self.status, pieces.word_for(self.status), 0))
-        links = []
-        for status, word, count in items:
-            told = (word, " ", tag("span", f"{count:,}"))
-            link = pieces.tasks_link(told, current=status == self.status, **self.filters(status=status))
-            links.append(tag("li", link, data_key=f"s{word}"))
-        return tag("nav", tag("ul", *links, class_="filters"), aria_label="Status")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,113 @@
+"""The list of tasks: filtered in every way that an address can say, in pages.
+
+What it shows is asked of the server's answers: a search may have to look at millions of tasks.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeloom.data.text import clean
+from pipeloom.history import History
+from pipeloom.show.html import Html, join, tag
+from pipeloom.web import filter_parts, pieces, run_parts, task_parts
+from pipeloom.web.answers import Memo
+from pipeloom.web.task_filter import TaskFilter
+
+if TYPE_CHECKING:
+    from pipeloom.history import ErrorGroup, TaskRow
+
+__all__ = ["TasksView"]
+
+_PAGE: Final = 100
+_KINDS: Final = 1000  # among which one is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class TasksView:
+    """The list of tasks: which ones, and after which number it goes on."""
+
+    which: TaskFilter
+    after: int | None = None
+
+    path = "/tasks"
+    is_list = True
+    places = ("filters", "kind", "tasks")
+    rest_s = 1.0
+
+    @property
+    def query(self) -> Mapping[str, Any]:
+        """The rest of its address."""
+        return self.which.query(after=self.after)
+
+    @property
+    def heading(self) -> str:
+        """What it is called."""
+        return "Tasks" if self.which.run_id is None else f"Tasks of run {self.which.run_id}"
+
+    def build(self, history: History, memo: Memo) -> Mapping[str, str]:
+        """Return its parts."""
+        lists, which = memo.desk.lists, self.which
+        tasks = memo.ask(lists, ("tasks", self), self._tasks)
+        kind = memo.ask(lists, ("kind", which.kind, which.run_id), self._kind) if which.kind else None
+        counts = memo.ask(lists, ("counts", which.run_id), lambda history: history.counts(which.run_id))
+        total = memo.ask(lists, ("total", replace(which, slowest=False)), self._total)
+        return {
+            "filters": join(
+                filter_parts.statuses(which, counts.value if counts else {}),
+                filter_parts.times(which),
+                filter_parts.form(which),
+                filter_parts.active(which),
+            ),
+            "kind": self._kind_told(kind.value, history) if kind and kind.value else "",
+            "tasks": self._told(tasks.value if tasks else None, total.value if total else None),
+        }
+
+    # --- what is asked ---
+
+    def _tasks(self, history: History) -> list[TaskRow]:
+        order: Any = "slowest" if self.which.slowest else "recent"
+        return history.tasks(limit=_PAGE + 1, after_id=self.after, order=order, **self.which.asked(history))
+
+    def _total(self, history: History) -> int:
+        return history.count_tasks(**self.which.asked(history))
+
+    def _kind(self, history: History) -> ErrorGroup | None:
+        wanted = history.kinds_named(self.which.kind or "")
+        groups = history.error_groups(self.which.run_id, limit=_KINDS)
+        return next((group for group in groups if group.kind in wanted), None)
+
+    # --- what is shown ---
+
+    def _kind_told(self, group: ErrorGroup, history: History) -> Html:
+        command = f"pipeloom errors --kind {group.kind} --db {shlex.quote(history.path.name)}"
+        said = tag("p", "On the command line: ", tag("code", clean(command, 300)), class_="note")
+        return run_parts.kind_head(group, said)
+
+    def _told(self, tasks: list[TaskRow] | None, total: int | None) -> Html:
+        if tasks is None:
+            text = "The ledger is being searched. What is found appears here by itself."
+            return tag("section", tag("p", text, class_="note", role="status"), aria_label="Tasks")
+        shown, links = tasks[:_PAGE], []
+        if self.after is not None:
+            links.append(pieces.tasks_link("First page", **self.which.query()))
+        if len(tasks) > _PAGE:
+            links.append(pieces.tasks_link("Next page", **self.which.query(after=shown[-1].id)))
+        return tag(
+            "section",
+            tag("p", self._counted(shown, total, is_all=not links), class_="note count"),
+            task_parts.tasks_table(shown) if shown else pieces.empty("No such tasks."),
+            pieces.pages(links),
+            aria_label="Tasks",
+        )
+
+    def _counted(self, shown: list[TaskRow], total: int | None, *, is_all: bool) -> str:
+        order = ", the slowest first" if self.which.slowest else ", the latest first"
+        if not shown and is_all:
+            return ""
+        if is_all:
+            return f"{len(shown):,} task{'s' if len(shown) != 1 else ''}{order if len(shown) > 1 else ''}."
+        return f"{len(shown):,} of {'… (being counted)' if total is None else f'{total:,}'} tasks{order}."
