@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeloom import Failure, RunReport
+from pipeloom import Failure, FailureKind, RunReport
 
 DONE = RunReport(
     run_id=7,
@@ -27,16 +27,36 @@ FAILED = replace(
     status="error",
     failed=7,
     total=1210,
-    failures=tuple(Failure(f"k{n}", 1, "ValueError", "no", None) for n in range(7)),
+    failures=tuple(Failure(f"k{n}", 1, "ValueError", f"no {n}", None) for n in range(7)),
+    kinds=(
+        FailureKind(
+            "0badf00d",
+            "error",
+            "ValueError",
+            "/a/load.py:7 in f",
+            "no …",
+            6,
+            Failure("k0", 1, None, "no 0", None),
+            "k6",
+        ),
+        FailureKind(
+            "0badcafe", "timed_out", None, None, "… s", 1, Failure("k2", 1, None, "5 s", None, "timed_out"), "k2"
+        ),
+    ),
 )
 
 
-def test_it_reads_as_one_line_and_the_first_failures():
-    """Counts that are 0 are left out; five failures, and how many more."""
+def test_it_reads_as_one_line_and_the_kinds_of_failure():
+    """Counts that are 0 are left out; a failure that is alone is told in full."""
     assert str(DONE) == "m:f: 1,200 done, 3 skipped (done before) in 500 ms (out.db, run 7)"
     lines = str(FAILED).splitlines()
     assert lines[0] == "m:f: 1,200 done, 7 failed, 3 skipped (done before) in 500 ms (out.db, run 7)"
-    assert lines[1:] == [*(f"  ✗ k{n}: ValueError: no" for n in range(5)), "  … and 2 more"]
+    assert lines[1:] == [
+        "  ✗ 6 \N{MULTIPLICATION SIGN} ValueError: no … (load.py:7 in f; first k0, last k6)",
+        "  ✗ 1 \N{MULTIPLICATION SIGN} timed out: 5 s (k2)",
+    ]
+    many = replace(FAILED, kinds=FAILED.kinds * 6)
+    assert str(many).splitlines()[9:] == ["  … and 14 more, in 4 other ways"]
     assert str(replace(DONE, done=0, skipped=0, total=0, pipeline=None, run_id=None)) == (
         "run: there were no inputs in 500 ms (out.db)"
     )

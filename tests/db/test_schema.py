@@ -296,6 +296,42 @@ def test_a_migration_that_fails_leaves_nothing(db, before):
         assert list(conn.execute("PRAGMA integrity_check")) == [("ok",)]
 
 
+def test_failures_of_an_older_file_are_told_by_kind(db, read):
+    """Of tasks and of past tries, whatever stands in their columns; what is no failure has none."""
+    with closing(connect(db)) as conn:
+        init_schema(conn, store_task_status=True)
+        conn.execute("DROP INDEX pipeloom_task_kind")
+        for view in ("kinds", "failures", "history"):
+            conn.execute(f"DROP VIEW pipeloom_{view}")
+        for table in ("task_runs", "pipeloom_attempts"):
+            for column in ("exception", "place", "message_template", "kind"):
+                conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        conn.execute("UPDATE pipeloom_meta SET value = 6 WHERE key = 'schema_version'")
+        error = 'Traceback\n  File "/a/load.py", line 3, in f\nValueError: no 7'
+        rows = [
+            (1, "error", "no 7", error),
+            (2, "error", b"\xff", 5),
+            (3, "done", "no 7", None),
+            (4, "error", None, None),
+        ]
+        conn.executemany("INSERT INTO task_runs (id, name, status, message, error) VALUES (?, 't', ?, ?, ?)", rows)
+        conn.executemany(
+            "INSERT INTO pipeloom_attempts (task_id, attempt, status, message, error) VALUES (?, 1, ?, ?, ?)", rows
+        )
+    pipeloom.map(str, ["x"], db=db, progress=False)
+
+    for table, number in (("task_runs", "id"), ("pipeloom_attempts", "task_id")):
+        told = read(
+            db, f"SELECT {number}, exception, place, message_template, kind IS NULL FROM {table} ORDER BY 1 LIMIT 4"
+        )
+        assert told == [
+            (1, "ValueError", "/a/load.py:3 in f", "no …", 0),
+            (2, None, None, "…", 0),
+            (3, None, None, None, 1),
+            (4, None, None, "", 0),
+        ]
+
+
 def test_a_failed_migration_can_be_repeated_by_a_run(db, read):
     """Once there is space, the next run finds a file as good as new."""
     with closing(connect(db)) as conn:

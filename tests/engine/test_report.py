@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
+import traceback
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -139,3 +140,44 @@ def test_inputs_of_earlier_versions_are_told_by_their_key(db):
 
     assert key.startswith("json:")
     assert dict(redone.results()) == {(2, 3): "(2, 3)"}
+
+
+def fails_in_two_ways(number):
+    """Say a code, or miss a key."""
+    if number % 10 == 1:
+        raise ValueError(f"HTTP 503 for page {number}")
+    return {}["price"] if number % 20 == 2 else number
+
+
+def test_the_exception_says_how_many_failed_in_which_way(db):
+    """One of a kind stands for all, but for rare ones; what it prints is short, whatever failed."""
+    with pytest.raises(pipeloom.TasksFailedError) as raised:
+        pipeloom.map(fails_in_two_ways, range(100), db=db, progress=False, workers=1)
+    report = raised.value.report
+    message = raised.value.message.splitlines()
+
+    assert message[0] == "15 of 100 tasks failed, in 2 ways:"
+    assert message[1].startswith("  10 \N{MULTIPLICATION SIGN} ValueError: HTTP 503 for page … (test_report.py:")
+    assert message[1].endswith(" in fails_in_two_ways; first 1, last 91)")
+    assert message[2].startswith("  5 \N{MULTIPLICATION SIGN} KeyError: 'price' (test_report.py:")
+    assert message[3].startswith("all of them: pipeloom errors --db ")
+    assert [str(error) for error in raised.value.exceptions] == ["HTTP 503 for page 1", *["'price'"] * 5]
+    assert [(kind.count, kind.exception, kind.first.key, kind.last) for kind in report.kinds] == [
+        (10, "ValueError", 1, 91),
+        (5, "KeyError", 2, 82),
+    ]
+    assert len("".join(traceback.format_exception(raised.value)).splitlines()) < 45
+
+
+def test_kinds_are_counted_without_a_ledger(db):
+    """For the report; the file has the caller's own tables only."""
+    report = pipeloom.run_pipeline(
+        range(7),
+        db,
+        worker_fn=lambda n, ctx: 1 / (n % 2),
+        store_task_status=False,
+        on_error="collect",
+        progress=False,
+    )
+
+    assert [(kind.count, kind.exception) for kind in report.kinds] == [(4, "ZeroDivisionError")]

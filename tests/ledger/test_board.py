@@ -86,6 +86,22 @@ def test_only_the_first_failures_are_kept():
     assert all(failure.item is None and failure.exception is None for failure in board.failures)
 
 
+def test_few_exceptions_of_a_kind_are_all_kept_and_of_many_the_first():
+    """A new kind takes the place of one that is not alone; twenty in all."""
+    board = Board(1)
+    failed = [attempt(n, "error", ValueError(n)) for n in range(3)]
+    for n in range(30):
+        failed.append(attempt(10 + n, "error", KeyError(n)))
+        failed[-1].message = "abcdefghijklmnopqrstuvwxyzABCD"[n] * 3
+    board.count(failed)
+
+    assert [type(error) for error in board.exceptions] == [ValueError, *[KeyError] * 19]
+    assert (len(board.kinds), board.kinds[0].count) == (31, 3)
+    board.count([attempt(99, "error", ValueError(n)) for n in range(3)])
+    assert board.kinds[0].last.task_id == 99
+    assert len(board.exceptions) == 20
+
+
 def raised():
     """Return an exception that was raised, with a cause and a context, each with frames."""
     try:

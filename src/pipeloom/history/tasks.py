@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, get_args
 
 from pipeloom.data.clock import unix_time, utc_of
-from pipeloom.data.identifiers import ascii_lower
 from pipeloom.data.text import LONGEST_TEXT, storable
 from pipeloom.history.kinds import KindColumns, Part
 from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN
@@ -177,9 +177,12 @@ class TaskQuery:
 
     def _holds(self, word: str, *columns: str) -> str:
         """Return that one of the columns holds a word, in any case."""
-        (name,) = self._named("word", [ascii_lower(word) if word.isascii() else word.casefold()])
-        fold = "lower" if word.isascii() else "folded"
-        return f"({' OR '.join(f'instr({fold}({column}), {name})' for column in columns)})"
+        if word.isascii():  # of which LIKE ignores the case, and no other: it takes a third of the time of lower()
+            as_it_is = re.sub("[!%_]", r"!\g<0>", word)
+            (name,) = self._named("word", [f"%{as_it_is}%"])
+            return f"({' OR '.join(f'{column} LIKE {name} ESCAPE {_ESCAPE}' for column in columns)})"
+        (name,) = self._named("word", [word.casefold()])
+        return f"({' OR '.join(f'instr(folded({column}), {name})' for column in columns)})"
 
     def _beyond(self, order: Order, number: int, took_s: float | None, params: dict[str, Any]) -> str:
         params["after"] = number
@@ -206,6 +209,7 @@ def _stamp(at: str) -> str:
     return utc_of(found)
 
 
+_ESCAPE: Final = "'!'"
 _STATUSES: Final = 1000  # there are eight; somebody may have made up more,
 _FAILED_STATUSES: Final = 100  # and a question for tasks has a part for each, of which SQLite takes 500
 
