@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeloom.data.rates import Pace, ago, duration, per_second, time_left
+from pipeloom.data.rates import Forecast, Pace, Running, age, ago, duration, per_second, time_left
 
 
 def test_rate_is_that_of_the_last_ten_seconds():
@@ -86,6 +86,57 @@ def test_per_second_and_time_left():
     assert time_left(0, 1000, 500) is None
     assert time_left(10, None, 500) is None
     assert time_left(10, 500, 500) is None
+
+
+def test_rate_of_tasks_that_end_together_is_steady():
+    """Sixteen workers, a minute each: a round that has just ended does not make the rest look short."""
+    pace = Pace(0.0)
+    rates = [pace.rate(look / 4, look // 240 * 16, 16) for look in range(4000)]
+
+    assert all(rate == pytest.approx(16 / 60, rel=0.35) for rate in rates[1500:])
+
+
+def test_nothing_is_foretold_too_early():
+    """Neither in the first seconds nor from one task of many."""
+    forecast = Forecast(0.0)
+    assert forecast.left_s(1.0, 50, 50, []) is None
+    assert Forecast(0.0).left_s(30.0, 1, 999, [Running(30.0, 0.0)] * 8) is None
+    assert Forecast(0.0).left_s(30.0, 0, 0, []) is None
+    assert forecast.left_s(10.0, 500, 500, []) == pytest.approx(10)
+
+
+def test_running_tasks_count_by_their_fraction():
+    """Four of ten are half done after a minute: nothing has ended, and eight tasks' worth is left."""
+    left = Forecast(0.0).left_s(60.0, 0, 10, [Running(60.0, 0.5)] * 4)
+
+    assert left == pytest.approx(240)
+
+
+def test_the_longest_running_task_is_waited_for():
+    """A hundred quick ones are left, and one that says it takes an hour."""
+    quick = [Running(0.1, 0.0)] * 3
+    left = Forecast(0.0).left_s(400.0, 4000, 100, [*quick, Running(400.0, 0.1)])
+
+    assert left == pytest.approx(3600)
+
+
+def test_the_tail_is_as_long_as_its_tasks():
+    """The last ones take as long as the others did; one that takes much longer already cannot be foretold."""
+    forecast = Forecast(0.0)
+    for second in range(1, 101):
+        forecast.left_s(second, second, 200 - second, [Running(2.0, 0.0)] * 4)
+
+    assert forecast.left_s(101.0, 197, 3, [Running(1.0, 0.0)] * 3) == pytest.approx(3, rel=0.1)
+    assert forecast.left_s(101.0, 199, 1, [Running(50.0, 0.0)]) is None
+    assert forecast.left_s(101.0, 198, 2, [Running(1.0, 0.0), Running(50.0, 0.0)]) is None
+    assert forecast.left_s(101.0, 199, 1, [Running(50.0, 0.25)]) == pytest.approx(150)
+    assert forecast.left_s(101.0, 190, 10, [Running(1.0, 0.5)] * 2, at_once=10) is None
+
+
+def test_what_goes_on_is_told_calmly():
+    """No milliseconds that change four times a second."""
+    assert age(0.25) == "< 1 s"
+    assert age(61) == "1:01"
 
 
 @pytest.mark.parametrize(

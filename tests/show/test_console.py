@@ -17,8 +17,8 @@ from rich.segment import Segment
 from pipeloom.show.console import SharedConsole
 
 TOGETHER = """
-import sys, threading, pipeloom, pipeloom.show.screen
-pipeloom.show.screen._REDRAW_S = 0.0                 # as often as a long run draws, in a short one
+import sys, threading, pipeloom, pipeloom.show.live
+pipeloom.show.live._REDRAW_S = 0.0                 # as often as a long run draws, in a short one
 def run(name, fn, items=range(150), **options):
     def work(n, ctx):
         ctx.progress(1, 2, "half way")
@@ -151,10 +151,10 @@ def test_runs_side_by_side_share_the_region(tmp_path):
         os.mkfifo(tmp_path / f"go-{name}")
     command = [sys.executable, "-c", textwrap.dedent(code)]
     with PseudoTerminal(command, columns=80, rows=12, cwd=tmp_path) as terminal:
-        terminal.until(lambda text: text.count("▸ 1") == 2 and "north  ━" in text and "south  ━" in text)
+        terminal.until(lambda text: text.count("▸ 1") == 2 and "north  ─" in text and "south  ─" in text)
         with open(tmp_path / "go-south", "w"):
             terminal.until(lambda text: re.search("south  ━+ 1/1 100 %", text) and "▸ 1" in text)
-        assert terminal.text.index("south  ━") < terminal.text.index("north  ━")
+        assert terminal.text.index("south  ━") < terminal.text.index("north  ─")
         with open(tmp_path / "go-north", "w"):
             assert terminal.finish() == 0
         assert [line.split()[0] for line in terminal.lines if "100 %" in line] == ["south", "north"]
@@ -207,4 +207,4 @@ def test_a_stream_that_lacks_letters_gets_others_of_the_same_width():
         console.file = stream
         said = console.encode([Segment("▸ ━━ 50 % · x é ✗ …\u4e2d")])
 
-    assert said == b"> -- 50 % | x \xe9 x ~\\u4e2d"
+    assert said == b"> == 50 % | x \xe9 x ~\\u4e2d"

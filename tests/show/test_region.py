@@ -84,7 +84,7 @@ def test_every_line_of_everybody_is_on_the_screen_once_and_whole(tmp_path):
             r"|<(print|half|printer|writer|bytes|fork) \w+ \d+>|INFO:root:<\w+ \w+ \d+>"
             r"|\S* ?\S* +INFO +<rich \w+ \d+> *|.* \| INFO +\| __main__:say:\d+ - <loguru \w+ \d+>"
             r"|<tqdm \w+ \d+>: 100%.* 9/9 \[.*\]"
-            r"|\w+  ━+ \d/\d 100 %|  \d done · .*|all ended",
+            r"|\w+  ━+ \d/\d 100 %|  finished · \d done · .*|all ended",
             line,
         )
     ]
@@ -127,7 +127,7 @@ def test_what_is_written_behind_its_back_is_where_it_belongs(tmp_path):
         go_on("one")
         terminal.until(lambda _: terminal.lines[0] == "ask:" and "▸" in terminal.text)
         terminal.resize(40, 12)
-        terminal.until(lambda _: re.fullmatch("x  ━+ 0/1   0 %", terminal.lines[1]))
+        terminal.until(lambda _: re.fullmatch("x  ─+ 0/1   0 %", terminal.lines[1]))
         assert terminal.lines[0] == "ask:"
         assert (terminal.screen.cursor.y, terminal.screen.cursor.x) == (0, 5)
         go_on("two")
@@ -174,7 +174,7 @@ def test_a_terminal_that_takes_nothing_holds_up_neither_run_nor_lines(tmp_path):
         with open(tmp_path / "ended"):
             pass
         terminal.read(0.0)
-        assert "<" not in terminal.text
+        assert "<0>" not in terminal.text
         terminal.type("\x11")
         with open(tmp_path / "go", "w"):
             pass

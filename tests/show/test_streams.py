@@ -123,8 +123,8 @@ def test_the_same_terminal_and_another():
 # --- programs that nobody listens to: nothing that they do may depend on it ---
 
 LINES = """
-    import pipeloom, pipeloom.show.screen
-    pipeloom.show.screen._LINE_S = 0.0           # a short run says as much as a long one
+    import pipeloom, pipeloom.show.plain
+    pipeloom.show.plain._LINE_S = 0.0           # a short run says as much as a long one
 """
 SILENT = "import pipeloom"
 PROGRAMS = {
@@ -250,8 +250,8 @@ def test_tasks_that_print_after_the_reader_has_left(tmp_path, read):
 def test_a_reader_that_leaves_during_the_run(tmp_path):
     """As with ``2> >(head -1)``: the screen goes on speaking to nobody, and stdout gets what is printed."""
     code = """
-        import pipeloom, pipeloom.show.screen
-        pipeloom.show.screen._LINE_S = 0.0
+        import pipeloom, pipeloom.show.plain
+        pipeloom.show.plain._LINE_S = 0.0
         input()                                             # the first line has been read, and its reader is gone
         pipeloom.map(str, range(300), db="out.db", name="x")
         print("the end")

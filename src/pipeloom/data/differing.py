@@ -17,7 +17,8 @@ from unicodedata import category, east_asian_width
 __all__ = ["cells", "shortened"]
 
 _CUT: Final = "…"
-_HEAD: Final = 4  # cells of a beginning that is worth keeping
+_HEAD: Final = 4  # cells of a beginning that is worth keeping,
+_HEAD_IN_A_WORD: Final = 8  # and of one that ends within a word
 _BEFORE: Final = 3  # characters kept before a difference deep in a long word
 _SEPARATORS: Final = "/\\?& "
 _PART: Final = re.compile(
@@ -154,7 +155,9 @@ def _with_head(name: str, begin: int, width: int) -> str:
     part = _part_before(name, len(head) + 1) + 1
     if _HEAD <= part < len(head):
         head = head[:part]
-    return (head if len(head) >= _HEAD else "") + _CUT + rest
+    elif len(head) < (_HEAD if part == len(head) else _HEAD_IN_A_WORD):
+        head = ""
+    return head + _CUT + rest
 
 
 def _in_the_middle(name: str, width: int) -> str:

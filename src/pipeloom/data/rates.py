@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
-__all__ = ["Pace", "ago", "duration", "fraction", "per_second", "time_left"]
+__all__ = ["Forecast", "Pace", "Running", "age", "ago", "duration", "fraction", "per_second", "time_left"]
 
 _WINDOW_S: Final = 10.0
 _FEW: Final = 8
+_ROUNDS: Final = 4  # tasks that began together end together: as many rounds of them make a rate
+_MOST: Final = 256  # tasks of a window, however many run at once
+_SOON_S: Final = 2.0  # too early to say how long a run takes
+_LEAST: Final = 0.02  # a fraction from which the time of the whole can be told
 
 
 class Pace:
-    """Tasks per second over about the last ten seconds, or longer, so that eight tasks ended in it.
+    """Tasks per second over about the last ten seconds, or longer, so that some rounds of tasks ended in it.
 
     While there is less than that, since the beginning.
 
@@ -22,23 +27,87 @@ class Pace:
     """
 
     def __init__(self, began: float) -> None:
-        self._samples: deque[tuple[float, int]] = deque([(began, 0)])
+        self._samples: deque[tuple[float, float]] = deque([(began, 0)])
 
-    def rate(self, now: float, ended: int) -> float:
+    def rate(self, now: float, ended: float, at_once: int = 0) -> float:
         """Return tasks per second.
 
         Args:
             now: On the same clock.
             ended: How many tasks have ended since the beginning.
+            at_once: How many run at the same time.
         """
-        samples = self._samples
+        samples, few = self._samples, min(max(_FEW, _ROUNDS * at_once), _MOST)
         if len(samples) > 1 and samples[-1][1] == ended:
             samples.pop()  # nothing has ended since: one look stands for all
         samples.append((now, ended))
-        while len(samples) > 2 and now - samples[1][0] >= _WINDOW_S and ended - samples[1][1] >= _FEW:
+        while len(samples) > 2 and now - samples[1][0] >= _WINDOW_S and ended - samples[1][1] >= few:
             samples.popleft()
         since, before = samples[0]
-        return max(ended - before, 0) / (now - since) if now > since else 0.0
+        return max(ended - before, 0.0) / (now - since) if now > since else 0.0
+
+
+class Running(NamedTuple):
+    """A running task: for how many seconds, and which fraction (0..1) of it is done, 0 if it does not say."""
+
+    elapsed_s: float
+    fraction: float
+
+    @property
+    def left_s(self) -> float | None:
+        """How much longer it takes at its own pace; ``None`` when that cannot be told."""
+        if self.fraction < _LEAST or self.elapsed_s < 1.0:
+            return None
+        return self.elapsed_s * (1.0 - self.fraction) / self.fraction
+
+
+class Forecast:
+    """How much longer a run takes. Running tasks count by their fraction, and the longest of them is waited for.
+
+    Args:
+        began: When the run began, on the caller's clock, in seconds.
+    """
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._pace = Pace(began)
+        self._typical_s: float | None = None  # what a task takes, while all workers were busy
+
+    def left_s(
+        self, now: float, ended: int, left: int, running: Sequence[Running], at_once: int | None = None
+    ) -> float | None:
+        """Return seconds; ``None`` when nothing is left, or there is not enough to tell from.
+
+        Args:
+            now: On the same clock.
+            ended: How many tasks have ended in this run.
+            left: How many have not, running ones included.
+            running: Those that run, n of them, or some of those.
+            at_once: How many run in all, if that is more.
+        """
+        at_once = max(at_once or 0, len(running))
+        done = ended + sum(task.fraction for task in running)
+        rate = self._pace.rate(now, done, at_once)
+        own = [task.left_s for task in running]
+        longest = max((left_s for left_s in own if left_s is not None), default=0.0)
+        if left <= 0 or now - self._began < _SOON_S:
+            return None
+        if left <= at_once:  # the tail: nobody waits any more, so that the rate says nothing
+            return self._last_s(running, own, longest) if at_once == len(running) else None
+        enough = done >= max(3, min(at_once, 16)) or (None not in own and done >= _LEAST * (ended + left))
+        if rate <= 0 or not enough:
+            return None
+        self._typical_s = at_once / rate if at_once else None
+        return max((ended + left - done) / rate, longest)
+
+    def _last_s(self, running: Sequence[Running], own: Sequence[float | None], longest: float) -> float | None:
+        """Return how long the last tasks take: those that do not say take as long as others did."""
+        unknown = [task.elapsed_s for task, left_s in zip(running, own, strict=True) if left_s is None]
+        if not unknown:
+            return longest
+        if self._typical_s is None or min(unknown) >= self._typical_s or max(unknown) >= 2 * self._typical_s:
+            return None
+        return max(self._typical_s - min(unknown), longest)
 
 
 def per_second(rate: float) -> str:
@@ -87,6 +156,11 @@ def duration(seconds: float | None) -> str:
 def _number(value: float) -> str:
     """Return a number with two digits, or with all before its point."""
     return f"{value:,.0f}" if value >= 9.95 or not value else f"{value:.1f}"
+
+
+def age(seconds: float) -> str:
+    """Return a time that goes on, or is to come, as :func:`duration` does, but calm below a second: ``< 1 s``."""
+    return duration(seconds) if seconds >= 1 else "< 1 s"
 
 
 def ago(seconds: float) -> str:

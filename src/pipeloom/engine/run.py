@@ -143,6 +143,7 @@ class Run:
             status = self._status()
             elapsed_s = stopwatch.monotonic() - began
             self._close(status, elapsed_s)
+            self.board.end = status
         self.job = replace(job, items=())  # this is garbage that waits to be collected; the inputs may be large
         return report_of(self.run, status, elapsed_s, str(job.db))
 
@@ -289,6 +290,7 @@ class Run:
         self.intake = intake_of(job, run, self.writer, self.workers)
         self.board.waiting = self.intake.retries
         self.board.held_up = self.intake.held_up
+        self.board.is_stopping = lambda: self.intake.closed
         identify = identify_found(job.key) if job.adds_none is None else None
         brief = brief_of(job, run.run_id, self.executor)
         self.link = WriterLink(brief, self.channel, self.writer, self.intake, identify)

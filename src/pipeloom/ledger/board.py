@@ -17,7 +17,7 @@ from pipeloom.data.tracebacks import drop_frames
 from pipeloom.data.weights import weigh
 from pipeloom.errors import RemoteError
 from pipeloom.ledger.attempt import Attempt, Snapshot
-from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, TaskStatus
+from pipeloom.statuses import DONE, ERROR, RUNNING, TIMED_OUT, RunEnd, TaskStatus
 
 __all__ = ["FEW", "Board", "KindCount"]
 
@@ -52,6 +52,8 @@ class Board:
         beside: How many inputs there are beside those of the caller: found on the way, and not passed as well.
         waiting: The tries that wait for their turn, in a run that has them.
         held_up: Returns how many tries wait for a limit, and for how many seconds no task at all begins.
+        is_stopping: Says whether nothing more begins, though there may be more inputs.
+        end: How the run ended; ``None`` while it goes on, or when an error kept it from being closed.
         failures: The first 100 attempts that did not end well.
         keeps_items: Somebody wants the inputs of tasks that have ended.
     """
@@ -63,6 +65,8 @@ class Board:
         self.beside = 0
         self.waiting: Sized = ()
         self.held_up: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
+        self.is_stopping: Callable[[], bool] = lambda: False
+        self.end: RunEnd | None = None
         self.failures: list[Attempt] = []
         self._exceptions: list[tuple[KindCount, Exception]] = []
         self.keeps_items = False

@@ -150,7 +150,7 @@ class SharedConsole(Console):
         return _in(self.encoding, self._render_buffer(segments))
 
 
-_SIGNS: Final = str.maketrans("━▸✗…·↻", "->x~|r")  # one for one: a line keeps its width
+_SIGNS: Final = str.maketrans("━─▸✗…·↻\N{MULTIPLICATION SIGN}", "=->x~|rx")  # one for one: a line keeps its width
 
 
 def _in(encoding: str, text: str) -> bytes:

@@ -19,7 +19,7 @@ def _task(number, status="running", name=None, message=None, **more):
         "id": number, "key": None, "name": name or f"item {number}", "status": status, "progress": 0.5,
         "message": message, "started_at": "2026-11-26T11:00:00+00:00", "finished_at": None, "elapsed_s": 3.0,
         "rows_written": 0, "attempt": 1, "worker": None, "run_id": 12, "pipeline": "load",
-        "exception": None, "place": None, "kind": None,
+        "exception": "ValueError" if status == "error" else None, "place": None, "kind": None,
     }  # fmt: skip
     return values | more
 
@@ -50,30 +50,19 @@ def run():
 def scene(run, task):
     """A run in full swing, with hostile names in it."""
     failures = tuple(task(100 - n, "error", f"bad {n}", BAD) for n in range(10))
+    group = ErrorGroup(
+        "12345678", "ValueError", BAD, "error", 10, None, None, failures[9], failures[0], None, "load.py:7", (12,)
+    )
     return Scene(
         "out.db",
         at=1000.0,
         run=run(),
         counts={"running": 40, "queued": 3},
         rate=100.0,
+        left_s=60.0,
         running=tuple(task(n, message=BAD, name=f"{BAD} {n}" if n == 2 else None) for n in range(1, 41)),
         failures=failures,
-        errors=(
-            ErrorGroup(
-                "0badf00d",
-                "ValueError",
-                BAD,
-                "error",
-                10,
-                None,
-                None,
-                failures[0],
-                failures[9],
-                None,
-                "load.py:7",
-                (12,),
-            ),
-        ),
+        errors=(group,),
         runs=(run(), run(run_id=11, status="error", elapsed_s=5.0)),
     )
 

@@ -64,7 +64,7 @@ def test_the_usual_screen(scene):
     more = next(n for n, line in enumerate(lines) if "more running" in line)
     assert lines[more] == f"  … and {40 - (more - 4)} more running"
     assert lines[more + 1] == "Last failures"
-    assert lines[more + 2].startswith("  ✗ bad 0  bad \\x1b[2J [/red]")
+    assert lines[more + 2].startswith("  ✗ bad 0  ValueError: bad \\x1b[2J [/red]")
     assert lines[-1].startswith("q quit")
     assert len(lines) == 24
 
@@ -95,7 +95,10 @@ def test_an_ended_run_says_so_with_totals(scene, run):
 
     assert lines[0].startswith("load  run 12  error")
     assert "10,000/10,000 100 %" in lines[1]
-    assert lines[2] == "9,990 done · 10 failed · took 1:01 · waiting for the next run"
+    assert lines[2:4] == [
+        "finished with failures · 9,990 done · 10 failed · took 1:01 · 164/s on average",
+        "waiting for the next run",
+    ]
     gone = replace(ended, run=run(status="interrupted", is_unclosed=True))
     assert any("its process is gone" in line for line in text(gone, Navigation(), 80, 24))
 

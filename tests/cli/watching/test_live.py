@@ -51,7 +51,7 @@ def test_a_run_from_before_its_file_to_after_the_next(db, watch, held, columns, 
         lines = terminal.lines
         assert lines[0].startswith("load  run 1  running")
         assert lines[0].endswith("  out.db")
-        assert lines[1].endswith("  0/8   0 %")
+        assert lines[1].endswith("── 0/8   0 %")
         assert len(lines[1]) == columns
         assert "Running 6" in lines[3]
         assert [line[:5] for line in lines[4:10]] == [f"  ▸ {n}" for n in range(6)]
@@ -62,8 +62,8 @@ def test_a_run_from_before_its_file_to_after_the_next(db, watch, held, columns, 
     lines = terminal.lines
     assert lines[0].startswith("load  run 1  error")
     assert "8/8 100 %" in lines[1]
-    assert lines[2].startswith("7 done · 1 failed · took ")
-    assert "  ✗ 2  no 2" in lines
+    assert lines[2].startswith("finished with failures · 7 done · 1 failed · took ")
+    assert "  ✗ 2  ValueError: no 2" in lines
     with held(range(3), name="other") as end:
         terminal.until("other  run 2  running")
         end()
@@ -78,18 +78,18 @@ def test_keys_select_open_and_turn_pages(db, watch, held):
     with held(range(8), fails=(6, 7)) as end:
         end()
     terminal = watch()
-    terminal.until("  ✗ 6  no 6")
+    terminal.until("  ✗ 6  ValueError: no 6")
     terminal.type("\x1b[B\r")
     terminal.until("Traceback (most recent call last):")
     assert re.search(r"ValueError: no [67]", terminal.text)
     terminal.type("\x1b")
     terminal.until("Last failures")
     terminal.type("\t")
-    terminal.until(lambda text: "  ✗ 6  no 6" in text and "Last failures" not in text)
+    terminal.until(lambda text: "  ✗ 6  ValueError: no 6" in text and "Last failures" not in text)
     terminal.type("\x1bOC")
-    terminal.until("  2  ValueError: no …")
-    terminal.resize(100, 12)
-    terminal.until(lambda text: re.search(r"ValueError: no …  \S", text))  # where, now that there is room
+    terminal.until(lambda text: "  ✗ 2 \N{MULTIPLICATION SIGN} ValueError  " in text and "no …  last " in text)
+    terminal.resize(120, 12)
+    terminal.until(lambda text: re.search(r"ValueError  conftest.py:\d+ in work  no …  last", text))  # in one row
     assert terminal.lines[-1].startswith("q quit")
     terminal.type("\t\x1b[B\r")
     terminal.until("inputs  8 of 8")
@@ -180,7 +180,7 @@ def test_without_a_screen_it_prints_plain_lines(db, watch, tmp_path, kind):
     pipeloom.map(str, range(3), db=db, name="load", progress=False)
     piped = ["sh", "-c", f"{shlex.join(WATCH)} | cat"]
     terminal = watch(TERM="dumb") if kind == "dumb" else watch(command=piped)
-    terminal.until("load, run 1 done: 3/3 · 3 done · took ")
+    terminal.until("load, run 1: 3/3 · finished · 3 done · took ")
     db.unlink()
     terminal.until("out.db: the file was removed: waiting for a new one")
     assert b"\x1b" not in terminal.raw

@@ -69,7 +69,8 @@ def test_lines_say_what_happens(db, monkeypatch):
 
     first, second = heard(watch_lines, db, lambda said: len(said) == 2, monkeypatch, then)
     assert first == f"{db}: the file is not there yet: waiting for it…"
-    assert second.startswith("load, run 1 done: 3/3 · 3 done · took ")
+    assert second.startswith("load, run 1: 3/3 · finished · 3 done · took ")
+    assert second.endswith("/s on average · waiting for the next run")
 
 
 def test_a_line_now_and_then_while_a_run_goes_on(db, held, monkeypatch):
@@ -108,7 +109,7 @@ def test_json_never_loads_rich(db):
         "import sys; from pipeloom.cli import watch\n"
         "said = []\n"
         "watch._say = lambda line: said.append(line) if line else not said\n"
-        "watch.command.callback(__import__('pathlib').Path(sys.argv[1]), True, 0)\n"
+        "watch.command.callback(db=(__import__('pathlib').Path(sys.argv[1]),), as_json=True, verbose=0)\n"
         "print(len(said), [name for name in sys.modules if name.split('.')[0] == 'rich'])"
     )
     done = subprocess.run([sys.executable, "-c", code, db], capture_output=True, text=True, timeout=30, check=True)

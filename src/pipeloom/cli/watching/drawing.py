@@ -25,7 +25,8 @@ from pipeloom.cli.watching.navigation import PAGES, Frame, Navigation
 from pipeloom.cli.watching.scene import Scene
 from pipeloom.cli.watching.words import summary
 from pipeloom.data.text import clean
-from pipeloom.show.screen import bar
+from pipeloom.show.parts import in_rows
+from pipeloom.show.tasks import bar, line_of
 from pipeloom.statuses import RUNNING
 
 __all__ = ["draw"]
@@ -76,8 +77,7 @@ def _head(scene: Scene, width: int, height: int, now: float) -> list[Text]:
     lines = [_title(scene, width)]
     if scene.run is not None:
         lines.append(_overall(scene, width))
-    parts = [Text(words, style=style) for words, style in summary(scene, now)]
-    lines += wrapped(parts, width, 2 if height >= 10 else 1)
+    lines += [line_of(row, "") for row in in_rows(summary(scene, now), width, 2 if height >= 10 else 1)]
     if scene.trouble is not None:
         again = "" if scene.trouble.endswith("…") else "; trying again…"
         before = "" if scene.run is None else " Below is what was read last."
@@ -116,8 +116,8 @@ def _overall(scene: Scene, width: int) -> Text:
     if run.expected is None:
         return Text(f"{run.ended:,} so far" if run.status == RUNNING else f"{run.ended:,} in all", style="bold")
     share = min(run.ended / run.expected, 1.0) if run.expected else 1.0
-    tail = f"  {run.ended:,}/{run.expected:,} {int(share * 100):3d} %"
-    return fit(Text().append_text(bar(share, max(width - len(tail), 0))).append(tail, style="bold"), width)
+    tail = f" {run.ended:,}/{run.expected:,} {int(share * 100):3d} %"
+    return bar(share, max(width - len(tail), 0)).append(tail, style="bold")
 
 
 def _tabs(scene: Scene, navigation: Navigation, width: int) -> Text:

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from pipeloom.cli.formatting import moment, style_of
 from pipeloom.cli.watching.lines import fit
 from pipeloom.cli.watching.navigation import Choice, Frame, Navigation
 from pipeloom.cli.watching.opened import run_text, task_text
-from pipeloom.cli.watching.scene import Scene
+from pipeloom.cli.watching.scene import LISTED, Scene
+from pipeloom.data.differing import cells, shortened
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.history import ErrorGroup, RunRow, TaskRow
-from pipeloom.show.screen import bar
-from pipeloom.statuses import ERROR, RUNNING
+from pipeloom.show.failures import Told, kind_lines, rows_of_kind
+from pipeloom.show.tasks import ShownTask, task_rows
+from pipeloom.statuses import RUNNING
 
 __all__ = ["opened", "page"]
 
 _LAST_FAILURES: Final = 10
+_NAME: Final = 500  # characters of a name that are looked at
+_LEAST: Final = 12  # cells of a name
 _Row = tuple[Text, Choice | None]
 _Item = TypeVar("_Item")
 
@@ -66,18 +69,26 @@ def _running(scene: Scene, navigation: Navigation, width: int, room: int, now: f
 
 def _running_rows(scene: Scene, width: int, room: int, now: float) -> list[_Row]:
     """Return as many running tasks as fit, and how many more there are."""
-    if not room:
-        return []
     total = max(scene.counts.get(RUNNING, 0), len(scene.running))
-    if not total:
+    if room and not total:
         return [(Text("  nothing is running" + " this moment" * scene.is_running, style="dim"), None)]
-    shown = scene.running[: room if total <= room else room - 1]
     since = scene.since(now) if scene.is_running else 0.0
-    names = _name_width(shown, width)
-    rows: list[_Row] = [(_running_line(task, names, since, width), _task(task)) for task in shown]
-    if total > len(shown):
-        rows.append((Text(f"  … and {total - len(shown):,} more running", style="dim"), None))
-    return rows
+    tasks = [_shown(task, since) for task in scene.running]
+    choices = [*(Choice("task", task.id) for task in scene.running), *[None] * (total - len(tasks))]
+    lines = task_rows(tasks, width, room, total)
+    if len(lines) < total or len(tasks) < total:
+        choices[len(lines) - 1 :] = [None]  # how many more there are
+    return list(zip(lines, choices, strict=False))
+
+
+def _shown(task: TaskRow, since: float) -> ShownTask:
+    return ShownTask(
+        task.name,
+        None if task.elapsed_s is None else task.elapsed_s + since,
+        task.progress or None,
+        message=task.message,
+        remark=f"try {task.attempt}" if task.attempt > 1 else None,
+    )
 
 
 def _failure_rows(failures: Sequence[TaskRow], width: int, room: int) -> list[_Row]:
@@ -85,103 +96,114 @@ def _failure_rows(failures: Sequence[TaskRow], width: int, room: int) -> list[_R
     if not failures or room < 2:
         return []
     shown = failures[: room - 1]
-    names = _name_width(shown, width)
-    rows: list[_Row] = [(_failure_line(task, names, width), _task(task)) for task in shown]
-    return [(Text("Last failures", style="dim"), None), *rows]
+    lines = zip(_failure_lines(shown, width), map(_task, shown), strict=True)
+    return [(Text("Last failures", style="bold"), None), *lines]
 
 
 def _listed(
     items: Sequence[_Item],
     choice_of: Callable[[_Item], Choice],
-    line_of: Callable[[_Item], Text],
+    lines_of: Callable[[Sequence[_Item]], Sequence[Sequence[Text]]],
     empty: str,
     navigation: Navigation,
     room: int,
+    *,
+    each: int = 1,
+    more: str = "",
 ) -> Frame:
-    """Return that part of a long list in which the selected line is; only what is in sight is drawn."""
+    """Return that part of a long list in which the selected line is; only what is in sight is drawn.
+
+    Args:
+        items: What is listed.
+        choice_of: Returns what opens when one of them is chosen.
+        lines_of: Returns the lines of some of them, for each at most ``each``.
+        empty: What is said when there are none.
+        navigation: What is selected.
+        room: Rows.
+        each: How many lines each may have.
+        more: What the list leaves out at its end.
+    """
     if not items:
         return Frame([Text("  " + empty, style="dim")][:room])
     choices = [choice_of(item) for item in items]
     place = navigation.place(choices)
-    first = min(max((place or 0) - room + 1, 0), max(len(items) - room, 0)) if room else 0
-    lines = [line_of(item) for item in items[first : first + room]]
-    if place is not None and first <= place < first + len(lines):
-        lines[place - first].stylize("reverse")
-    return Frame(lines, choices, max(room - 1, 1))
+    says_more = (bool(more) or len(items) * each > room) and room > each
+    fit = (room - says_more) // each
+    first = min(max((place or 0) - fit + 1, 0), max(len(items) - fit, 0)) if fit else 0
+    shown = items[first : first + fit]
+    drawn = lines_of(shown)
+    if place is not None and first <= place < first + len(shown):
+        for line in drawn[place - first]:
+            line.stylize("reverse")
+    lines = [line for of_one in drawn for line in of_one]
+    if says_more:
+        below = len(items) - first - len(shown)
+        words = [f"↓ {below:,} more"] if below else []
+        lines.append(Text("  " + " · ".join([*words, *filter(None, [more])]), style="yellow"))
+    return Frame(lines, choices, max(fit - 1, 1))
 
 
 def _failures(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
-    names = _name_width(scene.failures, width)
+    more = f"the last {len(scene.failures):,} of {scene.failed:,}" if len(scene.failures) < scene.failed else ""
 
-    def line(task: TaskRow) -> Text:
-        return _failure_line(task, names, width)
+    def lines(tasks: Sequence[TaskRow]) -> list[list[Text]]:
+        return [[line] for line in _failure_lines(tasks, width)]
 
-    return _listed(scene.failures, _task, line, "no failures", navigation, room)
+    return _listed(scene.failures, _task, lines, "no failures", navigation, room, more=more)
 
 
 def _errors(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
+    groups = scene.errors[:LISTED]
+    told = sum(group.count for group in groups)
+    more = (
+        f"the {LISTED:,} largest kinds, {told:,} of {max(scene.failed, told):,} failures"
+        if len(scene.errors) > LISTED
+        else ""
+    )
+    each = rows_of_kind(width) if room >= 6 else 1
+
     def example(group: ErrorGroup) -> Choice:
         return _task(group.example)
 
-    def line(group: ErrorGroup) -> Text:
-        return _group_line(group, width)
+    def lines(groups: Sequence[ErrorGroup]) -> list[list[Text]]:
+        return kind_lines([_told(group) for group in groups], width, each)
 
-    return _listed(scene.errors, example, line, "no errors", navigation, room)
+    return _listed(groups, example, lines, "no errors", navigation, room, each=each, more=more)
+
+
+def _told(group: ErrorGroup) -> Told:
+    name = group.last.name
+    return Told(group.count, group.status, group.exception, group.where, group.message, name)
 
 
 def _runs(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
     def itself(run: RunRow) -> Choice:
         return Choice("run", run.run_id)
 
-    def line(run: RunRow) -> Text:
-        return _run_line(run, width)
+    def lines(runs: Sequence[RunRow]) -> list[list[Text]]:
+        return [[_run_line(run, width)] for run in runs]
 
-    return _listed(scene.runs, itself, line, "no runs yet", navigation, room)
+    more = f"the latest {LISTED:,} runs" if len(scene.runs) > LISTED else ""
+    return _listed(scene.runs[:LISTED], itself, lines, "no runs yet", navigation, room, more=more)
 
 
 def _task(task: TaskRow) -> Choice:
     return Choice("task", task.id)
 
 
-def _name_width(tasks: Sequence[TaskRow], width: int) -> int:
-    longest = max((cell_len(clean(task.name, 80)) for task in tasks), default=0)
-    return min(longest, max(width // 3, 8), 48)
-
-
-def _named(name: str, width: int) -> Text:
-    text = Text(clean(name, 80))
-    text.truncate(width, overflow="ellipsis", pad=True)
-    return text
-
-
-def _running_line(task: TaskRow, names: int, since: float, width: int) -> Text:
-    line = Text().append("  ▸ ", style="cyan").append_text(_named(task.name, names)).append("  ")
-    line.append_text(bar(task.progress, max(min(width // 5, 24), 4)))
-    line.append(f" {int(task.progress * 100):3d} %")
-    if task.elapsed_s is not None:
-        line.append(f"  {duration(task.elapsed_s + since)}", style="dim")
-    if task.attempt > 1:
-        line.append(f"  try {task.attempt}", style="yellow")
-    if task.message:
-        line.append("  " + clean(task.message, 200), style="dim")
-    return fit(line, width)
-
-
-def _failure_line(task: TaskRow, names: int, width: int) -> Text:
-    line = Text().append("  ✗ ", style="red").append_text(_named(task.name, names)).append("  ")
-    if task.status != ERROR:
-        line.append(clean(task.status, 20) + "  ", style=style_of(task.status))
-    return fit(line.append(clean(task.message or "", 300), style="red"), width)
-
-
-def _group_line(group: ErrorGroup, width: int) -> Text:
-    line = Text().append(f"  {group.count:>6,}  ", style="bold red")
-    line.append(clean(group.exception or group.status, 60), style="red")
-    if group.message:
-        line.append(": " + clean(group.message, 300))
-    if group.where and width >= 100:
-        line.append("  " + clean(group.where, 100), style="dim")
-    return fit(line, width)
+def _failure_lines(tasks: Sequence[TaskRow], width: int) -> list[Text]:
+    """Return failures with their names, types and messages; a message never stands without its type."""
+    names = shortened([clean(task.name, _NAME) for task in tasks], max(width // 3, _LEAST))
+    name_cells = max(map(cells, names), default=0)
+    lines = []
+    for task, name in zip(tasks, names, strict=True):
+        line = Text().append("  ✗ ", style="red").append(name + " " * (name_cells - cells(name) + 2))
+        what = Told(1, task.status, task.exception, None, "", "").what
+        line.append(what, style="bold red" if task.exception else style_of(task.status))
+        if task.message:
+            line.append(f": {clean(task.message, 300)}", style="red")
+        lines.append(fit(line, width))
+    return lines
 
 
 def _run_line(run: RunRow, width: int) -> Text:

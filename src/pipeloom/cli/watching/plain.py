@@ -14,6 +14,7 @@ from pipeloom.cli.watching.watcher import Want, Watcher
 from pipeloom.cli.watching.words import summary
 from pipeloom.data.clock import utc_now
 from pipeloom.data.text import clean
+from pipeloom.show.parts import joined
 from pipeloom.statuses import RUNNING
 
 __all__ = ["watch_json", "watch_lines"]
@@ -47,13 +48,14 @@ def line(scene: Scene, now: float) -> str:
     if scene.trouble is not None:
         return f"{clean(scene.path)}: {clean(scene.trouble)}"
     note = f" ({scene.note})" if scene.note is not None else ""
-    words = " · ".join(part for part, _ in summary(scene, now)) or "no tasks yet"
+    words = joined(summary(scene, now)) or "no tasks yet"
     run = scene.run
     if run is None:
         return f"{clean(scene.path)}: no run yet: {words}{note}"
     of = f"/{run.expected:,}" if run.expected is not None else ""
     title = f"{clean(run.title, 60)}, " if run.title else ""
-    return f"{title}run {run.run_id} {clean(run.status, 20)}: {run.ended:,}{of} · {words}{note}"
+    state = " running" if scene.is_running else ""
+    return f"{title}run {run.run_id}{state}: {run.ended:,}{of} · {words}{note}"
 
 
 def watch_json(path: Path, say: Say) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeloom.statuses import QUEUED, RUNNING
 
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, ErrorGroup, LogRow, RunRow, TaskDetail, TaskRow
 
-__all__ = ["Opened", "Scene"]
+__all__ = ["LISTED", "Opened", "Scene"]
+
+LISTED: Final = 200
+"""How many failures, kinds or runs are listed; one more of the latter two is read, to know of more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,11 @@ class Scene:
         note: What happened to the file last (replaced, removed), as a sentence.
         run: The latest run; ``None`` when there is none.
         counts: Status → number of tasks, for the statuses other than ``done``; all statuses when there is no run.
-        rate: Tasks per second over the last ten seconds.
-        running: Running tasks.
+        rate: Tasks per second over about the last ten seconds.
+        left_s: How much longer the run takes, in seconds, when that can be told.
+        running: Running tasks, as many as were asked for.
         failures: Tasks of this run that failed, the latest first.
-        errors: Failures of this run, grouped.
+        errors: Kinds of failure of this run, the largest first, as many as are listed.
         runs: Runs, the latest first.
         opened: The task that the viewer opened; ``None`` when none is, or it has gone.
     """
@@ -49,6 +53,7 @@ class Scene:
     run: RunRow | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     rate: float = 0.0
+    left_s: float | None = None
     running: tuple[TaskRow, ...] = ()
     failures: tuple[TaskRow, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()

@@ -13,8 +13,8 @@ from time import monotonic
 from typing import Any, Final, Self
 
 from pipeloom.cli.watching.navigation import PAGES, Choice
-from pipeloom.cli.watching.scene import Opened, Scene
-from pipeloom.data.rates import Pace
+from pipeloom.cli.watching.scene import LISTED, Opened, Scene
+from pipeloom.data.rates import Forecast, Pace, Running
 from pipeloom.errors import PipeloomError
 from pipeloom.history import Follower, History, NoLedgerError, RunRow, TaskRow
 from pipeloom.statuses import FAILED, RUNNING
@@ -26,7 +26,6 @@ _AGAIN_S: Final = 1.0  # until what cannot be read is tried again
 _SHARE: Final = 10  # at most one part in so many of the time is spent reading
 _NOTE_S: Final = 60.0
 _REPLACED: Final = "the file was replaced by another one, which is shown now"
-_LISTED: Final = 200
 _LOGS: Final = 50
 
 
@@ -58,7 +57,7 @@ class Watcher:
         self._clock = clock
         self._follower = Follower(path, deadline_s=_DEADLINE_S, clock=clock)
         self._scene = Scene(str(path))
-        self._pace: tuple[int, Pace] | None = None
+        self._pace: tuple[int, Pace, Forecast] | None = None
         self._failures_of: tuple[Any, ...] | None = None
         self._want: Want | None = None
         self._not_before = 0.0
@@ -114,7 +113,7 @@ class Watcher:
 
     def _read(self, history: History, want: Want, now: float) -> None:
         before = self._scene
-        runs = history.runs(_LISTED if want.page == "runs" else 1)
+        runs = history.runs(LISTED + 1 if want.page == "runs" else 1)
         run = runs[0] if runs else None
         scene = replace(
             before,
@@ -132,7 +131,7 @@ class Watcher:
         if want.page != "errors":
             scene = replace(scene, errors=())
         elif which != self._failures_of or not before.errors:
-            scene = replace(scene, errors=tuple(history.error_groups(run_id, _LISTED)))
+            scene = replace(scene, errors=tuple(history.error_groups(run_id, LISTED + 1)))
         self._scene, self._failures_of, self._want = scene, which, want
         took = self._clock() - now
         self._not_before = now + took * _SHARE
@@ -143,7 +142,7 @@ class Watcher:
 
         The latest run has none that a later one has done since; ``History.failures`` looks for those as well.
         """
-        found = history.tasks(limit=_LISTED, status=FAILED, run_id=run_id)
+        found = history.tasks(limit=LISTED, status=FAILED, run_id=run_id)
         return tuple(sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True))
 
     @staticmethod
@@ -172,5 +171,14 @@ class Watcher:
         if run is None or run.status != RUNNING:
             return
         if self._pace is None or self._pace[0] != run.run_id:
-            self._pace = (run.run_id, Pace(now - (run.elapsed_s or 0.0)))
-        self._scene = replace(self._scene, rate=self._pace[1].rate(now, run.ended - run.skipped))
+            began = now - (run.elapsed_s or 0.0)
+            self._pace = (run.run_id, Pace(began), Forecast(began))
+        _, pace, forecast = self._pace
+        at_once = self._scene.counts.get(RUNNING, 0)
+        left_s = None
+        if run.expected is not None:
+            since = self._scene.since(now)
+            states = [Running((task.elapsed_s or 0.0) + since, task.progress) for task in self._scene.running]
+            ended = run.ended - run.skipped
+            left_s = forecast.left_s(now, ended, run.expected - run.ended, states, at_once)
+        self._scene = replace(self._scene, rate=pace.rate(now, run.ended - run.skipped, at_once), left_s=left_s)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pipeloom.cli.formatting import style_of
 from pipeloom.cli.watching.scene import Scene
-from pipeloom.data.rates import duration, per_second, time_left
+from pipeloom.data.rates import age, per_second
 from pipeloom.data.text import clean
-from pipeloom.data.totals import totals
-from pipeloom.statuses import RUNNING
+from pipeloom.data.totals import how_many, totals
+from pipeloom.show.figures import average, ending, totals_parts
+from pipeloom.show.parts import Part
+from pipeloom.statuses import CANCELLED, ERROR, RUNNING, TIMED_OUT
 
 __all__ = ["summary"]
 
 
-def summary(scene: Scene, now: float) -> list[tuple[str, str]]:
-    """Return counts, rate and times as (words, style).
+def summary(scene: Scene, now: float) -> list[Part]:
+    """Return counts, rate and times.
 
     Args:
         scene: What there is; without a run, the counts of tasks.
@@ -21,20 +23,24 @@ def summary(scene: Scene, now: float) -> list[tuple[str, str]]:
     """
     run = scene.run
     if run is None:
-        return [(f"{count:,} {clean(status, 20)}", style_of(status)) for status, count in scene.counts.items()]
-    parts = [(f"{total.number:,} {total.word}", style_of(total.kind)) for total in totals(run)]
+        return [Part(f"{count:,} {clean(status, 20)}", style_of(status)) for status, count in scene.counts.items()]
+    counts = list(totals_parts(totals(run)))
     if waiting := scene.waiting_retries:
-        parts.append((f"{waiting:,} waiting for a retry", "yellow"))
+        counts.append(Part(f"{waiting:,} waiting for a retry", "yellow", 3))
     if run.status == RUNNING:
-        parts.append((per_second(scene.rate), ""))
+        counts.append(Part(per_second(scene.rate), "", 4))
         if run.elapsed_s is not None:
-            parts.append((duration(run.elapsed_s + scene.since(now)), ""))
-        if left := time_left(scene.rate, run.expected, run.ended):
-            parts.append((left, ""))
-        return parts
-    if run.elapsed_s is not None:
-        parts.append((f"took {duration(run.elapsed_s)}", ""))
+            counts.append(Part(age(run.elapsed_s + scene.since(now)), "", 2))
+        if scene.left_s is not None:
+            counts.append(Part(f"{age(scene.left_s)} left", "", 6))
+        return counts
+    left = max((run.expected or 0) - run.ended, 0)
+    parts = [ending(run.status, left, how_many(run, (ERROR, TIMED_OUT, CANCELLED)))]
     if run.is_unclosed:
-        parts.append(("its process is gone", "yellow"))
-    parts.append(("waiting for the next run", "dim"))
-    return parts
+        parts.append(Part("its process is gone", "yellow", 8))
+    return [
+        *parts,
+        *counts,
+        *average(run.ended - run.skipped, run.elapsed_s),
+        Part("waiting for the next run", "dim"),
+    ]
