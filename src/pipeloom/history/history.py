@@ -49,6 +49,7 @@ _PREFIXES: Final = ("path:", "date:", "datetime:", "uuid:", "str:", "int:", "jso
 _RECENT_RUNS: Final = 100  # among which a run can be open: each run that opens the file closes those before it
 _MATCHES: Final = 20
 _TRIES: Final = 1000
+_FIRST_PAGE: Final = 200
 _PAGE: Final = 20_000
 
 
@@ -233,9 +234,10 @@ class History:
     def each_task(self, order: Order = "recent", **filters: Unpack[Filters]) -> Iterator[TaskRow]:
         """Yield tasks of any number, read page by page; see :meth:`tasks`."""
         last: int | None = None
-        while page := self.tasks(limit=_PAGE, after_id=last, order=order, **filters):
+        size = _FIRST_PAGE  # whoever wants a few need not wait for many
+        while page := self.tasks(limit=size, after_id=last, order=order, **filters):
             yield from page
-            last = page[-1].id
+            last, size = page[-1].id, min(size * 4, _PAGE)
 
     def count_tasks(self, **filters: Unpack[Filters]) -> int:
         """Return how many tasks there are; see :meth:`tasks`."""
