@@ -22,6 +22,7 @@ from pipeloom.cli.options import (
     run_option,
     verbose_option,
 )
+from pipeloom.data.differing import shortened
 from pipeloom.data.text import clean, clean_block
 from pipeloom.show.streams import is_unread
 from pipeloom.statuses import DONE, ERROR
@@ -35,6 +36,8 @@ _DEADLINE_S: Final = 60.0  # in a file of an older version, which knows no kinds
 _SHOWN: Final = 10
 _KEYS: Final = 20
 _GLANCE: Final = 500  # keys between two looks at whether anybody still reads
+_NARROW: Final = 30  # cells that a name may take on any terminal
+_MARKS: Final = frozenset(" ^~")  # below a line of source
 _LINES: Final = 60  # of the traceback of a kind that was asked for
 
 
@@ -189,8 +192,9 @@ def _page(
     kinds = "one kind" if len(groups) == 1 else f"{len(groups):,} kinds"
     total = sum(group.count for group in groups)
     yield Text(f"{_tasks(total)} did not end well{where}, of {kinds}", style="bold")
+    names = _names(shown)
     for group in shown:
-        yield _group(group, in_full=group.kind in keys)
+        yield _group(group, names, in_full=group.kind in keys)
         if group.kind in keys:
             yield _listed(group, keys[group.kind])
     yield ""
@@ -211,7 +215,8 @@ def _next(
     if not kinds:
         lines.append(("this kind in full", formatting.typed("errors", db, *chosen, *run)))
     lines.append(("all about one of them", formatting.typed("show", db, first.example.id)))
-    yield Text("\n".join(f"{what}: {command}" for what, command in lines), style="dim")
+    for place, (what, command) in enumerate(lines):
+        yield Text(f"{what}: {command}", style="dim" if place else "")
     yield f"to run them again: {words}"
 
 
@@ -230,7 +235,16 @@ def _tasks(count: int) -> str:
     return "1 task" if count == 1 else f"{count:,} tasks"
 
 
-def _group(group: ErrorGroup, *, in_full: bool) -> Text:
+def _names(groups: Sequence[ErrorGroup]) -> dict[int, str]:
+    """Return what the first and the last tasks are called, by their numbers, in the room of a line."""
+    tasks = {task.id: clean(task.name, 500) for group in groups for task in (group.example, group.last)}
+    room = (
+        formatting.console().width - len("  first task  (), 59 min ago") - max(map(len, map(str, tasks)), default=0)
+    )
+    return dict(zip(tasks, shortened(list(tasks.values()), max(room, _NARROW)), strict=True))
+
+
+def _group(group: ErrorGroup, names: dict[int, str], *, in_full: bool) -> Text:
     from rich.text import Text
 
     from pipeloom.data.traceback_text import essence
@@ -248,20 +262,22 @@ def _group(group: ErrorGroup, *, in_full: bool) -> Text:
         f"\n  kind {clean(group.kind, 40)}" + (f", {clean(group.where, 160)}" if group.where else ""), style="dim"
     )
     if group.count == 1:
-        text.append(f"\n  {_named(group.example)}")
+        text.append(f"\n  {_named(group.example, names)}")
     else:
-        text.append(f"\n  first {_named(group.example)}\n  last  {_named(group.last)}")
+        text.append(f"\n  first {_named(group.example, names)}\n  last  {_named(group.last, names)}")
     if group.traceback:
-        lines = _end(group.traceback) if in_full else essence(group.traceback)
+        lines = (
+            _end(group.traceback) if in_full else [line for line in essence(group.traceback) if set(line) - _MARKS]
+        )
         text.append("\n" + "\n".join("    " + clean(line.expandtabs(4), 300) for line in lines), style="dim")
     elif group.example.message and group.example.message != group.message:
         text.append("\n    " + clean_block(group.example.message[:300]).replace("\n", "\n    "), style="dim")
     return text
 
 
-def _named(task: TaskRow) -> str:
+def _named(task: TaskRow, names: dict[int, str]) -> str:
     at = formatting.when(task.finished_at)
-    return f"task {task.id} ({clean(task.name, 160)})" + (f", {at}" if at else "")
+    return f"task {task.id} ({names[task.id]})" + (f", {at}" if at else "")
 
 
 def _end(traceback: str) -> list[str]:
