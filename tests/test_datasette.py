@@ -93,9 +93,9 @@ def wait_until(is_so) -> None:
         threading.Event().wait(0.02)
 
 
-def ask(db: Path, sql: str) -> list[tuple]:
+def ask(db: Path, sql: str, kind: str = "") -> list[tuple]:
     with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as conn:
-        return conn.execute(sql).fetchall()
+        return conn.execute(sql, {"kind": kind}).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,12 @@ def test_the_queries_are_right(going):
     assert (run, pipeline, status, expected, counts) == (1, "going", "running", 8, [5, 1, 2, 0, 10])
     assert 0 <= seconds < 600
     failures = ask(going.db, ABOUT["queries"]["failures"]["sql"])
-    assert [row[:4] for row in failures] == [(1, "error", "never goes well", "0")]
+    ((*kind, place, task, one, _, kind_id),) = failures
+    assert kind == [1, "error", "ValueError", "never goes well"]
+    assert (place.endswith("in _task"), task, one) == (True, 1, "0")
+    ((number, *_, kind_of_task),) = ask(going.db, ABOUT["queries"]["tasks_of_a_kind"]["sql"], kind=kind_id)
+    assert (number, kind_of_task) == (1, kind_id)
+    assert not ask(going.db, ABOUT["queries"]["tasks_of_a_kind"]["sql"], kind="none")
     assert [row[5:8:2] for row in ask(going.db, ABOUT["queries"]["retries"]["sql"])] == [
         ("goes well the second time", "done")
     ]
