@@ -80,3 +80,16 @@ def test_an_indent_counts():
 def test_no_rows_are_a_head():
     """And no error."""
     assert drawn(50, []) == ["id  task  status  message"]
+
+
+def test_a_column_that_is_worth_plenty_of_room_only_is_there_where_there_is():
+    """And never when nothing is in it."""
+
+    def heads(width, place):
+        out = io.StringIO()
+        rows = [("1", "n" * 40, place, "m" * 60)]
+        Console(file=out, width=width).print(Grid([">id", "~task", "+place", "~message"], rows))
+        return out.getvalue().splitlines()[0].split()
+
+    assert heads(120, "load.py:14 in parse") == ["id", "task", "place", "message"]
+    assert heads(80, "load.py:14 in parse") == heads(120, "") == ["id", "task", "message"]

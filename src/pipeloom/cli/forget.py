@@ -55,6 +55,7 @@ def command(
             raise click.UsageError(
                 "it is asked whether that should go, and there is no terminal to ask on: pass --yes"
             )
+        click.echo(f"in {clean(db)}:", err=True)
         for task in named[:_NAMED]:
             click.echo(f"task {task.id} ({clean(task.name, 80)}): {clean(task.status, 40)}", err=True)
         for word, other in namesakes[:_NAMED]:

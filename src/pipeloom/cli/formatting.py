@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from pipeloom.data.clock import instant, seconds_since
+from pipeloom.data.kinds import short
 from pipeloom.data.rates import ago, duration
 from pipeloom.data.text import LONGEST_TEXT, clean, clean_block, shorten, tail
 from pipeloom.data.totals import SKIPPED, in_order
@@ -233,13 +234,14 @@ def task_table(tasks: Sequence[TaskRow]) -> Grid:
     from pipeloom.cli.grid import Grid
 
     return Grid(
-        [">id", "~task", "status", ">?time", "~message"],
+        [">id", "~task", "status", ">?time", "+place", "~message"],
         [
             (
                 str(task.id),
                 clean(task.name, _NAME),
                 (state(task), style_of(task.status)),
                 duration(task.elapsed_s),
+                (clean(short(task.place), 60) if task.place else "", "dim"),
                 reason(task),
             )
             for task in tasks
@@ -348,7 +350,7 @@ def one_task(history: History, word: str, *, as_document: bool) -> TaskRow:
 def several(found: Sequence[TaskRow], word: str, *, as_document: bool) -> NoReturn:
     """List the n tasks that a word may mean, and leave."""
     if as_document:
-        tell({"matches": [as_json(task) for task in found]})
+        tell({"matches": [as_json(task) for task in found], "more": len(found) == 20})
     else:
         many = f"{len(found)} tasks or more" if len(found) == 20 else f"{len(found)} tasks"
         draw(f"{clean(word, 80)!r} may be any of {many}: say which by its id", task_table(found))

@@ -21,9 +21,10 @@ __all__ = ["Cell", "Grid"]
 Cell = str | tuple[str, str] | Text
 """Harmless text; with its style; or text of several styles."""
 
-_MARKS: Final = ">~?"
+_MARKS: Final = ">~?+"
 _GAP: Final = 2
 _STEPS: Final = (60, 36, 28, 20)  # cells that a column which gives way keeps while another one can give,
+_PLENTY: Final = 32
 _LEAST: Final = 8  # and as many as it always keeps
 
 
@@ -33,7 +34,7 @@ class Grid:
     Args:
         heads: One per column; ``>`` before it aligns to the right, ``~`` lets the column give way (all but the last
             such hold names, which are cut to the part in which they differ), ``?`` leaves it out where the others
-            would have too little room.
+            would have too little room, ``+`` where they would not have plenty.
         rows: n rows, each with one cell per column.
         indent: Spaces before each line.
     """
@@ -43,7 +44,12 @@ class Grid:
         marks = [head[: len(head) - len(name)] for head, name in zip(heads, self._heads, strict=True)]
         self._right = [">" in mark for mark in marks]
         self._giving = [place for place, mark in enumerate(marks) if "~" in mark]
-        self._spare = [place for place, mark in enumerate(marks) if "?" in mark]
+        # The column that can be spared, and how much room each one that gives way must have beside it.
+        self._spare = {
+            place: _PLENTY if "+" in mark else _STEPS[-1]
+            for place, mark in enumerate(marks)
+            if "?" in mark or "+" in mark
+        }
         self._rows = rows
         self._indent = indent
 
@@ -69,10 +75,11 @@ class Grid:
                 )
 
     def _natural(self) -> list[int]:
-        """Return how wide each column would be if there were room."""
+        """Return how wide each column would be if there were room; one that can be spared and is empty, nothing."""
+        widths = [max((_width(row[place]) for row in self._rows), default=0) for place in range(len(self._heads))]
         return [
-            max([_width(head), *(_width(row[place]) for row in self._rows)])
-            for place, head in enumerate(self._heads)
+            width and max(width, _width(head)) if self._spare.get(place) == _PLENTY else max(width, _width(head))
+            for place, (width, head) in enumerate(zip(widths, self._heads, strict=True))
         ]
 
     def _below(self, widths: list[int], room: int) -> int | None:
@@ -80,6 +87,7 @@ class Grid:
         if len(self._giving) < 2 or not self._rows:
             return None
         wanted = sum(min(widths[place], _STEPS[-1]) + _GAP for place in self._giving) - _GAP
+        self._spare_some(widths, room, self._giving, plenty=True)
         if self._room(widths, room) >= wanted or not widths[0]:
             return None
         widths[self._giving[-1]] = 0
@@ -102,15 +110,20 @@ class Grid:
 
     def _fit(self, widths: list[int], room: int, giving: list[int]) -> None:
         """Make columns narrower, and leave out what can be spared, until all fit; 0 is one that is left out."""
-        for place in reversed(self._spare):
-            if self._room(widths, room) < sum(min(widths[name], _STEPS[-1]) + _GAP for name in giving) - _GAP:
-                widths[place] = 0
+        self._spare_some(widths, room, giving, plenty=False)
         over = sum(width + _GAP for width in widths if width) - _GAP - room
         for floor in (*_STEPS, _LEAST):  # the longest first, then all alike
             for place in sorted(giving, key=lambda column: -widths[column]):
                 given = max(min(over, widths[place] - floor), 0)
                 widths[place] -= given
                 over -= given
+
+    def _spare_some(self, widths: list[int], room: int, giving: list[int], *, plenty: bool) -> None:
+        """Leave columns out that leave too little room; those first that need plenty of it."""
+        for place, least in reversed(self._spare.items()):
+            wanted = sum(min(widths[name], least) + _GAP for name in giving) - _GAP
+            if (least == _PLENTY) == plenty and self._room(widths, room) < wanted:
+                widths[place] = 0
 
     def _use_up(self, widths: list[int], names: dict[int, list[Cell]], room: int) -> None:
         """Give the last column the room that shortened names leave."""
