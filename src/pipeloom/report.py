@@ -153,6 +153,13 @@ class Origin(Protocol):
     def results(self, *, everything: bool) -> Iterator[tuple[Any, Any]]:
         """Iterate (input or key, result) from the ledger."""
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether a display in the present cell of a notebook shows its report."""
+
+    def html_of(self, report: RunReport) -> str:
+        """Return its report as HTML."""
+
     def error_for(self, report: RunReport, count: int) -> Exception:
         """Return what is raised for the failures of a report, which are so many."""
 
@@ -250,6 +257,19 @@ class RunReport:
         if left := self.kinds[_SHOWN:]:
             lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str | None:
+        """Return it for a notebook."""
+        return None if self._origin is None else self._origin.html_of(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's signature
+        """Print it at IPython's prompt."""
+        printer.text(str(self))
+
+    def _ipython_display_(self) -> None:
+        """Show nothing where the run has shown this already: in the same cell of a notebook; IPython calls this."""
+        if self._origin is None or not self._origin.is_shown:
+            raise NotImplementedError  # IPython shows it in another way
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text

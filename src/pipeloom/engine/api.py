@@ -144,7 +144,7 @@ def map(  # noqa: A001
         handlers: Message type → ``fn(conn, messages)``, for messages of your own sent with ``ctx.put``.
         max_task_mb: How much one task may stage before its end or a checkpoint, in MiB (estimated). Default: what
             the disk has room for; past 8 MiB it goes to a temporary file beside the database.
-        progress: Show what happens. Default: live on a terminal, a line every few seconds elsewhere.
+        progress: Show what happens. Default: live on a terminal and in a notebook, else a line every few seconds.
 
     Returns:
         Counts, failures, and ``results()``.

@@ -74,6 +74,11 @@ class Going:
         self.log.end()
 
     @property
+    def report(self) -> RunReport | None:
+        """What came of it, once that is known; also of a run that raises it with an error."""
+        return self._report or getattr(self.error, "report", None)
+
+    @property
     def is_over(self) -> bool:
         """Whether it has ended, and its file is closed."""
         return self.over.is_set()

@@ -21,8 +21,9 @@ from pipeloom.engine.arguments import checked_wait
 from pipeloom.engine.going import Going, explained
 from pipeloom.engine.job import Job
 from pipeloom.report import RunCounts, RunReport, TaskOutcome
-from pipeloom.show.html import Html, join, tag
-from pipeloom.show.notebook import is_notebook, keep_shown
+from pipeloom.show.figures import Figures
+from pipeloom.show.html import Html
+from pipeloom.show.notebook import Place, Seen, figures_seen, is_notebook, keep_shown, report_seen
 
 __all__ = ["RunHandle", "handle_of"]
 
@@ -39,6 +40,7 @@ class RunHandle:
 
     def __init__(self, going: Going) -> None:
         self._going = going
+        self._figures: Figures | None = None
 
     def __repr__(self) -> str:
         return f"<run of {self.title}, {'over' if self.is_over else 'going on'}: {self.counts}>"
@@ -160,14 +162,27 @@ class RunHandle:
 
     def _repr_html_(self) -> Html:
         """Return how far the run is, for a notebook."""
-        counts = self.counts
-        state = "over" if self.is_over else "going on"
-        bar = tag("progress", value=counts.total, max=counts.expected) if counts.expected else None
-        return tag("div", join(tag("b", self.title), f" ({state}): {counts} "), bar)
+        return self._seen()[0]
+
+    def _seen(self) -> Seen:
+        report = self._going.report
+        if report is not None:
+            return report_seen(report, self.title)
+        run = self._going.run
+        if self._figures is None:
+            self._figures = Figures(self.title, run.expected, run.began)
+        if self._figures.run is None and run.has_begun:
+            self._figures.begin(run.board)
+        self._figures.over = self.is_over
+        return figures_seen(self._figures)
 
     def _ipython_display_(self) -> None:
         """Show the run, and keep what is shown up to date until it is over; IPython calls this."""
-        keep_shown(self._repr_html_, self._going.over)
+        place = Place.here()
+        if place is None:
+            raise NotImplementedError  # IPython shows its repr, as at any prompt
+        self._going.run.place = place
+        keep_shown(place, self._seen, self._going.over)
 
 
 class Outcomes:
@@ -215,17 +230,18 @@ class Outcomes:
         return True
 
 
-def handle_of(job_of: Callable[[], Job]) -> RunHandle:
+def handle_of(job_of: Callable[[], Job], *, shows_itself: bool) -> RunHandle:
     """Begin a run, and return it; it hears no signal until somebody waits for it.
 
     Args:
         job_of: Returns what is to be done, or raises what is wrong with it.
+        shows_itself: Whether somebody gets the handle, who may show it in a notebook, instead of the run.
     """
     try:
         job = job_of()
     except StopIteration as error:
         raise explained(error) from error
-    if job.progress is None and is_notebook():
+    if shows_itself and job.progress is None and is_notebook():
         job = replace(job, progress=False)  # the handle shows itself
     going = Going(job)
     going.begin()

@@ -20,6 +20,7 @@ from pipeloom.ledger import Attempt, RunLedger
 from pipeloom.ledger.board import FEW, KindCount
 from pipeloom.ledger.ids import IdSeries
 from pipeloom.report import Failure, FailureKind, RunReport
+from pipeloom.show.notebook import Place, report_seen
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
 
 __all__ = ["decoded", "failure_of", "note_of_inputs", "report_of"]
@@ -43,6 +44,14 @@ class _Origin:
     pipeline_id: int | None
     met: IdSeries
     exceptions: tuple[Exception, ...]
+    place: Place | None
+
+    @property
+    def is_shown(self) -> bool:
+        return self.place is not None and self.place.is_here
+
+    def html_of(self, report: RunReport) -> str:
+        return report_seen(report)[0]
 
     def results(self, *, everything: bool) -> Iterator[tuple[Any, Any]]:
         if self.db == MEMORY or self.run_id is None:
@@ -140,8 +149,8 @@ def decoded(result: str) -> Any:
         return result
 
 
-def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str) -> RunReport:
-    """Build the report from what the writer committed."""
+def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str, place: Place | None = None) -> RunReport:
+    """Build the report from what the writer committed; ``place`` is where in a notebook the run is shown."""
     board = run.board
     counts = board.counts
     return RunReport(
@@ -158,7 +167,7 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str) -> RunR
         pipeline=None if run.pipeline is None else run.pipeline.name,
         db=db,
         kinds=tuple(map(_kind_of, board.kinds)),
-        _origin=_Origin(db, run.run_id, run.pipeline_id, run.admissions.met, tuple(board.exceptions)),
+        _origin=_Origin(db, run.run_id, run.pipeline_id, run.admissions.met, tuple(board.exceptions), place),
     )
 
 

@@ -50,6 +50,7 @@ from pipeloom.executors import Executor, executor_of
 from pipeloom.ledger import Attempt, RunSpec
 from pipeloom.ledger.board import Board
 from pipeloom.report import RunCounts, RunReport
+from pipeloom.show.notebook import Place, report_seen
 from pipeloom.show.streams import release_stderr
 from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, RUNNING, TIMED_OUT, RunEnd
 from pipeloom.worker.logs import keeping_logs
@@ -85,6 +86,9 @@ class Run:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.signals = Signals(self._heard)
         self.waiting: Waiting | None = None  # from when workers may be at work
+        self.place: Place | None = None  # in a notebook, where it is shown
+        self.began = stopwatch.monotonic()
+        self.expected: int | None = None
         self._began = False  # its row is in the ledger
         self._report: RunReport | None = None
 
@@ -116,7 +120,7 @@ class Run:
         """Return how far it is; any thread, at any time."""
         board: Board = getattr(self, "board", None) or Board(0)
         counts = board.counts
-        expected: int | None = getattr(self, "expected", None)
+        expected = self.expected
         return RunCounts(
             done=counts[DONE],
             failed=counts[ERROR],
@@ -130,7 +134,7 @@ class Run:
 
     def _reported(self) -> RunReport:
         stopwatch.look()
-        began = stopwatch.monotonic()
+        self.began = stopwatch.monotonic()
         self.job = job = self._job_of()
         del self._job_of  # it holds the inputs, too
         # How many of all inputs are the shard's is not known before all are read.
@@ -141,11 +145,22 @@ class Run:
             self._drive()
             self._settle()
             status = self._status()
-            elapsed_s = stopwatch.monotonic() - began
+            elapsed_s = stopwatch.monotonic() - self.began
             self._close(status, elapsed_s)
             self.board.end = status
         self.job = replace(job, items=())  # this is garbage that waits to be collected; the inputs may be large
-        return report_of(self.run, status, elapsed_s, str(job.db))
+        report = report_of(self.run, status, elapsed_s, str(job.db), self.place)
+        self._show_report(report)
+        return report
+
+    def _show_report(self, report: RunReport) -> None:
+        """Show what came of it where the run was shown, in a notebook."""
+        if self.place is None:
+            return
+        try:
+            self.place.show(report_seen(report, self.job.title))
+        except Exception as error:  # noqa: BLE001 - no fault of a display may end a run
+            logger.warning("the notebook does not show the report: %s", describe(error))
 
     def _heard(self) -> None:
         """Begin nothing more, and wake; in a signal handler, so without a lock.
@@ -271,7 +286,8 @@ class Run:
             from pipeloom.show.screen import screen_for
 
             self._region: Any = getattr(console, "region", None)  # none on one of the user's
-            return screen_for(self.job.title, self.expected, console)
+            self.place = Place.here()
+            return screen_for(self.job.title, self.expected, console, self.place)
         except Exception as error:  # noqa: BLE001 - such as no file descriptor left to import it with
             logger.warning("there is no screen, the run goes on: %s", describe(error))
             return None

@@ -68,10 +68,16 @@ def start(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> RunHa
     Raises:
         ValueError, TypeError: An argument is wrong. Whatever else :func:`map` raises, ``wait()`` does.
     """
+    return _begun(fn, items, options, shows_itself=True)
+
+
+def _begun(
+    fn: Callable[..., Any], items: Iterable[Any], options: dict[str, Any], *, shows_itself: bool
+) -> RunHandle:
     asked = _SIGNATURE.bind(fn, items, **options)
     asked.apply_defaults()
     loop = asyncio._get_running_loop()  # noqa: SLF001 - get_running_loop() raises where there is none, as in most threads
-    return handle_of(lambda: job_from(**asked.arguments, **api.OF_MAP, loop=loop))
+    return handle_of(lambda: job_from(**asked.arguments, **api.OF_MAP, loop=loop), shows_itself=shows_itself)
 
 
 @overload
@@ -129,7 +135,7 @@ async def amap(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> 
         asyncio.CancelledError: The await was cancelled.
         Exception: See :func:`map`.
     """
-    return await start(fn, items, **options)
+    return await _begun(fn, items, options, shows_itself=False)
 
 
 _SIGNATURE: Final = inspect.signature(api.map)

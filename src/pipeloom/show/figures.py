@@ -49,14 +49,15 @@ class Figures:
     Args:
         title: Harmless text.
         expected: How many inputs were passed; ``None`` when that is not known.
+        began: When it did, by ``stopwatch.monotonic``. Default: now.
     """
 
-    def __init__(self, title: str, expected: int | None) -> None:
+    def __init__(self, title: str, expected: int | None, began: float | None = None) -> None:
         self.title = title
         self._given = expected
         self.run: Watched | None = None
         self.over = False
-        self.began = stopwatch.monotonic()
+        self.began = stopwatch.monotonic() if began is None else began
         self._pace = Pace(self.began)
         self._forecast = Forecast(self.began)
 

@@ -16,12 +16,14 @@ from pipeloom.data.text import clean, describe
 from pipeloom.show.console import SharedConsole
 from pipeloom.show.figures import Figures
 from pipeloom.show.live import LiveScreen
+from pipeloom.show.notebook import NotebookScreen
 from pipeloom.show.plain import LineScreen
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeloom.show.figures import Watched
+    from pipeloom.show.notebook import Place
 
 __all__ = ["Screen", "screen_for"]
 
@@ -44,9 +46,11 @@ class Screen(Protocol):
         """Draw the last state and let go of the terminal; stopping twice is fine."""
 
 
-def screen_for(title: str, expected: int | None, console: Console) -> Screen:
-    """Choose a screen: a section of the live region on a terminal, plain lines elsewhere."""
+def screen_for(title: str, expected: int | None, console: Console, place: Place | None = None) -> Screen:
+    """Choose a screen: a display in a notebook, a section of the live region on a terminal, else plain lines."""
     figures = Figures(clean(title, 60), expected)
+    if place is not None:
+        return SafeScreen(NotebookScreen(figures, place))
     lines = LineScreen(figures, console)
     if isinstance(console, SharedConsole) and console.has_region:
         return SafeScreen(LiveScreen(figures, console), lines)
