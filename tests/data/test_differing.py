@@ -49,6 +49,12 @@ def test_one_outlier_costs_the_others_nothing():
     assert len(set(short)) == len(PARTS) + 2
 
 
+def test_an_end_that_differs_says_more_than_the_folder():
+    """The only one of another folder is not cut to that."""
+    names = ["/data/2023/04/part-1000000.csv", *(f"/data/2022/04/part-{part}.csv" for part in (999980, 999960))]
+    assert shortened(names, 13) == ["…1000000.csv", "…999980.csv", "…999960.csv"]
+
+
 def test_names_that_differ_twice_stay_apart():
     """Both differences are shown when the last one alone would not tell."""
     names = [f"{first * 15}/{second}/zzzzzz" for first in "ab" for second in "12"]

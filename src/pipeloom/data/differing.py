@@ -24,6 +24,7 @@ _SEPARATORS: Final = "/\\?& "
 _PART: Final = re.compile(
     r"(?<=[/\\ ?&])(?![/\\ ?&])|(?<![/\\ ?&])(?=[/\\?&])"
 )  # a folder, parameter or word begins
+_WORD: Final = re.compile(r"(?<![^\W_])(?=[^\W_])")  # where letters and digits begin
 _NO_CELL: Final = frozenset({"Mn", "Me", "Cf"})
 
 
@@ -106,7 +107,12 @@ def _shorten(name: str, shared: _Shared, width: int) -> str:
     for begin in begins:
         if cells(name[begin:]) + 1 <= width:
             return _with_head(name, begin, width)
-    # Not even that: what follows the difference is cut as well.
+    # Not even that: an end that differs, too, says most.
+    least = max(shared.by_next, len(name) - 2 * width)
+    for match in _WORD.finditer(name, least, len(name) - shared.end):
+        if cells(name[match.start() :]) + 1 <= width:
+            return _CUT + name[match.start() :]
+    # Else what follows the difference is cut as well.
     begin = next((place for place in reversed(begins) if place <= shared.by_next), 0)
     core = name[begin : len(name) - shared.end]
     head = _CUT if begin else ""

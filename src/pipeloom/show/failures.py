@@ -93,7 +93,7 @@ def kind_rows(kinds: Sequence[Told], width: int, rows: int) -> list[Text]:
 def kind_lines(kinds: Sequence[Told], width: int, each: int) -> list[list[Text]]:
     """Return the rows of each kind, ``each`` at most."""
     digits = max((len(f"{told.number:,}") for told in kinds), default=1)
-    room = width - 14 if each == 3 else max(width // (5 - each), 12)
+    room = max(width - digits - 9, 1) if each == 3 else max(width // (5 - each), 12)
     names = shortened([clean(told.name, _NAME) for told in kinds], room)
     found = []
     for told, name in zip(kinds, names, strict=True):
