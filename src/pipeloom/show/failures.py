@@ -21,6 +21,7 @@ _NAME: Final = 500
 _MESSAGE: Final = 300
 _ONE_ROW: Final = 110  # columns in which a kind's type, place, message and last task are read in one row
 _TWO_ROWS: Final = 60  # and in two
+_ENOUGH: Final = 24  # cells of a message that go before a name
 
 
 class Told(NamedTuple):
@@ -113,7 +114,7 @@ def _head(told: Told, digits: int) -> Text:
 def _one_row(told: Told, name: str, digits: int, width: int, _each: int) -> Iterator[Text]:
     line = _head(told, digits)
     message = clean(told.message, _MESSAGE)
-    room = width - line.cell_len - (min(cells(message), 24) + 2 if message else 0)
+    room = width - line.cell_len - (min(cells(message), _ENOUGH) + 2 if message else 0)
     place, last = f"  {told.where}" if told.where else "", f"  last {name}"
     shows_place = 0 < cells(place) <= room
     room -= cells(place) if shows_place else 0
@@ -133,16 +134,17 @@ def _more_rows(told: Told, name: str, digits: int, width: int, each: int) -> Ite
     where = next((where for where in (told.where, told.where.partition(" in ")[0]) if cells(where) <= room), "")
     yield line.append(f"  {where}") if where else line
     indent, message, last = " " * (digits + 4), clean(told.message, _MESSAGE), f"last {name}"
-    line = Text(indent)
-    if message:
-        room = width - len(indent) - (0 if each == 3 else cells(last) + 2)
-        line.append(_cut(message, room), style="red")
-        if each == 3:
-            yield line
-            line = Text(indent)
-        else:
-            line.append("  ")
-    yield line.append(last)
+    room = width - len(indent)
+    beside = room - cells(last) - 2  # for a message in one row with the name
+    if not message:
+        yield Text(indent + last)
+    elif each == 3:
+        yield Text(indent).append(_cut(message, room), style="red")
+        yield Text(indent + last)
+    elif beside >= min(cells(message), _ENOUGH):
+        yield Text(indent).append(_cut(message, beside), style="red").append("  " + last)
+    else:
+        yield Text(indent).append(_cut(message, room), style="red")
 
 
 def _cut(text: str, room: int) -> str:
