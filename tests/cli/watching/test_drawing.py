@@ -153,3 +153,19 @@ def test_every_selectable_line_can_be_selected(scene):
         again = draw(scene, Navigation(selected=choice, at=place), 80, 24, NOW)
         marked = [line for line in again.lines if any(s.style == "reverse" and s.end > 30 for s in line.spans)]
         assert len(marked) == 1
+
+
+def test_an_opened_task_says_the_type_with_the_message(scene, opened):
+    """No message stands without its exception's type."""
+    lines = text(replace(scene, opened=opened), Navigation(opened=Choice("task", 99)), 120, 24)
+
+    assert any(line.startswith(r"ValueError: bad \x1b[2J") for line in lines)
+
+
+def test_kinds_that_are_left_out_are_counted(scene):
+    """What is below the screen, and beyond what is read."""
+    groups = tuple(replace(scene.errors[0], kind=f"{number:08}", count=2) for number in range(201))
+    lines = text(replace(scene, errors=groups), Navigation(page="errors"), 120, 24)
+
+    assert sum("✗" in line for line in lines) == 18
+    assert lines[-2] == "  ↓ 182 more · the 200 largest kinds, 400 of 400 failures"

@@ -54,8 +54,9 @@ def _head(task: TaskDetail, width: int, since: float) -> list[Text]:
     for what, at in (("started", task.started_at), ("finished", task.finished_at)):
         if at:
             lines.append(Text(f"{what} {moment(at)}", style="dim"))
-    if task.message:
-        lines += folded(clean_block(shorten(task.message, LONGEST_TEXT)), width, style_of(task.status))
+    said = _said(task.exception, task.message)
+    if said:
+        lines += folded(said, width, style_of(task.status))
     return lines
 
 
@@ -76,10 +77,14 @@ def _state(task: TaskDetail, since: float) -> Text:
 def _try(attempt: AttemptRow, width: int) -> list[Text]:
     took = f"  {duration(attempt.elapsed_s)}" if attempt.elapsed_s is not None else ""
     head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}"
-    message = (
-        folded(clean_block(shorten(attempt.message, LONGEST_TEXT)), width, indent="    ") if attempt.message else []
-    )
-    return [*folded(head, width, style_of(attempt.status)), *message]
+    said = _said(attempt.exception, attempt.message)
+    return [*folded(head, width, style_of(attempt.status)), *(folded(said, width, indent="    ") if said else ())]
+
+
+def _said(exception: str | None, message: str | None) -> str:
+    """Return a message behind the type of its exception, if there was one."""
+    parts = (exception, shorten(message, LONGEST_TEXT) if message else None)
+    return clean_block(": ".join(part for part in parts if part))
 
 
 def _traceback(title: str, error: str | None, width: int) -> list[Text]:
