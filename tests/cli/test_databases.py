@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+
 import pytest
 
 from pipeloom.cli import cli
@@ -100,3 +104,20 @@ def test_task_and_database_in_the_other_order(there, ask):
 
     assert code == 2
     assert f"1: no such file; the task comes first: pipeloom show 1 {there.name}" in err
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("name", ["it's here.db", "a\nb.db", "\x1b[31m$HOME `x`.db", "\u202e\x9b.db", "-x.db"])
+def test_what_is_to_be_typed_next_works_when_it_is_copied(there, ask, name):
+    """Whatever the file is called; and no terminal obeys it."""
+    there.rename(there.with_name(name))
+    out = ask("status", "--db", name)[1]
+    (line,) = [line for line in out.splitlines() if line.startswith("why they failed: pipeloom ")]
+    words = line.partition(": pipeloom ")[2]
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {words}"], capture_output=True, text=True, timeout=30, check=True,
+        env=os.environ | {"LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+
+    assert line.isprintable()
+    assert done.stdout.split("\0")[:-1] == ["errors", "--db", name]

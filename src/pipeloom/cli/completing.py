@@ -24,7 +24,7 @@ __all__ = ["kinds", "runs", "speak_bash", "tasks"]
 
 Items = list[CompletionItem[str]]
 
-_DEADLINE_S: Final = 0.3
+_DEADLINE_S: Final = 0.5
 _MOST: Final = 40
 _LINE: Final = "_PIPELOOM_LINE"  # what has been typed, from our own function for bash
 _BREAKS: Final = re.compile(r".*[:=]", re.DOTALL)

@@ -304,11 +304,13 @@ class History:
         )
 
     def beginning_with(self, word: str, limit: int) -> list[TaskRow]:
-        """Return tasks whose key, else whose name, begins with a word; without one, running and bad ones first."""
+        """Return tasks whose key, else whose name, begins with a word; without one, running or bad ones."""
         if not word:
-            return self.overview(limit).tasks
-        if found := keyed_tasks(self._reader, word, _PREFIXES, limit):
-            return self._matching(f"t.id IN {numbers(found)}")
+            found = self.tasks(limit=limit, status=RUNNING)
+            found += self.tasks(limit=limit - len(found), status=FAILED)
+            return found or self.tasks(limit=limit)
+        if keyed := keyed_tasks(self._reader, word, _PREFIXES, limit):
+            return self._matching(f"t.id IN {numbers(keyed)}")
         return [task for task in self.tasks(limit=limit, name=word) if task.name.startswith(word)]
 
     def _matching(self, where: str, word: Any = None, **values: Any) -> list[TaskRow]:
