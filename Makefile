@@ -10,7 +10,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check outputs faults bench screenshots fix setup clean
+.PHONY: help demo test coverage check outputs faults bench screenshots fix setup clean
 .NOTPARALLEL: # two calls of setup.sh at once would be in each other's way
 
 help: ## list the commands
@@ -21,9 +21,13 @@ demo: ## load the New York flights of 2013 into build/flights.db and ask it ques
 	@mkdir -p build
 	$(BIN)/pipeloom examples flights --executor processes --db build/flights.db --files build/flights
 
-test: check-static ## format check, lint, types, and the whole test suite, whose coverage has a floor
+test: check-static ## format check, lint, types, and the whole test suite
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# Apart from the tests, which it makes take half as long again: until Python 3.14, branches are measured by tracing.
+coverage: setup ## the whole test suite with branch coverage, which has a floor
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=
-	@$(BIN)/coverage report --fail-under=0 | awk '/^TOTAL/ || $$NF + 0 < 90'
+	@$(BIN)/coverage report | awk '/^TOTAL/ || $$NF + 0 < 90'
 
 check: check-static ## the same with the fast tests only: under a minute, never rewrites a file
 	$(BIN)/pytest -n 2 -m "not slow"

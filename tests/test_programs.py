@@ -404,4 +404,5 @@ def test_beside_other_work(run, tmp_path):
         second, said = call("30")
         assert first <= {f"/{number} done {number}" for number in range(20)}
         assert first | second == {f"/{number} done {number}" for number in range(30)}
-        assert any(f"{len(second)} done, {len(first)} skipped" in line for line in said)
+        skipped = f", {len(first)} skipped" if first else ""  # a second may be over before anything is done
+        assert any(f"{len(second)} done{skipped}" in line for line in said)
