@@ -68,7 +68,8 @@ def tidy(work: Path) -> None:
     with closing(sqlite3.connect(work / "flights.db", isolation_level=None)) as conn:
         conn.execute("UPDATE pipeloom_runs SET host = 'workstation', pid = 4242")
         for table in ("task_runs", "pipeloom_attempts"):
-            conn.execute(f"UPDATE {table} SET error = replace(error, ?, '')", (f"{work}/",))
+            for column in ("error", "place"):
+                conn.execute(f"UPDATE {table} SET {column} = replace({column}, ?, '')", (f"{work}/",))
 
 
 def in_the_middle(text: str) -> bool:
