@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pipeloom.data.differing import shortened
 from pipeloom.data.kinds import short
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, near
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "FailureKind", "RunCounts", "RunReport", "TaskOutcome"]
 
-_SHOWN: Final = 8
+_SHOWN: Final = 8  # kinds of failure
+_NAME: Final = 500
+_CELLS: Final = 50  # of a name, when it is shown among others
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,9 @@ class FailureKind:
         what = self.first.message if self.count == 1 else self.message
         said = clean(": ".join(filter(None, (self.exception or spelled(self.status), what))), 200)
         where = f"{clean(short(self.place), 80)}; " if self.place else ""
-        which = clean(self.first.key, 60)
-        if self.count > 1:
-            which = f"first {which}, last {clean(self.last, 60)}"
+        keys = [self.first.key] if self.count == 1 else [self.first.key, self.last]
+        names = shortened([clean(key, _NAME) for key in keys], _CELLS)
+        which = names[0] if self.count == 1 else f"first {names[0]}, last {names[1]}"
         return f"{self.count:,} \N{MULTIPLICATION SIGN} {said} ({where}{which})"
 
 
