@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import closing
 from time import monotonic
@@ -10,7 +11,7 @@ import pytest
 
 import pipeloom
 from pipeloom.web import answers
-from pipeloom.web.answers import Answers
+from pipeloom.web.answers import Answers, last_change
 
 from .serving import LIMIT_S, make_endless
 
@@ -104,7 +105,7 @@ def test_the_end_gives_up_a_question_without_end(db):
 
     def question(history):
         began.set()
-        return history.tasks(limit=10, status="none")
+        return history.counts()
 
     assert desk.ask("k", question) is None
     assert began.wait(LIMIT_S)
@@ -113,3 +114,16 @@ def test_the_end_gives_up_a_question_without_end(db):
     thread.join(LIMIT_S)
     assert not thread.is_alive()
     assert desk.ask("other", question) is None
+
+
+def test_what_was_answered_since_the_last_write_is_up_to_date(db):
+    """By the time that the file and its log were written; while that is close, or unknown, nothing is."""
+    before = monotonic()
+    assert last_change(db) >= before
+    pipeloom.map(str, range(3), db=db, progress=False)
+    assert last_change(db) >= before
+    os.utime(db, (1e9, 1e9))
+    assert last_change(db) < before - 1e6
+    log = db.with_name(f"{db.name}-wal")
+    log.touch()
+    assert last_change(db) >= before

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
@@ -16,13 +17,14 @@ from typing import Any, Final, Generic, TypeVar
 
 from pipeloom.history import History
 
-__all__ = ["Answer", "Answers", "Desk", "Memo"]
+__all__ = ["Answer", "Answers", "Desk", "Memo", "last_change"]
 
 T = TypeVar("T")
 
 _FIGURES_S: Final = 900.0  # deadlines: three million tasks on a slow machine take a fraction of either
 _LISTS_S: Final = 120.0
 _KEPT: Final = 32
+_STAMP_S: Final = 1.0  # coarse file systems stamp whole seconds, a clock of the kernel's every few milliseconds
 _SELDOM_S: Final = 1.0
 _DUTY: Final = 10  # a question rests this many times as long as its answer took
 _END_S: Final = 0.5
@@ -160,6 +162,19 @@ class Answers:
             if not self._entries[other].is_pending:
                 del self._entries[other]
         self._changed.notify_all()
+
+
+def last_change(db_path: Path) -> float:
+    """Return an instant of the monotonic clock since which nothing was written to a database.
+
+    What was answered after it is up to date. Blocks for two looks at the disk.
+    """
+    now, stamps = monotonic(), []
+    for path in (db_path, Path(f"{db_path}-wal")):
+        with suppress(OSError):
+            stamps.append(path.stat().st_mtime)
+    age = time() - max(stamps, default=time()) - _STAMP_S
+    return now - max(age, 0.0)
 
 
 class Desk:

@@ -25,7 +25,7 @@ from pipeloom.data.text import clean
 from pipeloom.history import History
 from pipeloom.show.html import Html, join, style, tag
 from pipeloom.web import pieces, views
-from pipeloom.web.answers import Memo
+from pipeloom.web.answers import Memo, last_change
 from pipeloom.web.events import Events
 from pipeloom.web.hub import MAX_VIEWERS, Hub, problem_of
 from pipeloom.web.layout import frame, message_page
@@ -115,8 +115,8 @@ class Pages:
         """Read a view; one of the reading threads."""
         try:
             with History(self.db_path, deadline_s=_DEADLINE_S) as history:
-                now = monotonic()
-                return view.build(history, Memo(self.hub.desk, since=now, until=now + _WAIT_S))
+                memo = Memo(self.hub.desk, since=last_change(self.db_path), until=monotonic() + _WAIT_S)
+                return view.build(history, memo)
         except pieces.Missing:
             raise
         except Exception as error:  # noqa: BLE001 - a damaged or foreign file can raise anything: the page says so, and stays

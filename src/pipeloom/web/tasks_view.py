@@ -6,9 +6,9 @@ What it shows is asked of the server's answers: a search may have to look at mil
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pipeloom.data.text import clean
 from pipeloom.history import History
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, TaskRow
 
 __all__ = ["TasksView"]
+
+T = TypeVar("T")
 
 _PAGE: Final = 100
 _KINDS: Final = 1000  # among which one is looked for
@@ -50,20 +52,26 @@ class TasksView:
 
     def build(self, history: History, memo: Memo) -> Mapping[str, str]:
         """Return its parts."""
-        lists, which = memo.desk.lists, self.which
-        tasks = memo.ask(lists, ("tasks", self), self._tasks)
-        kind = memo.ask(lists, ("kind", which.kind, which.run_id), self._kind) if which.kind else None
-        counts = memo.ask(lists, ("counts", which.run_id), lambda history: history.counts(which.run_id))
-        total = memo.ask(lists, ("total", replace(which, slowest=False)), self._total)
+        which = self.which
+        owner = history.running_owner()  # when a run's process dies, its tasks are others, in an unchanged file
+
+        def ask(key: tuple[Any, ...], question: Callable[[History], T]) -> T | None:
+            found = memo.ask(memo.desk.lists, key, question, version=owner)
+            return found.value if found is not None else None
+
+        tasks = ask(("tasks", self), self._tasks)
+        kind = ask(("kind", which.kind, which.run_id), self._kind) if which.kind else None
+        counts = ask(("counts", which.run_id), lambda history: history.counts(which.run_id)) or {}
+        total = ask(("total", replace(which, slowest=False)), self._total)
         return {
             "filters": join(
-                filter_parts.statuses(which, counts.value if counts else {}),
+                filter_parts.statuses(which, counts),
                 filter_parts.times(which),
                 filter_parts.form(which),
                 filter_parts.active(which),
             ),
-            "kind": self._kind_told(kind.value, history) if kind and kind.value else "",
-            "tasks": self._told(tasks.value if tasks else None, total.value if total else None),
+            "kind": self._kind_told(kind, history) if kind else "",
+            "tasks": self._told(tasks, total),
         }
 
     # --- what is asked ---
