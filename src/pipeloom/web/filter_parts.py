@@ -15,7 +15,7 @@ from pipeloom.statuses import FAILED
 from pipeloom.web import pieces
 from pipeloom.web.task_filter import WITHIN, TaskFilter
 
-__all__ = ["active", "form", "statuses", "times"]
+__all__ = ["active", "more", "statuses"]
 
 
 def statuses(which: TaskFilter, counts: Mapping[str, int]) -> Html:
@@ -36,7 +36,14 @@ def statuses(which: TaskFilter, counts: Mapping[str, int]) -> Html:
     return tag("nav", tag("ul", *links, class_="filters"), aria_label="Status")
 
 
-def times(which: TaskFilter) -> Html:
+def more(which: TaskFilter) -> Html:
+    """Return the filters by message and time: open while one of them is in use."""
+    in_use = any((which.message, which.within, which.since, which.until))
+    inside = tag("div", _times(which), _form(which), class_="more-filters")
+    return tag("details", tag("summary", "Filter by message or time"), inside, open=in_use or None, class_="plain")
+
+
+def _times(which: TaskFilter) -> Html:
     """Return a choice of how long ago tasks ended."""
     choices = [(None, "any time"), *((key, words) for key, (words, _) in WITHIN.items())]
     links = (
@@ -46,7 +53,7 @@ def times(which: TaskFilter) -> Html:
     return tag("nav", tag("ul", *links, class_="filters"), aria_label="Ended within")
 
 
-def form(which: TaskFilter) -> Html:
+def _form(which: TaskFilter) -> Html:
     """Return fields for a part of the message, and for instants."""
     fields = [
         _field("message", "Message or exception", which.message, type="search", maxlength=200),

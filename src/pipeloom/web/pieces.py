@@ -29,6 +29,7 @@ __all__ = [
     "clock",
     "empty",
     "headed",
+    "in_two_lines",
     "kind_of",
     "long_text",
     "names_of",
@@ -143,6 +144,11 @@ def said_by(exception: str | None, message: str | None, limit: int = 200) -> Htm
     if not name:
         return join(said) if said else None
     return join(tag("b", name), f": {said}" if said and said != name else None)
+
+
+def in_two_lines(said: Html | None) -> Html | None:
+    """Return a message cut to two lines; its page has the rest."""
+    return None if said is None else tag("span", said, class_="two-lines")
 
 
 # --- times ---

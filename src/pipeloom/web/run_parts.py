@@ -177,7 +177,7 @@ def _kind(group: ErrorGroup, run_id: int) -> Html:
         "summary",
         tag("span", f"{group.count:,}", Html("&times;"), class_="count"),
         tag("span", *_said(group), tag("span", _where(group), class_="where"), class_="reason"),
-        tag("span", clock(group.last_at), class_="at wide"),
+        tag("span", "last ", clock(group.last_at), class_="at wide"),
     )
     tasks = f"All {group.count:,} tasks of this kind" if group.count > 1 else "The task in the list"
     link = tag("p", tasks_link(tasks, kind=group.kind, run=run_id))

@@ -9,7 +9,19 @@ from pipeloom.data.text import clean
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, facts, tag
 from pipeloom.statuses import RUNNING
-from pipeloom.web.pieces import age, badge, clock, empty, long_text, names_of, said_by, small_bar, table, tasks_link
+from pipeloom.web.pieces import (
+    age,
+    badge,
+    clock,
+    empty,
+    in_two_lines,
+    long_text,
+    names_of,
+    said_by,
+    small_bar,
+    table,
+    tasks_link,
+)
 
 if TYPE_CHECKING:
     from pipeloom.history import AttemptRow, LogRow, TaskDetail, TaskRow
@@ -36,7 +48,7 @@ def _running_row(task: TaskRow, names: Mapping[int, Html]) -> Html:
         "tr",
         tag("th", names[task.id], scope="row", class_="name"),
         tag("td", small_bar(task) if running else "waiting", class_="when"),
-        tag("td", clean(task.message or "", 200), class_="message wide"),
+        tag("td", in_two_lines(said_by(None, task.message)), class_="message wide"),
         tag("td", age(task.elapsed_s, task.started_at, running=True) if running else None, class_="number"),
         data_key=f"t{task.id}",
     )
@@ -54,12 +66,14 @@ def tasks_table(tasks: Sequence[TaskRow]) -> Html:
 
 def _task_row(task: TaskRow, name: Html, *, has_rows: bool) -> Html:
     running = task.status == RUNNING
+    said = said_by(task.exception, task.message)
+    below = tag("span", said, class_="two-lines below") if said else None
     return tag(
         "tr",
-        tag("th", name, scope="row", class_="name"),
+        tag("th", name, below, scope="row", class_="name"),
         tag("td", task.id, class_="number wide"),
         tag("td", badge(task.status), (" ", small_bar(task)) if running else None, class_="status"),
-        tag("td", said_by(task.exception, task.message), class_="message wide"),
+        tag("td", in_two_lines(said), class_="message wide"),
         tag("td", f"{task.rows_written:,}", class_="number wide") if has_rows else None,
         tag("td", age(task.elapsed_s, task.started_at, running=running), class_="number"),
         data_key=f"t{task.id}",

@@ -66,8 +66,7 @@ class TasksView:
         return {
             "filters": join(
                 filter_parts.statuses(which, counts),
-                filter_parts.times(which),
-                filter_parts.form(which),
+                filter_parts.more(which),
                 filter_parts.active(which),
             ),
             "kind": self._kind_told(kind, history) if kind else "",
