@@ -32,7 +32,7 @@ class Reading(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in ("meta", "link", "input"):
+        if tag not in ("meta", "link", "input", "br"):
             self._open.append(tag)
 
     def handle_startendtag(self, tag, attrs):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FAILURES",
     "LONGEST_RESULT",
+    "ONE_LINE",
     "Missing",
     "age",
     "badge",
@@ -44,11 +45,14 @@ __all__ = [
     "word_for",
 ]
 
+ONE_LINE: Final = 36
+"""Characters of a name that take one line of its column on a wide page."""
+
 FAILURES: Final = "failures"
 """In addresses: every status that is no good end."""
 
 _WORDS: Final = {**WORDS, FAILURES: "all failures"}
-_WIDE: Final = 72  # characters of a name that take two lines of its column on a wide page
+_WIDE: Final = 2 * ONE_LINE  # characters of a name that take two lines of its column on a wide page
 _NARROW: Final = 40  # and on a narrow one
 _LONGEST_BLOCK: Final = 100_000
 LONGEST_RESULT: Final = 100_000

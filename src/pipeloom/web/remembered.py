@@ -45,7 +45,7 @@ def slots(tasks: Sequence[TaskRow], count: int, memo: Memo) -> list[TaskRow | No
 
     Args:
         tasks: What is running.
-        count: How many places to show, at least.
+        count: How many places there are, one for each worker; 0 when that is not known.
         memo: The view's.
     """
     news = {task.id: task for task in tasks}
@@ -54,9 +54,10 @@ def slots(tasks: Sequence[TaskRow], count: int, memo: Memo) -> list[TaskRow | No
     fresh = iter(news.values())
     placed = [task if task is not None else next(fresh, None) for task in placed]
     placed += fresh
-    while len(placed) > count and placed[-1] is None:
-        placed.pop()
-    placed += [None] * (count - len(placed))
+    if count:  # one that has ended may be seen to run for a moment longer, beside the next one of its worker
+        placed = placed[:count] + [None] * (count - len(placed))
+    else:
+        placed = [task for task in placed if task is not None]
     memo.kept["slots"] = [None if task is None else task.id for task in placed]
     return placed
 

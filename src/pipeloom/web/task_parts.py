@@ -10,6 +10,7 @@ from pipeloom.show import fragments
 from pipeloom.show.html import Html, facts, tag
 from pipeloom.statuses import RUNNING
 from pipeloom.web.pieces import (
+    ONE_LINE,
     age,
     badge,
     clock,
@@ -33,13 +34,16 @@ def running_table(placed: Sequence[TaskRow | None], waiting: Sequence[TaskRow]) 
     """Return what runs now, each task in its place, and what waits for its next try."""
     columns = (("Task", "name"), ("Progress", ""), ("Message", "message wide"), ("For", "number"))
     tasks = [*placed, *waiting]
-    names = names_of([task for task in tasks if task is not None])
-    rows = (_running_row(task, names) if task is not None else _FREE for task in tasks)
+    known = [task for task in tasks if task is not None]
+    names = names_of(known)
+    free = _FREE_OF_TWO if any(len(task.name) > ONE_LINE for task in known) else _FREE
+    rows = (_running_row(task, names) if task is not None else free for task in tasks)
     return table("Running tasks", columns, rows) if tasks else empty("Nothing at this moment.")
 
 
-# Keeps the rows below in their places until the next task begins.
+# Keep the rows below in their places until the next task begins.
 _FREE: Final = tag("tr", tag("td", Html("&#160;"), colspan=4), class_="free", aria_hidden="true")
+_FREE_OF_TWO: Final = tag("tr", tag("td", Html("&#160;<br>&#160;"), colspan=4), class_="free", aria_hidden="true")
 
 
 def _running_row(task: TaskRow, names: Mapping[int, Html]) -> Html:
