@@ -43,7 +43,7 @@ class QuickTasks:
 @pytest.fixture
 def quick(gated, db):
     """A run that goes on for as long as the test, and its quick tasks."""
-    gated(db, ["waits"], workers=WORKERS)
+    gated(db, ["waits"], workers=WORKERS + 1)
     return QuickTasks(db)
 
 
