@@ -24,7 +24,7 @@ __all__ = ["Failure", "FailureKind", "RunCounts", "RunReport", "TaskOutcome"]
 
 _SHOWN: Final = 8  # kinds of failure
 _NAME: Final = 500
-_CELLS: Final = 50  # of a name, when it is shown among others
+_CELLS: Final = 32  # of a name, when it is shown among others
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ _CODE: Final = rf"""
     | \bcode[\s:=#(]{{0,3}}-?\d{{1,4}}(?!\.?\d)
     | \b(?:http|error)(?:[ _-](?:status|code|error))*\s-?\d{{1,5}}(?![\d.,:]?\d)
     | \b(?:returned|responded|response)(?:\s(?:with|a|an|http))*[\s:\[]{{1,2}}[345]\d\d\b
+    | \bbase\s\d\d?\b
     | \b[345]\d\d\s(?:Client\sError|Server\sError|{_REASONS})(?!\w)
     | ^[\[(]?[345]\d\d(?=[\]):,](?:\s|$)|$)
     | ^\(\d{{3,5}}(?=,\s["'])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, Unpack
 
-from pipeloom.data.clock import seconds_since, utc_now
+from pipeloom.data.clock import utc_now
 from pipeloom.data.kinds import Kind
 from pipeloom.data.text import storable, words
 from pipeloom.db import owner_of
@@ -23,6 +23,7 @@ from pipeloom.history.figures import RunFigures
 from pipeloom.history.kinds import KindColumns
 from pipeloom.history.reading import Reader
 from pipeloom.history.rows import AttemptRow, ErrorGroup, LogRow, Overview, RejectedRow, RunRow, TaskDetail, TaskRow
+from pipeloom.history.runs import Runs
 from pipeloom.history.sums import read_figures
 from pipeloom.history.tasks import (
     BEGINNING_OF_RESULT,
@@ -46,7 +47,6 @@ from pipeloom.statuses import DONE, FAILED, INTERRUPTED, OPEN, QUEUED, RUNNING
 __all__ = ["History"]
 
 _PREFIXES: Final = ("path:", "date:", "datetime:", "uuid:", "str:", "int:", "json:")
-_RECENT_RUNS: Final = 100  # among which a run can be open: each run that opens the file closes those before it
 _MATCHES: Final = 20
 _TRIES: Final = 1000
 _FIRST_PAGE: Final = 200
@@ -70,6 +70,7 @@ class History:
 
     def __init__(self, db_path: Path, *, deadline_s: float = 5.0, is_over: Callable[[], bool] = bool) -> None:
         self._reader = Reader(db_path, deadline_s, is_over)
+        self._runs = Runs(self._reader)
         self.path = self._reader.path
 
     def __enter__(self) -> Self:
@@ -94,17 +95,17 @@ class History:
 
     def is_alive(self, run: RunRow) -> bool:
         """Say whether a run is going on now."""
-        return bool(self._open_runs(run.run_id)) and run.run_id not in self._dead()
+        return bool(self._runs.going_on(run.run_id)) and run.run_id not in self._runs.dead()
 
     def runs(self, limit: int, before: int | None = None) -> list[RunRow]:
         """Return runs, the latest first; ``before`` is the number below which the list goes on."""
         if before is not None:
-            return self._runs("WHERE r.id < ?", before, limit=limit)
-        return self._runs("", limit=limit)
+            return self._runs.read("WHERE r.id < ?", before, limit=_bounded(limit))
+        return self._runs.read("", limit=_bounded(limit))
 
     def run(self, run_id: int) -> RunRow | None:
         """Return one run."""
-        found = self._runs("WHERE r.id = ?", run_id, limit=1) if columns.fits(run_id) else []
+        found = self._runs.read("WHERE r.id = ?", run_id, limit=1) if columns.fits(run_id) else []
         return found[0] if found else None
 
     def latest_run(self) -> RunRow | None:
@@ -120,53 +121,6 @@ class History:
         """Return what the attempts of a run add up to, past ones included; reads all of them, page by page."""
         return read_figures(self._reader.rows, run, utc_now())
 
-    def _runs(self, where: str, *params: Any, limit: int) -> list[RunRow]:
-        dead = self._dead()
-        has = self._reader.has_column
-        later = ", ".join(f"r.{name}" if has("pipeloom_runs", name) else "NULL" for name in ("command", "shard"))
-        found = self._reader.rows(
-            "SELECT r.id, p.name, r.status, r.started_at, r.finished_at, r.elapsed_s, r.expected, r.done, "
-            f"r.failed, r.cancelled, r.timed_out, r.skipped, r.workers, r.pid, r.executor, r.host, {later}, "
-            "r.versions "
-            f"FROM pipeloom_runs r LEFT JOIN pipeloom_pipelines p ON p.id = r.pipeline_id {where} "
-            "ORDER BY r.id DESC LIMIT ?",
-            (*params, _bounded(limit)),
-        )
-        return [self._as_of_now(columns.run_row(row), dead) for row in found]
-
-    def _as_of_now(self, run: RunRow, dead: DeadRuns) -> RunRow:
-        """Return a run with its time until now, or as interrupted, and counted anew, when its process is gone.
-
-        A run stores its counts ten times a second, its tasks with every commit.
-        """
-        if run.status != RUNNING:
-            return run
-        if run.run_id not in dead:
-            return columns.lasting(run, seconds_since(run.started_at))
-        counts = self._reader.rows(
-            "SELECT status, COUNT(*) FROM task_runs WHERE run_id = ? GROUP BY status", (run.run_id,)
-        )
-        return columns.unclosed(run, dict(counts))
-
-    def _open_runs(self, *only: int) -> list[tuple[Any, ...]]:
-        """Return (number, process) of the runs that say they are going on."""
-        return self._reader.rows(
-            "SELECT id, pid FROM (SELECT id, pid, status FROM pipeloom_runs "
-            f"{f'WHERE id IN {numbers(only)} ' if only else ''}ORDER BY id DESC LIMIT ?) WHERE status = 'running'",
-            (_RECENT_RUNS,),
-        )
-
-    def _dead(self) -> DeadRuns:
-        """Return the runs that say they are going on while their process is gone.
-
-        They are asked twice: a run that closes says so first and lets go of the file then. What is dead stays so.
-        """
-        if not (said := self._open_runs()):
-            return DeadRuns()
-        owner = owner_of(self.path)
-        gone = [number for number, pid in said if owner is None or (owner and pid is not None and pid != owner)]
-        return DeadRuns(number for number, _ in self._open_runs(*gone)) if gone else DeadRuns()
-
     # --- tasks ---
 
     def overview(self, limit: int) -> Overview:
@@ -179,7 +133,7 @@ class History:
 
     def counts(self, run_id: int | None = None) -> dict[str, int]:
         """Return status → number of tasks; of those last tried in one run, if given."""
-        dead = self._dead()
+        dead = self._runs.dead()
         if run_id is not None:
             found = self._reader.rows(
                 "SELECT status, COUNT(*) FROM task_runs WHERE run_id = ? GROUP BY status",
@@ -202,7 +156,7 @@ class History:
         """Return how many tasks are ``running`` and ``queued`` (waiting for a retry) now; looks at those alone."""
         found = self._reader.rows(
             "SELECT t.status, COUNT(*) FROM task_runs t "
-            f"WHERE t.status <> 'done' AND t.status IN {OPEN} AND {self._dead().not_theirs} GROUP BY t.status"
+            f"WHERE t.status <> 'done' AND t.status IN {OPEN} AND {self._runs.dead().not_theirs} GROUP BY t.status"
         )
         return {words(status): number for status, number in found}
 
@@ -253,7 +207,7 @@ class History:
         return self._reader.has_column("task_runs", "kind")
 
     def _columns(self) -> KindColumns:
-        return KindColumns(self._dead(), stored=self.stores_kinds)
+        return KindColumns(self._runs.dead(), stored=self.stores_kinds)
 
     def running(self, limit: int) -> list[TaskRow]:
         """Return the tasks that are running now, the lowest numbers first."""
