@@ -17,9 +17,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from html import escape
 from pathlib import Path
 
 from browser import browser, shoot
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 from terminal import ROOT, record
 
 from pipeloom.examples.flights import locate, split
@@ -30,13 +33,13 @@ LARGEST = 150_000  # bytes of a PNG
 
 
 def prepare(work: Path) -> None:
-    """Lay out the data and the program, and put faults into three files."""
+    """Lay out the data and the program, and put faults into seven files."""
     split(locate(None), work)
     shutil.copy(HERE / "load.py", work)
     for name, old, new in (
-        ("flights/2013-02-JFK.csv", ",2475,", ",24T5,"),
+        *((f"flights/2013-{month}-JFK.csv", ",2475,", ",24T5,") for month in ("02", "05", "06", "09")),
         ("flights/2013-04-EWR.csv", ",719,", ",7I9,"),
-        ("flights/2013-03-LGA.csv", "dep_delay", "delay"),
+        *((f"flights/2013-{month}-LGA.csv", "dep_delay", "delay") for month in ("03", "07")),
     ):
         path = work / name
         text = path.read_text()
@@ -79,16 +82,19 @@ def in_the_middle(text: str) -> bool:
 
 
 def terminals(work: Path) -> None:
-    """The run itself, ``watch`` and ``show``."""
-    for old in work.glob("flights.db*"):
-        old.unlink()
-    record([sys.executable, "load.py"], in_the_middle, HERE / "terminal.svg", cwd=work, columns=100, rows=30)
+    """The run itself, ``watch``, ``show`` and ``errors``."""
+    for columns in (80, 120):
+        for old in work.glob("flights.db*"):
+            old.unlink()
+        load = [sys.executable, "load.py"]
+        record(load, in_the_middle, f"terminal-{columns}", cwd=work, columns=columns, rows=24)
     watch = ["watch", "--db", "flights.db"]
     with running(work):
-        record([*PIPELOOM, *watch], in_the_middle, HERE / "watch.svg", cwd=work, columns=100, rows=24)
+        record([*PIPELOOM, *watch], in_the_middle, "watch", cwd=work, columns=100, rows=24)
     tidy(work)
     show = [*PIPELOOM, "show", "flights/2013-02-JFK.csv", "--db", "flights.db"]
-    record(show, None, HERE / "show.svg", cwd=work, columns=100, rows=60)
+    record(show, None, "show", cwd=work, columns=100, rows=60)
+    record([*PIPELOOM, "errors", "flights.db"], None, "errors", cwd=work, columns=100, rows=60)
 
 
 def pages(work: Path) -> None:
@@ -119,6 +125,55 @@ def pages(work: Path) -> None:
             shoot(page, HERE / f"report-{scheme}.png", 1000, scheme)
 
 
+CELL = """import pipeloom
+from pathlib import Path
+from load import load
+
+pipeloom.map(load, sorted(Path(".").glob("*/2013-*.csv")), db="flights.db", workers=8, on_error="collect")
+"""
+PAGE = """<!DOCTYPE html><meta charset="utf-8"><style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0; padding: 20px; font: 14px/1.4 system-ui, sans-serif; background: light-dark(#fff, #111); }}
+body {{ color: light-dark(#1b1b1b, #e0e0e0); }}
+div.row {{ display: flex; gap: 10px; margin-bottom: 12px; }}
+span.prompt {{ flex: none; width: 50px; font: 13px/1.5 monospace; opacity: 0.6; text-align: right; }}
+pre {{ flex: 1; margin: 0; padding: 8px 12px; font: 13px/1.5 monospace; background: light-dark(#f5f5f5, #212121); }}
+pre {{ border: 1px solid light-dark(#e0e0e0, #424242); }}
+code {{ padding: 1px 4px; font: 13px monospace; background: light-dark(#eee, #2a2a2a); }}
+table {{ font-size: 13px; }}
+</style><div class="row"><span class="prompt">[1]:</span><pre>{cell}</pre></div>
+<div class="row"><span class="prompt"></span><div>{shown}</div></div>"""
+
+
+def notebook(work: Path) -> None:
+    """A run in a notebook, at its end: what a real kernel has shown, on a page of a notebook's colours."""
+    for old in work.glob("flights.db*"):
+        old.unlink()
+    cell = new_code_cell(CELL)
+    with environment(PYTHONPATH=os.pathsep.join((str(ROOT / "src"), str(work)))):
+        client = NotebookClient(new_notebook(cells=[cell]), timeout=120, resources={"metadata": {"path": work}})
+        client.execute()
+    (shown,) = cell.outputs
+    assert str(work) not in shown["data"]["text/html"]
+    (work / "notebook.html").write_text(PAGE.format(cell=escape(CELL), shown=shown["data"]["text/html"]))
+    with browser() as page:
+        page.goto((work / "notebook.html").as_uri())
+        for scheme in ("light", "dark"):
+            shoot(page, HERE / f"notebook-{scheme}.png", 270, scheme)
+
+
+@contextmanager
+def environment(**words: str) -> Iterator[None]:
+    """Set variables meanwhile, for the kernel to inherit."""
+    before = dict(os.environ)
+    os.environ.update(words)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def check() -> None:
     """Nothing tells about the machine, as far as text can be searched; nothing is too large."""
     for picture in HERE.glob("*.svg"):
@@ -136,6 +191,7 @@ def main() -> None:
         prepare(work)
         terminals(work)
         pages(work)
+        notebook(work)
     check()
     for picture in sorted([*HERE.glob("*.svg"), *HERE.glob("*.png")]):
         print(f"{picture.relative_to(ROOT)}  {picture.stat().st_size:,} bytes")

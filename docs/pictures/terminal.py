@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 if TYPE_CHECKING:
     import pyte
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from pseudoterminal import PseudoTerminal  # noqa: E402
@@ -24,10 +26,37 @@ from pseudoterminal import PseudoTerminal  # noqa: E402
 _NAMES = {"brown": "yellow", "brightblack": "bright_black", "brightbrown": "bright_yellow"}
 
 
+# Background, foreground, the eight colours and their bright ones: each 4.5 to 1 at least on its background, but for
+# black, and for what only draws, which is bright black.
+_LIGHT = ["24292f", "c01c28", "116e32", "8b5c00", "095cb5", "823ca0", "066c78", "57606a"]
+_DARK = ["484f58", "ff7b72", "56d364", "e3b341", "79b8ff", "d2a8ff", "76e3ea", "b1bac4"]
+_BRIGHT = ["6e7681", "ffa198", "7ee787", "f2cc60", "a5d6ff", "e2c5ff", "b3f0ff", "f0f6fc"]
+
+
+def _rgb(*colours: str) -> list[tuple[int, int, int]]:
+    return [(int(text[:2], 16), int(text[2:4], 16), int(text[4:], 16)) for text in colours]
+
+
+# Each 4.5 to 1 at least on its background, but for black, and for bright black, which only draws.
+_THEMES = {
+    "light": TerminalTheme(*_rgb("fafafa", "24292f"), _rgb(*_LIGHT), _rgb("8c959f", *_LIGHT[1:7], "24292f")),
+    "dark": TerminalTheme(*_rgb("161b22", "d9e0e7"), _rgb(*_DARK), _rgb(*_BRIGHT)),
+}
+
+
 def record(
-    command: list[str], moment: Callable[[str], bool] | None, output: Path, *, cwd: Path, columns: int, rows: int
+    command: list[str], moment: Callable[[str], bool] | None, name: str, *, cwd: Path, columns: int, rows: int
 ) -> None:
-    """Draw a command's screen as it stands at a moment (by its text), or at the end; the command is then ended."""
+    """Draw a command's screen as it stands at a moment (by its text), or at the end; the command is then ended.
+
+    Args:
+        command: The command.
+        moment: Says whether this is it.
+        name: Of the pictures, ``name-light.svg`` and ``name-dark.svg``.
+        cwd: Where to start it.
+        columns: Of the terminal.
+        rows: Of the terminal.
+    """
     with PseudoTerminal(
         command, columns=columns, rows=rows, cwd=cwd, env={"PYTHONPATH": str(ROOT / "src")}
     ) as there:
@@ -36,18 +65,24 @@ def record(
         else:
             there.until(moment, 120)
         picture = _text(there.screen)
-    draw(picture, output, columns, command)
+    draw(picture, name, columns, command)
 
 
-def draw(picture: Text, output: Path, columns: int, command: list[str]) -> None:
-    """Write styled text as SVG."""
+def draw(picture: Text, name: str, columns: int, command: list[str]) -> None:
+    """Write styled text as SVG, light and dark."""
     console = Console(record=True, width=columns, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
-    console.print(picture, end="")
+    console.print(picture)  # and a line below, or the last one is cut off at its feet
     shown = [word for word in command if word not in ("-m", "-c")]
     shown[0] = "python" if command[1] != "-m" else ""
-    svg = console.export_svg(title=" ".join(filter(None, shown)))
-    # No font is fetched from anywhere: the viewer's own monospace will do.
-    output.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
+    for scheme, theme in _THEMES.items():
+        svg = console.export_svg(
+            title=" ".join(filter(None, shown)), theme=theme, clear=False, unique_id=f"{name}-{scheme}"
+        )
+        # No font is fetched from anywhere: the viewer's own monospace will do.
+        svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+        if scheme == "light":
+            svg = svg.replace("rgba(255,255,255,0.35)", "rgba(0,0,0,0.25)")  # the window's frame
+        (HERE / f"{name}-{scheme}.svg").write_text(svg)
 
 
 def _text(screen: pyte.Screen) -> Text:
