@@ -175,3 +175,20 @@ def test_names_of_bars_are_told_apart():
 
     assert "/…/1.json (1)" in picture
     assert "/…/2.json (2)" in picture
+
+
+@pytest.mark.parametrize(
+    ("span", "labels"),
+    [
+        (0.35, ["0", "50 ms", "100 ms", "150 ms", "200 ms", "250 ms", "300 ms", "350 ms"]),
+        (60.0, ["0", "10 s", "20 s", "30 s", "40 s", "50 s", "1:00"]),
+        (202.0, ["0", "30 s", "1:00", "1:30", "2:00", "2:30", "3:00"]),
+        (9000.0, ["0", "30:00", "1:00:00", "1:30:00", "2:00:00", "2:30:00"]),
+        (400_000.0, ["0", "1 d", "2 d", "3 d", "4 d"]),
+    ],
+)
+def test_times_are_spelt_as_elsewhere(span, labels):
+    """At round places."""
+    picture = timeline_picture(Timeline(span, "density", (lane_of(columns=(1.0,)),)))
+
+    assert re.findall(r'class="tick[ a-z]*"><line[^>]*/><text[^>]*>([^<]*)<', picture) == labels

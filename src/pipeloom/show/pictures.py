@@ -35,6 +35,8 @@ _NARROWEST: Final = 0.0015
 _TICKS: Final = 7
 _NAME: Final = 60  # characters
 _ROUND_SECONDS: Final = (
+    15.0,
+    30.0,
     *(60.0 * n for n in (1, 2, 5, 10, 15, 30)),
     *(3600.0 * n for n in (1, 2, 3, 6, 12)),
     *(86400.0 * n for n in (1, 2, 7, 14, 28, 91, 182, 364)),
@@ -288,7 +290,7 @@ def _nice(rough: float) -> float:
 
 def _even_ticks(low: float, high: float) -> list[float]:
     rough = (high - low) / _TICKS
-    step = _nice(rough) if rough < 30 else next((s for s in _ROUND_SECONDS if s >= rough), _nice(rough))
+    step = _nice(rough) if rough <= 10 else next((s for s in _ROUND_SECONDS if s >= rough), _nice(rough))
     first = math.ceil(low / step - 1e-9)
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -317,9 +319,8 @@ def _clock(seconds: float, step: float) -> str:
         return "0"
     if step >= 86400:
         return f"{seconds / 86400:g} d"
-    if step >= 60:
-        minutes = round(seconds / 60)
-        return f"{minutes // 60}:{minutes % 60:02d} h" if seconds >= 3600 else f"{minutes} min"
+    if step >= 1:
+        return duration(seconds).replace(".0 ", " ")
     factor, unit = (1, "s") if step >= 0.1 else (1e3, "ms") if step >= 1e-4 else (1e6, "µs")
     return f"{seconds * factor:.6g} {unit}"
 
