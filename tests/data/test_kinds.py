@@ -14,6 +14,7 @@ PARTICULAR = {
     "can't open 'it's.txt'": "can't open …",
     "[Errno 2] No such file or directory: /data/a-b/c.csv": "[Errno 2] No such file or directory: …",
     "at 0x7f2e4c3b1a90 in C:\\temp\\x.txt": "at … in …",
+    "bad <b>3</b>": "bad <b>…</b>",
     "id 6ba7b810-9dad-11d1-80b4-00c04fd430c8 gone": "id … gone",
     "invalid literal for int() with base 10: 'abc'": "invalid literal for int() with base 10: …",
     "took 1,204.5 s, then 3.2e4": "took … s, then …e…",

@@ -118,6 +118,12 @@ def test_the_place_is_the_last_one_in_the_users_own_code(files, line):
     assert essence(told)[0] == f'  File "{files[line - 1]}", line {line}, in there'
 
 
+@pytest.mark.parametrize("file", ["/tmp/ipykernel_4711/654478423.py", "<ipython-input-3-5a7c0ffee>"])
+def test_a_notebooks_cell_has_one_place_in_each_session(file):
+    """Its kinds are the same ones when the cell is run again."""
+    assert origin(traceback_through(file), cut=True) == ("ValueError", "<cell>:1 in there")
+
+
 def test_the_essence_is_the_users_own_line_and_the_end():
     """Of forty frames in a library, none."""
     message, error = raised("import json\ndef parse(text):\n  return json.loads(text)\nparse('x')")

@@ -14,6 +14,8 @@ from typing import Final
 __all__ = ["essence", "is_theirs", "origin"]
 
 _FRAME: Final = re.compile(r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?P<in>, in .+)$', re.MULTILINE)
+# What a notebook's code is called, in each session and after each change differently.
+_CELL: Final = re.compile(r"^(?:.*[\\/]ipykernel_\d+[\\/]\d+\.py|<ipython-input-.*>)$")
 _TYPE: Final = re.compile(r"(?:[^\W\d]\w*\.|<locals>\.)*[^\W\d]\w*")
 _LIBRARY: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|^<frozen")
 
@@ -53,7 +55,7 @@ def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
     where = None
     if theirs:
         frame = theirs[-1]
-        where = f"{frame['file']}:{frame['line']}{frame['in'][1:]}"
+        where = f"{_CELL.sub('<cell>', frame['file'])}:{frame['line']}{frame['in'][1:]}"
     lines = traceback[frames[-1].end() if frames else 0 :].split("\n")
     # Lines of source are indented, the last line is not; in an exception group all lines begin with a bar.
     for line in [lines[-1].strip(" |")] if cut else lines:
