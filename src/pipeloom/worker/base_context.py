@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 from pipeloom.data.items import kept_item
 from pipeloom.data.rates import duration
 from pipeloom.data.rows import Blocks, Statement, block_for, blocks_from, blocks_of, checked_null
-from pipeloom.data.stopwatch import is_past, monotonic
+from pipeloom.data.stopwatch import monotonic
 from pipeloom.data.text import describe, storable
 from pipeloom.data.values import NUMBER_LIMIT, adapt_params, adapt_rows, as_json
 from pipeloom.errors import (
@@ -98,7 +98,7 @@ class BaseContext:
         deadline = self._task.deadline
         if deadline is None:
             return None
-        return 0.0 if is_past(deadline) else max(0.0, deadline - monotonic())
+        return max(0.0, deadline - monotonic())
 
     def check(self) -> None:
         """Raise when the task should end; call it in long loops.
@@ -110,7 +110,7 @@ class BaseContext:
         if self._link.cancelling:
             raise TaskCancelledError("the run is being cancelled")
         deadline = self._task.deadline
-        if deadline is not None and is_past(deadline):
+        if deadline is not None and monotonic() > deadline:
             raise TaskTimeoutError(f"not done after {duration(deadline - self._task.t0)}")
 
     def progress(self, step: float, total: float | None = None, message: str = "") -> None:
