@@ -62,6 +62,16 @@ def test_it_reads_as_one_line_and_the_kinds_of_failure():
     )
 
 
+def test_kinds_are_found_in_the_failures_of_one_that_a_program_made():
+    """Whether they have tracebacks or not."""
+    made = replace(FAILED, kinds=())
+
+    assert [(kind.exception, kind.message, kind.count, kind.last) for kind in made.kinds] == [
+        ("ValueError", "no …", 7, "k6")
+    ]
+    assert DONE.kinds == ()
+
+
 @pytest.mark.parametrize(
     ("status", "colour"), [("done", "green"), ("interrupted", "yellow"), ("error", "red"), ("cancelled", "red")]
 )

@@ -6,12 +6,12 @@ of both, the run that makes it brings along as its origin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipeloom.data.differing import shortened
-from pipeloom.data.kinds import short
+from pipeloom.data.kinds import Kind, Kinds, short
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, near
 from pipeloom.data.totals import SKIPPED, how_many, spelled, totals
@@ -146,6 +146,28 @@ class RunCounts:
         return ", ".join(told) + (f" of {self.expected:,}" if self.expected is not None else "")
 
 
+def _kinds_of(failures: Iterable[Failure]) -> tuple[FailureKind, ...]:
+    tell = Kinds()
+    found: dict[Kind, list[Failure]] = {}
+    for failure in failures:
+        error = failure.traceback or (f"{failure.exception}: {failure.message}" if failure.exception else None)
+        found.setdefault(tell.of(failure.status, failure.message, error), []).append(failure)
+    kinds = (
+        FailureKind(
+            id=kind.id,
+            status=alike[0].status,
+            exception=kind.exception,
+            place=kind.place,
+            message=kind.message,
+            count=len(alike),
+            first=alike[0],
+            last=alike[-1].key,
+        )
+        for kind, alike in found.items()
+    )
+    return tuple(sorted(kinds, key=lambda kind: -kind.count))
+
+
 class Origin(Protocol):
     """The run behind a report; picklable, as the report is."""
 
@@ -201,6 +223,11 @@ class RunReport:
     db: str
     kinds: tuple[FailureKind, ...] = ()
     _origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the kinds in the failures, if a program has made the report without them."""
+        if self.failures and not self.kinds:
+            object.__setattr__(self, "kinds", _kinds_of(self.failures))
 
     def results(self, *, everything: bool = False) -> Iterator[tuple[Any, Any]]:
         """Iterate (input, result) of this call's inputs that are done, in their order, from the ledger.

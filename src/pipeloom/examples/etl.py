@@ -193,8 +193,9 @@ def together(*reports: pipeloom.RunReport, skipped: int) -> pipeloom.RunReport:
     bad = {kind: sum(getattr(r, kind) for r in reports) for kind in ("failed", "cancelled", "timed_out")}
     counts: dict[str, Any] = {**bad, "skipped": skipped, "total": reports[-1].done + skipped + sum(bad.values())}
     counts["status"] = "error" if any(bad.values()) else "done"
-    failures = tuple(failure for r in reports for failure in r.failures)
-    report = replace(reports[-1], elapsed_s=sum(r.elapsed_s for r in reports), failures=failures, **counts)
+    counts["failures"] = tuple(failure for r in reports for failure in r.failures)
+    counts["kinds"] = tuple(kind for r in reports for kind in r.kinds)
+    report = replace(reports[-1], elapsed_s=sum(r.elapsed_s for r in reports), **counts)
     report.raise_for_failures()
     return report
 
