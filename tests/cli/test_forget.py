@@ -146,6 +146,7 @@ def test_on_a_terminal_it_says_what_goes_and_asks(db, answer, code):
         (("ba", "-y"), "no task 'ba', by its number, key or whole name"),
         (("a", "99", "-y"), "no task '99'"),
         (("--kind", "OSError", "-y"), "nothing has failed by OSError"),
+        (("--kind", "ValueErr", "-y"), "nothing has failed by ValueErr"),
     ],
 )
 def test_what_is_not_there_is_no_task(loaded, ask, words, says):

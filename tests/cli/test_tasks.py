@@ -38,6 +38,7 @@ def test_tasks_by_kind_message_and_time(ran, ask, write):
 
     (kind,) = {task["kind"] for task in document(ask("tasks", ran, "--json", "--kind", "ValueError"))["tasks"]}
     assert names("--kind", "ValueError") == names("--kind", kind[:4]) == ["n1", "n2", "n33"]
+    assert names("--kind", "valueERR") == ["n1", "n2", "n33"]
     assert names("--kind", "ValueError", "--kind", "FileNotFoundError") == ["n1", "n2", "n33", "m1"]
     assert names("--message", "FILENOTFOUND") == names("--message", "in/m1") == ["m1"]
     assert names("--until", "2026-01-31T12:00Z") == ["old"]

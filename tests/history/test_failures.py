@@ -200,7 +200,7 @@ def test_a_million_failures_are_counted_from_the_index(ran, opened):
 
 @pytest.mark.parametrize(
     ("word", "count"),
-    [("ValueError", 1), ("builtins.ValueError", 0), ("error", 0), ("timed_out", 0), ("File", 0), ("zz", 0)],
+    [("ValueError", 1), ("builtins.ValueError", 0), ("timed_out", 0), ("zz", 0), ("", 0), (" ", 0)],
 )
 def test_kinds_are_named_by_their_exception(ran, opened, word, count):
     """With its module or without; a status is for those without an exception."""
@@ -208,12 +208,20 @@ def test_kinds_are_named_by_their_exception(ran, opened, word, count):
         assert len(history.kinds_named(word)) == count
 
 
+@pytest.mark.parametrize(("word", "count"), [("error", 2), ("fileNOT", 1), ("could not", 1), ("cannot", 0)])
+def test_kinds_are_named_by_a_part_of_what_is_read_of_them(ran, opened, word, count):
+    """In any case, of the exception or of the message; unless a whole name is wanted."""
+    with opened() as history:
+        assert len(history.kinds_named(word)) == count
+        assert history.kinds_named(word, by_part=False) == []
+
+
 def test_kinds_are_named_by_the_beginning_of_their_id(ran, opened):
-    """Three characters, at least."""
+    """Four characters, at least."""
     with opened() as history:
         first = history.error_groups()[0].kind
         assert history.kinds_named(first[:5]) == history.kinds_named(first.upper()) == [first]
-        assert history.kinds_named(first[:2]) == []
+        assert history.kinds_named(first[:3]) == []
 
 
 def test_tasks_are_found_by_message_kind_and_time(ran, opened):

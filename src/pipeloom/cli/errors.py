@@ -14,6 +14,7 @@ import click
 from pipeloom.cli import formatting
 from pipeloom.cli.listing import how_many, left_out, note, tell_rows
 from pipeloom.cli.options import (
+    KINDS_S,
     MOST,
     db_option,
     json_option,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from pipeloom.history import ErrorGroup, FailedKey, History, TaskRow
 
-_DEADLINE_S: Final = 60.0  # in a file of an older version, which knows no kinds, each failure is looked at
 _SHOWN: Final = 10
 _KEYS: Final = 20
 _GLANCE: Final = 500  # keys between two looks at whether anybody still reads
@@ -70,7 +70,7 @@ def command(
 
     if null and not keys_only:
         raise click.UsageError("-0 goes with --keys")
-    with History(db, deadline_s=_DEADLINE_S) as history:
+    with History(db, deadline_s=KINDS_S) as history:
         formatting.check_run(history, run_id)
         ids = formatting.kinds_named(history, kinds, run_id)
         if keys_only:

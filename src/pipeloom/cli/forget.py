@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import completed, db_option_only, kind_option, say, verbose_option
+from pipeloom.cli.options import KINDS_S, completed, db_option_only, kind_option, say, verbose_option
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _NAMED: Final = 10
 @click.command(name="forget")
 @click.argument("tasks", metavar="[TASK]...", nargs=-1, shell_complete=completed("tasks"))
 @db_option_only
-@kind_option("All that failed in this way")
+@kind_option("All that failed in this way", by_part=False)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @verbose_option
 def command(
@@ -43,10 +43,10 @@ def command(
 
     if not tasks and not kinds:
         raise click.UsageError("name tasks, or --kind: `pipeloom errors` shows what failed, `pipeloom tasks` all")
-    with History(db) as history:
+    with History(db, deadline_s=KINDS_S) as history:
         named = [_task(history, word) for word in tasks]
         namesakes = [(word, task.id) for word in tasks if word.isdecimal() for task in history.with_key(word)]
-        of_kind = formatting.kinds_named(history, kinds)
+        of_kind = formatting.kinds_named(history, kinds, by_part=False)
         numbers = sorted({task.id for task in named}.union(_of_kinds(history, of_kind)))
     namesakes = [(word, number) for word, number in namesakes if number not in numbers]
     loss = loss_of(db, numbers)

@@ -284,15 +284,17 @@ def log_line(record: LogRow) -> Text:
 # --- which run, which task, which kind ---
 
 
-def kinds_named(history: History, words: Iterable[str], run_id: int | None = None) -> list[str]:
-    """Return the ids of the kinds of failures that words mean: an id, its beginning, an exception, or a status.
+def kinds_named(
+    history: History, words: Iterable[str], run_id: int | None = None, *, by_part: bool = True
+) -> list[str]:
+    """Return the ids of the kinds of failures that words mean: see :meth:`pipeloom.history.History.kinds_named`.
 
     Raises:
         NotThereError: A word means none.
     """
     found: dict[str, None] = {}
     for word in words:
-        meant = history.kinds_named(word, run_id)
+        meant = history.kinds_named(word, run_id, by_part=by_part)
         if not meant:
             where = "" if run_id is None else f" in run {run_id}"
             raise NotThereError(

@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
     "ENVIRONMENT",
+    "KINDS_S",
     "MOST",
     "DatabasePath",
     "Instant",
@@ -47,6 +48,9 @@ ENVIRONMENT: Final = "PIPELOOM_DB"
 
 _AGE: Final = re.compile(r"(\d{1,9}(?:\.\d+)?) *(s|min|m|h|d|w)")
 _UNITS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+KINDS_S: Final = 60.0
+"""How long kinds of failure may take: a file of an older version knows none, and each failure is looked at."""
 
 MOST: Final = (1 << 63) - 1  # the largest number that SQLite knows
 
@@ -220,15 +224,16 @@ def run_option(what: str) -> Callable[[F], F]:
     )
 
 
-def kind_option(what: str) -> Callable[[F], F]:
+def kind_option(what: str, *, by_part: bool = True) -> Callable[[F], F]:
     """``--kind WORD``, repeatable."""
+    part = ", or a part of the exception or message, in any case" if by_part else ""
     return click.option(
         "--kind",
         "kinds",
         multiple=True,
         metavar="WORD",
         help=f"{what}: the id of a kind as `pipeloom errors` shows it, or its beginning; an exception such as "
-        "ValueError; or a status. Repeatable.",
+        f"ValueError; a status{part}. Repeatable.",
         shell_complete=completed("kinds"),
     )
 

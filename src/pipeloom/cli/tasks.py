@@ -10,6 +10,7 @@ import click
 from pipeloom.cli import formatting
 from pipeloom.cli.listing import count_of, how_many, in_pages, left_out, note, tell_rows
 from pipeloom.cli.options import (
+    KINDS_S,
     Instant,
     Seconds,
     db_option,
@@ -77,7 +78,7 @@ def command(
     from pipeloom.history import History
 
     wanted = how_many(limit, _SHOWN, as_document=as_document)
-    with History(db) as history:
+    with History(db, deadline_s=KINDS_S) if kinds else History(db) as history:
         formatting.check_run(history, run_id)
         filters |= {
             "status": statuses or None,

@@ -6,7 +6,7 @@ Where a file does not say of which kind its failures are, each of them is looked
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from pipeloom.statuses import INTERRUPTED
 __all__ = ["counted_kinds", "error_groups", "kinds_named"]
 
 _RUNS: Final = 20
-_LEAST: Final = 3  # characters of an id that stand for it
+_LEAST: Final = 4  # characters of an id that stand for it
 _COUNTED: Final = "COUNT(*), MIN({0}), MAX({0}), MIN({1}.finished_at), MAX({1}.finished_at)"
 
 
@@ -82,23 +82,29 @@ def counted_kinds(reader: Reader, shown: KindColumns, run_id: int | None) -> lis
     return [(kind, count) for kind, count in found if kind is not None]
 
 
-def kinds_named(kinds: Iterable[Kind], word: str) -> list[str]:
-    """Return the ids of the kinds that a word means.
+def kinds_named(kinds: Iterable[Kind], word: str, *, by_part: bool = True) -> list[str]:
+    """Return the ids of the kinds that a word means: of the first of these ways in which it means any.
 
     Args:
         kinds: Those that there are.
         word: An id or its beginning, an exception with its module or without, or a status of those without one.
+        by_part: Or else a part of the exception or of what the messages share, in any case.
     """
-    given = list(kinds)
-    by_id = [kind.id for kind in given if len(word) >= _LEAST and kind.id.startswith(word.lower())]
-    if by_id:
-        return by_id
-    return [
-        kind.id
-        for kind in given
-        if word
-        in ((kind.status,) if kind.exception is None else (kind.exception, kind.exception.rpartition(".")[2]))
+    given, folded = list(kinds), word.casefold()
+    ways: list[Callable[[Kind], bool]] = [
+        lambda kind: len(word) >= _LEAST and kind.id.startswith(folded),
+        lambda kind: word in _names(kind),
+        lambda kind: (
+            by_part
+            and bool(folded.strip())
+            and folded in f"{kind.exception or kind.status}: {kind.message}".casefold()
+        ),
     ]
+    return next(filter(None, ([kind.id for kind in given if way(kind)] for way in ways)), [])
+
+
+def _names(kind: Kind) -> tuple[str, ...]:
+    return (kind.status,) if kind.exception is None else (kind.exception, kind.exception.rpartition(".")[2])
 
 
 def _tallies(reader: Reader, shown: KindColumns, run_id: int | None) -> list[_Tally]:

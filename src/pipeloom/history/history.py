@@ -328,14 +328,16 @@ class History:
             return []
         return counted_kinds(self._reader, self._columns(), run_id)
 
-    def kinds_named(self, word: str, run_id: int | None = None) -> list[str]:
-        """Return the ids of the kinds that a word means.
+    def kinds_named(self, word: str, run_id: int | None = None, *, by_part: bool = True) -> list[str]:
+        """Return the ids of the kinds that a word means: of the first of these ways in which it means any.
 
         Args:
-            word: An id or its beginning, an exception with its module or without, or a status of those without one.
+            word: An id or its beginning (four characters or more), an exception with its module or without, or a
+                status of those without one.
             run_id: Only of what failed in this run.
+            by_part: Or else a part of the exception or of what the messages share, in any case.
         """
-        return kinds_named((kind for kind, _ in self.kinds(run_id)), word)
+        return kinds_named((kind for kind, _ in self.kinds(run_id)), word, by_part=by_part)
 
     def failed_keys(self, kinds: Sequence[str] | None = None, run_id: int | None = None) -> Iterator[FailedKey]:
         """Yield what failed by its key, read page by page; of these kinds (ids), and in one run, if given."""
