@@ -22,6 +22,7 @@ __all__ = ["Kind", "Kinds", "short", "template"]
 
 _ELLIPSIS: Final = "…"
 _LONGEST: Final = 300  # characters of a message that are compared
+_NEAR: Final = 20  # characters before a quoted part in which it is said whose name it is
 _TEMPLATES: Final = 50  # of one exception at one place; past that, messages are not told apart
 _KINDS: Final = 500  # and past so many in all, neither; past twice and three times as many, nor places, exceptions
 _REMEMBERED: Final = 2000  # tracebacks, and messages
@@ -117,11 +118,21 @@ def short(place: str) -> str:
 def template(message: str) -> str:
     """Return what a message shares with its like: each particular part is ``…``.
 
-    Numbers, quoted parts, addresses and paths tell one input from another. A code does not (``404 Not Found``,
-    ``[Errno 2]``, ``exit status 1``), nor does the name of a thing of the program (a key, a field, an attribute):
-    those tell one fault from another.
+    Numbers, dates, ids, quoted parts, addresses, paths and names of files tell one input from another. A code does
+    not (``404 Not Found``, ``[Errno 2]``, ``exit status 1``), nor does the name of a thing of the program (a key, a
+    field, an attribute): those tell one fault from another.
     """
-    return _PARTICULAR.sub(_kept_or_not, message[:_LONGEST].partition("\n")[0])
+    return _ROW.sub(_ELLIPSIS, _PARTICULAR.sub(_kept_or_not, _head(message.lstrip()[:_LONGEST])))
+
+
+def _head(message: str) -> str:
+    """Return the line that says what happened; of a text that a ``KeyError`` has put in quotes, what is inside."""
+    first, *others = message.split("\n", 3)
+    if others and _HEADING.search(
+        first
+    ):  # says nothing yet: pydantic's next two lines have the field and the fault
+        return " ".join([first.strip(), *(line.partition(" [type=")[0].strip() for line in others[:2])])
+    return first[1:-1] if _QUOTED_TEXT.fullmatch(first) else first
 
 
 _REASONS: Final = "|".join(
@@ -139,28 +150,49 @@ _CODE: Final = rf"""
     | ^\(\d{{3,5}}(?=,\s["'])
     | \b(?-i:[A-Z]{{1,6}})-?\d{{3,5}}(?=:\s)
 """
-# What tells one failure from its like, and before it what only looks so. A quoted part may be either.
+_DATA: Final = (
+    "avro|bam|bin|bmp|bz2|csv|dat|dbf?|dcm|docx?|feather|fits|gif|gz|h5|hdf5|html?|jpe?g|jsonl?|log|mp[34]|nc|npy|npz|"
+    "orc|parquet|pdf|pickle|pkl|png|pptx?|shp|sqlite3?|svg|tar|tiff?|tsv|txt|wav|webp|xlsx?|xml|xz|ya?ml|zip|zst"
+)
+# Dates and addresses are among them.
+_NUMBER: Final = r"\d+(?:(?:[.,:_/+-]|(?<=\d)t|(?<=-\d\d)\s(?=\d\d:\d\d))\d+)*"
+# What tells one failure from its like, and before it what only looks so. A quoted part may be either. None of it is
+# tried anew at each character, nor taken back (``++``), so that no message takes long.
 _PARTICULAR: Final = re.compile(
     rf"""(?P<code>{_CODE})
-    |(?P<quoted>(?<!\w)'.*?'(?!\w)|"[^"]*"|`[^`]*`|“[^”]*”)
+    |\b[bru]{{1,2}}(?:'[^']*'|"[^"]*")
+    |(?P<quoted>(?<!\w)'.*?'(?!\w)|"[^"]*"|`[^`]*`|[“„][^“”]*[“”]|«[^»]*»|\u2018[^\u2019]*\u2019)
     |\b[a-z][a-z0-9+.-]{{1,9}}://[^\s'"<>]+
-    |(?<![\w<])(?:[A-Za-z]:)?[\\/][^\s'":,;()<>]+
+    |(?<![\w.+'-])[\w.+'-]++@[\w.-]+
+    |(?<![\w.~<])(?:[a-z]:|~|\.\.?)?[\\/][^\s'":,;()<>]+
+    |(?<![\w.+\\/-])(?:[\w.+-]++[\\/])++[\w.+-]*\.[a-z]\w{{0,7}}(?![\w+\\/-]|\.\w)
+    |(?<![\w.+-])[\w.+-]*\.(?:{_DATA})(?![\w+-]|\.\w)
+    |(?<![\w.-])(?:localhost|[\w-]++(?:\.[\w-]++)++):\d+
+    |(?<![\w:])(?=[\d:]*(?:::|[a-f]))(?:[0-9a-f]{{0,4}}:){{2,7}}[0-9a-f]{{0,4}}(?![\w:])
     |\b0x[0-9a-f]+\b
-    |\b(?=[0-9a-f-]*\d)[0-9a-f]{{8,}}(?:-[0-9a-f]+)*\b
-    |(?P<number>\d+(?:[.,:]\d+)*)""",
+    |\b(?=[0-9a-f-]{{0,40}}\d)[0-9a-f]{{7,}}(?:-[0-9a-f]+)*\b
+    |(?P<number>(?:(?<![^\s=:,(\[])[+-])?{_NUMBER}(?:e[+-]?\d+|\.?\s?[kmgtp]i?b|[^\W\d]\w*)?(?!\w))
+    |\b\w*\d_?[^\W\d_]\w*
+    |\d+""",
     re.VERBOSE | re.IGNORECASE,
 )
+_ROW: Final = re.compile(rf"{_ELLIPSIS}(?:[,:]\s?{_ELLIPSIS}|,(?=\)))+")  # as many as there are in this input
+_HEADING: Final = re.compile(r"\bvalidation errors? for |\bterminated with:$")
+_QUOTED_TEXT: Final = re.compile(r"""\"[^"]*'[^'"]*'[^"]*\"""")
 _CODES: Final = frozenset(str(int(status)) for status in HTTPStatus if status >= 300)
-_NAME: Final = re.compile(r"[^\W\d](?:[^\W\d]|[.\- ]){0,39}")
+_NAME: Final = re.compile(r"[^\W\d](?:[^\W\d]|[.\- ]){0,39}|[^\w\s]{1,3}")  # an operator, too
+_DATA_FILE: Final = re.compile(rf"\.(?:{_DATA})$", re.IGNORECASE)
 _QUOTED_CODE: Final = re.compile(rf"[345]\d\d(?:\s(?:{_REASONS}))?", re.IGNORECASE)
 _BEFORE_NAME: Final = re.compile(
     r"\b(?:keys?|fields?|columns?|attributes?|arguments?|parameters?|named?|modules?|tables?|property|properties|"
-    r"variables?|options?|codec|types?|import|functions?|methods?|class)[\s:=(\[]*$",
+    r"variables?|options?|codec|types?|import|functions?|methods?|class|"
+    r"relation|constraint|index|schema|view)[\s:=(\[]*$",
     re.IGNORECASE,
 )
 _BEHIND_NAME: Final = re.compile(
-    r"\s*(?:objects?|codec|keys?|fields?|columns?|attributes?|arguments?|parameters?|property|"
-    r"is not (?:defined|in index|subscriptable|callable|iterable)|is (?:required|missing))\b",
+    r"\]?\s*(?:objects?|delimiter|codec|keys?|fields?|columns?|attributes?|arguments?|parameters?|property|"
+    r"not supported|(?:is )?not in index|is not (?:defined|subscriptable|callable|iterable)|"
+    r"is (?:a )?(?:required|missing))\b",
     re.IGNORECASE,
 )
 _TYPES: Final = frozenset(
@@ -184,11 +216,11 @@ def _tells_the_fault(match: re.Match[str], inside: str) -> bool:
     """Say whether a quoted part is a code, or the name of a thing of the program."""
     if inside in _TYPES or _QUOTED_CODE.fullmatch(inside):
         return True
-    if _NAME.fullmatch(inside) is None:
+    if _NAME.fullmatch(inside) is None or _DATA_FILE.search(inside):
         return False
     text, begin, end = match.string, match.start(), match.end()
     is_all = not begin and end == len(text)  # as a KeyError says which key there is not
-    return is_all or bool(_BEFORE_NAME.search(text, 0, begin) or _BEHIND_NAME.match(text, end))
+    return is_all or bool(_BEFORE_NAME.search(text, max(begin - _NEAR, 0), begin) or _BEHIND_NAME.match(text, end))
 
 
 def _id(*parts: str | None) -> str:
