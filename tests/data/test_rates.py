@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeloom.data.rates import Forecast, Pace, Running, age, ago, duration, per_second, time_left
+from pipeloom.data.rates import Forecast, Pace, Running, age, ago, duration, per_second
 
 
 def test_rate_is_that_of_the_last_ten_seconds():
@@ -73,8 +73,8 @@ def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
-def test_per_second_and_time_left():
-    """A number of tasks per second, and what that means for the rest, when it can be known."""
+def test_per_second():
+    """A number of tasks per second, minute or hour: two digits."""
     assert per_second(1234.5) == "1,234/s"
     assert per_second(3.25) == "3.2/s"
     assert per_second(9.96) == "10/s"
@@ -82,10 +82,6 @@ def test_per_second_and_time_left():
     assert per_second(0.001) == "3.6/h"
     assert per_second(0.0001) == "< 0.5/h"
     assert per_second(0) == "0/s"
-    assert time_left(10, 1000, 500) == "50 s left"
-    assert time_left(0, 1000, 500) is None
-    assert time_left(10, None, 500) is None
-    assert time_left(10, 500, 500) is None
 
 
 def test_rate_of_tasks_that_end_together_is_steady():

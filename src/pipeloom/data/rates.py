@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Final, NamedTuple
 
-__all__ = ["Forecast", "Pace", "Running", "age", "ago", "duration", "fraction", "per_second", "time_left"]
+__all__ = ["Forecast", "Pace", "Running", "age", "ago", "duration", "fraction", "per_second"]
 
 _WINDOW_S: Final = 10.0
 _FEW: Final = 8
@@ -120,13 +120,6 @@ def per_second(rate: float) -> str:
         if rate * factor >= 0.5 or rate <= 0:
             return f"{_number(rate * factor)}/{unit}"
     return "< 0.5/h"
-
-
-def time_left(rate: float, expected: int | None, seen: int) -> str | None:
-    """Return ``4:05 left``; ``None`` when it is not known, or nothing is left."""
-    if expected is None or rate <= 0 or expected <= seen:
-        return None
-    return f"{duration((expected - seen) / rate)} left"
 
 
 def duration(seconds: float | None) -> str:

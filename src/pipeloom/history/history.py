@@ -210,8 +210,9 @@ class History:
         return KindColumns(self._runs.dead(), stored=self.stores_kinds)
 
     def running(self, limit: int) -> list[TaskRow]:
-        """Return the tasks that are running now, the lowest numbers first."""
-        return self.tasks(limit=limit, status=RUNNING, order="oldest")
+        """Return the tasks that are running now, the longest-running first."""
+        found = self.tasks(limit=limit, status=RUNNING, order="slowest")
+        return sorted(found, key=lambda task: (-(task.elapsed_s or 0.0), task.id))
 
     def failures(self, limit: int, run_id: int | None = None) -> list[TaskRow]:
         """Return tasks that did not end well, the one that ended last first.

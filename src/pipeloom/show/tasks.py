@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Hashable, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, TypeVar
 
 from rich.text import Text
 
@@ -12,7 +13,7 @@ from pipeloom.data.rates import age
 from pipeloom.data.text import clean
 from pipeloom.show.parts import DOT, Part
 
-__all__ = ["ShownTask", "bar", "line_of", "task_rows"]
+__all__ = ["ShownTask", "bar", "in_place", "line_of", "task_rows"]
 
 _NAME: Final = 500  # characters of a name that are looked at
 _MESSAGE: Final = 200
@@ -21,6 +22,31 @@ _BAR: Final = 24
 _TIME: Final = 8  # cells of most times
 _PERCENT: Final = 5
 _LEAST: Final = 8
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+def in_place(before: Sequence[K | None], now: Sequence[K], rows: int) -> list[K | None]:
+    """Return which task stands in which row: what was shown keeps its row while it runs.
+
+    Args:
+        before: What stood in each row at the last look, ``None`` where there was nothing.
+        now: What runs, in the order in which it takes free rows: the longest-running first.
+        rows: How many rows there are.
+
+    Returns:
+        What stands in each row, as far down as there is anything; ``None`` is a free row between others.
+    """
+    runs = set(now)
+    placed = [key if key in runs else None for key in before[:rows]]
+    known = {key for key in placed if key is not None}
+    fresh = iter([key for key in now if key not in known])
+    placed = [key if key is not None else next(fresh, None) for key in placed]
+    placed += islice(fresh, rows - len(placed))
+    while placed and placed[-1] is None:
+        placed.pop()
+    return placed
 
 
 class ShownTask(NamedTuple):

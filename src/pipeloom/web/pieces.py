@@ -30,6 +30,7 @@ __all__ = [
     "clock",
     "empty",
     "headed",
+    "in_a_line",
     "in_two_lines",
     "kind_of",
     "long_text",
@@ -142,9 +143,14 @@ def badge(status: str) -> Html:
     return tag("span", word_for(status), class_=f"badge s-{kind_of(status)}")
 
 
+def in_a_line(message: str | None, limit: int) -> str:
+    """Return a message without its line breaks; empty when there is none."""
+    return clean(" ".join((message or "")[: 4 * limit].splitlines()), limit)
+
+
 def said_by(exception: str | None, message: str | None, limit: int = 200) -> Html | None:
     """Return a message, never without the exception that it belongs to; ``None`` when there is none."""
-    name, said = clean(exception or "", 120), clean(message or "", limit)
+    name, said = clean(exception or "", 120), in_a_line(message, limit)
     if not name:
         return join(said) if said else None
     return join(tag("b", name), f": {said}" if said and said != name else None)

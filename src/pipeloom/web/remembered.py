@@ -10,10 +10,11 @@ from time import time
 from typing import TYPE_CHECKING, Final
 
 from pipeloom.data.clock import unix_time, utc_of
-from pipeloom.data.rates import Pace
+from pipeloom.data.rates import Forecast, Pace, Running
 from pipeloom.show.fragments import when
 from pipeloom.show.html import Html, join, tag
 from pipeloom.show.report_page import pictures_of
+from pipeloom.show.tasks import in_place
 from pipeloom.statuses import INTERRUPTED, RUNNING
 from pipeloom.web import pieces, run_parts
 
@@ -21,45 +22,50 @@ if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow, TaskRow
     from pipeloom.web.answers import Answer, Memo
 
-__all__ = ["figures", "kinds", "pictures", "rate", "slots"]
+__all__ = ["figures", "kinds", "pictures", "slots", "speed"]
 
 _OLD_S: Final = 10.0  # figures that are older say from when they are
 
 
-def rate(run: RunRow, memo: Memo) -> float:
-    """Return tasks per second: over the last ten seconds, or the whole run when it is over."""
+def speed(run: RunRow, running: Sequence[TaskRow], at_once: int, memo: Memo) -> run_parts.Speed:
+    """Return the rate over the last ten seconds, or of the whole run when it is over, and what is to come.
+
+    Args:
+        run: The run.
+        running: Running tasks, or some of them: each counts by its progress.
+        at_once: How many run in all.
+        memo: The view's.
+    """
     ended = run.ended - run.skipped
     if run.status != RUNNING:
-        return ended / run.elapsed_s if run.elapsed_s else 0.0
+        return run_parts.Speed(ended / run.elapsed_s if run.elapsed_s else 0.0)
     began = unix_time(run.started_at)
     if began is None:
-        return 0.0
+        return run_parts.Speed(0.0)
     if memo.kept.get("paced") != run.run_id:
-        memo.kept["paced"], memo.kept["pace"] = run.run_id, Pace(began)
-    found: float = memo.kept["pace"].rate(time(), ended)
-    return found
+        memo.kept["paced"], memo.kept["pace"] = run.run_id, (Pace(began), Forecast(began))
+    pace, forecast = memo.kept["pace"]
+    now, left_s = time(), None
+    if run.expected is not None:
+        states = [Running(task.elapsed_s or 0.0, task.progress) for task in running]
+        left_s = forecast.left_s(now, ended, run.expected - run.ended, states, at_once)
+    return run_parts.Speed(pace.rate(now, ended, at_once), left_s)
 
 
 def slots(tasks: Sequence[TaskRow], count: int, memo: Memo) -> list[TaskRow | None]:
     """Return what is running, each task where it was at the last build, ``None`` for a place that is free.
 
     Args:
-        tasks: What is running.
+        tasks: What is running, the longest-running first.
         count: How many places there are, one for each worker; 0 when that is not known.
         memo: The view's.
     """
-    news = {task.id: task for task in tasks}
-    before: list[int | None] = memo.kept.get("slots", [])
-    placed = [news.pop(number, None) if number is not None else None for number in before]
-    fresh = iter(news.values())
-    placed = [task if task is not None else next(fresh, None) for task in placed]
-    placed += fresh
-    if count:  # one that has ended may be seen to run for a moment longer, beside the next one of its worker
-        placed = placed[:count] + [None] * (count - len(placed))
-    else:
-        placed = [task for task in placed if task is not None]
-    memo.kept["slots"] = [None if task is None else task.id for task in placed]
-    return placed
+    by_id = {task.id: task for task in tasks}
+    # One that has ended may be seen to run for a moment longer, beside the next one of its worker.
+    placed = in_place(memo.kept.get("slots", ()), list(by_id), count or len(tasks))
+    memo.kept["slots"] = placed
+    rows = [None if number is None else by_id[number] for number in placed]
+    return rows + [None] * (count - len(rows)) if count else [task for task in rows if task is not None]
 
 
 def figures(run: RunRow, memo: Memo) -> Answer[RunFigures] | None:
@@ -93,8 +99,15 @@ def pictures(run: RunRow, found: Answer[RunFigures] | None, *, with_lanes: bool 
     return drawn
 
 
-def kinds(run: RunRow, limit: int, memo: Memo) -> Html:
-    """Return the failures of a run, equal ones counted together."""
+def kinds(run: RunRow, limit: int, rest: Html, memo: Memo) -> Html:
+    """Return the failures of a run, equal ones counted together.
+
+    Args:
+        run: The run.
+        limit: How many kinds are shown.
+        rest: Where the others are, if there are more.
+        memo: The view's.
+    """
     failed = run.not_done + (run.status == INTERRUPTED)  # a run that died left some behind
     found: Answer[list[ErrorGroup]] | None = None
     if failed:
@@ -109,6 +122,6 @@ def kinds(run: RunRow, limit: int, memo: Memo) -> Html:
     if failed and found is None:
         inside = pieces.empty(f"{failed:,} failures are being counted by kind. They appear here by themselves.")
     else:
-        inside = run_parts.kinds_list(groups[:limit], run.run_id, more=len(groups) > limit)
+        inside = run_parts.kinds_list(groups[:limit], run.run_id, rest if len(groups) > limit else None)
     more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id) if failed else None
     return pieces.headed("Failures by kind", inside, more=more, id_="kinds-title")

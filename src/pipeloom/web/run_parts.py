@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipeloom.data.kinds import short
-from pipeloom.data.rates import duration, per_second, time_left
+from pipeloom.data.rates import age as calm_age
+from pipeloom.data.rates import duration, per_second
 from pipeloom.data.text import clean
 from pipeloom.data.totals import SKIPPED, totals
 from pipeloom.show import fragments
@@ -18,6 +19,7 @@ from pipeloom.web.pieces import (
     bar,
     clock,
     empty,
+    in_a_line,
     kind_of,
     long_text,
     rect,
@@ -29,9 +31,16 @@ from pipeloom.web.pieces import (
 if TYPE_CHECKING:
     from pipeloom.history import ErrorGroup, RunFigures, RunRow, TaskRow
 
-__all__ = ["kind_head", "kinds_list", "run_head", "runs_table", "spoken"]
+__all__ = ["Speed", "kind_head", "kinds_list", "run_head", "runs_table", "spoken"]
 
 _LEAST: Final = 0.4  # per cent of a bar
+
+
+class Speed(NamedTuple):
+    """How fast a run is: tasks per second, and how much longer it takes, in seconds, when that can be told."""
+
+    per_s: float
+    left_s: float | None = None
 
 
 def _title_of(run: RunRow) -> str:
@@ -54,12 +63,12 @@ def spoken(run: RunRow) -> Html:
     return tag("span", text)
 
 
-def run_head(run: RunRow, rate: float, found: RunFigures | None, *, running: int | None = None) -> Html:
+def run_head(run: RunRow, speed: Speed, found: RunFigures | None, *, running: int | None = None) -> Html:
     """Return a run's state: its name, how far it is, its figures.
 
     Args:
         run: The run.
-        rate: Tasks per second.
+        speed: How fast it is.
         found: What its attempts add up to, as far as it is known.
         running: How many tasks are running now, when known.
     """
@@ -79,11 +88,11 @@ def run_head(run: RunRow, rate: float, found: RunFigures | None, *, running: int
     )
     heading = tag("h1", _title_of(run), id="run-title")
     progress = _run_bar(run, share) if share is not None else None
-    figures = tag("dl", *_figures(run, rate, found, running), class_="totals")
+    figures = tag("dl", *_figures(run, speed, found, running), class_="totals")
     return tag("section", kicker, heading, fragments.verdict(run), progress, figures, aria_labelledby="run-title")
 
 
-def _figures(run: RunRow, rate: float, found: RunFigures | None, running: int | None) -> Iterable[Html]:
+def _figures(run: RunRow, speed: Speed, found: RunFigures | None, running: int | None) -> Iterable[Html]:
     """Return what is counted, each under its name; as in the report, with what changes while it runs."""
     alive = run.status == RUNNING
     shown: list[tuple[str, str, Any]] = [
@@ -93,11 +102,10 @@ def _figures(run: RunRow, rate: float, found: RunFigures | None, running: int | 
         shown.append((RUNNING, "Running", f"{running:,}"))
     if run.expected is not None and (alive or run.expected != run.ended):
         shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
-    shown.append(("rate", "Rate", per_second(rate)))
+    shown.append(("rate", "Rate", per_second(speed.per_s)))
     shown.append(("elapsed", "So far" if alive else "Took", age(run.elapsed_s, run.started_at, running=alive)))
     if alive and run.expected is not None:  # its place is kept while it is not known, so that nothing jumps
-        left = time_left(rate, run.expected, run.ended) or "…"
-        shown.append(("eta", "Time left, about", left.removesuffix(" left")))
+        shown.append(("eta", "Time left", "…" if speed.left_s is None else calm_age(speed.left_s)))
     shown += _durations(run, found)
     for kind, name, value in shown:
         quiet = kind == ERROR and not run.failed
@@ -164,12 +172,25 @@ def _run_row(run: RunRow) -> Html:
     )
 
 
-def kinds_list(groups: Sequence[ErrorGroup], run_id: int, *, more: bool) -> Html:
-    """Return failures by kind, the most frequent first; each opens to its example, and links to its tasks."""
+def kinds_list(groups: Sequence[ErrorGroup], run_id: int, left_out: Html | None) -> Html:
+    """Return failures by kind, the most frequent first; each opens to its example, and links to its tasks.
+
+    Args:
+        groups: Those to be shown.
+        run_id: Whose they are.
+        left_out: Where the others are, if there are more.
+    """
     if not groups:
         return empty("No failures.")
-    left_out = empty("There are more kinds than these.") if more else None
-    return join(tag("ul", *(_kind(group, run_id) for group in groups), class_="folds"), left_out)
+    return join(
+        tag("ul", *(_kind(group, run_id) for group in groups), class_=f"folds {_width(groups[0].count)}".strip()),
+        left_out,
+    )
+
+
+def _width(count: int) -> str:
+    """Return the class of a list by its largest count: all that is counted begins in one column."""
+    return "few" if count < 1000 else "many" if count >= 100_000 else ""
 
 
 def _kind(group: ErrorGroup, run_id: int) -> Html:
@@ -209,9 +230,9 @@ def _where(group: ErrorGroup) -> str:
 
 def _evidence(group: ErrorGroup) -> Iterable[Html | None]:
     example, last = group.example, group.last
-    yield tag("p", "Such as ", _named(example), f": {clean(example.message or '', 400)}")
+    yield tag("p", "Such as ", _named(example), f": {in_a_line(example.message, 400)}")
     if group.count > 1:
-        said = f": {clean(last.message or '', 400)}" if last.message != example.message else "."
+        said = f": {in_a_line(last.message, 400)}" if last.message != example.message else "."
         yield tag("p", "The last one, ", fragments.when(group.last_at), ", was ", _named(last), said)
     else:
         yield tag("p", "It ended ", fragments.when(group.last_at), ".")

@@ -7,11 +7,11 @@ between two builds. ``build`` runs in the thread of the ``History`` that it is g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
-from pipeloom.history import History, RunRow
+from pipeloom.history import History, RunRow, TaskRow
 from pipeloom.show import fragments
 from pipeloom.show.html import Html, tag
 from pipeloom.statuses import QUEUED, RUNNING
@@ -24,9 +24,11 @@ __all__ = ["AnyView", "OverviewView", "RunView", "RunsView", "TaskView"]
 _PAGE: Final = 100
 _LOGS: Final = 500
 _RUNNING: Final = 16
+_FORETELLING: Final = 64  # running tasks whose progress counts for the time that is left
 _WAITING: Final = 8
 _KINDS: Final = 5  # on the first page
 _KINDS_OF_RUN: Final = 50
+_MORE_KINDS: Final = "There are more kinds than these: pipeloom errors lists all with -n 0."
 _GONE: Final = "This {} is not in the file."
 
 
@@ -51,12 +53,14 @@ class OverviewView:
         run = runs[0]
         found = remembered.figures(run, memo)
         known = found.value if found is not None else None
-        running, count = self._running(history, run, memo) if run.status == RUNNING else (Html(""), None)
+        working, at_once = _working(history, run)
+        speed = remembered.speed(run, working, at_once, memo)
+        all_kinds = tag("a", "There are more kinds: all of them", href=f"/runs/{run.run_id}#kinds-title")
         return {
             "spoken": run_parts.spoken(run),
-            "run": run_parts.run_head(run, remembered.rate(run, memo), known, running=count),
-            "failures": remembered.kinds(run, _KINDS, memo),
-            "running": running,
+            "run": run_parts.run_head(run, speed, known, running=at_once),
+            "failures": remembered.kinds(run, _KINDS, tag("p", all_kinds, class_="note more-kinds"), memo),
+            "running": self._running(history, run, working, at_once, memo) if run.status == RUNNING else "",
             "pictures": remembered.pictures(run, found, with_lanes=False),
             "runs": pieces.headed(
                 "Runs", run_parts.runs_table(runs[:5]), more=tag("a", "all runs", href="/runs"), id_="runs-title"
@@ -64,15 +68,23 @@ class OverviewView:
         }
 
     @staticmethod
-    def _running(history: History, run: RunRow, memo: Memo) -> tuple[Html, int | None]:
-        """Return what the run is doing, and how many tasks it is running, as far as that is known."""
-        running = history.running(limit=_RUNNING + 1)
+    def _running(history: History, run: RunRow, working: Sequence[TaskRow], at_once: int, memo: Memo) -> Html:
+        """Return what the run is doing, and what waits."""
         waiting = history.tasks(limit=_WAITING, status=QUEUED, run_id=run.run_id, order="oldest")
-        placed = remembered.slots(running[:_RUNNING], min(run.workers or 0, _RUNNING), memo)
-        more = pieces.tasks_link("all running", status=RUNNING)
-        table = task_parts.running_table(placed, waiting)
-        part = pieces.headed("Running", table, more=more, id_="running-title")
-        return part, len(running) if len(running) <= _RUNNING else run.workers
+        shown = working if run.workers else working[:_RUNNING]
+        placed = remembered.slots(shown, min(run.workers or 0, _RUNNING), memo)
+        is_all = at_once <= len(placed)
+        more = pieces.tasks_link("all running" if is_all else f"all {at_once:,} running", status=RUNNING)
+        return pieces.headed("Running", task_parts.running_table(placed, waiting), more=more, id_="running-title")
+
+
+def _working(history: History, run: RunRow) -> tuple[list[TaskRow], int]:
+    """Return running tasks, the longest-running first, and how many there are in all."""
+    if run.status != RUNNING:
+        return [], 0
+    working = history.running(limit=_FORETELLING)
+    full = len(working) == _FORETELLING
+    return working, history.open_counts().get(RUNNING, 0) if full else len(working)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +214,12 @@ class RunView:
         if run is None:
             raise pieces.Missing(_GONE.format("run"))
         found = remembered.figures(run, memo)
+        working, at_once = _working(history, run)
+        speed = remembered.speed(run, working, at_once, memo)
         return {
             "spoken": run_parts.spoken(run),
-            "run": run_parts.run_head(run, remembered.rate(run, memo), found.value if found else None),
-            "failures": remembered.kinds(run, _KINDS_OF_RUN, memo),
+            "run": run_parts.run_head(run, speed, found.value if found else None, running=at_once),
+            "failures": remembered.kinds(run, _KINDS_OF_RUN, pieces.empty(_MORE_KINDS), memo),
             "pictures": remembered.pictures(run, found),
             "environment": pieces.headed("Environment", fragments.circumstances(run), id_="environment-title"),
         }
