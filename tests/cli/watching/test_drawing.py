@@ -49,7 +49,7 @@ def test_every_page_fits_every_size(scene, opened, page, width, height):
 
 
 def test_the_usual_screen(scene):
-    """80 by 24: what runs, how far, the counts, running tasks that fit, the last failures, the keys."""
+    """80 by 24: what runs, how far, the counts, running tasks that fit, failures by kind, the keys."""
     lines = text(scene, Navigation(), 80, 24)
 
     assert lines[0].startswith("load  run 12  running")
@@ -63,8 +63,9 @@ def test_the_usual_screen(scene):
     assert r"\x1b[2J [/red]" in lines[5]
     more = next(n for n, line in enumerate(lines) if "more running" in line)
     assert lines[more] == f"  … and {40 - (more - 4)} more running"
-    assert lines[more + 1] == "Last failures"
-    assert lines[more + 2].startswith("  ✗ bad 0  ValueError: bad \\x1b[2J [/red]")
+    assert lines[more + 1] == "Failures by kind"
+    assert lines[more + 2] == "  ✗ 10 \N{MULTIPLICATION SIGN} ValueError  load.py:7"
+    assert lines[more + 3].startswith("      bad \\x1b[2J [/red]")
     assert lines[-1].startswith("q quit")
     assert len(lines) == 24
 
@@ -77,15 +78,27 @@ def test_a_small_screen_keeps_what_matters(scene):
     assert lines[1].endswith("40 %")
     assert "3,990 done · 10 failed" in lines[2]
     assert any(line.startswith("  ▸ item 1") for line in lines)
-    assert any(line.startswith("  ✗ bad 0") for line in lines)
+    assert any(line.startswith("  ✗ 10 \N{MULTIPLICATION SIGN} ValueError") for line in lines)
 
 
 def test_a_large_screen_shows_all_that_fits(scene):
-    """200 by 50: most running tasks, and all of the last failures that there is room for."""
+    """200 by 50: most running tasks, and a kind of failure in one row."""
     lines = text(scene, Navigation(), 200, 50)
 
     assert sum("▸" in line for line in lines) >= 30
-    assert sum("✗" in line for line in lines) >= 10
+    assert any("ValueError  load.py:7  bad" in line and "last bad 0" in line for line in lines)
+
+
+def test_kinds_that_do_not_fit_are_counted(scene):
+    """On the first page; a selected kind opens its first task."""
+    (group,) = scene.errors
+    many = tuple(replace(group, kind=f"{n:08x}", example=replace(group.example, id=500 + n)) for n in range(30))
+    seen = replace(scene, errors=many)
+    lines = text(seen, Navigation(), 80, 24)
+    shown = sum(line.startswith("  ✗ 10") for line in lines)
+
+    assert f"  … and {30 - shown} more kinds: page Errors" in lines
+    assert Choice("task", 500) in draw(seen, Navigation(), 80, 24, NOW).choices
 
 
 def test_an_ended_run_says_so_with_totals(scene, run):

@@ -22,7 +22,6 @@ from pipeloom.statuses import RUNNING
 
 __all__ = ["opened", "page"]
 
-_LAST_FAILURES: Final = 10
 _NAME: Final = 500  # characters of a name that are looked at
 _LEAST: Final = 12  # cells of a name
 _Row = tuple[Text, Choice | None]
@@ -55,15 +54,19 @@ def opened(scene: Scene, navigation: Navigation, width: int, room: int, now: flo
 
 
 def _running(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
-    failures = scene.failures[:_LAST_FAILURES]
+    kinds = scene.errors[:LISTED]
+    total = max(scene.counts.get(RUNNING, 0), len(scene.running), 1)
     # Failures keep a third of the room when there are more running tasks than fit.
-    kept = min(len(failures) + 1, max(room // 3, 2)) if failures and room >= 4 else 0
+    wanted = 1 + len(kinds) * rows_of_kind(width)
+    kept = min(wanted, max(room - total, room // 3, 2)) if kinds and room >= 4 else 0
     rows = _running_rows(scene, width, max(room - kept, 0), now)
-    rows += _failure_rows(failures, width, room - len(rows))
-    choices = [choice for _, choice in rows if choice is not None]
+    rows += _kind_rows(kinds, width, room - len(rows))
+    choices = list(dict.fromkeys(choice for _, choice in rows if choice is not None))
     place = navigation.place(choices)
     if place is not None:
-        next(line for line, choice in rows if choice == choices[place]).stylize("reverse")
+        for line, choice in rows:
+            if choice == choices[place]:
+                line.stylize("reverse")
     return Frame([line for line, _ in rows], choices, max(room - 1, 1))
 
 
@@ -91,13 +94,19 @@ def _shown(task: TaskRow, since: float) -> ShownTask:
     )
 
 
-def _failure_rows(failures: Sequence[TaskRow], width: int, room: int) -> list[_Row]:
-    """Return as many failures as fit below their heading."""
-    if not failures or room < 2:
+def _kind_rows(kinds: Sequence[ErrorGroup], width: int, room: int) -> list[_Row]:
+    """Return as many kinds of failure as fit below their heading, in fewer rows each when there are many."""
+    if not kinds or room < 2:
         return []
-    shown = failures[: room - 1]
-    lines = zip(_failure_lines(shown, width), map(_task, shown), strict=True)
-    return [(Text("Last failures", style="bold"), None), *lines]
+    room -= 1
+    each = next((most for most in range(rows_of_kind(width), 0, -1) if most * len(kinds) <= room), 1)
+    shown = kinds if each * len(kinds) <= room else kinds[: max(room - 1, 1)]  # a row says how many more there are
+    rows: list[_Row] = [(Text("Failures by kind", style="bold"), None)]
+    for group, lines in zip(shown, kind_lines([_told(group) for group in shown], width, each), strict=True):
+        rows += [(line, _task(group.example)) for line in lines]
+    if len(shown) < len(kinds) and len(rows) <= room:
+        rows.append((Text(f"  … and {len(kinds) - len(shown):,} more kinds: page Errors", style="red"), None))
+    return rows
 
 
 def _listed(

@@ -21,12 +21,13 @@ from pipeloom.statuses import FAILED, RUNNING
 
 __all__ = ["Want", "Watcher"]
 
-_DEADLINE_S: Final = 2.0
+_DEADLINE_S: Final = 5.0
 _AGAIN_S: Final = 1.0  # until what cannot be read is tried again
 _SHARE: Final = 10  # at most one part in so many of the time is spent reading
 _NOTE_S: Final = 60.0
 _REPLACED: Final = "the file was replaced by another one, which is shown now"
 _LOGS: Final = 50
+_WITH_KINDS: Final = ("running", "errors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Watcher:
         self._scene = Scene(str(path))
         self._pace: tuple[int, Pace, Forecast] | None = None
         self._failures_of: tuple[Any, ...] | None = None
+        self._kinds_of: tuple[Any, ...] | None = None
+        self._kinds_after = 0.0
         self._want: Want | None = None
         self._not_before = 0.0
         self._noted_at = 0.0
@@ -83,9 +86,10 @@ class Watcher:
                     self._scene = replace(self._scene, note=_REPLACED)
                     self._noted_at = now
                 if news in ("opened", "replaced"):
-                    self._pace, self._failures_of = None, None
+                    self._pace, self._failures_of, self._kinds_of = None, None, None
                 if news is not None or want != self._want:
                     self._read(history, want, now)
+                self._read_kinds(history, want)
                 self._scene = replace(self._scene, trouble=None)
         except PipeloomError as error:
             self._trouble(error, now)
@@ -128,13 +132,20 @@ class Watcher:
         run_id = run.run_id if run is not None else None
         if which != self._failures_of or want.page == "errors":
             scene = replace(scene, failures=self._failures(history, run_id))
-        if want.page != "errors":
-            scene = replace(scene, errors=())
-        elif which != self._failures_of or not before.errors:
-            scene = replace(scene, errors=tuple(history.error_groups(run_id, LISTED + 1)))
         self._scene, self._failures_of, self._want = scene, which, want
         took = self._clock() - now
         self._not_before = now + took * _SHARE
+
+    def _read_kinds(self, history: History, want: Want) -> None:
+        """Count the failures by kind when there are more, where they are shown; seldom, if that takes long."""
+        began = self._clock()
+        if want.page not in _WITH_KINDS or self._kinds_of == self._failures_of or began < self._kinds_after:
+            return
+        run = self._scene.run
+        groups = history.error_groups(run.run_id if run is not None else None, LISTED + 1)
+        self._scene = replace(self._scene, errors=tuple(groups))
+        self._kinds_of = self._failures_of
+        self._kinds_after = self._clock() + (self._clock() - began) * _SHARE
 
     @staticmethod
     def _failures(history: History, run_id: int | None) -> tuple[TaskRow, ...]:
