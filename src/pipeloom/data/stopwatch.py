@@ -33,7 +33,7 @@ def monotonic() -> float:
     now = time.monotonic()
     if now - _seen_at >= _GAP_S:
         look()
-    else:
+    elif now > _seen_at:  # others may have asked while this thread was kept waiting
         _seen_at = now
     return now - _stood_s
 
