@@ -170,6 +170,16 @@ def test_keys_are_printed_for_programs(db, ask):
     assert (out, err) == ("a.csv\n", "1 shown, 8 more: -n 9\n")
 
 
+def test_keys_that_hold_what_ends_them_are_counted(db, ask):
+    """Each would be taken for two."""
+    pipeloom.map(fail, ["a\0b", "c"], db=db, name="k", on_error="collect", progress=False, workers=1)
+    assert ask("errors", db, "--keys", "-0")[1:] == (
+        "a\0b\0c\0",
+        "1 of the keys hold NULs: --json tells where each ends\n",
+    )
+    assert ask("errors", db, "--keys")[1:] == ("a\0b\nc\n", "")
+
+
 def test_keys_of_a_run_that_was_made_good(ran, ask):
     """What failed in it, though a later one has done it."""
     pipeloom.map(lambda path: 1, [Path("in/m1")], db=ran, name="work", progress=False, durability="off")

@@ -49,6 +49,7 @@ def test_tasks_by_kind_message_and_time(ran, ask, write):
 
 def test_a_kind_that_is_not_there_is_refused(ran, ask):
     """In one sentence, with what there is."""
+    assert "nothing has failed by an empty word: there are" in ask("tasks", ran, "--kind", " ")[2]
     for words in (["tasks", ran], ["errors", ran], ["forget", "--db", ran]):
         code, _, err = ask(*words, "--kind", "OSError")
 

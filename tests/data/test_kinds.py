@@ -98,6 +98,14 @@ def test_a_kind_is_known_by_an_id_that_any_process_tells_alike():
     assert kind == Kinds().of("error", "no price for 'b'", 'File "/home/ann/load.py", line 3, in f\nValueError')
 
 
+def test_a_process_of_its_own_makes_no_other_kind():
+    """There, Python calls the module of the program ``__mp_main__``."""
+    frame = 'File "load.py", line 3, in f\n'
+    here, there = (Kinds().of("error", "no", f"{frame}{module}Bad: no") for module in ("", "__mp_main__."))
+    assert here == there
+    assert here.exception == "Bad"
+
+
 def test_what_its_process_left_behind_is_one_kind_whatever_it_said_last():
     """But for what had not begun."""
     kinds = Kinds()

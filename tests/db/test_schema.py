@@ -191,6 +191,23 @@ def test_the_contracts_eight_columns_are_adopted(db, read):
     assert [row[1:4] for row in rows[1:]] == [("new", "done", 1.0)]
 
 
+def test_what_somebodys_own_columns_of_our_names_hold_stays(db, read):
+    """Only what has nothing there is told."""
+    made(
+        db,
+        f"CREATE TABLE task_runs ({ID}, {REST}, kind TEXT, place TEXT)",
+        "INSERT INTO task_runs (id, name, status, message, kind, place) VALUES "
+        "(1, 'a', 'error', 'no 7', 'mine', NULL), (2, 'b', 'error', 'no 8', NULL, 'Berlin')",
+    )
+    with closing(connect(db)) as conn:
+        init_schema(conn, store_task_status=True)
+
+    first, second = read(db, "SELECT kind, place, message_template FROM task_runs ORDER BY id")
+    assert first == ("mine", None, "no …")
+    assert second[0] not in (None, "mine")
+    assert second[1:] == ("Berlin", "no …")
+
+
 def test_spelling_and_order_do_not_matter(db):
     """SQL ignores the case of names and types."""
     made(

@@ -147,14 +147,15 @@ def _print_keys(
             without += 1
             continue
         text = _in_words(row.item)
-        broken += "\n" in text and not null
+        broken += ("\0" if null else "\n") in text
         sys.stdout.write(clean(text) if sys.stdout.isatty() else text)
         sys.stdout.write("\0" if null else "\n")
     sys.stdout.flush()
     if without:
         note(f"{_tasks(without)} without a key: `pipeloom tasks` lists them by number", as_document=True)
     if broken:
-        note(f"{broken:,} of the keys hold line breaks: -0 or --json tells where each ends", as_document=True)
+        what, how = ("NULs", "--json") if null else ("line breaks", "-0 or --json")
+        note(f"{broken:,} of the keys hold {what}: {how} tells where each ends", as_document=True)
     note(left_out(count, total, f"-n {total}") if total is not None else None, as_document=True)
 
 

@@ -297,8 +297,9 @@ def kinds_named(
         meant = history.kinds_named(word, run_id, by_part=by_part)
         if not meant:
             where = "" if run_id is None else f" in run {run_id}"
+            named = clean(word, 80).strip() or "an empty word"
             raise NotThereError(
-                f"{clean(history.path)}: nothing has failed by {clean(word, 80)}{where}: {_there(history, run_id)}"
+                f"{clean(history.path)}: nothing has failed by {named}{where}: {_there(history, run_id)}"
             )
         found |= dict.fromkeys(meant)
     return list(found)

@@ -61,7 +61,7 @@ def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
     for line in [lines[-1].strip(" |")] if cut else lines:
         name = line.partition(":")[0]
         if _TYPE.fullmatch(name):
-            return name, where
+            return name.removeprefix("__mp_main__."), where  # a worker process has another name for the program
     return None, where
 
 

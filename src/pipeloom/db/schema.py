@@ -211,7 +211,10 @@ def _migrate_7(conn: sqlite3.Connection) -> None:
 
 
 def _tell_kinds(conn: sqlite3.Connection, table: str, kinds: Kinds) -> None:
-    """Set the kind of all failures of a table, page by page: a cursor must not see what it writes."""
+    """Set the kind of all failures of a table, page by page: a cursor must not see what it writes.
+
+    What somebody's own columns of these names hold stays.
+    """
     last = -(1 << 63)
     while True:
         page = conn.execute(
@@ -224,7 +227,8 @@ def _tell_kinds(conn: sqlite3.Connection, table: str, kinds: Kinds) -> None:
         last = page[-1][0]
         found = [(kinds.of(words(status), said, error), number) for number, status, said, error in page]
         conn.executemany(
-            f"UPDATE {table} SET exception = ?, place = ?, message_template = ?, kind = ? WHERE rowid = ?",
+            f"UPDATE {table} SET {', '.join(f'{name} = COALESCE({name}, ?)' for name in _KIND_COLUMNS)} "
+            "WHERE rowid = ?",
             [(kind.exception, kind.place, kind.message, kind.id, number) for kind, number in found],
         )
 
