@@ -116,3 +116,28 @@ def test_a_bar_can_be_read_without_colours():
     console = SharedConsole()
     console.file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert console.encode(console.render(bar(0.25, 8))).startswith(b"==------")
+
+
+def test_a_task_keeps_its_row_while_it_runs():
+    """The longest-running of those that had no room takes the row of one that is over."""
+    run = watched(slots=[attempt(f"part {number}") for number in range(9)])
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    console.region = FixedRegion(80, 6)
+    screen = LiveScreen(Figures("load", 1000), console)
+
+    def rows():
+        screen._made_at = 0.0
+        screen.tick()
+        text = "".join(segment.text for segment in screen.frame)
+        return [line[4:10] for line in text.splitlines() if "▸" in line]
+
+    for age, slot in enumerate(run.slots):
+        slot.t0 = -float(age)  # the last one has run for longest
+    screen.start(run)
+    assert rows() == ["part 8", "part 7", "part 6"]
+    run.slots[7] = attempt("part 9")
+    run.slots[7].t0 = 0.0
+    assert rows() == ["part 8", "part 5", "part 6"]
+    del run.slots[:6]
+    run.slots[1] = None
+    assert rows() == ["part 8", "part 6"]

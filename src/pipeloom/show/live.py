@@ -17,7 +17,7 @@ from pipeloom.data.differing import shortened
 from pipeloom.data.rates import fraction
 from pipeloom.show.failures import kind_rows, rows_of_kind
 from pipeloom.show.parts import in_rows
-from pipeloom.show.tasks import ShownTask, bar, line_of, task_rows
+from pipeloom.show.tasks import ShownTask, bar, in_place, line_of, task_rows
 from pipeloom.statuses import RUNNING
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class LiveScreen:
         self._figures = figures
         self._console = console
         self._made_at = 0.0
+        self._placed: list[int | None] = []
         self.frame: Sequence[Segment] = ()
 
     def start(self, run: Watched) -> None:
@@ -87,9 +88,19 @@ class LiveScreen:
         running, kinds = figures.running(), figures.kinds()
         # Failures keep a third of the room when there are more running tasks than fit, one row at least.
         kept = min(len(kinds) * rows_of_kind(width), max(room - len(running), room // 3, min(room - 1, 1)))
-        rows = task_rows([_shown(attempt, now) for attempt in running], width, room - kept)
+        free = room - len(kind_rows(kinds, width, kept))  # they may take less: whole kinds only
+        rows = task_rows(self._in_place(running, free, now), width, free, len(running))
         yield from rows
         yield from kind_rows(kinds, width, room - len(rows))
+
+    def _in_place(self, running: Sequence[Attempt], room: int, now: float) -> list[ShownTask | None]:
+        """Return what is shown, each task in its row while it runs; where not all fit, the longest-running."""
+        rows = room if len(running) <= room else room - 1
+        if len(running) > rows:
+            running = sorted(running, key=lambda attempt: attempt.t0)
+        known = {id(attempt): attempt for attempt in running}
+        self._placed = in_place(self._placed, list(known), max(rows, 0))
+        return [None if key is None else _shown(known[key], now) for key in self._placed]
 
     def _last(self, width: int) -> Iterator[Text]:
         """Yield what stays: nothing is left out of the figures."""

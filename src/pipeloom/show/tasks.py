@@ -83,11 +83,11 @@ def line_of(parts: Sequence[Part], indent: str = "  ") -> Text:
     return line
 
 
-def task_rows(tasks: Sequence[ShownTask], width: int, room: int, total: int | None = None) -> list[Text]:
+def task_rows(tasks: Sequence[ShownTask | None], width: int, room: int, total: int | None = None) -> list[Text]:
     """Return as many running tasks as fit, and how many more there are.
 
     Args:
-        tasks: n of them, 0 or more.
+        tasks: n of them, 0 or more; ``None`` is a row that is free.
         width: Columns.
         room: Rows, 0 or less for none.
         total: How many run, if there are more than those.
@@ -96,17 +96,18 @@ def task_rows(tasks: Sequence[ShownTask], width: int, room: int, total: int | No
     if room <= 0 or not total:
         return []
     shown = tasks[: room if total <= room else room - 1]
-    has_progress = any(task.share is not None or task.step for task in shown)
+    known = [task for task in shown if task is not None]
+    has_progress = any(task.share is not None or task.step for task in known)
     bar_cells = max(min(width // 5, _BAR), 4) if has_progress and width >= _WIDE else 0
     room = width - 4 - 2 - _TIME - (bar_cells + 1 if bar_cells else 0) - (_PERCENT + 2 if has_progress else 0)
-    if width >= _WIDE and any(task.message for task in shown):
+    if width >= _WIDE and any(task.message for task in known):
         room -= max(room // 3, 12)  # messages keep a third of what is left to both
-    names = shortened([clean(task.name, _NAME) for task in shown], max(room, _LEAST))
+    names = shortened([clean(task.name, _NAME) for task in known], max(room, _LEAST))
     name_cells = max(map(cells, names), default=0)
-    times = ["" if task.elapsed_s is None else age(task.elapsed_s) for task in shown]
+    times = ["" if task.elapsed_s is None else age(task.elapsed_s) for task in known]
     time_cells = max(map(len, times), default=0)
     rows = []
-    for task, name, time in zip(shown, names, times, strict=True):
+    for task, name, time in zip(known, names, times, strict=True):
         line = Text().append("  ▸ ", style="cyan").append(name)
         line.append(" " * (name_cells - cells(name) + 2))
         if has_progress:
@@ -118,8 +119,10 @@ def task_rows(tasks: Sequence[ShownTask], width: int, room: int, total: int | No
             line.append("  " + clean(task.message, _MESSAGE))
         line.truncate(width, overflow="ellipsis")
         rows.append(line)
-    if total > len(shown):
-        rows.append(Text(f"  … and {total - len(shown):,} more running"))
+    found = iter(rows)
+    rows = [Text() if task is None else next(found) for task in shown]
+    if total > len(known):
+        rows.append(Text(f"  … and {total - len(known):,} more running"))
     return rows
 
 

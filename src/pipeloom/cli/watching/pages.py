@@ -59,6 +59,7 @@ def _running(scene: Scene, navigation: Navigation, width: int, room: int, now: f
     # Failures keep a third of the room when there are more running tasks than fit.
     wanted = 1 + len(kinds) * rows_of_kind(width)
     kept = min(wanted, max(room - total, room // 3, 2)) if kinds and room >= 4 else 0
+    kept = len(_kind_rows(kinds, width, kept))  # they may take less: whole kinds only
     rows = _running_rows(scene, width, max(room - kept, 0), now)
     rows += _kind_rows(kinds, width, room - len(rows))
     choices = list(dict.fromkeys(choice for _, choice in rows if choice is not None))
