@@ -170,7 +170,7 @@ _PARTICULAR: Final = re.compile(
     |(?<![\w.-])(?:localhost|[\w-]++(?:\.[\w-]++)++):\d+
     |(?<![\w:])(?=[\d:]*(?:::|[a-f]))(?:[0-9a-f]{{0,4}}:){{2,7}}[0-9a-f]{{0,4}}(?![\w:])
     |\b0x[0-9a-f]+\b
-    |\b(?=[0-9a-f-]{{0,40}}\d)[0-9a-f]{{7,}}(?:-[0-9a-f]+)*\b
+    |\b(?=[0-9a-f-]{{0,16}}\d)[0-9a-f]{{7,}}(?:-[0-9a-f]+)*\b
     |(?P<number>(?:(?<![^\s=:,(\[])[+-])?{_NUMBER}(?:e[+-]?\d+|\.?\s?[kmgtp]i?b|[^\W\d]\w*)?(?!\w))
     |\b\w*\d_?[^\W\d_]\w*
     |\d+""",
@@ -183,10 +183,11 @@ _CODES: Final = frozenset(str(int(status)) for status in HTTPStatus if status >=
 _NAME: Final = re.compile(r"[^\W\d](?:[^\W\d]|[.\- ]){0,39}|[^\w\s]{1,3}")  # an operator, too
 _DATA_FILE: Final = re.compile(rf"\.(?:{_DATA})$", re.IGNORECASE)
 _QUOTED_CODE: Final = re.compile(rf"[345]\d\d(?:\s(?:{_REASONS}))?", re.IGNORECASE)
+_WORD_BEFORE: Final = re.compile(r"(?<!\w)(\w+)[\s:=(\[]*$")
 _BEFORE_NAME: Final = re.compile(
-    r"\b(?:keys?|fields?|columns?|attributes?|arguments?|parameters?|named?|modules?|tables?|property|properties|"
+    r"keys?|fields?|columns?|attributes?|arguments?|parameters?|named?|modules?|tables?|property|properties|"
     r"variables?|options?|codec|types?|import|functions?|methods?|class|"
-    r"relation|constraint|index|schema|view)[\s:=(\[]*$",
+    r"relation|constraint|index|schema|view",
     re.IGNORECASE,
 )
 _BEHIND_NAME: Final = re.compile(
@@ -220,7 +221,10 @@ def _tells_the_fault(match: re.Match[str], inside: str) -> bool:
         return False
     text, begin, end = match.string, match.start(), match.end()
     is_all = not begin and end == len(text)  # as a KeyError says which key there is not
-    return is_all or bool(_BEFORE_NAME.search(text, max(begin - _NEAR, 0), begin) or _BEHIND_NAME.match(text, end))
+    if is_all or _BEHIND_NAME.match(text, end):
+        return True
+    before = _WORD_BEFORE.search(text, max(begin - _NEAR, 0), begin)
+    return before is not None and bool(_BEFORE_NAME.fullmatch(before[1]))
 
 
 def _id(*parts: str | None) -> str:
