@@ -141,3 +141,4 @@ def test_a_task_keeps_its_row_while_it_runs():
     del run.slots[:6]
     run.slots[1] = None
     assert rows() == ["part 8", "part 6"]
+    assert not any("more running" in segment.text for segment in screen.frame)

@@ -92,7 +92,7 @@ def task_rows(tasks: Sequence[ShownTask | None], width: int, room: int, total: i
         room: Rows, 0 or less for none.
         total: How many run, if there are more than those.
     """
-    total = max(total or 0, len(tasks))
+    total = max(total or 0, sum(task is not None for task in tasks))
     if room <= 0 or not total:
         return []
     shown = tasks[: room if total <= room else room - 1]
