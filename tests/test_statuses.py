@@ -50,6 +50,7 @@ NO_STATUS = {
     ("cli/watching/drawing.py", "running"),
     ("cli/watching/navigation.py", "running"),
     ("cli/watching/pages.py", "running"),
+    ("cli/watching/watcher.py", "running"),
     # a field of the JSON of `pipeloom watch`, and what it calls the file's state
     ("cli/watching/plain.py", "running"),
     # a part of a page in the browser

@@ -48,7 +48,7 @@ def test_a_run_is_followed_without_a_reload(serve, gated, visit, db):
     expect(fold.locator("pre")).to_contain_text("ValueError: line 7 of b.csv is bad")
 
     run.let_go("c.csv")
-    expect(page.locator("#failures details")).to_have_count(2)
+    expect(page.locator("#failures details .count")).to_have_text("2\N{MULTIPLICATION SIGN}")
     expect(fold.locator("pre")).to_be_visible()
 
     run.finish()

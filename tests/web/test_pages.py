@@ -259,7 +259,7 @@ def test_a_kind_of_failure_leads_to_its_tasks(server):
     listed = html.partition('id="tasks"')[2]
 
     assert f"pipeloom errors --kind {href[2]} --db out.db" in html
-    assert '<b class="error">ValueError</b> cannot read …' in html
+    assert '<b class="error">ValueError</b>: cannot read …' in html
     assert "test_pages.py" in html
     assert "Traceback (most recent call last)" in html
     assert listed.count('data-key="t') == 2

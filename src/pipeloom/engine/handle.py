@@ -170,7 +170,7 @@ class RunHandle:
             return report_seen(report, self.title)
         run = self._going.run
         if self._figures is None:
-            self._figures = Figures(self.title, run.expected, run.began)
+            self._figures = Figures(self.title, run.expected, run.began_at)
         if self._figures.run is None and run.has_begun:
             self._figures.begin(run.board)
         self._figures.over = self.is_over

@@ -87,7 +87,7 @@ class Run:
         self.signals = Signals(self._heard)
         self.waiting: Waiting | None = None  # from when workers may be at work
         self.place: Place | None = None  # in a notebook, where it is shown
-        self.began = stopwatch.monotonic()
+        self.began_at: float | None = None  # by the stopwatch; from the first call on, an interrupt is the run's
         self.expected: int | None = None
         self._began = False  # its row is in the ledger
         self._report: RunReport | None = None
@@ -134,7 +134,7 @@ class Run:
 
     def _reported(self) -> RunReport:
         stopwatch.look()
-        self.began = stopwatch.monotonic()
+        self.began_at = began = stopwatch.monotonic()
         self.job = job = self._job_of()
         del self._job_of  # it holds the inputs, too
         # How many of all inputs are the shard's is not known before all are read.
@@ -145,7 +145,7 @@ class Run:
             self._drive()
             self._settle()
             status = self._status()
-            elapsed_s = stopwatch.monotonic() - self.began
+            elapsed_s = stopwatch.monotonic() - began
             self._close(status, elapsed_s)
             self.board.end = status
         self.job = replace(job, items=())  # this is garbage that waits to be collected; the inputs may be large

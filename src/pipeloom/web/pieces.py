@@ -70,7 +70,7 @@ def notice(problem: str) -> Html:
         return Html("")
     return tag(
         "div",
-        tag("p", tag("strong", "The database cannot be read now.")),
+        tag("p", tag("strong", "There is nothing to read now.")),
         tag("p", problem, "."),
         tag("p", "This page goes on looking. Anything below is from the last good look.", class_="note"),
         class_="notice",

@@ -220,7 +220,7 @@ def _said(group: ErrorGroup) -> Iterable[Html | str]:
     name = clean(group.exception or word_for(group.status), 120)
     yield tag("b", name, class_=kind_of(group.status))
     if group.message and group.message != name:
-        yield f" {clean(group.message, 400)}"
+        yield f": {clean(group.message, 400)}"
 
 
 def _where(group: ErrorGroup) -> str:

@@ -130,7 +130,7 @@ class Watcher:
         )
         which = (run.run_id, run.failed, run.timed_out, run.cancelled, run.status) if run else ()
         run_id = run.run_id if run is not None else None
-        if which != self._failures_of or want.page == "errors":
+        if which != self._failures_of:
             scene = replace(scene, failures=self._failures(history, run_id))
         self._scene, self._failures_of, self._want = scene, which, want
         took = self._clock() - now
