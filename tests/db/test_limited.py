@@ -44,6 +44,7 @@ def test_a_question_ends_when_it_is_late(file):
 
 def test_an_interruption_that_sqlite_swallowed_is_raised(file):
     """What the handler raises ends the question, and is lost."""
+    sqlite3.enable_callback_tracebacks(False)  # whoever imports Datasette has turned them on
 
     def is_late():
         if not interrupted:

@@ -199,7 +199,7 @@ def test_interrupted_at_every_call_from_the_start_to_the_return(start, tmp_path,
 
     Three may leave at once while tasks run. The first eight calls are those of `map` and `execute` themselves.
     """
-    words = [int(number), signals, 8 + signals, amount(211, 1), tmp_path]
+    words = [int(number), signals, 8 + signals, amount(307, 1), tmp_path]
     code, out, err = start([sys.executable, "-c", SWEEP, *map(str, words)]).wait(LIMIT_S * amount(1, 20))
     assert code == DONE, out + err
     print(f"{signals} times {signal.Signals(number).name}: {out}")

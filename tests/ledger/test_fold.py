@@ -134,7 +134,7 @@ streams = st.lists(started | progressed | progressed | finished | written | exec
 
 
 @given(stream=streams, cuts=st.lists(st.integers(1, 12), max_size=20))
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_batches_leave_what_one_message_per_transaction_would_leave(tmp_path_factory, stream, cuts):
     """All tables are compared, whatever was said and however it was cut; nonsense included."""
     reference = Reference()

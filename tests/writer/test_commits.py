@@ -58,7 +58,7 @@ spoilers = st.sampled_from([None, "unique", "loses all", "refused late"])
 @example([[LATE, Step(1, "message", wrong="once"), Step(1, "done", rows=1)]], True, AS_IT_IS, NOT_LOST)
 @example([[LATE, Step(1, "checkpoint", wrong="once"), Step(1, "again")]], True, AS_IT_IS, NOT_LOST)
 @example([[Step(0, "done", logs=1, number=5), Step(1, "done", logs=1, number=5)]], False, AS_IT_IS, NOT_LOST)
-@settings(max_examples=amount(50, 10_000))
+@settings(max_examples=amount(30, 10_000))
 @pytest.mark.timeout(amount(300, 3600))
 def test_however_a_stream_is_cut_the_same_is_stored_and_told(tmp_path_factory, stream, keyed, spoiled, losses):
     """One item per transaction is what it should be; each batch may be spoiled, and lost before, anywhere."""
