@@ -49,7 +49,7 @@ def make_ended(db):
 
 
 def findings(page):
-    """What axe-core finds, in both schemes and widths, by rule and element: colours do not change with the width."""
+    """What axe-core finds, in both schemes and both widths, by rule and element."""
     found = set()
     for scheme, width in (("light", 390), ("dark", 1280)):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
