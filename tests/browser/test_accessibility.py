@@ -105,7 +105,10 @@ def test_nothing_is_found_on_a_page_of_ended_runs(path, ended, serve, visit):
 def test_nothing_is_found_while_a_run_goes_on(path, gated, serve, visit, db):
     """With tasks that run, are done, have failed, and one that is over and still has the focus."""
     run = gated(db, ["a.csv", "b.csv", "c.csv", "d.csv"], failing=["b.csv"])
-    page = visit(serve(db).url + path)
+    url = serve(db).url
+    page = visit(url)
+    expect(page.locator("#running tbody tr:not(.free)")).to_have_count(4)  # now they are in the file
+    page.goto(url + path)
     expect(page.locator("#state")).to_have_text("live")
     if path == "/":
         page.locator("#running a", has_text="a.csv").focus()

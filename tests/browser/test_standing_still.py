@@ -60,7 +60,7 @@ def test_tab_walks_through_the_running_tasks_and_out(quick, serve, visit, db):
     expect(page.get_by_text(quick.newest())).to_be_visible()
     rows(page).first.locator("a").focus()
     places = []
-    for _ in range(2 * WORKERS):
+    for _ in range(4 * WORKERS):
         quick.go_on()
         expect(page.locator("#running")).to_contain_text(quick.newest())
         place = page.evaluate(
@@ -72,7 +72,7 @@ def test_tab_walks_through_the_running_tasks_and_out(quick, serve, visit, db):
         page.keyboard.press("Tab")
 
     assert places == sorted(places)
-    assert len(places) <= WORKERS + 4  # also when the list gets one shorter behind it
+    assert len(places) < 3 * WORKERS  # a place may come twice, when the list gets shorter behind it
     assert page.evaluate(
         "document.activeElement.closest('#running') === null && document.activeElement !== document.body"
     )
