@@ -35,9 +35,11 @@ def _missing(reason: str) -> None:
 def browser() -> Iterator[Any]:
     """Chromium, driven by Playwright; started before the check for leaks looks."""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         _missing("Playwright is not installed: pip install playwright")
+    # What is dear to build is built anew after ten times as long as it took: on a busy machine that is a while.
+    expect.set_options(timeout=20_000)
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
@@ -59,7 +61,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         def open_page(url: str, **options: Any) -> Any:
             context = browser.new_context(**options)
             stack.callback(context.close)
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(20_000)
             page = context.new_page()
             page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
             page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
