@@ -6,7 +6,7 @@ of both, the run that makes it brings along as its origin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -146,25 +146,42 @@ class RunCounts:
         return ", ".join(told) + (f" of {self.expected:,}" if self.expected is not None else "")
 
 
+def kind_told(kind: Kind, count: int, first: Failure, last: Any) -> FailureKind:
+    """Return a kind as a report has it.
+
+    Args:
+        kind: Which one.
+        count: How many tasks, 1 or more.
+        first: The first of them.
+        last: The last one's key.
+    """
+    return FailureKind(
+        id=kind.id,
+        status=first.status,
+        exception=kind.exception,
+        place=kind.place,
+        message=kind.message,
+        count=count,
+        first=first,
+        last=last,
+    )
+
+
+def in_lines(kinds: Sequence[FailureKind], mark: str = "") -> list[str]:
+    """Return the most frequent kinds as lines, each behind a mark, and how many failures they leave out."""
+    lines = [f"  {mark}{kind}" for kind in kinds[:_SHOWN]]
+    if left := kinds[_SHOWN:]:
+        lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
+    return lines
+
+
 def _kinds_of(failures: Iterable[Failure]) -> tuple[FailureKind, ...]:
     tell = Kinds()
     found: dict[Kind, list[Failure]] = {}
     for failure in failures:
         error = failure.traceback or (f"{failure.exception}: {failure.message}" if failure.exception else None)
         found.setdefault(tell.of(failure.status, failure.message, error), []).append(failure)
-    kinds = (
-        FailureKind(
-            id=kind.id,
-            status=alike[0].status,
-            exception=kind.exception,
-            place=kind.place,
-            message=kind.message,
-            count=len(alike),
-            first=alike[0],
-            last=alike[-1].key,
-        )
-        for kind, alike in found.items()
-    )
+    kinds = (kind_told(kind, len(alike), alike[0], alike[-1].key) for kind, alike in found.items())
     return tuple(sorted(kinds, key=lambda kind: -kind.count))
 
 
@@ -283,10 +300,7 @@ class RunReport:
         number = f", run {self.run_id}" if self.run_id is not None else ""
         took, db = duration(self.elapsed_s), clean(near(self.db))
         lines = [f"{what}: {counts or 'there were no inputs'} in {took} ({db}{number})"]
-        lines += [f"  ✗ {kind}" for kind in self.kinds[:_SHOWN]]
-        if left := self.kinds[_SHOWN:]:
-            lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
-        return "\n".join(lines)
+        return "\n".join([*lines, *in_lines(self.kinds, "✗ ")])
 
     def _repr_html_(self) -> str | None:
         """Return it for a notebook."""

@@ -19,7 +19,7 @@ from pipeloom.errors import StorageError, TasksFailedError
 from pipeloom.ledger import Attempt, RunLedger
 from pipeloom.ledger.board import FEW, KindCount
 from pipeloom.ledger.ids import IdSeries
-from pipeloom.report import Failure, FailureKind, RunReport
+from pipeloom.report import Failure, FailureKind, RunReport, in_lines, kind_told
 from pipeloom.show.notebook import Place, report_seen
 from pipeloom.statuses import CANCELLED, DONE, ERROR, TIMED_OUT, RunEnd
 
@@ -32,7 +32,6 @@ _DONE: Final = "SELECT id, key, input, result FROM task_runs WHERE status = 'don
 _Row = tuple[int, Any, str | None, str | None]
 _PAGE_SIZE: Final = 4 * 2**20  # characters of results
 _RAISED: Final = 20
-_TOLD: Final = 8  # kinds, in the text of the exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +129,7 @@ class _Origin:
             first = kinds[0].first
             why = f": {clean(first.exception or first.key, 80)}: {clean(first.message, 300)}"
             return f"{why} ({more})" if more else why
-        lines = [f"  {kind}" for kind in kinds[:_TOLD]]
-        if left := kinds[_TOLD:]:
-            lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
-        return "\n".join([f", in {len(kinds):,} ways:", *lines, *filter(None, [more])])
+        return "\n".join([f", in {len(kinds):,} ways:", *in_lines(kinds), *filter(None, [more])])
 
 
 def _joined(row: _Row) -> tuple[Any, Any]:
@@ -172,17 +168,7 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str, place: 
 
 
 def _kind_of(counted: KindCount) -> FailureKind:
-    kind, first = counted.kind, failure_of(counted.example)
-    return FailureKind(
-        id=kind.id,
-        status=first.status,
-        exception=kind.exception,
-        place=kind.place,
-        message=kind.message,
-        count=counted.count,
-        first=first,
-        last=counted.last.known_as,
-    )
+    return kind_told(counted.kind, counted.count, failure_of(counted.example), counted.last.known_as)
 
 
 def failure_of(attempt: Attempt) -> Failure:
