@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
+from pipeloom.data.clock import utc_of
 from pipeloom.data.text import clean
 from pipeloom.show.streams import lead_nowhere
 
@@ -103,7 +104,7 @@ class Instant(click.ParamType[str]):
                 found = datetime.fromisoformat(text)
             else:  # of today
                 found = datetime.combine(datetime.now().astimezone(), time.fromisoformat(text))
-            return found.astimezone(UTC).isoformat(timespec="milliseconds")
+            return utc_of(found.timestamp())
         except (ValueError, OverflowError, OSError):
             self.fail(
                 f"{clean(text, 80)!r} is no point in time: give an age (90s, 30min, 2h, 1d), a time of today "
