@@ -357,6 +357,23 @@ def test_many_runs_beside_an_open_transaction(db):
     assert locks.descriptors_of(identity(db)) == []
 
 
+def test_a_reader_that_comes_and_goes_meanwhile_is_not_taken_for_the_run(db):
+    """It closes the file, SQLite gets that very number for the run, and the reader opens the file anew."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+    readers = [sqlite3.connect(f"{db.as_uri()}?mode=ro", uri=True)]
+
+    def between_the_two():
+        readers.pop().close()
+        conn = sqlite3.connect(db, isolation_level=None)
+        readers.append(sqlite3.connect(f"{db.as_uri()}?mode=ro", uri=True))
+        return conn
+
+    with Ownership(db, between_the_two) as ours, closing(ours.conn):
+        readers.pop().close()
+        assert seen_elsewhere(db) == str(os.getpid())
+
+
 def test_the_lock_outlives_the_descriptor_it_was_on(db):
     """SQLite gave the run one that it had kept back, and what was locked was another connection's, now closed."""
     with Ownership(db) as ours, closing(sqlite3.connect(db)) as other:

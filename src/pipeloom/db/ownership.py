@@ -253,6 +253,9 @@ def _opened(
 ) -> tuple[sqlite3.Connection, int]:
     """Have SQLite open the file, and find the descriptor that it has got.
 
+    Readers come and go in other threads, and the descriptor that one gives back may be the very one that SQLite
+    gets: only those that are open for writing are compared, and all of them only where none is.
+
     SQLite may have taken one that it had not closed yet, for the sake of another connection's locks: none can tell
     which. Then any that it has is as good. It closes none of them while there are locks, as a run's connection has
     with a log; for the other cases see ``renew``.
@@ -260,10 +263,11 @@ def _opened(
     spare: list[sqlite3.Connection] = []
     try:
         while True:
-            before = set(descriptors_of(identity(real)))
+            before = set(filter(is_writable, descriptors_of(identity(real))))
             conn = opened() if opened is not None else _opened_idly(real)
             there = descriptors_of(identity(real))
-            new = [number for number in there if number not in before] or sorted(filter(is_writable, there))[:1]
+            there = list(filter(is_writable, there)) or there
+            new = [number for number in there if number not in before] or sorted(there)[:1]
             if len(new) == 1:
                 return conn, new[0]
             spare.append(conn)
