@@ -68,7 +68,7 @@ def no_signal_is_ignored() -> Iterator[None]:
 
 
 # Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
-SLOW = ("browser", "cli", "contract", "distribution", "doctor", "examples", "faults", "web")
+SLOW = ("browser", "cli", "contract", "distribution", "docs", "doctor", "examples", "faults", "web")
 SLOW_TOO = (
     "engine/test_run.py",
     "engine/test_time_limits.py",
