@@ -127,7 +127,7 @@ def test_it_does_not_wait_for_ever(db):
         code, said = cancel(db, "--timeout", "0")
 
         assert code == 1
-        assert "has not ended within 0 s" in said
+        assert "did not end within 0 s" in said
         assert f"kill process {child.pid}" in said
 
 
@@ -140,13 +140,15 @@ def test_a_process_of_another_container_is_not_named(db):
         done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
 
     assert done.returncode == 1
-    assert done.stderr.endswith("it stops when its running tasks end; to stop it at once, end it where it runs\n")
+    assert done.stderr.endswith(
+        "it stops when its running tasks end; to stop it at once, kill it on its own machine\n"
+    )
 
 
 def test_with_no_run_there_is_nothing_to_stop(db):
     """Neither after a run that ended, nor after one that was killed; nothing is left beside the file."""
     pipeloom_map(str, [1], name="n", db=db, progress=False)
-    assert cancel(db) == (1, f"pipeloom: {db}: no run is going on: there is nothing to stop\n")
+    assert cancel(db) == (1, f"pipeloom: {db}: no run is in progress, so there is nothing to stop\n")
 
     dead = db.with_name("dead.db")
     with going_on(dead) as child:

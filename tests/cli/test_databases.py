@@ -53,7 +53,7 @@ def test_the_command_line_goes_before_the_environment(there, ask, monkeypatch):
     assert ask("status", "--db", there)[0] == 0
     assert ask("status", there)[0] == 0
     monkeypatch.setenv("PIPELOOM_DB", "")
-    assert "no database is named" in ask("status")[2]
+    assert "no database was named" in ask("status")[2]
 
 
 def test_every_command_takes_the_database_in_its_place():
@@ -67,12 +67,12 @@ def test_every_command_takes_the_database_in_its_place():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["status"], "named: name it by its path (pipeloom status out.db), --db PATH or the variable PIPELOOM_DB"),
-        (["show", "1"], "by its path (pipeloom show TASK out.db), --db PATH or the variable PIPELOOM_DB"),
-        (["forget", "1"], "no database is named: name it by --db PATH or the variable PIPELOOM_DB"),
-        (["demo"], "no database is named: name it by its path (pipeloom demo out.db) or --db PATH"),
-        (["status", "a.db", "--db", "b.db"], "two databases are named, a.db and --db b.db: name one"),
-        (["status", "--db", "a.db", "--db", "b.db"], "--db is given 2 times: name one database"),
+        (["status"], "named: use its path (pipeloom status out.db), --db PATH or the variable PIPELOOM_DB"),
+        (["show", "1"], "use its path (pipeloom show TASK out.db), --db PATH or the variable PIPELOOM_DB"),
+        (["forget", "1"], "no database was named: use --db PATH or the variable PIPELOOM_DB"),
+        (["demo"], "no database was named: use its path (pipeloom demo out.db) or --db PATH"),
+        (["status", "a.db", "--db", "b.db"], "two databases were named, a.db and --db b.db: name only one"),
+        (["status", "--db", "a.db", "--db", "b.db"], "--db was given 2 times: name one database"),
         (["status", "file:a.db"], "must be a path"),
     ],
 )

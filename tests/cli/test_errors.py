@@ -22,7 +22,7 @@ def test_errors_says_why_and_how_to_go_on(ran, ask):
     code, out, _ = ask("errors", "--db", ran)
 
     assert code == 0
-    assert out.startswith(f"4 tasks did not end well, of 2 kinds\n\n3 {TIMES} ValueError: could not convert")
+    assert out.startswith(f"4 tasks failed (2 kinds)\n\n3 {TIMES} ValueError: could not convert")
     for words in (
         "in work\n  first task 4 (n1), ",
         "\n  last  task 6 (n33), ",
@@ -30,7 +30,7 @@ def test_errors_says_why_and_how_to_go_on(ran, ask):
         "    ValueError: could not convert string to float: 'n1'",
         f"1 {TIMES} FileNotFoundError: no such file: …",
         "\n  task 7 (m1), ",
-        f"all about one of them: pipeloom show 4 --db {shlex.quote(str(ran))}",
+        f"everything about one of them: pipeloom show 4 --db {shlex.quote(str(ran))}",
     ):
         assert words in out, out
     assert out.index(f"3 {TIMES}") < out.index(f"1 {TIMES}")
@@ -74,7 +74,7 @@ def test_inputs_without_a_task_are_told_of(db, ask):
     pipeloom.map(str, [1, None], db=db, on_error="collect", progress=False)
 
     _, out, _ = ask("errors", "--db", db)
-    assert out.startswith("no failed tasks (1 done)\n\n1 input was refused in the last run, such as this one:\n")
+    assert out.startswith("no failed tasks (1 done)\n\n1 input was refused in the last run, for example:\n")
     assert "input 2 (None) has no key: a value of type NoneType" in " ".join(out.split())
     assert "2 inputs were refused in run 1" in ask("errors", "--db", db, "--run", 1)[1]
     assert document(ask("errors", "--db", db, "--json", "--run", 1))["refused"] == 2
@@ -105,8 +105,8 @@ def test_errors_of_a_run_that_was_made_good(ran, ask):
     """They are no failures now, but they were."""
     pipeloom.map(lambda path: 1, [Path("in/m1")], db=ran, name="work", progress=False, durability="off")
 
-    assert "3 tasks did not end well, of one kind" in ask("errors", "--db", ran)[1]
-    assert "4 tasks did not end well in run 1, of 2 kinds" in ask("errors", "--db", ran, "--run", 1)[1]
+    assert "3 tasks failed (one kind)" in ask("errors", "--db", ran)[1]
+    assert "4 tasks failed in run 1 (2 kinds)" in ask("errors", "--db", ran, "--run", 1)[1]
     assert "no failures in run 2 (1 done)" in ask("errors", "--db", ran, "--run", 2)[1]
 
 
@@ -118,7 +118,7 @@ def test_one_kind_in_full(ran, ask):
     for word in (kind, kind[:4], kind.upper(), "ValueError"):
         code, out, err = ask("errors", ran, "--kind", word, "-n", 2)
         assert code == 0
-        assert out.startswith(f"3 tasks did not end well, of one kind\n\n3 {TIMES} ValueError: could not convert")
+        assert out.startswith(f"3 tasks failed (one kind)\n\n3 {TIMES} ValueError: could not convert")
         assert "    Traceback (most recent call last):\n" in out
         assert "  keys:\n    in/n1\n    in/n2\n    … 1 more: -n 3, or --keys\n" in out
         assert f"which 3 inputs: pipeloom errors --kind {word} --keys --db " in out
@@ -151,7 +151,7 @@ def test_keys_are_printed_for_programs(db, ask):
 
     code, out, err = ask("errors", db, "--keys", "--kind", "ValueError")
     assert (code, out) == (0, f"a.csv\ntwo\nlines\n17\n{'y' * 600}\n\x1b[31mred\n")
-    assert err == "1 of the keys hold line breaks: -0 or --json tells where each ends\n"
+    assert err == "1 of the keys contain line breaks: use -0 or --json to separate them\n"
     assert ask("errors", db, "--keys", "-0")[1:] == (
         "\0".join(
             ["a.csv", "two\nlines", "in/x", "17", "17", '["t", 1]', "2026-01-31", "y" * 600, "\x1b[31mred", ""]
@@ -175,7 +175,7 @@ def test_keys_that_hold_what_ends_them_are_counted(db, ask):
     pipeloom.map(fail, ["a\0b", "c"], db=db, name="k", on_error="collect", progress=False, workers=1)
     assert ask("errors", db, "--keys", "-0")[1:] == (
         "a\0b\0c\0",
-        "1 of the keys hold NULs: --json tells where each ends\n",
+        "1 of the keys contain NULs: use --json to separate them\n",
     )
     assert ask("errors", db, "--keys")[1:] == ("a\0b\nc\n", "")
 
@@ -194,7 +194,7 @@ def test_tasks_without_keys_are_told_of(write, ask, db):
     """They are known by number only."""
     write("task_runs", {"id": 1, "name": "a", "status": "error"}, {"id": 2, "name": "b", "status": "error"})
 
-    assert ask("errors", db, "--keys") == (0, "", "2 tasks without a key: `pipeloom tasks` lists them by number\n")
+    assert ask("errors", db, "--keys") == (0, "", "2 tasks without a key: `pipeloom tasks` lists them by id\n")
     assert document(ask("errors", db, "--keys", "--json"))["keys"][0] == {"task": 1, "key": None, "item": None}
 
 

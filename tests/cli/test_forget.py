@@ -109,8 +109,8 @@ def test_rows_that_do_not_know_their_task_stay_and_that_is_said(db, ask, read):
     _, said, _ = ask("forget", "--db", db, "a", "b", "-y")
 
     assert said == (
-        "forgot 2 tasks of load, with 3 rows in pages; 2 of them may have rows that do not know their task, which "
-        "stay\n"
+        "forgot 2 tasks of load, with 3 rows in pages; 2 of them may have rows that do not store their task, which "
+        "are kept\n"
     )
     assert read(db, "SELECT item, COUNT(*) FROM pages GROUP BY 1") == [("a", 3), ("c", 3)]
     assert read(db, "SELECT item FROM names ORDER BY 1") == [("a",), ("b",), ("c",)]
@@ -141,12 +141,12 @@ def test_on_a_terminal_it_says_what_goes_and_asks(db, answer, code):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((), "name tasks, or --kind"),
-        (("99", "-y"), "no task '99', by its number, key or whole name"),
-        (("ba", "-y"), "no task 'ba', by its number, key or whole name"),
-        (("a", "99", "-y"), "no task '99'"),
-        (("--kind", "OSError", "-y"), "nothing has failed by OSError"),
-        (("--kind", "ValueErr", "-y"), "nothing has failed by ValueErr"),
+        ((), "no tasks were named"),
+        (("99", "-y"), "no task has the id, key or full name '99'"),
+        (("ba", "-y"), "no task has the id, key or full name 'ba'"),
+        (("a", "99", "-y"), "full name '99'"),
+        (("--kind", "OSError", "-y"), "no failures match OSError"),
+        (("--kind", "ValueErr", "-y"), "no failures match ValueErr"),
     ],
 )
 def test_what_is_not_there_is_no_task(loaded, ask, words, says):
@@ -163,7 +163,7 @@ def test_a_number_that_is_another_tasks_key_is_pointed_out(db):
     with asked(db, "2") as terminal:
         terminal.until("Forget it? [y/N]")
         assert "task 2 (1): done" in terminal.text
-        assert "2 is also the key of task 3, which stays" in terminal.text
+        assert "2 is also the key of task 3, which is kept" in terminal.text
         terminal.type("n\n")
         assert terminal.finish() == 1
 

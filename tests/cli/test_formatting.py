@@ -23,7 +23,7 @@ def test_a_word_that_means_several_lists_them(ran, ask, command):
     """And the exit code says that the question was not answered."""
     code, out, _ = ask(command, "in/n", "--db", ran)
     assert code == 2
-    assert "any of 3 tasks: say which by its id" in out
+    assert "matches 3 tasks: name one by its id" in out
     assert all(name in out for name in ("n1", "n2", "n33"))
 
     code, out, _ = ask(command, "in/n", "--db", ran, "--json")
@@ -41,8 +41,8 @@ def test_an_empty_ledger_is_listed(write, ask, db, command):
 
 
 WRONG = [
-    (("show", "nix"), 2, "no task 'nix'"),
-    (("logs", "nix"), 2, "no task 'nix'"),
+    (("show", "nix"), 2, "no task matches 'nix'"),
+    (("logs", "nix"), 2, "no task matches 'nix'"),
     (("show", "9" * 30), 2, "no task"),
     (("tasks", "--run", "9"), 2, "no run 9: the latest is 1"),
     (("errors", "--run", "9" * 30), 2, "no run"),

@@ -139,5 +139,5 @@ def test_dates_are_local_unless_they_name_a_zone():
 @pytest.mark.parametrize("text", ["", "soon", "2 years", "25:00", "2026-02-30", "-2h", "9" * 9 + "w"])
 def test_what_is_no_point_in_time_is_refused(text):
     """In one sentence, with what would be one."""
-    with pytest.raises(click.BadParameter, match=r"is no point in time: give an age \(90s"):
+    with pytest.raises(click.BadParameter, match=r"is not a point in time: give an age \(90s"):
         Instant().convert(text, None, None)

@@ -130,7 +130,7 @@ def test_another_file_in_its_place_ends_following(going):
         _, err = process.communicate(timeout=20)
 
     assert process.returncode == 3
-    assert "the file was replaced: ask again" in err
+    assert "the file was replaced by another: run the command again" in err
 
 
 def test_the_last_records_of_a_task(going):

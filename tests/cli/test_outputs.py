@@ -160,7 +160,7 @@ def test_what_a_program_prints_is_not_its_work(folder):
         (folder / "run.db").unlink()
         assert done.returncode == 0, unbuffered
         assert done.stderr.splitlines()[-1] == (
-            "pipeloom: what was printed is not complete: No space left on device"
+            "pipeloom: the printed output is incomplete: No space left on device"
         )
 
 

@@ -322,7 +322,7 @@ def sentence(outcome):
 def test_no_run_and_no_such_run(report, record, db):
     """And what there is instead."""
     assert CliRunner().invoke(cli, ["init-db", "--db", str(db)]).exit_code == 0
-    assert "no run in it yet" in sentence(report())
+    assert "no runs yet, so there is nothing to report on" in sentence(report())
     record([])
     for number in (2, 0, 1 << 70):
         assert "the latest is 1" in sentence(report("--run", number))
@@ -352,7 +352,7 @@ def test_the_database_is_never_overwritten(report, record, db, suffix):
         os.link(db, db.with_name("hard"))
         names.append("hard")
     for name in names:
-        assert "is the database, or belongs to it" in sentence(report("-o", name)), name
+        assert "is the database or one of its files" in sentence(report("-o", name)), name
     assert db.read_bytes() == content
     assert db.with_name(f"{db.name}{suffix}").exists() == (not suffix)
 
@@ -362,8 +362,8 @@ def test_only_a_page_is_replaced(report, record, tmp_path):
     some(record)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "out-run-1.html").write_text("mine too")
-    assert "exists and is no HTML page" in sentence(report("-o", "notes.txt"))
-    assert "exists and is no HTML page" in sentence(report())
+    assert "exists and is not an HTML page" in sentence(report("-o", "notes.txt"))
+    assert "exists and is not an HTML page" in sentence(report())
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
     (tmp_path / "page.html").write_text("\n<!doctype HTML><p>before")
@@ -381,7 +381,7 @@ def test_places_that_cannot_be(report, record, tmp_path):
     (tmp_path / "sub").mkdir()
     assert "is a directory" in sentence(report("-o", "sub"))
     assert "does not exist" in sentence(report("-o", "nowhere/x.html"))
-    assert "leave out -o" in sentence(report("--json", "-o", "x.json"))
+    assert "drop -o" in sentence(report("--json", "-o", "x.json"))
     assert report("-o", os.devnull).exit_code == 0
     assert not os.path.isfile(os.devnull)
 

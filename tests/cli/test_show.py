@@ -42,7 +42,7 @@ def test_show_cuts_what_is_very_long(write, ask, db):
     result = json.dumps(list(range(5000)))
     write("task_runs", {"id": 1, "name": "a", "status": "done", "result": result})
 
-    assert "more lines: --json has them all)" in ask("show", 1, "--db", db)[1]
+    assert "more lines: --json shows them all)" in ask("show", 1, "--db", db)[1]
     assert document(ask("show", 1, "--db", db, "--json"))["task"]["result"] == result
 
 
@@ -80,7 +80,7 @@ def test_a_number_that_is_also_a_key_says_so(write, ask, db):
     out = ask("show", 1, "--db", db)[1]
 
     assert out.startswith("task 1 ")
-    assert "1 was taken as a number; task 2 has the key 1" in out
+    assert "1 was read as an id; task 2 has the key 1" in out
 
 
 def test_the_version_of_an_input_is_shown(db, ask):

@@ -24,7 +24,7 @@ def test_tasks_by_status_name_and_time(write, ask, db):
     assert ids("--slower-than", "2.5", "--order", "slowest") == [4, 3]
     assert ids("-n", 1) == [4]
     assert ask("tasks", "--db", db, "-n", 1)[2] == "1 shown, 3 more: -n 4\n"
-    assert ask("tasks", "--db", db, "--name", "nix")[1] == "no such tasks\n"
+    assert ask("tasks", "--db", db, "--name", "nix")[1] == "no matching tasks\n"
 
 
 def test_tasks_by_kind_message_and_time(ran, ask, write):
@@ -49,10 +49,10 @@ def test_tasks_by_kind_message_and_time(ran, ask, write):
 
 def test_a_kind_that_is_not_there_is_refused(ran, ask):
     """In one sentence, with what there is."""
-    assert "nothing has failed by an empty word: there are" in ask("tasks", ran, "--kind", " ")[2]
+    assert "no failures match an empty word: there are" in ask("tasks", ran, "--kind", " ")[2]
     for words in (["tasks", ran], ["errors", ran], ["forget", "--db", ran]):
         code, _, err = ask(*words, "--kind", "OSError")
 
         assert code == 2
-        assert "nothing has failed by OSError: there are ValueError, FileNotFoundError; pipeloom errors --db" in err
+        assert "no failures match OSError: there are ValueError, FileNotFoundError; pipeloom errors --db" in err
     assert "in run 1: there are" in ask("errors", ran, "--run", 1, "--kind", "OSError")[2]

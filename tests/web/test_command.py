@@ -114,7 +114,7 @@ def test_without_the_extra_it_says_how_to_get_it(typed, db, tmp_path):
     out, err = process.communicate(timeout=LIMIT_S)
 
     assert (process.returncode, out) == (2, "")
-    assert err == "Error: the page in the browser needs starlette: pip install starlette uvicorn\n"
+    assert err == "Error: pipeloom web needs starlette: pip install 'pipeloom[web]'\n"
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
-"""The command line: thin, and the only place where errors become exit codes.
+"""The command line: a thin layer, and the only place where errors become exit codes.
 
-Each command is a module of its own, imported when it is called for.
+Each command has its own module, imported only when needed.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ EXIT_INTERRUPTED: Final = 130
 
 # command → (module, one line for the list)
 _COMMANDS: Final = {
-    "cancel": ("cancel", "Ask the run that is going on to stop."),
-    "demo": ("demo", "Run pretended tasks, to see what a run looks like."),
-    "doctor": ("doctor", "Look whether a database is well."),
-    "errors": ("errors", "Show what failed, grouped by what is the same."),
-    "examples": ("examples", "Complete programs on real data, to start from."),
-    "forget": ("forget", "Take tasks back, with their rows: the next call runs them again."),
+    "cancel": ("cancel", "Stop the current run."),
+    "demo": ("demo", "Run simulated tasks to see what a run looks like."),
+    "doctor": ("doctor", "Check the health of a database."),
+    "errors": ("errors", "Show failures grouped by cause."),
+    "examples": ("examples", "Run or copy complete example programs."),
+    "forget": ("forget", "Delete tasks and their rows, so that they run again."),
     "init-db": ("init_db", "Create a database with an empty ledger."),
-    "logs": ("logs", "Show what one task logged, or follow it."),
-    "merge": ("merge", "Join several databases, such as those of shards, into one."),
-    "metadata": ("metadata", "Print metadata for Datasette: titles, descriptions, queries."),
-    "report": ("report", "Write everything about one run into one HTML file."),
-    "run": ("run", "Call a function of yours: FILE_OR_MODULE[:FUNCTION]."),
-    "runs": ("runs", "List the runs of a database."),
+    "logs": ("logs", "Show the log records of one task, or follow them."),
+    "merge": ("merge", "Merge several databases, such as one per shard, into one."),
+    "metadata": ("metadata", "Print Datasette metadata: titles, descriptions, queries."),
+    "report": ("report", "Write a report on one run as a single HTML file."),
+    "run": ("run", "Call one of your functions: FILE_OR_MODULE[:FUNCTION]."),
+    "runs": ("runs", "List the runs in a database."),
     "show": ("show", "Show everything about one task."),
     "status": ("status", "Show the state of the tasks in a database."),
-    "tasks": ("tasks", "List tasks, by status, name, run or time taken."),
-    "watch": ("watch", "Watch runs live, from any terminal."),
-    "web": ("web", "Show a database in the browser, live."),
+    "tasks": ("tasks", "List tasks, filtered by status, name, run or duration."),
+    "watch": ("watch", "Watch runs live in the terminal."),
+    "web": ("web", "Watch runs live in the browser."),
 }
 
 
 class _Commands(click.Group):
-    """Knows its commands by name, and imports one only to run it or to show its help."""
+    """Lists commands by name, and imports one only to run it or show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(_COMMANDS)
@@ -68,7 +68,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            # Not of our own output, which outlives its readers: click would leave with 1 and not a word.
+            # Not from our own output, which ignores closed pipes. Click would exit with 1 and say nothing.
             raise click.exceptions.Exit(_code_of(error)) from error
 
 
@@ -79,11 +79,11 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its exit code."""
     outlive_readers()
     try:
         _run()
-    except KeyboardInterrupt:  # one more, while the one before was being dealt with
+    except KeyboardInterrupt:  # another Ctrl-C while the previous one was being handled
         _leave_at_once(EXIT_INTERRUPTED)
 
 
@@ -98,21 +98,21 @@ def _run() -> NoReturn:
         code = code if isinstance(code, int) else EXIT_OK
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except SystemExit as stop:  # of a program that `pipeloom run` has called
+    except SystemExit as stop:  # raised by a program that `pipeloom run` called
         code = stop.code
     except click.ClickException as error:
         try:
             error.show()
         except OSError:
-            pass  # it cannot be written; the exit code still tells
+            pass  # stderr cannot be written; the exit code still tells
         code = EXIT_USAGE
-    except click.Abort as error:  # which click makes of a Ctrl-C, and of an input that has ended
+    except click.Abort as error:  # click raises it for Ctrl-C and for the end of input
         if not isinstance(error.__cause__, EOFError):
             _interrupted(error.__cause__)
         code = _code_of(error.__cause__)
     except KeyboardInterrupt as error:
         _interrupted(error)
-    except BaseException as error:  # noqa: BLE001 - whatever it is becomes a sentence and an exit code
+    except BaseException as error:  # noqa: BLE001 - every error becomes a sentence and an exit code
         code = _code_of(error)
     _exit(code)
 
@@ -128,7 +128,7 @@ def _interrupted(error: BaseException | None) -> NoReturn:
 
 
 def _code_of(error: BaseException) -> int:
-    """Say what went wrong in one sentence, and where in a user's program; return the exit code for it."""
+    """Print what went wrong, and where in the user's program; return the exit code."""
     from pipeloom import errors
     from pipeloom.cli.mistake import notes_of, place_of, print_traceback
     from pipeloom.data.text import describe
@@ -166,11 +166,11 @@ def _complain(what: Any) -> None:
     try:
         click.echo(f"pipeloom: {clean_block(str(what))}", err=True)
     except OSError:
-        pass  # it cannot be written; the exit code still tells
+        pass  # stderr cannot be written; the exit code still tells
 
 
 def _exit(code: Any) -> NoReturn:
-    """Leave; what a full disk does not take of a program's words must not turn a good run into a bad one."""
+    """Exit; output lost to a full disk must not turn a successful run into a failed one."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -178,12 +178,12 @@ def _exit(code: Any) -> NoReturn:
             lead_nowhere(stream.fileno())
     lost = getattr(getattr(sys.stdout, "buffer", None), "lost", None)
     if lost is not None:
-        _complain(f"what was printed is not complete: {lost.strerror}")
+        _complain(f"the printed output is incomplete: {lost.strerror}")
     sys.exit(code)
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """The third Ctrl-C: wait for nobody, the writer's thread included. The ledger is sound at every instant."""
+    """Exit on the third Ctrl-C without waiting, not even for the writer. The ledger is consistent at all times."""
     try:
         sys.stderr.flush()
     except OSError:

@@ -1,7 +1,7 @@
-"""What a shell offers while a command is typed: tasks, runs and kinds of failures of the database that is named.
+"""Shell completion: tasks, runs and kinds of failure from the database named on the command line.
 
-It looks into the file as the lists do, but for a fraction of a second, and says nothing of what is wrong with it:
-nobody has pressed Enter yet.
+It reads the file as the list commands do, but for at most half a second, and never reports errors: the user has
+not pressed Enter yet.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ Items = list[CompletionItem[str]]
 
 _DEADLINE_S: Final = 0.5
 _MOST: Final = 40
-_LINE: Final = "_PIPELOOM_LINE"  # what has been typed, from our own function for bash
+_LINE: Final = "_PIPELOOM_LINE"  # the line as typed, set by our bash function
 _BREAKS: Final = re.compile(r".*[:=]", re.DOTALL)
 _PREFIX: Final = re.compile(r"(?:path|date|datetime|uuid|str|int|json):")
 _PLAIN: Final = re.compile(r"([^\w@%+:,./=-])")
 
 
 def tasks(context: click.Context, typed: str, variable: str) -> Items:
-    """Offer keys and names of tasks; without a beginning, of running and bad ones first."""
+    """Offer keys and names of tasks; running and failed ones first when nothing is typed yet."""
 
     def found(history: Any) -> Iterator[tuple[str, str]]:
         for task in history.beginning_with(typed, _MOST):
             whole = "" if task.key is None else str(task.key)
-            if whole.startswith("json:"):  # a digest, which nobody knows by heart
+            if whole.startswith("json:"):  # a digest, useless to a person
                 whole = ""
             for word in (_PREFIX.sub("", whole, count=1), whole, task.name):
                 if word and word.startswith(typed):
@@ -49,7 +49,7 @@ def tasks(context: click.Context, typed: str, variable: str) -> Items:
 
 
 def runs(context: click.Context, typed: str, variable: str) -> Items:
-    """Offer numbers of runs, the latest first."""
+    """Offer run numbers, latest first."""
 
     def found(history: Any) -> Iterator[tuple[str, str]]:
         for run in history.runs(_MOST):
@@ -60,7 +60,7 @@ def runs(context: click.Context, typed: str, variable: str) -> Items:
 
 
 def kinds(context: click.Context, typed: str, variable: str) -> Items:
-    """Offer what failures are known by, the most frequent first: exceptions, statuses, and the numbers of kinds."""
+    """Offer names of failures, most frequent first: exceptions, statuses and ids of kinds."""
 
     def found(history: Any) -> Iterator[tuple[str, str]]:
         rows = history.kinds()
@@ -78,7 +78,7 @@ def kinds(context: click.Context, typed: str, variable: str) -> Items:
 
 
 def _offered(context: click.Context, variable: str, find: Callable[[Any], Iterable[tuple[str, str]]]) -> Items:
-    """Return up to a screenful of words with what they stand for; none if anything is wrong."""
+    """Return up to a screenful of words with descriptions; none if anything goes wrong."""
     try:
         from pipeloom.history import History
 
@@ -89,17 +89,17 @@ def _offered(context: click.Context, variable: str, find: Callable[[Any], Iterab
             seen = {word: about for word, about in reversed(list(find(history))) if word.isprintable()}
         words = list(reversed(seen))[:_MOST]
         return [CompletionItem(word, help=clean(seen[word], 80)) for word in words]
-    except Exception:  # noqa: BLE001 - whatever a file holds, nobody has asked for words about it
+    except Exception:  # noqa: BLE001 - completion must stay silent, whatever the file contains
         return []
 
 
 def _database(context: click.Context, variable: str) -> Path | None:
-    """Return the database that is named so far, before the cursor or after it."""
+    """Return the database named on the line, before or after the cursor."""
     from pipeloom.db.place import path_of
 
     if named := context.params.get("db"):
         return Path(named[0])
-    # An option that still lacks its value leaves the other words unread.
+    # While an option lacks its value, click does not parse the other words.
     words = split_arg_string(os.environ.get(_LINE) or os.environ.get("COMP_WORDS", ""))[2:]
     words += split_arg_string(os.environ.get("COMP_WORDS", ""))[2:]
     for word, following in pairwise([*words, ""]):
@@ -121,7 +121,7 @@ def _is_database(path: str) -> bool:
 
 
 class _Bash(BashComplete):
-    """Bash cuts a word at every colon, and puts in what it is told as it is: keys are paths and URLs."""
+    """Completion for bash, which splits words at colons and inserts replies unquoted; keys are paths and URLs."""
 
     source_template: ClassVar[str] = (
         BashComplete.source_template.replace(
@@ -132,7 +132,7 @@ class _Bash(BashComplete):
     )
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the one that is typed, and that one."""
+        """Return the words before the current one, and the current one."""
         line = os.environ.get(_LINE)
         if line is None:
             return super().get_completion_args()
@@ -141,7 +141,7 @@ class _Bash(BashComplete):
         return words[1:], typed
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        """Return a word as bash is to put it in, without what comes before the last colon."""
+        """Return a word quoted for bash, without the part up to the last colon."""
         line = os.environ.get(_LINE)
         if item.type != "plain" or line is None or _quote(line):
             return super().format_completion(item)
@@ -152,7 +152,7 @@ class _Bash(BashComplete):
 
 
 def _quote(line: str) -> str:
-    """Return the quotation mark that is open at the end of a line, if any."""
+    """Return the quotation mark left open at the end of a line, if any."""
     mark = ""
     for char in re.sub(r"\\.", "", line):
         if char in "'\"" and mark in ("", char):
@@ -161,5 +161,5 @@ def _quote(line: str) -> str:
 
 
 def speak_bash() -> None:
-    """Have bash told of our words in its own way; before the command line is read."""
+    """Install our bash completion; call before the command line is parsed."""
     add_completion_class(_Bash, "bash")

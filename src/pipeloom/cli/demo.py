@@ -12,7 +12,7 @@ from pipeloom.cli.options import db_option_of, say, verbose_option, workers_opti
 @click.command(name="demo")
 @db_option_of()
 @click.option(
-    "-n", "--num-tasks", type=click.IntRange(min=0), default=20, show_default=True, help="How many tasks."
+    "-n", "--num-tasks", type=click.IntRange(min=0), default=20, show_default=True, help="Number of tasks."
 )
 @workers_option
 @click.option("--no-wal", is_flag=True, help="Use a rollback journal instead of a write-ahead log.")
@@ -34,7 +34,7 @@ def command(
     verbose: int,
     log_file: Path | None,
 ) -> None:
-    """Run pretended tasks, to see what a run looks like."""
+    """Run simulated tasks to see what a run looks like."""
     from pipeloom import run_pipeline, setup_logging
     from pipeloom.demo import DemoTask, demo_worker
 

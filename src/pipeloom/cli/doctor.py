@@ -29,12 +29,12 @@ _STYLES: Final = {"ok": "green", "note": "yellow", "BAD": "bold red"}
     "--deadline",
     type=Seconds(min=0, min_open=True),
     metavar="S",
-    help="How long each check may take. Default: 60 s; over 1 GiB, indexes are then left out.",
+    help="Time limit per check. Default: 60 s; then files over 1 GiB are checked without their indexes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @verbose_option
 def command(db: Path, deadline: float | None, as_json: bool, verbose: int) -> int:  # noqa: ARG001 - read by main()
-    """Look whether a database is well, and say what to do if not; changes nothing, also while a run is going on.
+    """Check the health of a database and suggest repairs. Changes nothing; works even during a run.
 
     Exits with 0 when nothing is BAD, 1 when something is, 3 when the file cannot be read at all.
     """
@@ -53,7 +53,7 @@ def command(db: Path, deadline: float | None, as_json: bool, verbose: int) -> in
 
 
 class _Step:
-    """One line on standard error that says what takes so long, and is gone afterwards."""
+    """A temporary line on standard error that names the check in progress."""
 
     def __init__(self) -> None:
         self._shown = False
@@ -86,9 +86,9 @@ def _as_table(db: Path, found: Sequence[Finding]) -> RenderableType:
     bad = sum(finding.verdict == "BAD" for finding in found)
     notes = sum(finding.verdict == "note" for finding in found)
     if bad:
-        end = Text(f"{clean(db)} is not well: {bad} BAD", style="bold red")
+        end = Text(f"{clean(db)} has problems: {bad} BAD", style="bold red")
     else:
-        end = Text(f"{clean(db)} is well", style="bold green")
+        end = Text(f"{clean(db)} is healthy", style="bold green")
     if notes:
         end.append(f", {notes} {'note' if notes == 1 else 'notes'}", style="yellow")
     return Group(table, end)

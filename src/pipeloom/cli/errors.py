@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 10
 _KEYS: Final = 20
-_GLANCE: Final = 500  # keys between two looks at whether anybody still reads
-_NARROW: Final = 30  # cells that a name may take on any terminal
-_MARKS: Final = frozenset(" ^~")  # below a line of source
-_LINES: Final = 60  # of the traceback of a kind that was asked for
+_GLANCE: Final = 500  # keys between two checks that the output still has a reader
+_NARROW: Final = 30  # cells always left for a name
+_MARKS: Final = frozenset(" ^~")  # markers below a source line
+_LINES: Final = 60  # of the traceback of a selected kind
 
 
 @click.command(name="errors")
 @db_option
-@run_option("What failed in this run, also if a later one has done it. Default: what is failed now.")
-@kind_option("Only what failed in this way, in full and with its keys")
+@run_option("Failures of this run, even if a later run succeeded. Default: what is failed now.")
+@kind_option("Show only this kind of failure, in full and with its keys")
 @click.option(
-    "--keys", "keys_only", is_flag=True, help="Print only the keys of what failed, one a line, for programs."
+    "--keys", "keys_only", is_flag=True, help="Print only the keys of failed tasks, one per line, for scripts."
 )
-@click.option("-0", "--null", is_flag=True, help="With --keys: end each with a NUL rather than a line break.")
+@click.option("-0", "--null", is_flag=True, help="With --keys: separate keys by NUL instead of a line break.")
 @limit_option(_SHOWN, f"kinds, or keys (default: {_KEYS}) with --kind or --keys")
 @json_option
 @verbose_option
@@ -62,14 +62,14 @@ def command(
     as_document: bool,
     verbose: int,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Show what failed, by kind: exception, place, and message but for its particulars; the largest kind first.
+    """Show failures by kind, largest first. Failures of a kind share exception, place and message pattern.
 
-    `pipeloom errors out.db --kind ValueError --keys` prints which inputs failed in this way, for other programs.
+    `pipeloom errors out.db --kind ValueError --keys` prints the inputs that failed this way, for other programs.
     """
     from pipeloom.history import History
 
     if null and not keys_only:
-        raise click.UsageError("-0 goes with --keys")
+        raise click.UsageError("-0 works only with --keys: add --keys")
     with History(db, deadline_s=KINDS_S) as history:
         formatting.check_run(history, run_id)
         ids = formatting.kinds_named(history, kinds, run_id)
@@ -125,7 +125,7 @@ def _runs_of(groups: Sequence[ErrorGroup]) -> list[int]:
 def _print_keys(
     history: History, ids: list[str], run_id: int | None, wanted: int | None, null: bool, as_document: bool
 ) -> None:
-    """Print the keys of failures, as many as are wanted; ``None`` for all."""
+    """Print the keys of failed tasks, at most ``wanted``; ``None`` for all."""
     total = None
     if wanted is not None:
         total = sum(count for kind, count in history.kinds(run_id) if not ids or kind.id in ids)
@@ -152,15 +152,15 @@ def _print_keys(
         sys.stdout.write("\0" if null else "\n")
     sys.stdout.flush()
     if without:
-        note(f"{_tasks(without)} without a key: `pipeloom tasks` lists them by number", as_document=True)
+        note(f"{_tasks(without)} without a key: `pipeloom tasks` lists them by id", as_document=True)
     if broken:
         what, how = ("NULs", "--json") if null else ("line breaks", "-0 or --json")
-        note(f"{broken:,} of the keys hold {what}: {how} tells where each ends", as_document=True)
+        note(f"{broken:,} of the keys contain {what}: use {how} to separate them", as_document=True)
     note(left_out(count, total, f"-n {total}") if total is not None else None, as_document=True)
 
 
 def _plain(item: Any) -> Any:
-    """Return a key as JSON has it: numbers, text, lists and objects as they are, else its text."""
+    """Return a key as a JSON value: numbers, text, lists and objects unchanged, anything else as text."""
     try:
         return json.loads(json.dumps(item, default=str))
     except (TypeError, ValueError, RecursionError):
@@ -168,7 +168,7 @@ def _plain(item: Any) -> Any:
 
 
 def _in_words(item: Any) -> str:
-    """Return a key as one text: numbers, texts, paths and dates as they are, the rest as JSON."""
+    """Return a key as text: collections as JSON, everything else as it is."""
     return json.dumps(_plain(item), ensure_ascii=False) if isinstance(item, tuple | list | dict) else str(item)
 
 
@@ -192,7 +192,7 @@ def _page(
     where = "" if run_id is None else f" in run {run_id}"
     kinds = "one kind" if len(groups) == 1 else f"{len(groups):,} kinds"
     total = sum(group.count for group in groups)
-    yield Text(f"{_tasks(total)} did not end well{where}, of {kinds}", style="bold")
+    yield Text(f"{_tasks(total)} failed{where} ({kinds})", style="bold")
     names = _names(shown)
     for group in shown:
         yield _group(group, names, in_full=group.kind in keys)
@@ -204,7 +204,7 @@ def _page(
 def _next(
     db: Path, groups: Sequence[ErrorGroup], run_id: int | None, words: str, kinds: Sequence[str]
 ) -> Iterator[Text | str]:
-    """Say what to type next: about the kinds that were asked for, or else about the largest one."""
+    """Yield the next commands to type, for the selected kinds or else for the largest."""
     from rich.text import Text
 
     first = groups[0]
@@ -215,19 +215,19 @@ def _next(
     lines = [(inputs, formatting.typed("errors", db, *chosen, *run, "--keys"))]
     if not kinds:
         lines.append(("this kind in full", formatting.typed("errors", db, *chosen, *run)))
-    lines.append(("all about one of them", formatting.typed("show", db, first.example.id)))
+    lines.append(("everything about one of them", formatting.typed("show", db, first.example.id)))
     for place, (what, command) in enumerate(lines):
         yield Text(f"{what}: {command}", style="dim" if place else "")
     yield f"to run them again: {words}"
 
 
 def _refused(count: int, why: str, run_id: int | None) -> Iterator[Text | str]:
-    """Tell of inputs that have no row of their own, and so are in no group."""
+    """Yield lines about refused inputs, which have no task row and so belong to no group."""
     from rich.text import Text
 
     run = "the last run" if run_id is None else f"run {run_id}"
     inputs = "1 input was" if count == 1 else f"{count:,} inputs were"
-    yield Text(f"\n{inputs} refused in {run}, such as this one:", style="bold")
+    yield Text(f"\n{inputs} refused in {run}, for example:", style="bold")
     yield Text(f"  {clean(why, 600)}")
     yield Text("all of them: SELECT * FROM pipeloom_rejected WHERE kind = 'input'", style="dim")
 
@@ -237,7 +237,7 @@ def _tasks(count: int) -> str:
 
 
 def _names(groups: Sequence[ErrorGroup]) -> dict[int, str]:
-    """Return what the first and the last tasks are called, by their numbers, in the room of a line."""
+    """Return the names of first and last tasks by id, shortened to fit on a line."""
     tasks = {task.id: clean(task.name, 500) for group in groups for task in (group.example, group.last)}
     room = (
         formatting.console().width - len("  first task  (), 59 min ago") - max(map(len, map(str, tasks)), default=0)
@@ -287,7 +287,7 @@ def _end(traceback: str) -> list[str]:
 
 
 def _listed(group: ErrorGroup, keys: Sequence[FailedKey]) -> Text:
-    """Return the keys of a kind, and how many more there are."""
+    """Return the keys of a kind, and a count of those left out."""
     from rich.text import Text
 
     lines = [f"    {clean(f'task {row.task_id}' if row.key is None else _in_words(row.item), 500)}" for row in keys]

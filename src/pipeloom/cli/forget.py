@@ -23,8 +23,8 @@ _NAMED: Final = 10
 @click.command(name="forget")
 @click.argument("tasks", metavar="[TASK]...", nargs=-1, shell_complete=completed("tasks"))
 @db_option_only
-@kind_option("All that failed in this way", by_part=False)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@kind_option("All tasks with this kind of failure", by_part=False)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @verbose_option
 def command(
     tasks: tuple[str, ...],
@@ -33,16 +33,19 @@ def command(
     yes: bool,
     verbose: int,  # noqa: ARG001 - read by main()
 ) -> int:
-    """Take tasks back, with the rows that know their task (own_rows=): the next call runs them again.
+    """Delete tasks and the rows that store their task (own_rows=), so that the next call runs the tasks again.
 
-    TASK is its number, its key or its name. It is said what goes, and asked whether it should. Rows that do not
-    know their task stay. Exits with 0 when that is done, 1 when it is not wanted, 2 when there is no such task.
+    TASK is its id, key or name. The command lists what it would delete and asks for confirmation. Rows that do not
+    store their task are kept. Exits with 0 when done, 1 when you decline, 2 when there is no such task.
     """
     from pipeloom.forgetting import forget, loss_of
     from pipeloom.history import History
 
     if not tasks and not kinds:
-        raise click.UsageError("name tasks, or --kind: `pipeloom errors` shows what failed, `pipeloom tasks` all")
+        raise click.UsageError(
+            "no tasks were named: name tasks or use --kind (`pipeloom errors` lists failures, "
+            "`pipeloom tasks` all tasks)"
+        )
     with History(db, deadline_s=KINDS_S) as history:
         named = [_task(history, word) for word in tasks]
         namesakes = [(word, task.id) for word in tasks if word.isdecimal() for task in history.with_key(word)]
@@ -52,16 +55,14 @@ def command(
     loss = loss_of(db, numbers)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(
-                "it is asked whether that should go, and there is no terminal to ask on: pass --yes"
-            )
+            raise click.UsageError("forget asks for confirmation, and standard input is not a terminal: pass --yes")
         click.echo(f"in {clean(db)}:", err=True)
         for task in named[:_NAMED]:
             click.echo(f"task {task.id} ({clean(task.name, 80)}): {clean(task.status, 40)}", err=True)
         for word, other in namesakes[:_NAMED]:
-            click.echo(f"{clean(word, 80)} is also the key of task {other}, which stays", err=True)
+            click.echo(f"{clean(word, 80)} is also the key of task {other}, which is kept", err=True)
         if not click.confirm(f"{_in_words(loss)}. Forget {'it' if loss.tasks == 1 else 'them'}?", err=True):
-            click.echo("nothing is changed", err=True)
+            click.echo("nothing was changed", err=True)
             return 1
     forget(db, numbers, loss)
     say(f"forgot {_in_words(loss)}")
@@ -69,12 +70,12 @@ def command(
 
 
 def _task(history: History, word: str) -> TaskRow:
-    """Return the task that a word names as a whole: a part of a name is not enough to lose something."""
+    """Return the task that a word names exactly: deleting on a partial match would be too risky."""
     found = [task for task in history.find(word) if word in (str(task.id), task.name)] or history.with_key(word)
     if not found:
         raise formatting.NotThereError(
-            f"{clean(history.path)}: no task {clean(word, 80)!r}, by its number, key or whole name; "
-            f"to see what there is: {formatting.typed('tasks', history.path)}"
+            f"{clean(history.path)}: no task has the id, key or full name {clean(word, 80)!r}; "
+            f"to list all tasks: {formatting.typed('tasks', history.path)}"
         )
     if len(found) > 1:
         formatting.several(found, word, as_document=False)
@@ -94,9 +95,9 @@ def _in_words(loss: Loss) -> str:
         f", with {rows} in {_listed([clean(table, 60) for table, _ in loss.rows])}" if loss.rows else ", no rows"
     )
     if loss.staying == loss.tasks == 1:
-        return f"{words}; it may have rows that do not know their task, which stay"
+        return f"{words}; any rows that do not store their task are kept"
     if loss.staying:
-        return f"{words}; {loss.staying:,} of them may have rows that do not know their task, which stay"
+        return f"{words}; {loss.staying:,} of them may have rows that do not store their task, which are kept"
     return words
 
 

@@ -1,7 +1,7 @@
-"""How the list commands show what a ledger holds: tables, lines, JSON, and the one task that a word means.
+"""Output of the list commands: tables, lines, JSON, and finding the task, run or kind that a word names.
 
-Foreign text appears only cleaned, and as text, never as markup. Rich is loaded when something is drawn, not for
-JSON. Times are local on the screen and UTC in JSON.
+Foreign text is always cleaned, and never read as markup. Rich is imported to draw, not for JSON. Times are local on
+the screen and UTC in JSON.
 """
 
 from __future__ import annotations
@@ -73,39 +73,39 @@ _LEVELS: Final = {
     "ERROR": "not dim red",
     "CRITICAL": "not dim bold red",
 }
-_NAME: Final = 500  # characters of a name,
-_SAID: Final = 400  # and of a message: no terminal is wider
-_PIPE_COLUMNS: Final = 200  # where nobody says how wide it is
+_NAME: Final = 500  # characters of a name
+_SAID: Final = 400  # characters of a message: no terminal is wider
+_PIPE_COLUMNS: Final = 200  # width when the output is not a terminal
 
 
 class NotThereError(click.ClickException):
-    """What was asked for is not in the file; one sentence, without the lines on usage."""
+    """What was asked for is not in the file; shown without the usage lines."""
 
     exit_code = 2
 
 
 def style_of(status: str) -> str:
-    """Return the colour of a status, or of inputs that were skipped."""
+    """Return the colour of a status, or of skipped inputs."""
     return _STYLES.get(status, "red")
 
 
-# --- where it goes ---
+# --- output ---
 
 
 def tell(value: object) -> None:
-    """Print one JSON document, piece by piece; ASCII only, so that no terminal can be made to obey it."""
+    """Print one JSON document, piece by piece; ASCII only, so that it cannot control a terminal."""
     for piece in json.JSONEncoder(indent=2).iterencode(value):
         sys.stdout.write(piece)
     click.echo()
 
 
 def as_json(row: Any) -> dict[str, Any]:
-    """Return a row of the history as JSON has it."""
+    """Return a row of the history as a dict for JSON."""
     return dataclasses.asdict(row)
 
 
 def console() -> Console:
-    """Return a console on standard output, as wide as the terminal, or wide enough where there is none."""
+    """Return a console on standard output, as wide as the terminal, or 200 columns without one."""
     from rich.console import Console
 
     found = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
@@ -115,7 +115,7 @@ def console() -> Console:
 
 
 def draw(*parts: RenderableType | None) -> None:
-    """Print tables, and text that only the terminal itself wraps."""
+    """Print tables, and text that is left to the terminal to wrap."""
     from rich.text import Text
 
     page = console()
@@ -129,7 +129,7 @@ def draw(*parts: RenderableType | None) -> None:
 
 
 def moment(at: str | None) -> str:
-    """Return an instant in local time, without the date if it is today's; foreign text as it is."""
+    """Return an instant in local time, without today's date; text that is not an instant is returned cleaned."""
     found = instant(at)
     if found is None:
         return clean(at or "", 40)
@@ -138,25 +138,25 @@ def moment(at: str | None) -> str:
 
 
 def span(first: str | None, last: str | None) -> str:
-    """Return when something happened first and last."""
+    """Return when something first and last happened."""
     begun, ended = when(first), when(last)
     return begun if begun == ended else f"first {begun}, last {ended}"
 
 
 def when(at: str | None) -> str:
-    """Return an age in words, ``5 min ago``; foreign text as it is, nothing for nothing."""
+    """Return an age in words, ``5 min ago``; text that is no instant is returned cleaned, ``None`` as ``""``."""
     age = seconds_since(at)
     return clean(at or "", 40) if age is None else ago(age)
 
 
 def typed(command: str, db: Path, *words: object) -> str:
-    """Return a command as somebody would type it next."""
+    """Return a command as the user would type it."""
     parts = ["pipeloom", command, *(str(word) for word in words), "--db", str(db)]
     return " ".join(map(_quoted, parts))
 
 
 def _quoted(word: str) -> str:
-    """Return a word as a shell takes it, and no terminal minds it: bash and zsh know escapes in ``$'…'``."""
+    """Return a word quoted for the shell and safe for the terminal, with ``$'…'`` of bash and zsh if needed."""
     return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
 
 
@@ -164,19 +164,19 @@ def _escaped(char: str) -> str:
     if char.isprintable() and char not in "\\'":
         return char
     number = ord(char)
-    if 0xDC80 <= number <= 0xDCFF:  # a byte that is no text, in a file's name
+    if 0xDC80 <= number <= 0xDCFF:  # an undecodable byte in a file name
         return f"\\x{number - 0xDC00:02x}"
     return f"\\x{number:02x}" if number < 0x80 else f"\\U{number:08x}"
 
 
 def again(commands: Iterable[str | None]) -> tuple[str, bool]:
-    """Return how to run failed tasks again, and whether it is a command: one that started their runs.
+    """Return how to run failed tasks again, and whether that is a command: the one that started their runs.
 
-    What is in the file is shown, never executed.
+    The file's content is only shown, never executed.
     """
     known = [command for command in dict.fromkeys(commands) if command and _is_complete(command)]
     if len(known) != 1:
-        return "start the same program again: what is done is skipped", False
+        return "start the same program again; finished inputs are skipped", False
     command = clean(known[0], 300)
     if command.endswith(" …"):
         return f"{command}  (with the same arguments)", True
@@ -184,7 +184,7 @@ def again(commands: Iterable[str | None]) -> tuple[str, bool]:
 
 
 def _is_complete(command: str) -> bool:
-    """Say whether a command names a program: ``python -c …`` and a prompt do not."""
+    """Return whether a command names a program, unlike ``python -c …`` and an interactive prompt."""
     words = command.split()
     return len(words) > 1 and "-c" not in words and "ipykernel_launcher" not in command
 
@@ -193,7 +193,7 @@ def _is_complete(command: str) -> bool:
 
 
 def counts_line(counts: Mapping[str, int]) -> Text:
-    """Return how many tasks there are of each status."""
+    """Return the number of tasks by status."""
     from rich.text import Text
 
     line = Text()
@@ -205,7 +205,7 @@ def counts_line(counts: Mapping[str, int]) -> Text:
 
 
 def run_line(run: RunRow | None) -> Text:
-    """Return one run in a line; a second one says what an interrupted run means."""
+    """Return a run as one line, plus another if its process died."""
     from rich.text import Text
 
     if run is None:
@@ -224,13 +224,13 @@ def run_line(run: RunRow | None) -> Text:
 
 
 def gone(run: RunRow) -> str:
-    """Return what happened to a run whose process is gone."""
+    """Return a sentence on a run whose process is gone."""
     process = f"process {run.pid}" if run.pid is not None else "its process"
-    return f"run {run.run_id}: {process} ended without closing it; run again for the rest"
+    return f"run {run.run_id}: {process} ended without closing the run; run again to do the rest"
 
 
 def task_table(tasks: Sequence[TaskRow]) -> Grid:
-    """Return tasks as a table that fits, names cut to the part in which they differ."""
+    """Return tasks as a table that fits, with names cut to the part that differs."""
     from pipeloom.cli.grid import Grid
 
     return Grid(
@@ -250,24 +250,24 @@ def task_table(tasks: Sequence[TaskRow]) -> Grid:
 
 
 def reason(row: TaskRow | AttemptRow, limit: int = _SAID) -> str:
-    """Return what a row's message is about: an exception's type, then what it said, as one line."""
+    """Return a row's exception type and message as one line."""
     return said(row.exception, row.message, limit)
 
 
 def said(exception: str | None, message: str | None, limit: int = _SAID) -> str:
-    """Return an exception's type, without its module, and its message, as one line; either may be missing."""
+    """Return an exception's type without its module, and its message, as one line; either may be missing."""
     kind = clean((exception or "").rpartition(".")[2], 80)
     return ": ".join(filter(None, [kind, clean(message or "", limit)]))
 
 
 def state(task: TaskRow) -> str:
-    """Return a task's status, with how far it came where that says something."""
+    """Return a task's status, with its progress where that is meaningful."""
     part = f" {task.progress * 100:.0f} %" if task.status != DONE and task.progress else ""
     return clean(task.status, 40) + part
 
 
 def log_line(record: LogRow) -> Text:
-    """Return one log record: time, level, logger, message, and its traceback below."""
+    """Return one log record: time, level, logger and message, with the traceback below."""
     from rich.text import Text
 
     level = clean(record.level, 20)
@@ -287,10 +287,10 @@ def log_line(record: LogRow) -> Text:
 def kinds_named(
     history: History, words: Iterable[str], run_id: int | None = None, *, by_part: bool = True
 ) -> list[str]:
-    """Return the ids of the kinds of failures that words mean: see :meth:`pipeloom.history.History.kinds_named`.
+    """Return the ids of the kinds of failure that words name: see :meth:`pipeloom.history.History.kinds_named`.
 
     Raises:
-        NotThereError: A word means none.
+        NotThereError: A word names no kind.
     """
     found: dict[str, None] = {}
     for word in words:
@@ -299,51 +299,51 @@ def kinds_named(
             where = "" if run_id is None else f" in run {run_id}"
             named = clean(word, 80).strip() or "an empty word"
             raise NotThereError(
-                f"{clean(history.path)}: nothing has failed by {named}{where}: {_there(history, run_id)}"
+                f"{clean(history.path)}: no failures match {named}{where}: {_there(history, run_id)}"
             )
         found |= dict.fromkeys(meant)
     return list(found)
 
 
 def _there(history: History, run_id: int | None) -> str:
-    """Return what kinds of failures there are, in a few words."""
+    """Return which kinds of failure exist, in a few words."""
     kinds = [kind for kind, _ in history.kinds(run_id)]
     names = list(dict.fromkeys(clean((kind.exception or kind.status).rpartition(".")[2], 60) for kind in kinds))
     if not names:
-        return "nothing has failed"
+        return "there are no failures"
     more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
     return f"there are {', '.join(names[:8])}{more}; {typed('errors', history.path)}"
 
 
 def check_run(history: History, run_id: int | None) -> None:
-    """Refuse a run that is not there.
+    """Refuse a run that does not exist.
 
     Raises:
-        NotThereError: There is no such run.
+        NotThereError: The file has no such run.
     """
     if run_id is not None and history.run(run_id) is None:
         latest = history.latest_run()
-        there = "it has none" if latest is None else f"the latest is {latest.run_id}"
+        there = "the file has no runs" if latest is None else f"the latest is {latest.run_id}"
         raise NotThereError(f"{clean(history.path)}: no run {run_id}: {there}; {typed('runs', history.path)}")
 
 
 def one_task(history: History, word: str, *, as_document: bool) -> TaskRow:
-    """Return the task that a word means: its number, key or name, or a part of those.
+    """Return the task that a word names: by its id, key or name, or a part of those.
 
     Args:
         history: Where to look.
-        word: What was typed.
-        as_document: Answer in JSON.
+        word: What the user typed.
+        as_document: List several matches as JSON.
 
     Raises:
-        NotThereError: There is none.
-        click.exceptions.Exit: There are several; they have been listed.
+        NotThereError: No task matches.
+        click.exceptions.Exit: Several tasks match; they have been listed.
     """
     found = history.find(word)
     if not found:
         raise NotThereError(
-            f"{clean(history.path)}: no task {clean(word, 80)!r}, by number, key or name; "
-            f"to see what there is: {typed('tasks', history.path)}"
+            f"{clean(history.path)}: no task matches {clean(word, 80)!r} by id, key or name; "
+            f"to list all tasks: {typed('tasks', history.path)}"
         )
     if len(found) > 1:
         several(found, word, as_document=as_document)
@@ -351,10 +351,10 @@ def one_task(history: History, word: str, *, as_document: bool) -> TaskRow:
 
 
 def several(found: Sequence[TaskRow], word: str, *, as_document: bool) -> NoReturn:
-    """List the n tasks that a word may mean, and leave."""
+    """List the n tasks that match a word, and exit."""
     if as_document:
         tell({"matches": [as_json(task) for task in found], "more": len(found) == 20})
     else:
         many = f"{len(found)} tasks or more" if len(found) == 20 else f"{len(found)} tasks"
-        draw(f"{clean(word, 80)!r} may be any of {many}: say which by its id", task_table(found))
+        draw(f"{clean(word, 80)!r} matches {many}: name one by its id", task_table(found))
     raise click.exceptions.Exit(2)

@@ -1,6 +1,6 @@
-"""A table that fits: columns as wide as what they hold, except those that give way when the terminal is narrow.
+"""A table that fits the terminal: columns are as wide as their content, and marked ones shrink when space is short.
 
-Rich's own table shrinks every column at once, and takes a millisecond per row.
+Rich's own table shrinks all columns at once, and takes a millisecond per row.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "Grid"]
 
 Cell = str | tuple[str, str] | Text
-"""Harmless text; with its style; or text of several styles."""
+"""Cleaned text, cleaned text with its style, or text with several styles."""
 
 _MARKS: Final = ">~?+"
 _GAP: Final = 2
-_STEPS: Final = (60, 36, 28, 20)  # cells that a column which gives way keeps while another one can give,
+_STEPS: Final = (60, 36, 28, 20)  # cells that a shrinking column keeps while another can still shrink
 _PLENTY: Final = 32
-_LEAST: Final = 8  # and as many as it always keeps
+_LEAST: Final = 8  # cells that it always keeps
 
 
 class Grid:
-    """A table as a renderable; its text must have been cleaned.
+    """A table as a Rich renderable; its text must already be cleaned.
 
     Args:
-        heads: One per column; ``>`` before it aligns to the right, ``~`` lets the column give way (all but the last
-            such hold names, which are cut to the part in which they differ), ``?`` leaves it out where the others
-            would have too little room, ``+`` where they would not have plenty.
+        heads: One per column, with optional marks in front. ``>`` aligns right. ``~`` lets the column shrink; all
+            such columns but the last hold names, which are cut to the part that differs. ``?`` drops the column
+            when the others would have too little room, ``+`` when they would not have plenty.
         rows: n rows, each with one cell per column.
         indent: Spaces before each line.
     """
@@ -44,7 +44,7 @@ class Grid:
         marks = [head[: len(head) - len(name)] for head, name in zip(heads, self._heads, strict=True)]
         self._right = [">" in mark for mark in marks]
         self._giving = [place for place, mark in enumerate(marks) if "~" in mark]
-        # The column that can be spared, and how much room each one that gives way must have beside it.
+        # Columns that may be dropped, and the room each shrinking column must have for them to stay.
         self._spare = {
             place: _PLENTY if "+" in mark else _STEPS[-1]
             for place, mark in enumerate(marks)
@@ -54,7 +54,7 @@ class Grid:
         self._indent = indent
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it as wide as there is room."""
+        """Draw the table in the available width."""
         room = options.max_width - self._indent
         widths = self._natural()
         below = self._below(widths, room)
@@ -75,7 +75,7 @@ class Grid:
                 )
 
     def _natural(self) -> list[int]:
-        """Return how wide each column would be if there were room; one that can be spared and is empty, nothing."""
+        """Return the full width of each column; 0 for an empty column that may be dropped."""
         widths = [max((_width(row[place]) for row in self._rows), default=0) for place in range(len(self._heads))]
         return [
             width and max(width, _width(head)) if self._spare.get(place) == _PLENTY else max(width, _width(head))
@@ -83,7 +83,7 @@ class Grid:
         ]
 
     def _below(self, widths: list[int], room: int) -> int | None:
-        """Return the column that gets a line of its own below each row where lines are short: the last."""
+        """Return the column to put on its own line below each row on a narrow terminal: the last one, or none."""
         if len(self._giving) < 2 or not self._rows:
             return None
         wanted = sum(min(widths[place], _STEPS[-1]) + _GAP for place in self._giving) - _GAP
@@ -94,11 +94,11 @@ class Grid:
         return self._giving[-1]
 
     def _room(self, widths: list[int], room: int) -> int:
-        """Return how much room there is for columns that give way."""
+        """Return the room left for the shrinking columns."""
         return room - sum(width + _GAP for place, width in enumerate(widths) if width and place not in self._giving)
 
     def _shortened(self, place: int, width: int) -> list[Cell]:
-        """Return the names in a column, cut to the part in which they differ."""
+        """Return the names in a column, cut to the part that differs."""
         cells = [row[place] for row in self._rows]
         texts = [
             cell if isinstance(cell, str) else cell.plain if isinstance(cell, Text) else cell[0] for cell in cells
@@ -109,24 +109,24 @@ class Grid:
         ]
 
     def _fit(self, widths: list[int], room: int, giving: list[int]) -> None:
-        """Make columns narrower, and leave out what can be spared, until all fit; 0 is one that is left out."""
+        """Shrink columns and drop spare ones until the row fits; 0 means dropped."""
         self._spare_some(widths, room, giving, plenty=False)
         over = sum(width + _GAP for width in widths if width) - _GAP - room
-        for floor in (*_STEPS, _LEAST):  # the longest first, then all alike
+        for floor in (*_STEPS, _LEAST):  # the widest first, then all equally
             for place in sorted(giving, key=lambda column: -widths[column]):
                 given = max(min(over, widths[place] - floor), 0)
                 widths[place] -= given
                 over -= given
 
     def _spare_some(self, widths: list[int], room: int, giving: list[int], *, plenty: bool) -> None:
-        """Leave columns out that leave too little room; those first that need plenty of it."""
+        """Drop spare columns that leave the shrinking ones too little room."""
         for place, least in reversed(self._spare.items()):
             wanted = sum(min(widths[name], least) + _GAP for name in giving) - _GAP
             if (least == _PLENTY) == plenty and self._room(widths, room) < wanted:
                 widths[place] = 0
 
     def _use_up(self, widths: list[int], names: dict[int, list[Cell]], room: int) -> None:
-        """Give the last column the room that shortened names leave."""
+        """Give the last column the room that shortened names free up."""
         for place, cells in names.items():
             widths[place] = max([_width(self._heads[place]), *map(_width, cells)])
         last = self._giving[-1] if self._giving else 0
@@ -162,7 +162,7 @@ def _width(cell: Cell) -> int:
 
 
 def _fitted(cell: Cell, width: int, *, right: bool, fill: bool) -> Iterator[tuple[str | Text, str | None]]:
-    """Yield a cell's text in exactly this width, with its style; the last column is not filled up."""
+    """Yield a cell's text at exactly this width, with its style; the last column is not padded."""
     own = _width(cell)
     if right and own < width:
         yield " " * (width - own), None

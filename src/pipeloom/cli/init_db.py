@@ -14,7 +14,7 @@ from pipeloom.cli.options import db_option, say, verbose_option
 @db_option
 @verbose_option
 def command(db: Path, verbose: int) -> None:  # noqa: ARG001 - read by main()
-    """Create a database with an empty ledger; an existing one keeps its tables and rows."""
+    """Create a database with an empty ledger. An existing database keeps its tables and rows."""
     from pipeloom.data.text import clean
     from pipeloom.db import SCHEMA_VERSION, Ownership, check_schema, connect, init_schema
     from pipeloom.db.place import check_place

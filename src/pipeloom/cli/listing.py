@@ -1,7 +1,7 @@
-"""Lists that say what they leave out: how many rows are wanted, and how many there are.
+"""Lists that say what they leave out: row limits, totals and paging.
 
-A program that reads JSON gets all rows, one a line, as they are read: a list of any length takes the memory of a
-page, and ends when its reader has gone.
+A program that reads JSON gets all rows, one per line, streamed: a list of any length needs the memory of one page,
+and stops when its reader is gone.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ __all__ = ["count_of", "how_many", "in_pages", "left_out", "note", "tell_rows"]
 Row = TypeVar("Row")
 
 PAGE: Final = 5000
-_GLANCE: Final = 500  # rows between two looks at whether anybody still reads
+_GLANCE: Final = 500  # rows between two checks that the output still has a reader
 
 
 def how_many(limit: int | None, default: int, *, as_document: bool) -> int | None:
-    """Return how many rows are wanted: as many as said, else all if a program reads them; ``None`` for all."""
+    """Return the row limit: as given, else none if a program reads JSON; ``None`` means all rows."""
     if limit is None and as_document and not sys.stdout.isatty():
         return None
     return default if limit is None else limit
 
 
 def in_pages(read: Callable[[Row | None, int], list[Row]], limit: int | None, page: int = PAGE) -> Iterator[Row]:
-    """Yield rows page by page, at most ``limit`` if that is given; nothing stays open between two pages.
+    """Yield rows page by page, at most ``limit`` if given; nothing stays open between two pages.
 
     Args:
-        read: Returns at most so many of the rows behind the one given, or the first ones.
-        limit: How many are wanted.
+        read: Returns at most so many of the rows after the one given, or the first ones.
+        limit: How many rows to yield; ``None`` for all.
         page: How many to read at once.
     """
     last: Row | None = None
@@ -53,12 +53,12 @@ def in_pages(read: Callable[[Row | None, int], list[Row]], limit: int | None, pa
 
 
 def tell_rows(name: str, rows: Iterable[Any], about: Callable[[int], Mapping[str, Any]]) -> int:
-    """Print one JSON document with a row a line, ASCII only; stop when nobody reads it. Return how many rows.
+    """Print one JSON document, one row per line, ASCII only; stop when the reader is gone. Return the row count.
 
     Args:
-        name: What the rows are called in it.
+        name: The document's key for the rows.
         rows: Rows of the history, or dicts; n ≥ 0.
-        about: Given the number of rows, returns what else the document says.
+        about: Takes the number of rows, and returns the document's other keys.
     """
     count = 0
     encode = json.JSONEncoder(default=_fields).encode
@@ -77,7 +77,7 @@ def tell_rows(name: str, rows: Iterable[Any], about: Callable[[int], Mapping[str
 
 
 def _fields(row: Any) -> dict[str, Any]:
-    """Return a row as JSON has it; ``asdict`` would copy each value, which takes ten times as long."""
+    """Return a row as a dict; ``asdict`` copies each value, which takes ten times as long."""
     kind: object = type(row)
     return {name: getattr(row, name) for name in _names(kind)}
 
@@ -88,7 +88,7 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 def count_of(count: Callable[[], int]) -> int | None:
-    """Return how many rows there are; ``None`` when that is not known in time: what is shown is true without it."""
+    """Return the number of rows, or ``None`` if counting takes too long; the list is correct without it."""
     from pipeloom.errors import StorageError
 
     try:
@@ -98,20 +98,20 @@ def count_of(count: Callable[[], int]) -> int | None:
 
 
 def left_out(shown: int, total: int | None, more: str) -> str | None:
-    """Return what a list does not show, in words; ``None`` when it shows all.
+    """Return a sentence on what a list leaves out; ``None`` when it shows everything.
 
     Args:
-        shown: How many rows it shows.
-        total: How many there are; ``None`` when that is not known, and there are more.
-        more: How to see more of them.
+        shown: Number of rows shown.
+        total: Number of rows in all; ``None`` when unknown but larger.
+        more: How to see more rows.
     """
     if total is None:
-        return f"{shown:,} shown, and there are more: {more}"
+        return f"{shown:,} shown, more exist: {more}"
     return f"{shown:,} shown, {total - shown:,} more: {more}" if total > shown else None
 
 
 def note(words: str | None, *, as_document: bool = False) -> None:
-    """Print a line about a list: below it on a terminal, on standard error if a program reads the list."""
+    """Print a line about a list: below it on a terminal, on standard error when a program reads it."""
     if not words or is_unread(sys.stdout):
         return
     sys.stdout.flush()

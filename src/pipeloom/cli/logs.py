@@ -37,9 +37,9 @@ _PAGE = 1000
     type=click.IntRange(min=0),
     metavar="N",
     callback=at_most,
-    help=f"The last N records. Default: {_SHOWN:,}; all of them for --json into a pipe or file.",
+    help=f"Show the last N records. Default: {_SHOWN:,}, or all when --json goes to a pipe or file.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended, or Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the task ends, or Ctrl-C.")
 @json_option
 @verbose_option
 def command(
@@ -50,9 +50,9 @@ def command(
     as_document: bool,
     verbose: int,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Show what one task logged, all tries together.
+    """Show the log records of one task, from all its tries.
 
-    TASK is its number, its key or its name. With --follow, --json prints a document per record, one a line.
+    TASK is its id, key or name. With --follow, --json prints one JSON document per line, one for each record.
     """
     from pipeloom.history import Follower
 
@@ -73,7 +73,7 @@ def command(
     elif total:
         formatting.draw(*map(formatting.log_line, records))
     else:
-        formatting.draw(f"task {found.id} ({clean(found.name, 80)}) has logged nothing")
+        formatting.draw(f"task {found.id} ({clean(found.name, 80)}) has no log records")
     note(left_out(len(records), total, f"-n {total}"), as_document=as_document)
 
 
@@ -82,7 +82,7 @@ def _all(history: History, task_id: int) -> Iterator[LogRow]:
 
 
 def _follow(ledger: Follower, task: TaskRow, records: Sequence[LogRow], *, as_lines: bool) -> None:
-    """Print records as they are committed, until the task has ended and nothing has come for a moment."""
+    """Print records as they are committed, until the task has ended and no more arrive for a moment."""
     history, _ = ledger.look()
     last = history.logs(task.id, limit=1, newest=True)
     seen = last[0].id if last else 0
@@ -92,13 +92,16 @@ def _follow(ledger: Follower, task: TaskRow, records: Sequence[LogRow], *, as_li
         while not is_unread(sys.stdout):
             history, news = ledger.look()
             if news == "replaced":
-                raise StorageError(f"{clean(history.path)}: the file was replaced: ask again", path=history.path)
+                raise StorageError(
+                    f"{clean(history.path)}: the file was replaced by another: run the command again",
+                    path=history.path,
+                )
             now = history.task(task.id, longest=0)
             records = history.logs(task.id, seen, _PAGE)
             if records:
                 seen, heard_at = records[-1].id, monotonic()
                 _print(records, as_lines=as_lines)
-            elif now is None or now.status not in OPEN:  # a retry that waits is queued
+            elif now is None or now.status not in OPEN:  # a task waiting for a retry is queued
                 quiet_s = monotonic() - heard_at
                 if quiet_s >= _QUIET_S:
                     return

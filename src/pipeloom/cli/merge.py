@@ -13,12 +13,12 @@ from pipeloom.cli.options import DatabasePath, json_option, say, verbose_option
 @click.command(name="merge")
 @click.argument("out", type=DatabasePath())
 @click.argument("inputs", metavar="IN...", type=DatabasePath(), nargs=-1, required=True)
-@click.option("--append", is_flag=True, help="Add to OUT, which is there already.")
+@click.option("--append", is_flag=True, help="Add to an existing OUT.")
 @click.option(
     "--renumber",
     multiple=True,
     metavar="TABLE",
-    help="Give the rows of this table new ids, since SQLite chose the same in several files; repeatable.",
+    help="Give the rows of this table new ids, where SQLite assigned the same ids in several files; repeatable.",
 )
 @json_option
 @verbose_option
@@ -30,11 +30,11 @@ def command(
     as_document: bool,
     verbose: int,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Join the databases IN, such as one for each shard, into the new database OUT: ledgers, and your tables.
+    """Merge the databases IN, such as one per shard, into the new database OUT: ledgers and your tables.
 
-    All of them, or OUT stays as it is; IN are only read. Run your program on OUT, without a shard, for what is not
-    done yet. An input that is in two files, rows that contradict each other, and a file that a run is using are
-    refused.
+    Either everything is merged or OUT stays unchanged; IN are only read. To process what is not done yet, run your
+    program on OUT without a shard. Refused are: the same input in two files, conflicting rows, and a file in use by
+    a run.
     """
     from pipeloom import merge
 

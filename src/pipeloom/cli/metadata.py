@@ -24,22 +24,22 @@ _OWNED: Final = (
 @click.command(name="metadata")
 @db_option
 def command(db: Path) -> None:
-    """Print what makes a ledger readable in Datasette: titles, descriptions, sort orders, queries.
+    """Print Datasette metadata for a ledger: titles, descriptions, sort orders, queries.
 
-    Keep it: `pipeloom metadata out.db > about.json`. Datasette 0.65 takes it by `datasette out.db -m about.json`,
-    Datasette 1.0 by `datasette out.db -m about.json -c about.json`. Tables of yours whose rows know their task get
-    a query that joins the two.
+    Save it with `pipeloom metadata out.db > about.json`. Datasette 0.65 reads it with `datasette out.db -m
+    about.json`, Datasette 1.0 with `datasette out.db -m about.json -c about.json`. Tables of yours that store the
+    task of each row get a query that joins rows and tasks.
     """
     about = json.loads((files("pipeloom") / "datasette.json").read_text(encoding="utf-8"))
     for table in _owned(db):
-        about["tables"][table] = {"columns": {_OWNER: "The task that wrote the row: row of task_runs"}}
+        about["tables"][table] = {"columns": {_OWNER: "The task that wrote the row: its id in task_runs"}}
         about["queries"][f"tasks_of_{table}"] = _joined(table)
-    # Datasette knows a database by its file's name without suffix.
+    # Datasette names a database after its file, without the suffix.
     click.echo(json.dumps({"databases": {db.stem: about}}, indent=2, ensure_ascii=True))
 
 
 def _owned(db: Path) -> Iterator[str]:
-    """Yield the tables whose rows know their task; none if the file is not there yet, or cannot be read."""
+    """Yield the tables that store the task of each row; none if the file is missing or unreadable."""
     import sqlite3
 
     from pipeloom.db import connect_readonly
@@ -54,12 +54,12 @@ def _owned(db: Path) -> Iterator[str]:
 
 
 def _joined(table: str) -> dict[str, Any]:
-    """Return a query for the rows of a table with their tasks, of all tasks or of one."""
+    """Return a query that joins a table's rows with their tasks, for all tasks or one."""
     from pipeloom.data.identifiers import quoted
 
     return {
         "title": f"{table}, with tasks",
-        "description": "Rows with the tasks that wrote them; of one task, if its number is given.",
+        "description": "Rows with the tasks that wrote them, or only those of one task, by its id.",
         "hide_sql": True,
         "sql": (
             f"SELECT t.id AS task_id, t.name AS task, t.status AS task_status, r.*\nFROM {quoted(table)} r "

@@ -1,4 +1,4 @@
-"""Where in a user's program an error came from: in few words, or as a traceback without what is ours."""
+"""Where in a user's program an error came from: as one line, or as a traceback without our frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeloom.data.text import clean, near
 
 __all__ = ["notes_of", "place_of", "print_traceback"]
 
-# Code that nobody looks for when a program fails: this package, what calls it, and Python's own library.
+# Code that is of no interest when a program fails: this package, click, and the standard library.
 _NOT_THEIRS: Final = tuple(
     os.path.join(directory, "")
     for directory in (
@@ -31,7 +31,7 @@ _INSTALLED: Final = ("site-packages", "dist-packages")
 
 
 def place_of(error: BaseException) -> str | None:
-    """Return file, line, function and text of the innermost line that is the user's own, if there is one."""
+    """Return file, line, function and source of the innermost frame in the user's code, if any."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         text = error.text or linecache.getline(error.filename, error.lineno)
         return f"{clean(near(error.filename))}:{error.lineno}: {clean(text.strip(), 200)}"
@@ -47,19 +47,19 @@ def place_of(error: BaseException) -> str | None:
 
 
 def notes_of(error: BaseException) -> list[str]:
-    """Return what has been added to an exception as notes, n ≥ 0."""
+    """Return the notes added to an exception, n ≥ 0."""
     notes = getattr(error, "__notes__", None)
     return [str(note) for note in notes] if isinstance(notes, list) else []
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print the traceback on standard error, from the first line that is the user's own, if there is one."""
+    """Print the traceback on standard error, starting at the first frame in the user's code, if any."""
     first, *_ = *_users_frames(error.__traceback__), error.__traceback__
     traceback.print_exception(type(error), error, first)
 
 
 def _users_frames(found: TracebackType | None) -> list[TracebackType]:
-    """Return the frames of a program that `pipeloom run` has called, the outermost first."""
+    """Return the frames of a program called by `pipeloom run`, outermost first."""
     frames: list[TracebackType] = []
     is_called = False
     while found is not None:
@@ -78,7 +78,7 @@ def _is_users(frame: TracebackType) -> bool:
     file = _file(frame)
     if file.startswith("<"):  # <frozen importlib._bootstrap>, <string>
         return False
-    # Installed packages lie in the directory of the library, and may be the user's: `pipeloom run package.module`.
+    # Installed packages are below the standard library's directory, but may be the user's code.
     return not file.startswith(_NOT_THEIRS[:2] if _is_installed(file) else _NOT_THEIRS)
 
 

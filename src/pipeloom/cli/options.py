@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they print."""
+"""Options and output functions shared by several commands."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ __all__ = [
 ]
 
 ENVIRONMENT: Final = "PIPELOOM_DB"
-"""Names the database where the command line does not."""
+"""The environment variable that names the database when the command line does not."""
 
 _AGE: Final = re.compile(r"(\d{1,9}(?:\.\d+)?) *(s|min|m|h|d|w)")
 _UNITS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 KINDS_S: Final = 60.0
-"""How long kinds of failure may take: a file of an older version knows none, and each failure is looked at."""
+"""Time limit for grouping failures. Files from older versions store no kinds, so every failure must be read."""
 
-MOST: Final = (1 << 63) - 1  # the largest number that SQLite knows
+MOST: Final = (1 << 63) - 1  # the largest integer in SQLite
 
 
 def at_most(_context: click.Context, _option: click.Parameter, value: int | None) -> int | None:
-    """Keep a number within what SQLite knows: no file has more rows."""
+    """Clamp a number to SQLite's range; no file has more rows."""
     return None if value is None else min(value, MOST - 1)
 
 
 class DatabasePath(click.Path):
-    """A path as all calls take it: ``~`` is the home directory, and a URL is refused."""
+    """A path as everywhere in pipeloom: ``~`` is the home directory, and URLs are refused."""
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path, readable=False)  # db says it better, with the exit code for storage
+        super().__init__(path_type=Path, readable=False)  # db reports it better, with the exit code for storage
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
@@ -78,7 +78,7 @@ class DatabasePath(click.Path):
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds; ``nan``, which is within every range, is none."""
+    """A number of seconds; refuses ``nan``, which every range would accept."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number."""
@@ -94,7 +94,7 @@ class Instant(click.ParamType[str]):
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the instant as the ledger writes it."""
+        """Return the instant in the ledger's format."""
         text = str(value).strip()
         try:
             age = _AGE.fullmatch(text)
@@ -102,12 +102,12 @@ class Instant(click.ParamType[str]):
                 found = datetime.now(UTC) - timedelta(seconds=float(age[1]) * _UNITS[age[2]])
             elif text[:3].isdigit() or ":" not in text:
                 found = datetime.fromisoformat(text)
-            else:  # of today
+            else:  # today
                 found = datetime.combine(datetime.now().astimezone(), time.fromisoformat(text))
             return utc_of(found.timestamp())
         except (ValueError, OverflowError, OSError):
             self.fail(
-                f"{clean(text, 80)!r} is no point in time: give an age (90s, 30min, 2h, 1d), a time of today "
+                f"{clean(text, 80)!r} is not a point in time: give an age (90s, 30min, 2h, 1d), a time today "
                 "(14:30), or a date and time (2026-01-31T14:30)",
                 param,
                 ctx,
@@ -115,20 +115,20 @@ class Instant(click.ParamType[str]):
 
 
 def db_option(function: F) -> F:
-    """``[DB]`` or ``--db PATH``, or else ``PIPELOOM_DB``; the command gets one path, ``db``."""
+    """``[DB]``, ``--db PATH`` or ``PIPELOOM_DB``; the command receives one path, ``db``."""
     return _named(function, has_word=True, variable=ENVIRONMENT)
 
 
 def db_option_only(function: F) -> F:
-    """The same without ``[DB]``, for a command whose own arguments leave no room for a path."""
+    """The same without ``[DB]``, for a command whose own arguments leave no room for it."""
     return _named(function, has_word=False, variable=ENVIRONMENT)
 
 
 def db_option_of(default: str | None = None) -> Callable[[F], F]:
-    """``--db PATH``, or the default; without one, ``[DB]`` too.
+    """``--db PATH`` with a default; without a default, ``[DB]`` too.
 
-    These commands bring work of their own, which belongs into no file that was named for other work: the
-    variable does not count.
+    These commands write their own data, which must not end up in a database meant for other work. So they
+    ignore the environment variable.
     """
 
     def decorate(function: F) -> F:
@@ -138,7 +138,7 @@ def db_option_of(default: str | None = None) -> Callable[[F], F]:
 
 
 def _named(function: F, *, has_word: bool, variable: str | None = None, default: str | None = None) -> F:
-    """Have a command know its database."""
+    """Add the database parameters to a command."""
 
     @wraps(function)
     def named(*args: Any, db: tuple[Path, ...], **values: Any) -> Any:
@@ -158,24 +158,26 @@ def _named(function: F, *, has_word: bool, variable: str | None = None, default:
 
 
 def _check_order(task: str | None, word: Path | None) -> None:
-    """Say which comes first, where a file stands in place of the task."""
+    """Explain the order of arguments when the task looks like a file."""
     if task is not None and word is not None and not word.exists() and os.path.isfile(task):
         words = f"pipeloom {click.get_current_context().info_name} {shlex.quote(str(word))} {shlex.quote(task)}"
         raise click.UsageError(f"{clean(word, 200)}: no such file; the task comes first: {clean(words)}")
 
 
 def _one(named: tuple[Path, ...], word: Path | None, *, has_word: bool, variable: str | None) -> Path:
-    """Return the one database that is meant: that of the command line before that of the environment."""
-    if len(named) > 1:  # of a second one nothing would be seen
-        raise click.UsageError(f"--db is given {len(named)} times: name one database")
+    """Return the database; the command line takes precedence over the environment."""
+    if len(named) > 1:  # all but one would be silently ignored
+        raise click.UsageError(f"--db was given {len(named)} times: name one database")
     db = named[0] if named else None
     if db is not None and word is not None and os.path.realpath(db) != os.path.realpath(word):
-        raise click.UsageError(f"two databases are named, {clean(word, 200)} and --db {clean(db, 200)}: name one")
+        raise click.UsageError(
+            f"two databases were named, {clean(word, 200)} and --db {clean(db, 200)}: name only one"
+        )
     found = db or word or _of_environment(variable)
     if found is None:
         ways = [f"its path (pipeloom {_command()} out.db)"] if has_word else []
         ways += ["--db PATH", *([f"the variable {variable}"] if variable else [])]
-        raise click.UsageError(f"no database is named: name it by {', '.join(ways[:-1])} or {ways[-1]}")
+        raise click.UsageError(f"no database was named: use {', '.join(ways[:-1])} or {ways[-1]}")
     return found
 
 
@@ -189,15 +191,15 @@ def _of_environment(variable: str | None) -> Path | None:
 
 
 def _command() -> str:
-    """Return the present command as it is typed: with its arguments, but for the database."""
+    """Return the current command as typed, with all arguments except the database."""
     context = click.get_current_context()
     words = [part.make_metavar(context) for part in context.command.params if isinstance(part, click.Argument)]
     return " ".join([context.info_name or "", *words[:-1]])
 
 
 def json_option(function: F) -> F:
-    """``--json``: one document for machines."""
-    return click.option("--json", "as_document", is_flag=True, help="Print one JSON document instead.")(function)
+    """``--json``: one machine-readable document."""
+    return click.option("--json", "as_document", is_flag=True, help="Print one JSON document.")(function)
 
 
 def limit_option(default: int, what: str) -> Callable[[F], F]:
@@ -208,7 +210,7 @@ def limit_option(default: int, what: str) -> Callable[[F], F]:
         type=click.IntRange(min=0),
         metavar="N",
         callback=at_most,
-        help=f"How many {what}. Default: {default}; all of them for --json into a pipe or file.",
+        help=f"Maximum number of {what}. Default: {default}, or all when --json goes to a pipe or file.",
     )
 
 
@@ -227,14 +229,14 @@ def run_option(what: str) -> Callable[[F], F]:
 
 def kind_option(what: str, *, by_part: bool = True) -> Callable[[F], F]:
     """``--kind WORD``, repeatable."""
-    part = ", or a part of the exception or message, in any case" if by_part else ""
+    part = "; or part of the exception or message, ignoring case" if by_part else ""
     return click.option(
         "--kind",
         "kinds",
         multiple=True,
         metavar="WORD",
-        help=f"{what}: the id of a kind as `pipeloom errors` shows it, or its beginning; an exception such as "
-        f"ValueError; a status{part}. Repeatable.",
+        help=f"{what}. WORD is a kind's id as shown by `pipeloom errors`, or its first characters; an exception "
+        f"such as ValueError; a status{part}. Repeatable.",
         shell_complete=completed("kinds"),
     )
 
@@ -245,7 +247,7 @@ def task_argument(function: F) -> F:
 
 
 def completed(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
-    """Return what completes a word of this sort; all that it takes is loaded when a shell asks."""
+    """Return a completion function for this sort of word; its imports wait until a shell asks."""
 
     def complete(context: click.Context, _option: click.Parameter, typed: str) -> Any:
         from pipeloom.cli import completing
@@ -259,7 +261,7 @@ def workers_option(function: F) -> F:
     """``-w/--workers N``."""
     return click.option(
         "-w", "--workers", type=click.IntRange(1, 10_000), metavar="N",
-        help="How many workers. Default: cores + 4 threads, or a process for each core.",
+        help="Number of workers. Default: cores + 4 threads, or one process per core.",
     )(function)  # fmt: skip
 
 
@@ -267,22 +269,22 @@ def executor_option(function: F) -> F:
     """``--executor threads|processes|dask|ADDRESS``."""
     return click.option(
         "--executor", metavar="threads|processes|dask|ADDRESS", default="threads", show_default=True,
-        help="Where the workers live: threads of this process, processes of their own, or a Dask cluster, which is "
-        "started here, or has a scheduler at ADDRESS (tcp://host:8786).",
+        help="Where the workers run: threads in this process, separate processes, a local Dask cluster started for "
+        "this run, or the Dask scheduler at ADDRESS (tcp://host:8786).",
     )(function)  # fmt: skip
 
 
 def verbose_option(function: F) -> F:
-    """``-v``: more words, and tracebacks for errors of the program itself."""
+    """``-v``: more output, and tracebacks for errors."""
     return click.option(
-        "-v", "--verbose", count=True, help="Say more (-vv: everything); errors come with tracebacks."
+        "-v", "--verbose", count=True, help="Log more (-vv: everything), and show tracebacks of errors."
     )(function)
 
 
 def say(what: Any) -> None:
-    """Print something of Rich's, or text, on standard output.
+    """Print text or a Rich renderable on standard output.
 
-    What is said is about what has been done: a full disk is no error here.
+    The work is already done by then, so a full disk is not an error here.
     """
     from rich.console import Console
 

@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 _GROUPS: Final = 50
 _KEYS: Final = 20  # of each kind
-_DEADLINE_S: Final = 60.0  # for one of the questions; nobody waits for their answers but who asked for the file
+_DEADLINE_S: Final = 60.0  # per query; long, since only the caller waits for the file
 _OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", "-cancel")
 
 
 class PlaceRefusedError(click.ClickException):
-    """The report is not written there; one sentence, without the lines on usage."""
+    """The report cannot be written to this place; shown without the usage lines."""
 
     exit_code = 2
 
 
 @click.command(name="report")
 @db_option
-@run_option("The run's number. Default: the latest.")
+@run_option("Number of the run. Default: the latest.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Where to write it; - is standard output. Default: <database>-run-N.html, here.",
+    help="Output file; - is standard output. Default: <database>-run-N.html in the current directory.",
 )
 @json_option
 @verbose_option
 def command(db: Path, run_id: int | None, output: Path | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - read by main()
-    """Write everything about one run into one HTML file to pass on; reads only, also while the run is going on.
+    """Write a report on one run as a single HTML file to share. Reads only; works even during the run.
 
-    The file needs no network and runs no script. It tells the names of tasks, messages and tracebacks of failures,
-    and the machine's name.
+    The file needs no network and runs no scripts. It contains task names, messages and tracebacks of failures,
+    and the name of the machine.
     """
     from pipeloom.data.clock import utc_now
     from pipeloom.history import History
@@ -52,7 +52,7 @@ def command(db: Path, run_id: int | None, output: Path | None, as_document: bool
 
     to_stdout = output is not None and str(output) == "-"
     if as_document and output is not None and not to_stdout:
-        raise click.UsageError("--json goes to standard output: leave out -o, and redirect it")
+        raise click.UsageError("--json writes to standard output: drop -o and redirect the output instead")
     if output is not None and not to_stdout:
         _check_place(output, db)
     with History(db, deadline_s=_DEADLINE_S) as history:
@@ -77,14 +77,14 @@ def _run(history: History, run_id: int | None) -> RunRow:
     formatting.check_run(history, run_id)
     run = history.latest_run() if run_id is None else history.run(run_id)
     if run is None:
-        raise formatting.NotThereError(f"{clean(history.path)}: no run in it yet, so there is nothing to report on")
+        raise formatting.NotThereError(f"{clean(history.path)}: no runs yet, so there is nothing to report on")
     return run
 
 
 def _failures(history: History, run_id: int, keys: int) -> Failures:
-    """Return what failed in a run, with the names of so many tasks of each kind.
+    """Return the failures of a run, with the names of at most ``keys`` tasks of each kind.
 
-    Not in an older file, where each kind would take a look at all failures.
+    Files from older versions get no names, since each kind would need a scan of all failures.
     """
     from pipeloom.show.report_page import Failures
 
@@ -111,12 +111,12 @@ def _document(run: RunRow, figures: RunFigures, failures: Failures) -> dict[str,
 
 
 def _check_place(output: Path, db: Path) -> None:
-    """Refuse to overwrite the database, what lies beside it, or anything that is not a page."""
+    """Refuse to overwrite the database, its companion files, or anything that is not an HTML page."""
     place, database = Path(os.path.realpath(output)), Path(os.path.realpath(db))
     if place in [database.with_name(database.name + suffix) for suffix in _OF_THE_DATABASE] or _is_same(
         place, database
     ):
-        raise PlaceRefusedError(f"{clean(output)} is the database, or belongs to it: write the report elsewhere")
+        raise PlaceRefusedError(f"{clean(output)} is the database or one of its files: write the report elsewhere")
     if place.is_dir():
         raise PlaceRefusedError(
             f"{clean(output)} is a directory: name a file in it, such as {clean(output)}/run.html"
@@ -128,7 +128,7 @@ def _check_place(output: Path, db: Path) -> None:
     try:
         if place.is_file() and place.stat().st_size and not _is_page(place):
             raise PlaceRefusedError(
-                f"{clean(output)} exists and is no HTML page: choose another name, or remove it"
+                f"{clean(output)} exists and is not an HTML page: choose another name, or delete it"
             )
     except OSError as error:
         raise PlaceRefusedError(f"{clean(output)}: {error.strerror}: choose another name") from error
@@ -147,7 +147,7 @@ def _is_page(place: Path) -> bool:
 
 
 def _write(output: Path, page: bytes) -> None:
-    """Put the page in its place as a whole: whoever reads it meanwhile sees the former one, or this one."""
+    """Replace the page atomically: a reader sees the old page or the new one, never a part."""
     from pipeloom.errors import StorageError
 
     place = Path(os.path.realpath(output))
@@ -166,5 +166,5 @@ def _write(output: Path, page: bytes) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
-            f"{clean(output)}: cannot be written ({error.strerror}): choose another place with -o", path=output
+            f"{clean(output)} cannot be written ({error.strerror}): choose another place with -o", path=output
         ) from error

@@ -32,7 +32,7 @@ def _shard(_context: click.Context, option: click.Parameter, text: str | None) -
 
 
 class _Run(click.Command):
-    """Keeps what stands behind ``--`` from click, which would read it as more of its own."""
+    """Hides what follows ``--`` from click, which would parse it as its own arguments."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -46,15 +46,19 @@ class _Run(click.Command):
 
 @click.command(name="run", cls=_Run)
 @click.argument("target", metavar="FILE_OR_MODULE[:FUNCTION]")
-@click.option("--arg", "pairs", multiple=True, metavar="KEY=VALUE", help="An argument of the function; repeatable.")
+@click.option(
+    "--arg", "pairs", multiple=True, metavar="KEY=VALUE", help="Pass an argument to the function; repeatable."
+)
 @click.option(
     "--shard",
     callback=_shard,
     metavar="I/N",
-    help="Do one of N shards, from 1/N to N/N: the function gets it as shard, to pass it to pipeloom.map.",
+    help="Process one of N shards, 1/N to N/N. The function receives it as shard and passes it to pipeloom.map.",
 )
 @verbose_option
-@click.option("-l", "--log-file", type=click.Path(path_type=Path), metavar="PATH", help="Append log records here.")
+@click.option(
+    "-l", "--log-file", type=click.Path(path_type=Path), metavar="PATH", help="Append log records to this file."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -64,11 +68,12 @@ def command(
     verbose: int,
     log_file: Path | None,
 ) -> int:
-    """Call a function of yours, such as one that calls pipeloom.map; FUNCTION defaults to main.
+    """Call one of your functions, such as one that calls pipeloom.map. FUNCTION defaults to main.
 
-    The current directory is importable. A value is converted to the type of the parameter's annotation (int, float,
-    bool, Path, a date, an Enum, a list of these by repeating --arg), or without one of its default. An async
-    function is run to its end. WORDS are put into sys.argv, for a function that parses it with argparse or click.
+    The current directory is importable. Each --arg value is converted to the type of the parameter's annotation
+    (int, float, bool, Path, a date, an Enum; repeat --arg for a list of these) or, without an annotation, to the
+    type of its default. An async function is awaited. WORDS become sys.argv, for a function that parses it with
+    argparse or click.
     """
     from pipeloom import setup_logging
 
@@ -77,7 +82,7 @@ def command(
     setup_logging(verbose, log_file)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(output := getattr(stream, "buffer", None), Output):
-            output.outlives_disks = True  # what a program prints is not its work
+            output.outlives_disks = True  # printing is not the program's actual work
     with _argv(meant.place, words) as argv:
         module = module_of(meant)
         if not meant.is_file:
@@ -96,7 +101,7 @@ def command(
 
 @contextmanager
 def _argv(place: str, words: Sequence[str]) -> Iterator[list[str]]:
-    """Have the program see its own command line, as if Python had started it."""
+    """Give the program its own sys.argv, as if Python had started it."""
     before, sys.argv = sys.argv, [place, *words]
     try:
         yield sys.argv
@@ -105,43 +110,47 @@ def _argv(place: str, words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _sharded(function: Callable[..., Any], shard: Shard, pairs: Sequence[str], place: str) -> Callable[..., Any]:
-    """Return a function with its argument ``shard``."""
+    """Bind the argument ``shard``."""
     if isinstance(function, click.Command):
-        raise click.UsageError(f"{clean(place)}: a command of click's takes its words behind --, not by --shard")
+        raise click.UsageError(f"{clean(place)} is a click command: pass its arguments after --, not with --shard")
     parameters = inspect.signature(function).parameters.values()
     if not any(one.name == "shard" or one.kind is one.VAR_KEYWORD for one in parameters):
         raise click.UsageError(
-            f"{clean(place)}: the function has no argument shard: give it one, and pass it on, as in "
+            f"{clean(place)}: --shard needs a function with a parameter named shard: add one, and pass it on with "
             "pipeloom.map(..., shard=shard)"
         )
     if any(pair.startswith("shard=") for pair in pairs):
-        raise click.UsageError("--shard and --arg shard= say the same: leave one out")
+        raise click.UsageError("--shard and --arg shard= mean the same: leave one out")
     return functools.partial(function, shard=shard)
 
 
 def _called(function: Callable[..., Any], pairs: Sequence[str], words: Sequence[str], place: str) -> Any:
     if isinstance(function, click.Command):
         if pairs:
-            raise click.UsageError(f"{clean(place)}: a command of click's takes its words behind --, not by --arg")
+            raise click.UsageError(
+                f"{clean(place)} is a click command: pass its arguments after --, not with --arg"
+            )
         try:
             with function.make_context(Path(place).name, list(words)) as ctx:
                 return function.invoke(ctx)
-        except click.ClickException as error:  # of the program: it has exit codes of its own
+        except click.ClickException as error:  # the program's own, with its own exit code
             error.show()
             raise click.exceptions.Exit(error.exit_code) from error
     args, named = bound(function, pairs)
     outcome = function(*args, **named)
     if inspect.iscoroutine(outcome):
-        import asyncio  # only here: it would be a tenth of the time that a short run takes
+        import asyncio  # imported late: it would add a tenth to the time of a short run
 
         outcome = asyncio.run(outcome)
     if inspect.isgenerator(outcome) or inspect.isasyncgen(outcome):
-        raise click.UsageError(f"{clean(place)}: the function returned a generator, and nothing of that was run")
+        raise click.UsageError(
+            f"{clean(place)}: the function returned a generator, which has not run: name a function that iterates over it"
+        )
     return outcome
 
 
 def _reports(outcome: object) -> list[RunReport]:
-    """Return the reports that a function has returned: one, or a list or tuple of nothing else."""
+    """Return the reports in a function's result: a single one, or a list or tuple of reports only."""
     from pipeloom import RunReport
 
     found = list(outcome) if isinstance(outcome, list | tuple) else [outcome]

@@ -27,7 +27,7 @@ _SHOWN: Final = 20
 @json_option
 @verbose_option
 def command(db: Path, limit: int | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - verbose: main()
-    """List the runs of a database, the latest first: how each ended, and what it did."""
+    """List the runs in a database, latest first, with their outcomes and counts."""
     from pipeloom.history import History
 
     wanted = how_many(limit, _SHOWN, as_document=as_document)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pipeloom.cli.grid import Grid
     from pipeloom.history import AttemptRow, LogRow, RejectedRow, RunRow, TaskDetail
 
-_LINES = 100  # of a result or a traceback,
-_LINE = 5000  # and characters of each
-_RESULT = 1 << 20  # characters of a result that are read for the screen; JSON is laid out up to here
+_LINES = 100  # of a result or a traceback
+_LINE = 5000  # characters of each line
+_RESULT = 1 << 20  # characters of a result read for the screen; JSON is indented up to this size
 _LOGS = 20
 _LOGS_TOLD = 1000
 _REJECTED = 100
@@ -36,9 +36,9 @@ _TRIES = 20
 @json_option
 @verbose_option
 def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - read by main()
-    """Show everything about one task: how it stands, its tries, result, traceback, and what it logged.
+    """Show everything about one task: status, tries, result, traceback and log records.
 
-    TASK is its number, its key or its name, or a part of these if only one task has it.
+    TASK is its id, key or name, or any part of these that matches only one task.
     """
     from pipeloom.history import History
 
@@ -66,9 +66,7 @@ def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # no
     formatting.draw(*_page(detail, run, attempts, logs, rejected, db))
     if namesakes:
         also = ", ".join(f"task {other.id} has the key {clean(other.key, 80)}" for other in namesakes[:3])
-        formatting.draw(
-            f"\n{number} was taken as a number; {also}: {formatting.typed('show', db, namesakes[0].id)}"
-        )
+        formatting.draw(f"\n{number} was read as an id; {also}: {formatting.typed('show', db, namesakes[0].id)}")
 
 
 def _page(
@@ -92,7 +90,7 @@ def _page(
     if task.error:
         yield part("traceback", _end(task.error.rstrip()))
     if len(attempts) > 1:
-        hint = f"  (the last {_TRIES}; --json has more)" if len(attempts) > _TRIES else ""
+        hint = f"  (the last {_TRIES}; --json shows more)" if len(attempts) > _TRIES else ""
         yield Text(f"\n{len(attempts):,} tries{hint}", style="bold")
         yield _tries(attempts[-_TRIES:])
     if logs:
@@ -147,13 +145,13 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
 
 
 def _stored(task: TaskDetail) -> Iterator[tuple[str, str]]:
-    """Return what is stored beside the task's own row, by its name."""
+    """Yield what else is stored for the task, as (name, text)."""
     if task.rows_written:
         yield "rows", f"{task.rows_written:,}"
     if task.version is not None:
         yield "version", clean(task.version, 2000)
     if task.has_state:
-        yield "checkpoint", "kept: its next try goes on from there"
+        yield "checkpoint", "stored: the next try continues from it"
 
 
 def _tries(attempts: Sequence[AttemptRow]) -> Grid:
@@ -174,19 +172,19 @@ def _tries(attempts: Sequence[AttemptRow]) -> Grid:
 
 
 def _beginning(result: str) -> list[str]:
-    """Return the first lines of a result: JSON laid out, other text as it is."""
+    """Return the first lines of a result: JSON indented, other text unchanged."""
     text = result[:_RESULT] if len(result) > _RESULT else _laid_out(result)
     lines = text.split("\n", _LINES)
     shown = list(map(_shown, lines[:_LINES]))
     if len(lines) > _LINES:
-        return [*shown, "… (more lines: --json has them all)"]
+        return [*shown, "… (more lines: --json shows them all)"]
     if len(text) > _LINE and any(len(line) > _LINE for line in lines):
-        return [*shown, "… (cut: --json has it all)"]
+        return [*shown, "… (cut: --json shows all of it)"]
     return shown
 
 
 def _laid_out(result: str) -> str:
-    """Return JSON laid out, at least as many lines as are shown: deep JSON has far longer ones than itself."""
+    """Return JSON indented, stopping after enough lines: indentation can make deep JSON many times longer."""
     pieces, left = [], _LINES
     try:
         for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(result)):
@@ -203,7 +201,7 @@ def _end(traceback: str) -> list[str]:
     lines = traceback.rsplit("\n", _LINES)
     shown = list(map(_shown, lines[-_LINES:]))
     left = traceback.count("\n") + 1 - len(shown)
-    return [f"… ({left:,} more lines: --json has them all)", *shown] if left else shown
+    return [f"… ({left:,} more lines: --json shows them all)", *shown] if left else shown
 
 
 def _shown(line: str) -> str:

@@ -33,16 +33,24 @@ _WATCH_S = 1.0
     show_default=True,
     metavar="N",
     callback=at_most,
-    help="How many tasks.",
+    help="Maximum number of tasks.",
 )
-@click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--json", "form", flag_value="json", help="The same as -f json.")
-@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
+)
+@click.option("--json", "form", flag_value="json", help="Same as -f json.")
+@click.option("--watch", is_flag=True, help="Refresh every second until Ctrl-C.")
 @verbose_option
 def command(db: Path, limit: int, form: str, watch: bool, verbose: int) -> None:  # noqa: ARG001 - verbose: main()
-    """Show the latest run, how many tasks there are of each status, and the running and the bad ones first.
+    """Show the latest run, the number of tasks by status, and tasks: running and failed ones first.
 
-    Reads only, also while a run is going on.
+    Reads only; works even during a run.
     """
     from pipeloom.history import Follower
 
@@ -66,7 +74,7 @@ def _document(overview: Overview) -> dict[str, Any]:
 
 
 def _watch(ledger: Follower, limit: int, form: str) -> None:
-    """Draw again and again; JSON as one line per look."""
+    """Redraw every second; JSON as one line per refresh."""
     looks = _looks(ledger, limit)
     try:
         if form == "json":
@@ -84,7 +92,7 @@ def _watch(ledger: Follower, limit: int, form: str) -> None:
 
 
 def _looks(ledger: Follower, limit: int) -> Iterator[Overview]:
-    """Yield what there is once a second, as long as anybody reads it."""
+    """Yield an overview every second while the output has a reader."""
     from time import sleep
 
     while not is_unread(sys.stdout):
@@ -99,7 +107,7 @@ def _parts(overview: Overview) -> list[RenderableType]:
 
 
 def _next(overview: Overview, db: Path) -> list[RenderableType]:
-    """Say where the reasons are."""
+    """Return a line saying how to see why tasks failed."""
     from rich.text import Text
 
     from pipeloom.history import failed_counts

@@ -26,39 +26,48 @@ if TYPE_CHECKING:
     from pipeloom.history import TaskRow
 
 _SHOWN: Final = 20
-_PAGE: Final = 10_000  # for tasks by time taken, each page is a look at all of them
+_PAGE: Final = 10_000  # large: ordered by duration, each page scans all tasks
 
 
 @click.command(name="tasks")
 @db_option
 @click.option(
-    "-s", "--status", "statuses", multiple=True, type=click.Choice(TASK_STATUSES), help="Only such; repeatable."
+    "-s",
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(TASK_STATUSES),
+    help="Only tasks with this status; repeatable.",
 )
-@click.option("--name", metavar="TEXT", help="Only those with this in their name or key, in any case.")
-@kind_option("Only those that failed in this way")
-@click.option("--message", metavar="TEXT", help="Only those with this in their message or exception, in any case.")
+@click.option("--name", metavar="TEXT", help="Only tasks with this text in their name or key, ignoring case.")
+@kind_option("Only tasks with this kind of failure")
+@click.option(
+    "--message", metavar="TEXT", help="Only tasks with this text in their message or exception, ignoring case."
+)
 @click.option(
     "--since",
     type=Instant(),
     metavar="WHEN",
-    help="Only those that ended, or else began, since then: an age (2h, 30min, 1d), a time of today (14:30), or a "
-    "date and time (2026-01-31T14:30), local unless it names a zone.",
+    help="Only tasks that ended since WHEN, or began if unfinished. WHEN is an age (2h, 30min, 1d), a time today "
+    "(14:30), or a date and time (2026-01-31T14:30); local unless it names a time zone.",
 )
-@click.option("--until", type=Instant(), metavar="WHEN", help="Only those that ended, or else began, until then.")
+@click.option(
+    "--until", type=Instant(), metavar="WHEN", help="Only tasks that ended by WHEN, or began if unfinished."
+)
 @click.option(
     "--slower-than",
     "slower_than_s",
     type=Seconds(min=0),
     metavar="SECONDS",
-    help="Only those that took longer; running ones, until now.",
+    help="Only tasks that took longer, or have been running for longer.",
 )
-@run_option("Only those last tried in this run.")
+@run_option("Only tasks last tried in this run.")
 @click.option(
     "--order",
     type=click.Choice(["recent", "oldest", "slowest"]),
     default="recent",
     show_default=True,
-    help="By number, the last or the first one first, or by time taken.",
+    help="Sort order: highest id first, lowest id first, or longest first.",
 )
 @limit_option(_SHOWN, "tasks")
 @json_option
@@ -74,7 +83,7 @@ def command(
     verbose: int,  # noqa: ARG001 - read by main()
     **filters: Any,
 ) -> None:
-    """List tasks, the latest first."""
+    """List tasks, latest first."""
     from pipeloom.history import History
 
     wanted = how_many(limit, _SHOWN, as_document=as_document)
@@ -99,7 +108,7 @@ def command(
     if as_document:
         tell_rows("tasks", tasks, lambda count: {"total": total, "more": total is None or total > count})
     elif total == 0:
-        formatting.draw("no such tasks" if any_at_all else "no tasks yet")
+        formatting.draw("no matching tasks" if any_at_all else "no tasks yet")
     else:
         formatting.draw(formatting.task_table(tasks))
     note(left_out(len(tasks), total, f"-n {total or len(tasks) * 10}"), as_document=as_document)

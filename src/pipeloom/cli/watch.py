@@ -16,17 +16,17 @@ from pipeloom.show.streams import is_unread
 
 @click.command(name="watch")
 @db_option
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per change, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per change, for scripts.")
 @verbose_option
 def command(db: Path, as_json: bool, verbose: int) -> int:  # noqa: ARG001 - verbose: main()
-    """Watch runs live, from any terminal: waits for the file, and for the next run; only ever reads.
+    """Watch runs live in the terminal. Waits for the file and for the next run; reads only.
 
-    On a terminal: arrow keys select, Enter opens, Tab shows other pages, ? lists the keys, q quits. Elsewhere a
-    plain line every few seconds.
+    Arrow keys select, Enter opens, Tab changes the page, ? lists the keys, q quits. If output is not a terminal,
+    prints a plain line every few seconds.
     """
     if str(db) == ":memory:" or db.is_dir():
-        what = "is a directory" if db.is_dir() else "is in the memory of another process"
-        raise click.UsageError(f"{clean(db)}: {what}: name a database file")
+        what = "is a directory" if db.is_dir() else "is an in-memory database of another process"
+        raise click.UsageError(f"{clean(db)} {what}: name a database file")
     if not as_json and _is_screen():
         return _live(db)
     from pipeloom.cli.watching.plain import watch_json, watch_lines
@@ -52,13 +52,13 @@ def _live(db: Path) -> int:
         watch_live(db)
     except Ended as end:
         return 0 if end.number == signal.SIGINT else 128 + end.number
-    except OSError:  # the terminal has gone
+    except OSError:  # the terminal is gone
         return 0
     return 0
 
 
 def _say(line: str) -> bool:
-    """Write a line, if any; return whether anybody still reads: a quiet file must not keep us for ever."""
+    """Write a line, if any; return whether the output still has a reader, which ends a watch on a quiet file."""
     if line:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

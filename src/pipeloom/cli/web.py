@@ -15,38 +15,42 @@ from pipeloom.data.text import clean
 
 @click.command(name="web")
 @db_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address: 127.0.0.1 or ::1.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one."
+    "--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on: 127.0.0.1 or ::1."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in your browser.")
 @verbose_option
 def command(db: Path, host: str, port: int, opens: bool, verbose: int) -> int:  # noqa: ARG001 - verbose: main()
-    """Show a database in the browser, live, until Ctrl-C; reads only. The file need not exist yet."""
+    """Watch runs live in the browser, until Ctrl-C. Reads only; the file need not exist yet."""
     try:
         from pipeloom.web.server import AddressError, bound_socket, serve
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "h11", "anyio"):
             raise
-        raise click.ClickException(
-            f"the page in the browser needs {error.name}: pip install starlette uvicorn"
-        ) from None
+        raise click.ClickException(f"pipeloom web needs {error.name}: pip install 'pipeloom[web]'") from None
     if db.is_dir():
-        raise click.ClickException(f"--db {clean(db)}: is a directory: name a database file")
+        raise click.ClickException(f"--db {clean(db)} is a directory: name a database file")
     try:
         sock = bound_socket(host, port)
     except AddressError as error:
         raise click.ClickException(str(error)) from None
 
     def announce(url: str) -> None:
-        click.echo(f"{clean(db)} is shown at {url} (Ctrl-C ends it)")
+        click.echo(f"{clean(db)} is shown at {url} (Ctrl-C stops)")
         if opens:
-            # In a thread of its own: starting a browser can take seconds, and a text browser never returns.
+            # In a separate thread: starting a browser can take seconds, and a text browser never returns.
             threading.Thread(target=_open, args=(url,), daemon=True).start()
 
     serve(db, sock, announce)
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        # A look at a hostile or huge file is still under way. It only reads: its deadline is not waited for.
+        # A query on a hostile or huge file is still running. It only reads, so exit without waiting for it.
         sys.stdout.flush()
         os._exit(0)
     return 0
@@ -56,4 +60,4 @@ def _open(url: str) -> None:
     import webbrowser
 
     if not webbrowser.open(url):
-        click.echo("No browser could be started here: open the address yourself.", err=True)
+        click.echo("pipeloom: no browser could be started: open the address yourself", err=True)

@@ -138,12 +138,12 @@ def test_each_kind_of_parameter_gets_its_words():
 @pytest.mark.parametrize(
     ("function", "pairs", "said"),
     [
-        (every_kind, [], "needs --arg a="),
+        (every_kind, [], "pass --arg a="),
         (every_kind, ["a"], "write KEY=VALUE"),
         (every_kind, ["a=x"], "--arg a=x: not a valid int"),
-        (every_kind, ["a=1", "a=2"], "--arg a is given 2 times"),
-        (every_kind, ["a=1", "z=1", "z=2"], "--arg z is given 2 times"),
-        (lambda a: a, ["a=1", "b=2"], "--arg b: the function has no such argument (it has: a)"),
+        (every_kind, ["a=1", "a=2"], "--arg a was given 2 times"),
+        (every_kind, ["a=1", "z=1", "z=2"], "--arg z was given 2 times"),
+        (lambda a: a, ["a=1", "b=2"], "--arg b: the function has no such parameter (it has: a)"),
         (lambda: None, ["b=2"], "(it has: none)"),
     ],
 )
@@ -164,8 +164,8 @@ def test_words_that_do_not_fit_are_one_sentence(function, pairs, said):
         (bool, "2", "true or false"),
         (dt.date, "31.1.", "such as 2026-01-31"),
         (tuple[int, int], "1", "2 values"),
-        (dict[str, int], "x", "no text can become a dict"),
-        (object(), "x", "no text can become"),
+        (dict[str, int], "x", "text cannot be converted to dict"),
+        (object(), "x", "text cannot be converted to"),
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -40,8 +40,8 @@ def test_every_page_fits_every_size(scene, opened, page, width, height):
     for navigation in navigations:
         for seen in (
             replace(scene, opened=opened),
-            replace(scene, trouble="cannot read it: " + "very " * 40 + "locked", note="replaced"),
-            Scene("x" * 300, trouble="the file is not there yet: waiting for it…"),
+            replace(scene, trouble="cannot read the file: " + "very " * 40 + "locked", note="replaced"),
+            Scene("x" * 300, trouble="the file does not exist yet: waiting for it…"),
             Scene("名" * 100, counts={"done": 7, "odd \x1b": 1}),
         ):
             text(seen, navigation, width, height)
@@ -97,7 +97,7 @@ def test_kinds_that_do_not_fit_are_counted(scene):
     lines = text(seen, Navigation(), 80, 24)
     shown = sum(line.startswith("  ✗ 10") for line in lines)
 
-    assert f"  … and {30 - shown} more kinds: page Errors" in lines
+    assert f"  … and {30 - shown} more kinds: see the Errors page" in lines
     assert Choice("task", 500) in draw(seen, Navigation(), 80, 24, NOW).choices
 
 
@@ -118,10 +118,10 @@ def test_an_ended_run_says_so_with_totals(scene, run):
 
 def test_trouble_is_said_plainly_and_the_clock_stands(scene):
     """What was read before stays, and is called so."""
-    lines = text(replace(scene, trouble="cannot read it: locked"), Navigation(), 80, 24)
+    lines = text(replace(scene, trouble="cannot read the file: locked"), Navigation(), 80, 24)
 
-    assert any(line.startswith("! cannot read it: locked; trying again") for line in lines)
-    assert any("Below is what was read last." in line for line in lines)
+    assert any(line.startswith("! cannot read the file: locked; retrying") for line in lines)
+    assert any("Showing what was last read." in line for line in lines)
     assert any(" 1:00 ·" in line for line in lines)
     assert "3.0 s" in next(line for line in lines if "▸ item 1" in line)
 

@@ -45,7 +45,7 @@ def was_given_back(terminal):
 def test_a_run_from_before_its_file_to_after_the_next(db, watch, held, columns, rows):
     """Waits for the file; the run in its middle; its end with totals; the next run of another pipeline; q."""
     terminal = watch(columns, rows)
-    terminal.until("the file is not there yet: waiting for it")
+    terminal.until("the file does not exist yet: waiting for it")
     with held(range(8), fails=(2,)) as end:
         terminal.until(lambda text: text.count("▸") == 6 and text.count(" 50 %") == 6 and "Running 6" in text)
         lines = terminal.lines

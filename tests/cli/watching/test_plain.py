@@ -54,8 +54,8 @@ def test_json_says_a_line_per_change(db, held, monkeypatch):
 def test_json_tells_waiting_from_unreadable(scene):
     """So that a program need not read sentences; hostile text is escaped."""
     assert as_json(scene)["state"] == "running"
-    assert as_json(replace(scene, trouble="the file is not there yet: waiting for it…"))["state"] == "waiting"
-    assert as_json(replace(scene, trouble="cannot read it: locked"))["state"] == "unreadable"
+    assert as_json(replace(scene, trouble="the file does not exist yet: waiting for it…"))["state"] == "waiting"
+    assert as_json(replace(scene, trouble="cannot read the file: locked"))["state"] == "unreadable"
     assert as_json(Scene("out.db"))["state"] == "idle"
     assert json.dumps(as_json(scene)).isascii()
 
@@ -68,7 +68,7 @@ def test_lines_say_what_happens(db, monkeypatch):
             pipeloom.map(str, range(3), db=db, name="load", progress=False)
 
     first, second = heard(watch_lines, db, lambda said: len(said) == 2, monkeypatch, then)
-    assert first == f"{db}: the file is not there yet: waiting for it…"
+    assert first == f"{db}: the file does not exist yet: waiting for it…"
     assert second.startswith("load, run 1: 3/3 · finished · 3 done · took ")
     assert second.endswith("/s on average · waiting for the next run")
 
@@ -85,7 +85,7 @@ def test_lines_are_harmless(scene, run):
     """Whatever the file or the pipeline is called."""
     for seen in (
         replace(scene, run=run(pipeline="a\x1b[2J\nb", status="x\x07"), note="replaced"),
-        replace(scene, path="a\nb", trouble="cannot read it: \x1b"),
+        replace(scene, path="a\nb", trouble="cannot read the file: \x1b"),
         replace(scene, run=None, counts={"odd\x1b": 3}),
     ):
         assert line(seen, 1000.0).isprintable()

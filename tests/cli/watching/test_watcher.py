@@ -45,9 +45,9 @@ def ended(path, items=range(4), name="load"):
 
 def test_it_waits_for_the_file_its_ledger_and_a_run(db, look, tmp_path):
     """And says for which of them."""
-    assert "not there yet" in look().trouble
+    assert "does not exist yet" in look().trouble
     db.touch()
-    assert "no ledger in this file yet" in look(lambda seen: "ledger" in seen.trouble).trouble
+    assert "the file has no ledger yet" in look(lambda seen: "ledger" in seen.trouble).trouble
     ended(db)
     seen = look(lambda seen: seen.run is not None)
     assert seen.trouble is None
@@ -119,7 +119,7 @@ def test_a_removed_file_is_waited_for(db, look, tmp_path):
 def test_a_file_that_is_no_database_is_said_to_be_none(db, look):
     """Once a second is asked again; a database in its place is shown."""
     db.write_text("hello, this is only text\n" * 100)
-    assert "cannot read it" in look().trouble
+    assert "cannot read the file" in look().trouble
     assert "not a SQLite database" in look().trouble
     db.unlink()
     ended(db)

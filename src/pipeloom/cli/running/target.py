@@ -1,4 +1,4 @@
-"""Which function ``FILE_OR_MODULE[:FUNCTION]`` means; imports the file or the module."""
+"""Find the function that ``FILE_OR_MODULE[:FUNCTION]`` names; imports the file or module."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _BLOCK: Final = re.compile(r"^if\b.*\b__name__\b", re.MULTILINE)
 
 
 class Target(NamedTuple):
-    """What was typed, in its two parts.
+    """What the user typed, in its two parts.
 
     Attributes:
         place: A file's path, or a module's dotted name.
-        name: A function's name, dotted if it is in a class; ``""`` when none was typed.
-        is_file: ``place`` is a path.
+        name: The function's name, dotted if it is in a class; ``""`` when none was typed.
+        is_file: Whether ``place`` is a path.
     """
 
     place: str
@@ -41,10 +41,10 @@ class Target(NamedTuple):
 
 
 def target_of(typed: str) -> Target:
-    """Part what was typed; a colon may also be a part of a path.
+    """Split what was typed; a colon may also be part of a path.
 
     Raises:
-        UsageError: It can be neither a file nor a module.
+        UsageError: It is neither a file nor a possible module.
     """
     place, colon, name = typed.rpartition(":")
     if not colon or os.path.isfile(typed) or (name and not _NAME.fullmatch(name)):
@@ -52,35 +52,35 @@ def target_of(typed: str) -> Target:
     shown = clean(place)
     path = Path(place)
     if place == "-":
-        raise click.UsageError("a program cannot be read from standard input: name a file")
+        raise click.UsageError("a program cannot be read from standard input: name a file instead")
     if not place or "\0" in place:
-        raise click.UsageError("no file and no module is named: name a file, such as load.py")
+        raise click.UsageError("no file or module was named: name a file, such as load.py")
     is_file = path.suffix in _SUFFIXES[1:] or path.name != place
     if path.is_dir() and is_file:
         raise click.UsageError(_a_directory(path))
     if is_file and not path.is_file():
         raise click.UsageError(f"{shown}: no such file")
     if path.is_file() and path.suffix not in _SUFFIXES:
-        raise click.UsageError(f"{shown}: is no Python file: name one that ends in .py, or a module")
+        raise click.UsageError(f"{shown} is not a Python file: name a file that ends in .py, or a module")
     return Target(place, name, is_file)
 
 
 def module_of(target: Target) -> ModuleType:
-    """Import what is meant, with the current directory, and a file's own, on the path.
+    """Import the target, with the current directory and the file's own directory on the path.
 
-    A file of a package is imported as a part of it, so that its functions have the same names by every way.
+    A file in a package is imported as part of it, so that its functions have the same names as with ``import``.
     """
     _importable(str(Path.cwd()))
     if not target.is_file:
         return _named(target.place)
-    path = Path(os.path.abspath(target.place))  # a link keeps its own name, as with Python
+    path = Path(os.path.abspath(target.place))  # a symlink keeps its own name, as in Python
     root, name = _name_in_package(path)
     _importable(str(root if name != path.stem else path.resolve().parent))
     if name != path.stem:
         package = name.partition(".")[0]
         if package not in sys.modules or _is_from(sys.modules[package], root / package / "__init__.py"):
             return importlib.import_module(name)
-        name = path.stem  # the package's name is taken by another one, as it would be for `import`
+        name = path.stem  # another package of this name is imported already, and `import` would find that one
     spec = importlib.util.spec_from_file_location(name, path, loader=_UsersFile(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
@@ -88,12 +88,12 @@ def module_of(target: Target) -> ModuleType:
     before = sys.modules.get(name)
     if before is None or isinstance(
         getattr(before, "__loader__", None), _UsersFile
-    ):  # a queue.py must not become everybody's queue
+    ):  # a user's queue.py must not replace the standard queue
         sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        if sys.modules.get(name) is module:  # as `import` leaves it
+        if sys.modules.get(name) is module:  # as `import` does
             del sys.modules[name]
         raise
     return module
@@ -103,7 +103,7 @@ def function_of(module: ModuleType, target: Target) -> Callable[..., Any]:
     """Return the function.
 
     Raises:
-        UsageError: There is none of this name, or it cannot be called like this.
+        UsageError: No such function, or it cannot be called this way.
     """
     name = target.name or _MAIN
     found: Any = module
@@ -114,7 +114,7 @@ def function_of(module: ModuleType, target: Target) -> Callable[..., Any]:
             raise click.UsageError(_nothing_there(module, target))
     shown = f"{clean(target.place)}:{name}"
     if inspect.isclass(found):
-        raise click.UsageError(f"{shown} is a class: name a function, or a static method as {name}.METHOD")
+        raise click.UsageError(f"{shown} is a class: name a function, or a static method ({name}.METHOD)")
     if not callable(found):
         what = f"is a {type(found).__name__}"
         if inspect.iscoroutine(found):
@@ -122,18 +122,20 @@ def function_of(module: ModuleType, target: Target) -> Callable[..., Any]:
             what = "is a coroutine, the result of a call"
         raise click.UsageError(f"{shown} {what}: name the function itself")
     if inspect.isclass(owner) and inspect.isfunction(inspect.getattr_static(owner, name.rpartition(".")[2], None)):
-        raise click.UsageError(f"{shown} needs an object of its class: make it a static method, or name a function")
+        raise click.UsageError(
+            f"{shown} needs an instance of its class: make it a static method, or name a function"
+        )
     if _yields(found):
         raise click.UsageError(
-            f"{shown} is a generator function (it has a yield), and calling it runs nothing: name a function that "
-            "goes through it, such as one that passes it to pipeloom.map"
+            f"{shown} is a generator function (it has a yield), so calling it runs nothing: name a function that "
+            "iterates over it, such as one that passes it to pipeloom.map"
         )
     call: Callable[..., Any] = found
     return call
 
 
 class _UsersFile(SourceFileLoader):
-    """Loads a file that was named to ``pipeloom run``."""
+    """Loads a file named on the command line of ``pipeloom run``."""
 
 
 def _importable(directory: str) -> None:
@@ -143,26 +145,28 @@ def _importable(directory: str) -> None:
 
 def _named(place: str) -> ModuleType:
     if not _NAME.fullmatch(place):
-        raise click.UsageError(f"{clean(place)}: no file of this name, and no module can have it")
+        raise click.UsageError(f"{clean(place)}: no such file, and not a valid module name")
     try:
         module = importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is None or not (place == error.name or place.startswith(error.name + ".")):
             raise
         hint = f", and no file {place}.py" if "." not in place else ""
-        hint += f"; for the file, name ./{place}" if os.path.isfile(place) else ""
-        raise click.UsageError(f"{clean(place)}: no module of that name here{hint}") from error
-    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):  # Python takes any for a package
+        hint += f"; for the file, use ./{place}" if os.path.isfile(place) else ""
+        raise click.UsageError(f"{clean(place)}: no module of that name{hint}") from error
+    if getattr(module, "__file__", None) is None and hasattr(
+        module, "__path__"
+    ):  # Python imports any directory as a package
         raise click.UsageError(_a_directory(Path(place)))
     return module
 
 
 def _a_directory(path: Path) -> str:
-    return f"{clean(path)}: is a directory: name a file in it, such as {clean(path / 'load.py')}"
+    return f"{clean(path)} is a directory: name a file in it, such as {clean(path / 'load.py')}"
 
 
 def _name_in_package(path: Path) -> tuple[Path, str]:
-    """Return the directory from which a file is imported, and the module's name there."""
+    """Return the directory to import a file from, and the module's name there."""
     parts = [] if path.stem == "__init__" else [path.stem]
     root = path.parent
     while (root / "__init__.py").is_file() and root.name.isidentifier():
@@ -181,7 +185,7 @@ def _is_from(module: ModuleType, path: Path) -> bool:
 
 
 def _yields(function: object) -> bool:
-    call = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - to look into it
+    call = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - inspected, not tested
     return any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in (function, call))
 
 
@@ -195,7 +199,7 @@ def _nothing_there(module: ModuleType, target: Target) -> str:
     said = f"{clean(target.place)} has no function {clean(target.name or _MAIN)}{has}"
     if not target.name and _has_block(module):
         file = clean(target.place) if target.is_file else f"-m {target.place}"
-        said += f"; what it does when it is started as a program is run by: python {file}"
+        said += f"; to run its `if __name__` block: python {file}"
     return said
 
 

@@ -1,4 +1,4 @@
-"""What a word of the command line becomes: a value of the type that a parameter is annotated with."""
+"""Convert words from the command line to the type of a parameter's annotation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _bool(word: str) -> bool:
     return _BOOLS[word.lower()]
 
 
-# type → (what makes one of a word, what to call it)
+# type → (conversion, name in error sentences)
 _KINDS: Final[dict[Any, tuple[Callable[[str], Any], str]]] = {
     str: (str, "text"),
     bool: (_bool, "bool: true or false"),
@@ -51,13 +51,13 @@ _OPEN: Final = (
     bytes,
     pathlib.Path,
     os.PathLike,
-)  # any word is one of these: the others of a union go first
+)  # any word converts to these: in a union, try the other types first
 _ABSTRACT: Final = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _MANY: Final = (list, tuple, set, frozenset, *_ABSTRACT, collections.abc.Set, collections.abc.MutableSequence)
 
 
 def takes_many(annotation: Any) -> bool:
-    """Say whether words may be repeated: it is a list, a tuple, a set or one of their kind."""
+    """Return whether a parameter takes several words: a list, tuple, set or similar."""
     return any(_is_many(member) for member in _members(annotation))
 
 
@@ -65,12 +65,12 @@ def converted(words: Sequence[str], annotation: Any) -> Any:
     """Return the value of a parameter.
 
     Args:
-        words: What was typed for it; one, or as many as :func:`takes_many` allows.
+        words: What the user typed: one word, or any number if :func:`takes_many`.
         annotation: A type, or ``Any``.
 
     Raises:
-        ValueError: A word is none of that type; says what is expected.
-        TypeError: No word can become of that type; says which type that is.
+        ValueError: A word is not of that type; the text says what is expected.
+        TypeError: Words cannot be converted to that type; the text names the type.
     """
     members = _members(annotation)
     many = [member for member in members if _is_many(member)]
@@ -81,7 +81,7 @@ def converted(words: Sequence[str], annotation: Any) -> Any:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """Return the alternatives of a type, each without what only says more about it."""
+    """Return the alternatives of a type, without ``Annotated``, ``NewType`` and other wrappers."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
@@ -89,7 +89,7 @@ def _members(annotation: Any) -> list[Any]:
             annotation = annotation.__supertype__
         elif isinstance(annotation, TypeVar):
             annotation = annotation.__bound__ or Any
-        elif type(annotation).__name__ == "TypeAliasType":  # `type X = …`, from Python 3.12 on
+        elif type(annotation).__name__ == "TypeAliasType":  # `type X = …`, since Python 3.12
             annotation = annotation.__value__
         else:
             break
@@ -99,7 +99,7 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _bare(kind: Any) -> Any:
-    """Return ``list`` of ``list[int]``."""
+    """Return the type without its parameters: ``list`` for ``list[int]``."""
     origin: Any = get_origin(kind)
     return kind if origin is None else origin
 
@@ -136,11 +136,11 @@ def _one_of(word: str, members: Sequence[Any]) -> Any:
 
 
 class _NotOneError(Exception):
-    """The word is none of this type; says what is."""
+    """The word is not of this type; the text says what is expected."""
 
 
 def _one(word: str, kind: Any) -> Any:
-    if kind is Any or kind is object or isinstance(kind, ForwardRef):  # the last is a name that nobody knows
+    if kind is Any or kind is object or isinstance(kind, ForwardRef):  # a ForwardRef is an unresolved name
         return word
     if get_origin(kind) is Literal:
         return _choice(word, {str(value): value for value in get_args(kind)})

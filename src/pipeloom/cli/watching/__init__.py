@@ -1,7 +1,6 @@
-"""The rooms of ``pipeloom watch``.
+"""The parts of ``pipeloom watch``.
 
-``watcher`` reads a file that is followed (a ``Scene``), ``navigation`` is what the viewer chose to see, ``drawing``
-turns both into lines of a given size, ``terminal`` puts lines on a screen and reads keys, ``live`` ties them
-together: it reads in one thread, and draws in another. ``plain`` says the same without a terminal: lines for
-people, JSON for programs.
+``watcher`` reads the file into a ``Scene``; ``navigation`` holds what the user chose to see; ``drawing`` turns both
+into lines of a given size; ``terminal`` draws lines and reads keys; ``live`` connects them, with one thread reading
+and one drawing. ``plain`` needs no terminal: it prints lines for people or JSON for programs.
 """

@@ -1,12 +1,12 @@
-"""One screenful: what there is and what the viewer chose, as lines that fit. Pure: no file, no terminal, no clock.
+"""Draw one screen: the scene and the user's choices as lines that fit. Pure: no file, no terminal, no clock.
 
 ::
 
-    load  run 12  running                       flights.db     what runs
-    ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  4,000/10,000  40 %          how far it is
+    load  run 12  running                       flights.db     the run
+    ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  4,000/10,000  40 %          its progress
     3,990 done · 10 failed · 812/s · 4.9 s · 7.4 s left        the counts
      Running 8   Failures 10   Errors   Runs                   the pages
-      ▸ …                                                      the page, or what was opened
+      ▸ …                                                      the page, or the opened item
     q quit  ↑↓ select  ⏎ open  ⇥ next page  ? keys
 """
 
@@ -34,7 +34,7 @@ __all__ = ["draw"]
 _HELP: Final = (
     ("q, Ctrl-C", "quit"),
     ("↑ ↓  k j", "select a task or a run"),
-    ("PgUp PgDn Home End", "select further away"),
+    ("PgUp PgDn Home End", "move by page, or to either end"),
     ("Enter", "open it: tries, traceback, last log records"),
     ("Esc, q", "go back"),
     ("Tab  ← →  1 2 3 4", "running, failures, errors grouped, runs"),
@@ -45,18 +45,18 @@ _HELP: Final = (
 def draw(
     scene: Scene, navigation: Navigation, width: int, height: int, now: float, *, has_keys: bool = True
 ) -> Frame:
-    """Return what stands on a screen of this size.
+    """Return the content of a screen of this size.
 
     Args:
-        scene: What there is.
-        navigation: What the viewer wants to see.
+        scene: What was read from the file.
+        navigation: What the user wants to see.
         width: Columns.
         height: Rows.
-        now: The monotonic clock: ages go on while the scene stays the same.
-        has_keys: Whether keys can be pressed, and are worth naming.
+        now: The monotonic clock, in seconds; ages grow while the scene stays the same.
+        has_keys: Whether keys can be pressed, and so should be listed.
     """
     if scene.trouble is not None:
-        now = scene.at  # nothing is known of the time since
+        now = scene.at  # nothing is known about the time since
     head = _head(scene, width, height, now)
     foot = [_foot(navigation, has_keys, width)]
     room = max(height - len(head) - len(foot), 0)
@@ -79,8 +79,8 @@ def _head(scene: Scene, width: int, height: int, now: float) -> list[Text]:
         lines.append(_overall(scene, width))
     lines += [line_of(row, "") for row in in_rows(summary(scene, now), width, 2 if height >= 10 else 1)]
     if scene.trouble is not None:
-        again = "" if scene.trouble.endswith("…") else "; trying again…"
-        before = "" if scene.run is None else " Below is what was read last."
+        again = "" if scene.trouble.endswith("…") else "; retrying…"
+        before = "" if scene.run is None else " Showing what was last read."
         lines += _sentence("! " + scene.trouble + again + before, "bold yellow", width, height)
     elif scene.note is not None:
         lines += _sentence(scene.note, "yellow", width, height)
@@ -106,7 +106,7 @@ def _title(scene: Scene, width: int) -> Text:
     if room < 8:
         return fit(line, width)
     if cell_len(path) > room:
-        path = "…" + path[1 - room :]  # the end of a path says more than its beginning
+        path = "…" + path[1 - room :]  # the end of a path is more useful than its start
     return fit(line.append(" " * (width - line.cell_len - cell_len(path))).append(path, style="dim"), width)
 
 
@@ -143,7 +143,7 @@ def _foot(navigation: Navigation, has_keys: bool, width: int) -> Text:
     if not has_keys:
         return fit(Text("Ctrl-C quits", style="dim"), width)
     if navigation.helping:
-        hints = ["any key goes back"]
+        hints = ["any key closes"]
     elif navigation.opened is not None:
         hints = ["Esc back", "↑↓ scroll", "? keys"]
     else:

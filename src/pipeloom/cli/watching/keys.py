@@ -1,4 +1,4 @@
-"""What a terminal sends when a key is pressed, as names."""
+"""Translate what a terminal sends for each key to a name."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _SEQUENCES: Final = {
     "5~": "pageup",
     "6~": "pagedown",
 }
-# A control sequence as terminals send it (ECMA-48 5.4; `O` is what keypads say instead of `[`). An escape that
-# nothing of the kind follows is the key itself.
+# A control sequence as sent by terminals (ECMA-48 5.4; keypads send `O` instead of `[`). An escape not followed by
+# one is the Escape key itself.
 _KEY: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*([@-~])|O([@-~]))", re.DOTALL)
 _UNFINISHED: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O)?\Z")
 
 
 class KeyReader:
-    """Turns bytes into names of keys; a sequence may come in pieces.
+    """Turns bytes into names of keys; a sequence may arrive in pieces.
 
-    A letter is its own name. What is unknown (function keys, pasted control characters) is left out.
+    A letter is its own name. Unknown input (function keys, pasted control characters) is ignored.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ class KeyReader:
 
     @property
     def waiting(self) -> bool:
-        """Whether a sequence has begun that may yet go on: read again within a moment, or call :meth:`flush`."""
+        """Whether a sequence may be incomplete: read again shortly, or call :meth:`flush`."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> list[str]:
-        """Return the keys that are complete."""
+        """Add input; return the keys that are complete."""
         text, self._rest = self._rest + data.decode("utf-8", "replace"), ""
         keys, at = [], 0
         while at < len(text):
@@ -76,6 +76,6 @@ class KeyReader:
         return keys
 
     def flush(self) -> list[str]:
-        """Nothing followed: an escape alone is the key of that name, and the start of anything else is noise."""
+        """Return what is left when no input follows: a lone escape is the Escape key; anything else is dropped."""
         rest, self._rest = self._rest, ""
         return ["escape"] if rest == "\x1b" else []

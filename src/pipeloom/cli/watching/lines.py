@@ -1,4 +1,4 @@
-"""Lines of text that fit a width in cells, which is what a character takes on the screen: 0, 1 or 2."""
+"""Fit lines of text to a width in cells; a character takes 0, 1 or 2 cells on the screen."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _DOT: Final = Text(" · ", style="dim")
 
 
 def fit(line: Text, width: int) -> Text:
-    """Cut a line to a width; what is cut is replaced by ``…``. Changes the line, and returns it."""
+    """Cut a line to a width, marking the cut with ``…``. Changes the line in place and returns it."""
     line.truncate(max(width, 0), overflow="ellipsis")
     return line
 
 
 def joined(parts: Sequence[Text], width: int, between: Text = _DOT) -> Text:
-    """Return as many parts as fit into one line, at least the first."""
+    """Return one line with as many parts as fit, at least the first."""
     return next(_filled(parts, width, between), Text())
 
 
 def wrapped(parts: Sequence[Text], width: int, most: int, between: Text = _DOT) -> list[Text]:
-    """Return parts on as many lines as they need, but no more than ``most``; the last one is then cut."""
+    """Return parts on as many lines as needed, at most ``most``; the last one is cut if necessary."""
     lines = list(_filled(parts, width, between))
     if len(lines) > most:
         lines = [*lines[: most - 1], fit(Text(between.plain).join(lines[most - 1 :]), width)]
@@ -47,7 +47,7 @@ def _filled(parts: Sequence[Text], width: int, between: Text) -> Iterator[Text]:
 
 
 def folded(text: str | Text, width: int, style: str = "", indent: str = "") -> list[Text]:
-    """Return harmless text that may have line breaks as lines of at most this width; nothing is cut."""
+    """Fold cleaned text, which may have line breaks, into lines of at most this width; nothing is cut."""
     room = max(width - len(indent), 1)
     lines = []
     for line in (Text(text, style=style) if isinstance(text, str) else text).split("\n", allow_blank=True):

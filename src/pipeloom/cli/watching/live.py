@@ -1,6 +1,6 @@
-"""The live screen: one thread reads the file, the main thread draws and hears keys.
+"""The live screen: one thread reads the file, the main thread draws and handles keys.
 
-So neither a lock nor a slow disk holds up a key.
+So neither a lock nor a slow disk delays a key.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from pipeloom.cli.watching.watcher import Want, Watcher
 __all__ = ["watch_live"]
 
 _TICK_S: Final = 0.25
-_SOON_S: Final = 0.02  # until what was just asked for has been read
-_PATIENCE_S: Final = 0.5  # for that
+_SOON_S: Final = 0.02  # wait for keys while a requested page is being read
+_PATIENCE_S: Final = 0.5  # longest wait for a requested page
 
 
 class Reading:
-    """Looks at the file in a thread of its own, four times a second and whenever something else is wanted.
+    """Reads the file in its own thread, four times a second and whenever the request changes.
 
-    The thread is a daemon: what it waits for (a lock, a disk) must not keep the program from ending, and it only
-    ever reads.
+    The thread is a daemon: waiting for a lock or a disk must not keep the program from exiting, and it only reads.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,13 +41,13 @@ class Reading:
         self._thread.start()
 
     def want(self, want: Want) -> None:
-        """Say what is to be read; returns at once."""
+        """Set what to read; returns at once."""
         if want != self._want:
             self._want = want
             self._wanted.set()
 
     def close(self) -> None:
-        """End; waits for the thread a moment, no longer."""
+        """Stop; waits only briefly for the thread."""
         self._over = True
         self._wanted.set()
         self._thread.join(_TICK_S)
@@ -61,16 +60,16 @@ class Reading:
                     self.latest = (want, watcher.look(want))
                     self._wanted.wait(_TICK_S)
                     self._wanted.clear()
-        except BaseException as error:  # noqa: BLE001 - shown by the thread that draws
+        except BaseException as error:  # noqa: BLE001 - re-raised in the drawing thread
             self.failed = error
 
 
 def watch_live(path: Path) -> None:
-    """Watch a file on this process's terminal until the viewer quits; the main thread.
+    """Watch a file on this process's terminal until the user quits; call in the main thread.
 
     Raises:
-        Ended: A signal asked to end.
-        OSError: The terminal has gone.
+        Ended: A signal asked the program to end.
+        OSError: The terminal is gone.
     """
     reading = Reading(path)
     try:
@@ -93,7 +92,7 @@ def _watch(reading: Reading, terminal: Terminal) -> None:
             raise reading.failed
         answered, scene = reading.latest
         frame = draw(scene, navigation, width, height, monotonic(), has_keys=terminal.has_keys)
-        # A key acts on what its typist means to see: whoever types fast waits until the new page has been read.
+        # A key must act on the page the user expects: fast typing waits until the new page has been read.
         settled = answered == want or monotonic() - asked_at > _PATIENCE_S
         if pending and settled:
             key = pending.popleft()

@@ -1,4 +1,4 @@
-"""What the viewer chose to see, and what a key changes about it; plain values, no terminal."""
+"""What the user chose to see, and how keys change it; plain values, no terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGES: Final = ("running", "failures", "errors", "runs")
 
 
 class Choice(NamedTuple):
-    """Something that can be selected and opened: a ``task``, or a ``run``, with its number."""
+    """Something that can be selected and opened: a ``task`` or a ``run``, with its id."""
 
     kind: str
     number: int
@@ -23,12 +23,12 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One screenful.
+    """One screen.
 
     Attributes:
         lines: From the top; none is wider than the screen.
-        choices: What can be selected, in the order in which it stands there.
-        page: How many lines the part that moves has.
+        choices: What can be selected, in screen order.
+        page: Number of lines in the scrolling part.
         scroll_end: How far an opened text can be scrolled.
     """
 
@@ -40,16 +40,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Navigation:
-    """What the viewer chose.
+    """What the user chose.
 
     Attributes:
         page: One of :data:`PAGES`.
-        selected: The chosen line.
-        at: Its place when it was chosen: whoever stands there now is selected when it has gone.
+        selected: The selected item.
+        at: Its position when selected; if it disappears, the item now at this position is selected.
         opened: What is shown in full instead of the page.
-        scroll: First line of the opened text.
+        scroll: First visible line of the opened text.
         helping: Whether the list of keys is shown.
-        over: Whether to leave.
+        over: Whether to quit.
     """
 
     page: str = PAGES[0]
@@ -61,7 +61,7 @@ class Navigation:
     over: bool = False
 
     def place(self, choices: Sequence[Choice]) -> int | None:
-        """Return which of these is selected now; ``None`` when nothing is."""
+        """Return the index of the selected item; ``None`` when nothing is selected."""
         if self.selected is None or not choices:
             return None
         if self.selected in choices:
@@ -73,7 +73,7 @@ _MOVES: Final = {"up": -1, "k": -1, "down": 1, "j": 1}
 
 
 def press(navigation: Navigation, key: str, frame: Frame) -> Navigation:
-    """Return what is chosen after a key; ``frame`` is what the viewer saw when pressing it."""
+    """Return the navigation after a key; ``frame`` is what the user saw when pressing it."""
     if navigation.helping:
         return replace(navigation, helping=False)
     if key in ("?", "h"):
@@ -110,7 +110,7 @@ def _moved(navigation: Navigation, key: str, frame: Frame) -> Navigation:
         return navigation
     place = navigation.place(choices)
     if key in _MOVES:
-        # Nothing is selected yet: the first line, from whichever side the viewer comes.
+        # Nothing is selected yet: start at the top or bottom, depending on the direction.
         target = (0 if _MOVES[key] > 0 else last) if place is None else place + _MOVES[key]
     elif key in ("pageup", "pagedown"):
         target = (place or 0) + (frame.page if key == "pagedown" else -frame.page)

@@ -1,4 +1,4 @@
-"""One task, or one run, in full: lines to scroll through."""
+"""One task or run in full, as lines to scroll through."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pipeloom.statuses import RUNNING
 
 __all__ = ["run_text", "task_text"]
 
-_NAME: Final = 2000  # characters of what is a line
+_NAME: Final = 2000  # characters of a name
 
 
 def task_text(opened: Opened, width: int, since: float) -> list[Text]:
-    """Return a task: what it is, its past tries, its traceback, its last log records.
+    """Return a task: its state, previous tries, traceback and last log records.
 
     Args:
         opened: The task.
         width: Columns.
-        since: Seconds since it was read, by which a running task is older now.
+        since: Seconds since it was read, added to the age of a running task.
     """
     task, past = opened.task, [attempt for attempt in opened.attempts if not attempt.is_present]
     return [
         *_head(task, width, since),
-        *_section("Tries before", [line for attempt in past for line in _try(attempt, width)]),
+        *_section("Previous tries", [line for attempt in past for line in _try(attempt, width)]),
         *_traceback("Traceback", task.error, width),
-        *(_traceback("Traceback of the try before", past[-1].error, width) if past and not task.error else ()),
+        *(_traceback("Traceback of the previous try", past[-1].error, width) if past and not task.error else ()),
         *_section(
             "Last log records",
             [line for record in opened.logs for line in folded(log_line(record), width, indent="  ")],
@@ -43,7 +43,7 @@ def task_text(opened: Opened, width: int, since: float) -> list[Text]:
 
 
 def _section(title: str, lines: Sequence[Text]) -> list[Text]:
-    """Return lines below their title; nothing when there are none."""
+    """Return lines below their title; nothing without lines."""
     return [Text(), Text(title, style="bold"), *lines] if lines else []
 
 
@@ -82,7 +82,7 @@ def _try(attempt: AttemptRow, width: int) -> list[Text]:
 
 
 def _said(exception: str | None, message: str | None) -> str:
-    """Return a message behind the type of its exception, if there was one."""
+    """Return a message, with the type of its exception in front if there was one."""
     parts = (exception, shorten(message, LONGEST_TEXT) if message else None)
     return clean_block(": ".join(part for part in parts if part))
 
@@ -94,11 +94,11 @@ def _traceback(title: str, error: str | None, width: int) -> list[Text]:
 
 
 def run_text(run: RunRow, width: int) -> list[Text]:
-    """Return a run: what it was, and what became of it."""
+    """Return a run: what it was and how it ended."""
     lines = [Text(f"run {run.run_id}  ", style="bold").append(clean(run.title or "", 200))]
     lines.append(Text(clean(run.status, 20), style=style_of(run.status)))
     if run.is_unclosed:
-        lines.append(Text("its process ended without closing it", style="yellow"))
+        lines.append(Text("its process ended without closing the run", style="yellow"))
     facts = [
         ("started", moment(run.started_at)),
         ("finished", moment(run.finished_at)),

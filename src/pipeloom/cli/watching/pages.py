@@ -1,4 +1,4 @@
-"""The part of the screen that the viewer chooses: a page of lines that can be selected, or one thing in full."""
+"""The part of the screen that the user chooses: a page with lines to select, or one item in full."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from pipeloom.statuses import RUNNING
 
 __all__ = ["opened", "page"]
 
-_NAME: Final = 500  # characters of a name that are looked at
-_LEAST: Final = 12  # cells of a name
+_NAME: Final = 500  # characters of a name that are considered
+_LEAST: Final = 12  # cells always left for a name
 _Row = tuple[Text, Choice | None]
 _Item = TypeVar("_Item")
 
 
 def page(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
-    """Return the chosen page, its selected line in sight."""
+    """Return the chosen page, scrolled so that the selected line is visible."""
     draw = {"running": _running, "failures": _failures, "errors": _errors, "runs": _runs}[navigation.page]
     return draw(scene, navigation, width, max(room, 0), now)
 
 
 def opened(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
-    """Return the opened task or run, scrolled as the viewer left it."""
+    """Return the opened task or run, at the user's scroll position."""
     assert navigation.opened is not None
     kind, number = navigation.opened
     if kind == "run":
         run = next((run for run in scene.runs if run.run_id == number), None)
-        text = run_text(run, width) if run is not None else [Text(f"  run {number} is not there any more")]
+        text = run_text(run, width) if run is not None else [Text(f"  run {number} no longer exists")]
     elif scene.opened is not None and scene.opened.task.id == number:
         text = task_text(scene.opened, width, scene.since(now))
     else:
-        text = [Text(f"  task {number}: not there" if scene.trouble is None else "", style="dim")]
+        text = [Text(f"  task {number} no longer exists" if scene.trouble is None else "", style="dim")]
     end = max(len(text) - room, 0)
     first = min(navigation.scroll, end)
     lines = text[first : first + room]
@@ -56,10 +56,10 @@ def opened(scene: Scene, navigation: Navigation, width: int, room: int, now: flo
 def _running(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
     kinds = scene.errors[:LISTED]
     total = max(scene.counts.get(RUNNING, 0), len(scene.running), 1)
-    # Failures keep a third of the room when there are more running tasks than fit.
+    # Failures keep a third of the room when the running tasks do not all fit.
     wanted = 1 + len(kinds) * rows_of_kind(width)
     kept = min(wanted, max(room - total, room // 3, 2)) if kinds and room >= 4 else 0
-    kept = len(_kind_rows(kinds, width, kept))  # they may take less: whole kinds only
+    kept = len(_kind_rows(kinds, width, kept))  # may be less: only whole kinds are shown
     rows = _running_rows(scene, width, max(room - kept, 0), now)
     rows += _kind_rows(kinds, width, room - len(rows))
     choices = list(dict.fromkeys(choice for _, choice in rows if choice is not None))
@@ -72,16 +72,16 @@ def _running(scene: Scene, navigation: Navigation, width: int, room: int, now: f
 
 
 def _running_rows(scene: Scene, width: int, room: int, now: float) -> list[_Row]:
-    """Return as many running tasks as fit, and how many more there are."""
+    """Return as many running tasks as fit, and a count of the rest."""
     total = max(scene.counts.get(RUNNING, 0), len(scene.running))
     if room and not total:
-        return [(Text("  nothing is running" + " this moment" * scene.is_running, style="dim"), None)]
+        return [(Text("  nothing is running" + " at the moment" * scene.is_running, style="dim"), None)]
     since = scene.since(now) if scene.is_running else 0.0
     tasks = [_shown(task, since) for task in scene.running]
     choices = [*(Choice("task", task.id) for task in scene.running), *[None] * (total - len(tasks))]
     lines = task_rows(tasks, width, room, total)
     if len(lines) < total or len(tasks) < total:
-        choices[len(lines) - 1 :] = [None]  # how many more there are
+        choices[len(lines) - 1 :] = [None]  # the count of the rest
     return list(zip(lines, choices, strict=False))
 
 
@@ -96,17 +96,21 @@ def _shown(task: TaskRow, since: float) -> ShownTask:
 
 
 def _kind_rows(kinds: Sequence[ErrorGroup], width: int, room: int) -> list[_Row]:
-    """Return as many kinds of failure as fit below their heading, in fewer rows each when there are many."""
+    """Return as many kinds of failure as fit below their heading, using fewer rows each when there are many."""
     if not kinds or room < 2:
         return []
     room -= 1
     each = next((most for most in range(rows_of_kind(width), 0, -1) if most * len(kinds) <= room), 1)
-    shown = kinds if each * len(kinds) <= room else kinds[: max(room - 1, 1)]  # a row says how many more there are
+    shown = (
+        kinds if each * len(kinds) <= room else kinds[: max(room - 1, 1)]
+    )  # one row is for the count of the rest
     rows: list[_Row] = [(Text("Failures by kind", style="bold"), None)]
     for group, lines in zip(shown, kind_lines([_told(group) for group in shown], width, each), strict=True):
         rows += [(line, _task(group.example)) for line in lines]
     if len(shown) < len(kinds) and len(rows) <= room:
-        rows.append((Text(f"  … and {len(kinds) - len(shown):,} more kinds: page Errors", style="red"), None))
+        rows.append(
+            (Text(f"  … and {len(kinds) - len(shown):,} more kinds: see the Errors page", style="red"), None)
+        )
     return rows
 
 
@@ -121,17 +125,17 @@ def _listed(
     each: int = 1,
     more: str = "",
 ) -> Frame:
-    """Return that part of a long list in which the selected line is; only what is in sight is drawn.
+    """Return the part of a long list around the selected line; only visible items are drawn.
 
     Args:
-        items: What is listed.
-        choice_of: Returns what opens when one of them is chosen.
-        lines_of: Returns the lines of some of them, for each at most ``each``.
-        empty: What is said when there are none.
+        items: The items.
+        choice_of: Returns what opens when an item is chosen.
+        lines_of: Returns the lines of some items, at most ``each`` per item.
+        empty: Text shown when there are no items.
         navigation: What is selected.
         room: Rows.
-        each: How many lines each may have.
-        more: What the list leaves out at its end.
+        each: Maximum number of lines per item.
+        more: What the list itself leaves out.
     """
     if not items:
         return Frame([Text("  " + empty, style="dim")][:room])
@@ -202,7 +206,7 @@ def _task(task: TaskRow) -> Choice:
 
 
 def _failure_lines(tasks: Sequence[TaskRow], width: int) -> list[Text]:
-    """Return failures with their names, types and messages; a message never stands without its type."""
+    """Return failures with names, types and messages; a message is never shown without its type."""
     names = shortened([clean(task.name, _NAME) for task in tasks], max(width // 3, _LEAST))
     name_cells = max(map(cells, names), default=0)
     lines = []

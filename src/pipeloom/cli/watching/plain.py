@@ -1,4 +1,4 @@
-"""The same without a screen: a plain line now and then, or a line of JSON per change. Never loads Rich."""
+"""Watching without a screen: a plain line now and then, or a line of JSON per change. Never imports Rich."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _RUNNING: Final = 50
 _FAILURES: Final = 3
 
 Say = Callable[[str], bool]
-"""Says a line, or nothing when it is empty; returns whether anybody still listens."""
+"""Prints a line unless it is empty; returns whether the output still has a reader."""
 
 
 def watch_lines(path: Path, say: Say) -> None:
-    """Say a line when a run begins or ends, when the file is in trouble, and every five seconds."""
+    """Print a line when a run begins or ends, when the file cannot be read, and every five seconds during a run."""
     before: Any = None
     said_at = 0.0
     with Watcher(path) as watcher:
@@ -44,7 +44,7 @@ def watch_lines(path: Path, say: Say) -> None:
 
 
 def line(scene: Scene, now: float) -> str:
-    """Return what there is in one harmless line."""
+    """Return the scene as one cleaned line."""
     if scene.trouble is not None:
         return f"{clean(scene.path)}: {clean(scene.trouble)}"
     note = f" ({scene.note})" if scene.note is not None else ""
@@ -59,7 +59,7 @@ def line(scene: Scene, now: float) -> str:
 
 
 def watch_json(path: Path, say: Say) -> None:
-    """Say a line of JSON whenever something has changed, at most four times a second."""
+    """Print a line of JSON whenever something has changed, at most four times a second."""
     before: Any = None
     with Watcher(path) as watcher:
         while say(""):
@@ -72,7 +72,7 @@ def watch_json(path: Path, say: Say) -> None:
 
 
 def as_json(scene: Scene) -> dict[str, Any]:
-    """Return what there is, without what only the clock changes."""
+    """Return the scene for JSON, without values that change with the clock alone."""
     run = scene.run
     return {
         "db": scene.path,
@@ -96,6 +96,6 @@ def _state(scene: Scene) -> str:
 
 def _without_clock(row: Any, *, still_going: bool) -> dict[str, Any]:
     content = dataclasses.asdict(row)
-    if still_going:  # the time until now; `started_at` says the same
+    if still_going:  # changes with the clock; `started_at` carries the same information
         content["elapsed_s"] = None
     return content

@@ -1,4 +1,4 @@
-"""What there was to see at one moment; plain values, so that drawing and JSON need neither file nor terminal."""
+"""What was read at one moment; plain values, so that drawing and JSON need neither file nor terminal."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["LISTED", "Opened", "Scene"]
 
 LISTED: Final = 200
-"""How many failures, kinds or runs are listed; one more of the latter two is read, to know of more."""
+"""How many failures, kinds or runs are listed. One more kind or run is read, to detect that others exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """One task in full: the tries before this one, oldest first, and its last log records."""
+    """One task in full: its tries, oldest first, and its last log records."""
 
     task: TaskDetail
     attempts: tuple[AttemptRow, ...]
@@ -28,22 +28,22 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there was to see.
+    """What was read from the file.
 
     Attributes:
-        path: The file, as it was named.
+        path: The file, as the user named it.
         at: When it was read, on the monotonic clock, in seconds.
-        trouble: Why nothing can be read right now, as a sentence; everything else is then what was known before.
-        note: What happened to the file last (replaced, removed), as a sentence.
+        trouble: Why nothing can be read now, as a sentence; all other values are then from the last good read.
+        note: What last happened to the file (it was replaced), as a sentence.
         run: The latest run; ``None`` when there is none.
         counts: Status → number of tasks, for the statuses other than ``done``; all statuses when there is no run.
         rate: Tasks per second over about the last ten seconds.
-        left_s: How much longer the run takes, in seconds, when that can be told.
-        running: Running tasks, as many as were asked for.
-        failures: Tasks of this run that failed, the latest first.
-        errors: Kinds of failure of this run, the largest first, as many as are listed.
-        runs: Runs, the latest first.
-        opened: The task that the viewer opened; ``None`` when none is, or it has gone.
+        left_s: Estimated remaining time of the run, in seconds; ``None`` when unknown.
+        running: Running tasks, as many as were requested.
+        failures: Failed tasks of this run, latest first.
+        errors: Kinds of failure of this run, largest first, at most :data:`LISTED` and one more.
+        runs: Runs, latest first.
+        opened: The task that the user opened; ``None`` if there is none, or it no longer exists.
     """
 
     path: str
@@ -61,21 +61,21 @@ class Scene:
     opened: Opened | None = None
 
     def since(self, now: float) -> float:
-        """Return how long ago it was read, in seconds."""
+        """Return how long ago the scene was read, in seconds."""
         return max(now - self.at, 0.0)
 
     @property
     def is_running(self) -> bool:
-        """Whether a run is going on."""
+        """Whether a run is in progress."""
         return self.run is not None and self.run.status == RUNNING
 
     @property
     def waiting_retries(self) -> int:
-        """Tasks that wait for their next try."""
+        """Number of tasks waiting for their next try."""
         return self.counts.get(QUEUED, 0)
 
     @property
     def failed(self) -> int:
-        """Tasks of this run that did not end well, as far as its row counts them or the list shows them."""
+        """Number of failed tasks in this run: what its row counts, or the length of the list if larger."""
         counted = self.run.errors if self.run is not None else 0
         return max(counted, len(self.failures))

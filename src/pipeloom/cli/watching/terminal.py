@@ -1,4 +1,4 @@
-"""The terminal, taken and given back: alternate screen, single keys, nothing left behind however it ends."""
+"""Take over the terminal (alternate screen, single keys), and restore it however the program ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeloom.cli.watching.keys import KeyReader
 try:
     import termios
     import tty
-except ImportError:  # Windows; written for it, never tested there: no keys, Ctrl-C ends
+except ImportError:  # Windows, untested there: no keys, Ctrl-C ends
     _HAS_MODES = False
 else:
     _HAS_MODES = True
@@ -29,14 +29,14 @@ __all__ = ["Ended", "Terminal"]
 
 _TAKE: Final = "\x1b[?1049h\x1b[?25l\x1b[2J"  # alternate screen, no cursor, clear
 _GIVE_BACK: Final = "\x1b[0m\x1b[?25h\x1b[?1049l"
-_ESCAPE_S: Final = 0.05  # how long the rest of a sequence may take
+_ESCAPE_S: Final = 0.05  # longest wait for the rest of a sequence
 _ENDS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
 )
 
 
 class Ended(BaseException):
-    """A signal asked to end; the terminal is its old self already.
+    """A signal asked the program to end; the terminal is already restored.
 
     Attributes:
         number: The signal.
@@ -48,21 +48,21 @@ class Ended(BaseException):
 
 
 class Terminal:
-    """The terminal of this process, as a context manager; for the main thread, since it minds signals.
+    """The terminal of this process, as a context manager; for the main thread, since it handles signals.
 
-    Inside the block SIGINT, SIGTERM, SIGHUP and SIGQUIT give the terminal back and raise :class:`Ended`; Ctrl-Z
-    gives it back and stops, and takes it again when the process goes on.
+    Inside the block SIGINT, SIGTERM, SIGHUP and SIGQUIT restore the terminal and raise :class:`Ended`. Ctrl-Z
+    restores it and stops the process; the screen is taken over again when the process continues.
 
     Args:
         out: Where to draw; a terminal.
-        keys: Where keys come from; anything but a terminal means that there are none.
+        keys: Where keys come from; without a terminal there are no keys.
     """
 
     def __init__(self, out: TextIO | None = None, keys: TextIO | None = None) -> None:
         self._out = sys.stdout if out is None else out
         watcher = sys.stdin if keys is None else keys
         self._keys = watcher.fileno() if watcher is not None and watcher.isatty() and _HAS_MODES else None
-        # Rich finds out about colours, and turns styled text into escape sequences; it never writes itself.
+        # Rich detects colours and turns styled text into escape sequences; it never writes to the terminal.
         self._console = Console(file=self._out, width=10_000, height=100, highlight=False, soft_wrap=True)
         self._reader = KeyReader()
         self._modes: list[Any] | None = None
@@ -74,7 +74,7 @@ class Terminal:
 
     @property
     def has_keys(self) -> bool:
-        """Whether keys can be pressed at all."""
+        """Whether keys can be read at all."""
         return self._keys is not None
 
     def size(self) -> tuple[int, int]:
@@ -85,7 +85,7 @@ class Terminal:
             columns, rows = 0, 0
         return columns or 80, rows or 24
 
-    # --- taking and giving back ---
+    # --- take over and restore ---
 
     def __enter__(self) -> Self:
         if self._keys is not None:
@@ -108,7 +108,7 @@ class Terminal:
         self._close()
 
     def _handle(self, number: int, handler: Any) -> None:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup: it stays ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:  # set by nohup, for example: keep ignoring it
             self._before[number] = signal.signal(number, handler)
 
     def _close(self) -> None:
@@ -126,7 +126,7 @@ class Terminal:
         self._write(_TAKE)
 
     def _give_back(self) -> None:
-        """Bring everything back as it was; again is fine. A terminal that has gone needs nothing."""
+        """Restore the terminal; repeating is fine, and so is a terminal that is gone."""
         if not self._taken:
             return
         self._taken = False
@@ -144,7 +144,7 @@ class Terminal:
     # --- signals ---
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
-        for each in _ENDS:  # a second one must not tear what the first began
+        for each in _ENDS:  # a second signal must not interrupt the handling of the first
             if each in self._before:
                 signal.signal(each, signal.SIG_IGN)
         self._give_back()
@@ -153,22 +153,22 @@ class Terminal:
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._give_back()
         handler = signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)  # stops here; goes on here
+        os.kill(os.getpid(), number)  # the process stops here, and later continues here
         signal.signal(number, handler)
         self._take()
 
     def _go_on(self, _number: int, _frame: FrameType | None) -> None:
-        """After a stop that could not be handled (SIGSTOP), the shell has drawn over us."""
+        """Redraw after SIGSTOP, which cannot be handled: the shell has drawn over the screen."""
         if self._taken:
             self._take()
 
     # --- drawing ---
 
     def show(self, lines: Sequence[Text]) -> None:
-        """Draw these lines from the top; only those that differ are written.
+        """Draw these lines from the top, writing only those that changed.
 
         Raises:
-            OSError: The terminal has gone.
+            OSError: The terminal is gone.
         """
         size = self.size()
         rows = size[1]
@@ -184,34 +184,34 @@ class Terminal:
                 continue
             with self._console.capture() as capture:
                 self._console.print(line, end="", soft_wrap=True)
-            # A terminal that has its last column filled would clear that cell: clear before writing.
+            # Clear the row before writing: clearing after the last column is filled would erase that cell.
             pieces.append(f"\x1b[{row + 1};1H\x1b[2K{capture.get()}")
         if pieces:
             self._write("".join(pieces))
-        if times == self._times_taken:  # else it was stopped while it wrote, and the screen is new
+        if times == self._times_taken:  # otherwise a stop interrupted the write, and the screen is blank
             self._shown = list(lines) or [blank]
 
     def redraw(self) -> None:
-        """Draw everything the next time, whatever stands there."""
+        """Redraw everything the next time."""
         self._shown = []
 
     def _write(self, text: str) -> None:
-        """Write past Python's buffer, which a signal's handler must not enter while it is being filled."""
+        """Write without Python's buffer, which a signal handler must not enter while it is in use."""
         data = text.encode(self._out.encoding or "utf-8", "replace")
         descriptor = self._out.fileno()
         while data:
             try:
                 data = data[os.write(descriptor, data) :]
-            except BlockingIOError:  # another program on this terminal made it so
+            except BlockingIOError:  # another program made this terminal non-blocking
                 select.select([], [descriptor], [], 1.0)
 
     # --- keys ---
 
     def keys(self, timeout_s: float) -> list[str]:
-        """Wait until keys are pressed, but no longer than this; return them, oldest first, or nothing.
+        """Wait for keys, at most this long; return them, oldest first.
 
         Raises:
-            OSError: The terminal has gone.
+            OSError: The terminal is gone.
         """
         if self._keys is None:
             sleep(timeout_s)
@@ -223,7 +223,7 @@ class Terminal:
             if select.select([self._keys], [], [], left)[0]:
                 data = os.read(self._keys, 4096)
                 if not data:
-                    raise OSError(errno.EIO, "the terminal has gone")
+                    raise OSError(errno.EIO, "the terminal is gone")
                 keys += self._reader.feed(data)
             elif self._reader.waiting:
                 keys += self._reader.flush()
@@ -235,7 +235,7 @@ class Terminal:
 
 
 def _patiently(change: Any, descriptor: int) -> None:
-    """Change a terminal's modes although a signal (SIGCONT after SIGTTOU) interrupts it."""
+    """Change a terminal's modes, retrying when a signal interrupts it (SIGCONT after SIGTTOU)."""
     while True:
         try:
             change(descriptor)

@@ -1,7 +1,7 @@
-"""Reads what the viewer wants to know from a file that is followed, and says what is in the way.
+"""Follows a file, reads what the user wants to see, and reports why it cannot be read.
 
-Reads only when something has happened to the file or something else is wanted, and no more than a tenth of the
-time, however big the file is. No read transaction stays open, since every question is short.
+Reads only when the file or the request has changed, and for at most a tenth of the time, however large the file.
+Every query is short, so no read transaction stays open.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from pipeloom.statuses import FAILED, RUNNING
 __all__ = ["Want", "Watcher"]
 
 _DEADLINE_S: Final = 5.0
-_AGAIN_S: Final = 1.0  # until what cannot be read is tried again
-_SHARE: Final = 10  # at most one part in so many of the time is spent reading
+_AGAIN_S: Final = 1.0  # delay before retrying an unreadable file
+_SHARE: Final = 10  # reading takes at most one tenth of the time
 _NOTE_S: Final = 60.0
-_REPLACED: Final = "the file was replaced by another one, which is shown now"
+_REPLACED: Final = "the file was replaced: now showing the new one"
 _LOGS: Final = 50
 _WITH_KINDS: Final = ("running", "errors")
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What the viewer wants to know beside the run's own row.
+    """What the user wants to see, besides the run's own row.
 
     Attributes:
         page: One of the pages.
-        opened: A task or a run to be read in full.
-        rows: How many running tasks could be shown.
+        opened: A task or run to read in full.
+        rows: Maximum number of running tasks to read.
     """
 
     page: str = PAGES[0]
@@ -46,10 +46,10 @@ class Want:
 
 
 class Watcher:
-    """Reads one file again and again; used in one thread; a context manager.
+    """Reads one file repeatedly; used in one thread; a context manager.
 
     Args:
-        path: The file; need not be there.
+        path: The file; need not exist yet.
         clock: A monotonic clock, in seconds.
     """
 
@@ -73,11 +73,11 @@ class Watcher:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; closing twice is fine."""
+        """Close the file; closing twice is fine."""
         self._follower.close()
 
     def look(self, want: Want) -> Scene:
-        """Return what there is; never raises for the file's sake. Blocks on the disk, and on a lock for seconds."""
+        """Return the current scene; never raises for the file. Blocks on the disk, or for seconds on a lock."""
         now = self._clock()
         try:
             if now >= self._not_before or (self._want is not None and want != self._want):
@@ -97,7 +97,7 @@ class Watcher:
         return self._scene
 
     def _trouble(self, error: PipeloomError, now: float) -> None:
-        """Say what is in the way; what was known before stays."""
+        """Record why the file cannot be read; keep what was read before."""
         self.close()
         self._want = None
         self._not_before = now + _AGAIN_S
@@ -106,13 +106,13 @@ class Watcher:
             if self._scene.run is not None or self._scene.counts:
                 said = "the file was removed: waiting for a new one…"
             elif self._path.parent.is_dir():
-                said = "the file is not there yet: waiting for it…"
+                said = "the file does not exist yet: waiting for it…"
             else:
-                said = "neither the file nor its directory is there yet: waiting for them…"
+                said = "neither the file nor its directory exists yet: waiting for them…"
         elif isinstance(error, NoLedgerError):
-            said = "there is no ledger in this file yet: waiting for a run to make one…"
+            said = "the file has no ledger yet: waiting for a run to create one…"
         else:
-            said = f"cannot read it: {error}"
+            said = f"cannot read the file: {error}"
         self._scene = replace(self._scene, trouble=said)
 
     def _read(self, history: History, want: Want, now: float) -> None:
@@ -137,7 +137,7 @@ class Watcher:
         self._not_before = now + took * _SHARE
 
     def _read_kinds(self, history: History, want: Want) -> None:
-        """Count the failures by kind when there are more, where they are shown; seldom, if that takes long."""
+        """Group failures by kind if there are new ones and the page shows them; less often if it takes long."""
         began = self._clock()
         if want.page not in _WITH_KINDS or self._kinds_of == self._failures_of or began < self._kinds_after:
             return
@@ -149,9 +149,9 @@ class Watcher:
 
     @staticmethod
     def _failures(history: History, run_id: int | None) -> tuple[TaskRow, ...]:
-        """Return the last failures: numbers follow time closely, so the highest are put in order of time.
+        """Return the last failures, latest first: ids follow time closely, so sorting the highest ones is enough.
 
-        The latest run has none that a later one has done since; ``History.failures`` looks for those as well.
+        Unlike ``History.failures``, this need not exclude tasks that a later run has done: the run is the latest.
         """
         found = history.tasks(limit=LISTED, status=FAILED, run_id=run_id)
         return tuple(sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True))
@@ -175,7 +175,7 @@ class Watcher:
         )
 
     def _refresh(self, now: float) -> None:
-        """Have the note and the rate of this moment: one expires, the other sinks while nothing is committed."""
+        """Update the note, which expires, and the rate, which falls while nothing is committed."""
         if now - self._noted_at >= _NOTE_S:
             self._scene = replace(self._scene, note=None)
         run = self._scene.run

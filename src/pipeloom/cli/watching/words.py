@@ -1,4 +1,4 @@
-"""A run in a few words, with the colours they may have; shared by the screen and the plain lines."""
+"""A run in a few words, with colours; shared by the screen and the plain lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def summary(scene: Scene, now: float) -> list[Part]:
     """Return counts, rate and times.
 
     Args:
-        scene: What there is; without a run, the counts of tasks.
+        scene: What was read; without a run, the result is the counts of tasks.
         now: The monotonic clock, in seconds.
     """
     run = scene.run
