@@ -144,7 +144,8 @@ def _called(function: Callable[..., Any], pairs: Sequence[str], words: Sequence[
         outcome = asyncio.run(outcome)
     if inspect.isgenerator(outcome) or inspect.isasyncgen(outcome):
         raise click.UsageError(
-            f"{clean(place)}: the function returned a generator, which has not run: name a function that iterates over it"
+            f"{clean(place)}: the function returned a generator, which has not run: name a function that "
+            "iterates over it"
         )
     return outcome
 
