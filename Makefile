@@ -10,7 +10,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check outputs faults bench screenshots fix setup clean
+.PHONY: lowest release help demo test coverage check outputs faults bench screenshots fix setup clean
 .NOTPARALLEL: # two calls of setup.sh at once would be in each other's way
 
 help: ## list the commands
@@ -49,6 +49,17 @@ bench: setup ## measure against the limits: make bench ONLY=B3 ROUNDS=5
 
 screenshots: setup ## make the pictures of README and docs again; needs Chromium
 	$(BIN)/python docs/pictures/make.py
+
+lowest: setup ## the fast tests that need no browser, with the oldest dependencies that are allowed
+	rm -rf build/lowest
+	$(BIN)/python -m venv --without-pip build/lowest
+	$(BIN)/python -m pip --python build/lowest/bin/python install --quiet --no-cache-dir \
+		--constraint constraints-lowest.txt --editable '.[dask,examples,web]' \
+		attrs cloudpickle hypothesis loguru loky pandas pyte pytest pytest-timeout pytest-xdist structlog tqdm zstandard
+	build/lowest/bin/python -m pytest -n 2 -m "not slow" tests/cli tests/show tests/web tests/engine tests/executors tests/examples
+
+release: setup ## version, changelog, wheel and tag in one step: make release VERSION=0.1.0
+	$(BIN)/python release.py $(VERSION)
 
 fix: setup ## format the code and apply safe lint fixes
 	$(BIN)/ruff format .

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time, timedelta
 from functools import wraps
 from math import isnan
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
@@ -88,7 +88,14 @@ class Seconds(click.FloatRange):
         return number
 
 
-class Instant(click.ParamType[str]):
+# click made the class generic after 8.1, the oldest version that is supported.
+if TYPE_CHECKING:
+    _TextType = click.ParamType[str]
+else:
+    _TextType = click.ParamType
+
+
+class Instant(_TextType):
     """A point in time: an age such as ``2h``, or a date and time, local unless it names a zone."""
 
     name = "when"
