@@ -24,7 +24,16 @@ from pipeloom.db.locks import descriptors_of, is_open, is_writable, lock, locked
 from pipeloom.db.place import READING, Identity, identity
 from pipeloom.errors import DatabaseInUseError, StorageError
 
-__all__ = ["OWNED", "Owner", "Ownership", "let_go_in_child", "owner_of", "owner_seen", "process_name"]
+__all__ = [
+    "OWNED",
+    "Owner",
+    "Ownership",
+    "check_system",
+    "let_go_in_child",
+    "owner_of",
+    "owner_seen",
+    "process_name",
+]
 
 OWNED: Final = 1 << 62
 """The first byte of the range that a run locks in its files. A lock may lie beyond the end of a file."""
@@ -86,6 +95,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_forget_after_fork)
 
 
+def check_system(db_path: Path) -> None:
+    """Refuse to write a database on Windows, before anything is made there.
+
+    Raises:
+        StorageError: This is Windows.
+    """
+    if sys.platform == "win32":
+        raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path)
+
+
 class Owner(NamedTuple):
     """Whose a file is.
 
@@ -125,8 +144,7 @@ class Ownership:
     def __init__(self, db_path: Path, opened: Callable[[], sqlite3.Connection] | None = None) -> None:
         self._identity: Identity | None = None
         self._is_lent = opened is not None
-        if sys.platform == "win32":
-            raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path)
+        check_system(db_path)
         self._path = db_path
         real = Path(os.path.realpath(db_path))
         with _guard:
@@ -206,6 +224,8 @@ def owner_seen(db_path: Path) -> Owner | None:
 
     Takes no lock, makes no file, and opens none but by way of SQLite.
     """
+    if sys.platform == "win32":
+        return None  # no run begins there
     real = Path(os.path.realpath(db_path))
     with _guard:
         which = identity(real)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeloom.data.naming import Naming, naming_of
 from pipeloom.data.shards import Shard
 from pipeloom.db import Durability
+from pipeloom.db.ownership import check_system
 from pipeloom.engine import arguments, worker_arguments
 from pipeloom.engine.arguments import OnError, OwnRows, Version
 from pipeloom.executors import AnyExecutor
@@ -144,13 +145,15 @@ def job_from(
         runs_on, local, memory_mb=memory_mb, tasks_per_worker=tasks_per_worker, timeout=timeout
     )
     keyed = by_key and store_task_status
+    where = arguments.checked_db(db)
+    check_system(where)
     known_as = str(getattr(fn, "__name__", type(fn).__name__))
     return Job(
         function=fn,
         context=context_of(fn),
         title=(name or known_as) + (f", shard {part}" if part is not None else ""),
         items=arguments.checked_items(items, parameters[1], by_itself=keyed and key is None),
-        db=arguments.checked_db(db),
+        db=where,
         naming=naming_of(fn, name) if keyed else None,
         keyed=keyed,
         key=key,

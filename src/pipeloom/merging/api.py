@@ -14,6 +14,7 @@ from pipeloom.data.identifiers import ascii_lower
 from pipeloom.data.text import clean
 from pipeloom.db.connection import MEMORY
 from pipeloom.db.failures import is_damage, is_fatal, storage_error
+from pipeloom.db.ownership import check_system
 from pipeloom.db.place import identity, path_of
 from pipeloom.db.schema import init_schema
 from pipeloom.errors import DuplicateKeyError, RowRefusedError, StorageError
@@ -234,6 +235,7 @@ def _told(out: Path, source: Path | None = None) -> Iterator[None]:
 
 def _checked(out: object, inputs: object) -> tuple[Path, list[Path]]:
     target = path_of(out)
+    check_system(target)
     if isinstance(inputs, str | bytes | os.PathLike) or not isinstance(inputs, Iterable):
         raise TypeError(f"inputs must be a list of files, not {type(inputs).__name__}")
     paths = [path_of(path) for path in inputs]
