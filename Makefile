@@ -10,7 +10,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: lowest release help demo test coverage check outputs faults bench screenshots fix setup clean
+.PHONY: lowest release help demo test coverage check outputs faults bench docs screenshots fix setup clean
 .NOTPARALLEL: # two calls of setup.sh at once would be in each other's way
 
 help: ## list the commands
@@ -46,6 +46,9 @@ check-static: setup
 
 bench: setup ## measure against the limits: make bench ONLY=B3 ROUNDS=5
 	$(BIN)/python bench $(if $(ONLY),--only $(ONLY)) --rounds $(or $(ROUNDS),5)
+
+docs: setup ## build the documentation site into build/site: make docs SERVE=8000 shows it in a browser
+	$(BIN)/python docs/site/make.py $(if $(SERVE),--serve $(SERVE))
 
 screenshots: setup ## make the pictures of README and docs again; needs Chromium
 	$(BIN)/python docs/pictures/make.py

@@ -32,11 +32,22 @@ class TaskDef:
 
 @dataclass(frozen=True)
 class DemoTask(TaskDef):
-    """A task of :func:`demo_worker`."""
+    """A task of :func:`demo_worker`.
+
+    Args:
+        task_id: The row's ``id``.
+        name: What people call it.
+        steps: How many steps it takes.
+    """
 
 
 def demo_worker(task: DemoTask | TaskDef, msg_q: queue.Queue[Any]) -> None:
-    """Say what a real worker would say, pausing a random moment at each step; any thread."""
+    """Say what a real worker would say, pausing a random moment at each step; any thread.
+
+    Args:
+        task: What to simulate.
+        msg_q: Where its messages go.
+    """
     msg_q.put(MsgTaskStarted(task.task_id, task.name, utc_now()))
     try:
         for step in range(1, task.steps + 1):

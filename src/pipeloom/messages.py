@@ -52,7 +52,14 @@ class MsgTaskStarted:
 
 @dataclass(frozen=True, init=False)
 class MsgTaskProgress:
-    """A task came to ``step`` of ``total``; the ledger stores the fraction, held within 0..1."""
+    """A task came to ``step`` of ``total``; the ledger stores the fraction, held within 0..1.
+
+    Args:
+        task_id: The row's ``id``.
+        step: How far the task is.
+        total: How far it has to go.
+        message: What people should read.
+    """
 
     task_id: int
     step: int
@@ -128,7 +135,12 @@ class MsgWriteRows:
 
 @dataclass(frozen=True)
 class MsgExecute:
-    """Run one SQL statement of the user's at once, inside the writer's transaction."""
+    """Run one SQL statement of the user's at once, inside the writer's transaction.
+
+    Args:
+        sql: One statement.
+        params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+    """
 
     sql: str
     params: Sequence[Any] | Mapping[str, Any] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 FENCE = re.compile(r"^( *)```([\w-]*)[^\n]*\n(.*?)^\1```[ \t]*$", re.MULTILINE | re.DOTALL)
-COMMENT = re.compile(r"<!--(.*?)-->\s*\Z", re.DOTALL)
+COMMENT = re.compile(r"<!--((?:(?!-->).)*)-->\s*\Z", re.DOTALL)
 KINDS = {"no-run", "no-types", "continues", "same-folder", "file", "exit", "prepare", "run", "output"}
 
 

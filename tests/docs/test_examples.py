@@ -1,4 +1,4 @@
-"""Every example of the documentation does what its page says. README.md in this folder explains the comments on the pages."""
+"""Every example of the documentation does what its page says. README.md here explains the comments on the pages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from blocks import DOCS, KINDS, Block, Program, blocks, pages, programs
 
 from pipeloom.cli import cli
 
-# Until the other pages have their comments: the pages that are written with them.
-READY = re.compile(r"index|tutorial|how-to/(?!programs|watch)")
+# The pages whose blocks have their comments. Add a page once its blocks have them too.
+READY = re.compile(r"index|tutorial|reference|how-to/(?!programs|watch)")
 PAGES = [page for page in pages() if READY.match(page.relative_to(DOCS).as_posix())]
 ALL = {program.place: program for page in PAGES for program in programs(page)}
 MARK = "=== the next block of the page ==="

@@ -139,7 +139,12 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def storage_error(error: sqlite3.Error, path: object) -> StorageError:
-    """Put SQLite's error into one sentence that says what to do; looks around, since SQLite tells no reasons."""
+    """Put SQLite's error into one sentence that says what to do; looks around, since SQLite tells no reasons.
+
+    Args:
+        error: What SQLite raised.
+        path: The file, for the sentence and for ``StorageError.path``.
+    """
     code, primary = getattr(error, "sqlite_errorcode", 0), primary_code(error) or 0
     advice = _MEANINGS.get(code)
     if advice is None and primary in _PLACE and str(path) != MEMORY:

@@ -211,6 +211,9 @@ class Ownership:
 def owner_of(db_path: Path) -> int | None:
     """Return the process that runs an engine on this file, ``None`` when none does; see :func:`owner_seen`.
 
+    Args:
+        db_path: The file.
+
     Returns:
         Its id as it calls itself, which in a container may be another than the one seen from outside; 0 when
         there is an owner, or may be one, that cannot be told from here.

@@ -261,6 +261,9 @@ def schema_version(conn: sqlite3.Connection) -> int:
 def check_schema(conn: sqlite3.Connection) -> int:
     """Refuse a file that cannot hold our ledger, without changing a byte; reads only.
 
+    Args:
+        conn: A connection to the file.
+
     Returns:
         Its schema version; 0 when it has no ledger yet.
 
@@ -284,6 +287,10 @@ def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
 
     Runs in the connection's thread and blocks on the disk. A ``task_runs`` that has the contract's eight
     columns is adopted by adding ours.
+
+    Args:
+        conn: A connection to the file, outside a transaction.
+        store_task_status: Whether there is a ledger at all.
 
     Raises:
         SchemaError: ``task_runs`` is another program's, or the schema is newer; the file is left as it was.

@@ -75,6 +75,10 @@ class AsyncTaskContext(BaseContext):
     async def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Read from what is committed; the writer answers between two batches.
 
+        Args:
+            sql: One statement that reads.
+            params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+
         Returns:
             n rows. What this task has staged is not in them.
 
@@ -142,7 +146,14 @@ class AsyncTaskContext(BaseContext):
             self._must_be_running()
 
     def put_nowait(self, item: Any) -> None:
-        """Like ``put``, but raises ``queue.Full`` rather than wait."""
+        """Like ``put``, but raises ``queue.Full`` rather than wait.
+
+        Args:
+            item: The message.
+
+        Raises:
+            queue.Full: There is no room.
+        """
         said = self._to_be_said(item)
         if said is not None and not self._say(said):
             raise queue.Full

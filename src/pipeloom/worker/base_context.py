@@ -214,6 +214,10 @@ class BaseContext:
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Stage one SQL statement; it runs in order with ``write``, and commits with the task's "done".
 
+        Args:
+            sql: One statement.
+            params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+
         Raises:
             RowRefusedError: A parameter cannot be stored.
             TaskTooLargeError: As ``write``.

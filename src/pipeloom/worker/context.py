@@ -48,6 +48,10 @@ class TaskContext(BaseContext):
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Read from what is committed; blocks until the writer answers, between two batches.
 
+        Args:
+            sql: One statement that reads.
+            params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+
         Returns:
             n rows. What this task has staged is not in them.
 
@@ -124,7 +128,14 @@ class TaskContext(BaseContext):
             self._link.say(self._task, said, self._must_be_running, block=block, timeout=timeout)
 
     def put_nowait(self, item: Any) -> None:
-        """Like ``put``, but raises ``queue.Full`` rather than wait."""
+        """Like ``put``, but raises ``queue.Full`` rather than wait.
+
+        Args:
+            item: The message.
+
+        Raises:
+            queue.Full: There is no room.
+        """
         self.put(item, block=False)
 
 

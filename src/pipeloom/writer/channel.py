@@ -46,6 +46,10 @@ class Channel(Generic[T]):
 
     Args:
         maxsize: The capacity in weights, at least 1.
+
+    Attributes:
+        maxsize: The capacity in weights.
+        taken: What the items that were taken last weigh, beyond 1 each.
     """
 
     def __init__(self, maxsize: int = CAPACITY) -> None:
@@ -107,7 +111,21 @@ class Channel(Generic[T]):
             self.put_surely(item, block, timeout, weight=weight)
 
     def put_surely(self, item: T, block: bool = True, timeout: float | None = None, *, weight: int = 1) -> None:
-        """Append an item under the lock: it either raises, or whoever ends the channel finds the item."""
+        """Append an item under the lock: it either raises, or whoever ends the channel finds the item.
+
+        It is a little slower than ``put``, which may lose an item that is put just as the consumer dies.
+
+        Args:
+            item: Anything.
+            block: Wait while there is no room.
+            timeout: How long to wait at most, in seconds.
+            weight: How many items it counts as.
+
+        Raises:
+            queue.Full: There was no room in time.
+            ChannelClosedError: The channel was closed.
+            WriterBrokenError: The consumer died.
+        """
         with self._lock:
             self._wait_for_room(block, timeout)
             self._items.append(item if weight == 1 else _Heavy(item, weight))
@@ -188,6 +206,10 @@ class Channel(Generic[T]):
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take one item like ``queue.Queue.get``; the consumer's thread.
 
+        Args:
+            block: Wait until there is an item.
+            timeout: How long to wait at most, in seconds.
+
         Raises:
             queue.Empty: Nothing came in time, or the channel has ended and is empty.
         """
@@ -238,6 +260,9 @@ class Channel(Generic[T]):
 
     def abort(self, cause: BaseException) -> list[T]:
         """Declare the consumer dead: everybody blocked wakes, every later put raises.
+
+        Args:
+            cause: Why it died.
 
         Returns:
             The items that nobody will take.

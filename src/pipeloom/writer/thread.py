@@ -82,6 +82,10 @@ class SQLiteWriter(ClosingThread):
         owned: The caller holds the file's :class:`~pipeloom.db.Ownership`, so runs that are still open are dead.
         claims: Take it with the connection itself, and hold it as long as that is open.
         observer: Called with the attempts that a commit ended, n ≥ 1, after it; must not block.
+
+    Attributes:
+        db_path: The file.
+        failure: What ended the writer early; ``None`` if nothing did.
     """
 
     def __init__(
