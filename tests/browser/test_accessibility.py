@@ -99,7 +99,7 @@ def ended(tmp_path_factory):
 
 @pytest.mark.parametrize("path", ENDED)
 def test_nothing_is_found_on_a_page_of_ended_runs(path, ended, serve, visit):
-    """With everything opened; the first page of a kind in both ways, and the others in turn: axe-core takes seconds."""
+    """With everything opened; one page of a kind in both ways, and the others in turn: axe-core takes seconds."""
     page = visit(serve(ended).url + path)
     number = ENDED.index(path)
     ways = (NARROW, WIDE) if path in ("/", "/tasks", "/tasks/1", "/runs/1") else ((NARROW, WIDE)[number % 2],)
