@@ -7,17 +7,30 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 from surroundings import ROOT
 
 import pipeloom
 
-sys.path.insert(0, str(ROOT / "docs" / "site"))
 
-import api
-import cli
+def of_the_site(name: str) -> Any:
+    """A module of the program that makes the site; tests have a package of the same name."""
+    place = ROOT / "docs" / "site"
+    spec = spec_from_file_location(f"site_{name}", place / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(place)  # for what it imports itself
+        spec.loader.exec_module(module)
+    return module
+
+
+api, cli = of_the_site("api"), of_the_site("cli")
 
 
 @pytest.fixture(scope="session")
