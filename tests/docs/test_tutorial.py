@@ -20,7 +20,7 @@ import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 FILES = dict(re.findall(r"`(\w+\.py)`:\n\n<!--[^\n]*-->\n```python\n(.*?)```", PAGE, re.DOTALL))
-REPLACED = re.findall(r"Replace line (\d+) with:\s*(?:<!--[^\n]*-->\s*)?```\w*\n(.*?)```", PAGE, re.DOTALL)
+REPLACED = re.findall(r"Replace line (\d+) with:\s*(?:<!--[^\n]*-->\s*)*```\w*\n(.*?)```", PAGE, re.DOTALL)
 SCREENS = re.findall(r"^\$ ((?:python|pipeloom|grep) [^\n]*)\n(.*?)(?=^\$ |^```)", PAGE, re.MULTILINE | re.DOTALL)
 DAYS = 40  # of 365: enough for one that fails
 
