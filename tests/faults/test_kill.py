@@ -112,9 +112,12 @@ class Observer:
         self.looks += 1
 
 
-def killed_after(child: Child, seconds: float, observer: Observer) -> None:
-    """Watch a program, and kill it after a while."""
+def killed_after(child: Child, seconds: float, observer: Observer, *, once_seen: bool) -> None:
+    """Watch a program, and kill it after a while, counted from the first look at its file if that is asked for."""
     child.begun()
+    while once_seen and not observer.looks and child.process.poll() is None:
+        observer.look()  # on a busy machine every kill could come before there is a file
+        sleep(0.005)
     until = monotonic() + seconds
     while (left := until - monotonic()) > 0 and child.process.poll() is None:
         observer.look()
@@ -138,9 +141,11 @@ def random_kills(
         db, acks = place / f"{files}.db", place / f"{files}.acks"
         words, observer = command(db=db, acks=acks), Observer(db)
         done: set[int] = set()
+        first_is_over = False
         while kills > 0 and len(done) < count:
             kills -= 1
-            killed_after(start(words), instants.uniform(0, longest_s), observer)
+            killed_after(start(words), instants.uniform(0, longest_s), observer, once_seen=first_is_over)
+            first_is_over = True
             done = VERDICT.at_rest(db, acknowledged(acks) | observer.seen).done
         VERDICT.resumed(db, words, count)
         looks += observer.looks
