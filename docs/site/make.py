@@ -21,9 +21,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
-import api  # noqa: E402
-import check  # noqa: E402
-import cli  # noqa: E402
+import api  # noqa: E402 - it lies beside this file
+import check  # noqa: E402 - it lies beside this file
+import cli  # noqa: E402 - it lies beside this file
 
 # Pages at the root of docs/ and its folders, in this order; what is not named here follows, by title.
 ORDER = ("index.md", "tutorial.md", "how-to", "reference", "explanation", "upgrading.md", "changelog.md")

@@ -374,6 +374,18 @@ def test_a_reader_that_comes_and_goes_meanwhile_is_not_taken_for_the_run(db):
         assert seen_elsewhere(db) == str(os.getpid())
 
 
+def test_a_file_that_can_only_be_read_is_refused_as_such_beside_a_reader(db):
+    """No descriptor is open for writing then; the reader's is still not taken for the run's."""
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (n)")
+
+    def only_to_read():
+        return sqlite3.connect(f"{db.as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+    with closing(only_to_read()), pytest.raises(StorageError, match=r"cannot be locked .* run as the user"):
+        Ownership(db, only_to_read)
+
+
 def test_the_lock_outlives_the_descriptor_it_was_on(db):
     """SQLite gave the run one that it had kept back, and what was locked was another connection's, now closed."""
     with Ownership(db) as ours, closing(sqlite3.connect(db)) as other:

@@ -286,10 +286,9 @@ def _opened(
     spare: list[sqlite3.Connection] = []
     try:
         while True:
-            before = set(filter(is_writable, descriptors_of(identity(real))))
+            before = set(_candidates(real))
             conn = opened() if opened is not None else _opened_idly(real)
-            there = descriptors_of(identity(real))
-            there = list(filter(is_writable, there)) or there
+            there = _candidates(real)
             new = [number for number in there if number not in before] or sorted(there)[:1]
             if len(new) == 1:
                 return conn, new[0]
@@ -306,6 +305,11 @@ def _opened(
         f"{clean(db_path)}: it cannot be told which files this process has open: run where /proc is mounted",
         path=db_path,
     )
+
+
+def _candidates(real: Path) -> list[int]:
+    there = descriptors_of(identity(real))
+    return list(filter(is_writable, there)) or there
 
 
 def _opened_idly(real: Path) -> sqlite3.Connection:
