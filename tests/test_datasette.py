@@ -27,9 +27,8 @@ import pipeloom
 from pipeloom.cli import cli
 
 ABOUT = json.loads((files("pipeloom") / "datasette.json").read_text(encoding="utf-8"))
-PAGE = (Path(__file__).parent.parent / "docs" / "watching.md").read_text(encoding="utf-8")
-SECTION = PAGE.partition("## Plain SQL and Datasette")[2].partition("\n## ")[0]
-PRINTED = re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL)
+PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "query.md").read_text(encoding="utf-8")
+PRINTED = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 LIMIT_S = 30
 
 

@@ -46,20 +46,23 @@ def test_the_program_that_reads_a_ledger_runs(tmp_path, monkeypatch, capsys):
     """As the page about the ledger has it."""
     monkeypatch.chdir(tmp_path)
     pipeloom.map(abs, [1, 2], db="out.db", progress=False)
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "ledger.md").read_text(), re.DOTALL)
+    (program,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "reference" / "ledger.md").read_text(), re.DOTALL
+    )
     exec(program, {})
 
     assert capsys.readouterr().out == "done 2\n"
 
 
-ROWS = (ROOT / "docs" / "rows.md").read_text()
+ROWS = (ROOT / "docs" / "reference" / "rows.md").read_text()
+FILE = (ROOT / "docs" / "reference" / "database-file.md").read_text()
 NAMES = {kind.__name__: kind for kind in (date, datetime, time, timedelta, Decimal, Path, UUID)}
 NAMES |= {"UTC": UTC, "Colour": Enum("Colour", {"RED": "r"}), "numpy": np, "pandas": pd}
 
 
-def cells(header):
-    """The rows of a table of the page about rows, without its header."""
-    (table,) = re.findall(rf"^\| {header}.*\n\|[-|]+\n((?:\|.*\n)+)", ROWS, re.MULTILINE)
+def cells(header, page=ROWS):
+    """The rows of a table of a page, without its header."""
+    (table,) = re.findall(rf"^\| {header}.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
     return [line.strip("| ").split(" | ") for line in table.splitlines()]
 
 
@@ -121,7 +124,7 @@ def test_types_do_what_the_page_says(tmp_path):
         assert stored(db, written, tables) == [row[place].strip("`") for row in cells("written")], kind
 
 
-@pytest.mark.parametrize("row", cells("the file was"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", cells("the file was", FILE), ids=lambda row: row[0])
 def test_files_are_left_with_the_journal_that_the_page_says(tmp_path, row):
     """For each way to ask, and each way to find the file."""
     was, *becomes = row
@@ -137,9 +140,9 @@ def test_files_are_left_with_the_journal_that_the_page_says(tmp_path, row):
 
 
 @pytest.mark.parametrize("command", sorted(cli._COMMANDS))
-def test_every_command_is_in_the_guide(command):
+def test_every_command_is_in_the_reference(command):
     """Nothing that can be typed is undocumented."""
-    pages = [(ROOT / "docs" / name).read_text() for name in ("guide.md", "watching.md")]
+    pages = [path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")]
     assert any(f"pipeloom {command}" in page for page in pages)
 
 
@@ -165,7 +168,7 @@ def anchors(text):
 
 def test_every_picture_is_shown_somewhere_and_small():
     """None is left over from an older page, and none makes a clone heavy."""
-    pages = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    pages = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
     pictures = [path for path in (ROOT / "docs" / "pictures").iterdir() if path.suffix in (".svg", ".png")]
     assert len(pictures) > 5
     for picture in pictures:

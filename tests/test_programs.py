@@ -1,4 +1,4 @@
-"""The programs to start from (docs/programs.md): each as it is printed, against real servers, and a second time."""
+"""The programs to start from, as docs/how-to/programs.md prints them, against real servers, and a second time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 import pytest
 from services import Jobs, Limited, Site, serve
 
-PAGE = (Path(__file__).parent.parent / "docs" / "programs.md").read_text()
+PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "programs.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 BLOCKS = {title: re.findall(r"```python\n(.*?)```", text, re.DOTALL) for title, text in SECTIONS.items()}
 LIMIT_S = 30.0

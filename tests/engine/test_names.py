@@ -16,7 +16,7 @@ import pytest
 
 import pipeloom
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "names.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "identity.md"
 
 
 def load(number, ctx=None, root=""):

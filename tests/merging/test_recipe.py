@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "scaling.md").read_text(encoding="utf-8")
-RECIPE = PAGE.partition("### A job array (SLURM)")[2]
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "job-arrays.md").read_text(encoding="utf-8")
 # What stands in for SLURM: an array's jobs run side by side, a job that depends on others after them.
 SBATCH = """#!/bin/bash
 set -eu
@@ -42,8 +41,8 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is no
 @pytest.fixture
 def cluster(tmp_path):
     """A directory with the recipe's files and some inputs; runs a command there."""
-    (program,) = re.findall(r"```python\n(# load.py\n.*?)```", RECIPE, re.DOTALL)
-    (script,) = re.findall(r"```bash\n(.*?)```", RECIPE, re.DOTALL)
+    (program,) = re.findall(r"```python\n(# load.py\n.*?)```", PAGE, re.DOTALL)
+    (script,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     place = tmp_path / "a place"
     (place / "bin").mkdir(parents=True)
     (place / "load.py").write_text(program)
@@ -68,7 +67,7 @@ def cluster(tmp_path):
 
 def test_the_recipe_for_slurm_does_the_work(cluster, tmp_path, read):
     """Its jobs, then the merge; the program goes on with what is merged."""
-    (lines,) = re.findall(r"```console\n(.*?)```", RECIPE, re.DOTALL)
+    (lines,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
     submit, merge = [line.removeprefix("$ ") for line in lines.splitlines()]
     said = cluster(f"{submit}\n{merge}")
 
@@ -78,15 +77,15 @@ def test_the_recipe_for_slurm_does_the_work(cluster, tmp_path, read):
     out = tmp_path / "a place" / "out.db"
     texts = [f"{word} of {number}" for number in range(40) for word in ("one", "two")]
     assert sorted(text for (text,) in read(out, "SELECT text FROM lines")) == sorted(texts)
-    again = re.findall(r"`(pipeloom run load.py --arg db=out.db)`", RECIPE)
+    again = re.findall(r"`(pipeloom run load.py --arg db=out.db)`", PAGE)
     assert "0 done, 40 skipped" in cluster(again[0])
 
 
 def test_the_recipe_without_slurm_runs_the_same_jobs(cluster, tmp_path, read):
     """A loop; the shards that are submitted again skip what they have done."""
-    (loop,) = re.findall(r"`(for i in .*?; wait)`", RECIPE)
+    (loop,) = re.findall(r"`(for i in .*?; wait)`", PAGE)
     cluster(loop)
-    (again,) = re.findall(r"`(sbatch --array=.*? shards.sh)`", RECIPE)
+    (again,) = re.findall(r"`(sbatch --array=.*? shards.sh)`", PAGE)
     cluster(again)
     parts = sorted((tmp_path / "a place" / "parts").iterdir())
 

@@ -108,7 +108,7 @@ def map(  # noqa: A001
             holds. What cannot be told from others, such as a lambda, is never taken for done.
         key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
         shard: ``(i, n)``: run only the inputs whose key falls to the i-th of n shards, counted from 1. Each shard
-            has a file of its own. See docs/explanation/scaling.md.
+            has a file of its own. See docs/reference/shards.md.
         workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per core; 100
             tasks at once on an event loop; all of an executor that you pass.
         executor: ``"threads"``: for what waits, such as downloads. ``"processes"``: for what computes in Python,
