@@ -18,7 +18,7 @@ from .commands import typed
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_can_complete(shell):
     """The documented line gives them their function."""
-    document = (Path(__file__).parent.parent.parent / "docs" / "reference" / "watching.md").read_text()
+    document = (Path(__file__).parent.parent.parent / "docs" / "reference" / "command-line.md").read_text()
 
     assert f"_PIPELOOM_COMPLETE={shell}_source pipeloom" in document
     code = "import sys; sys.argv = ['pipeloom']; from pipeloom.cli import main; main()"
