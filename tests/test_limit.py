@@ -17,7 +17,7 @@ async def later(_item):
 @pytest.mark.parametrize(
     ("wrong", "error", "sentence"),
     [
-        ({}, ValueError, "say rate= (how many may begin in per_s= seconds), at_once= or both"),
+        ({}, ValueError, "pass rate= (how many may begin in per_s= seconds), at_once= or both"),
         ({"rate": 0}, ValueError, "rate must be above 0, not 0"),
         ({"rate": math.inf}, ValueError, "rate must be above 0, not inf"),
         ({"rate": math.nan}, ValueError, "rate must be above 0, not nan"),
@@ -30,7 +30,7 @@ async def later(_item):
         ({"at_once": 1, "per": "host"}, TypeError, "per must be a function of an input, not str"),
         ({"at_once": 1, "per": later}, TypeError, "per must return at once, so it cannot be an async def"),
         ({"rate": 1, "weight": later}, TypeError, "weight must return at once, so it cannot be an async def"),
-        ({"at_once": 1, "weight": len}, ValueError, "weight=, per_s= and burst= are about rate=, which is missing"),
+        ({"at_once": 1, "weight": len}, ValueError, "weight=, per_s= and burst= have no effect without rate=: pass rate= as well"),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong, error, sentence):

@@ -1,4 +1,4 @@
-"""One function, many inputs, one SQLite file: concurrent, watched, resumable."""
+"""Run one function over many inputs and store the results in one SQLite file: concurrent, observable, resumable."""
 
 __version__ = "0.1.0"
 
@@ -6,14 +6,15 @@ TYPE_CHECKING = False
 
 
 def _homes() -> dict[str, str]:
-    """Read from the imports below which module each name comes from; nothing where the source was left out.
+    """Map each exported name to its module, read from the imports below; empty when the source is not available.
 
-    They run only for type checkers. ``import pipeloom`` happens in every worker and at every prompt, Rich alone
-    takes 80 ms, and so each name is imported when it is first used. anyio does the same (``_lazyimport.py``).
+    Only type checkers execute those imports. ``import pipeloom`` runs in every worker, and Rich alone takes 80 ms
+    to
+    import, so each name is imported on first use. anyio does the same (``_lazyimport.py``).
     """
     try:
         source: str = __spec__.loader.get_data(__file__).decode()  # type: ignore[union-attr]  # caught below
-    except (AttributeError, OSError, UnicodeDecodeError):  # a frozen program may come without
+    except (AttributeError, OSError, UnicodeDecodeError):  # a frozen program may ship without its source
         return {}
     lines = (line.split() for line in source.splitlines() if line.startswith("    from pipeloom."))
     return {name: module for _, module, _, name, *_ in lines}
@@ -24,7 +25,7 @@ _HOME = _homes()
 if TYPE_CHECKING or not _HOME:
     from pipeloom.db import connect_readonly as connect_readonly
     from pipeloom.demo import TaskDef as TaskDef
-    from pipeloom.engine import map as map  # noqa: A004 - the field's own word
+    from pipeloom.engine import map as map  # noqa: A004 - the usual name for this operation
     from pipeloom.engine import run_pipeline as run_pipeline
     from pipeloom.engine.handle import RunHandle as RunHandle
     from pipeloom.engine.starting import amap as amap

@@ -1,30 +1,31 @@
-"""Everything that can go wrong, as one tree.
+"""Every exception that pipeloom raises, as one tree.
 
 ::
 
     PipeloomError
     ├── StorageError              the file cannot be opened, read or written (exit code 3)
-    │   └── SchemaError           it is a database, but not one that this version can work with
+    │   └── SchemaError           the file is a database, but its tables do not fit this version or the run
     ├── DatabaseInUseError        another engine is running on this file (exit code 4)
-    ├── ChannelClosedError        you ended the conversation, and went on talking
+    ├── ChannelClosedError        put() was called after close()
     ├── WriterBrokenError         the writer died; the reason is in ``__cause__``
-    ├── LedgerError               the ledger refuses what was asked of it
-    │   ├── DuplicateKeyError     one key came twice in one run
-    │   ├── NameNeededError       whether work is done already depends on whose it was (also a ValueError)
-    │   ├── RowRefusedError       a value, a column or a statement that cannot be stored
-    │   └── TaskTooLargeError     a task staged more than ``max_task_mb``, or than the disk has room for
-    ├── TaskCancelledError        raised inside a task by ``ctx.check()``
-    ├── TaskTimeoutError          the same, past the task's deadline (also a TimeoutError)
-    ├── AttemptOverError          a task spoke after its end
-    ├── RetryLater                raised by a task that wants to be tried again later
-    ├── WorkerDiedError           a worker process died of what its task did
-    ├── ExecutorBrokenError       the executor that was passed can run nothing more
-    ├── RemoteError               stands for what a task raised in another process, of a class unknown here
+    ├── LedgerError               the ledger refused an operation
+    │   ├── DuplicateKeyError     a key occurred twice in one run
+    │   ├── NameNeededError       pass ``name=``: finished work cannot be attributed without it (also a ValueError)
+    │   ├── RowRefusedError       a value, column or statement cannot be stored
+    │   └── TaskTooLargeError     a task staged more than ``max_task_mb``, or more than the disk can hold
+    ├── TaskCancelledError        raised inside a task by ``ctx.check()`` when the run is being cancelled
+    ├── TaskTimeoutError          raised inside a task by ``ctx.check()`` after its deadline (also a TimeoutError)
+    ├── AttemptOverError          a task's context was used after the task had ended
+    ├── RetryLater                raised by a task to be retried later
+    ├── WorkerDiedError           a worker process died while running a task
+    ├── ExecutorBrokenError       the executor that you passed can run nothing more
+    ├── RemoteError               replaces an exception from another process that cannot be rebuilt here
     ├── TasksFailedError          some tasks failed (also an ExceptionGroup)
-    └── RunInterruptedError       a signal ended the run early (also a KeyboardInterrupt)
+    └── RunInterruptedError       the run was stopped early, usually by a signal (also a KeyboardInterrupt)
 
-Wrong arguments are plain ``ValueError`` and ``TypeError``. *Closed* means you ended it; *broken* means the
-other side died.
+Invalid arguments raise plain ``ValueError`` and ``TypeError``. *Closed* means that you ended it; *broken* means
+that
+the other side died.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, A
 
 
 class PipeloomError(Exception):
-    """The root of the tree; survives a pickle round trip with its attributes."""
+    """Base class of pipeloom's exceptions; each survives pickling with its attributes."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
@@ -81,7 +82,7 @@ class StorageError(PipeloomError):
     """The database file cannot be opened, read or written.
 
     Attributes:
-        path: The file, as text.
+        path: The path of the file, as text; ``None`` if unknown.
     """
 
     def __init__(self, message: str, *, path: object = None) -> None:
@@ -90,15 +91,15 @@ class StorageError(PipeloomError):
 
 
 class SchemaError(StorageError):
-    """The file is a database whose tables do not fit: foreign, newer, or contradicting a declaration."""
+    """The file is a database, but its tables are foreign, from a newer version, or contradict ``tables=``."""
 
 
 class DatabaseInUseError(PipeloomError):
     """Another engine, in this or another process, is running on this file.
 
     Attributes:
-        path: The file, as text.
-        pid: The owner's process id, or ``None`` when it could not be read.
+        path: The path of the file, as text; ``None`` if unknown.
+        pid: The process id of the engine that owns the file; ``None`` if it could not be read.
     """
 
     def __init__(self, message: str, *, path: object = None, pid: int | None = None) -> None:
@@ -108,26 +109,26 @@ class DatabaseInUseError(PipeloomError):
 
 
 class ChannelClosedError(PipeloomError):
-    """The channel was closed by its owner; nothing more can be put."""
+    """``put()`` was called on a channel that its owner had closed."""
 
 
 class WriterBrokenError(PipeloomError):
-    """The writer died, so nothing more can be stored; ``__cause__`` says why."""
+    """The writer died, so nothing more can be stored; ``__cause__`` holds the reason."""
 
 
 class LedgerError(PipeloomError):
-    """The ledger refuses what was asked of it; the rest of the run stands."""
+    """The ledger refused an operation; the rest of the run is unaffected."""
 
 
 class NameNeededError(LedgerError, ValueError):
-    """Whether an input's work is done already depends on whose it was: pass ``name=``; nothing was done of it."""
+    """Pass ``name=``: without it, finished work cannot be attributed to this function; no input was run."""
 
 
 class DuplicateKeyError(LedgerError):
-    """One key came twice in one run.
+    """A key occurred twice in one run.
 
     Attributes:
-        key: The key as stored.
+        key: The key as stored in the ledger.
     """
 
     def __init__(self, message: str, *, key: str | int | None = None) -> None:
@@ -136,42 +137,43 @@ class DuplicateKeyError(LedgerError):
 
 
 class RowRefusedError(LedgerError):
-    """A value, a column, a table or a statement that cannot be stored; the sentence names it."""
+    """A value, column, table or statement cannot be stored; the message names it."""
 
 
 class TaskTooLargeError(LedgerError):
-    """A task staged more than ``max_task_mb``, or than the disk has room for: see ``ctx.checkpoint``."""
+    """A task staged more than ``max_task_mb``, or more than the disk can hold; see ``ctx.checkpoint``."""
 
 
 class TaskCancelledError(PipeloomError):
-    """Raised inside a task by ``ctx.check()`` once the run is being cancelled."""
+    """Raised inside a task by ``ctx.check()`` when the run is being cancelled."""
 
 
 class TaskTimeoutError(PipeloomError, TimeoutError):
-    """Raised inside a task by ``ctx.check()`` once its ``timeout`` is over."""
+    """Raised inside a task by ``ctx.check()`` after the task's ``timeout`` has expired."""
 
 
 class AttemptOverError(PipeloomError):
-    """A task's context was used after the task had ended; what it said is refused."""
+    """A task's context was used after the task had ended; nothing was stored."""
 
 
-class RetryLater(PipeloomError):  # noqa: N818 - a request, which its task ends well with, not an error
-    """Raise it in a task to have that tried again later.
+class RetryLater(PipeloomError):  # noqa: N818 - a request from a task that works as intended, not an error
+    """Raise this in a task to have the task retried later.
 
-    What the task wrote in this try is dropped, as in any that fails, and its checkpoint stays.
-    ``raise RetryLater(30) from error`` keeps the reason for the task's message and traceback.
+    The rows that the task staged in this attempt are dropped, as after any failure; its checkpoint is kept.
+    ``raise RetryLater(30) from error`` records the reason in the task's message and traceback.
 
     Args:
-        after_s: How long to wait, in seconds, 0 or more; ``Retry(max_delay_s=...)`` does not shorten it.
-        count: This was one of the tries that ``retries=`` allows; when none is left, the task has failed. False: it
-            was none of them, and that may happen any number of times, also without ``retries=``.
+        after_s: The wait, in seconds, 0 or more. ``Retry(max_delay_s=...)`` does not shorten it.
+        count: Whether this attempt counts towards ``retries=``. If it does and no attempts are left, the task
+            fails.
+            If not, the task may ask again without limit, even when the run has no ``retries=``.
 
     Attributes:
-        after_s: The seconds.
-        count: Whether the try counts.
+        after_s: The wait, in seconds.
+        count: Whether this attempt counts towards ``retries=``.
 
     Raises:
-        ValueError, TypeError: One of them makes no sense.
+        ValueError, TypeError: An argument is invalid.
     """
 
     def __init__(self, after_s: float, *, count: bool = True) -> None:
@@ -181,17 +183,17 @@ class RetryLater(PipeloomError):  # noqa: N818 - a request, which its task ends 
             raise ValueError(f"RetryLater: after_s must be seconds, 0 or more, not {after_s}")
         if not isinstance(count, bool):
             raise TypeError(f"RetryLater: count must be True or False, not {type(count).__name__}")
-        super().__init__(float(after_s), count)  # they are its arguments, which cross to other processes
+        super().__init__(float(after_s), count)  # kept in `args`, which are sent to other processes
 
     @property
     def after_s(self) -> float:
-        """The seconds to wait."""
+        """The wait, in seconds."""
         seconds: float = self.args[0]
         return seconds
 
     @property
     def count(self) -> bool:
-        """Whether the try counts."""
+        """Whether this attempt counts towards ``retries=``."""
         counts: bool = self.args[1]
         return counts
 
@@ -203,11 +205,11 @@ class RetryLater(PipeloomError):  # noqa: N818 - a request, which its task ends 
 
 
 class WorkerDiedError(PipeloomError):
-    """A worker process died; the task that it was at is charged with it, and no other.
+    """A worker process died; only the task that it was running fails.
 
     Attributes:
-        exit_code: What it exited with; ``None`` if it was a signal.
-        signal: The number of the signal that ended it, or ``None``.
+        exit_code: The exit code of the process; ``None`` if a signal ended it.
+        signal: The number of the signal that ended the process, or ``None``.
     """
 
     def __init__(self, message: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
@@ -217,19 +219,20 @@ class WorkerDiedError(PipeloomError):
 
 
 class ExecutorBrokenError(PipeloomError):
-    """The executor that was passed can run nothing more; ``__cause__`` is what it raised.
+    """The executor that you passed can run nothing more; ``__cause__`` is the exception that it raised.
 
-    What came back before is stored. The tasks that were under way are charged with nothing: the next run does them.
+    Results that had already come back are stored. Tasks in flight are not marked as failed: the next run does them.
     """
 
 
 class RemoteError(PipeloomError):
-    """Stands for what a task raised in another process: nothing that a worker sends is unpickled.
+    """Replaces an exception that a task raised in another process and that cannot be rebuilt in this one.
 
-    An exception of a class that this process knows, and that is made of plain values alone, is made again.
+    Nothing that a worker sends is unpickled. An exception is rebuilt only if this process knows its class and it
+    holds nothing but plain values.
 
     Attributes:
-        kind: The name of its class.
+        kind: The name of the original class.
     """
 
     def __init__(self, message: str, *, kind: str = "Exception") -> None:
@@ -238,17 +241,19 @@ class RemoteError(PipeloomError):
 
 
 class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):
-    """Some tasks failed; holds their exceptions without frames, 20 at most: of more than five of a kind, the first.
+    """Some tasks failed; holds up to 20 of their exceptions, without frames.
+
+    Of a kind that occurs more than five times, only the first exceptions are included.
 
     Attributes:
-        report: The whole outcome; ``report.kinds`` says how many failed in which way, ``report.failures`` has keys,
-            messages and tracebacks.
+        report: The report of the whole run. ``report.kinds`` counts the failures by kind; ``report.failures`` has
+            keys, messages and tracebacks.
     """
 
     report: RunReport | None
 
     def __new__(cls, message: str, exceptions: Sequence[Exception], report: RunReport | None = None) -> Self:
-        """Build the group; ``report`` may be missing in a derived part."""
+        """Build the group; ``report`` may be missing in a derived subgroup."""
         self = super().__new__(cls, message, exceptions)
         self.report = report
         return self
@@ -258,20 +263,21 @@ class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):
         self.report = report
 
     def derive(self, exceptions: Sequence[Exception], /) -> TasksFailedError:  # type: ignore[override]
-        """Return a part of this group that keeps the report (used by ``except*`` and ``split``)."""
+        """Return a subgroup that keeps the report (called by ``except*`` and ``split``)."""
         return TasksFailedError(self.message, exceptions, self.report)
 
 
 class RunInterruptedError(PipeloomError, KeyboardInterrupt):
-    """The run was ended before all inputs were done; call again to do the rest.
+    """The run was stopped before all inputs were done; the next call runs the rest.
 
-    A script that does not catch it writes one line to standard error, and ends with ``exit_code``.
+    If a script does not catch it, the script prints one line to standard error and exits with ``exit_code``.
 
     Attributes:
-        report: What was done until then; ``None`` if nothing was begun, or if it was left at once.
-        signal: The number of the first signal, such as ``signal.SIGTERM``; ``None`` if there was none: it was asked
-            by ``pipeloom cancel``, or the program ended.
-        left_at_once: It was the third signal: what ran was not waited for, and may be going on.
+        report: What was done before the run stopped; ``None`` if nothing had started, or if the run was abandoned.
+        signal: The number of the first signal, such as ``signal.SIGTERM``; ``None`` if the run was stopped by
+            ``pipeloom cancel`` or because the program ended.
+        left_at_once: Whether a third signal abandoned the run: running tasks were not waited for, and may still be
+            running.
     """
 
     def __init__(
@@ -289,5 +295,5 @@ class RunInterruptedError(PipeloomError, KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a program exits with that it ends: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+        """The exit code that a program should use: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
         return 130 if self.signal is None else 128 + self.signal

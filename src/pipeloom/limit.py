@@ -1,4 +1,4 @@
-"""How fast tasks may begin, and how many may run at once: of all, or for each host, account or the like."""
+"""Limits on how fast tasks may start and how many may run at once, overall or per host, account and so on."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ __all__ = ["Limit"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """How fast tasks may begin, and how many may run at once. Each try counts, from when a worker gets it.
+    """Limit how fast tasks start, how many run at once, or both.
 
-    What waits for it holds no worker, and inputs behind it that need not wait overtake it. What is late is not
-    caught up.
+    Every attempt counts, from the moment a worker receives it. A task that waits for a limit does not tie up a
+    worker, and later inputs that need not wait run ahead of it. Unused capacity does not accumulate beyond
+    ``burst``.
 
     Args:
-        rate: So many tasks may begin in ``per_s`` seconds, or tasks of so much ``weight``. Default: no such limit.
-        per_s: The seconds that ``rate`` is about: 1 for a second, 60 for a minute.
-        burst: So many, or so much weight, may begin at once after a pause. 1 spaces them evenly.
-        at_once: So many tasks may run at the same time, at least 1. Default: as many as there are workers.
-        per: Input → whatever the limit is counted for, such as its host; any hashable. Default: one for all inputs.
-            Called in the program, once for each try; any thread of it, and several at once.
-        weight: Input → how much it counts against ``rate``, such as its tokens; 0 or more. Default: 1. What is
-            heavier than ``burst`` leaves a debt. Called as ``per``.
+        rate: How many tasks, or how much total ``weight``, may start in ``per_s`` seconds. Default: no limit.
+        per_s: The period that ``rate`` refers to, in seconds: 1 for per second, 60 for per minute.
+        burst: How many tasks, or how much weight, may start at once after a pause; 1 spaces them evenly.
+        at_once: How many tasks may run at the same time, at least 1. Default: as many as there are workers.
+        per: A function from an input to the value that the limit is counted for, such as its host; any hashable
+            value. Default: one limit for all inputs. Called once per attempt, in any thread of the main process,
+            possibly in several at once.
+        weight: A function from an input to what it counts against ``rate``, such as its tokens; 0 or more. Default:
+            1. An input heavier than ``burst`` may start, and delays those after it accordingly. Called like
+            ``per``.
 
     Raises:
-        ValueError, TypeError: One of them makes no sense.
+        ValueError, TypeError: An argument is invalid.
     """
 
     rate: float | None = None
@@ -56,9 +59,9 @@ class Limit:
         _check_function("per", self.per)
         _check_function("weight", self.weight)
         if self.rate is None and self.at_once is None:
-            raise ValueError("Limit: say rate= (how many may begin in per_s= seconds), at_once= or both")
+            raise ValueError("Limit: pass rate= (how many may begin in per_s= seconds), at_once= or both")
         if self.rate is None and (self.weight is not None or (self.per_s, self.burst) != (1.0, 1.0)):
-            raise ValueError("Limit: weight=, per_s= and burst= are about rate=, which is missing")
+            raise ValueError("Limit: weight=, per_s= and burst= have no effect without rate=: pass rate= as well")
 
 
 def _check_function(name: str, value: object) -> None:
@@ -69,4 +72,4 @@ def _check_function(name: str, value: object) -> None:
 
 
 Limits: TypeAlias = "Limit | Sequence[Limit]"
-"""One limit, or several that all hold."""
+"""One limit, or several that all apply."""

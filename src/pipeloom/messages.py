@@ -1,8 +1,8 @@
-"""What is said on the queue: past events and requests, frozen and picklable.
+"""The messages on the queue: past events and requests, frozen and picklable.
 
-Each message has an ``__init__`` of its own that fills ``__dict__`` at once: a frozen dataclass generated the
-usual way calls ``object.__setattr__`` per field, which takes three times as long, and messages are built by
-the hundred thousand.
+Each message class has a handwritten ``__init__`` that fills ``__dict__`` directly. The ``__init__`` of a generated
+frozen dataclass calls ``object.__setattr__`` for each field, which takes three times as long, and runs build
+hundreds of thousands of messages.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = [
 ]
 
 OnConflict = Literal["error", "ignore", "update"]
-"""What a row does that hits a UNIQUE constraint: fail its task, be left out, or overwrite."""
+"""What happens to a row that violates a UNIQUE constraint: its task fails, it is left out, or it overwrites."""
 
 
 @dataclass(frozen=True, init=False)
 class MsgTaskStarted:
-    """A task began: its row is inserted, or reset, to ``running`` with progress 0.
+    """A task started: insert its row, or reset it, to ``running`` with progress 0.
 
     Args:
-        task_id: The row's ``id``.
-        name: What people call the task.
-        started_at: ISO-8601 UTC.
+        task_id: The ``id`` of the task's row.
+        name: The display name of the task.
+        started_at: The start time, ISO-8601 UTC.
     """
 
     task_id: int
@@ -52,13 +52,13 @@ class MsgTaskStarted:
 
 @dataclass(frozen=True, init=False)
 class MsgTaskProgress:
-    """A task came to ``step`` of ``total``; the ledger stores the fraction, held within 0..1.
+    """A task reached ``step`` of ``total``; the ledger stores the fraction, clamped to 0..1.
 
     Args:
-        task_id: The row's ``id``.
-        step: How far the task is.
-        total: How far it has to go.
-        message: What people should read.
+        task_id: The ``id`` of the task's row.
+        step: How much is done, in any unit.
+        total: How much there is in all, in the same unit.
+        message: Text to display; empty leaves it blank.
     """
 
     task_id: int
@@ -79,11 +79,11 @@ class MsgTaskFinished:
     """A task ended.
 
     Args:
-        task_id: The row's ``id``.
+        task_id: The ``id`` of the task's row.
         status: ``"done"``, ``"error"`` or ``"cancelled"``.
-        finished_at: ISO-8601 UTC.
-        result: Text is stored as it is, anything else as JSON.
-        message: What people should read.
+        finished_at: The end time, ISO-8601 UTC.
+        result: Text is stored unchanged, any other value as JSON.
+        message: Text to display.
     """
 
     task_id: int
@@ -105,18 +105,17 @@ class MsgTaskFinished:
 
 @dataclass(frozen=True)
 class MsgWriteRows:
-    """Store rows at once, whatever becomes of the task that sends them.
+    """Store rows at once, whether or not the task that sends them succeeds.
 
     Args:
-        table: The user's table; created when missing.
-        rows: One row, an iterable of rows, or a frame, as in ``TaskContext.write``. A list is
-            stored as it stands when the writer takes it: do not change it after putting it. An iterator is read at
-            once.
-        columns: Names for rows that are sequences.
+        table: The user's table; created if missing.
+        rows: One row, an iterable of rows, or a data frame, as in ``TaskContext.write``. A list is read when the
+            writer takes the message, so do not change it after putting it. An iterator is consumed immediately.
+        columns: Column names for rows that are sequences.
         null: Values to store as NULL.
         on_conflict: See :data:`OnConflict`.
-        conflict_on: The columns of the UNIQUE constraint meant by ``on_conflict``.
-        alter: Add the columns that the table lacks. Default: as the run was told.
+        conflict_on: The columns of the UNIQUE constraint that ``on_conflict`` refers to.
+        alter: Whether to add columns that the table lacks. Default: as configured for the run.
     """
 
     table: str
@@ -128,18 +127,18 @@ class MsgWriteRows:
     alter: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Hold rows that can be read again, and sent to another process: an iterator can be neither."""
+        """Materialise an iterator, which can neither be read twice nor be sent to another process."""
         if isinstance(self.rows, Iterator):
             object.__setattr__(self, "rows", tuple(self.rows))
 
 
 @dataclass(frozen=True)
 class MsgExecute:
-    """Run one SQL statement of the user's at once, inside the writer's transaction.
+    """Run one SQL statement at once, inside the writer's transaction.
 
     Args:
-        sql: One statement.
-        params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+        sql: The statement.
+        params: Its parameters: a sequence for ``?``, a mapping for ``:name``.
     """
 
     sql: str
@@ -147,7 +146,7 @@ class MsgExecute:
 
 
 class _Sentinel:
-    """The one object that means "stop cleanly"; stays itself through pickle and copy."""
+    """The one object that means "stop cleanly"; pickling and copying preserve its identity."""
 
     __slots__ = ()
 
@@ -165,4 +164,4 @@ MsgTaskFinish = MsgTaskFinished
 Msg = MsgTaskStarted | MsgTaskProgress | MsgTaskFinished | MsgWriteRows | MsgExecute | _Sentinel
 
 Handler = Callable[[Any, list[Any]], None]
-"""``fn(conn, messages)``: runs in the writer thread, inside the batch's transaction."""
+"""``fn(conn, messages)``: called in the writer thread, inside the transaction of the batch."""

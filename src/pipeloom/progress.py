@@ -1,4 +1,4 @@
-"""Progress bars of Rich for people who drive a writer themselves; a run's own screen is in ``screen``."""
+"""Rich progress bars for programs that drive a writer themselves; a run's own display is in ``screen``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["make_overall_progress", "make_task_progress", "preregister_task_bars
 
 
 def make_overall_progress() -> Progress:
-    """Return bars for whole runs on the shared console; they stay on screen when they end."""
+    """Return progress bars for whole runs on the shared console; finished bars stay on screen."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -48,7 +48,7 @@ def make_overall_progress() -> Progress:
 
 
 def make_task_progress() -> Progress:
-    """Return bars for single tasks on the shared console; they are cleared when they end."""
+    """Return progress bars for single tasks on the shared console; finished bars are removed."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -61,17 +61,18 @@ def make_task_progress() -> Progress:
 
 
 def preregister_task_bars(task_progress: Progress, num_tasks: int) -> dict[int, TaskID]:
-    """Add a bar for each of the tasks 1 to ``num_tasks``.
+    """Add a hidden bar for each of the tasks 1 to ``num_tasks``.
 
-    Rich draws every visible bar at every refresh. So bars are hidden until their task starts, and a writer shows
-    sixteen at most at a time.
+    Rich draws every visible bar at every refresh, so each bar is hidden until its task starts, and a writer shows
+    at
+    most 16 at a time.
 
     Args:
-        task_progress: Where to add them.
-        num_tasks: n, 0 or more.
+        task_progress: The progress display to add the bars to.
+        num_tasks: How many bars, 0 or more.
 
     Returns:
-        Task id → bar, n entries.
+        A mapping from task id to bar, with ``num_tasks`` entries.
     """
     return {
         number: task_progress.add_task(f"Task {number}", total=None, visible=False)
@@ -80,25 +81,25 @@ def preregister_task_bars(task_progress: Progress, num_tasks: int) -> dict[int, 
 
 
 class TaskBars:
-    """Drives a writer's bars; the writer's thread, after the commit.
+    """Updates the bars of a writer; called in the writer's thread, after each commit.
 
     Args:
-        progress: The bars.
-        bars: Task id → bar; a task without one is no error. A bar may be number 0.
+        progress: The display that holds the bars.
+        bars: Task id → bar. Tasks without a bar are ignored. Note that 0 is a valid bar id.
     """
 
     def __init__(self, progress: Progress, bars: dict[int, TaskID]) -> None:
         self._progress = progress
         self._bars = bars
         self._shown: set[int] = set()
-        # A user's own columns may read markup, which a task's name must not be.
+        # The user's own columns may interpret markup; a task's name must be shown literally.
         self._markup = any(
             isinstance(column, TextColumn) and column.markup and "description" in column.text_format
             for column in progress.columns
         )
 
     def show(self, said: Mapping[int, Said]) -> None:
-        """Bring the bars to what a batch said."""
+        """Update the bars from the messages of one batch."""
         for number, words in said.items():
             bar = self._bars.get(number)
             if bar is None:

@@ -1,4 +1,4 @@
-"""Logging that speaks through the one shared console, where a live display may be."""
+"""Logging through the shared console, so that log lines do not disturb a live display."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["console", "logger", "setup_logging"]
 logger: Final = logging.getLogger("pipeloom")
 
 _ours: Final[list[logging.Handler]] = []  # on the root logger
-_lowered: Final[list[int]] = []  # the root logger's level as it was, and as it was set here
+_lowered: Final[list[int]] = []  # the root logger's original level, and the level that was set here
 
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class _CleanHandler(RichHandler):
-    """Shows foreign text harmlessly: no markup, no escape sequences."""
+    """Shows foreign text safely: no markup, no escape sequences."""
 
     def render_message(self, record: logging.LogRecord, message: str) -> Text:  # noqa: ARG002 - Rich's signature
         return Text(clean_block(message))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a record, unless a handler of the program's own shows it in the same place."""
+        """Show a record, unless one of the program's own handlers already shows it in the same place."""
         if not _is_shown_by_another(record):
             super().emit(record)
 
@@ -52,18 +52,18 @@ def _speaks_on_stderr(handler: logging.Handler) -> bool:
 
 
 def setup_logging(verbose: int, log_file: Path | None = None) -> None:
-    """Send all log records of the program to the shared console, and to a file when asked.
+    """Send the program's log records to the shared console and, optionally, to a file.
 
-    The handlers are on the root logger, whose level is lowered to theirs if it is higher. Calling again replaces
-    them and takes the level back. Handlers of the program's own stay; what one of them writes to standard error is
-    not shown there a second time.
+    The handlers are attached to the root logger, whose level is lowered if necessary. A second call replaces them
+    and restores the level first. The program's own handlers are kept; a record that one of them writes to standard
+    error is not shown there twice.
 
     Args:
-        verbose: 0 shows warnings, 1 information, 2 or more everything.
-        log_file: Gets the same records as plain text, appended, UTF-8.
+        verbose: 0 shows warnings, 1 adds information, 2 or more shows everything.
+        log_file: A file to which the same records are appended as plain text, in UTF-8; ``None`` for no file.
 
     Raises:
-        StorageError: The file cannot be opened.
+        StorageError: The log file cannot be opened.
     """
     level = _LEVELS[max(0, min(verbose, 2))]
     handlers: list[logging.Handler] = [_CleanHandler(console=console, show_path=False, markup=False)]

@@ -1,29 +1,30 @@
-"""The states of a task and of a run, and every way from one to another.
+"""The statuses of tasks and runs, and every transition between them.
 
-A task, as its row in ``task_runs`` says::
+The status of a task, as stored in ``task_runs``::
 
-             ┌── a try failed, and ──┐
-             │   another one follows │
+             ┌─ attempt failed, ─────┐
+             │  retry is scheduled   │
              ▼                       │
     ●──▶ queued ──────────────▶ running ──▶ done           it returned, and its rows are committed
-          │  ▲                       ├────▶ error          it raised, or what it wrote was refused
-          │  │ another run,          ├────▶ timed_out      its time was over
-          │  └ from any state        ├────▶ cancelled      it noticed that the run was being cancelled
-          │    below                 └────▶ interrupted    its process ended before it did
-          ├──────▶ error, timed_out                        refused at the door, such as a key that came twice;
-          │                                                or its run ended while it waited for another try
-          └──────▶ interrupted                             its process ended while it waited for another try
+          │  ▲                       ├────▶ error          it raised, or its output was refused
+          │  │ another run,          ├────▶ timed_out      its time limit expired
+          │  └ from any status       ├────▶ cancelled      it noticed that the run was being cancelled
+          │    below                 └────▶ interrupted    its process ended first
+          ├──────▶ error, timed_out                        refused before it started, such as a duplicate key; or
+          │                                                its run ended while it waited for a retry
+          └──────▶ interrupted                             its process ended while it waited for a retry
 
-A row is written when there is something to see: that of a quick task only once, when it has ended. The states
-before are passed through all the same. ``done`` is the ledger's word: what it refuses of a task that returned turns
-its try from ``done`` to ``error`` before anything is committed.
+A row is written only when there is something to show: the row of a quick task is written once, when the task ends.
+The task still passes through the earlier statuses. The ledger decides on ``done``: if it refuses the output of a
+task
+that returned, the attempt changes from ``done`` to ``error`` before anything is committed.
 
-A run, as its row in ``pipeloom_runs`` says::
+The status of a run, as stored in ``pipeloom_runs``::
 
     ●──▶ running ──▶ done            every input is done
             ├──────▶ error           some failed
-            ├──────▶ interrupted     stopped early, and what ran was finished; or its process died
-            └──────▶ cancelled       stopped early, and what ran was cancelled
+            ├──────▶ interrupted     stopped early, and running tasks finished; or its process died
+            └──────▶ cancelled       stopped early, and running tasks were cancelled
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ __all__ = [
 
 TaskStatus = Literal["queued", "running", "done", "error", "timed_out", "cancelled", "interrupted"]
 RunEnd = Literal["done", "error", "cancelled", "interrupted"]
-"""What a run that is over can be."""
+"""The final statuses of a run."""
 RunStatus = Literal["running", RunEnd]
 
 QUEUED: Final = "queued"
@@ -72,20 +73,20 @@ INTERRUPTED: Final = "interrupted"
 TASK_STATUSES: Final[tuple[TaskStatus, ...]] = get_args(TaskStatus)
 RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
 OPEN: Final[tuple[TaskStatus, ...]] = (RUNNING, QUEUED)
-"""There is more to come."""
+"""Not over yet."""
 ERRORS: Final[tuple[TaskStatus, ...]] = (ERROR, TIMED_OUT)
 """Something went wrong in the task."""
 STOPS: Final[tuple[TaskStatus, ...]] = (INTERRUPTED, CANCELLED)
-"""Somebody or something stopped it."""
+"""The task was stopped from outside."""
 FAILED: Final[tuple[TaskStatus, ...]] = (*ERRORS, *STOPS)
-"""Ended, and not done: what people look for first comes first."""
+"""Ended without being done; the statuses that people look for first come first."""
 ENDED: Final[tuple[TaskStatus, ...]] = (DONE, *FAILED)
 REPORTED: Final[tuple[TaskStatus, ...]] = (DONE, ERROR, CANCELLED)
-"""What a worker may say of itself in ``MsgTaskFinished``."""
+"""The statuses that a worker may report in ``MsgTaskFinished``."""
 
 PROCESS_ENDED: Final = "its process ended before it did"
 NEVER_BEGAN: Final = "its run ended before its turn: the next one runs it"
-"""What is said of a task or a run that its process left behind."""
+"""The messages of tasks and runs whose process ended."""
 
 TASK_TRANSITIONS: Final[Mapping[TaskStatus, tuple[TaskStatus, ...]]] = {
     QUEUED: (RUNNING, ERROR, TIMED_OUT, INTERRUPTED),
@@ -96,7 +97,7 @@ TASK_TRANSITIONS: Final[Mapping[TaskStatus, tuple[TaskStatus, ...]]] = {
     CANCELLED: (QUEUED,),
     INTERRUPTED: (QUEUED,),
 }
-"""From each state of a task, those that may follow."""
+"""For each status of a task, the statuses that may follow."""
 RUN_TRANSITIONS: Final[Mapping[RunStatus, tuple[RunStatus, ...]]] = {
     RUNNING: (DONE, ERROR, CANCELLED, INTERRUPTED),
     DONE: (),
