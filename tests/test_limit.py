@@ -30,7 +30,11 @@ async def later(_item):
         ({"at_once": 1, "per": "host"}, TypeError, "per must be a function of an input, not str"),
         ({"at_once": 1, "per": later}, TypeError, "per must return at once, so it cannot be an async def"),
         ({"rate": 1, "weight": later}, TypeError, "weight must return at once, so it cannot be an async def"),
-        ({"at_once": 1, "weight": len}, ValueError, "weight=, per_s= and burst= have no effect without rate=: pass rate= as well"),
+        (
+            {"at_once": 1, "weight": len},
+            ValueError,
+            "weight=, per_s= and burst= have no effect without rate=: pass rate= as well",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong, error, sentence):

@@ -243,7 +243,7 @@ class RemoteError(PipeloomError):
 class TasksFailedError(PipeloomError, ExceptionGroup[Exception]):
     """Some tasks failed; holds up to 20 of their exceptions, without frames.
 
-    Of a kind that occurs more than five times, only the first exceptions are included.
+    Of a kind that occurs more than five times, only the first exception is included.
 
     Attributes:
         report: The report of the whole run. ``report.kinds`` counts the failures by kind; ``report.failures`` has
