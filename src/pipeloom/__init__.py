@@ -96,7 +96,7 @@ else:
             from pipeloom.data.uncaught import prepare
             from pipeloom.errors import RunInterruptedError
 
-            instead = RunInterruptedError("interrupted before anything was begun")
+            instead = RunInterruptedError("interrupted before anything started")
             prepare(instead)
             raise instead from error  # in pipeloom.map(...)
         return value

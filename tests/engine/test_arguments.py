@@ -50,8 +50,8 @@ class Later:
     ("change", "error", "words"),
     [
         ({"fn": 3}, TypeError, "must be a function, not int$"),
-        ({"fn": None}, TypeError, "not NoneType: pass it without calling it"),
-        ({"fn": rows(1)}, TypeError, "not generator: pass it without calling it"),
+        ({"fn": None}, TypeError, "not NoneType: pass the function itself, without calling it"),
+        ({"fn": rows(1)}, TypeError, "not generator: pass the function itself, without calling it"),
         ({"fn": rows}, TypeError, "not a generator function.*return a list"),
         ({"fn": functools.partial(rows, end=3)}, TypeError, "not a generator function"),
         ({"fn": functools.cache(rows)}, TypeError, "not a generator function"),
@@ -61,13 +61,13 @@ class Later:
         ({"fn": staticmethod(rows)}, TypeError, "not a generator function"),
         ({"fn": lambda item: (yield item)}, TypeError, "not a generator function"),
         ({"fn": stream}, TypeError, "not an async generator function"),
-        ({"items": rows}, TypeError, "not function: call it, and pass what it returns"),
+        ({"items": rows}, TypeError, "not function: call it and pass its return value"),
         ({"items": later}, TypeError, "not function: call it"),
         ({"items": stream(1)}, TypeError, r"\[item async for item in items\]"),
-        ({"items": pd.DataFrame({"a": [1]})}, TypeError, "collection of columns"),
-        ({"items": bytearray(b"abc")}, TypeError, "one bytearray"),
+        ({"items": pd.DataFrame({"a": [1]})}, TypeError, "iterates over its columns"),
+        ({"items": bytearray(b"abc")}, TypeError, "a single bytearray"),
         ({"items": io.BytesIO(b"a")}, TypeError, "open it as text, or pass key="),
-        ({"items": "abc"}, TypeError, r"one str.*\[items\]"),
+        ({"items": "abc"}, TypeError, r"a single str.*\[items\]"),
         ({"items": 5}, TypeError, "iterable"),
         ({"db": 5}, TypeError, "out.db"),
         ({"db": ""}, ValueError, "empty"),
@@ -86,7 +86,7 @@ class Later:
         ({"tables": {"t": {"a": complex}}}, ValueError, "t.a.*no column type"),
         ({"tables": {"task_runs": {"a": int}}}, ValueError, "ledger"),
         ({"tables": {"": {"a": int}}}, ValueError, "table name"),
-        ({"handlers": {"x": print}}, TypeError, "no type"),
+        ({"handlers": {"x": print}}, TypeError, "not a type"),
         ({"handlers": {pipeloom.MsgTaskStarted: print}}, ValueError, "of your own"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -102,7 +102,7 @@ def test_wrong_arguments_are_refused_before_anything_happens(db, change, error, 
 
 def test_a_coroutine_is_refused_and_closed(db):
     """In the place of the function and of the inputs; nothing is left that was never awaited."""
-    with pytest.raises(TypeError, match="not coroutine: pass it without calling it"):
+    with pytest.raises(TypeError, match="not coroutine: pass the function itself, without calling it"):
         pipeloom.map(later(1), [1], db=db)
     with pytest.raises(TypeError, match="not coroutine: await it first"):
         pipeloom.map(nothing, later(1), db=db)
@@ -160,7 +160,7 @@ def test_code_that_a_function_returned_unrun_is_that_tasks_error(db, returned):
     [
         ({"worker_fn": 3}, TypeError, "worker_fn must be a function"),
         ({"worker_fn": nothing}, TypeError, "a task and its queue"),
-        ({"tasks": "abc"}, TypeError, r"tasks is one str.*\[tasks\]"),
+        ({"tasks": "abc"}, TypeError, r"tasks is a single str.*\[tasks\]"),
         ({"resume": "yes"}, TypeError, "True or False"),
         ({"resume": True}, ValueError, "resume=True needs key="),
         ({"resume": True, "key": str, "store_task_status": False}, ValueError, "needs the ledger"),

@@ -224,7 +224,9 @@ def test_inputs_that_raise_what_no_future_can(db):
     """They end the run with a sentence, rather than leave its await alone."""
 
     async def main():
-        with pytest.raises(RuntimeError, match="the inputs raised StopIteration where they should end"):
+        with pytest.raises(
+            RuntimeError, match="the inputs raised StopIteration: return from the generator instead"
+        ):
             await pipeloom.amap(nothing, Stops(), db=db, progress=False)
 
     asyncio.run(main())

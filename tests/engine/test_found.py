@@ -293,9 +293,12 @@ def test_a_task_that_has_ended_adds_nothing(db, read):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"key": None}, "ctx.add: inputs need keys, by which each is run once: use pipeloom.map, or pass key="),
-        ({"store_task_status": False}, "ctx.add: inputs that a task finds are stored in the ledger"),
-        ({"shard": (1, 1), "key": str}, "ctx.add: this run is about one shard of its inputs"),
+        (
+            {"key": None},
+            "ctx.add: an added input needs a key, so that it runs only once: use pipeloom.map, or pass key=",
+        ),
+        ({"store_task_status": False}, "ctx.add: inputs that a task adds are stored in the ledger"),
+        ({"shard": (1, 1), "key": str}, "ctx.add: this run covers one shard"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -435,7 +438,7 @@ def test_an_input_that_cannot_be_made_again_fails_alone(db, read, monkeypatch):
     report = crawl(db, items=["begin"], fn=lambda item, ctx: None)
 
     (failure,) = report.failures
-    assert "cannot be made again: its class Page is not found in the module" in failure.message
+    assert "cannot be restored from its text: its class Page is not found in the module" in failure.message
     assert report.done == 1
 
 

@@ -185,7 +185,7 @@ def test_large_inputs_and_results_do_not_pile_up(db):
 def test_waiting_has_an_end_of_its_own(db, gate):
     """The run goes on; the report is there as often as it is asked for."""
     run = pipeloom.start(lambda n: gate.wait(LONG_S), [1], db=db, name="n", progress=False)
-    with pytest.raises(TimeoutError, match=r"the run of n goes on after 10 ms"):
+    with pytest.raises(TimeoutError, match=r"the run of n has not ended after 10 ms"):
         run.wait(timeout=0.01)
     gate.set()
 
@@ -306,7 +306,7 @@ def test_a_run_that_nobody_asks_about_says_how_it_ended(db, caplog):
     with caplog.at_level(logging.ERROR, "pipeloom"):
         assert over.wait(LONG_S)
         del run
-    assert "a run of square ended, and nobody asked how: 1 of 1 tasks failed" in caplog.text
+    assert "a run of square failed, and its result was never read: 1 of 1 tasks failed" in caplog.text
 
 
 def test_what_ends_a_run_is_raised_to_its_readers(db):
@@ -390,8 +390,8 @@ if {later}:
 @pytest.mark.parametrize(
     ("later", "said"),
     [
-        (False, "the program ended before its run of n could begin: wait for it, by wait() or a with block"),
-        (True, "the program ended, and this run with it; what is done is stored: run it again to do the rest"),
+        (False, "the program ended before its run of n could begin: wait for it with wait() or a with block"),
+        (True, "the run stopped because the program ended; completed work is stored: run it again to do the rest"),
     ],
 )
 def test_a_program_that_does_not_wait_is_told(tmp_path, later, said):
@@ -638,7 +638,7 @@ def test_in_a_forked_child(tmp_path):
     words = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path / "out.db")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=LONG_S, check=False)
 
-    said = "a forked child has no run: this one goes on in the process that started it\n"
+    said = "a forked child has no run: use the handle in the process that started it\n"
     assert (done.stdout, done.stderr) == (said * 3 + "1\n", "")
 
 

@@ -438,8 +438,8 @@ def test_a_generator_that_does_not_go_on_is_left(started, monkeypatch, caplog):
     closed.set()
 
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-        "the next one does not come",
-        "their end takes long",
+        "the next one does not arrive",
+        "closing them takes too long",
     ]
 
 

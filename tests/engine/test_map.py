@@ -247,7 +247,7 @@ def test_memory_keeps_nothing(db):
     report = pipeloom.map(nothing, range(3), db=":memory:")
 
     assert report.done == 3
-    with pytest.raises(pipeloom.StorageError, match="give a file"):
+    with pytest.raises(pipeloom.StorageError, match="pass a file as db"):
         report.results()
 
 

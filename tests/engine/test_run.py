@@ -192,7 +192,7 @@ def test_a_run_that_waits_for_a_lock_can_be_interrupted(tmp_path, db, number):
             assert "WARNING" in process.stderr.readline()  # that it waits
             process.send_signal(number)
             rest = process.stderr.read()
-            assert "interrupted before anything was begun" in rest
+            assert "interrupted before anything started" in rest
             assert "Traceback" not in rest
         assert process.returncode == 128 + number
 

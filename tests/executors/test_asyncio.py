@@ -106,7 +106,7 @@ async def generates(n):
         (nothing, {"memory_mb": 10}, 'memory_mb needs executor="processes"'),
         (nothing, {"workers": 10_001}, "workers must be at most 10,000"),
         (nothing, {"local": 5}, "local must be a function that returns a context manager"),
-        (nothing(0), {}, "fn must be a function, not coroutine: pass it without calling it"),
+        (nothing(0), {}, "fn must be a function, not coroutine: pass the function itself, without calling it"),
     ],
     ids=["generator", "executor", "memory", "workers", "local", "called"],
 )

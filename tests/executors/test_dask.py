@@ -106,7 +106,7 @@ def test_what_is_no_client(db):
         def __del__(self):
             pass
 
-    with pytest.raises(TypeError, match="a Dask client for coroutines"):
+    with pytest.raises(TypeError, match="an asynchronous Dask client"):
         loaded(ForCoroutines(), db)
 
 
@@ -117,7 +117,7 @@ def test_a_program_without_a_guard(db, tmp_path, monkeypatch):
     module = type(sys)("__main__")
     module.__file__ = str(main)
     monkeypatch.setitem(sys.modules, "__main__", module)
-    with pytest.raises(NotGuardedError, match='put the call behind if __name__ == "__main__":'):
+    with pytest.raises(NotGuardedError, match='put the call under if __name__ == "__main__":'):
         loaded("dask", db)
     assert not db.exists()
 

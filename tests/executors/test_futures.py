@@ -58,8 +58,14 @@ def assert_all_once(read, db, count=200):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"timeout": 1}, "timeout= is not possible on a ThreadPoolExecutor: nothing that runs there can be ended"),
-        ({"memory_mb": 100}, "memory_mb= is not possible on a ThreadPoolExecutor: its workers belong to somebody"),
+        (
+            {"timeout": 1},
+            "timeout= is not possible on a ThreadPoolExecutor: a call that runs there cannot be ended",
+        ),
+        (
+            {"memory_mb": 100},
+            "memory_mb= is not possible on a ThreadPoolExecutor: pipeloom did not start its workers",
+        ),
         ({"tasks_per_worker": 5}, "tasks_per_worker= is not possible on a ThreadPoolExecutor"),
         ({"local": nullcontext}, "local= is not possible on a ThreadPoolExecutor: .* initializer="),
     ],

@@ -204,7 +204,7 @@ def test_interrupted_at_every_call_from_the_start_to_the_return(start, tmp_path,
     assert code == DONE, out + err
     print(f"{signals} times {signal.Signals(number).name}: {out}")
     assert "RunInterruptedError: interrupted after 0 done" in out
-    assert "RunInterruptedError: interrupted at its very end" in out
+    assert "RunInterruptedError: interrupted at the very end" in out
 
 
 FILES = ("new", "migrated", "left by a dead run")
@@ -294,7 +294,7 @@ def test_a_lock_between_the_schema_and_the_row_of_the_run(start, tmp_path, signa
     db = tmp_path / "out.db"
     code, out, err = start([sys.executable, "-c", LOCKED_THEN, str(db), str(signals)]).wait()
     assert code == DONE, err
-    assert out.splitlines() == ["RunInterruptedError interrupted before anything was begun", "2"]
+    assert out.splitlines() == ["RunInterruptedError interrupted before anything started", "2"]
     with closing(sqlite3.connect(db)) as conn:
         assert conn.execute("SELECT status FROM pipeloom_runs").fetchall() == [("done",)]
 

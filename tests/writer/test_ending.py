@@ -84,7 +84,7 @@ def test_a_run_in_a_daemon_thread_ends_with_its_program_whatever_its_pace(tmp_pa
     for number, ((pace, how), process) in enumerate(zip(ways, running, strict=True)):
         out, err = process.communicate(timeout=LIMIT_S)
         assert (process.returncode, out) == ({"exits": 3, "raises": 1}.get(how, 0), "atexit\n"), err
-        assert "the program ended, and this run with it" in err
+        assert "the run stopped because the program ended" in err
         assert ("ValueError: theirs" in err) == ("Traceback" in err) == (how == "raises")
         with closing(sqlite3.connect(tmp_path / str(number) / "out.db")) as conn:
             assert conn.execute("SELECT status FROM pipeloom_runs").fetchall() == [("interrupted",)]

@@ -1,4 +1,4 @@
-"""The life of a run: what people call, how inputs reach the workers, and what comes back."""
+"""The life of a run: the calls users make, how inputs reach the workers, and how results return."""
 
 from pipeloom.engine.api import map, run_pipeline  # noqa: A004 - the field's own word
 

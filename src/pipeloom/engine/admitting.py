@@ -1,4 +1,4 @@
-"""What becomes of inputs that the ledger has been asked about: attempts, each with what is known of its row."""
+"""Turns inputs and the ledger's answers about them into attempts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Admitting", "refused"]
 
 
 class Admitting:
-    """Makes attempts of inputs and the ledger's answers.
+    """Makes attempts from inputs and the ledger's answers.
 
     Args:
-        keyed: Tasks are known by key, rather than by number.
-        has_key: The keys come from ``key=``, rather than from the inputs.
-        skipped: Called with the slots of an input that is left aside, if it takes more than one.
+        keyed: Tasks are identified by key rather than by number.
+        has_key: The keys come from ``key=`` rather than from the inputs.
+        skipped: Called with the number of slots of a skipped input that takes more than one.
     """
 
     def __init__(self, *, keyed: bool, has_key: bool, skipped: Callable[[int], None]) -> None:
@@ -27,11 +27,11 @@ class Admitting:
         self._skipped = skipped
 
     def attempts(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
-        """Return the attempts of a chunk; those that are refused come finished.
+        """Return the attempts of a chunk; rejected inputs become attempts that have already ended.
 
         Args:
             chunk: n inputs.
-            admissions: What the ledger says of those that have an identity, in their order.
+            admissions: The ledger's answers for the inputs that have an identity, in their order.
         """
         answers = iter(admissions)
         for item, identity, known, name, weight, version in chunk:
@@ -66,7 +66,7 @@ class Admitting:
             attempt.replaces = True
         elif verdict == "found":
             attempt.row = "old"
-            attempt.recorded = (number, None)  # as a row of this run, which is queued
+            attempt.recorded = (number, None)  # this run has queued the row
         elif verdict != "new":
             attempt.row = "none"
             error = refusal_of(verdict, attempt, chosen=self._has_key)
@@ -77,6 +77,6 @@ class Admitting:
 
 
 def refused(attempt: Attempt, error: Exception, message: str, trace: str) -> Attempt:
-    """Return an attempt finished: it is only to be passed on to the writer."""
+    """Mark an attempt as failed before it ran; it only has to be passed on to the writer."""
     vars(attempt).update(attempt.failed(error, message, trace))
     return attempt

@@ -30,7 +30,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
 
     class _ContextAsQueue(TaskContext, queue.Queue[Any]):
-        """What a worker gets as its second argument: it may call it a context or a queue of any messages."""
+        """A worker's second argument: it may be annotated as a context or as a queue of any messages."""
 
 
 @overload
@@ -94,68 +94,75 @@ def map(  # noqa: A001
     max_task_mb: float | None = None,
     progress: bool | None = None,
 ) -> RunReport:
-    """Call ``fn`` on every input, concurrently, and keep everything that comes out in one SQLite file.
+    """Call a function on every input, concurrently, and store everything it produces in one SQLite file.
 
-    Blocks until all is done. Call it again with the same inputs and only the rest is done.
+    Blocks until every input has been dealt with. A second call with the same inputs runs only those that are not
+    done yet. Any thread may call it.
 
     Args:
-        fn: A function of one input, plain or ``async def``; gets a :class:`TaskContext`, or an
-            :class:`AsyncTaskContext`, too when a parameter is named ``ctx`` or annotated so. What it returns is
+        fn: A function of one input, plain or ``async def``. If one of its parameters is named ``ctx`` or annotated
+            accordingly, it also gets a :class:`TaskContext` or an :class:`AsyncTaskContext`. Its return value is
             stored as JSON. Runs in the workers.
-        items: The inputs; any iterable, also endless. It is advanced lazily, in a thread of its own.
-        db: The file, created when missing; ``~`` is the home directory; ``":memory:"`` keeps nothing.
-        name: The pipeline's name. Default: the function's module and name, known again by its file and what it
-            holds. What cannot be told from others, such as a lambda, is never taken for done.
-        key: Input → str, int, Path, UUID or date that identifies it. Default: the input itself.
-        shard: ``(i, n)``: run only the inputs whose key falls to the i-th of n shards, counted from 1. Each shard
-            has a file of its own. See docs/reference/shards.md.
+        items: The inputs; any iterable works, including an infinite one. It is read lazily, in its own thread.
+        db: The database file, created if it does not exist; ``~`` is expanded. ``":memory:"`` stores nothing on
+            disk.
+        name: The pipeline's name. By default it is the function's module and name, and the function is recognised
+            by its file and by the values it holds. If it is uncertain whether an input was done by this function,
+            as with a lambda, the call raises ``NameNeededError`` rather than skip the input.
+        key: Input → the str, int, Path, UUID or date that identifies it. Default: the input itself.
+        shard: ``(i, n)``: run only the inputs whose key belongs to the i-th of n shards, counted from 1. Each shard
+            writes to its own file. See docs/reference/shards.md.
         workers: Number of workers, at least 1. Default: cores + 4 threads, at most 32; one process per core; 100
-            tasks at once on an event loop; all of an executor that you pass.
-        executor: ``"threads"``: for what waits, such as downloads. ``"processes"``: for what computes in Python,
-            and for loading much; ``fn`` and the inputs must be picklable then. ``"asyncio"``: one event loop, in a
-            thread. ``"dask"``: a cluster on this machine that ends with the run; or a scheduler's address, or a
-            client. Or an object with ``submit()``, such as ``concurrent.futures`` has, which you close. Default:
-            threads, and asyncio for ``async def``. See docs/explanation/scaling.md.
-        local: Called once in each worker, for a session, a connection, a model: returns a context manager, whose
-            value is ``ctx.local``, and which is left when the worker ends. An event loop is one worker, and may
-            have one that ``async with`` enters.
-        memory_mb: MiB that a worker process may take; past it, it is ended, and its task fails. Linux only.
-        tasks_per_worker: Replace a worker process after so many tasks, for functions that leak memory.
-        retries: How many more tries a failed task gets, with growing waits in between; or a :class:`Retry`.
-        timeout: Seconds that one try may take. ``ctx.check()`` raises then. A call that does not look is recorded
-            as timed out: a worker process is ended; a thread cannot be, and its call is left to itself. A coroutine
-            is cancelled where it waits.
-        limit: How fast tasks may begin and how many may run at once, for all or for each host, account or the like:
-            a :class:`Limit`, or several that all hold. What waits for it holds no worker.
-        resume: Skip inputs that are done under this name. ``False`` runs them again; their rows are replaced where
-            ``own_rows`` is on, and come a second time elsewhere.
-        version: Input → str, number, or tuple of them, such as a file's time and size: an input that is done runs
-            again when this has changed. Turns ``own_rows`` on.
-        own_rows: Rows know their task, in a column ``_task_id``, in all tables or in those named; a task that is
-            done again then replaces its rows in one commit, and ``pipeloom forget`` takes them back.
-        on_error: ``"raise"``: finish everything, then raise; ``"collect"``: only report; ``"stop"``: admit nothing
-            more, finish what runs, raise.
-        durability: ``"full"``: what is committed survives a power cut. ``"normal"``: the last tasks may be redone
-            after one. ``"off"``: a power cut may destroy the file.
-        wal: ``True``: a write-ahead log. ``False``: a rollback journal. Default: a log, and a file that had a
-            rollback journal is set back to it at the end.
-        tables: Table → column → type, for tables to be created: ``{"flights": {"distance": int}}``.
-        alter: Add the columns that a table lacks, rather than refuse rows that have them.
-        handlers: Message type → ``fn(conn, messages)``, for messages of your own sent with ``ctx.put``.
-        max_task_mb: How much one task may stage before its end or a checkpoint, in MiB (estimated). Default: what
-            the disk has room for; past 8 MiB it goes to a temporary file beside the database.
-        progress: Show what happens. Default: live on a terminal and in a notebook, else a line every few seconds.
+            concurrent tasks on an event loop; all workers of an executor that you pass.
+        executor: ``"threads"``: for work that waits, such as downloads. ``"processes"``: for CPU-bound Python, and
+            for parsing large amounts of data; ``fn`` and the inputs must be picklable. ``"asyncio"``: one event
+            loop, in a thread. ``"dask"``: a cluster on this machine that ends with the run. Or the address of a
+            Dask scheduler, a Dask client, or any object with ``submit()``, as in ``concurrent.futures``; you
+            close it yourself. Default: threads, or asyncio for ``async def``. See docs/explanation/scaling.md.
+        local: Called once in each worker to set up a session, a connection or a model. It returns a context
+            manager; the value is available as ``ctx.local``, and the context manager is exited when the worker
+            ends. An event loop counts as one worker, and also accepts an asynchronous context manager.
+        memory_mb: Memory limit of one worker process, in MiB. A worker that exceeds it is killed, and its task
+            fails. Linux only.
+        tasks_per_worker: Replace a worker process after this many tasks, for functions that leak memory.
+        retries: How many times to retry a failed task, with increasing delays; or a :class:`Retry`.
+        timeout: Time limit of one attempt, in seconds. Once it has passed, ``ctx.check()`` raises. A call that does
+            not check is recorded as timed out: a worker process is killed; a thread cannot be, so its call
+            continues in the background; a coroutine is cancelled at its next ``await``.
+        limit: How often tasks may start and how many may run at once, overall or per host, account or similar: a
+            :class:`Limit`, or several that all apply. A task that waits for a limit does not occupy a worker.
+        resume: Skip inputs that are already done under this name. ``False`` runs them again: their rows are
+            replaced in tables covered by ``own_rows``, and added a second time in other tables.
+        version: Input → a str, a number, or a tuple of these, such as a file's modification time and size. An input
+            that is done runs again if its version has changed. Turns ``own_rows`` on.
+        own_rows: Record which task wrote each row, in a column ``_task_id``: ``True`` for all tables, or a list of
+            tables. A task that runs again then replaces its rows in one commit, and ``pipeloom forget`` can
+            delete them.
+        on_error: ``"raise"``: finish all inputs, then raise. ``"collect"``: only report failures. ``"stop"``: start
+            nothing more, finish the running tasks, then raise.
+        durability: ``"full"``: committed data survives a power cut. ``"normal"``: after a power cut, the last tasks
+            may have to run again. ``"off"``: a power cut may corrupt the file.
+        wal: ``True``: use a write-ahead log. ``False``: use a rollback journal. Default: a write-ahead log during
+            the run; a file that used a rollback journal before is switched back at the end.
+        tables: Table → column → type, for tables to create: ``{"flights": {"distance": int}}``.
+        alter: Add missing columns to a table instead of rejecting rows that have them.
+        handlers: Message type → ``fn(conn, messages)``, for your own message types, sent with ``ctx.put``.
+        max_task_mb: How much data one task may stage before it ends or reaches a checkpoint, in MiB (estimated).
+            Default: as much as the disk has room for. Beyond 8 MiB it is kept in a temporary file beside the
+            database.
+        progress: Show progress. Default: a live display on a terminal or in a notebook, otherwise a line every few
+            seconds.
 
     Returns:
         Counts, failures, and ``results()``.
 
     Raises:
-        TasksFailedError: Some tasks failed (``on_error`` ``"raise"`` or ``"stop"``); has ``.report``.
-        RunInterruptedError: Ctrl-C, SIGTERM or SIGHUP; has ``.report``.
-        NameNeededError: An input is done by a function that may be another one, or this one: pass ``name=``.
+        TasksFailedError: Some tasks failed, and ``on_error`` is ``"raise"`` or ``"stop"``. Has ``.report``.
+        RunInterruptedError: Ctrl-C, SIGTERM, SIGHUP or ``pipeloom cancel`` ended the run. Has ``.report``.
+        NameNeededError: It is uncertain whether an input was done by this function or by another: pass ``name=``.
         DatabaseInUseError: Another run is using the file.
         StorageError: The file cannot be opened or written.
-        ValueError, TypeError: An argument is wrong.
+        ValueError, TypeError: An argument is invalid.
     """
     return Run(
         lambda: job_from(
@@ -195,7 +202,7 @@ OF_MAP: Final[dict[str, Any]] = {
     "by_key": True,
     "keeps_results": True,
 }
-"""What :func:`map` and :func:`pipeloom.amap` tell ``job_from`` beside their arguments."""
+"""What :func:`map` and :func:`pipeloom.amap` pass to ``job_from`` in addition to their arguments."""
 
 
 def run_pipeline(
@@ -229,17 +236,19 @@ def run_pipeline(
 ) -> RunReport:
     """Call ``worker_fn(task, queue)`` on every task, concurrently; the same engine as :func:`map`.
 
-    The queue is the task's :class:`TaskContext`: workers that only ``put`` messages work unchanged. Without
-    ``key=``, a task's number is its ``task_id`` if it has one, else the first number its worker says.
+    Blocks until every task has been dealt with. The queue is the task's :class:`TaskContext`, so workers that only
+    ``put`` messages work unchanged. Without ``key=``, a task is identified by its ``task_id`` if it has one,
+    otherwise by the first task number that its worker sends.
 
     Args:
-        tasks: Any objects, any iterable; advanced lazily, in a thread of its own.
+        tasks: The tasks: any objects, from any iterable. It is read lazily, in its own thread.
         db_path: See ``db`` of :func:`map`.
         workers: See :func:`map`.
-        wal: Write-ahead log rather than a rollback journal; ``None``: as the default of :func:`map`.
-        store_task_status: Keep the ledger; otherwise only users' rows are written, and nothing resumes.
-        worker_fn: Called in the workers. An exception is recorded, and raised once the others have finished;
-            an ``error`` that the worker reports by message is recorded.
+        wal: Use a write-ahead log rather than a rollback journal; ``None``: as the default of :func:`map`.
+        store_task_status: Keep the ledger. Otherwise only the rows of your tables are written, and no run can
+            resume.
+        worker_fn: Called in the workers. An exception is recorded, and raised once the other tasks have finished;
+            an ``error`` that the worker reports in a message is only recorded.
         name: See :func:`map`; used with ``key``.
         key: Task → key, as in :func:`map`; tasks then resume by key.
         shard: See :func:`map`; needs ``key``.
@@ -247,7 +256,7 @@ def run_pipeline(
         local: See :func:`map`.
         memory_mb: See :func:`map`.
         tasks_per_worker: See :func:`map`.
-        retries: See :func:`map`; an ``error`` that the worker reports by message is not tried again.
+        retries: See :func:`map`; an ``error`` that the worker reports in a message is not retried.
         timeout: See :func:`map`.
         limit: See :func:`map`.
         resume: Skip tasks whose key is done; needs ``key``.

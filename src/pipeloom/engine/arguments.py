@@ -1,4 +1,4 @@
-"""Checks of what the caller passed: every wrong argument is one sentence that says what to pass instead."""
+"""Checks of the caller's arguments: each error is one sentence that says what to pass instead."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ from pipeloom.worker.current import NotGuardedError, is_importing_program
 __all__ = ["OnError", "OwnRows", "Version"]
 
 OnError = Literal["raise", "collect", "stop"]
-"""What a task that fails does to the others: see :func:`pipeloom.map`."""
+"""What happens to the other tasks when one fails: see :func:`pipeloom.map`."""
 
 OwnRows = bool | Iterable[str]
-"""``own_rows=``: in all tables, in none, or in those named."""
+"""``own_rows=``: all tables, none, or those named."""
 
 Version = Callable[[Any], object]
-"""``version=``: input → what has changed when the input has."""
+"""``version=``: input → a value that changes when the input changes."""
 
 _Cached: Final = type(functools.cache(int))
 
 
 def check_function(fn: object, what: str) -> None:
-    """Refuse what cannot be called with one input, or does nothing when it is."""
+    """Refuse anything that cannot be called with one input, or does nothing when called."""
     if not callable(fn):
         is_result = _discarded(fn) or fn is None or inspect.isgenerator(fn)
-        hint = ": pass it without calling it" if is_result else ""
+        hint = ": pass the function itself, without calling it" if is_result else ""
         raise TypeError(f"{what} must be a function, not {type(fn).__name__}{hint}")
     call = _called(fn)
     if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
         plain, kind = ("a plain", "a") if inspect.isgeneratorfunction(call) else ("an async", "an async")
         raise TypeError(
-            f"{what} must be {plain} function, not {kind} generator function, whose call runs nothing: return a "
-            "list rather than yield, or write rows with ctx.write"
+            f"{what} must be {plain} function, not {kind} generator function, because calling it runs nothing: "
+            "return a list instead of yielding, or write rows with ctx.write"
         )
 
 
 def is_async(fn: object) -> bool:
-    """Say whether calling a function gives something to await."""
+    """Return whether calling a function returns an awaitable."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(_called(fn))
 
 
 def _called(fn: Any) -> object:
-    """Return the function that is in an object, as far as calling the one is calling the other."""
+    """Return the function that runs when an object is called."""
     while True:
         if isinstance(fn, functools.partial):
             fn = fn.func
@@ -69,28 +69,28 @@ def _called(fn: Any) -> object:
         elif inspect.isroutine(fn) or isinstance(fn, type):
             return fn
         else:
-            return getattr(type(fn), "__call__", None)  # noqa: B004 - what is called, not whether it can be
+            return getattr(type(fn), "__call__", None)  # noqa: B004 - this needs the callable itself
 
 
 def checked_items(items: Any, what: str, *, by_itself: bool) -> Iterable[object]:
-    """Refuse what is not a collection of inputs, or not of those that are meant.
+    """Refuse anything that is not a collection of inputs, or is probably not the one that was meant.
 
     Args:
         items: What the caller passed.
-        what: What the caller knows it by.
+        what: The name of the caller's parameter.
         by_itself: Each input is its own key.
     """
     kind = type(items).__name__
     if isinstance(items, str | bytes | bytearray | memoryview):
-        raise TypeError(f"{what} is one {kind}: pass a list of inputs, such as [{what}]")
+        raise TypeError(f"{what} is a single {kind}: pass a list of inputs, such as [{what}]")
     if is_frame(items):
-        raise TypeError(f"{what} is a {kind}, which is a collection of columns: pass its rows, as a list of dicts")
+        raise TypeError(f"{what} is a {kind}, which iterates over its columns: pass its rows as a list of dicts")
     if by_itself and isinstance(items, io.RawIOBase | io.BufferedIOBase):
-        raise TypeError(f"{what} is a binary file, and bytes are no keys: open it as text, or pass key=")
+        raise TypeError(f"{what} is a binary file, and bytes cannot be keys: open it as text, or pass key=")
     if isinstance(items, sqlite3.Cursor) and not _works_in_any_thread(items):
         raise TypeError(
-            f"{what} is a cursor, which only works in the thread that made it, and inputs are read in another one: "
-            f"pass {what}.fetchall(), or a generator that opens the connection itself"
+            f"{what} is a cursor that only works in the thread that created it, but inputs are read in another "
+            f"thread: pass {what}.fetchall(), or a generator that opens the connection itself"
         )
     try:
         iter(items)
@@ -101,14 +101,14 @@ def checked_items(items: Any, what: str, *, by_itself: bool) -> Iterable[object]
         elif hasattr(items, "__aiter__"):
             hint = f": collect it first, as in [item async for item in {what}]"
         elif callable(items):
-            hint = ": call it, and pass what it returns"
+            hint = ": call it and pass its return value"
         raise TypeError(f"{what} must be an iterable of inputs, not {kind}{hint}") from None
     found: Iterable[object] = items
     return found
 
 
 def _discarded(thing: object) -> bool:
-    """Say whether this is a coroutine, which is closed: nobody can have it run any more."""
+    """Return whether this is a coroutine, and close it if so: nothing else will ever run it."""
     if inspect.iscoroutine(thing):
         thing.close()
         return True
@@ -120,7 +120,7 @@ def _works_in_any_thread(cursor: sqlite3.Cursor) -> bool:
 
     def ask() -> None:
         try:
-            cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)  # any question that looks at the thread
+            cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)  # any call that checks the thread
         except sqlite3.ProgrammingError as error:
             refused.append(error)
 
@@ -131,29 +131,29 @@ def _works_in_any_thread(cursor: sqlite3.Cursor) -> bool:
 
 
 def checked_db(db: object) -> Path:
-    """Return the database as a path."""
+    """Return the database's path."""
     path = path_of(db)
     if "\0" in str(path):
-        raise ValueError("the database path holds a NUL character")
-    # Absolute: a task may change the directory under the run.
+        raise ValueError("the database path contains a NUL character")
+    # Absolute: a task may change the current directory during the run.
     return path if str(path) == MEMORY else Path(os.path.abspath(path))
 
 
 def check_place() -> None:
-    """Refuse a run that the program begins while a worker process imports it: it would never end.
+    """Refuse a run that starts while a worker process imports the program: it would never end.
 
     Raises:
-        NotGuardedError: It does.
+        NotGuardedError: A worker process is importing the program.
     """
     if is_importing_program():
         raise NotGuardedError(
-            "the program begins a run as soon as it is imported, and each worker process imports it: put the call "
-            'behind if __name__ == "__main__":, or install cloudpickle'
+            "the program starts a run as soon as it is imported, and each worker process imports it: put the call "
+            'under if __name__ == "__main__":, or install cloudpickle'
         )
 
 
 def checked_tables(tables: object) -> Tables:
-    """Return declared tables, every name and type checked."""
+    """Return the declared tables, with every name and type checked."""
     if tables is None:
         return {}
     if not isinstance(tables, Mapping):
@@ -161,16 +161,18 @@ def checked_tables(tables: object) -> Tables:
     for table, columns in tables.items():
         quoted(table)
         if is_reserved(table):
-            raise ValueError(f"tables: {clean(table, 60)} is the ledger's own name: choose another")
+            raise ValueError(f"tables: {clean(table, 60)} is reserved for the ledger: choose another name")
         if not isinstance(columns, Mapping) or not columns:
             raise TypeError(
-                f"tables: {clean(table, 60)} needs a mapping of column to type, with at least one column"
+                f"tables: {clean(table, 60)} must be a mapping of column to type, with at least one column"
             )
         folded: set[str] = set()
         for column, kind in columns.items():
             quoted(column, "column")
             if ascii_lower(column) in folded:
-                raise ValueError(f"tables: {clean(table, 60)}.{clean(column, 60)} comes twice (SQL ignores case)")
+                raise ValueError(
+                    f"tables: {clean(table, 60)}.{clean(column, 60)} is declared twice (SQL ignores case)"
+                )
             folded.add(ascii_lower(column))
             try:
                 sql_type(kind)
@@ -180,31 +182,31 @@ def checked_tables(tables: object) -> Tables:
 
 
 def checked_handlers(handlers: object) -> Mapping[type, Handler]:
-    """Return handlers, every one callable and for a type."""
+    """Return the handlers; each must be callable and belong to a message type."""
     if handlers is None:
         return {}
     if not isinstance(handlers, Mapping):
         raise TypeError(f"handlers must be a mapping of message type to function, not {type(handlers).__name__}")
     for kind, handler in handlers.items():
         if not isinstance(kind, type):
-            raise TypeError(f"handlers: {clean(kind, 60)} is no type")
+            raise TypeError(f"handlers: {clean(kind, 60)} is not a type")
         if kind.__module__ == "pipeloom.messages":
             raise ValueError(f"handlers: {kind.__name__} is handled by pipeloom itself: use a type of your own")
         if not callable(handler):
-            raise TypeError(f"handlers: what stands for {kind.__name__} cannot be called")
+            raise TypeError(f"handlers: the handler of {kind.__name__} is not callable")
     return handlers
 
 
 def check_choices(
     *, name: object, key: object, version: object, on_error: object, resume: object, durability: object
 ) -> None:
-    """Refuse values outside the few that an option has."""
+    """Refuse values that an option does not accept."""
     if name is not None and (not isinstance(name, str) or not name or not name.isprintable()):
-        raise ValueError("name must be a few printable characters, or left out")
+        raise ValueError("name must be a short text of printable characters; leave it out for the default")
     if key is not None and not callable(key):
-        raise TypeError(f"key must be a function from input to key, not {type(key).__name__}")
+        raise TypeError(f"key must be a function that returns an input's key, not {type(key).__name__}")
     if version is not None and not callable(version):
-        raise TypeError(f"version must be a function from input to str or number, not {type(version).__name__}")
+        raise TypeError(f"version must be a function that returns an input's version, not {type(version).__name__}")
     if on_error not in get_args(OnError):
         raise ValueError(f'on_error must be "raise", "collect" or "stop", not {clean(on_error, 40)!r}')
     if not isinstance(resume, bool):
@@ -214,7 +216,7 @@ def check_choices(
 
 
 def check_switches(*, alter: object, wal: object) -> None:
-    """Refuse what is neither on nor off; ``wal`` may be left open."""
+    """Refuse values that are not booleans; ``wal`` may also be ``None``."""
     if not isinstance(alter, bool):
         raise TypeError(f"alter must be True or False, not {clean(alter, 40)!r}")
     if not isinstance(wal, bool | None):
@@ -222,7 +224,7 @@ def check_switches(*, alter: object, wal: object) -> None:
 
 
 def checked_retry(retries: object) -> Retry | None:
-    """Return when to try again; ``None`` for never."""
+    """Return the retry policy; ``None`` means no retries."""
     if isinstance(retries, Retry):
         return retries if retries.attempts > 1 else None
     if isinstance(retries, bool) or not isinstance(retries, int):
@@ -233,14 +235,14 @@ def checked_retry(retries: object) -> Retry | None:
 
 
 def checked_timeout(timeout: object) -> float | None:
-    """Return a time limit in seconds; ``None`` for none."""
+    """Return a time limit in seconds; ``None`` means no limit."""
     if timeout is None:
         return None
     return positive(timeout, "timeout", "a number of seconds")
 
 
 def checked_wait(timeout: object) -> float | None:
-    """Return how many seconds to wait for a run; ``None`` for ever."""
+    """Return how long to wait for a run, in seconds; ``None`` waits for ever."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
@@ -251,7 +253,7 @@ def checked_wait(timeout: object) -> float | None:
 
 
 def checked_limits(limit: object) -> tuple[Limit, ...]:
-    """Return limits, all of which hold; none for ``None``."""
+    """Return the limits, all of which apply; empty for ``None``."""
     if limit is None:
         return ()
     limits = (limit,) if isinstance(limit, Limit) else limit
@@ -261,7 +263,7 @@ def checked_limits(limit: object) -> tuple[Limit, ...]:
 
 
 def checked_own_rows(own_rows: object, version: object) -> Owned:
-    """Return in which tables rows know their task; in all of them, if nothing else is said, with ``version=``."""
+    """Return the tables whose rows record their task; by default all of them if ``version=`` is given."""
     if own_rows is None:
         return version is not None
     if isinstance(own_rows, bool):
@@ -272,19 +274,19 @@ def checked_own_rows(own_rows: object, version: object) -> Owned:
     for table in tables:
         quoted(table)
         if is_reserved(table):
-            raise ValueError(f"own_rows: {clean(table, 60)} is the ledger's own name")
+            raise ValueError(f"own_rows: {clean(table, 60)} is one of the ledger's tables: name your own")
     return frozenset(map(ascii_lower, tables))
 
 
 def checked_max_task_bytes(max_task_mb: object) -> float:
-    """Return how many bytes a task may stage; ``None`` is no limit."""
+    """Return how many bytes a task may stage; infinite for ``None``."""
     if max_task_mb is None:
         return math.inf
     return positive(max_task_mb, "max_task_mb", "a number of MiB") * 2**20
 
 
 def checked_count(value: object, name: str) -> int:
-    """Return a number of something, at least 1."""
+    """Return a count, at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if value < 1:
@@ -293,7 +295,13 @@ def checked_count(value: object, name: str) -> int:
 
 
 def positive(value: object, name: str, what: str) -> float:
-    """Return a number above 0; ``what`` says of what."""
+    """Return a number above 0.
+
+    Args:
+        value: What the caller passed.
+        name: The option's name.
+        what: What the number measures, such as "a number of seconds".
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
     if not 0 < value < math.inf:
@@ -302,8 +310,8 @@ def positive(value: object, name: str, what: str) -> float:
 
 
 def length_of(items: Iterable[object]) -> int | None:
-    """Return the number of inputs when it is known without reading them."""
+    """Return the number of inputs if it is known without reading them."""
     try:
         return len(items)  # type: ignore[arg-type]
-    except (TypeError, OverflowError):  # it has no length, or more than Python counts: range(10**20)
+    except (TypeError, OverflowError):  # no length, or one too large for len(): range(10**20)
         return None

@@ -1,4 +1,4 @@
-"""What a run is put together from: what its workers are told, and where its tasks come from."""
+"""Assembles the parts of a run: what its workers are told, and where its tasks come from."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipeloom.writer.requests import EarlyRequest
 
 __all__ = ["brief_of", "intake_of"]
 
-_RETURN_S: Final = 1.0  # how long a call that was given up on gets to return
+_RETURN_S: Final = 1.0  # how long to wait for an abandoned call to return
 
 
 def brief_of(job: Job, run_id: int | None, executor: Executor[Any]) -> Brief:
-    """Return what is the same for all tasks of a run."""
+    """Return the settings that all tasks of a run share."""
     return Brief(
         function=job.function,
         context=job.context,
@@ -43,12 +43,12 @@ def brief_of(job: Job, run_id: int | None, executor: Executor[Any]) -> Brief:
 
 
 def intake_of(job: Job, run: RunLedger, writer: SQLiteWriter, workers: int) -> Intake:
-    """Return where the tasks of a run come from: its inputs, and those that its tasks find.
+    """Return the source of a run's tasks: its inputs, and those that its tasks add.
 
     Args:
-        job: What is to be done.
+        job: What to do.
         run: Admits inputs.
-        writer: Answers where the file has to be asked.
+        writer: Answers if the file has to be read.
         workers: How many tasks run at once.
     """
     admissions = run.admissions
@@ -59,10 +59,10 @@ def intake_of(job: Job, run: RunLedger, writer: SQLiteWriter, workers: int) -> I
         job.items,
         keyed=job.keyed,
         key=job.key,
-        # Keys that are admitted and not committed yet are known to the run: no need to wait for a commit.
+        # The run knows keys that are admitted but not committed, so there is no need to wait for a commit.
         admit=lambda names, *more: at_once(names) or writer.submit(EarlyRequest(lambda _: admit(names, *more))),
         version=job.version,
-        workers=1 if job.executor == "asyncio" else workers,  # whoever takes more at once asks often enough
+        workers=1 if job.executor == "asyncio" else workers,  # an event loop takes many, and asks often
         patience_s=max(job.timeout_s or 0.0, _RETURN_S),
         is_mine=None if job.shard is None else job.shard.holds,
         limits=job.limits,

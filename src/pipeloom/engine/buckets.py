@@ -1,6 +1,6 @@
-"""The buckets of a run's limits: how much of each is left, and how many tries are out under it.
+"""The buckets of a run's limits: how much of each is left, and how many attempts are in progress under it.
 
-A bucket that is full again, and that nobody uses, is forgotten: there may be a million values of ``per``.
+A bucket that is full again and not in use is forgotten: there may be a million values of ``per``.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pipeloom.limit import Limit
 
 __all__ = ["Bucket", "Buckets", "Lane", "Ticket"]
 
-_FASTEST: Final = 1e300  # what larger numbers of the user's stand for, and one that a float holds
-_SLOWEST_S: Final = 1e15  # between two tries: a float's product with it is a number
+_FASTEST: Final = 1e300  # larger rates count as this one, which fits into a float
+_SLOWEST_S: Final = 1e15  # between two attempts: small enough that products stay finite
 
 
 class Ticket:
-    """What one try counts for.
+    """What one attempt counts for.
 
     Attributes:
-        values: Of ``per``, for those limits that have one, in their order.
-        weights: For all limits.
-        buckets: Those of its values, while it is out.
-        is_out: It was handed out, and has not ended.
+        values: The values of ``per``, for the limits that have one, in their order.
+        weights: The weights, for all limits.
+        buckets: The buckets of its values, while the attempt is in progress.
+        is_out: Whether the attempt was handed out and has not ended.
     """
 
     __slots__ = ("buckets", "is_out", "values", "weights")
@@ -41,17 +41,17 @@ class Ticket:
 
 
 class Bucket:
-    """What is counted for one limit, or for one value of its ``per``. Guarded by the limiter's lock.
+    """The count of one limit, or of one value of its ``per``. Guarded by the limiter's lock.
 
     Attributes:
-        place: Its limit's, among all of the run.
-        value: Of ``per``; ``None`` without one.
-        full_at: When it is full again, if nothing more begins.
-        paused_until: Nothing begins before.
-        out: How many tries are.
-        holders: How many tries are out, or wait in a lane of this bucket's.
-        lanes: Those that wait here, a heap: oldest first.
-        opening_at: When the limiter looks at it, as far as that is noted.
+        place: The index of its limit among the limits of the run.
+        value: The value of ``per``; ``None`` without one.
+        full_at: When it is full again, if nothing more starts.
+        paused_until: Nothing starts before this time.
+        out: How many attempts are in progress.
+        holders: How many attempts are in progress, or wait in a lane of this bucket.
+        lanes: The lanes that wait here: a heap, oldest first.
+        opening_at: When the limiter will look at it again, if that is scheduled.
     """
 
     __slots__ = (
@@ -68,16 +68,16 @@ class Bucket:
         self.opening_at = inf
         self.is_fading = False
         self._at_once = inf if limit.at_once is None else limit.at_once
-        self._interval_s: float | None = None  # in which 1 of the burst comes back
+        self._interval_s: float | None = None  # time in which 1 of the burst is regained
         if limit.rate is not None:
             interval_s = min(limit.per_s, _FASTEST) / min(limit.rate, _FASTEST) * (1 + slack)
             self._interval_s = min(interval_s, _SLOWEST_S)
         self._burst = min(limit.burst, _FASTEST)
 
     def opens_at(self, weight: float) -> float:
-        """Return from when on a try of such a weight may begin; infinite while another one has to end first.
+        """Return when an attempt of this weight may start; infinite if another attempt must end first.
 
-        One that weighs more than the burst needs a full bucket, and leaves a debt.
+        An attempt that weighs more than the burst needs a full bucket, and leaves it in debt.
         """
         if self.out >= self._at_once:
             return inf
@@ -87,7 +87,7 @@ class Bucket:
         return max(at, self.paused_until)
 
     def count(self, weight: float, now: float) -> None:
-        """Take note of a try that begins."""
+        """Count an attempt that starts."""
         self.out += 1
         self.holders += 1
         if self._interval_s is not None and weight:
@@ -95,16 +95,16 @@ class Bucket:
 
     @property
     def is_as_new_at(self) -> float:
-        """When it is as a new one would be, if nobody uses it."""
+        """When it will be the same as a new bucket, if nobody uses it."""
         return max(self.full_at, self.paused_until)
 
 
 class Lane:
-    """Tries that share all their buckets.
+    """Attempts that share all their buckets.
 
     Attributes:
-        buckets: Those with a value of ``per``.
-        waiting: Each with its place in the order of all.
+        buckets: The buckets that belong to a value of ``per``.
+        waiting: The attempts, each with its position in the order of all.
     """
 
     __slots__ = ("buckets", "waiting")
@@ -118,8 +118,8 @@ class Buckets:
     """All buckets of a run. Guarded by the limiter's lock.
 
     Args:
-        limits: Each has a bucket for each value of its ``per``, or one.
-        slack: By which fraction tries are further apart than a rate says.
+        limits: Each has one bucket, or one for each value of its ``per``.
+        slack: The fraction by which attempts are spaced further apart than the rate requires.
 
     Attributes:
         has_values: Whether a limit has a ``per``.
@@ -132,15 +132,15 @@ class Buckets:
             (place, limit, {}) for place, limit in enumerate(limits) if limit.per is not None
         ]
         self.has_values = bool(self._own)
-        self._fading: list[tuple[float, int, Bucket]] = []  # unused ones, by when they may be forgotten
+        self._fading: list[tuple[float, int, Bucket]] = []  # unused buckets, by the time they may be forgotten
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
-        """Return how many are kept for a value."""
+        """Return how many buckets of ``per`` values are kept."""
         return sum(len(found) for _, _, found in self._own)
 
     def of(self, ticket: Ticket) -> tuple[Bucket, ...]:
-        """Return the buckets of a try's values; makes those that are missing."""
+        """Return the buckets of an attempt's values; creates missing ones."""
         buckets = []
         for (place, limit, found), value in zip(self._own, ticket.values, strict=True):
             bucket = found.get(value)
@@ -150,19 +150,19 @@ class Buckets:
         return tuple(buckets)
 
     def common_opens_at(self, ticket: Ticket) -> float:
-        """Return when all buckets open that are every try's; see :meth:`Bucket.opens_at`."""
+        """Return when all buckets that apply to every attempt are open; see :meth:`Bucket.opens_at`."""
         at = -inf
         for bucket in self._common:
             at = max(at, bucket.opens_at(ticket.weights[bucket.place]))
         return at
 
     def count(self, ticket: Ticket, now: float) -> None:
-        """Take note of a try that begins."""
+        """Count an attempt that starts."""
         for bucket in (*self._common, *ticket.buckets):
             bucket.count(ticket.weights[bucket.place], now)
 
     def release(self, ticket: Ticket, now: float) -> None:
-        """Take note of a try that has ended."""
+        """Note that an attempt has ended."""
         for bucket in self._common:
             bucket.out -= 1
         for bucket in ticket.buckets:
@@ -170,12 +170,12 @@ class Buckets:
         self.let_go(ticket.buckets, now)
 
     def hold(self, buckets: tuple[Bucket, ...]) -> None:
-        """Keep buckets for a try that waits."""
+        """Keep buckets for an attempt that waits."""
         for bucket in buckets:
             bucket.holders += 1
 
     def let_go(self, buckets: tuple[Bucket, ...], now: float) -> None:
-        """Keep them for it no longer, and forget what is as new."""
+        """Stop keeping buckets for an attempt, and forget those that are as new."""
         for bucket in buckets:
             bucket.holders -= 1
             self._forget(bucket, now)
@@ -185,7 +185,7 @@ class Buckets:
             self._forget(bucket, now)
 
     def _forget(self, bucket: Bucket, now: float) -> None:
-        """Forget a bucket, now or when it is as new, if nobody uses it."""
+        """Forget a bucket that nobody uses, now or once it is as new."""
         if bucket.holders or bucket.is_fading:
             return
         at = bucket.is_as_new_at

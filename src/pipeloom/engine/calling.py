@@ -1,4 +1,4 @@
-"""What ``map`` and ``amap`` may be called with, for type checkers."""
+"""The types of the arguments of ``map`` and ``amap``, for type checkers."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class _TakesCtx(Protocol[T_contra]):
-    """A function of one input that gets the context by its name, wherever that stands among its parameters."""
+    """A function of one input that gets its context as ``ctx``, wherever that parameter is."""
 
     def __call__(self, item: T_contra, /, *, ctx: TaskContext) -> object: ...
 
 
 class _TakesAsyncCtx(Protocol[T_contra]):
-    """One that is to be awaited."""
+    """A coroutine function of this kind."""
 
     def __call__(self, item: T_contra, /, *, ctx: AsyncTaskContext) -> Awaitable[object]: ...
 
 
 WithContext: TypeAlias = "Callable[[T, TaskContext], object] | _TakesCtx[T]"
-"""A function of one input that gets its context too."""
+"""A function of one input and its context."""
 
 AsyncWithContext: TypeAlias = "Callable[[T, AsyncTaskContext], Awaitable[object]] | _TakesAsyncCtx[T]"
-"""One that is to be awaited."""
+"""A coroutine function of one input and its context."""
 
 
 class MapOptions(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""Between the run and its executor: tasks go out here, and come back with their outcomes.
+"""Between the run and its executor: hands out tasks, and takes back their outcomes.
 
 ::
 
@@ -29,17 +29,17 @@ logger = logging.getLogger("pipeloom")
 
 
 class Dispatcher:
-    """The desk that executors work with; see :class:`~pipeloom.executors.base.Desk`. Any thread.
+    """What executors work with; see :class:`~pipeloom.executors.base.Desk`. Any thread.
 
-    The worker says whether an exception is to be retried, and when, since its class lives there. Whether at all is
-    said here: nothing is tried again once nothing more is admitted.
+    The worker decides whether an exception is worth a retry, and when, because the exception's class exists there.
+    Whether the run still retries is decided here: nothing is retried once nothing more is admitted.
 
     Args:
         intake: Where tasks come from.
-        link: What workers hold.
-        board: Where it stands which task runs in which place.
+        link: The workers' link to the writer.
+        board: Shows which task runs in which place.
         channel: To the writer.
-        left: Called with a worker's place when it does nothing more.
+        left: Called with a worker's place when that worker has finished.
     """
 
     def __init__(
@@ -55,20 +55,20 @@ class Dispatcher:
         self.fault: BaseException | None = None
         self._intake = intake
         self._put = channel.put
-        self._untold = threading.Lock()  # held once the policy's functions were complained of
+        self._untold = threading.Lock()  # held once a warning about the policy was logged
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more is to begin."""
+        """Whether nothing more is to start."""
         return self._intake.closed
 
     @property
     def is_limited(self) -> bool:
-        """Whether a task counts from when it is taken."""
+        """Whether a task counts against a limit from the moment it is taken."""
         return self._intake.is_limited
 
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Note how a task's try went; the status last, since it says that the try is over."""
+        """Record the outcome of an attempt; the status is set last, because it marks the attempt as over."""
         status, message, result, failed, staged, attempt.finished_at, attempt.elapsed_s = outcome
         if message is not None:
             attempt.message = message
@@ -87,7 +87,7 @@ class Dispatcher:
         if attempt.logs:
             size += weigh(list(attempt.logs))
         if attempt.retry_in is None and not self._keeps_items:
-            attempt.item = None  # it may be large, and the outcome may wait a moment for its commit
+            attempt.item = None  # it may be large, and the commit may take a moment
             attempt.weight = 1 if size <= SLOT else slots_for(size)
         else:
             attempt.weight += size // SLOT
@@ -98,10 +98,10 @@ class Dispatcher:
             self._intake.ended(attempt)
 
     def _follow(self, attempt: Attempt, decision: RetryDecision) -> None:
-        """Note when a failed try is followed by another."""
+        """Record that a failed attempt will be retried."""
         after_s, counts, complaint = decision
         if complaint is not None and self._untold.acquire(blocking=False):
-            logger.warning("%s; said once, and with the traceback of each task that it was about", complaint)
+            logger.warning("%s; logged once, and stored with the traceback of each task concerned", complaint)
         if after_s is None or self._intake.closed or self.link.cancelling:
             return
         attempt.retry_in = after_s
@@ -109,11 +109,11 @@ class Dispatcher:
             attempt.uncounted += 1
 
     def hand_over(self, attempt: Attempt) -> None:
-        """Put a task that has ended into the channel."""
+        """Put a finished task into the channel."""
         self._put(attempt, weight=attempt.weight)
 
     def offer(self, attempt: Attempt) -> bool:
-        """Put a task that has ended into the channel, unless that is full; does not wait."""
+        """Put a finished task into the channel unless that is full; does not wait."""
         try:
             self._put(attempt, block=False, weight=attempt.weight)
         except queue.Full:
@@ -121,11 +121,11 @@ class Dispatcher:
         return True
 
     def returned(self, attempt: Attempt) -> None:
-        """Take note that a call that was given up on has returned: its input may be tried again."""
+        """Note that an abandoned call has returned: its input may be retried now."""
         attempt.returned = True
         self._intake.retries.returned(attempt)
 
     def fail(self, error: BaseException) -> None:
-        """Admit nothing more, since something of ours went wrong."""
+        """Admit nothing more, because of an error in pipeloom itself."""
         self.fault = error
         self._intake.close()

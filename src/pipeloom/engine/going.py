@@ -1,4 +1,4 @@
-"""A run that goes on in a thread of its own, and everybody who waits for it: in a thread, or on an event loop."""
+"""A run in a thread of its own, and everyone who waits for it, in a thread or on an event loop."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _TICK_S: Final = 0.1
 
 
 class Going:
-    """One run, in the thread ``pipeloom-run``; any thread.
+    """One run, in the thread ``pipeloom-run``; used from any thread.
 
     Args:
-        job: What is to be done.
+        job: What to do.
 
     Attributes:
-        title: What is run, for people.
-        log: What has ended.
-        is_over: It has ended, and its file is closed.
-        error: What it raised, once it is over.
-        is_told: Somebody has heard what came of it.
+        title: The run's name, for people.
+        log: The tasks that have ended.
+        is_over: Whether the run has ended and its file is closed.
+        error: What the run raised, once it is over.
+        is_told: Whether somebody has received the result or the error.
     """
 
     def __init__(self, job: Job) -> None:
@@ -49,7 +49,7 @@ class Going:
         self.run = Run(lambda: job, self.log)
         self.error: BaseException | None = None
         self.is_told = False
-        self.is_orphan = False  # the copy of a forked child
+        self.is_orphan = False  # a copy in a forked child
         self.over = threading.Event()
         self._report: RunReport | None = None
         self._is_cancelled = False
@@ -57,42 +57,42 @@ class Going:
         self._guard: asyncio.Task[object] | None = None
 
     def begin(self) -> None:
-        """Begin, and return at once."""
+        """Start the run, and return at once."""
         if self._loop is not None:
-            # Not by way of the loop, which may have a factory that begins it here.
+            # Not through the loop, whose task factory may be eager and would start it here.
             self._guard = asyncio.Task(self.until_over(), loop=self._loop, name="pipeloom-guard")
-        # A daemon, as workers are: what was said is safe all the same, since the writer's thread is none.
+        # A daemon, as workers are. Messages are safe all the same: the writer's thread is not a daemon.
         threading.Thread(target=copy_context().run, args=(self._execute,), name="pipeloom-run", daemon=True).start()
         _going.add(self)
 
     def _execute(self) -> None:
         try:
             self._report = self.run.execute()
-        except BaseException as error:  # noqa: BLE001 - raised where the run is waited for
+        except BaseException as error:  # noqa: BLE001 - raised to whoever waits for the run
             self.error = explained(error)
         self.over.set()
         self.log.end()
 
     @property
     def report(self) -> RunReport | None:
-        """What came of it, once that is known; also of a run that raises it with an error."""
+        """The run's report, once it is known, even if the run raises it with an error."""
         return self._report or getattr(self.error, "report", None)
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, and its file is closed."""
+        """Whether the run has ended and its file is closed."""
         return self.over.is_set()
 
     def cancel(self, *, drain: bool) -> None:
-        """Begin nothing more, and cancel what runs unless that may finish; does not wait."""
+        """Start nothing more, and cancel running tasks unless they may finish; does not wait."""
         self._refuse_in_a_child()
         self._is_cancelled = True
         self.run.signals.ask(1 if drain else 2)
 
-    # --- whoever waits ---
+    # --- waiting ---
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait for the end; false if it goes on after so many seconds."""
+        """Wait for the end; return false if the run has not ended after this many seconds."""
         self._refuse_in_a_child()
         until = None if timeout is None else monotonic() + timeout
         with self.run.signals.hearing() as look:
@@ -105,7 +105,7 @@ class Going:
         return True
 
     def wait_beyond(self, place: int) -> None:
-        """Wait until there is an outcome at a place, or will be none."""
+        """Wait until there is an outcome at a place, or certainly none will come."""
         if self.log.has_beyond(place):
             return
         self._refuse_in_a_child()
@@ -116,7 +116,7 @@ class Going:
                 look()
 
     async def until_over(self) -> asyncio.CancelledError | None:
-        """Wait for the end, whatever happens; if this is cancelled, so is the run, and it is returned."""
+        """Wait for the end, whatever happens; if this is cancelled, cancel the run and return the error."""
         cancelled: asyncio.CancelledError | None = None
         while not self.is_over:
             try:
@@ -126,7 +126,7 @@ class Going:
                 self._called_off()
             except BaseException:
                 self._called_off()
-                raise  # this coroutine is closed, on a loop that is no more
+                raise  # this coroutine is being closed, after its loop has gone
         return cancelled
 
     async def gone(self) -> asyncio.CancelledError | None:
@@ -137,12 +137,12 @@ class Going:
         return cancelled
 
     def _called_off(self) -> None:
-        """Cancel the run with whoever awaits it, unless a signal has come: then that says how far it goes."""
+        """Cancel the run along with its awaiter, unless a signal has come, which then decides how far to stop."""
         self._is_cancelled = True
         self.run.signals.cancel()
 
     async def awaited(self) -> RunReport:
-        """Do what ``await`` does: wait for the end, and return or raise what came of it."""
+        """Implement ``await``: wait for the end, and return or raise the outcome of the run."""
         signals = self.run.signals
         signals.is_awaited = threading.current_thread() is threading.main_thread()
         try:
@@ -165,28 +165,28 @@ class Going:
             try:
                 loop.call_soon_threadsafe(given.set)
             except RuntimeError:
-                pass  # the loop has been closed, and nobody waits
+                pass  # the loop has been closed, so nobody waits
 
         self.log.when_beyond(place, tell)
         await given.wait()
 
     def refuse_on_its_loop(self, what: str, instead: str) -> None:
-        """Refuse to block the event loop that the run's functions need: it would never end.
+        """Refuse to block the event loop that the run's functions need: the run would never end.
 
         Raises:
-            RuntimeError: It would.
+            RuntimeError: The call would block that loop.
         """
-        if self._loop is not None and not self.is_over and asyncio._get_running_loop() is self._loop:  # noqa: SLF001 - get_running_loop() raises where there is none, as in most threads
+        if self._loop is not None and not self.is_over and asyncio._get_running_loop() is self._loop:  # noqa: SLF001 - get_running_loop() raises if there is none, as in most threads
             raise RuntimeError(f"{what} would block the event loop that the run's functions need: use {instead}")
 
     def _refuse_in_a_child(self) -> None:
         if self.is_orphan:
-            raise RuntimeError("a forked child has no run: this one goes on in the process that started it")
+            raise RuntimeError("a forked child has no run: use the handle in the process that started it")
 
-    # --- what came of it ---
+    # --- the outcome ---
 
     def concluded(self) -> RunReport:
-        """Return what came of a run that is over, or raise it."""
+        """Return the report of a run that is over, or raise its error."""
         self.is_told = True
         error = self.error
         if error is not None:
@@ -197,7 +197,7 @@ class Going:
         return self._report
 
     def raise_unless_about_tasks(self) -> None:
-        """Raise what ended the run, if whoever has read all outcomes does not know it by them."""
+        """Raise the error that ended the run, unless the outcomes have already told the reader about it."""
         error = self.error
         if error is None or isinstance(error, TasksFailedError):
             return
@@ -206,21 +206,21 @@ class Going:
             raise error
 
     def left_by(self, error: BaseException) -> None:
-        """Note that a block was left by an exception: what it was told, or what it brought about, is no news."""
+        """Note that an exception left the block: if it is the run's error or its cause, the user knows about it."""
         self.is_told |= self.error is error or isinstance(self.error, TasksFailedError | RunInterruptedError)
 
 
 def explained(error: BaseException) -> BaseException:
-    """Return what is raised for an error of a run: itself, unless no coroutine and no iterator can raise it."""
+    """Return what to raise for an error of a run: itself, unless coroutines and iterators cannot raise it."""
     if not isinstance(error, StopIteration):
         return error
-    instead = RuntimeError("the inputs raised StopIteration where they should end")
+    instead = RuntimeError("the inputs raised StopIteration: return from the generator instead")
     instead.__cause__ = error
     return instead
 
 
 def _is_due_to_cancelling(error: BaseException) -> TypeGuard[RunInterruptedError]:
-    """Say whether a run ended because its caller, rather than a signal, wanted that."""
+    """Return whether a run ended because its caller, rather than a signal, cancelled it."""
     return isinstance(error, RunInterruptedError) and error.signal is None
 
 
@@ -229,11 +229,11 @@ _going: weakref.WeakSet[Going] = weakref.WeakSet()
 
 @atexit.register
 def _tell_of_those_left() -> None:
-    """Say so if the program ends before a run has come to its first step; later, the run itself does."""
+    """Warn if the program ends before a run has taken its first step; later, the run itself warns."""
     for going in list(_going):
         if not (going.is_over or going.is_orphan or going.run.has_begun):
             logger.warning(
-                "the program ended before its run of %s could begin: wait for it, by wait() or a with block",
+                "the program ended before its run of %s could begin: wait for it with wait() or a with block",
                 going.title,
             )
 

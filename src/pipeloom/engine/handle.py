@@ -1,4 +1,4 @@
-"""A run in somebody's hand: it goes on by itself, and is read, stopped and awaited from any thread.
+"""The handle of a run in the background: any thread can read it, cancel it and wait for it.
 
 ::
 
@@ -31,11 +31,11 @@ logger = logging.getLogger("pipeloom")
 
 
 class RunHandle:
-    """A run that goes on, returned by :func:`pipeloom.start`; any thread may use it, and several at once.
+    """A run in progress, as returned by :func:`pipeloom.start`. Several threads may use it at once.
 
-    As a context manager it waits for the end of the run; a block that is left by an exception cancels it first.
-    ``await run`` does what :func:`pipeloom.amap` does, ``async for`` takes what :meth:`outcomes` yields, and
-    ``async with`` is there too. In a child that is forked, where no run goes on, it raises ``RuntimeError``.
+    As a context manager it waits for the run to end; if the block raises, the run is cancelled first. ``await run``
+    behaves like :func:`pipeloom.amap`, ``async for`` iterates over :meth:`outcomes`, and ``async with`` works
+    too. In a forked child, where the run does not exist, its methods raise ``RuntimeError``.
     """
 
     def __init__(self, going: Going) -> None:
@@ -46,76 +46,78 @@ class RunHandle:
         return f"<run of {self.title}, {'over' if self.is_over else 'going on'}: {self.counts}>"
 
     def __del__(self) -> None:
-        # What came of the run is kept apart from this: the traceback of an error would hold it for ever.
+        # The outcome is kept outside this object: the traceback of an error would keep it alive for ever.
         error = self._going.error
         if error is not None and not self._going.is_told:
-            logger.error("a run of %s ended, and nobody asked how: %s", self.title, describe(error, 500))
+            logger.error("a run of %s failed, and its result was never read: %s", self.title, describe(error, 500))
 
-    # --- what can be asked, and done ---
+    # --- state and control ---
 
     @property
     def title(self) -> str:
-        """What is run: the name given, or the function's."""
+        """The name given with ``name=``, or the function's name."""
         return self._going.title
 
     @property
     def db(self) -> str:
-        """The file."""
+        """The path of the database file."""
         return self._going.db
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has ended, and its file is closed."""
+        """Whether the run has ended and its file is closed."""
         return self._going.is_over
 
     @property
     def counts(self) -> RunCounts:
-        """How far the run is, now; never blocks."""
+        """The current counts; never blocks."""
         return self._going.run.counts()
 
     def cancel(self, *, drain: bool = False) -> None:
-        """Begin nothing more, and cancel what runs; returns at once. What is done stays.
+        """Start nothing more, and cancel the running tasks. Returns at once; completed work is kept.
 
-        Tasks end when they look at their context (``ctx.check()``), wait on an event loop, or run in a process. A
-        run that is over takes no notice.
+        A running task ends when it calls ``ctx.check()``, when it awaits on an event loop, or at once in a worker
+        process. Has no effect on a run that is over.
 
         Args:
-            drain: Let what runs finish.
+            drain: Let running tasks finish instead of cancelling them.
         """
         self._going.cancel(drain=drain)
 
     def wait(self, timeout: float | None = None) -> RunReport:
-        """Block until the run is over.
+        """Block until the run is over, and return its report.
 
-        In the main thread, Ctrl-C and the like do meanwhile what they do in :func:`pipeloom.map`.
+        If the main thread waits, Ctrl-C and other signals act as they do in :func:`pipeloom.map`.
 
         Args:
-            timeout: How long to wait, in seconds; ``None`` is for ever.
+            timeout: The longest time to wait, in seconds; ``None`` waits for ever.
 
         Returns:
-            What came of it; of one that was cancelled here, too.
+            The report. A run that was cancelled by this handle has one too.
 
         Raises:
-            TimeoutError: It goes on.
-            RuntimeError: The run needs the event loop that this would block: ``await`` it.
+            TimeoutError: The run is still in progress.
+            RuntimeError: Waiting here would block the event loop that the run needs: ``await`` the run instead.
             Exception: See :func:`pipeloom.map`.
         """
         timeout = checked_wait(timeout)
         self._going.refuse_on_its_loop("wait()", "await run")
         if not self._going.wait(timeout):
-            raise TimeoutError(f"the run of {self.title} goes on after {duration(timeout)}")
+            raise TimeoutError(f"the run of {self.title} has not ended after {duration(timeout)}")
         return self._going.concluded()
 
     def outcomes(self) -> Outcomes:
-        """Return what has ended, from the first on, as it is committed; ends with the run.
+        """Return an iterator over the tasks' outcomes, from the first, each as soon as it is committed.
 
-        Each call begins anew. Iterating blocks until there is more; ``async for`` does not block its loop. The run
-        never waits for whoever reads: who is more than 16 MiB behind gets the rest from the file. Failed tasks are
-        among them, inputs that were skipped are not.
+        Every call starts again from the first outcome. Iteration blocks until the next outcome and ends with
+        the run;
+        ``async for`` does not block the event loop. The run never waits for a reader: a reader that is more
+        than 16 MiB behind gets older outcomes from the file. Failed tasks are included, skipped inputs are not.
 
         Returns:
-            An iterator of :class:`TaskOutcome`, for ``for`` and for ``async for``; one thread at a time. When the
-            run has ended by anything but failed tasks, such as a full disk or Ctrl-C, it raises that at its end.
+            An iterator of :class:`TaskOutcome`, for ``for`` and for ``async for``; use it in one thread at a
+            time. If anything other than failed tasks ended the run, such as a full disk or Ctrl-C, it raises
+            that error after the last outcome.
         """
         return Outcomes(self._going)
 
@@ -158,10 +160,10 @@ class RunHandle:
     def __aiter__(self) -> AsyncIterator[TaskOutcome]:
         return self.outcomes()
 
-    # --- for a notebook ---
+    # --- notebooks ---
 
     def _repr_html_(self) -> Html:
-        """Return how far the run is, for a notebook."""
+        """Return the run's progress as HTML, for a notebook."""
         return self._seen()[0]
 
     def _seen(self) -> Seen:
@@ -177,16 +179,16 @@ class RunHandle:
         return figures_seen(self._figures)
 
     def _ipython_display_(self) -> None:
-        """Show the run, and keep what is shown up to date until it is over; IPython calls this."""
+        """Show the run, and keep the display up to date until it is over; IPython calls this."""
         place = Place.here()
         if place is None:
-            raise NotImplementedError  # IPython shows its repr, as at any prompt
+            raise NotImplementedError  # IPython then shows the repr, as at any prompt
         self._going.run.place = place
         keep_shown(place, self._seen, self._going.over)
 
 
 class Outcomes:
-    """Iterates the outcomes of a run; see :meth:`RunHandle.outcomes`."""
+    """Iterates over the outcomes of a run; see :meth:`RunHandle.outcomes`."""
 
     def __init__(self, going: Going) -> None:
         self._going = going
@@ -231,11 +233,11 @@ class Outcomes:
 
 
 def handle_of(job_of: Callable[[], Job], *, shows_itself: bool) -> RunHandle:
-    """Begin a run, and return it; it hears no signal until somebody waits for it.
+    """Begin a run and return its handle; the run receives no signals until somebody waits for it.
 
     Args:
-        job_of: Returns what is to be done, or raises what is wrong with it.
-        shows_itself: Whether somebody gets the handle, who may show it in a notebook, instead of the run.
+        job_of: Returns the job, or raises what is wrong with its arguments.
+        shows_itself: Whether the user gets the handle, which then shows itself in a notebook instead of the run.
     """
     try:
         job = job_of()

@@ -1,6 +1,7 @@
-"""What identifies an input in a run, and its version; what is said of one of which that cannot be told.
+"""Determines the key and the version of an input, and what to report if there is none.
 
-Of the caller's inputs the reading thread says it; of those that tasks find, whoever hears how such a task ended.
+For the caller's inputs this runs in the reading thread; for inputs that tasks add, in the thread that receives the
+end of such a task.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ __all__ = [
 ]
 
 _NAME_LIMIT: Final = 200
-_LARGE: Final = 10**_NAME_LIMIT  # past 4,300 digits Python refuses to write an int
+_LARGE: Final = 10**_NAME_LIMIT  # beyond 4,300 digits Python refuses to convert an int to text
 
 Identity = str | int | None
-"""A key, or the number that a task has; ``None`` when it has neither."""
+"""A key, or a task's number; ``None`` if there is neither."""
 
 
 class Unidentified(NamedTuple):
-    """An input that has no key, or no version: it fails, and the run goes on.
+    """An input without a key or a version: its task fails, and the run continues.
 
     Attributes:
-        error: Why.
-        message: What people should read.
+        error: Why there is none.
+        message: The message for people.
         trace: The traceback of what ``key=`` or ``version=`` raised, or one line.
     """
 
@@ -60,12 +61,13 @@ _KEYS: Final = "str, int, Path, UUID or date"
 def identifier(
     *, keyed: bool, key: Callable[[Any], object] | None
 ) -> Callable[[object, int, str], tuple[Identity, str | Unidentified | None]]:
-    """Return what tells an input's identity, given the input, its place among the inputs, from 1, and its name.
+    """Return a function that identifies inputs.
 
-    That returns the identity, and what else is stored of it, or why there is none.
+    It takes an input, its place among the inputs, counted from 1, and its name. It returns the input's
+    identity, and what else is stored with it, or the reason why there is no identity.
 
     Args:
-        keyed: Tasks are known by key, rather than by number.
+        keyed: Tasks are identified by key rather than by number.
         key: Input → key, for keyed runs; ``None`` takes the input itself.
     """
     if not keyed:
@@ -76,20 +78,20 @@ def identifier(
         try:
             if key is not None:
                 value = key(item)
-        except Exception as error:  # noqa: BLE001 - the caller's code: it is about this input only
+        except Exception as error:  # noqa: BLE001 - the caller's code: only this input fails
             return None, raised(error, "key=", f"input {place:,} ({clean(name, 80)})")
         try:
             return identity_of(value)
-        except Exception as error:  # noqa: BLE001 - foreign properties and `__str__` among them
+        except Exception as error:  # noqa: BLE001 - runs foreign properties and `__str__`
             return None, _keyless(error, f"input {place:,} ({clean(name, 80)})", value, chosen=key is not None)
 
     return identify
 
 
 def identify_found(key: Callable[[Any], object] | None) -> Identify:
-    """Return what says which tasks the inputs are that a task has found, given their texts; any thread.
+    """Return a function that identifies the inputs that a task has added, given as text; any thread.
 
-    That raises ``RowRefusedError`` for one that has no key, as for a row that cannot be stored.
+    It raises ``RowRefusedError`` for an input without a key, as for a row that cannot be stored.
 
     Args:
         key: As for :func:`identifier`.
@@ -102,7 +104,7 @@ def identify_found(key: Callable[[Any], object] | None) -> Identify:
             try:
                 item = item_from(text)
             except ValueError as error:
-                raise RowRefusedError(f"ctx.add: an input cannot be made again here: {error}") from error
+                raise RowRefusedError(f"ctx.add: an input cannot be restored from its text: {error}") from error
             name = name_of(item)
             identity, known = identify(item, place, name)
             if isinstance(known, Unidentified):
@@ -115,7 +117,7 @@ def identify_found(key: Callable[[Any], object] | None) -> Identify:
 
 
 def name_of(item: object) -> str:
-    """Return what people call an input: its own ``name``, or it in words."""
+    """Return an input's name for people: its own ``name``, or a description of it."""
     if type(item) is int and -_LARGE < item < _LARGE:
         return str(item)
     if type(item) is str and len(item) <= _NAME_LIMIT and item.isascii():
@@ -132,10 +134,11 @@ def _number(item: object) -> int | None:
 
 
 def version_teller(version: Callable[[Any], object]) -> VersionTeller:
-    """Return what tells the versions of inputs.
+    """Return a function that determines the versions of inputs.
 
-    It is given an input, its place among the inputs, from 1, its name, and what else is stored of its identity. It
-    returns the version as it is stored, and the last of these; or nothing, and why.
+    It takes an input, its place among the inputs, counted from 1, its name, and what else is stored with its
+    identity. It returns the version as it is stored, together with that last argument; or no version, and the
+    reason.
 
     Args:
         version: Input → version.
@@ -147,11 +150,11 @@ def version_teller(version: Callable[[Any], object]) -> VersionTeller:
         which = f"input {place:,} ({clean(name, 80)})"
         try:
             value = version(item)
-        except Exception as error:  # noqa: BLE001 - the caller's code: it is about this input only
+        except Exception as error:  # noqa: BLE001 - the caller's code: only this input fails
             return None, raised(error, "version=", which)
         try:
             return stored_version(value), known
-        except Exception as error:  # noqa: BLE001 - foreign properties and `__str__` among them
+        except Exception as error:  # noqa: BLE001 - runs foreign properties and `__str__`
             return None, _versionless(error, which, value)
 
     return tell
@@ -166,17 +169,17 @@ def _versionless(error: Exception, which: str, value: object) -> Unidentified:
 
 
 def raised(error: Exception, what: str, which: str) -> Unidentified:
-    """Return what is said when a function of the user's raised for one input.
+    """Return the report for an exception that one of the user's functions raised for one input.
 
     Args:
-        error: What it raised, as it was caught where it was called.
-        what: The function, as the user knows it.
-        which: The input, in words.
+        error: The exception, as caught at the call.
+        what: The function's name for the user.
+        which: A description of the input.
     """
     begin = error.__traceback__
     message = f"{what} raised {kind_of(error)} for {which}: {describe(error, 300)}"
     try:
-        trace = traceback_of(error, None if begin is None else begin.tb_next)  # the first frame is ours
+        trace = traceback_of(error, None if begin is None else begin.tb_next)  # skip the first frame, which is ours
     except Exception:  # noqa: BLE001 - a foreign `__str__` may do anything
         trace = message
     return Unidentified(error, storable(message), storable(tail(trace, LONGEST_TEXT)))
@@ -184,7 +187,7 @@ def raised(error: Exception, what: str, which: str) -> Unidentified:
 
 def _keyless(error: Exception, which: str, value: object, *, chosen: bool) -> Unidentified:
     if not isinstance(error, ValueError):
-        error = ValueError(f"its key cannot be told ({kind_of(error)}: {describe(error, 200)})")
+        error = ValueError(f"its key cannot be determined ({kind_of(error)}: {describe(error, 200)})")
     if chosen:
         message = f"key= returned {clean(value, 80)} for {which}: {describe(error, 300)}; return {_KEYS}"
     else:

@@ -1,4 +1,4 @@
-"""The end of inputs that a run leaves early: a generator is closed where it ran, and nothing else is."""
+"""Lets go of inputs that a run leaves unread: generators are closed in their own thread, nothing else is."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _LAZY: Final = (enumerate, filter, map, zip)
 
 
 def close_generators(inputs: object) -> None:
-    """Close the generator that inputs come from, if they do: nobody else goes on with it. May raise what it raises.
+    """Close the generator that the inputs come from, if nobody else can continue it. May raise what that raises.
 
-    So is one behind ``enumerate``, ``map``, ``itertools`` and the like, if only that refers to it: it would be
-    closed wherever that is collected. One that the caller holds, to go on with it, stays as it is. Another iterator
-    with a ``close``, such as an open file or a cursor, is its owner's to close.
+    This includes a generator behind ``enumerate``, ``map``, ``itertools`` and similar if nothing else refers to
+    it: it would otherwise be closed in whichever thread collects it. A generator that the caller still holds
+    stays open. Any other iterator with a ``close``, such as an open file or a cursor, is left for its owner to
+    close.
     """
     if isinstance(inputs, Generator):
         inputs.close()
-    elif _is_lazy(inputs) or type(inputs) is tuple:  # zip and map keep theirs in a tuple
+    elif _is_lazy(inputs) or type(inputs) is tuple:  # zip and map keep their iterators in a tuple
         for inner, references in _referents(inputs):
             if references <= _ALONE:
                 close_generators(inner)
@@ -33,9 +34,9 @@ def _is_lazy(iterator: object) -> bool:
 
 
 def _referents(holder: object) -> list[tuple[Any, int]]:
-    """Return what an object refers to, each with the number of references to it, as counted here."""
+    """Return the objects that an object refers to, each with its reference count as seen here."""
     return [(inner, sys.getrefcount(inner)) for inner in gc.get_referents(holder)]
 
 
 _ALONE: Final = _referents(filter(None, (_ for _ in range(0))))[0][1]
-"""What is counted for a generator that its holder alone refers to; it differs between versions of Python."""
+"""The reference count of a generator that only its holder refers to; it differs between versions of Python."""

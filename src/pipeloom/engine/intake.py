@@ -1,4 +1,4 @@
-"""Hands the run's inputs to the workers: what was read is admitted by the ledger, and is ready then.
+"""Hands the run's inputs to the workers, once they have been read and the ledger has admitted them.
 
 ::
 
@@ -6,9 +6,9 @@
     what tasks find ──▶ the file ──▶ line ──a worker asks──▶
                                        failed tries ──▶ retry queue ──▶
 
-The limiter is there in a run with limits, and in one that was slowed down, as long as that lasts. No list and no
-future per task. Only the reader's thread ever waits for the iterator, so an input that is slow to come holds up
-nobody, not even the input before it.
+The limiter exists in a run with limits, and in a run that was slowed down, for as long as that lasts. There is
+no list and no future per task. Only the reader's thread ever waits for the iterator, so a slow input delays
+nothing else, not even the input before it.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from pipeloom.writer.requests import Request
 
 __all__ = ["Intake"]
 
-_LONGEST_S: Final = 3600.0  # that is waited at once: a condition takes no larger number than some
+_LONGEST_S: Final = 3600.0  # of one wait: conditions refuse very large timeouts
 
 
 class Intake:
     """Hands out attempts until the inputs end, or the run closes it.
 
     Args:
-        items: The inputs; may be endless.
-        keyed: Tasks are known by key, rather than by number.
+        items: The inputs; may be infinite.
+        keyed: Tasks are identified by key rather than by number.
         key: Input → key, for keyed runs; ``None`` takes the input itself.
-        admit: Answers n keys or numbers with n admissions, at once or, when the ledger must be asked, by a request.
-            With ``version`` it is given n versions as well.
-        version: Input → what has changed when the input has; ``None`` where nobody wants to know.
-        workers: Number of workers, the size of the first chunk.
-        patience_s: How long a call that was given up on, and is to be tried again, gets to return.
-        is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
-        limits: Which tries have to wait, although there is a worker for them.
-        found: Where inputs wait that tasks have found; ``None`` if they find none.
+        admit: Answers n keys or numbers with n admissions, at once or, if the ledger must be read, by a
+            request. With ``version`` it is given n versions as well.
+        version: Input → a value that changes when the input changes; ``None`` if versions are not used.
+        workers: Number of workers, and the size of the first chunk.
+        patience_s: How long to wait for an abandoned call to return before its input is retried.
+        is_mine: Decides by its identity whether an input belongs to this run; ``None`` takes all.
+        limits: The limits under which attempts start.
+        found: Where inputs that tasks have added wait; ``None`` if tasks add none.
 
     Attributes:
-        retries: Failed tries that are to be tried again.
-        line: The inputs that tasks have found.
+        retries: Failed attempts that wait for a retry.
+        line: The inputs that tasks have added.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Intake:
         limits: Sequence[Limit] = (),
         found: FoundRequests | None = None,
     ) -> None:
-        # Tells workers that there is something to do, and the reader that there is room again.
+        # Wakes workers when there is something to do, and the reader when there is room again.
         self._moved = threading.Condition()
         version_of = None if version is None else version_teller(version)
         self._reader = Reader(
@@ -99,7 +99,7 @@ class Intake:
 
     @property
     def error(self) -> BaseException | None:
-        """What the inputs' iterator raised."""
+        """The exception that the inputs' iterator raised."""
         return self._reader.error
 
     @property
@@ -108,7 +108,7 @@ class Intake:
         return self._closed
 
     def shut(self) -> None:
-        """Hand out nothing more; takes no lock, wakes nobody, and is followed by ``close``."""
+        """Hand out nothing more. Takes no lock and wakes nobody; ``close`` must follow."""
         self._closed = True
         self._reader.shut()
 
@@ -119,15 +119,16 @@ class Intake:
             self._moved.notify_all()
 
     def join(self, look: Callable[[], object]) -> None:
-        """Wait until the inputs are let go of; see :meth:`~pipeloom.engine.reader.Reader.join`."""
+        """Wait until the inputs are released; see :meth:`~pipeloom.engine.reader.Reader.join`."""
         self._reader.join(look)
 
     # --- worker threads ---
 
     def next(self) -> Attempt | None:
-        """Return the next attempt, or ``None`` at the end. Blocks while inputs are awaited.
+        """Return the next attempt, or ``None`` at the end. Blocks while waiting for inputs.
 
-        An attempt may come finished: refused at the door, it is only to be passed on to the writer.
+        An attempt may come already ended: the ledger rejected its input, and it only has to be passed on to the
+            writer.
 
         Raises:
             WriterBrokenError: The writer died.
@@ -145,7 +146,7 @@ class Intake:
         return None
 
     def _fresh(self) -> Attempt | None:
-        """Return an input that is ready, if there is one."""
+        """Return an input that is ready, or ``None``."""
         try:
             attempt = self._ready.popleft()
         except IndexError:
@@ -157,7 +158,7 @@ class Intake:
         return attempt
 
     def _next_limited(self, limiter: Limiter) -> Attempt | None:
-        """Return the next attempt that no limit holds up, if there is one; the others wait in the limiter."""
+        """Return the next attempt that no limit holds back, or ``None``; the others wait in the limiter."""
         while not self._closed:
             if (attempt := limiter.take()) is not None:
                 return attempt.to_begin()
@@ -172,7 +173,7 @@ class Intake:
             if attempt is None:
                 return None
             if attempt.retry_in is None and attempt.status != QUEUED:
-                return attempt  # refused at the door
+                return attempt  # rejected before it began
             try:
                 if limiter.pass_on(attempt):
                     return attempt.to_begin()
@@ -183,7 +184,7 @@ class Intake:
     def more(self, most: int) -> list[Attempt]:
         """Return further attempts that are ready, 0 to ``most``; does not wait, and leaves others their share.
 
-        None where starts are counted: those would begin later than they were.
+        Returns none if starts are counted, because these attempts would start later than they were counted.
         """
         found: list[Attempt] = []
         ready, retries, reader = self._ready, self.retries, self._reader
@@ -203,7 +204,7 @@ class Intake:
         return found
 
     def give_back(self, attempts: list[Attempt]) -> None:
-        """Take back attempts that have not begun: they come before all others."""
+        """Take back attempts that have not started; they are handed out before all others."""
         for attempt in attempts:
             self.ended(attempt)
         with self._moved:
@@ -212,13 +213,13 @@ class Intake:
             self._moved.notify_all()
 
     def _drop(self, limiter: Limiter) -> None:
-        """Do without a limiter again, unless the run is being slowed down once more."""
+        """Remove a limiter that is no longer needed, unless the run is being slowed down again."""
         with self._moved:
             if limiter.is_spent:
                 self._limiter = None
 
     def ended(self, attempt: Attempt) -> None:
-        """Take note that a try has ended, or has not begun after all: no limit counts it any more."""
+        """Note that an attempt has ended, or did not start after all: it no longer counts against any limit."""
         if attempt.ticket is not None:
             limiter = self._limiter
             if limiter is not None:
@@ -227,11 +228,11 @@ class Intake:
 
     @property
     def is_limited(self) -> bool:
-        """Whether starts are counted, or put off."""
+        """Whether starts are counted or delayed."""
         return self._limiter is not None
 
     def slow_down(self, attempt: Attempt, seconds: float) -> None:
-        """Let none begin for a while that shares a value of ``per`` with this one; see ``Limiter.pause``."""
+        """For a while, start no attempt that shares a value of ``per`` with this one; see ``Limiter.pause``."""
         with self._moved:
             if self._limiter is None:
                 self._limiter = Limiter((), self._moved)
@@ -239,17 +240,17 @@ class Intake:
             self._moved.notify_all()
 
     def held_up(self) -> tuple[int, float]:
-        """Return how many tries wait for a limit, and for how many seconds no task at all begins."""
+        """Return how many attempts wait for a limit, and for how many seconds no task at all starts."""
         limiter = self._limiter
         return (0, 0.0) if limiter is None else (len(limiter), limiter.paused_s)
 
     def take_all(self) -> list[Attempt]:
-        """Return the failed tries whose turn has not come, to be put to the writer once more; after ``close``."""
+        """Return the failed attempts that will not be retried, for the writer; after ``close``."""
         waiting = [] if self._limiter is None else self._limiter.take_all()
         return self.retries.take_all([attempt for attempt in waiting if attempt.retry_in is not None])
 
     def _ask_early(self) -> None:
-        """Ask before the attempts run out, so that workers go on while the writer has a statement to wait for."""
+        """Ask before the attempts run out, so that workers stay busy while the writer executes a long statement."""
         ready, reader = len(self._ready), self._reader
         wants = self._asked is None and reader.pulled and ready * 2 < reader.size
         if (wants or self.line.wants(ready)) and self._refilling.acquire(blocking=False):
@@ -261,7 +262,7 @@ class Intake:
                 self._refilling.release()
 
     def _refill(self) -> bool:
-        """Turn what was pulled into attempts, or wait until a try is due; false at the end of both."""
+        """Turn read inputs into attempts, or wait until a retry is due; false if neither will come."""
         with self._refilling:
             if self._ready and not self._is_held_up():
                 return True
@@ -283,22 +284,22 @@ class Intake:
             return True
 
     def _is_held_up(self) -> bool:
-        """Say whether so many tries wait that new inputs must, or whether none may begin now."""
+        """Return whether new inputs must wait: too many attempts wait already, or none may start now."""
         return self.retries.is_full or not (self._limiter is None or self._limiter.takes_more)
 
     def _await_work(self) -> bool:
-        """Wait until something was pulled, or a try is due; false at the end of both."""
+        """Wait until an input has been read, or a retry is due; false if neither will come."""
         retries, reader = self.retries, self._reader
         with self._moved:
             reader.awaited_by += 1
             try:
                 while not self._closed:
-                    is_exhausted = reader.is_exhausted  # before looking: it pulls first, and says this second
+                    is_exhausted = reader.is_exhausted  # before looking: the reader first pulls, then sets this
                     if self._ready:
                         if not self._is_held_up():
                             return True
                     elif reader.pulled or self._asked is not None or not self.line.is_over:
-                        return True  # all of it may be done already
+                        return True  # everything may have been handed out already
                     elif is_exhausted and retries.is_over:
                         return False
                     wait_s = _LONGEST_S
@@ -317,7 +318,7 @@ class Intake:
                 reader.awaited_by -= 1
 
     def _ask(self) -> None:
-        """Ask about what was pulled, unless an answer is outstanding; does not wait for one that takes its time."""
+        """Ask about inputs that were read, unless an answer is outstanding; does not wait for a slow answer."""
         if self._asked is None and self._reader.pulled:
             chunk = self._reader.take()
             asked = [pulled for pulled in chunk if type(pulled[2]) is not Unidentified]

@@ -1,4 +1,4 @@
-"""What a run is asked to do: every argument of ``map`` and ``run_pipeline``, checked, under one name each."""
+"""What a run is asked to do: every argument of ``map`` and ``run_pipeline``, checked, with one name each."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["Job", "job_from"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run as asked for, every argument checked.
+    """One requested run, with every argument checked.
 
     Attributes:
-        context: How the function gets its context, see :class:`~pipeloom.wire.Brief`.
-        naming: Whose run it is; ``None`` without keys.
+        context: How the function receives its context; see :class:`~pipeloom.wire.Brief`.
+        naming: The pipeline that the run belongs to; ``None`` without keys.
         owned: See :data:`~pipeloom.ledger.owning.Owned`.
-        workers: How many; ``None`` is as many as the executor has.
-        loop: The event loop that the run is awaited on; ``None`` if it is not.
+        workers: The number of workers; ``None`` takes as many as the executor has.
+        loop: The event loop on which the run is awaited; ``None`` if it is not.
     """
 
     function: Callable[..., object]
@@ -75,11 +75,11 @@ class Job:
     def adds_none(self) -> str | None:
         """Why its tasks may not add inputs; ``None`` if they may."""
         if not self.store_task_status:
-            return "inputs that a task finds are stored in the ledger: keep store_task_status=True"
+            return "inputs that a task adds are stored in the ledger: keep store_task_status=True"
         if not self.keyed:
-            return "inputs need keys, by which each is run once: use pipeloom.map, or pass key= to run_pipeline"
+            return "an added input needs a key, so that it runs only once: use pipeloom.map, or pass key="
         if self.shard is not None:
-            return "this run is about one shard of its inputs, and another may be a found one's: leave out shard="
+            return "this run covers one shard, and an added input may belong to another: leave out shard="
         return None
 
 
@@ -117,15 +117,15 @@ def job_from(
     store_task_status: bool = True,
     loop: AbstractEventLoop | None = None,
 ) -> Job:
-    """Check what the caller passed, and return it as a job; nothing has been opened or called yet.
+    """Check the caller's arguments and return them as a job; opens nothing and calls nothing.
 
-    ``parameters`` is what the caller knows ``fn`` and ``items`` by, ``context_of`` returns how ``fn`` gets its
-    context, ``by_key`` says that tasks have keys rather than numbers, ``loop`` is the event loop that the run is
-    awaited on. The others are those of ``pipeloom.map`` and
+    ``parameters`` holds the names under which the caller knows ``fn`` and ``items``. ``context_of`` returns how
+    ``fn`` receives its context. ``by_key`` means that tasks have keys rather than numbers. ``loop`` is the
+    event loop on which the run is awaited. The others are those of ``pipeloom.map`` and
     ``pipeloom.run_pipeline``.
 
     Raises:
-        ValueError, TypeError: An argument is wrong; the sentence says what to pass instead.
+        ValueError, TypeError: An argument is invalid; the sentence says what to pass instead.
     """
     arguments.check_place()
     arguments.check_function(fn, parameters[0])
@@ -138,7 +138,7 @@ def job_from(
     if needy and not store_task_status:
         raise ValueError(f"{needy} needs the ledger: keep store_task_status=True")
     if not by_key and (needy or name is not None):
-        raise ValueError(f"{needy or 'name='} needs key=, which says what identifies a task")
+        raise ValueError(f"{needy or 'name='} needs key=, the function that identifies a task")
     part = None if shard is None else Shard.checked(shard)
     runs_on = worker_arguments.checked_executor(executor, fn, parameters[0])
     worker_arguments.check_workers(

@@ -1,4 +1,4 @@
-"""Holds tries back that would exceed a limit: they wait here, hold no worker, and others overtake them.
+"""Holds back attempts that would exceed a limit: they wait here without a worker, and others overtake them.
 
 ::
 
@@ -6,12 +6,12 @@
                                  │                     ▲
                                  └─▶ lane ─▶ (time passes, a try ends) ─▶ take
 
-Each limit has a bucket for each value of ``per``, or one in all. Tries that share all their buckets wait in one
-lane, in their order. A lane is ready when no bucket of its own holds it up; else it waits at one that does. Limits
-without ``per`` concern everything alike, so they are looked at for the oldest lane that is ready, and no other.
+Each limit has one bucket, or one for each value of ``per``. Attempts that share all their buckets wait in one
+lane, in order. A lane is ready when none of its own buckets holds it back; otherwise it waits at one that does.
+Limits without ``per`` affect every attempt alike, so they are only checked for the oldest lane that is ready.
 
-Rates are kept by the generic cell rate algorithm: a bucket notes when it will be full again, which says how much of
-``burst`` is left. The moments at which tries were handed out count, so nothing is ever caught up.
+Rates follow the generic cell rate algorithm: a bucket records when it will be full again, which gives how much of
+``burst`` is left. An attempt counts from the moment it was handed out, so the limiter never speeds up to catch up.
 Source: https://www.itu.int/rec/T-REC-I.371 (GCRA)
 """
 
@@ -34,21 +34,22 @@ __all__ = ["Limiter"]
 
 _SLACK: Final = 0.02
 _MOST: Final = 4096
-"""So many slots of memory may wait, at least one for each input; beyond, no others are looked at, so that memory
-stays flat."""
+"""How many slots of memory may wait, at least one for each input. Beyond that no more inputs are taken, so that
+memory use stays flat."""
 
 
 class Limiter:
-    """What waits for a limit; any thread.
+    """The attempts that wait for a limit; any thread.
 
-    Its clock does not stand still with the program, unlike that of a time limit: a service counts real seconds.
+    Its clock continues while the program is suspended, unlike that of a time limit: a remote service counts
+        real seconds.
 
     Args:
-        limits: All of them hold; with none, only ``pause`` holds anything up.
-        moved: Guards this, and tells workers that there is something to do; the intake's own.
+        limits: All of them apply; with none, only ``pause`` holds attempts back.
+        moved: Guards this object and wakes workers when there is something to do; the intake's own.
         clock: Seconds since some instant.
-        slack: By which fraction tries are further apart than a rate says: on its way to a service one may be held
-            up, and comes closer to the next then.
+        slack: The fraction by which attempts are spaced further apart than the rate requires: a request that is
+            delayed on its way to a service arrives closer to the next one.
     """
 
     def __init__(
@@ -64,36 +65,36 @@ class Limiter:
         self._buckets = Buckets(limits, slack)
         self._lanes: dict[tuple[Bucket, ...], Lane] = {}
         self._ready: list[tuple[int, Lane]] = []
-        self._opening: list[tuple[float, int, Bucket]] = []  # buckets at which lanes wait, by when they open
+        self._opening: list[tuple[float, int, Bucket]] = []  # buckets where lanes wait, by opening time
         self._orders = itertools.count()
         self._has_limits = bool(limits)
         self._count = 0
-        self._weight = 0  # of what waits, in slots
+        self._weight = 0  # of all that waits, in slots
         self._paused_until = -inf
 
     def __len__(self) -> int:
-        """Return how many wait; any thread."""
+        """Return how many attempts wait; any thread."""
         return self._count
 
     @property
     def paused_s(self) -> float:
-        """For how many seconds no task at all begins; any thread."""
+        """For how many seconds no task at all starts; any thread."""
         return max(0.0, self._paused_until - self._clock())
 
     @property
     def is_spent(self) -> bool:
-        """Whether it holds up nothing, and never will: there is no limit, and the pause is over."""
+        """Whether it holds back nothing and never will: there is no limit, and the pause is over."""
         return not (self._has_limits or self._count) and self._paused_until <= self._clock()
 
     # --- a worker's thread ---
 
     def pass_on(self, attempt: Attempt) -> bool:
-        """Let a try begin, and count it; false when it has to wait, which it then does in here.
+        """Let an attempt start, and count it. Returns false if it has to wait; the limiter then keeps it.
 
         Calls the user's ``per`` and ``weight``, without a lock.
 
         Raises:
-            UncountedError: They raised, or returned what cannot be counted.
+            UncountedError: They raised, or returned a value that cannot be counted.
         """
         ticket = attempt.ticket
         if ticket is None:
@@ -117,12 +118,12 @@ class Limiter:
             self._buckets.hold(buckets)
             self._count += 1
             self._weight += attempt.weight
-            self._next_at(now)  # puts its lane where it waits
+            self._next_at(now)  # moves its lane to where it waits
             return False
 
     def take(self) -> Attempt | None:
-        """Return the oldest of the tries that have waited and may begin now, and count it."""
-        if not self._count:  # a stale look does no harm
+        """Return the oldest waiting attempt that may start now, and count it."""
+        if not self._count:  # reading a stale value is harmless
             return None
         with self._moved:
             now = self._clock()
@@ -143,27 +144,27 @@ class Limiter:
 
     @property
     def takes_more(self) -> bool:
-        """Whether to look at further inputs: some may begin before those that wait, and there is room."""
+        """Whether to take further inputs: some may start before those that wait, and there is room."""
         if not self._count and self._paused_until == -inf:
             return True
         with self._moved:
             now = self._clock()
             if self._weight >= _MOST or self._paused_until > now:
                 return False
-            return not (self._next_at(now) > now and self._ready)  # else a limit of all holds it
+            return not (self._next_at(now) > now and self._ready)  # else a limit without per holds it
 
     def is_due(self) -> bool:
-        """Say whether a try that has waited may begin now. Guarded by ``moved``."""
+        """Return whether a waiting attempt may start now. Guarded by ``moved``."""
         now = self._clock()
         return self._next_at(now) <= now and bool(self._ready)
 
     def until_due_s(self) -> float:
-        """Return the seconds until a try may begin; infinite if one has to end first. Guarded by ``moved``."""
+        """Return the seconds until an attempt may start; infinite if one has to end first. Guarded by ``moved``."""
         now = self._clock()
         return max(0.0, self._next_at(now) - now)
 
     def release(self, attempt: Attempt) -> None:
-        """Count a try no more that has ended, or has not begun after all; once is enough, and any thread may."""
+        """Stop counting an attempt that has ended, or did not start after all. Idempotent; any thread."""
         with self._moved:
             ticket: Ticket | None = attempt.ticket
             if ticket is None or not ticket.is_out:
@@ -177,10 +178,9 @@ class Limiter:
             ticket.buckets = ()
 
     def pause(self, attempt: Attempt, seconds: float) -> None:
-        """Let no try begin for so many seconds that has a value of ``per`` in common with this one.
+        """For some seconds, start no attempt that shares a value of ``per`` with this one.
 
-        Where no limit has a ``per``, none at all. A pause that ends later already stays as it is. Guarded by
-        ``moved``.
+        If no limit has a ``per``, nothing starts. A pause that already lasts longer is kept. Guarded by ``moved``.
         """
         until = self._clock() + seconds
         ticket: Ticket | None = attempt.ticket
@@ -191,7 +191,7 @@ class Limiter:
             self._paused_until = max(self._paused_until, until)
 
     def take_all(self) -> list[Attempt]:
-        """Return everything that waits, n attempts: the run ends before its turn."""
+        """Return all n waiting attempts: the run ends before their turn."""
         with self._moved:
             left = [attempt for lane in self._lanes.values() for _, attempt, _ in lane.waiting]
             self._lanes.clear()
@@ -203,11 +203,11 @@ class Limiter:
     # --- guarded by `moved` ---
 
     def _opens_at(self, buckets: tuple[Bucket, ...], ticket: Ticket) -> float:
-        """Return from when on a try may begin; infinite while another one has to end first."""
+        """Return when an attempt may start; infinite if another has to end first."""
         at = max(self._paused_until, self._buckets.common_opens_at(ticket))
         for bucket in buckets:
             if bucket.lanes:
-                return inf  # others wait there
+                return inf  # others already wait there
             at = max(at, bucket.opens_at(ticket.weights[bucket.place]))
         return at
 
@@ -217,9 +217,9 @@ class Limiter:
         self._buckets.count(ticket, now)
 
     def _next_at(self, now: float) -> float:
-        """Return from when on something may begin; the oldest lane that only waits for common limits is first then.
+        """Return when something may start, with the oldest lane that only waits for common limits first.
 
-        Infinite while nothing waits, or a try has to end first.
+        Infinite if nothing waits, or an attempt has to end first.
         """
         while self._opening and self._opening[0][0] <= now:
             bucket = heappop(self._opening)[2]
@@ -238,9 +238,9 @@ class Limiter:
         return max(at, self._paused_until) if at < inf or self._paused_until <= now else self._paused_until
 
     def _look_at(self, buckets: tuple[Bucket, ...], now: float) -> None:
-        """Make the oldest lane ready that waits at each of these buckets, or note when that will be.
+        """At each of these buckets, make the oldest waiting lane ready, or note when it will be.
 
-        One lane is enough: when that begins, or moves to another bucket, its buckets are looked at again.
+        One lane is enough: when it starts an attempt or moves to another bucket, its buckets are checked again.
         """
         for bucket in buckets:
             if not bucket.lanes:

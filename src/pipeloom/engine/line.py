@@ -1,4 +1,4 @@
-"""The inputs that tasks have found and that wait in the file: asked for a page at a time, as workers use them up.
+"""The inputs that tasks have added and that wait in the file: fetched a page at a time, as workers use them up.
 
 ::
 
@@ -29,11 +29,11 @@ _PAGE: Final = 512
 
 
 class FoundRequests:
-    """Asks the ledger, between two batches; any thread.
+    """Asks the ledger about added inputs, between two batches; any thread.
 
     Args:
-        found: What is in line.
-        writer: Answers.
+        found: The inputs that wait in the file.
+        writer: Executes the requests.
     """
 
     def __init__(self, found: FoundInputs, writer: SQLiteWriter) -> None:
@@ -41,22 +41,22 @@ class FoundRequests:
         self._writer = writer
 
     def page(self, most: int) -> Request[Page]:
-        """Ask for the next inputs, at most so many."""
+        """Ask for the next inputs, at most this many."""
         return self._writer.submit(EarlyRequest(lambda _: self._found.page(most)))
 
     def admissions(self, keys: list[Any], versions: list[StoredVersion | None]) -> Request[list[Admission]]:
-        """Ask what is to be done about inputs of which the versions are known."""
+        """Ask what to do with inputs whose versions are now known."""
         return self._writer.submit(EarlyRequest(lambda _: self._found.admissions(keys, versions)))
 
 
 class Line:
-    """The end of the line at which inputs leave it; guarded by the intake's lock, unless it says otherwise.
+    """The queue of added inputs, where they leave the file. Guarded by the intake's lock unless noted.
 
     Args:
-        moved: Tells workers that there is something to do; the intake's own.
+        moved: Wakes workers when there is something to do; the intake's own.
         admitting: Makes attempts.
-        version_of: What tells the version of an input; ``None`` without ``version=``.
-        ledger: Where they wait; ``None`` if there is no line.
+        version_of: Determines the version of an input; ``None`` without ``version=``.
+        ledger: Where the inputs wait; ``None`` if tasks add none.
     """
 
     def __init__(
@@ -71,36 +71,36 @@ class Line:
         self._version_of = version_of
         self._ledger = ledger
         self._request: Request[Page] | None = None
-        self.has_more = False  # that are not asked for; changed under `moved`, looked at by any thread
+        self.has_more = False  # not asked for yet; changed under `moved`, read by any thread
 
     def grew(self) -> None:
-        """Note that there are more in the file; any thread."""
+        """Note that the file holds more inputs; any thread."""
         with self._moved:
             self.has_more = True
             self._moved.notify_all()
 
     @property
     def is_over(self) -> bool:
-        """Whether all have left it, until it grows again."""
+        """Whether all inputs have been handed out, until more are added."""
         return self._request is None and not self.has_more
 
     def wants(self, ready: int) -> bool:
-        """Say whether it is time to ask, given how many attempts are ready; any thread."""
+        """Return whether it is time to ask, given how many attempts are ready; any thread."""
         return self.has_more and ready < _PAGE and self._request is None
 
     def ask(self) -> None:
-        """Ask for a page, unless an answer is outstanding, or there are no more; does not wait."""
+        """Ask for a page, unless an answer is outstanding or there are no more inputs; does not wait."""
         if self._request is None and self.has_more and self._ledger is not None:
             with self._moved:
-                self.has_more = False  # before asking: what is committed from now on is told of, and may be on it
+                self.has_more = False  # before asking: a commit from now on sets it again
             self._request = self._ledger.page(_PAGE)
 
     def is_here(self, ready: int) -> bool:
-        """Say whether the page is to be taken: it is here, or there is nothing else to do."""
+        """Return whether to take the page: it has arrived, or there is nothing else to do."""
         return self._request is not None and (not ready or self._request.is_given)
 
     def take(self) -> list[Attempt]:
-        """Return the attempts of the page that was asked for, 0 or more; blocks until it is here.
+        """Return the attempts of the requested page, 0 or more; blocks until it arrives.
 
         Raises:
             WriterBrokenError: The writer died.
@@ -120,13 +120,13 @@ class Line:
             ).result()
         attempts = []
         for each, admission in zip(pulled, admissions, strict=True):
-            for attempt in self._admitting.attempts([each], [admission]):  # none, if it is left aside
+            for attempt in self._admitting.attempts([each], [admission]):  # none if it is skipped
                 fault = faults.get(id(each))
                 attempts.append(attempt if fault is None else refused(attempt, *fault))
         return attempts
 
     def _made(self, inputs: list[Waiting]) -> tuple[list[Pulled], dict[int, Unidentified]]:
-        """Return inputs as if they had been read, and by their identities what is wrong with some."""
+        """Return inputs as if they had been read, and the problems of some, by identity."""
         pulled: list[Pulled] = []
         faults: dict[int, Unidentified] = {}
         for place, waiting in enumerate(inputs, 1):
@@ -136,7 +136,7 @@ class Line:
             try:
                 item = item_from(waiting.item)
             except ValueError as caught:
-                error = ValueError(f"the input that was added cannot be made again: {describe(caught, 300)}")
+                error = ValueError(f"the added input cannot be restored from its text: {describe(caught, 300)}")
                 fault = Unidentified(error, str(error), f"ValueError: {error}")
             else:
                 if self._version_of is not None:

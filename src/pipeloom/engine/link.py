@@ -1,4 +1,4 @@
-"""The way from workers in this process to the writer."""
+"""The link from workers in this process to the writer."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class WriterLink:
     """Asks the ledger, and puts messages into the channel; see :class:`~pipeloom.worker.link.Link`.
 
     Args:
-        brief: What is the same for all tasks of the run.
+        brief: The settings that all tasks of the run share.
         channel: To the writer.
-        writer: Answers.
-        intake: Begins nothing for a while, when it is told so.
-        identify: Which tasks the inputs are that a task has found; ``None`` if tasks may not add any.
+        writer: Answers questions.
+        intake: Starts nothing for a while if it is told to slow down.
+        identify: Identifies the inputs that a task has added; ``None`` if tasks may not add any.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class WriterLink:
     def ask(self, task: Task, question: Question, look: Look) -> Reply:
         """Send a question to the ledger."""
         if isinstance(question, Checkpoint):
-            attempt = cast("Attempt", task)  # as every task is that a run hands out
+            attempt = cast("Attempt", task)  # every task that a run hands out is one
             size = question.size + self.identify(attempt, question.output)
             checkpoint = StagedCheckpoint(attempt, question.output, question.state, question.rows)
-            if attempt.refused is not None:  # it cannot be done any more
+            if attempt.refused is not None:  # it cannot succeed any more
                 checkpoint.fail(attempt.refused)
                 return checkpoint
-            # Under the channel's lock: somebody waits for it, so it must not get lost behind the channel's end.
+            # Under the channel's lock: a task waits for it, so it must not be lost behind the channel's end.
             self._put(self._channel.put_surely, checkpoint, slots_for(size), look)
             return checkpoint
         if isinstance(question, Query):
@@ -68,10 +68,10 @@ class WriterLink:
         return self._writer.request(lambda ledger: ledger.state_of(question.task_id))
 
     def identify(self, attempt: Attempt, output: Output) -> int:
-        """Have it said which tasks the inputs are that are in an output, if any; if one has no key, all is refused.
+        """Identify the inputs that a task's output adds, if any; if one has no key, refuse the whole output.
 
         Returns:
-            How many bytes more the output takes.
+            How many more bytes the output takes.
         """
         if self._identify is None or not output:
             return 0
@@ -82,7 +82,7 @@ class WriterLink:
             if type(last) is not Found:
                 return 0
             last.entries = self._identify(last.items)
-        except Exception as error:  # noqa: BLE001 - whatever it is, such as a full disk: the task has to hear of it
+        except Exception as error:  # noqa: BLE001 - whatever it is, such as a full disk, the task must get it
             attempt.refused = error
             return 0
         return ENTRY_BYTES * len(last.items)
@@ -93,11 +93,11 @@ class WriterLink:
         self._put(self._channel.put, spoken, slots_for(weigh(message)), look, block, timeout)
 
     def slow_down(self, task: Task, seconds: float) -> None:
-        """Have the intake hold up what shares a limit's value with this task."""
+        """Make the intake hold back attempts that share a limit's value with this task."""
         self._intake.slow_down(cast("Attempt", task), seconds)
 
     def backlog(self) -> tuple[int, int]:
-        """Return how much waits for the writer, and how much may."""
+        """Return how much waits for the writer, and the most that may wait."""
         return self._channel.qsize(), self._channel.maxsize
 
     def _put(
@@ -109,7 +109,7 @@ class WriterLink:
         block: bool = True,
         timeout: float | None = None,
     ) -> None:
-        """Put an item; wait for room only as long as the task goes on."""
+        """Put an item; waits for room only while the task continues."""
         try:
             put(item, block=False, weight=weight)
             return

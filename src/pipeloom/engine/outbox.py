@@ -1,4 +1,4 @@
-"""What the calling thread of a run has to say to its writer, up to the last word."""
+"""Sends the calling thread's messages to the writer, and ends the conversation."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pipeloom.writer import Channel, SQLiteWriter
 __all__ = ["Outbox"]
 
 _TICK_S: Final = 0.1
-_LEAVE_S: Final = 1.0  # how long a writer that is to stop at once gets for it
+_LEAVE_S: Final = 1.0  # how long a writer gets to stop at once
 
 
 class Outbox:
-    """Sends attempts, and ends the conversation; the calling thread, which must never wait where it does not look.
+    """Sends attempts and closes the channel; the calling thread, which must never wait without looking.
 
     Args:
         channel: To the writer.
-        writer: Takes from it.
+        writer: Takes from the channel.
         look: Called several times a second while this waits; raises to leave.
     """
 
@@ -35,7 +35,7 @@ class Outbox:
         self._waiting: deque[Attempt] = deque()
 
     def send(self, attempts: Iterable[Attempt] = ()) -> None:
-        """Put what there is room for; the rest at the next call."""
+        """Put as many attempts as there is room for; the rest goes with the next call."""
         self._waiting.extend(attempts)
         try:
             while self._waiting:
@@ -48,7 +48,7 @@ class Outbox:
             self._waiting.clear()  # `close` raises the cause
 
     def settle(self, attempts: Iterable[Attempt] = ()) -> None:
-        """Put everything, and wait until it is committed, with all that was said before."""
+        """Put all attempts, and wait until they and everything before them are committed."""
         self._waiting.extend(attempts)
         try:
             while self._waiting:
@@ -59,7 +59,7 @@ class Outbox:
             pass  # `close` raises the cause
 
     def _put(self, item: object, weight: int = 1) -> None:
-        """Wait for room; the writer may be waiting for another program."""
+        """Put an item, waiting for room: the writer may itself be waiting for another program."""
         while True:
             try:
                 self._channel.put(item, timeout=_TICK_S, weight=weight)
@@ -68,7 +68,7 @@ class Outbox:
                 self._look()
 
     def close(self) -> None:
-        """Say the last word, wait for the last commit, and raise what went wrong; calling twice is fine."""
+        """Send the end, wait for the last commit, and raise what went wrong; calling twice is fine."""
         writer = self._writer
         if not self._channel.end:
             try:
@@ -87,7 +87,7 @@ class Outbox:
             raise WriterBrokenError(f"the writer died: {clean(failure)}") from failure
 
     def leave(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """On the way out: wait for the writer, unless the third Ctrl-C, or the like, says to leave at once."""
+        """On the way out, wait for the writer, unless a third Ctrl-C or similar says to leave at once."""
         writer = self._writer
         at_once = isinstance(error, KeyboardInterrupt | SystemExit)
         try:

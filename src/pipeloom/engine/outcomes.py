@@ -1,12 +1,12 @@
-"""What has ended in a run that somebody holds in hand: kept as it commits, and read whenever anybody likes.
+"""The outcomes of a run that has a handle: collected as they are committed, and read at any time.
 
 ::
 
     writer ── each commit ──▶ OutcomeLog: numbers of all, and the last ones whole ──▶ Outcomes, any reader
                                                                    out.db ◀── who is far behind
 
-The run never waits for a reader: what nobody has read yet is kept as long as it takes little memory, and as numbers
-after that, 8 bytes each, by which it is found in the file.
+The run never waits for a reader. Outcomes are kept whole while they take little memory. Older ones are kept
+only as a number of 8 bytes each, by which a reader finds them in the file.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 __all__ = ["OutcomeLog"]
 
-_MOST: Final = 4096  # slots of memory
+_MOST: Final = 4096  # slots of memory for whole outcomes
 _PAGE: Final = 256
 _NO_ROW: Final = 0
 _SQL: Final = "SELECT id, key, input, status, message, result, attempt, error FROM task_runs WHERE id IN ({})"
 
 
 class OutcomeLog:
-    """All ends of tasks in the order of their commits; the writer's thread adds, any thread reads.
+    """All outcomes, in the order of their commits; the writer's thread adds, any thread reads.
 
     Args:
-        db: The file that holds them too; ``None`` if there is none, and all are kept.
-        has_items: An input is its own key, so that it can be told from the file.
+        db: The file that also holds them; ``None`` if there is none, and all are kept in memory.
+        has_items: Each input is its own key, so it can be read from the file.
     """
 
     def __init__(self, db: Path | None, *, has_items: bool) -> None:
@@ -52,12 +52,12 @@ class OutcomeLog:
         self._numbers = array("q")
         self._recent: deque[tuple[Attempt, str | None]] = deque()
         self._weight = 0  # of the recent ones, in slots
-        self._apart: dict[int, tuple[Attempt, str | None]] = {}  # by place: those that the file does not have
+        self._apart: dict[int, tuple[Attempt, str | None]] = {}  # by place: those that are not in the file
         self._waiting: list[Callable[[], object]] = []
         self.is_over = False
 
     def add(self, finished: Sequence[Attempt]) -> None:
-        """Take what a commit has ended; tries that are followed by others are no ends. The writer's thread."""
+        """Add the tasks that a commit has ended, without those that will be retried. The writer's thread."""
         ended = [attempt for attempt in finished if attempt.retry_in is None]
         if not ended:
             return
@@ -78,7 +78,7 @@ class OutcomeLog:
             self._apart[place] = entry
 
     def end(self) -> None:
-        """Say that there will be no more; any thread."""
+        """Mark the log as complete; any thread."""
         self.is_over = True
         self._tell()
 
@@ -90,20 +90,20 @@ class OutcomeLog:
             call()
 
     def has_beyond(self, place: int | None) -> bool:
-        """Say whether there is one at this place, or will be none; ``None``: whether there will be no more."""
+        """Return whether there is an outcome at this place or none will come; ``None``: whether the log is over."""
         return self.is_over or (place is not None and place < len(self._numbers))
 
     def is_at_end(self, place: int) -> bool:
-        """Say whether there will be none at this place."""
+        """Return whether no outcome will come at this place."""
         return self.is_over and place >= len(self._numbers)
 
     def wait_beyond(self, place: int, timeout_s: float) -> None:
-        """Wait until there is one at this place, or will be none, for so many seconds at most."""
+        """Wait up to this many seconds until there is an outcome at this place, or none will come."""
         with self._changed:
             self._changed.wait_for(lambda: self.has_beyond(place), timeout_s)
 
     def when_beyond(self, place: int | None, call: Callable[[], object]) -> None:
-        """Have a function called once there is one at this place, or will be none; in any thread."""
+        """Call a function once there is an outcome at this place, or none will come; it may run in any thread."""
         with self._changed:
             if not self.has_beyond(place):
                 self._waiting.append(call)
@@ -111,14 +111,14 @@ class OutcomeLog:
         call()
 
     def is_at_hand(self, place: int) -> bool:
-        """Say whether what is at this place need not be read from the file."""
+        """Return whether the outcome at this place is in memory."""
         return place >= len(self._numbers) - len(self._recent)
 
     def read(self, place: int) -> tuple[list[TaskOutcome], int]:
-        """Return what ended, from this place on, and the place behind it.
+        """Return outcomes from this place on, and the place after them.
 
         Returns:
-            0 to 256 outcomes; none when there are no more yet. What is not in the file any more is left out.
+            0 to 256 outcomes; none if there are no more yet. Outcomes that are no longer in the file are left out.
 
         Raises:
             StorageError: The file cannot be read.

@@ -1,10 +1,10 @@
-"""Reads the inputs ahead of the workers, in one thread of its own.
+"""Reads the inputs ahead of the workers, in its own thread.
 
 ::
 
     iterator ──reading thread──▶ pulled ──take──▶ the intake, which has them admitted
 
-At most about a thousand inputs are ahead of the workers, fewer when they are used up slowly, or take more than
+At most about a thousand inputs are ahead of the workers, and fewer if they are used up slowly or take more than
 16 MiB of memory. Only this thread ever waits for the iterator.
 """
 
@@ -37,28 +37,27 @@ _SLOW_S: Final = 0.5
 _AHEAD: Final = 4096  # slots
 
 Pulled = tuple[object, Identity, str | Unidentified | None, str, int, StoredVersion | None]
-"""An input, what identifies it, what else is stored of that (or why nothing does), its name, its slots,
-its version."""
+"""An input, its identity, what else is stored with that (or why it has none), its name, its slots, its version."""
 
 
 class Reader:
     """Reads inputs until they end, or it is closed.
 
     Args:
-        items: The inputs; may be endless.
-        identify: What tells an input's identity, see :func:`~pipeloom.engine.identity.identifier`.
-        version_of: What tells an input's version, see :func:`~pipeloom.engine.identity.version_teller`.
-        is_mine: Says by its identity whether an input is this run's; ``None`` takes all.
+        items: The inputs; may be infinite.
+        identify: Identifies inputs; see :func:`~pipeloom.engine.identity.identifier`.
+        version_of: Determines an input's version; see :func:`~pipeloom.engine.identity.version_teller`.
+        is_mine: Decides by its identity whether an input belongs to this run; ``None`` takes all.
         smallest: The size of the first chunk.
         moved: Guards the hand-over: "something was pulled", "there is room again"; the intake's own.
 
     Attributes:
-        pulled: What was read, and nobody has taken yet.
-        size: How many inputs are asked about at once. It grows while chunks are used up fast, and shrinks again.
-        extra: What is ahead of the workers takes so many slots beyond 1 each. Guarded by ``moved``.
+        pulled: Inputs that were read and not taken yet.
+        size: How many inputs to ask about at once. It grows while chunks are used up fast, and shrinks again.
+        extra: How many slots the inputs ahead of the workers take beyond 1 each. Guarded by ``moved``.
         awaited_by: How many workers wait for an input. Guarded by ``moved``.
         is_exhausted: There are no more inputs to read.
-        error: What the iterator raised.
+        error: The exception that the iterator raised.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Reader:
         self._waits = False
         self._is_closed = False
         self._is_closing = False
-        # A daemon: an input that never comes must not keep the interpreter from leaving.
+        # A daemon: an input that never comes must not keep the interpreter from exiting.
         self._thread = threading.Thread(
             target=lambda: self._context.run(self._read), name="pipeloom-intake", daemon=True
         )
@@ -97,14 +96,15 @@ class Reader:
         self._thread.start()
 
     def shut(self) -> None:
-        """Read nothing more; takes no lock, and wakes nobody: that is up to whoever calls this."""
+        """Read nothing more. Takes no lock and wakes nobody; the caller must do that."""
         self._is_closed = True
 
     def join(self, look: Callable[[], object]) -> None:
-        """Wait until the reading thread has let go of the inputs; after ``shut``, or at their end.
+        """Wait until the reading thread has released the inputs; after ``shut``, or at their end.
 
-        A generator that is left early is closed there, in the thread that it ran in, so that its ``finally`` finds
-        what it made. It is left to itself when an input does not come for a second, or its end takes ten.
+        A generator that is left early is closed in the thread in which it ran, so that its ``finally`` finds
+        what it created. The thread is abandoned if an input does not come within a second, or closing takes
+        more than ten.
 
         Args:
             look: Called ten times a second meanwhile; raises to leave.
@@ -113,8 +113,8 @@ class Reader:
         while self._thread.is_alive():
             self._thread.join(_TICK_S)
             if monotonic() - began > (_CLOSING_S if self._is_closing else _STUCK_S) and self._thread.is_alive():
-                what = "their end takes long" if self._is_closing else "the next one does not come"
-                logger.warning("the inputs are left to their thread, which closes them later: %s", what)
+                what = "closing them takes too long" if self._is_closing else "the next one does not arrive"
+                logger.warning("the run does not wait for its inputs; their thread will close them later: %s", what)
                 return
             look()
 
@@ -127,7 +127,7 @@ class Reader:
             try:
                 place = 0
                 for item in inputs:
-                    place += 1  # noqa: SIM113 - enumerate() would hold on to the item while the next one is awaited
+                    place += 1  # noqa: SIM113 - enumerate() would keep the item alive while waiting for the next
                     name = name_of(item)
                     identity, known = self._identify(item, place, name)
                     is_mine = self._is_mine is None or self._is_mine(identity)
@@ -140,7 +140,7 @@ class Reader:
                         if weight > 1:
                             with self._moved:
                                 self.extra += weight - 1
-                    del item  # the next one may take long to come
+                    del item  # the next one may take a long time
                     if is_mine and (self.awaited_by or self._is_ahead()):
                         self._hand_over()
                     if self._is_closed:
@@ -148,7 +148,7 @@ class Reader:
             finally:
                 self._is_closing = True
                 close_generators(inputs)
-        except BaseException as error:  # noqa: BLE001 - raised by the caller's iterator: it ends the run, not a worker
+        except BaseException as error:  # noqa: BLE001 - the caller's iterator raised: that ends the run, not a worker
             self.error = _explained(error)
         finally:
             self.is_exhausted = True
@@ -159,19 +159,19 @@ class Reader:
         """Wake a worker that waits; stop reading while this is far enough ahead."""
         with self._moved:
             self._moved.notify()
-            self._waits = True  # before looking: a worker empties first and looks at this second
+            self._waits = True  # before looking: a worker first empties, then reads this
             while self._is_ahead() and not self._is_closed:
                 self._moved.wait()
             self._waits = False
 
     def _is_ahead(self) -> bool:
-        """Say whether a chunk is pulled and not asked about, or what is ahead takes much memory."""
+        """Return whether a chunk waits to be asked about, or the inputs that are ahead take too much memory."""
         return len(self.pulled) >= self.size or self.extra >= _AHEAD
 
     # --- worker threads ---
 
     def take(self) -> list[Pulled]:
-        """Take a chunk of what was pulled, 0 or more; one thread at a time."""
+        """Take a chunk of the inputs that were read, 0 or more; one thread at a time."""
         chunk = [self.pulled.popleft() for _ in range(min(len(self.pulled), self.size))]
         self._adapt()
         if self._waits:
@@ -188,13 +188,13 @@ class Reader:
             self.size = max(self.size // 2, self.smallest)
 
     def comes(self, slots: int) -> None:
-        """Note that something else is ahead of the workers, and takes so many slots beyond 1 each."""
+        """Note that another input is ahead of the workers, and takes this many slots beyond 1."""
         if slots:
             with self._moved:
                 self.extra += slots
 
     def leaves(self, weight: int) -> None:
-        """Note that an input of so many slots is not ahead any more."""
+        """Note that an input of this many slots is no longer ahead."""
         with self._moved:
             self.extra -= weight - 1
             if self._waits:
@@ -202,11 +202,11 @@ class Reader:
 
 
 def _explained(error: BaseException) -> BaseException:
-    """Return what is raised for an error of the inputs: itself, unless it needs to be explained."""
-    if kind_of(error) == "ProgrammingError" and "thread" in describe(error):  # of sqlite3, and of those like it
+    """Return what to raise for an error of the inputs: itself, or one that explains it."""
+    if kind_of(error) == "ProgrammingError" and "thread" in describe(error):  # of sqlite3 and similar drivers
         instead = TypeError(
-            "the inputs come from a database cursor that belongs to the caller's thread, but inputs are read in a "
-            "thread of their own: connect inside a generator function, pass cursor.fetchall(), or open the "
+            "the inputs come from a database cursor that belongs to the caller's thread, but inputs are read in "
+            "another thread: connect inside a generator function, pass cursor.fetchall(), or open the "
             "connection with check_same_thread=False"
         )
         instead.__cause__ = error

@@ -1,4 +1,4 @@
-"""How a run reports: from what the writer committed, with a way back to the ledger."""
+"""Builds a run's report from what the writer committed, with access to the ledger."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RAISED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where a report comes from: reads the ledger, and knows the errors."""
+    """The run behind a report: reads the ledger, and keeps the exceptions."""
 
     db: str
     run_id: int | None
@@ -55,7 +55,7 @@ class _Origin:
     def results(self, *, everything: bool) -> Iterator[tuple[Any, Any]]:
         if self.db == MEMORY or self.run_id is None:
             raise StorageError(
-                "results() reads them from the ledger: give a file"
+                "results() reads from the ledger, which this run does not have: pass a file as db"
                 + ("" if self.db == MEMORY else ", and keep store_task_status=True")
             )
         if self.pipeline_id is None:
@@ -80,18 +80,18 @@ class _Origin:
             last = page[-1][0]
 
     def _met(self) -> Iterator[_Row]:
-        """The rows of this call's inputs, in their order."""
+        """Return the rows of this call's inputs, in their order."""
         numbers = iter(self.met)
         while some := list(islice(numbers, _PAGE)):
             yield from self._these(some)
 
     def _these(self, numbers: list[int]) -> Iterator[_Row]:
-        # The sign keeps SQLite from walking the whole pipeline for it.
+        # The unary plus keeps SQLite from using the pipeline's index, which would scan the whole pipeline.
         sql = f"{_DONE} AND +pipeline_id = ? AND id IN ({', '.join('?' * len(numbers))})"
         page, is_cut = self._page(sql, (self.pipeline_id, *numbers))
         if is_cut and len(numbers) > 1:
             half = len(numbers) // 2
-            del page  # not in memory beside what follows
+            del page  # free its memory before reading the next
             yield from self._these(numbers[:half])
             yield from self._these(numbers[half:])
             return
@@ -123,7 +123,7 @@ class _Origin:
         )
 
     def _why(self, kinds: Sequence[FailureKind]) -> str:
-        """Return of which kinds the failures are, and how to see all of them."""
+        """Return the kinds of the failures, and how to list all of them."""
         more = "" if self.run_id is None else f"all of them: pipeloom errors --db {clean(near(self.db))}"
         if len(kinds) == 1:
             first = kinds[0].first
@@ -138,7 +138,7 @@ def _joined(row: _Row) -> tuple[Any, Any]:
 
 
 def decoded(result: str) -> Any:
-    """Return a result as it was; what a worker sent as text of its own need not be JSON."""
+    """Return a result as it was; text that a worker sent itself need not be JSON."""
     try:
         return msgspec.json.decode(result)
     except msgspec.DecodeError:
@@ -146,7 +146,7 @@ def decoded(result: str) -> Any:
 
 
 def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str, place: Place | None = None) -> RunReport:
-    """Build the report from what the writer committed; ``place`` is where in a notebook the run is shown."""
+    """Build the report from what the writer committed; ``place`` is where the run is shown in a notebook."""
     board = run.board
     counts = board.counts
     return RunReport(
@@ -172,7 +172,7 @@ def _kind_of(counted: KindCount) -> FailureKind:
 
 
 def failure_of(attempt: Attempt) -> Failure:
-    """Return what is told of a task that did not end well."""
+    """Return the failure that is reported for a task."""
     return Failure(
         key=attempt.known_as,
         attempt=attempt.attempt,
@@ -184,9 +184,9 @@ def failure_of(attempt: Attempt) -> Failure:
 
 
 def note_of_inputs(error: BaseException, report: RunReport) -> None:
-    """Say what is stored although the caller's own iterator raised."""
+    """Add a note about what is stored to an exception that the caller's own iterator raised."""
     note = (
-        f"pipeloom: raised by the inputs after {report.total:,} of them; those are stored, run again to do the rest"
+        f"pipeloom: the inputs raised this after {report.total:,} of them; these are stored: run again for the rest"
     )
     try:
         error.add_note(note)

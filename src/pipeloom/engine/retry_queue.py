@@ -1,11 +1,11 @@
-"""Failed tries that are to be tried again: they wait here, and hold no worker.
+"""Failed attempts that wait for a retry, without occupying a worker.
 
 ::
 
     worker ──failed try──▶ writer ──committed──▶ settle ──▶ (time passes) ──▶ due ──▶ worker
 
-A try whose call was given up on, and has not returned, is held back until it returns: a thread cannot be ended, and
-two calls for one input must not run at the same time.
+If the call of a failed attempt was abandoned and has not returned, its retry waits until it does: a thread
+cannot be killed, and two calls for one input must not run at the same time.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pipeloom.ledger.attempt import Attempt
 __all__ = ["RetryQueue"]
 
 _MOST: Final = 4096
-"""So many slots of memory may wait, at least one for each try, with its input and its exception; beyond, new inputs
-wait until some have had their turn. Memory stays flat if all fail."""
+"""How many slots of memory may wait, at least one for each attempt, with its input and its exception. Beyond
+that new inputs wait until some have been retried, so that memory use stays flat even if every attempt fails."""
 
 
 class RetryQueue:
-    """What waits for another try; any thread.
+    """The attempts that wait for a retry; any thread.
 
     Args:
-        moved: Guards this and tells workers that there is something to do; the intake's own.
-        patience_s: How long a call that was given up on gets to return.
+        moved: Guards this object and wakes workers when there is something to do; the intake's own.
+        patience_s: How long to wait for an abandoned call to return.
     """
 
     def __init__(self, moved: threading.Condition, patience_s: float) -> None:
@@ -40,11 +40,11 @@ class RetryQueue:
         self._heap: list[tuple[float, int, Attempt]] = []
         self._weight = 0  # of the heap, in slots
         self._order = 0  # breaks ties: attempts do not compare
-        self._held: list[tuple[float, Attempt]] = []  # until when
+        self._held: list[tuple[float, Attempt]] = []  # each with its deadline
         self._out = 0
 
     def __len__(self) -> int:
-        """Return how many wait, those that are held back included."""
+        """Return how many wait, including those held back by their calls."""
         return len(self._heap) + len(self._held)
 
     @property
@@ -58,24 +58,24 @@ class RetryQueue:
         return not (self._out or self._heap or self._held)
 
     def is_due(self) -> bool:
-        """Say whether a try may begin. Guarded by ``moved``."""
+        """Return whether a retry may start. Guarded by ``moved``."""
         return bool(self._heap) and self._heap[0][0] <= monotonic()
 
     def until_due_s(self) -> float:
-        """Return the seconds until the next try, or as many as a lock waits; infinite when none waits.
+        """Return the seconds until the next retry, at most as long as a lock can wait; infinite if none waits.
 
         Guarded by ``moved``.
         """
         return min(max(0.0, self._heap[0][0] - monotonic()), threading.TIMEOUT_MAX) if self._heap else inf
 
     def take(self) -> Attempt | None:
-        """Return a try that is due; a worker's thread."""
+        """Return a retry that is due; a worker's thread."""
         failed = self.take_failed()
         return None if failed is None else failed.next_try()
 
     def take_failed(self) -> Attempt | None:
-        """Return a failed try whose next one is due; a worker's thread."""
-        if not self._heap:  # most of the time; a stale look does no harm
+        """Return a failed attempt whose retry is due; a worker's thread."""
+        if not self._heap:  # most of the time; reading a stale value is harmless
             return None
         with self._moved:
             if not self.is_due():
@@ -86,12 +86,12 @@ class RetryQueue:
             return attempt
 
     def went_out(self, count: int) -> None:
-        """Note that attempts are on their way: until they are committed they may come back."""
+        """Note that attempts were handed out: until they are committed they may come back."""
         with self._moved:
             self._out += count
 
     def settle(self, finished: Sequence[Attempt]) -> None:
-        """Take over what is to be tried again, once it is committed; the writer's thread."""
+        """Take over failed attempts that will be retried, once they are committed; the writer's thread."""
         now = monotonic()
         with self._moved:
             self._out -= len(finished)
@@ -111,7 +111,7 @@ class RetryQueue:
         heappush(self._heap, (now + attempt.retry_in, self._order, attempt))
 
     def returned(self, attempt: Attempt) -> None:
-        """Note that a call that was given up on has returned after all; its own thread."""
+        """Note that an abandoned call has returned after all; that call's own thread."""
         with self._moved:
             held = [entry for entry in self._held if entry[1] is not attempt]
             if len(held) < len(self._held):
@@ -120,7 +120,7 @@ class RetryQueue:
                 self._moved.notify_all()
 
     def overdue(self) -> list[Attempt]:
-        """Return those whose calls did not return in time: they are not tried again."""
+        """Return attempts whose calls did not return in time: they are not retried."""
         if not self._held:
             return []
         now = monotonic()
@@ -130,10 +130,10 @@ class RetryQueue:
             return self._ended(late)
 
     def take_all(self, due: Sequence[Attempt] = ()) -> list[Attempt]:
-        """Return everything that waits: the run ends before its turn.
+        """Return all that wait: the run ends before their turn.
 
         Args:
-            due: Failed tries whose next ones were due, and had to wait for something else.
+            due: Failed attempts whose retries were due, but had to wait for something else.
         """
         with self._moved:
             self._out -= len(due)
@@ -146,7 +146,7 @@ class RetryQueue:
             return self._ended(left)
 
     def _ended(self, attempts: list[Attempt]) -> list[Attempt]:
-        """Make these the last tries of their tasks, to be put to the writer once more."""
+        """Make these the last attempts of their tasks, to be put to the writer once more."""
         self._out += len(attempts)
         for attempt in attempts:
             attempt.retry_in = None

@@ -4,8 +4,8 @@
 
     open: writer, which claims the file ▸ schema ▸ run row ▸ screen
     drive: inputs ─▶ intake ─▶ dispatcher ─▶ executor ─▶ channel ─▶ writer
-           meanwhile: what ``engine/waiting`` looks at
-    settle: what ran has ended, or is cancelled; everything said is committed
+           meanwhile: the checks of ``engine/waiting``
+    settle: running tasks have ended or are cancelled; everything sent is committed
     close: run row ▸ SENTINEL ▸ last commit, statistics, checkpoint ▸ join ▸ screen ▸ report
 
 The calling thread opens, waits, draws the screen and closes; it runs no task and no SQL.
@@ -66,8 +66,8 @@ __all__ = ["Run"]
 logger = logging.getLogger("pipeloom")
 
 _TICK_S: Final = 0.1
-_CAPACITY: Final = 4096  # so that workers go on while a batch is gathered
-_LEAVE_S: Final = 1.0  # how long workers get to leave, and a call that was given up on to return
+_CAPACITY: Final = 4096  # so that workers stay busy while the writer gathers a batch
+_LEAVE_S: Final = 1.0  # how long workers get to leave, and abandoned calls to return
 _TAKEN_APART_S: Final = 5.0
 
 
@@ -75,34 +75,34 @@ class Run:
     """The life of one job, in the calling thread.
 
     Args:
-        job_of: Returns what is to be done, or raises what is wrong with it.
-        outcomes: Where the ends of tasks are kept, for somebody who wants them as they come.
+        job_of: Returns the job, or raises what is wrong with its arguments.
+        outcomes: Collects the outcomes of tasks as they are committed; ``None`` if nobody wants them.
     """
 
     def __init__(self, job_of: Callable[[], Job], outcomes: OutcomeLog | None = None) -> None:
         self._job_of = job_of
         self.outcomes = outcomes
-        # SimpleQueue, since a signal handler puts into it: its put takes no lock that the main thread may hold.
+        # A SimpleQueue, because a signal handler puts into it: its put takes no lock that the main thread may hold.
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.signals = Signals(self._heard)
-        self.waiting: Waiting | None = None  # from when workers may be at work
+        self.waiting: Waiting | None = None  # set before workers start
         self.place: Place | None = None  # in a notebook, where it is shown
-        self.began_at: float | None = None  # by the stopwatch; from the first call on, an interrupt is the run's
+        self.began_at: float | None = None  # by the stopwatch; an interrupt from here on belongs to the run
         self.expected: int | None = None
         self._began = False  # its row is in the ledger
         self._report: RunReport | None = None
 
     def execute(self) -> RunReport:
-        """Open, drive, settle, close; raise or return what came of it."""
+        """Open, drive, settle, close; return the report or raise the run's error."""
         try:
             with self.signals:
                 release_stderr()
                 try:
                     self._report = self._reported()
                 finally:
-                    release_stderr()  # its reader may have left meanwhile
+                    release_stderr()  # its reader may have closed it meanwhile
             return self._conclude(self._report)
-        except BaseException as error:  # noqa: BLE001 - raised, or told as what brought it about
+        except BaseException as error:  # noqa: BLE001 - raised, or replaced by its cause
             instead = self._instead_of(error)
             try:
                 if instead is error:
@@ -117,7 +117,7 @@ class Run:
         return self._began
 
     def counts(self) -> RunCounts:
-        """Return how far it is; any thread, at any time."""
+        """Return the current counts; any thread, at any time."""
         board: Board = getattr(self, "board", None) or Board(0)
         counts = board.counts
         expected = self.expected
@@ -137,7 +137,7 @@ class Run:
         self.began_at = began = stopwatch.monotonic()
         self.job = job = self._job_of()
         del self._job_of  # it holds the inputs, too
-        # How many of all inputs are the shard's is not known before all are read.
+        # How many inputs belong to the shard is only known once all are read.
         self.most = arguments.length_of(job.items)
         self.expected = self.most if job.shard is None else None
         with ExitStack() as stack:
@@ -148,33 +148,33 @@ class Run:
             elapsed_s = stopwatch.monotonic() - began
             self._close(status, elapsed_s)
             self.board.end = status
-        self.job = replace(job, items=())  # this is garbage that waits to be collected; the inputs may be large
+        self.job = replace(job, items=())  # do not keep the inputs alive: they may be large
         report = report_of(self.run, status, elapsed_s, str(job.db), self.place)
         self._show_report(report)
         return report
 
     def _show_report(self, report: RunReport) -> None:
-        """Show what came of it where the run was shown, in a notebook."""
+        """Show the report where the run was shown, in a notebook."""
         if self.place is None:
             return
         try:
             self.place.show(report_seen(report, self.job.title))
-        except Exception as error:  # noqa: BLE001 - no fault of a display may end a run
-            logger.warning("the notebook does not show the report: %s", describe(error))
+        except Exception as error:  # noqa: BLE001 - an error of the display must not end a run
+            logger.warning("the notebook cannot show the report: %s", describe(error))
 
     def _heard(self) -> None:
-        """Begin nothing more, and wake; in a signal handler, so without a lock.
+        """Start nothing more, and wake the run; called in a signal handler, so it takes no lock.
 
-        A typed Ctrl-C ends the subprocesses of tasks as well: their workers look for the next input at once.
+        A typed Ctrl-C also ends the subprocesses of tasks, so their workers ask for the next input at once.
         """
         if self.signals.count and hasattr(self, "intake"):  # not for Ctrl-Z
             self.intake.shut()
         self.events.put(("signal", 0))
 
     def _instead_of(self, error: BaseException) -> BaseException:
-        """Return what to raise rather than an error that an interrupt brought about; nobody else decides that."""
+        """Return what to raise for an error that an interrupt may have caused; this is only decided here."""
         interruption = self._interruption(error)
-        if self.signals.raised is not None:  # by a handler of the user's, and now the run has stopped
+        if self.signals.raised is not None:  # by a handler of the user's; the run has stopped now
             return self.signals.raised
         if interruption is None:
             return error
@@ -182,14 +182,15 @@ class Run:
         return interruption
 
     def _interruption(self, error: BaseException) -> RunInterruptedError | None:
-        """Say what an error means if an interrupt brought it about.
+        """Return the interruption that caused an error, if one did.
 
-        Until the run's row is in the ledger, the first signal ends everything: whatever fails then, such as the
-        wait for another program's lock, fails because of it. Outside of our handlers Python raises by itself.
+        Until the run's row is in the ledger, the first signal ends everything: any error after it, such as from
+        waiting for another program's lock, is due to the signal. Before our handlers are set, Python raises by
+        itself.
         """
         if isinstance(error, RunInterruptedError):
             return error
-        signal = self.signals.first if self.signals.count else SIGINT  # none, when the caller cancels the run
+        signal = self.signals.first if self.signals.count else SIGINT  # none if the caller cancels the run
         if not self._began and (isinstance(error, KeyboardInterrupt) or self.signals.count):
             return interrupted_early(self.job.db if hasattr(self, "job") else None, signal)
         if isinstance(error, KeyboardInterrupt):
@@ -205,7 +206,7 @@ class Run:
         stack.callback(self._clear_request)
         self.executor: Executor[Attempt] = executor_of(
             job.executor,
-            # There may be more inputs than are passed, if tasks may add some.
+            # There may be more inputs than were passed, if tasks may add some.
             job.workers
             if job.workers is None or self.most is None or job.adds_none is None
             else max(1, min(job.workers, self.most)),
@@ -249,10 +250,10 @@ class Run:
         stack.push(self.outbox.leave)
         self.writer.start(self._gives_up)
         if str(job.db) != MEMORY:
-            cancel.clear(job.db)  # meant for a run that has ended
+            cancel.clear(job.db)  # a request for an earlier run
 
     def _open_run(self) -> None:
-        """Put the run's row into the ledger: from here on there is something to close."""
+        """Put the run's row into the ledger: from now on the run has to be closed."""
         job = self.job
         spec = RunSpec(
             naming=job.naming,
@@ -267,13 +268,13 @@ class Run:
         self.run = self.writer.transact(
             lambda ledger: ledger.open_run(spec, job.tables, alter=job.alter), self._gives_up
         )
-        self.writer.impatient = False  # what has begun waits for its end to be stored
+        self.writer.impatient = False  # from now on, wait until the end is stored
         self.board = self.run.board
         self.board.keeps_items = self.outcomes is not None
         self._began = True
 
     def _gives_up(self) -> bool:
-        """While the file is being opened, which another program's lock may hold up, the first signal ends that."""
+        """Return whether a signal came while the file is being opened, which another program's lock may delay."""
         self._look()
         self.writer.impatient = self.signals.count > 0 or (current_thread().daemon and program_has_ended())
         return self.writer.impatient
@@ -285,15 +286,15 @@ class Run:
             from pipeloom.rlog import console
             from pipeloom.show.screen import screen_for
 
-            self._region: Any = getattr(console, "region", None)  # none on one of the user's
+            self._region: Any = getattr(console, "region", None)  # a console of the user's has none
             self.place = Place.here()
             return screen_for(self.job.title, self.expected, console, self.place)
-        except Exception as error:  # noqa: BLE001 - such as no file descriptor left to import it with
-            logger.warning("there is no screen, the run goes on: %s", describe(error))
+        except Exception as error:  # noqa: BLE001 - such as no file descriptor left for the import
+            logger.warning("the run continues without a progress display: %s", describe(error))
             return None
 
     def _draw(self, how: Callable[[Screen], None]) -> None:
-        """Do something on the screen, if there is one: a terminal may take nothing for long."""
+        """Draw on the screen, if there is one: a terminal may accept no output for a long time."""
         if self.screen is not None:
             with self.signals.leaving():
                 how(self.screen)
@@ -301,7 +302,7 @@ class Run:
     # --- drive ---
 
     def _drive(self) -> None:
-        """Bring inputs and workers together, and wait until all is done that is going to be."""
+        """Bring inputs and workers together, and wait until all that will be done is done."""
         job, run = self.job, self.run
         self.intake = intake_of(job, run, self.writer, self.workers)
         self.board.waiting = self.intake.retries
@@ -327,7 +328,7 @@ class Run:
             tick=lambda: self._draw(lambda screen: screen.tick()),
         )
         if self.signals.count > 0:
-            return  # it came while the file was being opened
+            return  # a signal came while the file was being opened
         try:
             self.intake.start()
             self.waiting.for_workers(self.executor.start(self.dispatcher))
@@ -338,18 +339,18 @@ class Run:
             self.intake.join(self._look)
 
     def _look(self) -> None:
-        """While this thread waits for the writer: is it still worth it?"""
+        """Check, while this thread waits for the writer, whether to keep waiting."""
         stopwatch.look()
         self.signals.look()
-        self.writer.has_died()  # if so, whoever waits is told, this thread too
+        self.writer.has_died()  # if so, this raises, and wakes all that wait
 
     def _on_commit(self, finished: Sequence[Attempt]) -> None:
-        """Take note of what ended; the writer's thread, after a commit."""
+        """Take note of the tasks that ended; the writer's thread, after a commit."""
         try:
             if self.outcomes is not None:
                 self.outcomes.add(finished)
             self.intake.retries.settle(finished)
-        except BaseException as error:  # noqa: BLE001 - our own fault: workers would wait for ever for what is lost here
+        except BaseException as error:  # noqa: BLE001 - our own bug: workers would wait for ever for what is lost here
             self.dispatcher.fail(error)
         if self.job.on_error == "stop" and (self.board.counts[ERROR] or self.board.counts[TIMED_OUT]):
             self.events.put(("stop", 0))
@@ -357,7 +358,7 @@ class Run:
     # --- settle ---
 
     def _settle(self) -> None:
-        """Wait until what the workers said is committed: the outcome is what the writer says it is."""
+        """Wait until everything that workers sent is committed: the outcome is what the writer committed."""
         self.outbox.settle()
         if left := self.intake.take_all():
             self.outbox.settle(left)  # the run ends before their turn
@@ -384,34 +385,32 @@ class Run:
                 pass  # the outbox raises the cause
         if self._is_left_by_the_program:
             logger.warning(
-                "the program ended, and this run with it; what is done is stored: run it again to do the rest"
+                "the run stopped because the program ended; completed work is stored: run it again to do the rest"
             )
         self.outbox.close()
 
     def _clear_request(self) -> None:
-        """Remove a request that came too late for this run, and no other: the file may be another run's by now."""
+        """Remove a request that came too late for this run, and no other: another run may own the file by now."""
         if self._began and str(self.job.db) != MEMORY:
             request = cancel.requested(self.job.db)
             if request is not None and request[0] == self.run.run_id:
                 cancel.clear(self.job.db)
 
     def _conclude(self, report: RunReport) -> RunReport:
-        """Raise what the caller must hear of, else return the report."""
+        """Return the report, or raise what the caller must know."""
         if report.status in (INTERRUPTED, CANCELLED):
             if self._is_left_by_the_program:
-                Never().wait(
-                    _TAKEN_APART_S
-                )  # the interpreter is being taken apart, and with it whom this would reach
+                Never().wait(_TAKEN_APART_S)  # the interpreter is shutting down, and nothing can receive this
             raise interrupted_midway(report, self.signals.first)
         if self.signals.count:
             raise interrupted_at_the_end(report, self.signals.first)
         fault = self.dispatcher.fault
         if isinstance(fault, MemoryError):
             raise MemoryError(
-                "no memory is left for the workers: use fewer, or smaller inputs, and run again"
+                "the workers ran out of memory: use fewer workers or smaller inputs, and run again"
             ) from fault
         if isinstance(fault, LedgerError):
-            raise fault.with_traceback(None)  # it is about the caller's arguments
+            raise fault.with_traceback(None)  # it concerns the caller's arguments
         if fault is not None:
             raise fault
         if self.intake.error is not None:

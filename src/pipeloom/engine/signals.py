@@ -1,17 +1,19 @@
-"""Signals that come while runs are going on.
+"""Signals that arrive during runs.
 
 ::
 
     signal ─▶ Handlers, in the main thread ─┬─▶ Signals of every run of this process: one drains, two cancel, …
                                             └─▶ the handler that was there before
 
-Only the main thread can have handlers. A run in it sets them for its time. A run in another thread sets them
-through the event loop that the main thread runs, such as that of asyncio or of a web server
-(:mod:`~pipeloom.engine.mainloop`); where there is none, it hears no signals, and its program deals with them.
+Only the main thread can have handlers. A run in the main thread sets them for its duration. A run in another
+thread sets them through the event loop of the main thread, such as that of asyncio or of a web server
+(:mod:`~pipeloom.engine.mainloop`); without such a loop it receives no signals, and the program must handle
+them.
 
 A handler runs between two bytecodes of the main thread, which may hold any lock, such as the one inside an
-``Event`` that it waits for. So it takes none: it counts, and wakes the run through ``queue.SimpleQueue.put``, which
-is safe.
+``Event``
+that it waits for. The handler therefore takes no lock: it counts, and wakes the run through
+``queue.SimpleQueue.put``, which is reentrant.
 
 Source: https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put
 """
@@ -37,17 +39,17 @@ _MOMENT_S: Final = 0.2
 
 
 class Region(Protocol):
-    """What is drawn on the terminal, and must not be there while the shell has it."""
+    """What is drawn on the terminal; it must be removed while the shell has the terminal."""
 
     def pause(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal as it was."""
 
     def resume(self) -> None:
         """Draw again."""
 
 
 class Signals:
-    """What one run has heard; a context manager, entered in the run's thread.
+    """The signals that one run has received; a context manager, entered in the run's thread.
 
     Args:
         notify: Wakes the run; must be safe in a signal handler.
@@ -55,9 +57,9 @@ class Signals:
     Attributes:
         count: How many signals have come.
         first: The number of the first one.
-        raised: What a handler of the user's has raised: it is raised when the run is over.
-        region: What to take off the terminal while the program is stopped.
-        is_awaited: On an event loop of the main thread, where what it raises arrives.
+        raised: What a handler of the user's has raised; raised again when the run is over.
+        region: What to remove from the terminal while the program is suspended.
+        is_awaited: The run is awaited on an event loop of the main thread, where exceptions arrive.
     """
 
     def __init__(self, notify: Callable[[], None]) -> None:
@@ -67,7 +69,7 @@ class Signals:
         self.raised: BaseException | None = None
         self.region: Region | None = None
         self.is_awaited = False
-        self.suspended = False  # by Ctrl-Z, as soon as the run's thread comes to it
+        self.suspended = False  # Ctrl-Z was pressed; the run's thread acts on it
         self._may_raise = False
         self._handlers: Handlers | None = None
 
@@ -79,7 +81,7 @@ class Signals:
                 self._handlers.set()
             else:
                 _elsewhere.join()
-        except BaseException:  # before ours is there, Ctrl-C raises wherever the main thread is
+        except BaseException:  # before our handler is set, Ctrl-C raises wherever the main thread is
             self.__exit__()
             raise
         return self
@@ -94,33 +96,36 @@ class Signals:
             _listening[:] = [run for run in _listening if run is not self]
 
     def hear(self, number: int) -> None:
-        """Take note of a signal; in its handler."""
+        """Count a signal; called in its handler."""
         if self.first is None:
             self.first = number
         self.count += 1
         self.notify()
 
     def cancel(self) -> None:
-        """Go as far as two signals would, unless one has come: then whoever sends them says how far.
+        """Act as if two signals had come, unless one has: then whoever sends them decides how far to stop.
 
-        The next one is the third.
+        The next signal is the third.
         """
         if not self.count:
             self.count = 2
             self.notify()
 
     def ask(self, stage: int) -> None:
-        """Go as far as one signal would, or two; never back. Any thread."""
+        """Act as if one signal had come, or two; never goes back. Any thread."""
         if self.count < stage:
             self.count = stage
             self.notify()
 
     @contextmanager
     def hearing(self) -> Iterator[Callable[[], None]]:
-        """In here, the main thread waits for a run in another one, and hears signals for it; elsewhere, nothing.
+        """Within this block, the main thread waits for a run in another thread, and receives signals for it.
+
+        In any other thread it does nothing.
 
         Yields:
-            To be called several times a second: what a signal asks of the main thread, such as to stand still.
+            A function to call several times a second: it does what a signal asks of the main thread, such as
+                suspend.
         """
         if threading.current_thread() is not threading.main_thread():
             yield lambda: None
@@ -139,7 +144,7 @@ class Signals:
             handlers.restore()
 
     def look(self) -> None:
-        """Do what a signal asks of the run's thread: stand still for Ctrl-Z, leave at the third.
+        """Do what a signal asks of the run's thread: suspend for Ctrl-Z, leave at the third.
 
         Raises:
             KeyboardInterrupt: The third has come.
@@ -152,7 +157,7 @@ class Signals:
 
     @contextmanager
     def leaving(self) -> Iterator[None]:
-        """In here, where a system call may block for long, the third signal raises by itself; not to be nested."""
+        """Within this block, where a system call may block, the third signal raises by itself; not to be nested."""
         self._may_raise = True
         try:
             yield
@@ -160,7 +165,7 @@ class Signals:
             self._may_raise = False
 
     def leaves_now(self) -> bool:
-        """Say whether a handler is to raise; true once, since the way out has much to put back."""
+        """Return whether a handler is to raise; true only once, because the way out has much to restore."""
         if self.count >= 3 and self._may_raise:
             self._may_raise = False
             return True
@@ -171,24 +176,24 @@ _listening: list[Signals] = []
 
 
 class Handlers:
-    """Our handlers, around those that were there; the main thread.
+    """Our handlers, wrapped around the previous ones; the main thread.
 
-    Ignored signals stay ignored (nohup, background jobs), and what was set outside Python stays.
+    Ignored signals stay ignored (nohup, background jobs), and handlers set outside Python stay.
 
     Args:
-        run: The run in the main thread. What a user's handler raises is kept for it. Without one, nothing of ours
-            is in the way: the handler does what it does without us.
+        run: The run in the main thread, which keeps what a user's handler raises. Without one, the previous handler
+            acts as it would without us.
         later: Without a run: calls a function from the main thread's event loop.
     """
 
     def __init__(self, run: Signals | None, later: Callable[[Callable[[], None]], object] | None = None) -> None:
         self._run = run
         self._later = later
-        self._has_told = False  # the handler of an asyncio.run, which cancels its main task the first time
+        self._has_told = False  # asyncio.run's handler, which first cancels the main task
         self._previous: dict[int, Any] = {}
 
     def set(self) -> None:
-        """Put our handlers where the others are."""
+        """Replace the present handlers by ours."""
         _set.append(self)
         for number in _STOPS:
             previous = signal.getsignal(number)
@@ -200,16 +205,16 @@ class Handlers:
             signal.signal(_SUSPENDS, self._suspend)
 
     def restore(self) -> None:
-        """Put the others back, unless somebody has set another one meanwhile."""
+        """Put the previous handlers back, unless somebody has set other ones meanwhile."""
         _set[:] = [handlers for handlers in _set if handlers is not self]
-        for number, previous in reversed(self._previous.items()):  # SIGINT last: from then on it may raise here
+        for number, previous in reversed(self._previous.items()):  # SIGINT last: once restored, it may raise here
             if signal.getsignal(number) in (self.handle, self._suspend):
                 signal.signal(number, signal.default_int_handler if _is_over(previous) else previous)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Tell all runs, then the handler that was there."""
+        """Notify all runs, then call the previous handler."""
         if not _listening:
-            self.restore()  # the loop that was to call it has been closed before
+            self.restore()  # the loop that was to call it was closed
         for run in tuple(_listening):
             run.hear(number)
         self._pass_on(number, frame)
@@ -223,21 +228,21 @@ class Handlers:
         elif callable(previous) and previous is not signal.default_int_handler:
             try:
                 _call(previous, number, frame)
-            except BaseException as error:  # noqa: BLE001 - raised when the run has stopped
-                # A plain KeyboardInterrupt says no more than the one that the run raises.
+            except BaseException as error:  # noqa: BLE001 - raised again when the run has stopped
+                # A plain KeyboardInterrupt adds nothing to the one that the run raises.
                 if self._run.raised is None and type(error) is not KeyboardInterrupt:
                     self._run.raised = error
 
     def _as_if_we_were_not_there(self, previous: Any, number: int, frame: FrameType | None) -> None:
         if any(run.is_awaited for run in tuple(_listening)) and self._would_raise(previous):
-            return  # in the middle of whatever the loop is at, which would be lost: it is raised by the await
+            return  # raising here would break whatever the loop is doing: the await raises instead
         if callable(previous):
             _call(previous, number, frame)
-        elif not _listening:  # else the runs raise it where they were called
+        elif not _listening:  # otherwise each run raises it to its caller
             signal.raise_signal(number)
 
     def _would_raise(self, previous: Any) -> bool:
-        """Say whether a handler raises: Python's own, and from the second signal on that of ``asyncio.run``."""
+        """Return whether a handler raises: Python's own, and from the second signal on that of ``asyncio.run``."""
         if previous is signal.default_int_handler:
             return True
         if _main_task_of(previous) is None:
@@ -246,7 +251,7 @@ class Handlers:
         return was_told
 
     def _suspend(self, _number: int, _frame: FrameType | None) -> None:
-        """Ctrl-Z: first the terminal is given back, which takes locks, so not in here."""
+        """Note Ctrl-Z: the terminal must be restored first, which takes locks, so not in this handler."""
         if self._run is not None:
             self._run.suspended = True
             self._run.notify()
@@ -271,24 +276,24 @@ class Handlers:
 def _call(previous: Any, number: int, frame: FrameType | None) -> None:
     owner = getattr(previous, "__self__", None)
     if isinstance(owner, Handlers):
-        owner._pass_on(number, frame)  # noqa: SLF001 - of this class; all runs have heard already
+        owner._pass_on(number, frame)  # noqa: SLF001 - the same class; all runs have been notified
     else:
         previous(number, frame)
 
 
 def _is_over(previous: Any) -> bool:
-    """Say whether this is the handler of an ``asyncio.run`` that has ended, which it could not take back itself."""
+    """Return whether this is the handler of an ``asyncio.run`` that has ended but could not remove it."""
     task = _main_task_of(previous)
     return task is not None and task.done()
 
 
 def _main_task_of(handler: Any) -> Any:
-    """Return the task that a handler of an ``asyncio.run`` cancels; ``None`` of any other handler."""
+    """Return the task that the handler of an ``asyncio.run`` cancels; ``None`` for any other handler."""
     return handler.keywords.get("main_task") if isinstance(handler, partial) else None
 
 
 class _Elsewhere:
-    """The handlers for all runs in other threads, set while there are any; any thread."""
+    """The handlers for all runs in other threads, set while there are any such runs; any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -296,7 +301,7 @@ class _Elsewhere:
         self._set: tuple[Any, Handlers] | None = None
 
     def join(self) -> None:
-        """Have the main thread set handlers as soon as it comes to it, if it runs an event loop."""
+        """Ask the main thread to set handlers as soon as possible, if it runs an event loop."""
         with self._lock:
             self._runs += 1
             if self._set is None and (loop := main_loop()) is not None:
@@ -304,11 +309,11 @@ class _Elsewhere:
                 try:
                     loop.call_soon_threadsafe(handlers.set)
                 except RuntimeError:
-                    return  # it has just been closed
+                    return  # the loop has just been closed
                 self._set = loop, handlers
 
     def leave(self) -> None:
-        """Have the main thread put back what was there; waits a moment for it."""
+        """Ask the main thread to restore the previous handlers; waits a moment for it."""
         with self._lock:
             self._runs -= 1
             if self._runs or self._set is None:
@@ -323,7 +328,7 @@ class _Elsewhere:
         try:
             loop.call_soon_threadsafe(put_back)
         except RuntimeError:
-            return  # closed: they pass on what comes
+            return  # the loop is closed: our handlers pass signals on
         done.wait(_MOMENT_S)
 
 
@@ -335,7 +340,7 @@ _forking = threading.local()
 
 
 def _before_fork() -> None:
-    """Hold signals back: Python forgets one that reaches a child before it has its own handlers again."""
+    """Hold signals back: Python loses a signal that reaches a child before its handlers are restored."""
     _forking.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS) if _set else None
 
 
@@ -345,7 +350,7 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """In a forked child no run is going on: a signal does what it did before, such as end it."""
+    """Restore the previous handlers in a forked child, where no run exists."""
     global _elsewhere  # noqa: PLW0603 - another thread of the parent may hold its lock
     _elsewhere = _Elsewhere()
     _listening.clear()

@@ -1,4 +1,4 @@
-"""``start`` and ``amap``: runs that do not block the thread, or the event loop, that begins them."""
+"""``start`` and ``amap``: runs that do not block the calling thread or its event loop."""
 
 from __future__ import annotations
 
@@ -54,19 +54,20 @@ def start(
 def start(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> RunHandle:
     """Begin what :func:`map` does, in a thread of its own, and return at once; ``map`` is ``start(...).wait()``.
 
-    Called on an event loop, an ``async def`` function runs on that loop. Ctrl-C is heard while somebody waits for
-    the run in the main thread, or awaits it. A program that ends without waiting interrupts its run.
+    If this is called on an event loop, an ``async def`` function runs on that loop. The run handles Ctrl-C
+    while the main thread waits for it or awaits it. A program that ends without waiting interrupts its run.
 
     Args:
         fn: See :func:`map`.
-        items: See :func:`map`; they are read in a thread of their own.
-        options: Those of :func:`map`.
+        items: See :func:`map`; they are read in their own thread.
+        options: The options of :func:`map`.
 
     Returns:
-        The run, to be read, waited for and cancelled from any thread.
+        A handle with which any thread can read the run, wait for it and cancel it.
 
     Raises:
-        ValueError, TypeError: An argument is wrong. Whatever else :func:`map` raises, ``wait()`` does.
+        ValueError, TypeError: An argument is invalid. Everything else that :func:`map` raises is raised by
+            ``wait()``.
     """
     return _begun(fn, items, options, shows_itself=True)
 
@@ -76,7 +77,7 @@ def _begun(
 ) -> RunHandle:
     asked = _SIGNATURE.bind(fn, items, **options)
     asked.apply_defaults()
-    loop = asyncio._get_running_loop()  # noqa: SLF001 - get_running_loop() raises where there is none, as in most threads
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - get_running_loop() raises if there is none, as in most threads
     return handle_of(lambda: job_from(**asked.arguments, **api.OF_MAP, loop=loop), shows_itself=shows_itself)
 
 
@@ -116,23 +117,23 @@ async def amap(
 async def amap(fn: Callable[..., Any], items: Iterable[Any], **options: Any) -> RunReport:
     """Do what :func:`map` does, without blocking the event loop that awaits it.
 
-    An ``async def`` function runs on this loop, beside whatever else the program has there. Any other runs in its
-    workers, as with :func:`map`. The run itself is in a thread of its own.
+    An ``async def`` function runs on this loop, beside the program's other tasks. Any other function runs in
+    workers, as with :func:`map`. The run itself has its own thread.
 
-    When what awaits this is cancelled, as by ``asyncio.timeout``, the run is: running tasks are cancelled, what is
-    done is stored, and then ``CancelledError`` goes on. Ctrl-C does what it does in :func:`map`: the first lets
-    running tasks finish, the second cancels them.
+    If the awaiting task is cancelled, for example by ``asyncio.timeout``, the run is cancelled too: running
+    tasks are cancelled, completed work is stored, and ``CancelledError`` is raised. Ctrl-C acts as in
+    :func:`map`: the first lets running tasks finish, the second cancels them.
 
     Args:
         fn: See :func:`map`.
-        items: See :func:`map`; they are read in a thread of their own.
-        options: Those of :func:`map`.
+        items: See :func:`map`; they are read in their own thread.
+        options: The options of :func:`map`.
 
     Returns:
         See :func:`map`.
 
     Raises:
-        asyncio.CancelledError: The await was cancelled.
+        asyncio.CancelledError: The awaiting task was cancelled.
         Exception: See :func:`map`.
     """
     return await _begun(fn, items, options, shows_itself=False)

@@ -1,7 +1,7 @@
 """How far a run is being stopped, what another process asks of it, and what its caller is told.
 
-The first signal or ``cancel --drain`` drains, the second or ``cancel`` cancels, the third signal leaves at once.
-While a run is being opened, the first one ends it.
+The first signal, or ``cancel --drain``, drains the run. The second, or ``cancel``, cancels it. The third signal
+leaves at once. While a run is being opened, the first signal ends it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = [
 ]
 
 Stage = Literal[0, 1, 2]
-"""How far a run is being stopped: not at all; nothing more is admitted; and what runs is cancelled."""
+"""How far a run is being stopped: not at all; admit nothing more; also cancel running tasks."""
 
 _LOOK_S: Final = 0.5
 
 
 class CancelFile:
-    """What ``pipeloom cancel`` leaves beside the database; in the run's thread.
+    """The request that ``pipeloom cancel`` leaves beside the database; read in the run's thread.
 
     Args:
         db: The database.
-        run_id: Which run is meant by a request; ``None`` means this one by none.
+        run_id: The run; a request for another run is ignored. ``None`` ignores every request.
     """
 
     def __init__(self, db: Path, run_id: int | None) -> None:
@@ -67,18 +67,18 @@ def interrupted_midway(report: RunReport, signal: int | None) -> RunInterruptedE
 
 
 def interrupted_at_the_end(report: RunReport, signal: int | None) -> RunInterruptedError:
-    """Return what to raise when none are."""
-    said = f"interrupted at its very end, with {report.done:,} done and stored ({clean(near(report.db))})"
+    """Return what to raise when no inputs are left."""
+    said = f"interrupted at the very end, with {report.done:,} done and stored ({clean(near(report.db))})"
     return RunInterruptedError(said, report, signal=signal)
 
 
 def interrupted_early(db: Path | None, signal: int | None) -> RunInterruptedError:
-    """Return what to raise when the ledger knows nothing of the run; ``None``: not even which file it is about."""
+    """Return what to raise when the run is not in the ledger yet; ``None``: even its file is unknown."""
     where = "" if db is None else f" ({clean(near(str(db)))})"
-    return RunInterruptedError(f"interrupted before anything was begun{where}", signal=signal)
+    return RunInterruptedError(f"interrupted before anything started{where}", signal=signal)
 
 
 def left_at_once(db: Path, signal: int | None) -> RunInterruptedError:
-    """Return what to raise when what ran was not waited for."""
+    """Return what to raise when running tasks were not waited for."""
     said = f"left at once, without waiting for running tasks: run it again to do the rest ({clean(near(str(db)))})"
     return RunInterruptedError(said, signal=signal, left_at_once=True)

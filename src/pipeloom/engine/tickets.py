@@ -1,4 +1,4 @@
-"""What a try counts for, by the user's own functions: its values of ``per``, and its weights."""
+"""What an attempt counts for, by the user's own functions: its values of ``per``, and its weights."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _HEAVIEST: Final = 1e300
 
 
 class UncountedError(Exception):
-    """A try that cannot be counted: it fails, and the run goes on.
+    """An attempt that cannot be counted: it fails, and the run continues.
 
     Attributes:
-        why: The user's error, and what people should read.
+        why: The user's error, and the message for people.
     """
 
     def __init__(self, why: Unidentified) -> None:
@@ -30,7 +30,7 @@ class UncountedError(Exception):
 
 
 class Tickets:
-    """Makes tickets; calls the user's functions, in the thread that calls this.
+    """Makes tickets; calls the user's functions in the calling thread.
 
     Args:
         limits: Of the run.
@@ -43,10 +43,10 @@ class Tickets:
         self._has_weights = any(self._weighers)
 
     def of(self, attempt: Attempt) -> Ticket:
-        """Return what a try counts for.
+        """Return the ticket of an attempt.
 
         Raises:
-            UncountedError: A function raised, or returned what cannot be counted.
+            UncountedError: A function raised, or returned a value that cannot be counted.
         """
         values = tuple([_value(per, attempt) for per in self._pers])
         if not self._has_weights:
@@ -54,7 +54,7 @@ class Tickets:
         return Ticket(values, tuple([1.0 if one is None else _weight(one, attempt) for one in self._weighers]))
 
     def unequal(self, attempt: Attempt, error: Exception) -> UncountedError:
-        """Return what is said of values that cannot be compared."""
+        """Return the error for values that cannot be compared."""
         return UncountedError(raised(error, "limit=: comparing what per returned", _which(attempt)))
 
 
@@ -69,7 +69,7 @@ def _value(per: Callable[[Any], Hashable], attempt: Attempt) -> Hashable:
         raise UncountedError(raised(error, "limit=: per", _which(attempt))) from error
     try:
         hash(value)
-        is_itself = bool(value == value)  # noqa: PLR0124 - NaN is not: each would be a value of its own
+        is_itself = bool(value == value)  # noqa: PLR0124 - NaN is not: each would be a separate value
     except Exception as error:  # noqa: BLE001 - a foreign __hash__ or __eq__ may do anything
         _refuse(
             "per", value, attempt, f"{kind_of(error)}: {describe(error, 200)}; return a str, a number or a tuple"

@@ -1,4 +1,4 @@
-"""Tasks whose time is over: given up, so that others get their place."""
+"""Gives up tasks that have exceeded their time limit, so that others get their place."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ __all__ = ["TimeLimits"]
 
 logger = logging.getLogger("pipeloom")
 
-_PATIENCE_S: Final = 0.1  # so that tasks which look at ctx end by themselves when their time is over
+_PATIENCE_S: Final = 0.1  # so that tasks which call ctx.check() end by themselves
 
 
 class TimeLimits:
     """Looks for tasks past their deadline; in the run's thread.
 
-    Where a call cannot be ended it goes on, beside the worker that takes its place. When more calls go on than
-    there are workers, nothing more is admitted: the machine would fill with them.
+    A call that cannot be ended continues beside the worker that takes its place. Once there are more such calls
+    than
+    workers, nothing more is admitted: they would fill the machine.
 
     Args:
-        timeout_s: How long a try may take, in seconds; ``None`` is for ever.
-        executor: Ends, or leaves alone, what is given up.
-        board: Which task runs in which place.
-        intake: Where tries wait whose calls go on.
+        timeout_s: The time limit of one attempt, in seconds; ``None`` is no limit.
+        executor: Ends, or abandons, calls that are given up.
+        board: Shows which task runs in which place.
+        intake: Where retries wait while their earlier calls continue.
     """
 
     def __init__(self, timeout_s: float | None, executor: Executor[Attempt], board: Board, intake: Intake) -> None:
@@ -42,10 +43,10 @@ class TimeLimits:
         self._going_on: list[Attempt] = []
 
     def look(self, at_work: set[int]) -> list[Attempt]:
-        """Give up what is overdue.
+        """Give up overdue tasks.
 
         Args:
-            at_work: The places that have a worker; one that cannot be filled again is taken out.
+            at_work: The places that have a worker; a place that cannot be filled again is removed.
 
         Returns:
             Attempts that have ended, to be handed to the writer.
@@ -66,7 +67,7 @@ class TimeLimits:
         return ended
 
     def give_up_all(self) -> list[Attempt]:
-        """Give up whatever runs, since the program has ended; their workers are left to themselves.
+        """Give up all running tasks because the program has ended; their workers are abandoned.
 
         Returns:
             Attempts that have ended, to be handed to the writer.
@@ -74,7 +75,7 @@ class TimeLimits:
         ended = []
         for place, attempt in enumerate(self._slots):
             if attempt is not None and attempt.status == RUNNING:
-                error = TaskCancelledError("the program ended before it did")
+                error = TaskCancelledError("the program ended before the task did")
                 if self._executor.give_up(place, attempt, error):
                     ended.append(attempt)
                     self._slots[place] = None
@@ -84,7 +85,7 @@ class TimeLimits:
         return attempt.status == RUNNING and attempt.deadline is not None and now > attempt.deadline + _PATIENCE_S
 
     def _replace(self, place: int, attempt: Attempt) -> bool:
-        """Put another worker in a place; false, with a warning, when there can be none."""
+        """Put another worker in a place; returns false, and warns, if none can be started."""
         if not self._can_kill:
             self._going_on = [earlier for earlier in self._going_on if not earlier.returned]
             self._going_on.append(attempt)
@@ -93,14 +94,14 @@ class TimeLimits:
                 return False
         if self._executor.replace(place):
             return True
-        logger.warning("no other worker could be started in the place of one whose call goes on")
+        logger.warning("no worker could be started to replace one that is still in a call past its timeout")
         return False
 
     def _warn_of_calls_that_go_on(self) -> None:
         if not self._intake.closed:
             logger.warning(
-                "%d calls go on past timeout=%g s, more than there are workers: nothing more is admitted; "
-                "give the function time limits of its own, since a thread cannot be ended, and run it again",
+                "%d calls are still running past timeout=%g s, more than there are workers: nothing more is "
+                "admitted; threads cannot be killed, so give the function timeouts of its own and run it again",
                 len(self._going_on),
                 self._timeout_s,
             )

@@ -35,25 +35,25 @@ from pipeloom.writer.ending import main_was_interrupted, program_has_ended
 __all__ = ["Event", "Waiting"]
 
 _TICK_S: Final = 0.1
-_LEAVE_S: Final = 1.0  # how long workers get to notice that the writer is dead, or that the program has ended
+_LEAVE_S: Final = 1.0  # how long workers get to notice that the writer died or the program ended
 
 Event = tuple[Literal["signal", "left", "stop"], int]
-"""What the calling thread wakes for; with a worker's place if it left."""
+"""An event that wakes the calling thread; for a worker that left, its place."""
 
 
 class Waiting:
     """The wait for one run's workers, in its calling thread.
 
     Args:
-        events: What has happened; a ``SimpleQueue``, since a signal handler puts into it.
-        signals: What has been heard.
+        events: The events; a ``SimpleQueue``, because a signal handler puts into it.
+        signals: The signals that have come.
         writer: May die.
-        intake: Closed when nothing more is to begin.
+        intake: Closed when nothing more is to start.
         link: Tells tasks to end.
         outbox: For attempts that are given up.
-        cancel_file: What another process asks.
-        executor: Says what runs.
-        time_limits: Which tries are given up; with a time limit, or when the program ends.
+        cancel_file: Requests from other processes.
+        executor: Knows what is running.
+        time_limits: Gives up attempts, at their time limit or when the program ends.
         note: Shows one line.
         tick: Draws.
 
@@ -89,12 +89,12 @@ class Waiting:
         self._tick = tick
         self._around: Link | None = present_link() if running_task() is not None else None
         self._leave_at: float | None = None
-        # Python waits for other threads. It ends under a daemon, however busy that is.
+        # At exit, Python waits for other threads but not for daemons, however busy they are.
         self._may_be_left = threading.current_thread().daemon
         self.program_ended = False
 
     def for_workers(self, at_work: set[int]) -> None:
-        """Wait until every worker has left; ``at_work`` is what ``Executor.start`` returned."""
+        """Wait until every worker has left; ``at_work`` is the result of ``Executor.start``."""
         while at_work:
             self._take_note(at_work)
             stopwatch.look()
@@ -130,16 +130,16 @@ class Waiting:
             self._intake.close()
 
     def _look_around(self) -> None:
-        """See whether anybody wants the run to stop who cannot send an event."""
+        """Check whether anyone who cannot send an event wants the run to stop."""
         if (stage := self._cancel_file.look()) != 0:
             self._stop(stage, "pipeloom cancel, or press Ctrl-C,")
         if self._around is not None and self._around.cancelling:
-            self._stop(2, "")  # the run of the task that called this one
+            self._stop(2, "")  # stopped by the outer run, whose task called this one
         if self._may_be_left and not self.program_ended and program_has_ended():
             self.program_ended = True
             self._intake.close()
         if not self._may_be_left and not self._signals.count and main_was_interrupted():
-            self._signals.hear(SIGINT)  # in a thread that Python waits for, and which no handler could tell
+            self._signals.hear(SIGINT)  # in a thread that Python waits for, and no handler can reach
 
     def _is_time_to_leave(self) -> bool:
         if self._leave_at is None:
@@ -147,7 +147,7 @@ class Waiting:
         return monotonic() > self._leave_at
 
     def _stop(self, stage: Stage, how: str) -> None:
-        """Admit nothing more; at the second stage, ask what runs to end."""
+        """Admit nothing more; at the second stage, also ask running tasks to end."""
         self._intake.close()
         if stage <= self.stage:
             return
@@ -161,5 +161,5 @@ class Waiting:
 
     @property
     def _is_asked(self) -> bool:
-        """Whether the program stops its run itself, by its handle or with what awaits it."""
+        """Whether the program stops its run itself, through the handle or by cancelling what awaits it."""
         return self._signals.count > 0 and self._signals.first is None

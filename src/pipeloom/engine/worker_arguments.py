@@ -1,4 +1,4 @@
-"""Checks of what the caller passed about workers: where they live, how many, and what each may have and take."""
+"""Checks of the caller's arguments about workers: where they run, how many there are, and what each may use."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _EXECUTORS: Final = (
 
 
 def checked_executor(executor: object, fn: object, what: str) -> AnyExecutor:
-    """Return which executor runs a function; ``None`` picks one.
+    """Return the executor for a function; ``None`` leaves the choice to the run.
 
     Args:
         executor: What the caller passed.
         fn: The function.
-        what: What the caller knows that by.
+        what: The name of the caller's parameter.
     """
     if executor is None:
         return "asyncio" if is_async(fn) else "threads"
@@ -51,15 +51,15 @@ def checked_executor(executor: object, fn: object, what: str) -> AnyExecutor:
 
 
 def check_workers(executor: AnyExecutor, local: object, **options: object) -> None:
-    """Refuse what goes with another executor.
+    """Refuse options that need another executor.
 
     Args:
-        executor: Which one it is.
+        executor: The executor.
         local: A function, or nothing.
         options: ``memory_mb``, ``tasks_per_worker`` and ``timeout``; ``None`` where nothing was passed.
     """
     if local is not None and not callable(local):
-        hint = ": pass the function that makes it, without calling it" if hasattr(local, "__enter__") else ""
+        hint = ": pass the function that creates it, without calling it" if hasattr(local, "__enter__") else ""
         raise TypeError(
             f"local must be a function that returns a context manager, not {type(local).__name__}{hint}"
         )
@@ -70,23 +70,23 @@ def check_workers(executor: AnyExecutor, local: object, **options: object) -> No
     if options["memory_mb"] is not None:
         positive(options["memory_mb"], "memory_mb", "a number of MiB")
         if not os.path.exists("/proc/self/statm"):
-            raise ValueError("memory_mb needs Linux: this system does not say how much a process takes")
+            raise ValueError("memory_mb needs Linux: this system does not report how much memory a process uses")
     if options["tasks_per_worker"] is not None:
         checked_count(options["tasks_per_worker"], "tasks_per_worker")
 
 
-_THEIRS: Final = "its workers belong to somebody else"
+_THEIRS: Final = "pipeloom did not start its workers"
 _LACKS: Final = {
-    "timeout": "nothing that runs there can be ended",
+    "timeout": "a call that runs there cannot be ended",
     "memory_mb": _THEIRS,
     "tasks_per_worker": _THEIRS,
-    "local": "its workers do not end with the run (their own initializer= is called once in each)",
+    "local": "its workers do not end with the run (use their own initializer=, which is called once in each)",
 }
 _DASK_LACKS: Final = frozenset(_LACKS) - {"local"}
 
 
 def _check_dask(executor: object) -> None:
-    """Refuse Dask where it is not installed, and a client for coroutines."""
+    """Refuse Dask if it is not installed, and asynchronous clients."""
     if find_spec("distributed") is None:
         raise ValueError(f"executor={clean(executor, 80)!r} needs Dask: pip install 'pipeloom[dask]'")
     if executor == "dask":
@@ -94,15 +94,15 @@ def _check_dask(executor: object) -> None:
 
         if runs_when_imported():
             raise NotGuardedError(
-                "Dask's worker processes import the program, and would begin the run again: put the call behind "
+                "Dask's worker processes import the program, and would start the run again: put the call under "
                 'if __name__ == "__main__":'
             )
     if getattr(executor, "asynchronous", False):
-        raise TypeError("executor is a Dask client for coroutines: pass Client(...) without asynchronous=True")
+        raise TypeError("executor is an asynchronous Dask client: pass Client(...) without asynchronous=True")
 
 
 def _check_that_it_can(executor: object, options: Mapping[str, object]) -> None:
-    """Refuse what an executor of somebody else's cannot do."""
+    """Refuse options that the caller's own executor cannot provide."""
     if is_dask(executor):
         what, lacks = "Dask", _DASK_LACKS
     elif isinstance(executor, str):
@@ -111,11 +111,11 @@ def _check_that_it_can(executor: object, options: Mapping[str, object]) -> None:
         what, lacks = f"a {clean(type(executor).__name__, 80)}", frozenset(_LACKS)
     for name, value in options.items():
         if value is not None and name in lacks:
-            raise ValueError(f'{name}= is not possible on {what}: {_LACKS[name]}; executor="processes" has it')
+            raise ValueError(f'{name}= is not possible on {what}: {_LACKS[name]}; executor="processes" supports it')
 
 
 def checked_workers(workers: object, executor: AnyExecutor = "threads") -> int | None:
-    """Return a number of workers; ``None`` picks one, unless it is for a cluster that is there to say."""
+    """Return the number of workers; ``None`` leaves the choice to the run, or to a cluster."""
     if workers is None:
         if is_dask(executor) and executor != "dask":
             return None
@@ -126,7 +126,7 @@ def checked_workers(workers: object, executor: AnyExecutor = "threads") -> int |
     count = checked_count(workers, "workers")
     if count > _MOST_WORKERS:
         raise ValueError(
-            f"workers must be at most {_MOST_WORKERS:,}, since each is a thread, a process or a task that waits, "
+            f"workers must be at most {_MOST_WORKERS:,}, because each is a thread, a process or a waiting task, "
             f"not {count:,}"
         )
     return count
