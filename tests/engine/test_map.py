@@ -243,7 +243,7 @@ def test_a_run_on_a_file_in_use_is_refused_at_once(db):
 
 
 def test_memory_keeps_nothing(db):
-    """Counts and failures are there; results() says to give a file."""
+    """Counts and failures are there; results() says to pass a file."""
     report = pipeloom.map(nothing, range(3), db=":memory:")
 
     assert report.done == 3
