@@ -128,7 +128,7 @@ def test_a_file_that_comes_meanwhile_is_left_alone(tmp_path, made):
     with Draft(out, "UTF-8") as draft:
         init_schema(draft.conn, store_task_status=True)
         theirs = made("out.db", T).read_bytes()
-        with pytest.raises(pipeloom.StorageError, match="another program has made it meanwhile"):
+        with pytest.raises(pipeloom.StorageError, match="another program has created it meanwhile"):
             draft.become_out()
 
     assert out.read_bytes() == theirs
@@ -222,7 +222,7 @@ def test_out_that_is_there(made, refused):
     """Unless it is to be added to: so a forgotten OUT does not cost the first of the files."""
     one, two = made("1.db"), made("2.db")
 
-    assert "is there already: name a new file, or add to this one with --append" in refused(
+    assert "already exists: name a new file, or add to this one with --append" in refused(
         pipeloom.StorageError, two, out="1.db"
     )
     assert "the directory" in refused(pipeloom.StorageError, one, out="no/out.db")
@@ -236,8 +236,8 @@ def test_out_that_is_there(made, refused):
         (3, {}, TypeError, "inputs must be a list of files, not int"),
         (["1.db", "1.db"], {}, ValueError, "1.db is named twice"),
         (["1.db", "./1.db"], {}, ValueError, "1.db is named twice"),
-        (["1.db", "out.db"], {"append": True}, ValueError, "out.db is the file that they are merged into"),
-        ([":memory:"], {}, ValueError, "files are merged"),
+        (["1.db", "out.db"], {"append": True}, ValueError, "out.db is the file to merge into"),
+        ([":memory:"], {}, ValueError, "merge needs files"),
         (["1.db"], {"renumber": "t"}, TypeError, "renumber must be a list of table names"),
         (["1.db"], {"renumber": ["nope"]}, ValueError, "no file has a table nope"),
     ],

@@ -1,4 +1,4 @@
-"""Every read-only look at a ledger, in one place, with typed results."""
+"""All read-only access to a ledger, with typed results."""
 
 from pipeloom.history.failed_keys import FailedKey
 from pipeloom.history.figures import RunFigures

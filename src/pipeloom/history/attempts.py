@@ -1,6 +1,6 @@
-"""The attempts of a run as its figures take them: past and present ones, their times made complete.
+"""The attempts of a run, current and earlier ones, with missing times worked out, for its figures.
 
-Reads page by page, so that no cursor stays open and a run that is going on is never held up.
+Reads page by page, so that no cursor stays open and no run is blocked.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _COLUMNS: Final = "name, status, attempt, started_at, finished_at, elapsed_s, wo
 
 @dataclass(slots=True)
 class TimedAttempt:
-    """One attempt; times are seconds since the run began, and ``None`` where they cannot be told.
+    """One attempt; times are seconds since the run began, or ``None`` if unknown.
 
     Attributes:
-        name: As the file has it, of whatever type, as are ``started_at`` and ``worker``.
-        number: Which try of its task this is.
-        ended: It came to an end of which the instant is known: neither running nor interrupted.
-        end: ``None`` when it has not ended, as is ``elapsed``.
+        name: As stored in the file, of any type; so are ``started_at`` and ``worker``.
+        number: Which attempt of its task this is.
+        ended: It ended at a known instant: it is neither running nor interrupted.
+        end: ``None`` if it has not ended; so is ``elapsed``.
     """
 
     task_id: int
@@ -44,13 +44,13 @@ class TimedAttempt:
 
 
 def attempts_of(rows: Rows, run_id: int, began: float, *, is_open: bool) -> Iterator[TimedAttempt]:
-    """Yield every attempt of a run that was begun.
+    """Yield every attempt of a run that was started.
 
     Args:
-        rows: How to read.
+        rows: Runs a query.
         run_id: The run.
-        began: When it did, in seconds since 1970.
-        is_open: Whether it is going on; else what says that it is running was interrupted.
+        began: When the run began, in seconds since 1970.
+        is_open: Whether the run is in progress; otherwise attempts marked as running were interrupted.
     """
     for table, number in (("pipeloom_attempts", "task_id"), ("task_runs", "id")):
         sql = (
@@ -59,7 +59,7 @@ def attempts_of(rows: Rows, run_id: int, began: float, *, is_open: bool) -> Iter
         )
         for row in pages(rows, sql, {"run": run_id}):
             attempt = _timed(row, began, is_open)
-            # An interrupted one without a start waited for this try, and never began it.
+            # An interrupted attempt without a start was waiting, and never began.
             if attempt.status != INTERRUPTED or attempt.start is not None:
                 yield attempt
 
@@ -97,7 +97,7 @@ def _since(began: float, at: object) -> float | None:
 def _completed(
     start: float | None, end: float | None, elapsed: float | None
 ) -> tuple[float | None, float | None, float | None]:
-    """Return all three, the one that is missing worked out from the other two."""
+    """Return all three, with a missing one worked out from the other two."""
     if start is None:
         if end is not None and elapsed is not None:
             start = end - elapsed
@@ -110,5 +110,5 @@ def _completed(
 
 
 def is_time(value: object) -> bool:
-    """Say whether a value read from a file can be a length of time in seconds."""
+    """Return whether a value from a file can be a duration in seconds."""
     return isinstance(value, int | float) and 0 <= value < 1e12

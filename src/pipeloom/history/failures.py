@@ -1,6 +1,6 @@
 """Failures by kind: counted by SQLite from an index, so that a million are grouped within a second.
 
-Where a file does not say of which kind its failures are, each of them is looked at; see
+If a file does not store the kinds of its failures, each failure is examined; see
 :mod:`pipeloom.history.kinds`.
 """
 
@@ -23,28 +23,28 @@ from pipeloom.statuses import INTERRUPTED
 __all__ = ["counted_kinds", "error_groups", "kinds_named"]
 
 _RUNS: Final = 20
-_LEAST: Final = 4  # characters of an id that stand for it
+_LEAST: Final = 4  # characters of an id that are enough to name it
 _COUNTED: Final = "COUNT(*), MIN({0}), MAX({0}), MIN({1}.finished_at), MAX({1}.finished_at)"
 
 
 @dataclass(slots=True)
 class _Tally:
-    """The failures of one kind, added up."""
+    """The totals of one kind of failure."""
 
     kind: str
     status: str
     count: int = 0
     first_at: str | None = None
     last_at: str | None = None
-    example: int | None = None  # the lowest number, of those that have failed now
-    last_run: Any = None  # in which the last one of those failed,
-    highest: int | None = None  # and the highest number in there
-    past: int | None = None  # the first row among the past tries,
-    last_past: int | None = None  # and the last one
+    example: int | None = None  # the lowest number of the tasks that are failed now
+    last_run: Any = None  # the run in which the last of them failed
+    highest: int | None = None  # the highest number in that run
+    past: int | None = None  # the first row among earlier attempts
+    last_past: int | None = None  # the last row among them
     runs: set[int] = field(default_factory=set)
 
     def add(self, row: Sequence[Any], *, is_past: bool) -> None:
-        """Add those of one run: number, count, the lowest and the highest row, the first and the last end."""
+        """Add the failures of one run: number, count, lowest and highest row, first and last end."""
         run_id, count, lowest, highest, first, last = row
         self.count += count
         first_at, last_at = text(first), text(last)
@@ -64,13 +64,13 @@ class _Tally:
 
 
 def error_groups(reader: Reader, shown: KindColumns, run_id: int | None, limit: int) -> list[ErrorGroup]:
-    """Return the kinds of failure with the most tasks, each with its first and its last one.
+    """Return the most frequent kinds of failure, each with its first and its last task.
 
     Args:
-        reader: Who asks the file.
-        shown: What the file says of failures.
-        run_id: Only what failed in this run, also when a later one has done it.
-        limit: At most so many.
+        reader: Reads the file.
+        shown: The file's columns about failures.
+        run_id: Only tasks that failed in this run, even if a later run has done them.
+        limit: At most this many.
     """
     found = (_group(reader, shown, tally) for tally in _tallies(reader, shown, run_id)[:limit])
     return [group for group in found if group is not None]
@@ -83,12 +83,13 @@ def counted_kinds(reader: Reader, shown: KindColumns, run_id: int | None) -> lis
 
 
 def kinds_named(kinds: Iterable[Kind], word: str, *, by_part: bool = True) -> list[str]:
-    """Return the ids of the kinds that a word means: of the first of these ways in which it means any.
+    """Return the ids of the kinds that match a word, by the first of these ways that matches any.
 
     Args:
-        kinds: Those that there are.
-        word: An id or its beginning, an exception with its module or without, or a status of those without one.
-        by_part: Or else a part of the exception or of what the messages share, in any case.
+        kinds: All kinds.
+        word: An id or its first characters, an exception with or without its module, or the status of failures
+            without an exception.
+        by_part: Finally, match any part of the exception or of the common message, ignoring case.
     """
     given, folded = list(kinds), word.casefold()
     ways: list[Callable[[Kind], bool]] = [
@@ -119,12 +120,12 @@ def _tallies(reader: Reader, shown: KindColumns, run_id: int | None) -> list[_Ta
 
 
 def _questions(shown: KindColumns, run_id: int | None) -> Iterator[tuple[bool, str]]:
-    """Yield how to count failures by status, kind and run, and whether they are past ones."""
+    """Yield the statements that count failures by status, kind and run; each with whether it is about the past."""
     of_run = "" if run_id is None else " AND t.run_id = :run"
     counted, told = _COUNTED.format("t.id", "t"), shown.of_task("kind")
     untold = f"t.status <> 'done' AND {HAS_FAILED}"
     if shown.stored:
-        # In the order of the index, from which alone it is answered.
+        # In the order of the index, which alone answers it.
         stored = (
             f"SELECT t.status, t.kind, t.run_id, {counted} FROM task_runs t INDEXED BY pipeloom_task_kind "
             f"WHERE {HAS_FAILED} AND t.kind IS NOT NULL{of_run} GROUP BY t.status, t.kind, t.run_id"
@@ -150,7 +151,7 @@ def _questions(shown: KindColumns, run_id: int | None) -> Iterator[tuple[bool, s
 
 
 def _group(reader: Reader, shown: KindColumns, tally: _Tally) -> ErrorGroup | None:
-    """Look its tasks up; ``None`` when somebody has deleted them meanwhile."""
+    """Look up a group's tasks; ``None`` if they have been deleted meanwhile."""
     kind = _kind(reader, shown, tally)
     example = _task(reader, shown, tally.example, tally.past)
     number = tally.example if tally.example is None else _number_of_last(reader, shown, tally)
@@ -189,7 +190,7 @@ def _kind(reader: Reader, shown: KindColumns, tally: _Tally) -> Kind | None:
 
 
 def _number_of_last(reader: Reader, shown: KindColumns, tally: _Tally) -> int | None:
-    """Return the task that ended last: by the index, which has the times of each run in order."""
+    """Return the task that ended last, from the index, which orders each run's tasks by time."""
     if not shown.stored:
         return tally.highest
     found = reader.rows(

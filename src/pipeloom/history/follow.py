@@ -1,7 +1,7 @@
-"""A ledger that is watched: not there yet, there, changed, replaced, removed, there again.
+"""Watches the ledger at a path, which may be missing, change, be replaced or removed, and reappear.
 
-Whoever shows a file for longer than a moment asks here what has happened to it. Used in one thread, like the
-``History`` that it opens.
+Anything that shows a file for longer than a moment uses this to learn what has happened to it. Used in one
+thread, like the ``History`` that it opens.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pipeloom.statuses import RUNNING
 __all__ = ["Follower", "News"]
 
 News = Literal["opened", "replaced", "changed"]
-"""What has happened to a file: it can be read (again), another one has taken its place, or it has changed."""
+"""What happened to a file: it can be read (again), another file has replaced it, or it has changed."""
 
-_DEATH_S: Final = 1.0  # between two looks for the process of a run
+_DEATH_S: Final = 1.0  # between two checks whether a run's process is alive
 
 
 class Follower:
-    """Keeps open whatever ledger a path names now; a context manager.
+    """Keeps the ledger open that a path names now; a context manager.
 
     Args:
-        path: The file; need not be there.
-        deadline_s: How long one question to it may take, in seconds.
+        path: The file; it need not exist.
+        deadline_s: The time limit of one query, in seconds.
         clock: A monotonic clock, in seconds.
     """
 
@@ -50,23 +50,23 @@ class Follower:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file until the next look; closing twice is fine."""
+        """Close the file until the next look; closing twice is fine."""
         history, self._history = self._history, None
         if history is not None:
             history.close()
 
     def is_missing(self) -> bool:
-        """Say whether there is nothing at the path now."""
+        """Return whether nothing exists at the path now."""
         return identity(self._path) is None
 
     def look(self) -> tuple[History, News | None]:
-        """Return the ledger as it is now, and what has happened since the last look; ``None`` when nothing has.
+        """Return the ledger as it is now, and what has happened since the last look, or ``None`` if nothing has.
 
-        While nothing happens this costs two system calls and one PRAGMA, and a few short questions a second while
-        a run is going on. The ``History`` is of use until the next look.
+        If nothing happens this costs two system calls and one PRAGMA, and a few short queries a second during a
+        run. The ``History`` may be used until the next look.
 
         Raises:
-            StorageError: It is missing, no database, or cannot be read. The next look tries again.
+            StorageError: The file is missing, is not a database, or cannot be read. The next look tries again.
             NoLedgerError: It is a database without a ledger.
             SchemaError: Its ledger is newer.
         """
@@ -83,21 +83,21 @@ class Follower:
             self._was_replaced = now is not None
         if (history := self._history) is not None:
             return history, "changed" if self._changed(history) else None
-        self._identity = now  # from before it is opened: if another one takes its place meanwhile, that is noticed
+        self._identity = now  # taken before opening, so that a replacement meanwhile is noticed
         history = self._history = History(self._path, deadline_s=self._deadline_s)
-        history.changed()  # only what happens from here on is news
+        history.changed()  # only later changes are news
         self._died(history)
         was_replaced, self._was_replaced = self._was_replaced, False
         return history, "replaced" if was_replaced else "opened"
 
     def _changed(self, history: History) -> bool:
         if history.changed():
-            self._may_die = True  # a run may have begun
+            self._may_die = True  # a run may have started
             return True
         return self._may_die and self._clock() >= self._look_for_death_at and self._died(history)
 
     def _died(self, history: History) -> bool:
-        """Say whether the process of the latest run has died, which changes no byte of the file."""
+        """Return whether the process of the latest run has died, which changes no byte of the file."""
         self._look_for_death_at = self._clock() + _DEATH_S
         run = history.latest_run()
         self._may_die = run is not None and run.status == RUNNING

@@ -1,7 +1,7 @@
-"""Every question to a ledger that somebody who watches may have.
+"""Every query of a ledger for a person or program that watches it.
 
-Opens the file ``mode=ro``, reads briefly, leaves no cursor open: it never writes, checkpoints or holds up a run.
-A ``History`` is used in the thread that made it.
+Opens the file with ``mode=ro``, reads briefly and leaves no cursor open: it never writes, checkpoints or blocks
+a run. A ``History`` must be used in the thread that created it.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class History:
 
     Args:
         db_path: The file.
-        deadline_s: How long one question may take, in seconds.
-        is_over: Asked meanwhile, in the thread of the question; true ends it at once.
+        deadline_s: The time limit of one query, in seconds.
+        is_over: Called during queries, in the same thread; if it returns true, the query ends at once.
 
     Raises:
-        StorageError: No such file, or no database; later, from any method: it cannot be read, or does not answer
-            in time.
-        NoLedgerError: A database without a ledger.
-        SchemaError: One with a newer ledger.
+        StorageError: The file does not exist or is not a database. Later, from any method: it cannot be read,
+            or the query exceeds its time limit.
+        NoLedgerError: The database has no ledger.
+        SchemaError: The ledger was written by a newer version.
     """
 
     def __init__(self, db_path: Path, *, deadline_s: float = 5.0, is_over: Callable[[], bool] = bool) -> None:
@@ -80,51 +80,56 @@ class History:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; closing twice is fine."""
+        """Close the file; closing twice is fine."""
         self._reader.close()
 
     def changed(self) -> bool:
-        """Say whether something was committed since the last call; true the first time. Costs microseconds."""
+        """Return whether anything was committed since the last call; true the first time. Takes microseconds."""
         return self._reader.changed()
 
     # --- runs ---
 
     def running_owner(self) -> int | None:
-        """Return the process that runs an engine on the file now; see :func:`pipeloom.db.owner_of`."""
+        """Return the id of the process that runs on the file now; see :func:`pipeloom.db.owner_of`."""
         return owner_of(self.path)
 
     def is_alive(self, run: RunRow) -> bool:
-        """Say whether a run is going on now."""
+        """Return whether a run is in progress now."""
         return bool(self._runs.going_on(run.run_id)) and run.run_id not in self._runs.dead()
 
     def runs(self, limit: int, before: int | None = None) -> list[RunRow]:
-        """Return runs, the latest first; ``before`` is the number below which the list goes on."""
+        """Return runs, the latest first.
+
+        Args:
+            limit: At most this many.
+            before: Only runs with a lower number, for the next page.
+        """
         if before is not None:
             return self._runs.read("WHERE r.id < ?", before, limit=_bounded(limit))
         return self._runs.read("", limit=_bounded(limit))
 
     def run(self, run_id: int) -> RunRow | None:
-        """Return one run."""
+        """Return one run, or ``None``."""
         found = self._runs.read("WHERE r.id = ?", run_id, limit=1) if columns.fits(run_id) else []
         return found[0] if found else None
 
     def latest_run(self) -> RunRow | None:
-        """Return the run that began last."""
+        """Return the run that started last, or ``None``."""
         found = self.runs(1)
         return found[0] if found else None
 
     def count_runs(self) -> int:
-        """Return how many runs there are."""
+        """Return the number of runs."""
         return int(self._reader.rows("SELECT COUNT(*) FROM pipeloom_runs")[0][0])
 
     def figures(self, run: RunRow) -> RunFigures:
-        """Return what the attempts of a run add up to, past ones included; reads all of them, page by page."""
+        """Return the totals over all attempts of a run, including earlier ones; reads all of them, page by page."""
         return read_figures(self._reader.rows, run, utc_now())
 
     # --- tasks ---
 
     def overview(self, limit: int) -> Overview:
-        """Return counts, the latest run, and up to ``limit`` tasks: running, bad, queued, then done ones."""
+        """Return counts, the latest run, and up to ``limit`` tasks: running, failed, queued, then done ones."""
         counts = self.counts()
         tasks: list[TaskRow] = []
         for status in ([RUNNING], failed_counts(counts), [QUEUED], [DONE]):
@@ -132,7 +137,7 @@ class History:
         return Overview(counts, self.latest_run(), tasks)
 
     def counts(self, run_id: int | None = None) -> dict[str, int]:
-        """Return status → number of tasks; of those last tried in one run, if given."""
+        """Return status → number of tasks; if a run is given, only of tasks that were last attempted in it."""
         dead = self._runs.dead()
         if run_id is not None:
             found = self._reader.rows(
@@ -166,13 +171,13 @@ class History:
         """Return tasks.
 
         Args:
-            limit: At most so many.
-            after_id: The number of the last task of the page before.
-            order: ``recent`` and ``oldest`` go by number, ``slowest`` by time taken.
-            **filters: Which ones, see :class:`Filters`.
+            limit: At most this many.
+            after_id: The number of the last task of the previous page.
+            order: ``recent`` and ``oldest`` sort by number, ``slowest`` by elapsed time.
+            **filters: Which tasks, see :class:`Filters`.
 
         Raises:
-            ValueError: ``limit`` is negative, ``order`` none of the three, or a filter makes no sense.
+            ValueError: ``limit`` is negative, ``order`` is unknown, or a filter is invalid.
         """
         run_id = filters.get("run_id")
         if not all(columns.fits(number) for number in (after_id, run_id, limit) if number is not None):
@@ -186,15 +191,15 @@ class History:
         return [columns.task_row(row) for row in self._reader.rows(*query.page(limit, order, after))]
 
     def each_task(self, order: Order = "recent", **filters: Unpack[Filters]) -> Iterator[TaskRow]:
-        """Yield tasks of any number, read page by page; see :meth:`tasks`."""
+        """Yield any number of tasks, read page by page; see :meth:`tasks`."""
         last: int | None = None
-        size = _FIRST_PAGE  # whoever wants a few need not wait for many
+        size = _FIRST_PAGE  # a caller that wants few need not wait for many
         while page := self.tasks(limit=size, after_id=last, order=order, **filters):
             yield from page
             last, size = page[-1].id, min(size * 4, _PAGE)
 
     def count_tasks(self, **filters: Unpack[Filters]) -> int:
-        """Return how many tasks there are; see :meth:`tasks`."""
+        """Return the number of tasks; see :meth:`tasks`."""
         run_id = filters.get("run_id")
         if run_id is not None and not columns.fits(run_id):
             return 0
@@ -203,7 +208,7 @@ class History:
 
     @property
     def stores_kinds(self) -> bool:
-        """Whether tasks of a kind are found at once: an older file gets the columns when a run opens it."""
+        """Whether failures can be found by kind from an index; an older file gets it when a run opens it."""
         return self._reader.has_column("task_runs", "kind")
 
     def _columns(self) -> KindColumns:
@@ -218,11 +223,11 @@ class History:
         """Return tasks that did not end well, the one that ended last first.
 
         Args:
-            limit: At most so many.
-            run_id: Only what failed in this run, also when a later run has done it since.
+            limit: At most this many.
+            run_id: Only tasks that failed in this run, even if a later run has done them.
         """
         found: list[TaskRow] = []
-        many = _bounded(limit) + 200 if limit else 0  # numbers follow time closely, not exactly
+        many = _bounded(limit) + 200 if limit else 0  # numbers follow the times closely, but not exactly
         for status in FAILED:
             found += self.tasks(limit=many, status=status, run_id=run_id)
         if run_id is not None and columns.fits(run_id):
@@ -234,7 +239,7 @@ class History:
         return sorted(found, key=lambda task: (task.finished_at or "", task.id), reverse=True)[:limit]
 
     def find(self, word: str) -> list[TaskRow]:
-        """Return up to 20 tasks that a word means: a number, else a key, else a name, else a part of one."""
+        """Return up to 20 tasks that match a word as a number, else a key, else a name, else part of one."""
         if not word:
             return []
         word = storable(word)
@@ -246,12 +251,12 @@ class History:
         )
 
     def with_key(self, word: str) -> list[TaskRow]:
-        """Return up to 20 tasks with this key: as stored, or as it was before it got its prefix."""
+        """Return up to 20 tasks with this key, either as stored or without its prefix."""
         word = storable(word)
         number = _number(word)
         keys = {f"key{place}": f"{prefix}{word}" for place, prefix in enumerate(("", *_PREFIXES))}
         values: dict[str, Any] = keys if number is None else {**keys, "number": number}
-        # The index is by pipeline, then key: one look per pipeline.
+        # The index is by pipeline, then key: one lookup per pipeline.
         return self._matching(
             "t.key IS NOT NULL AND t.pipeline_id IN (SELECT id FROM pipeloom_pipelines) "
             f"AND t.key IN ({', '.join(f':{name}' for name in values)})",
@@ -259,7 +264,7 @@ class History:
         )
 
     def beginning_with(self, word: str, limit: int) -> list[TaskRow]:
-        """Return tasks whose key, else whose name, begins with a word; without one, running or bad ones."""
+        """Return tasks whose key, else whose name, starts with a word; without one, running or failed tasks."""
         if not word:
             found = self.tasks(limit=limit, status=RUNNING)
             found += self.tasks(limit=limit - len(found), status=FAILED)
@@ -276,28 +281,28 @@ class History:
         return [columns.task_row(row) for row in found]
 
     def task(self, task_id: int, *, longest: int | None = None) -> TaskDetail | None:
-        """Return everything about one task.
+        """Return everything about one task, or ``None``.
 
         Args:
             task_id: Its number.
-            longest: How many characters of its result are wanted, 0 or more; ``None`` for all of it, up to 256 MiB.
+            longest: How many characters of its result to return, 0 or more; ``None`` for all of it, up to 256 MiB.
         """
         if not columns.fits(task_id):
             return None
         shown, params = self._columns(), {"id": task_id, "now": utc_now(), "longest": longest}
-        # The result alone may be as long as a user likes, so it is a question of its own, on the same state.
+        # Only the result may have any length, so it is read by a query of its own, in the same snapshot.
         with self._reader.one_state():
             found = self._reader.rows(f"{select(shown, in_full=True)} WHERE t.id = :id", params)
             result = None
             if found and longest != 0:
                 sql = RESULT if longest is None else BEGINNING_OF_RESULT
                 ((result,),) = self._reader.rows(sql, params, longest=LONGEST_RESULT)
-            has_versions = self._reader.rows(HAS_VERSIONS, ())  # a file of an older version has no such column
+            has_versions = self._reader.rows(HAS_VERSIONS, ())  # a file from an older version lacks the column
             versions = self._reader.rows(VERSION, params) if has_versions else ()
         return columns.task_detail((*found[0], result), next(iter(versions), (None,))[0]) if found else None
 
     def attempts(self, task_id: int) -> list[AttemptRow]:
-        """Return the tries of one task, the first one first, at most the last 1,000; the present one is last."""
+        """Return the attempts of one task, oldest first, at most the last 1,000; the current one is last."""
         if not columns.fits(task_id):
             return []
         shown = self._columns()
@@ -313,11 +318,11 @@ class History:
         return tries if present is None else [*tries, columns.present_attempt(present)]
 
     def error_groups(self, run_id: int | None = None, limit: int = 50) -> list[ErrorGroup]:
-        """Return failures by kind (exception, place, and what their messages share), the most frequent first.
+        """Return failures grouped by kind (exception, place and common message), the most frequent first.
 
         Args:
-            run_id: Only what failed in this run, also when a later run has done it since.
-            limit: At most so many kinds.
+            run_id: Only tasks that failed in this run, even if a later run has done them.
+            limit: At most this many kinds.
         """
         if run_id is not None and not columns.fits(run_id):
             return []
@@ -330,33 +335,33 @@ class History:
         return counted_kinds(self._reader, self._columns(), run_id)
 
     def kinds_named(self, word: str, run_id: int | None = None, *, by_part: bool = True) -> list[str]:
-        """Return the ids of the kinds that a word means: of the first of these ways in which it means any.
+        """Return the ids of the kinds that match a word, by the first of these ways that matches any.
 
         Args:
-            word: An id or its beginning (four characters or more), an exception with its module or without, or a
-                status of those without one.
-            run_id: Only of what failed in this run.
-            by_part: Or else a part of the exception or of what the messages share, in any case.
+            word: An id or its first characters (at least four), an exception with or without its module, or the
+                status of failures without an exception.
+            run_id: Only kinds that failed in this run.
+            by_part: Finally, match any part of the exception or of the common message, ignoring case.
         """
         return kinds_named((kind for kind, _ in self.kinds(run_id)), word, by_part=by_part)
 
     def failed_keys(self, kinds: Sequence[str] | None = None, run_id: int | None = None) -> Iterator[FailedKey]:
-        """Yield what failed by its key, read page by page; of these kinds (ids), and in one run, if given."""
+        """Yield failed tasks by key, read page by page; only of these kinds (ids) and in one run, if given."""
         tasks = self.each_task("oldest", status=FAILED, kind=kinds, run_id=run_id)
         yield from present_keys(self._reader, tasks)
         if run_id is not None:
             yield from past_keys(self._reader, self._columns(), kinds, run_id)
 
-    # --- what was said along the way ---
+    # --- logs and rejected messages ---
 
     def logs(self, task_id: int, after_id: int = 0, limit: int = 1000, *, newest: bool = False) -> list[LogRow]:
-        """Return a task's log records beyond number ``after_id``, in order.
+        """Return a task's log records after number ``after_id``, in order.
 
         Args:
             task_id: The task.
-            after_id: Number of the last record that was seen.
-            limit: At most so many.
-            newest: The last ones, rather than the first ones.
+            after_id: The number of the last record that was read.
+            limit: At most this many.
+            newest: Return the last records instead of the first.
         """
         error = end_of("error") if self._reader.has_column("pipeloom_logs", "error") else "NULL"
         found = self._reader.rows(
@@ -367,11 +372,11 @@ class History:
         return [columns.log_row(row) for row in (reversed(found) if newest else found)]
 
     def count_logs(self, task_id: int) -> int:
-        """Return how many records a task has logged."""
+        """Return the number of records that a task has logged."""
         return int(self._reader.rows("SELECT COUNT(*) FROM pipeloom_logs WHERE task_id = ?", (task_id,))[0][0])
 
     def rejected(self, limit: int, task_id: int | None = None) -> list[RejectedRow]:
-        """Return messages that could not be applied, the latest first; of one task, if given."""
+        """Return messages that could not be applied, the latest first; only those of one task, if given."""
         found = self._reader.rows(
             "SELECT id, run_id, task_id, at, kind, content, error FROM pipeloom_rejected "
             f"{'' if task_id is None else 'WHERE task_id = ? '}ORDER BY id DESC LIMIT ?",
@@ -380,7 +385,7 @@ class History:
         return [columns.rejected_row(row) for row in found]
 
     def refused_inputs(self, run_id: int | None) -> tuple[int, str]:
-        """Return how many inputs of a run, or of the last one, were refused and have no task, and why one was."""
+        """Return how many inputs of a run, by default the last, were rejected without a task, and one reason."""
         ((count, why),) = self._reader.rows(
             "SELECT COUNT(*), COALESCE(substr(error, 1, 2000), '') FROM (SELECT error FROM pipeloom_rejected "
             "WHERE kind = 'input' AND run_id = COALESCE(?, (SELECT MAX(id) FROM pipeloom_runs)) ORDER BY id DESC)",
@@ -390,14 +395,14 @@ class History:
 
 
 def _bounded(limit: int) -> int:
-    """Return a limit; SQLite would take a negative one for none."""
+    """Return a limit that is not negative; SQLite would treat a negative one as no limit."""
     if not 0 <= limit < 1 << 63:
         raise ValueError(f"limit must be 0 or more, not {limit}")
     return limit
 
 
 def _number(word: str) -> int | None:
-    """Return the number that a word is, if SQLite can hold it."""
+    """Return the number that a word spells, if SQLite can hold it."""
     try:
         number = int(word)
     except ValueError:

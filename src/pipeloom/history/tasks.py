@@ -1,4 +1,4 @@
-"""Which tasks, and in what order: the SQL of a list, always bounded, by an index wherever there is one."""
+"""The SQL of task lists: which tasks, and in what order; always bounded, and by an index where there is one."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
 ]
 
 Order = Literal["recent", "oldest", "slowest"]
-"""By number, the last first; by number; by time taken, the longest first."""
+"""By number, highest first; by number, lowest first; by elapsed time, longest first."""
 
 PARTS: Final[tuple[Part, ...]] = ("exception", "place", "kind")
 HAS_FAILED: Final = f"t.status IN {FAILED}"
-"""In these words, since the index of kinds is found by them."""
-_ALL_BUT_DONE: Final = "t.status <> 'done'"  # in these words, since the partial index is found by them
+"""Exactly this text, because SQLite matches the partial index of kinds by it."""
+_ALL_BUT_DONE: Final = "t.status <> 'done'"  # exactly this text, by which SQLite matches the partial index
 
 
 class Filters(TypedDict, total=False):
-    """Which tasks; what is left out, or ``None``, filters nothing.
+    """Which tasks; a filter that is left out or ``None`` has no effect.
 
     Attributes:
-        status: One or more.
-        name: Part of the name or the key, in any case.
-        run_id: Last tried in this run.
-        slower_than_s: Took longer than this, in seconds; a running one, until now.
-        kind: Did not end well, and is of this kind, or one of these: ids.
-        message: Part of the message or of the exception's type, in any case.
-        since: Ended at this instant (ISO 8601) or later; began, if it has not ended.
+        status: One status or more.
+        name: Part of the name or the key, ignoring case.
+        run_id: Last attempted in this run.
+        slower_than_s: Took longer than this, in seconds; for a running task, up to now.
+        kind: Did not end well, and has this kind of failure or one of these: ids.
+        message: Part of the message or of the exception's type, ignoring case.
+        since: Ended at this instant (ISO 8601) or later; if it has not ended, started then or later.
         until: The same, or earlier.
     """
 
@@ -63,15 +63,15 @@ class Filters(TypedDict, total=False):
 
 
 class TaskQuery:
-    """Which tasks a list is to show, and in what order.
+    """Which tasks to list, and in what order.
 
     Args:
-        filters: Which ones.
-        columns: What the file says of failures.
-        now: The present, ISO 8601.
+        filters: Which tasks.
+        columns: The file's columns about failures.
+        now: The current time, ISO 8601.
 
     Raises:
-        ValueError: An instant is none, or a number is too large.
+        ValueError: A filter is not a valid instant, or a number is too large.
     """
 
     def __init__(self, filters: Filters, columns: KindColumns, now: str) -> None:
@@ -87,17 +87,17 @@ class TaskQuery:
         self._parts = [[]] if statuses is None else list(self._by_status(statuses)) or [["0"]]
 
     def page(self, limit: int, order: Order, after: tuple[int, float | None] | None) -> tuple[str, dict[str, Any]]:
-        """Return one statement and its values.
+        """Return one statement and its parameters.
 
-        Each status is a bounded look into the index of its own; the rows are built only for what is shown.
+        Each status is a bounded lookup in its own index; full rows are built only for the tasks that are listed.
 
         Args:
-            limit: At most so many.
+            limit: At most this many.
             order: See :data:`Order`.
-            after: (number, time taken) of the task after which the list goes on.
+            after: (number, elapsed time) of the last task of the previous page.
 
         Raises:
-            ValueError: ``limit`` is negative, or ``order`` none of the three.
+            ValueError: ``limit`` is negative, or ``order`` is unknown.
         """
         if limit < 0:
             raise ValueError(f"limit must be 0 or more, not {limit}")
@@ -113,7 +113,7 @@ class TaskQuery:
         return f"{select(self._columns, among=' UNION ALL '.join(parts))} ORDER BY {by} LIMIT :limit", params
 
     def count(self) -> tuple[str, dict[str, Any]]:
-        """Return the statement for their number, and its values."""
+        """Return the statement that counts the tasks, and its parameters."""
         parts = [f"SELECT COUNT(*) AS n FROM task_runs t WHERE {where}" for where in self._wheres()]
         return f"SELECT SUM(n) FROM ({' UNION ALL '.join(parts)})", self._params
 
@@ -122,7 +122,7 @@ class TaskQuery:
             yield " AND ".join([*part, *self._filters, *more]) or "1"
 
     def _by_status(self, statuses: Iterable[str]) -> Iterator[list[str]]:
-        """Yield one condition per status and index: no task meets two of them."""
+        """Yield one condition per status and index, such that no task meets two of them."""
         dead = self._dead
         for status in dict.fromkeys(statuses):
             (name,) = self._named("status", [status])
@@ -147,7 +147,7 @@ class TaskQuery:
         return f"{self._columns.of_task('kind')} IN {self._kinds}"
 
     def _named(self, name: str, values: Iterable[Any]) -> list[str]:
-        """Keep values, and return what they are called in the statement."""
+        """Keep values, and return their parameter names."""
         names = []
         for value in values:
             key = f"{name}{len(self._params)}"
@@ -176,8 +176,8 @@ class TaskQuery:
                 yield f"COALESCE(t.finished_at, t.started_at) {sign} {stamp}"
 
     def _holds(self, word: str, *columns: str) -> str:
-        """Return that one of the columns holds a word, in any case."""
-        if word.isascii():  # of which LIKE ignores the case, and no other: it takes a third of the time of lower()
+        """Return the condition that one of the columns contains a word, ignoring case."""
+        if word.isascii():  # LIKE ignores the case of ASCII only; it takes a third of the time of lower()
             as_it_is = re.sub("[!%_]", r"!\g<0>", word)
             (name,) = self._named("word", [f"%{as_it_is}%"])
             return f"({' OR '.join(f'{column} LIKE {name} ESCAPE {_ESCAPE}' for column in columns)})"
@@ -202,7 +202,7 @@ def _several(given: str | Iterable[str] | None) -> list[str] | None:
 
 
 def _stamp(at: str) -> str:
-    """Return an instant as the ledger has it."""
+    """Return an instant in the ledger's format."""
     found = unix_time(at)
     if found is None:
         raise ValueError(f"not an instant: {at!r}: use ISO 8601, such as 2026-01-31T12:00")
@@ -210,8 +210,8 @@ def _stamp(at: str) -> str:
 
 
 _ESCAPE: Final = "'!'"
-_STATUSES: Final = 1000  # there are eight; somebody may have made up more,
-_FAILED_STATUSES: Final = 100  # and a question for tasks has a part for each, of which SQLite takes 500
+_STATUSES: Final = 1000  # there are eight; other programs may have added more
+_FAILED_STATUSES: Final = 100  # a query has a part for each, and SQLite allows 500
 
 HAS_VERSIONS: Final = "SELECT 1 FROM pipeloom_meta WHERE key = 'versions'"
 VERSION: Final = (
@@ -223,7 +223,7 @@ BEGINNING_OF_RESULT: Final = "SELECT substr(result, 1, :longest) FROM task_runs 
 
 
 def end_of(column: str) -> str:
-    """Return SQL for as much of a traceback as a run stores, with its ``…``: in a foreign file it may be longer."""
+    """Return SQL for as much of a traceback as a run stores, with its ``…``; foreign files may hold longer ones."""
     return f"substr({column}, -{LONGEST_TEXT + 1})"
 
 
@@ -249,7 +249,7 @@ def select(kinds: KindColumns, *, in_full: bool = False, among: str | None = Non
     )
 
 
-# A run's failed tries that were tried again by a later run; those it tried again itself are no failures of it.
+# A run's failed attempts that a later run repeated; those it retried itself are not failures of it.
 PAST_FAILURES: Final = (
     f"a.run_id = :run AND a.status IN {FAILED} "
     "AND NOT EXISTS (SELECT 1 FROM pipeloom_attempts b WHERE b.task_id = a.task_id AND b.run_id = :run "
@@ -258,7 +258,7 @@ PAST_FAILURES: Final = (
 
 
 def past(kinds: KindColumns) -> str:
-    """Return ``SELECT … FROM`` for past tries ``a`` as tasks, with the traceback at the end."""
+    """Return ``SELECT … FROM`` for earlier attempts ``a`` as tasks, with the traceback at the end."""
     return (
         "SELECT a.task_id, t.key, substr(a.name, 1, 500), a.status, a.progress, substr(a.message, 1, 2000), "
         "a.started_at, a.finished_at, a.elapsed_s, a.rows_written, a.attempt, a.worker, a.run_id, p.name, "
@@ -269,7 +269,7 @@ def past(kinds: KindColumns) -> str:
 
 
 def all_by_status(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[Any, int]]:
-    """Return (status, number) of all tasks, as the file says; only what there is at least one of.
+    """Return (status, number) of all tasks, as the file has them, without zero counts.
 
     Counting all rows and those in the index is several times faster than grouping all rows.
 
@@ -286,6 +286,6 @@ def all_by_status(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[An
 
 
 def failed_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return those of the counts by status that did not end well, up to 100 that somebody made up included."""
+    """Return the counts of statuses that did not end well, including up to 100 that other programs added."""
     bad = {status: number for status, number in counts.items() if status not in (*OPEN, DONE)}
     return dict(sorted(bad.items(), key=lambda pair: pair[0] not in FAILED)[:_FAILED_STATUSES])

@@ -1,6 +1,7 @@
-"""Who did what when: attempts are put into the lanes of their workers one by one.
+"""The timeline of a run: sorts attempts into the lanes of their workers, one by one.
 
-What is kept does not grow with the number of attempts: few are drawn as bars, of many only how busy each lane was.
+Memory use does not grow with the number of attempts: a few are drawn as bars; for many, only the load of each
+lane is kept.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ _COLUMNS: Final = 400
 
 
 class Lanes:
-    """Every worker's attempts: bars while there are few, else how busy each lane was in each slice of the time.
+    """Every worker's attempts: bars while there are few, otherwise the load of each lane in each slice of time.
 
     Args:
         workers: (name, number of attempts), n of them.
-        span: The picture's length in seconds.
+        span: The length of the picture, in seconds.
     """
 
     def __init__(self, workers: Sequence[Sequence[Any]], span: float) -> None:
@@ -36,7 +37,7 @@ class Lanes:
         share = -(-len(names) // _MOST_LANES) or 1
         groups = [names[begin : begin + share] for begin in range(0, len(names), share)]
         few = sum(row[1] for row in workers) <= _MOST_BARS
-        # Bars of one lane must not overlap: workers that share one, or have no name, are shown by density.
+        # Bars of one lane must not overlap, so workers that share a lane or have no name are drawn as density.
         self.drawn: Literal["bars", "density"] = "bars" if few and share == 1 and None not in names else "density"
         self._lanes = [_LaneTally(group, len(group), self.drawn == "bars") for group in groups]
         self._of = {name: lane for group, lane in zip(groups, self._lanes, strict=True) for name in group}
@@ -44,7 +45,7 @@ class Lanes:
         self.undrawn = 0
 
     def add(self, attempt: TimedAttempt) -> None:
-        """Put an attempt where it belongs; what the picture does not show is counted."""
+        """Add an attempt to its lane; attempts that the picture does not show are counted."""
         span, start = self._span, attempt.start
         if start is None or start > span or (attempt.end is not None and attempt.end < 0):
             self.undrawn += 1
@@ -52,7 +53,7 @@ class Lanes:
         # The monotonic clock is finer than the instants, and never goes back.
         end = span if attempt.elapsed is None else start + attempt.elapsed
         lane = self._of.get(attempt.worker)
-        if lane is None:  # it came after the first look
+        if lane is None:  # the worker appeared after the first query
             if not self._lanes:
                 return
             lane = self._lanes[-1]
@@ -61,7 +62,7 @@ class Lanes:
         lane.add(attempt, start, end, span)
 
     def timeline(self) -> Timeline:
-        """Return all that was put in."""
+        """Return the finished timeline."""
         return Timeline(
             span_s=self._span,
             drawn=self.drawn,
@@ -71,15 +72,15 @@ class Lanes:
 
 
 class _LaneTally:
-    """One lane in the making."""
+    """One lane under construction."""
 
     def __init__(self, names: Sequence[Any], workers: int, shows_bars: bool) -> None:
         self._names, self._workers, self._shows_bars = names, workers, shows_bars
         self._bars: list[Bar] = []
         self._attempts = self._failed = self._stopped = 0
         self._busy_s = 0.0
-        # Time in columns that an attempt covers in part, and, as differences, how many cover one whole: adding an
-        # attempt costs the same however long it is.
+        # The time in columns that an attempt covers partly; and, as differences between neighbours, how many
+        # attempts cover each column wholly. Adding an attempt costs the same however long it is.
         self._parts = [0.0] * _COLUMNS
         self._steps = [0] * (_COLUMNS + 1)
         self._ended_in = [0] * _COLUMNS
@@ -102,7 +103,7 @@ class _LaneTally:
             )
 
     def _cover(self, start: float, end: float, status: str) -> None:
-        """Cover from ``start`` to ``end``, in columns."""
+        """Cover the time from ``start`` to ``end``, in columns."""
         first, last = min(int(start), _COLUMNS - 1), min(int(end), _COLUMNS - 1)
         if first == last:
             self._parts[first] += end - start
@@ -118,7 +119,7 @@ class _LaneTally:
             self._stops_in.add(first if status == INTERRUPTED else last)
 
     def lane(self, span: float) -> Lane:
-        """Return all that was put in."""
+        """Return the finished lane."""
         whole = accumulate(self._steps[:_COLUMNS])
         columns = tuple(
             min(1.0, (part + count) / self._workers) for part, count in zip(self._parts, whole, strict=True)
@@ -153,7 +154,7 @@ def _label(names: Sequence[Any]) -> str:
 
 
 def _in_order(name: Any) -> list[tuple[int, int, str]]:
-    """Sort ``thread-10`` after ``thread-9``, and what has no name last."""
+    """Sort ``thread-10`` after ``thread-9``, and workers without a name last."""
     if name is None:
         return [(2, 0, "")]
     parts: Iterable[str] = re.split(r"(\d{1,9})", str(name))

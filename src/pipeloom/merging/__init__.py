@@ -1,4 +1,4 @@
-"""Joining ledgers, with the users' tables beside them, into one."""
+"""Joins ledgers, together with the users' tables beside them, into one file."""
 
 from pipeloom.merging.api import merge
 from pipeloom.merging.report import MergeReport

@@ -1,4 +1,4 @@
-"""``merge``: many ledgers become one, all of them or none."""
+"""``merge``: joins several ledgers into one; either all of them are merged or nothing changes."""
 
 from __future__ import annotations
 
@@ -36,28 +36,31 @@ def merge(
     append: bool = False,
     renumber: Collection[str] = (),
 ) -> MergeReport:
-    """Join ledgers, and the users' tables in them, into one file; all of them, or nothing is changed.
+    """Join the ledgers and user tables of several files into one file; either all are merged or nothing changes.
 
-    The inputs are only read. Tasks, runs, past tries, logs and checkpoints get new numbers; pipelines are joined
-    with those that are the same. The file can be run on: what is done in it is skipped. Blocks on the disk.
+    The inputs are only read. Tasks, runs, earlier attempts, log records and checkpoints get new numbers;
+    pipelines with the same identity become one. Later runs can use the merged file, and skip what is done in
+    it. Blocks while it reads and writes the files; any thread may call it.
 
     Args:
-        out: The file that is made.
-        inputs: One file or more that runs have written, such as one for each shard.
-        append: Add them to ``out``, which is there already.
-        renumber: Tables whose INTEGER PRIMARY KEY was chosen by SQLite, and is the same in several files: rows get
-            new ones, and so does what refers to them by a declared foreign key.
+        out: The file to create.
+        inputs: The files to merge, at least one; each was written by runs, such as one for each shard.
+        append: Add the inputs to ``out``, which must already exist.
+        renumber: Tables with an INTEGER PRIMARY KEY that SQLite chose, so that several files use the same
+            numbers. Their rows get new numbers, and declared foreign keys that refer to them are changed
+            accordingly.
 
     Returns:
-        What was merged, and which shards are not there.
+        What was merged, and which shards are missing.
 
     Raises:
-        DuplicateKeyError: One input of a pipeline is in two files.
-        RowRefusedError: Rows of a user's table contradict each other.
-        SchemaError: A file holds no ledger, or one of another version, or a table that is another one elsewhere.
-        DatabaseInUseError: A run is using one of them.
-        StorageError: A file is not there, or cannot be read or written; or ``out`` is there.
-        ValueError, TypeError: An argument is wrong.
+        DuplicateKeyError: Two files hold the same input of a pipeline.
+        RowRefusedError: Rows of a user table contradict each other.
+        SchemaError: A file has no ledger, or one of another version, or a table whose definition differs
+            between files.
+        DatabaseInUseError: A run is using one of the files.
+        StorageError: A file does not exist, or cannot be read or written; or ``out`` exists, without ``append``.
+        ValueError, TypeError: An argument is invalid.
     """
     began = monotonic()
     target, paths = _checked(out, inputs)
@@ -65,7 +68,7 @@ def merge(
     grows = not is_empty(target)
     if grows and not append:
         raise StorageError(
-            f"{clean(target)}: is there already: name a new file, or add to this one with --append (append=True)",
+            f"{clean(target)}: already exists: name a new file, or add to this one with --append (append=True)",
             path=target,
         )
     sources = [look_at(path) for path in paths]
@@ -95,30 +98,30 @@ def merge(
 
 
 class _Joined:
-    """The files on their way into one.
+    """The files that are being merged.
 
     Args:
-        out: The one that they become, or that they are added to.
+        out: The file that is created, or added to.
         sources: The files, n ≥ 1.
         renumber: Folded names of tables whose rows get new numbers.
 
     Attributes:
-        rows: How many rows of users' tables were stored.
+        rows: How many rows of user tables were stored.
     """
 
     def __init__(self, out: Path, sources: Sequence[Source], renumber: Collection[str]) -> None:
         self._out = out
         self._sources = sources
         self._renumber = renumber
-        self._firsts: list[int] = []  # the number from which on the tasks are those of each file
+        self._firsts: list[int] = []  # the first task number of each file
         self.rows = 0
 
     def build(self, draft: Draft, *, is_last: bool) -> None:
-        """Copy all of them into an empty file.
+        """Copy all sources into an empty file.
 
         Args:
             draft: That file.
-            is_last: It is the one that stays.
+            is_last: Whether this file is kept, rather than copied into OUT.
         """
         conn = draft.conn
         init_schema(conn, store_task_status=True)
@@ -138,18 +141,18 @@ class _Joined:
         if unknown := sorted(set(self._renumber) - set(tables.origins)):
             raise ValueError(f"renumber: no file has a table {clean(unknown[0], 60)}")
         if is_last:
-            conn.execute("PRAGMA synchronous = FULL")  # one synced commit takes all before it to the disk
+            conn.execute("PRAGMA synchronous = FULL")  # one synced commit also flushes everything before it
         with _transaction(conn):
             mark_interrupted(conn)
             tables.finish()
             _analyze(conn)
 
     def add_to(self, conn: sqlite3.Connection, draft: Draft) -> None:
-        """Copy what was built into OUT, in one transaction.
+        """Copy the built file into OUT, in one transaction.
 
         Args:
             conn: OUT's connection.
-            draft: What was built.
+            draft: The file that was built.
         """
         draft.attach_to(conn)
         where = clean(self._out, 200)
@@ -178,7 +181,7 @@ class _Joined:
 def _same_key(same: SameKey, one: str, other: str) -> DuplicateKeyError:
     return DuplicateKeyError(
         f"the input {in_words(same.key)} of {clean(same.pipeline, 80)} is in {one} and in {other}: merge files "
-        "that have no input in common, as shards have none",
+        "that have no input in common, such as shards",
         key=same.key,
     )
 
@@ -199,7 +202,7 @@ def _analyze(conn: sqlite3.Connection) -> None:
         conn.execute("ANALYZE main")
     except sqlite3.Error as error:
         if is_fatal(error):
-            raise  # otherwise an index needs what only the user's program has
+            raise  # otherwise an index needs a function that only the user's program has
 
 
 @contextmanager
@@ -216,17 +219,17 @@ def _transaction(conn: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def _told(out: Path, source: Path | None = None) -> Iterator[None]:
-    """Say in a sentence what SQLite says.
+    """Turn SQLite's errors into sentences.
 
     Args:
         out: The file that is written.
-        source: The one that is read.
+        source: The file that is read.
     """
     try:
         yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
-            raise KeyboardInterrupt from error  # which it has swallowed
+            raise KeyboardInterrupt from error  # which SQLite has swallowed
         raise storage_error(error, source if source is not None and is_damage(error) else out) from error
 
 
@@ -242,8 +245,8 @@ def _checked(out: object, inputs: object) -> tuple[Path, list[Path]]:
     if not paths:
         raise ValueError("there is nothing to merge: name at least one input")
     if MEMORY in map(str, (target, *paths)):
-        raise ValueError('files are merged, and ":memory:" is none')
-    seen = {identity(target): "the file that they are merged into"}
+        raise ValueError('merge needs files: ":memory:" is not one')
+    seen = {identity(target): "the file to merge into"}
     for path in paths:
         which = identity(path)
         if which is not None and which in seen:

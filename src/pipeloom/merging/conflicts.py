@@ -1,4 +1,4 @@
-"""Rows that cannot stand beside others: the same row once more, which is stored once, or another one."""
+"""Rows that collide with others: an identical row is stored once; a different one is an error."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Clash", "clash_of", "in_words", "insert_others", "is_in"]
 
 @dataclass(eq=False)
 class Clash(Exception):  # noqa: N818 - it becomes an error of ours once the files are known
-    """Two rows of a table that a UNIQUE constraint does not allow both.
+    """Two rows of a table that a UNIQUE constraint does not allow together.
 
     Attributes:
         table: Its name.
-        columns: What has to be unique.
-        values: What both have there.
-        is_number: It is SQLite's own number of a row.
+        columns: The columns that must be unique.
+        values: The values of both rows in these columns.
+        is_number: The column is SQLite's own row number.
     """
 
     table: str
@@ -34,7 +34,7 @@ class Clash(Exception):  # noqa: N818 - it becomes an error of ours once the fil
     is_number: bool
 
     def sentence(self, one: str, other: str) -> str:
-        """Say what to do.
+        """Return a sentence that names the two rows and what to do.
 
         Args:
             one: A file, for people.
@@ -53,25 +53,25 @@ class Clash(Exception):  # noqa: N818 - it becomes an error of ours once the fil
 
 
 def in_words(value: object) -> str:
-    """Return a value for people, in which text can be told from a number."""
+    """Return a value for people, with text distinguishable from numbers."""
     return repr(clean(value, 80)) if isinstance(value, str) else clean(value, 80)
 
 
 def insert_others(
     conn: sqlite3.Connection, table: str, values: Mapping[str, str], *, but: str | None
 ) -> int | None:
-    """Copy the rows that are not here, column by column; returns how many, or ``None`` if one is refused.
+    """Copy the rows that are not here yet; returns how many, or ``None`` if one is refused.
 
     Args:
         conn: In a transaction.
-        table: Its name.
-        values: Column → what is stored in it, in SQL, of a row that is called ``theirs``.
+        table: The table's name.
+        values: Column → SQL for the value to store, for a row called ``theirs``.
         but: A column that is not compared.
     """
     keys = list(_unique(conn, table))
     if not keys:
         return None
-    # The constraint's own comparison first, for its index; then the exact one.
+    # First the constraint's own comparison, which uses its index; then an exact one.
     same = [f"mine.{quoted(column, 'column')} IS {values[ascii_lower(column)]}" for column in keys[0]]
     same += [
         f"mine.{quoted(folded, 'column')} IS {value} COLLATE BINARY"
@@ -98,14 +98,14 @@ def clash_of(
     number: str | None,
     but: str | None,
 ) -> Clash | None:
-    """Return what two rows have in common that must not; ``None`` if that is not why one was refused.
+    """Return the values that two rows must not share; ``None`` if a row was refused for another reason.
 
     Args:
-        conn: In the transaction that goes on.
-        error: What SQLite said.
-        table: Its name.
+        conn: In the open transaction.
+        error: SQLite's error.
+        table: The table's name.
         values: See :func:`insert_others`.
-        number: The column that is SQLite's own number of a row.
+        number: The column that is SQLite's own row number.
         but: A column in which they may differ.
     """
     failed = str(error).rpartition(": ")[2]
@@ -131,7 +131,7 @@ def clash_of(
 
 
 def is_in(path: Path, clash: Clash) -> bool:
-    """Say whether a file has such a row."""
+    """Return whether a file has such a row."""
     where = " AND ".join(f"{quoted(column, 'column')} = ?" for column in clash.columns)
     try:
         with closing(connect_readonly(path, untouched=True)) as conn:
@@ -142,7 +142,7 @@ def is_in(path: Path, clash: Clash) -> bool:
 
 
 def _unique(conn: sqlite3.Connection, table: str) -> Iterator[Sequence[str]]:
-    """Yield the columns of each constraint and index by which rows of a table here must differ."""
+    """Yield the columns of each UNIQUE constraint and index of a table in the main file."""
     columns = conn.execute(f"PRAGMA main.table_xinfo({quoted(table)})").fetchall()
     keys = [row[1] for row in sorted(columns, key=lambda row: row[5]) if row[5]]
     if keys:

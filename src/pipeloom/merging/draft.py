@@ -1,11 +1,11 @@
-"""The file that a merge is built in, beside the one that it is for: OUT changes once, or not at all.
+"""The file in which a merge is built, beside its target: OUT changes once, or not at all.
 
 ::
 
     inputs ──▶ OUT-merging ──▶ takes OUT's name, if there is no OUT yet
                            └─▶ joined with OUT, in one transaction
 
-A merge that is killed leaves ``OUT-merging``, which the next one empties.
+A merge that is killed leaves ``OUT-merging`` behind; the next merge empties it.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ __all__ = ["Draft", "claimed", "is_empty"]
 _SUFFIX: Final = "-merging"
 _BESIDE: Final = ("-journal", "-wal", "-shm")
 _CACHE_KIB: Final = 65_536
-_STEPS: Final = 100_000  # of SQLite's machine between two chances for a Ctrl-C
+_STEPS: Final = 100_000  # of SQLite's virtual machine between two checks for Ctrl-C
 
 
 class Draft:
-    """A context manager: what is left of it afterwards is removed; the calling thread's.
+    """The draft file, as a context manager that removes what is left of it; the calling thread's.
 
     Args:
-        out: The file that it is for; links are followed.
-        encoding: How it stores text.
+        out: The target file; links are followed.
+        encoding: Its text encoding.
 
     Attributes:
-        path: Where it is.
+        path: The draft's path.
         encoding: See above.
         conn: Its connection.
 
     Raises:
-        StorageError: No database can be made there.
-        DatabaseInUseError: Another merge into the same file is going on.
+        StorageError: No database can be created there.
+        DatabaseInUseError: Another merge into the same file is in progress.
     """
 
     def __init__(self, out: Path, encoding: str) -> None:
@@ -57,13 +57,14 @@ class Draft:
         check_place(self.path)
         if self.path.is_symlink():
             raise StorageError(
-                f"{clean(self.path)}: is a link, where a merge is built: move it away", path=self.path
+                f"{clean(self.path)}: is a link, but the merge needs this name for its draft: move it away",
+                path=self.path,
             )
         self.encoding = encoding
         self._ownership = Ownership(self.path)
         try:
             self._clear()
-            os.truncate(self.path, 0)  # by its name: closing a descriptor of it would take back SQLite's locks
+            os.truncate(self.path, 0)  # by name: closing a descriptor would release SQLite's locks
             self.conn = _opened(self.path, encoding)
         except BaseException:
             self._ownership.release()
@@ -82,25 +83,25 @@ class Draft:
             self._ownership.release()
 
     def become_out(self) -> None:
-        """Take the name of OUT, which is not there; the last commit was synced, and all before with it.
+        """Rename the draft to OUT, which does not exist; the last commit was synced, and everything before it too.
 
         Raises:
-            StorageError: A database has come there meanwhile.
+            StorageError: Another program has created OUT meanwhile.
         """
         mount = mount_of(self._out)
-        has_log = mount is None or not mount.is_network  # as of a file that a run makes
+        has_log = mount is None or not mount.is_network  # as for a file that a run creates
         self.conn.execute(f"PRAGMA journal_mode = {'WAL' if has_log else 'DELETE'}")
         self.conn.close()
-        with Ownership(self._out):  # it is made, empty, so that no run begins on it now
+        with Ownership(self._out):  # creates it empty, so that no run can start on it
             if not is_empty(self._out):
                 raise StorageError(
-                    f"{clean(self._out)}: another program has made it meanwhile: merge again", path=self._out
+                    f"{clean(self._out)}: another program has created it meanwhile: merge again", path=self._out
                 )
             os.replace(self.path, self._out)
             _sync(self._out.parent)
 
     def attach_to(self, conn: sqlite3.Connection) -> None:
-        """Let another connection read it as :data:`PART`; its own is closed."""
+        """Let another connection read the draft as :data:`PART`; its own connection is closed."""
         self.conn.close()
         conn.execute(f"ATTACH ? AS {PART}", (str(self.path),))
 
@@ -112,18 +113,18 @@ class Draft:
 
 @contextmanager
 def claimed(out: Path) -> Iterator[sqlite3.Connection]:
-    """Have OUT, which is there, for oneself: no run begins on it meanwhile; yields its connection.
+    """Claim an existing OUT, so that no run starts on it meanwhile; yields its connection.
 
     Raises:
         DatabaseInUseError: A run is using it.
-        SchemaError: It holds no ledger, or one of another version.
+        SchemaError: It has no ledger, or one of another version.
         StorageError: It cannot be opened.
     """
     ownership = Ownership(out, partial(_connected, Path(os.path.realpath(out))))
     try:
         conn = ownership.conn
         prepare(conn, out, wal=None, durability="full", inspect=lambda conn: check_ledger(conn, out))
-        conn.execute("PRAGMA foreign_keys = OFF")  # what refers to what is as it was in the files
+        conn.execute("PRAGMA foreign_keys = OFF")  # references stay as they were in the files
         _make_interruptible(conn)
         yield conn
     finally:
@@ -132,7 +133,7 @@ def claimed(out: Path) -> Iterator[sqlite3.Connection]:
 
 
 def is_empty(path: Path) -> bool:
-    """Say whether there is no file, or one without a byte, as of a merge that was killed in its last moment."""
+    """Return whether a file is missing or has no bytes, as after a merge that was killed in its last moment."""
     try:
         return os.stat(path).st_size == 0
     except FileNotFoundError:
@@ -145,7 +146,7 @@ def _opened(path: Path, encoding: str) -> sqlite3.Connection:
         conn.execute(f"PRAGMA encoding = '{encoding}'")
         conn.execute("PRAGMA trusted_schema = OFF")
         conn.execute("PRAGMA foreign_keys = OFF")
-        conn.execute("PRAGMA synchronous = OFF")  # until the end: what is half done is of no use to anybody
+        conn.execute("PRAGMA synchronous = OFF")  # until the end: a half-built draft is worthless
         conn.execute("PRAGMA journal_mode = TRUNCATE")
         conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         _make_interruptible(conn)
@@ -160,12 +161,12 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _make_interruptible(conn: sqlite3.Connection) -> None:
-    """Let Python hear a Ctrl-C in the middle of a statement: it swallows that, and ends the statement."""
+    """Let Python notice a Ctrl-C during a statement: SQLite then swallows it, and ends the statement."""
     conn.set_progress_handler(lambda: 0, _STEPS)
 
 
 def _sync(directory: Path) -> None:
-    """Have a new name on the disk, where that can be asked for."""
+    """Sync a directory, so that a new name is on the disk, where the system supports that."""
     with suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         try:

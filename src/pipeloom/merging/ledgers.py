@@ -1,7 +1,7 @@
-"""The ledger's own tables: what is attached becomes a part of this one, under numbers that nobody has here.
+"""The ledger's own tables: copies an attached ledger into this one, under new numbers.
 
-Numbers are moved as a whole: what is added to them is the same for all of a file, so that their order stays, and
-every reference to them moves alike.
+All numbers of a file are shifted by the same amount, so that their order and every reference between them stay
+intact.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["SameKey", "copy_ledger", "missing_shards", "without_key_index"]
 
 _NAMED: Final = 1000
 _MOVED: Final = "temp.pipeloom_moved"
-# Whose columns hold a task's number. One that is refused at the door has the number 0, which is nobody's.
+# Tables with a task's number. An input that was rejected before it had a task has the number 0, which stays 0.
 _NUMBERED: Final = (
     ("task_runs", "id"),
     ("pipeloom_attempts", "task_id"),
@@ -40,9 +40,9 @@ class SameKey(Exception):  # noqa: N818 - it becomes an error of ours once the f
     """An input of one pipeline that came twice.
 
     Attributes:
-        key: As stored.
+        key: The key as stored.
         here: The number of its task here.
-        there: That of the other one: here, too, or in the attached file.
+        there: The number of the other task, which is also here, or in the attached file.
         pipeline: The pipeline's name.
     """
 

@@ -1,4 +1,4 @@
-"""What comes back from a merge, as data."""
+"""The result of a merge, as data."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class MergeReport:
     """What was merged.
 
     Attributes:
-        db: The file that holds it now.
+        db: The path of the merged file.
         files: How many files were added.
         runs: How many runs they had.
-        tasks: Status → number of tasks that came with them.
-        rows: How many rows came into the users' tables.
-        missing: The shards that are not there, of each pipeline that has any, such as ``"load:main, shard 3/16"``;
-            the first 1,000.
-        elapsed_s: How long it took.
+        tasks: Status → number of tasks in the added files.
+        rows: How many rows were added to user tables.
+        missing: The shards that are missing, for each pipeline that has shards, such as ``"load:main, shard
+            3/16"``; the first 1,000.
+        elapsed_s: How long the merge took, in seconds.
     """
 
     db: str
