@@ -21,8 +21,9 @@ demo: ## load the New York flights of 2013 into build/flights.db and ask it ques
 	@mkdir -p build
 	$(BIN)/pipeloom examples flights --executor processes --db build/flights.db --files build/flights
 
+# Python's buffers decide how a program ends whose output nobody reads; `make outputs` is the other half.
 test: check-static ## format check, lint, types, and the whole test suite
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	env -u PYTHONUNBUFFERED $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Apart from the tests, which it makes take half as long again: until Python 3.14, branches are measured by tracing.
 coverage: setup ## the whole test suite with branch coverage, which has a floor

@@ -14,7 +14,7 @@ except ImportError:  # the fixture says so, and skips or fails
     expect = None
 
 pytestmark = pytest.mark.slow
-WORKERS = 8
+WORKERS = 5
 
 
 class QuickTasks:

@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_from_the_start(start, small_disk, there):
 @pytest.mark.parametrize("function", ["load", "pipeline"])
 def test_no_space_from_the_nth_write_on(start, tmp_path, function):
     """Wherever it comes, what was acknowledged is there."""
-    for n in sample(list(range(1, 300, 7)), 4):
+    for n in sample(list(range(1, 300, 7)), 3):
         db, acks = tmp_path / f"{n}.db", tmp_path / f"{n}.acks"
         words = product(function, db=db, acks=acks, count=COUNT)
         code, _, err = start(
@@ -243,7 +243,7 @@ def test_a_file_system_that_lacks_what_sqlite_needs(start, tmp_path, call, error
 def test_an_io_error_at_the_nth_call(start, tmp_path, call):
     """The writer stops and does not try again. Whether that batch is there is unknown; resume is right."""
     most = 30 if call == "fdatasync" else 150
-    for n in sample(list(range(1, most, 2)), 4):
+    for n in sample(list(range(1, most, 2)), 3):
         db, acks = tmp_path / f"{n}.db", tmp_path / f"{n}.acks"
         words = product("load", db=db, acks=acks, count=COUNT)
         code, _, err = start(strace.injecting(call, f"error=EIO:when={n}", words, paths=strace.files_of(db))).wait()

@@ -41,7 +41,7 @@ def killed_at(start: Start, place: Path, command: Command, point: tuple[str, int
 
 
 @pytest.mark.parametrize(
-    ("function", "quick"), [("load", 8), ("pipeline", 5)], ids=["write-ahead log", "rollback journal"]
+    ("function", "quick"), [("load", 6), ("pipeline", 4)], ids=["write-ahead log", "rollback journal"]
 )
 def test_killed_at_every_storage_call(start, tmp_path, function, quick):
     """Each write, sync, truncation and removal that the program makes on its files is once its last."""

@@ -84,7 +84,7 @@ def test_power_cut_at_every_instant(start, tmp_path, quick_place, library, funct
     )  # fmt: skip
     more = COUNTS[function][1]
     again = product(function, db=quick_place / DB, count=more)
-    found = replayed(ops, quick_place, quick=45, keeps_acks=durability == "full", resume=(again, more))
+    found = replayed(ops, quick_place, quick=28, keeps_acks=durability == "full", resume=(again, more))
     print(f"{function}, {durability}: {len(ops)} operations, {dict(found)}")
     assert not kinds(found), found
     assert found["resumed"]

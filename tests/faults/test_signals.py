@@ -95,7 +95,7 @@ def test_signals_at_random_instants(start, tmp_path, number, signals):
     """From the first moment to after the last task. The longest gap is a person's, the shortest none."""
     instants = random.Random(f"{number} {signals}")
     codes: Counter[int] = Counter()
-    for _ in range(amount(3, 50)):
+    for _ in range(amount(2, 50)):
         after_s, gap_s = instants.uniform(0, 0.35), instants.choice((0, 0.001, 0.05))
         codes[
             interrupted(start, tmp_path, lambda **a: product("load", **BUSY, **a), number, signals, after_s, gap_s)

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from contextlib import ExitStack, closing
 from time import monotonic
+from typing import Any, cast
 
 import pytest
 
@@ -144,6 +145,18 @@ def test_who_comes_back_gets_what_is_new(serve, gated, db):
             assert "notice" not in again.parts
         with Stream(server, Last_Event_ID="of-another-server") as fresh:
             fresh.until("notice", lambda html: html == "")
+
+
+def test_parts_are_sent_in_the_order_of_their_ids(db):
+    """A viewer whose connection breaks between two of them comes back with an id that skips neither."""
+    hub, view = Hub(db), cast("Any", object())
+    first = hub.join(view)
+    watched = hub._views[view]
+    hub._deliver(watched, {"run": (1, b"1"), "runs": (2, b"2")})
+    hub._deliver(watched, {"run": (3, b"3")})
+
+    assert first.take() == b"23"
+    assert hub.join(view).take() == b"23"
 
 
 def test_the_end_of_the_server_ends_the_streams(serve, db):

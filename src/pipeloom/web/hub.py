@@ -67,8 +67,14 @@ class Viewer:
     gone: bool = False
 
     def offer(self, parts: Mapping[str, bytes]) -> None:
-        """Keep the newest version of each part."""
-        self.pending.update(parts)
+        """Keep the newest version of each part, in the order of their ids.
+
+        A viewer whose connection breaks comes back with the id of the last event that it has got: nothing older
+        than that may come after it.
+        """
+        for name, event in parts.items():
+            self.pending.pop(name, None)
+            self.pending[name] = event
         self.ready.set()
 
     def leave(self) -> None:
@@ -167,7 +173,8 @@ class Hub:
         watched.viewers.add(viewer)
         boot, _, number = seen.partition("-")
         last = int(number) if boot == self._boot and number.isdecimal() else 0
-        if news := {name: event for name, (number_of, event) in watched.latest.items() if number_of > last}:
+        newest = sorted(watched.latest.items(), key=lambda part: part[1][0])
+        if news := {name: event for name, (number_of, event) in newest if number_of > last}:
             viewer.offer(news)
         self._wake.set()
         return viewer
