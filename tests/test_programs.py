@@ -261,9 +261,9 @@ def test_an_api_that_says_429(run, tmp_path, rows, changes):
         )
         refused = sum(asked.status == 429 for asked in api.asked)
         assert refused >= 3
-        assert rows(
-            "weather.db", "SELECT COUNT(*) FROM pipeloom_attempts WHERE message LIKE '%tried again in%'"
-        ) == [(refused,)]
+        assert rows("weather.db", "SELECT COUNT(*) FROM pipeloom_attempts WHERE message LIKE '%retried in%'") == [
+            (refused,)
+        ]
         assert rows("weather.db", "SELECT COUNT(*) FROM pipeloom_attempts") == [(refused,)]
         assert api.most_at_once <= 4
         if not changes:

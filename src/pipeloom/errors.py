@@ -198,7 +198,7 @@ class RetryLater(PipeloomError):  # noqa: N818 - a request from a task that work
         return counts
 
     def __str__(self) -> str:
-        return f"asked to be tried again in {duration(self.after_s)}"
+        return f"asked to be retried in {duration(self.after_s)}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.after_s:g}{'' if self.count else ', count=False'})"

@@ -247,7 +247,7 @@ def test_tasks_that_others_cancel_before_their_first_line(db, read):
     assert report.done + report.cancelled == 2000
     assert report.cancelled > 0
     assert read(db, "SELECT DISTINCT message FROM task_runs WHERE status = 'cancelled'") == [
-        ("its event loop cancelled it",)
+        ("the task was cancelled on its event loop, but not by pipeloom",)
     ]
 
 

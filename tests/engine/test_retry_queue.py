@@ -443,7 +443,7 @@ def test_a_task_that_asks_without_a_try_left_has_failed(db, read):
 
     ((status, message),) = read(db, "SELECT status, message FROM task_runs")
     assert status == "error"
-    assert message.startswith("asked to be tried again in 30 s, and had no tries left: pass retries=")
+    assert message.startswith("asked to be retried in 30 s, but had no attempts left: pass retries=")
 
 
 def test_a_task_that_asks_waits_as_long_as_it_asked(db):
@@ -475,7 +475,7 @@ def test_a_task_that_waits_as_it_asked_says_so(db):
 
     ((status, attempt, message),) = found
     assert status == "queued"
-    why = "asked to be tried again in 300 ms after ConnectionError: reset"
+    why = "asked to be retried in 300 ms after ConnectionError: reset"
     assert message == f"waits 300 ms for try {attempt}: {why}"
 
 
@@ -508,7 +508,7 @@ def test_a_task_that_waits_as_it_asked_ends_with_a_run_that_is_stopped(db, read)
         pipeloom.map(fn, ["waits", "fails"], db=db, name="stopped", on_error="stop", workers=2)
     assert read(db, "SELECT key, status, attempt, message FROM task_runs ORDER BY key") == [
         ("fails", "error", 1, "final"),
-        ("waits", "error", 1, "asked to be tried again in 1:00:00"),
+        ("waits", "error", 1, "asked to be retried in 1:00:00"),
     ]
     assert pipeloom.map(str, ["waits", "fails"], db=db, name="stopped").done == 2
 

@@ -53,7 +53,10 @@ class Kind:
             return False
         for case in cases:
             assert ran.failure(case).exception == "LedgerError", ran.failure(case)
-            assert f"runs on {self.name} has no way to the ledger before it ends" in ran.failure(case).message
+            assert (
+                f"is not available on {self.name}: a task there cannot reach the ledger before it ends"
+                in ran.failure(case).message
+            )
         return True
 
 

@@ -68,14 +68,14 @@ def test_what_only_returns_an_awaitable_is_awaited_where_that_is_said(db):
 
     with pytest.raises(TasksFailedError) as failed:
         pipeloom.map(lambda n: nothing(n), [3], db=db, name="n", progress=False)
-    assert "a coroutine, which has not run: make it an async def" in str(failed.value.exceptions[0])
+    assert "a coroutine whose code has not run: make the function an async def" in str(failed.value.exceptions[0])
 
 
 def test_what_cannot_be_awaited_is_said_by_its_task(db):
     """A plain function on a loop would block it."""
     with pytest.raises(TasksFailedError) as failed:
         pipeloom.map(abs, [-3], db=db, executor="asyncio", progress=False)
-    assert "what the function returned cannot be awaited (int): make it an async def" in str(
+    assert "the function returned int, which cannot be awaited: make it an async def" in str(
         failed.value.exceptions[0]
     )
 
@@ -365,7 +365,7 @@ def test_what_was_cancelled_is_not_the_task(db):
 
     assert {failure.key: (failure.status, failure.exception, failure.message) for failure in report.failures} == {
         "awaits": ("error", "CancelledError", "CancelledError"),
-        "by others": ("cancelled", None, "its event loop cancelled it"),
+        "by others": ("cancelled", None, "the task was cancelled on its event loop, but not by pipeloom"),
     }
     assert dict(report.results()) == {"of its own": "went on"}
 
@@ -479,7 +479,7 @@ def test_what_is_local_may_be_entered_with_async_with(db):
     assert [result for _, result in report.results()] == [True] * 3
     assert all(one is seen[0] for one in seen)
     assert seen[0] == {"is open": False}
-    with pytest.raises(TypeError, match="which async with enters: that needs an async def function"):
+    with pytest.raises(TypeError, match="an asynchronous context manager: that requires an async def function"):
         pipeloom.map(abs, [1], db=db, local=session, progress=False)
 
 

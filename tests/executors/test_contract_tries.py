@@ -55,9 +55,9 @@ def test_a_task_asks_to_be_tried_later(ran):
         "SELECT a.attempt, a.status, a.message FROM pipeloom_attempts a JOIN task_runs t ON t.id = a.task_id "
         "WHERE t.key = 'asks_to_be_tried_later' ORDER BY 1"
     ) == [
-        (1, "error", "asked to be tried again in 0 s after ConnectionError: reset 1"),
+        (1, "error", "asked to be retried in 0 s after ConnectionError: reset 1"),
         (2, "error", "try 2"),
-        (3, "error", "asked to be tried again in 0 s after ConnectionError: reset 3"),
+        (3, "error", "asked to be retried in 0 s after ConnectionError: reset 3"),
         (4, "error", "try 4"),
     ]
 
@@ -67,7 +67,7 @@ def test_a_task_asks_too_often(ran):
     failure = ran.failure("asks_too_often")
 
     assert (failure.exception, failure.attempt) == ("RetryLater", 3)
-    assert failure.message == "asked to be tried again in 0 s, and that was the last of its 3 tries"
+    assert failure.message == "asked to be retried in 0 s, but this was the last of its 3 attempts"
 
 
 def test_a_policy_of_functions(executor, db, read, package_log, caplog):
@@ -99,7 +99,7 @@ def test_a_task_asks_without_a_policy(executor, db, read):
     )  # fmt: skip
 
     assert dict(report.results()) == {"does not": 5}
-    assert report.failures[0].message.startswith("asked to be tried again in 0 s, and had no tries left: pass re")
+    assert report.failures[0].message.startswith("asked to be retried in 0 s, but had no attempts left: pass re")
 
 
 def pauses_of(rows, case):

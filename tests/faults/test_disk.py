@@ -50,7 +50,7 @@ def test_a_disk_without_room_for_what_memory_should_not_hold(start, small_disk, 
     assert start(product("large", db=db, megabytes=30)).wait()[0] == FAILED
     ((status, message),) = read(db, "SELECT status, message FROM task_runs WHERE id = 2")
     assert status == "error"
-    assert f"temporary file in {place} (No space left on device): make room there" in message
+    assert f"temporary file in {place} (No space left on device): free space there" in message
     assert read(db, "SELECT number FROM bulk") == [(0,)]
 
     small_disk("150m")

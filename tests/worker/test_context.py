@@ -441,7 +441,7 @@ def test_what_an_executor_cannot_do_is_refused_in_a_sentence(use):
     task.status, task.seen_before = RUNNING, True
     ctx = TaskContext(task, RecordingLink(executor="clouds", can=frozenset()))
 
-    with pytest.raises(LedgerError, match="on clouds has no way to the ledger before it ends"):
+    with pytest.raises(LedgerError, match="is not available on clouds: a task there cannot reach the ledger"):
         use(ctx)
 
 

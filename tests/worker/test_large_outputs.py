@@ -271,7 +271,7 @@ def test_a_file_that_may_not_grow_is_the_tasks_error(db, read):
     assert (report.done, report.failed) == (2, 1)
     (failure,) = report.failures
     assert failure.exception == TaskTooLargeError.__name__
-    assert f"temporary file in {db.parent} (File too large): make room there" in failure.message
+    assert f"temporary file in {db.parent} (File too large): free space there" in failure.message
     assert read(db, "SELECT item FROM small ORDER BY item") == [("a",), ("b",)]
 
 

@@ -1,4 +1,4 @@
-"""What a task logs is kept with it."""
+"""The log records of tasks."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_flood_is_bounded_and_says_so(db, read):
     pipeloom.map(fn, ["a"], db=db, name="n")
 
     kept = [text for (text,) in read(db, "SELECT message FROM pipeloom_logs ORDER BY id")]
-    gaps = [text for text in kept if "were not kept here" in text]
+    gaps = [text for text in kept if "were dropped here" in text]
     assert 1000 <= len(kept) - len(gaps) <= 10_000
     assert len(kept) - len(gaps) + sum(int(text.split()[0].replace(",", "")) for text in gaps) == 30_000
 
@@ -170,7 +170,7 @@ def test_a_record_that_cannot_be_formatted_harms_nobody(db, read, capfd):
     with without_handlers():
         assert pipeloom.map(fn, ["a"], db=db, name="n").done == 1
     (first, second) = read(db, "SELECT message FROM pipeloom_logs ORDER BY id")
-    assert "2 log records were not kept" in first[0]
+    assert "2 log records were dropped" in first[0]
     assert second == ("\\ud800 \x1b[2J",)
 
 

@@ -61,7 +61,7 @@ def test_a_predicate_that_raises_leaves_the_task_its_own_error():
     assert decision.after_s is None
     assert trace.splitlines()[-2:] == ["ValueError: mine", decision.complaint]
     assert decision.complaint.startswith(
-        "not tried again: Retry(on=at_fault) raised LookupError: in the\\npolicy (" + __file__
+        "not retried: Retry(on=at_fault) raised LookupError: in the\\npolicy (" + __file__
     )
     assert decision.complaint.endswith(" in at_fault)")
 
@@ -70,7 +70,7 @@ def test_a_delay_that_raises_gives_way_to_the_plain_wait():
     """Told in the same way, and as a wait that makes no sense."""
     decision = failed(ValueError("mine"), Retry(3, delay_s=2, jitter=0, delay=at_fault))[2]
     assert decision.after_s == 2
-    assert "tried again as without delay=: Retry(delay=at_fault) raised LookupError" in decision.complaint
+    assert "retried as if delay= were not set: Retry(delay=at_fault) raised LookupError" in decision.complaint
 
     _, trace, decision = failed(ValueError("mine"), Retry(3, delay_s=2, jitter=0, delay=lambda error, n: "soon"))
     assert decision.after_s == 2
@@ -91,7 +91,7 @@ def test_a_task_may_ask_for_another_try():
     policy = Retry(3, on=KeyError, max_delay_s=1)
     message, _, decision = failed(RetryLater(3600), policy, attempt=2)
 
-    assert message == "asked to be tried again in 1:00:00"
+    assert message == "asked to be retried in 1:00:00"
     assert decision == RetryDecision(3600.0)
 
 
@@ -99,11 +99,11 @@ def test_its_tries_are_counted():
     """The last one fails; a task without `retries=` has no other."""
     message, _, decision = failed(RetryLater(30), Retry(3), attempt=5, uncounted=2)
     assert decision == NO_RETRY
-    assert message == "asked to be tried again in 30 s, and that was the last of its 3 tries"
+    assert message == "asked to be retried in 30 s, but this was the last of its 3 attempts"
 
     message, _, decision = failed(RetryLater(0.5))
     assert decision == NO_RETRY
-    assert message.startswith("asked to be tried again in 500 ms, and had no tries left: pass retries=")
+    assert message.startswith("asked to be retried in 500 ms, but had no attempts left: pass retries=")
 
 
 def test_a_try_that_does_not_count_is_always_followed():
@@ -116,10 +116,10 @@ def test_its_reason_is_told():
     """In the message, in short, and in the traceback, in full."""
     message, trace, _ = failed(RetryLater(30), Retry(3), cause=ConnectionError("reset"))
 
-    assert message == "asked to be tried again in 30 s after ConnectionError: reset"
+    assert message == "asked to be retried in 30 s after ConnectionError: reset"
     assert "ConnectionError: reset\n" in trace
     assert failed(RetryLater(30), cause=TimeoutError())[0].startswith(
-        "asked to be tried again in 30 s after TimeoutError, and had"
+        "asked to be retried in 30 s after TimeoutError, but had"
     )
 
 
@@ -151,7 +151,7 @@ def test_a_class_that_does_not_say_when_is_an_error():
     message, _, decision = failed(ForgetfulError("a.org"), Retry(3))
 
     assert decision == NO_RETRY
-    assert message == "ForgetfulError does not say when: its __init__ must call super().__init__(seconds)"
+    assert message == "ForgetfulError has no delay: its __init__ must call super().__init__(seconds)"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_the_functions_that_take_one_input_get_only_that(fn):
 )
 def test_a_function_that_does_not_take_one_input_is_refused(fn):
     """Before anything happens, rather than ten thousand times; with its signature, as it was written."""
-    with pytest.raises(TypeError, match=re.escape("does not take one input, and ctx after it")) as caught:
+    with pytest.raises(TypeError, match=re.escape("cannot be called with one input, and optionally ctx")) as caught:
         context_of(fn)
 
     assert "<lambda>(" in str(caught.value)
@@ -108,5 +108,5 @@ def test_a_worker_takes_its_queue_second_by_whatever_name():
     """Any function of two arguments; with one it is refused."""
     assert second_argument_of(lambda task, msg_q: None) == ""
     assert second_argument_of(lambda *args: None) == ""
-    with pytest.raises(TypeError, match="does not take a task and its queue"):
+    with pytest.raises(TypeError, match="cannot be called with a task and its queue"):
         second_argument_of(lambda task: None)

@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_had_is_told_and_changes_nothing(tmp_path):
         lambda: staging.add_statement(Statement("SELECT ?", (b"x" * 2 * MIB,))),
         lambda: staging.join(staging.last, (b"x" * 2 * MIB,)),
     ):
-        with pytest.raises(TaskTooLargeError, match=r"nowhere \(No such file or directory\): make room") as caught:
+        with pytest.raises(TaskTooLargeError, match=r"nowhere \(No such file or directory\): free space") as caught:
             add()
         assert "7.0 MiB" in str(caught.value)
     parts, rows, size = staging.take()
@@ -323,7 +323,7 @@ def test_inputs_that_are_found_are_weighed_and_come_last(tmp_path):
 def test_too_many_inputs_are_refused_as_a_whole(staging):
     """None of the call is added."""
     staging.add_inputs(["1"])
-    with pytest.raises(TaskTooLargeError, match="the last for an input"):
+    with pytest.raises(TaskTooLargeError, match="most recently for an input"):
         staging.add_inputs(["x" * 1000] * 20)
 
     assert staging.take()[0][0].items == ["1"]

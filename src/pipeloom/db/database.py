@@ -108,7 +108,7 @@ class Database:
         reminder = Reminder(self._path)
         while True:
             if self._is_abandoned:
-                raise WriterBrokenError("the run was left at once")  # and its lock is given back
+                raise WriterBrokenError("the run was abandoned")  # and its lock is given back
             try:
                 self._journal.prepare(self.conn, inspect)
                 self._begin(begin)

@@ -114,7 +114,7 @@ class Transaction:
         """
         if self.abandoned:
             self.roll_back()
-            raise WriterBrokenError("the run was left at once")
+            raise WriterBrokenError("the run was abandoned")
 
     @contextmanager
     def apart(self) -> Iterator[None]:

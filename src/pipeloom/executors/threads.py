@@ -92,7 +92,7 @@ class ThreadExecutor(Generic[T]):
         return threading.Thread(target=self._loop, args=(place,), name=name, daemon=True)
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:
-        """End a task from outside; its call goes on, since a thread cannot be ended."""
+        """End a task from outside; its call continues, since a thread cannot be stopped."""
         if task.status != RUNNING or self._open.pop(id(task), None) is None:
             return False
         self._desk.end(task, given_up(task, self._desk.link, self._threads[place].ident, error))
@@ -173,6 +173,6 @@ def given_up(task: Task, link: Link, thread: int | None, error: Exception | None
     """
     if error is None:
         error = TaskTimeoutError(
-            f"not done after {duration(link.brief.timeout_s)}; its call goes on, since a thread cannot be ended"
+            f"not done after {duration(link.brief.timeout_s)}; its call continues, since a thread cannot be stopped"
         )
     return ended_outside(task, link, error, whereabouts(thread, error))

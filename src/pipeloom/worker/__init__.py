@@ -1,1 +1,1 @@
-"""What runs wherever the user's function runs; it knows nothing of a ledger, a writer, a channel or a database."""
+"""Code that runs where the user's function runs; it does not depend on the ledger, the writer or the channel."""

@@ -1,4 +1,4 @@
-"""What one thread waits for, and another one gives."""
+"""A value that one thread waits for and another provides."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ __all__ = ["LOOK_S", "Answer"]
 T = TypeVar("T")
 
 LOOK_S: Final = 0.25
-"""Between two looks of somebody who waits, for whether it is still worth waiting."""
+"""Seconds between two checks, while waiting, of whether the answer is still needed."""
 
 
 class Answer(Generic[T]):
-    """What somebody waits for: given once, by the consumer; awaited in one other thread, or on an event loop."""
+    """An answer that the consumer provides once; awaited in one other thread, or on an event loop.
+
+    Attributes:
+        is_abandoned: Nothing waits for it any more.
+    """
 
     __slots__ = ("_error", "_given", "_then", "_value", "is_abandoned")
 
@@ -24,20 +28,20 @@ class Answer(Generic[T]):
         self._value: T
         self._error: BaseException | None = None
         self._then: Callable[[], object] | None = None
-        self.is_abandoned = False  # nobody waits for it any more
+        self.is_abandoned = False
 
     @property
     def is_given(self) -> bool:
-        """Whether it is answered; any thread."""
+        """Whether the answer has been given; any thread."""
         return self._given.is_set()
 
     def give(self, value: T) -> None:
-        """Hand over the value."""
+        """Provide the value."""
         self._value = value
         self._wake()
 
     def fail(self, error: BaseException) -> None:
-        """Wake whoever waits with an error, unless it was answered."""
+        """Raise an error in the thread that waits, unless the answer has been given."""
         if not self._given.is_set():
             self._error = error
             self._wake()
@@ -48,20 +52,27 @@ class Answer(Generic[T]):
             self._then()
 
     def when_given(self, call: Callable[[], object]) -> None:
-        """Have a function called once it is answered, for whoever cannot block; it may be called twice.
+        """Register a function to be called once the answer is given, for code that cannot block.
 
         Args:
-            call: Called in the consumer's thread, or here if it is answered by now; must not raise.
+            call: Called in the consumer's thread, or here if the answer has already been given. May be called
+                twice; must not raise.
         """
-        self._then = call  # before looking: the consumer answers first and looks at this second
+        self._then = call  # before checking: the consumer answers first and reads this second
         if self._given.is_set():
             call()
 
     def result(self, look: Callable[[], object] | None = None) -> T:
-        """Block until it is answered.
+        """Block until the answer is given.
 
         Args:
-            look: Called four times a second; raises to give up.
+            look: Called four times a second while waiting; raises to stop waiting.
+
+        Returns:
+            The value.
+
+        Raises:
+            BaseException: The error passed to ``fail``, or whatever ``look`` raises.
         """
         while not self._given.wait(None if look is None else LOOK_S):
             assert look is not None

@@ -1,4 +1,4 @@
-"""What an ``async def`` task function holds in its hand: whatever waits is awaited, and the rest never waits."""
+"""The context of an ``async def`` function: methods that wait are awaited; the others never block."""
 
 from __future__ import annotations
 
@@ -19,35 +19,39 @@ __all__ = ["AsyncTaskContext", "current_async_task"]
 
 T = TypeVar("T")
 
-_FULL_S: Final = 0.005  # between two looks for room in the channel, which the writer empties at each commit
-_HOG_S: Final = 0.01  # elements that are there at once keep the loop no longer than this
+_FULL_S: Final = 0.005  # between two checks for room in the channel, which the writer empties at each commit
+_HOG_S: Final = 0.01  # elements that need no awaiting block the event loop no longer than this
 
 
 class AsyncTaskContext(BaseContext):
-    """One attempt's view of its run, for an ``async def`` function: report progress, write rows, look things up.
+    """What one attempt of an ``async def`` task can do: report progress, write rows, add inputs, query the file.
 
-    ``write``, ``execute``, ``add`` and ``progress`` never wait for the writer. The first three are staged: they
-    commit together with the task's "done", or with its next checkpoint, or not at all. ``await ctx.put`` is at
-    once, and survives the task's failure.
+    ``write``, ``execute``, ``add`` and ``progress`` never wait for the writer. The first three are staged: they are
+    committed together with the task's status ``done`` or with its next checkpoint, or not at all. What
+    ``await ctx.put(...)`` sends is stored at once, even if the task fails later.
 
-    When the task should end, the coroutine is cancelled where it waits (``asyncio.CancelledError``). What it
-    awaits here belongs to the loop that it runs on; the rest may be used in any thread until the task ends.
+    When the task should end, its coroutine is cancelled at the ``await`` where it waits
+    (``asyncio.CancelledError``). Methods that are awaited must be used on the task's event loop; the others may be
+    used in any thread. All of them can be used until the task ends.
     """
 
     __slots__ = ()
 
     async def track(self, iterable: Iterable[T] | AsyncIterable[T], total: float | None = None) -> AsyncIterator[T]:
-        """Yield from ``iterable``, with progress and cancellation per element; keeps the message said last.
+        """Yield the elements of ``iterable``; report progress and call ``check`` for each. Keeps the last message.
 
-        Where elements come without being awaited, others on the loop get their turn every 10 ms.
+        If ``iterable`` is not asynchronous, this yields to the event loop every 10 ms.
 
         Args:
-            iterable: n elements, awaited or not.
-            total: n, when ``len(iterable)`` does not say.
+            iterable: n elements; a plain or an asynchronous iterable.
+            total: n, if ``iterable`` has no length.
+
+        Returns:
+            An asynchronous iterator over the n elements.
 
         Raises:
             TaskCancelledError: The run is being cancelled.
-            TaskTimeoutError: The task's ``timeout`` is over.
+            TaskTimeoutError: The task's ``timeout`` has expired.
         """
         if total is None:
             total = length_hint(iterable) or None
@@ -73,18 +77,18 @@ class AsyncTaskContext(BaseContext):
         self._task.progress = (step, total, self._task.progress[2])
 
     async def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """Read from what is committed; the writer answers between two batches.
+        """Query the committed data; the writer answers between two batches.
 
         Args:
-            sql: One statement that reads.
-            params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+            sql: One statement that only reads.
+            params: Its parameters: a sequence for ``?``, a mapping for ``:name``.
 
         Returns:
-            n rows. What this task has staged is not in them.
+            n rows, 0 or more. They do not include what this task has staged.
 
         Raises:
-            RowRefusedError: A parameter cannot be stored, or the statement would write.
-            sqlite3.Error: The statement is wrong.
+            RowRefusedError: A parameter cannot be bound, or the statement would write.
+            sqlite3.Error: The statement is invalid.
             AttemptOverError: The task has ended.
             WriterBrokenError: The writer died.
         """
@@ -94,9 +98,13 @@ class AsyncTaskContext(BaseContext):
         return rows
 
     async def state(self) -> Any:
-        """Return what the task's last checkpoint said, in this try or an earlier one, in this run or one before.
+        """Return the state of the task's last checkpoint, from this or an earlier attempt, this or an earlier run.
 
-        ``None`` when there is none. Decoded anew at each call.
+        Returns:
+            The state; ``None`` if there is none. Each call decodes the JSON again.
+
+        Raises:
+            WriterBrokenError: The writer died.
         """
         state = self._task.state
         if state is None:
@@ -106,20 +114,21 @@ class AsyncTaskContext(BaseContext):
         return None if state is None else msgspec.json.decode(state)
 
     async def checkpoint(self, state: Any) -> None:
-        """Commit what is staged together with ``state``; returns once it is on file.
+        """Commit everything staged so far together with ``state``; returns once it is committed.
 
-        Whatever happens to the task later, those rows stay, and its next try, in this run or the next, finds
-        ``state`` in ``ctx.state()``. What is staged later goes with the try. Done clears the state. When the
-        coroutine is cancelled while it waits for the writer, it is stored all the same.
+        These rows stay even if the task fails later, and its next attempt, in this run or the next, finds ``state``
+        in ``ctx.state()``. Rows staged afterwards are dropped if the attempt fails. The state is deleted once the
+        task is done. If the coroutine is cancelled while it waits for the writer, the checkpoint is still stored.
 
         Args:
-            state: JSON: what the next try needs to go on behind these rows.
+            state: What the next attempt needs in order to continue after these rows; must be storable as JSON.
 
         Raises:
-            RowRefusedError: Something staged, or the state, cannot be stored; the task cannot be done any more.
-            sqlite3.Error: What is staged breaks a constraint, or a statement is wrong; likewise.
-            TaskCancelledError, TaskTimeoutError: As ``check``, but never before it is on its way.
-            LedgerError: The run has no keys, so that no later try would find it.
+            RowRefusedError: The state, or something staged, cannot be stored. In the latter case the task fails,
+                even if it catches this.
+            sqlite3.Error: Something staged violates a constraint, or a statement is invalid; the task fails.
+            TaskCancelledError, TaskTimeoutError: As for ``check``, but only once the checkpoint has been sent.
+            LedgerError: The run's tasks have no keys.
             AttemptOverError: The task has ended.
             WriterBrokenError: The writer died.
         """
@@ -129,14 +138,15 @@ class AsyncTaskContext(BaseContext):
         self.check()
 
     async def put(self, item: Any) -> None:
-        """Say something at once, whatever becomes of the task; waits while the channel is full.
+        """Send a message that is stored at once, even if the task fails later; waits while the channel is full.
 
-        A status message about the task itself is believed, as in :meth:`TaskContext.put`.
+        Status messages about the task itself are applied to it, as in :meth:`TaskContext.put`.
 
         Args:
-            item: A message; ``MsgWriteRows`` and ``MsgExecute`` write, other types go to their handler.
+            item: A message: ``MsgWriteRows`` and ``MsgExecute`` write, other types go to their handler.
 
         Raises:
+            RowRefusedError: A row of a ``MsgWriteRows`` cannot be stored.
             WriterBrokenError: The writer died.
             AttemptOverError: The task has ended.
         """
@@ -146,21 +156,22 @@ class AsyncTaskContext(BaseContext):
             self._must_be_running()
 
     def put_nowait(self, item: Any) -> None:
-        """Like ``put``, but raises ``queue.Full`` rather than wait.
+        """Send a message like ``put``, but raise ``queue.Full`` rather than wait; a plain method, not a coroutine.
 
         Args:
             item: The message.
 
         Raises:
-            queue.Full: There is no room.
+            queue.Full: The channel is full.
+            RowRefusedError, WriterBrokenError, AttemptOverError: As for ``put``.
         """
         said = self._to_be_said(item)
         if said is not None and not self._say(said):
             raise queue.Full
 
     async def _room(self) -> None:
-        """Wait until what is sent does not have to."""
-        while self.full():  # noqa: ASYNC110 - the writer, in its thread, tells nobody when it makes room
+        """Wait until a message can be sent without blocking."""
+        while self.full():  # noqa: ASYNC110 - the writer, in its own thread, gives no notice when it makes room
             await asyncio.sleep(_FULL_S)
 
     def _say(self, message: object) -> bool:
@@ -173,7 +184,10 @@ class AsyncTaskContext(BaseContext):
 
 
 def current_async_task() -> AsyncTaskContext:
-    """Return the context of the task that is running here, in an ``async def`` function that a task awaits.
+    """Return the context of the running task, anywhere in the ``async def`` functions that it awaits.
+
+    Returns:
+        A context of the running task.
 
     Raises:
         RuntimeError: No task is running in this thread or context.
@@ -182,7 +196,7 @@ def current_async_task() -> AsyncTaskContext:
 
 
 async def _answer_of(reply: Reply) -> Any:
-    """Return what is answered, or raise what went wrong; when this is cancelled, nobody waits for it any more."""
+    """Return the answer, or raise the error that replaced it; cancelling this abandons the answer."""
     loop = asyncio.get_running_loop()
     given = asyncio.Event()
 
@@ -190,7 +204,7 @@ async def _answer_of(reply: Reply) -> Any:
         try:
             loop.call_soon_threadsafe(given.set)
         except RuntimeError:
-            pass  # the loop has been closed: nobody waits there
+            pass  # the loop has been closed, so nothing on it waits
 
     reply.when_given(tell)
     try:

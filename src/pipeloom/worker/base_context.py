@@ -1,4 +1,4 @@
-"""What every task holds in its hand, whether it runs in a thread, in a process or on an event loop."""
+"""The part of a task's context that is the same in a thread, in a process and on an event loop."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from pipeloom.worker.track import Track
 
 __all__ = ["BaseContext"]
 
-_LONGEST_S: Final = 1e9  # a run waits, in seconds; more than a float holds may be asked
-_MESSAGE_LIMIT: Final = 2000  # it is written anew whenever it changes
+_LONGEST_S: Final = 1e9  # longest pause in seconds: an int too large for a float may be passed
+_MESSAGE_LIMIT: Final = 2000  # characters; the message is stored again whenever it changes
 
 
 class BaseContext:
-    """One attempt's view of its run, as far as nothing has to be waited for.
+    """What one attempt can do without waiting for the writer.
 
-    ``write``, ``execute`` and ``add`` are staged: they commit together with the task's "done", or with its next
-    checkpoint, or not at all. Any thread may use it until the task ends.
+    ``write``, ``execute`` and ``add`` are staged: they are committed together with the task's status ``done`` or
+    with its next checkpoint, or not at all. Any thread may use the context until the task ends.
 
-    It belongs to its process, and cannot be pickled. In a child that the task forks, what would have to be stored
-    raises ``WriterBrokenError``, and ``progress`` changes nothing.
+    A context belongs to its process and cannot be pickled. In a child process that the task forks, methods that
+    store something raise ``WriterBrokenError``, and ``progress`` has no effect.
     """
 
     __slots__ = ("_link", "_task")
@@ -55,8 +55,8 @@ class BaseContext:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a task's context cannot be sent to another process, where nothing it is told would be stored: "
-            "return what there is to say, and say it in the task"
+            "a task's context cannot be sent to another process: return the values to the task's function, "
+            "and store them there"
         )
 
     def __repr__(self) -> str:
@@ -64,12 +64,12 @@ class BaseContext:
 
     @property
     def run_id(self) -> int | None:
-        """The run's number in ``pipeloom_runs``; ``None`` without ledger tables."""
+        """The run's ``id`` in ``pipeloom_runs``; ``None`` without ledger tables."""
         return self._link.brief.run_id
 
     @property
     def task_id(self) -> int:
-        """The ``id`` of the task's row."""
+        """The ``id`` of the task's row in ``task_runs``."""
         return self._task.task_id
 
     @property
@@ -79,33 +79,33 @@ class BaseContext:
 
     @property
     def local(self) -> Any:
-        """What ``local=`` gave this worker when it was entered; ``None`` without it."""
+        """The value that ``local=`` set up in this worker; ``None`` without ``local=``."""
         return self._task.local
 
     @property
     def attempt(self) -> int:
-        """1 for the first try in this run."""
+        """The number of this attempt in this run, counted from 1."""
         return self._task.attempt
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is being cancelled, or the task's time is over, so that it should end soon."""
+        """Whether the task should end: the run is being cancelled, or the task's ``timeout`` has expired."""
         return self._link.cancelling or self.remaining_s == 0
 
     @property
     def remaining_s(self) -> float | None:
-        """How many seconds of the task's ``timeout`` are left, 0 past its end; ``None`` without one."""
+        """How many seconds of the task's ``timeout`` are left, at least 0; ``None`` without a ``timeout``."""
         deadline = self._task.deadline
         if deadline is None:
             return None
         return max(0.0, deadline - monotonic())
 
     def check(self) -> None:
-        """Raise when the task should end; call it in long loops.
+        """Raise an exception if the task should end; call this in long loops. It never blocks.
 
         Raises:
             TaskCancelledError: The run is being cancelled.
-            TaskTimeoutError: The task's ``timeout`` is over.
+            TaskTimeoutError: The task's ``timeout`` has expired.
         """
         if self._link.cancelling:
             raise TaskCancelledError("the run is being cancelled")
@@ -114,17 +114,17 @@ class BaseContext:
             raise TaskTimeoutError(f"not done after {duration(deadline - self._task.t0)}")
 
     def progress(self, step: float, total: float | None = None, message: str = "") -> None:
-        """Say how far the task is; costs an attribute store, never blocks, seen within about 0.1 s.
+        """Report how far the task has got. Never blocks; costs one attribute assignment; shown within about 0.1 s.
 
         Args:
             step: How much is done, in any unit.
-            total: How much there is in all; ``None`` when unknown.
-            message: What people should read.
+            total: How much there is in all, in the same unit; ``None`` if unknown.
+            message: Text to display; empty clears the previous one.
 
         Raises:
-            TypeError, ValueError: ``step`` or ``total`` is no number.
+            TypeError, ValueError: ``step`` or ``total`` is not a number.
         """
-        if message == "":  # as most say nothing; this is called by the million
+        if message == "":  # the usual case; some tasks call this millions of times
             self._task.progress = (float(step), None if total is None else float(total), "")
         else:
             self._task.progress = _progress(step, total, message)
@@ -140,25 +140,27 @@ class BaseContext:
         conflict_on: Sequence[str] = (),
         alter: bool | None = None,
     ) -> None:
-        """Stage rows; they commit with the task's "done". Copies at the call, and does not wait for their commit.
+        """Stage rows; they are committed when the task is done. Copies the rows and does not wait for the commit.
 
-        What a task stages may be larger than memory: past 16 MiB it goes to a temporary file beside the database.
+        A task may stage more than fits in memory: beyond 16 MiB, rows go to a temporary file beside the database.
 
         Args:
-            table: A table of the user's; made from ``tables=``, else from the first task's output, when missing.
-            rows: One row or n rows: mappings, dataclasses, named tuples, attrs, pydantic and the like, or, with
-                ``columns``, sequences; or a frame of pandas, polars or pyarrow. A row writes the columns that it
-                has: the others get their DEFAULT, or stay as they are when a row is overwritten.
-            columns: Names for the values of rows that are sequences.
+            table: The table to write to. If it does not exist, it is created as ``tables=`` declares it,
+                or else to fit the first rows stored in it.
+            rows: One row or n rows: mappings, dataclasses, named tuples, attrs or pydantic objects and the like;
+                sequences, with ``columns``; or a data frame of pandas, polars or pyarrow. Columns that a row does
+                not have get their DEFAULT, or keep their value if an existing row is overwritten.
+            columns: The column names, for rows that are sequences.
             null: Values to store as NULL, such as ``("", "NA")``.
-            on_conflict: What becomes of a row that hits a UNIQUE constraint.
+            on_conflict: What happens to a row that violates a UNIQUE constraint: ``"error"`` fails the task,
+                ``"ignore"`` leaves the row out, ``"update"`` overwrites the existing row.
             conflict_on: The columns of that constraint.
-            alter: Add the columns that the table lacks. Default: as the run was told.
+            alter: Whether to add columns that the table lacks. Default: the run's ``alter=``.
 
         Raises:
-            RowRefusedError: Something cannot be stored (names table, column and type); nothing is staged.
-            TaskTooLargeError: More than ``max_task_mb`` would be staged, or than the disk has room for; nothing of
-                this call is.
+            RowRefusedError: A value cannot be stored; the message names table, column and type. Nothing is staged.
+            TaskTooLargeError: The task would stage more than ``max_task_mb``, or more than fits on the disk;
+                nothing from this call is staged.
             AttemptOverError: The task has ended.
         """
         staging = self._task.staging
@@ -168,7 +170,7 @@ class BaseContext:
             block = block_for(staging.last, table, rows, alter)
             if block is not None:
                 (row,) = adapt_rows(
-                    [tuple(rows.values())],  # type: ignore[union-attr]  # there is a block for it: it is a dict
+                    [tuple(rows.values())],  # type: ignore[union-attr]  # `block_for` found a block, so it is a dict
                     table,
                     block.shape.columns,
                     checked_null(null) if null != () else None,
@@ -176,7 +178,7 @@ class BaseContext:
                 with staging.lock:
                     if self._task.status != RUNNING or staging.is_closed:
                         raise self._over()
-                    if not staging.append(block, row):  # where loops that write row by row end
+                    if not staging.append(block, row):  # the fast path of loops that write row by row
                         staging.join(block, row)
                 return
         check = partial(
@@ -195,7 +197,8 @@ class BaseContext:
                 self._must_be_running(staging)
                 staging.add(blocks)
             return
-        # It may give more rows than memory holds. None is staged before all are there: it may raise, or write.
+        # An iterator may yield more rows than fit in memory. None is staged before all have arrived, because the
+        # iterator may raise, or call `write` itself.
         collected, count = staging.apart(), 0
         shape, absent = None, frozenset[Any]()
         width = 0 if columns is None else len(columns)
@@ -212,15 +215,15 @@ class BaseContext:
             staging.adopt(collected)
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
-        """Stage one SQL statement; it runs in order with ``write``, and commits with the task's "done".
+        """Stage one SQL statement. It runs in order with ``write`` and is committed when the task is done.
 
         Args:
             sql: One statement.
-            params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+            params: Its parameters: a sequence for ``?``, a mapping for ``:name``.
 
         Raises:
             RowRefusedError: A parameter cannot be stored.
-            TaskTooLargeError: As ``write``.
+            TaskTooLargeError: As for ``write``.
             AttemptOverError: The task has ended.
         """
         statement = Statement(_checked_sql(sql), adapt_params(params))
@@ -230,17 +233,18 @@ class BaseContext:
             staging.add_statement(statement)
 
     def slow_down(self, seconds: float) -> None:
-        """Have the run leave a service alone for a while; does not wait. What is running goes on.
+        """Start no further tasks for a while, for example because a service is overloaded. Does not block.
 
-        For so many seconds no task begins that has a value of a limit's ``per`` in common with this one; in a run
-        whose limits have none, or without limits, no task at all. A call that would end earlier than one before it
-        changes nothing. It holds whatever becomes of this task, so that it may raise next.
+        For this many seconds, no task starts that shares a value of a limit's ``per`` with this one. If no limit
+        has ``per``, or the run has no limits, no task starts at all. Running tasks continue. A call cannot shorten
+        a longer pause that is already in effect. The pause applies even if this task fails, so the task may raise
+        an exception afterwards.
 
         Args:
-            seconds: How long, 0 or more.
+            seconds: The length of the pause, 0 or more.
 
         Raises:
-            TypeError, ValueError: ``seconds`` is no such number.
+            TypeError, ValueError: ``seconds`` is not a finite number of 0 or more.
             AttemptOverError: The task has ended.
         """
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
@@ -251,19 +255,19 @@ class BaseContext:
         self._link.slow_down(self._task, float(min(seconds, _LONGEST_S)))
 
     def add(self, *items: Any) -> None:
-        """Add inputs to the run; they commit with the task's "done", as rows do. Never waits for the run.
+        """Add inputs to the run. Like rows, they are committed when the task is done. Does not wait for the run.
 
-        Those that were given or added before, by whichever task, are left aside. The others wait in the file, and
-        run in the order in which they were found, in this run or in the next.
+        Inputs that were passed or added before, by any task, are ignored. The others are stored in the file and
+        run in the order in which they were added, in this run or the next.
 
         Args:
             items: n inputs, 0 or more: str, numbers, paths, dates, UUIDs, or tuples, lists, dicts and dataclasses
-                of those. ``key=`` tells them apart as it does the others; what it raises fails this task.
+                of these. ``key=`` is applied to them as to all inputs; if it raises, this task fails.
 
         Raises:
-            TypeError, ValueError: One of them could not be stored; none of this call is added.
-            LedgerError: The run's tasks have no keys, or it is about one shard of its inputs.
-            TaskTooLargeError: As ``write``.
+            TypeError, ValueError: An input cannot be stored; no input from this call is added.
+            LedgerError: The run's tasks have no keys, or the run uses ``shard=``.
+            TaskTooLargeError: As for ``write``.
             AttemptOverError: The task has ended.
         """
         if (why := self._link.brief.adds_none) is not None:
@@ -280,22 +284,22 @@ class BaseContext:
             if kept:
                 staging.add_inputs(kept)
 
-    # --- the queue that an old worker expects ---
+    # --- the queue that workers of run_pipeline expect ---
 
     def qsize(self) -> int:
-        """Return how much waits for the writer."""
+        """Return how much is waiting for the writer; compare :meth:`full`."""
         return self._link.backlog()[0]
 
     def empty(self) -> bool:
-        """Say whether nothing waits for the writer."""
+        """Return whether nothing is waiting for the writer."""
         return self.qsize() == 0
 
     def full(self) -> bool:
-        """Say whether ``put`` would block."""
+        """Return whether ``put`` would block."""
         waiting, capacity = self._link.backlog()
         return waiting >= capacity
 
-    # --- what is said and asked, made ready to be sent ---
+    # --- messages and questions, prepared for sending ---
 
     def _checked_query(self, sql: str, params: Sequence[Any] | Mapping[str, Any]) -> Query:
         self._must_be_able("ask", "ctx.query")
@@ -304,7 +308,7 @@ class BaseContext:
         return query
 
     def _checked_state(self, state: Any) -> str:
-        """Return the state of a checkpoint as it is stored."""
+        """Return the state of a checkpoint as JSON, as it is stored."""
         self._must_be_able("checkpoint", "ctx.checkpoint")
         if not self._link.brief.keyed:
             raise LedgerError(
@@ -322,9 +326,9 @@ class BaseContext:
             return self._link.ask(self._task, Checkpoint(state, *staging.take()), self._must_be_running)
 
     def _ask_for_state(self) -> Reply | None:
-        """Ask for the last checkpoint of an earlier run; ``None`` when there can be none.
+        """Request the last checkpoint of an earlier run; return ``None`` if there cannot be one.
 
-        Not kept: the task's state is the run's to say, and a checkpoint may be committed meanwhile.
+        The answer is not cached: only the run sets the task's state, and a checkpoint may be committed meanwhile.
         """
         if not self._task.seen_before:
             return None
@@ -332,7 +336,7 @@ class BaseContext:
         return self._link.ask(self._task, StateOf(self._task.task_id), self._look)
 
     def _to_be_said(self, item: Any) -> Any:
-        """Return a message as it is sent; ``None`` when the task itself is its subject, and has heard it."""
+        """Return a message as it is sent; ``None`` if it was about this task and has been applied to it here."""
         self._must_be_running()
         if isinstance(item, MsgTaskStarted | MsgTaskProgress | MsgTaskFinished) and self._is_own(item.task_id):
             self._hear(item)
@@ -345,7 +349,7 @@ class BaseContext:
         task = self._task
         if task.number_said is None:
             if type(number) is not int or abs(number) >= NUMBER_LIMIT:
-                return False  # the ledger refuses it, and says why
+                return False  # the ledger refuses it and reports why
             task.number_said = number
             if not self._link.brief.keyed and number != task.task_id:
                 task.task_id, task.is_renumbered = number, True
@@ -363,7 +367,7 @@ class BaseContext:
             task.said_finish = message
 
     def _staging(self) -> Staging:
-        """Return where the task's output is kept, which any of its threads may be the first to need."""
+        """Return the task's staging area, which any of its threads may be the first to need."""
         task = self._task
         if task.staging is None:
             brief = self._link.brief
@@ -373,7 +377,7 @@ class BaseContext:
         return task.staging
 
     def _look(self) -> None:
-        """Give up waiting for an answer when the task should end."""
+        """Stop waiting for an answer if the task should end."""
         self._must_be_running()
         self.check()
 
@@ -381,7 +385,7 @@ class BaseContext:
         brief = self._link.brief
         if ability not in brief.can:
             raise LedgerError(
-                f"{what}: a task that runs on {brief.executor} has no way to the ledger before it ends"
+                f"{what} is not available on {brief.executor}: a task there cannot reach the ledger before it ends"
             )
 
     def _must_be_running(self, staging: Staging | None = None) -> None:
@@ -391,22 +395,22 @@ class BaseContext:
     def _over(self) -> PipeloomError:
         if self._task.is_orphan:
             return WriterBrokenError(
-                f"a forked child cannot speak for task {self._task.task_id}, what it says would be lost: "
-                "hand it to the parent, and say it there"
+                f"a forked child process cannot store anything for task {self._task.task_id}: "
+                "pass the values to the parent process, and store them there"
             )
-        return AttemptOverError(f"task {self._task.task_id} has ended: what it says now is not stored")
+        return AttemptOverError(f"task {self._task.task_id} has ended, so nothing more can be stored for it")
 
 
 def _checked_sql(sql: object) -> str:
     if not isinstance(sql, str):
         raise RowRefusedError(f"sql must be text, not {type(sql).__name__}")
     if not sql.isascii() and storable(sql) != sql:
-        raise RowRefusedError("sql holds a lone surrogate, which is no text that SQLite can read")
+        raise RowRefusedError("sql contains a lone surrogate, which SQLite cannot read as text")
     return sql
 
 
 def _progress(step: float, total: float | None, message: str) -> Progress:
-    """Check what a task says of its progress here, where it can hear of it."""
+    """Check reported progress here, where the task sees the exception."""
     if type(message) is not str or len(message) > _MESSAGE_LIMIT:
         message = describe(message, _MESSAGE_LIMIT)
     return float(step), None if total is None else float(total), message

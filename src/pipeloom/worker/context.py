@@ -1,4 +1,4 @@
-"""What a task function holds in its hand, and what an old worker calls its queue."""
+"""The context of a plain function; also the queue that workers of ``run_pipeline`` receive."""
 
 from __future__ import annotations
 
@@ -18,47 +18,53 @@ T = TypeVar("T")
 
 
 class TaskContext(BaseContext):
-    """One attempt's view of its run: report progress, write rows, look things up.
+    """What one attempt of a task can do: report progress, write rows, add inputs, and read what is committed.
 
-    ``write``, ``execute`` and ``add`` are staged: they commit together with the task's "done", or with its next
-    checkpoint, or not at all. ``put`` is at once, and survives the task's failure. Any thread may use it until the
-    task ends.
+    ``write``, ``execute`` and ``add`` are staged: they are committed together with the task's status ``done`` or
+    with its next checkpoint, or not at all. What ``put`` sends is stored at once, even if the task fails later.
+    Any thread may use the context until the task ends.
 
-    It belongs to its process, and cannot be pickled. In a child that the task forks, what would have to be stored
-    raises ``WriterBrokenError``, and ``progress`` changes nothing.
+    A context belongs to its process and cannot be pickled. In a child process that the task forks, methods that
+    store something raise ``WriterBrokenError``, and ``progress`` has no effect.
     """
 
     __slots__ = ()
 
     def track(self, iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
-        """Yield from ``iterable``, with progress and cancellation per element; keeps the message said last.
+        """Yield the elements of ``iterable``; report progress and call ``check`` for each. Keeps the last message.
 
-        Where ``write`` takes what it yields: per handful, as many as come in about a millisecond.
+        If the iterator is passed to ``write``, it does so for each group of elements that arrive in about a
+        millisecond.
 
         Args:
             iterable: n elements.
-            total: n, when ``len(iterable)`` does not say.
+            total: n, if ``iterable`` has no length.
+
+        Returns:
+            An iterator over the n elements.
 
         Raises:
             TaskCancelledError: The run is being cancelled.
-            TaskTimeoutError: The task's ``timeout`` is over.
+            TaskTimeoutError: The task's ``timeout`` has expired.
         """
         return Track(self.check, self._task, self._link, iterable, total)
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """Read from what is committed; blocks until the writer answers, between two batches.
+        """Query the committed data; blocks until the writer answers, between two batches.
 
         Args:
-            sql: One statement that reads.
-            params: Values for its ``?`` or, as a mapping, for its ``:name`` parameters.
+            sql: One statement that only reads.
+            params: Its parameters: a sequence for ``?``, a mapping for ``:name``.
 
         Returns:
-            n rows. What this task has staged is not in them.
+            n rows, 0 or more. They do not include what this task has staged.
 
         Raises:
-            RowRefusedError: A parameter cannot be stored, or the statement would write.
-            sqlite3.Error: The statement is wrong.
-            TaskCancelledError, TaskTimeoutError: As ``check``; the question is given up.
+            RowRefusedError: A parameter cannot be bound, or the statement would write.
+            sqlite3.Error: The statement is invalid.
+            TaskCancelledError, TaskTimeoutError: As for ``check``; the query is abandoned.
+            LedgerError: The run's executor does not support this.
+            AttemptOverError: The task has ended.
             WriterBrokenError: The writer died.
         """
         query = self._checked_query(sql, params)
@@ -69,13 +75,18 @@ class TaskContext(BaseContext):
             raise
         return rows
 
-    # --- going on after a failure ---
+    # --- resuming after a failure ---
 
     @property
     def state(self) -> Any:
-        """What the task's last checkpoint said, in this try or an earlier one, in this run or an earlier one.
+        """The state of the task's last checkpoint, from this or an earlier attempt, in this or an earlier run.
 
-        ``None`` when there is none. Decoded anew at each use; may block until the writer answers.
+        ``None`` if there is none. Each access decodes the JSON again, and may block until the writer answers.
+
+        Raises:
+            LedgerError: The run's executor does not support this.
+            TaskCancelledError, TaskTimeoutError: As for ``check``, while waiting.
+            WriterBrokenError: The writer died.
         """
         state = self._task.state
         if state is None and (reply := self._ask_for_state()) is not None:
@@ -83,20 +94,22 @@ class TaskContext(BaseContext):
         return None if state is None else msgspec.json.decode(state)
 
     def checkpoint(self, state: Any) -> None:
-        """Commit what is staged together with ``state``; blocks until it is on file.
+        """Commit everything staged so far together with ``state``; blocks until it is committed.
 
-        Whatever happens to the task later, those rows stay, and its next try, in this run or the next, finds
-        ``state`` in ``ctx.state``. What is staged later goes with the try. Done clears the state. When it raises
-        because the task should end, it is stored all the same, as soon as the writer comes to it.
+        These rows stay even if the task fails later, and its next attempt, in this run or the next, finds ``state``
+        in ``ctx.state``. Rows staged afterwards are dropped if the attempt fails. The state is deleted once the
+        task is done. If this raises because the task should end, the checkpoint is still stored, as soon as the
+        writer reaches it.
 
         Args:
-            state: JSON: what the next try needs to go on behind these rows.
+            state: What the next attempt needs in order to continue after these rows; must be storable as JSON.
 
         Raises:
-            RowRefusedError: Something staged, or the state, cannot be stored; the task cannot be done any more.
-            sqlite3.Error: What is staged breaks a constraint, or a statement is wrong; likewise.
-            TaskCancelledError, TaskTimeoutError: As ``check``, but never before it is on its way.
-            LedgerError: The run has no keys, so that no later try would find it; or its executor cannot do this.
+            RowRefusedError: The state, or something staged, cannot be stored. In the latter case the task fails,
+                even if it catches this.
+            sqlite3.Error: Something staged violates a constraint, or a statement is invalid; the task fails.
+            TaskCancelledError, TaskTimeoutError: As for ``check``, but only once the checkpoint has been sent.
+            LedgerError: The run's tasks have no keys, or its executor does not support this.
             AttemptOverError: The task has ended.
             WriterBrokenError: The writer died.
         """
@@ -104,22 +117,23 @@ class TaskContext(BaseContext):
         reply.result(self._look)
         self.check()
 
-    # --- the queue that an old worker expects ---
+    # --- the queue that workers of run_pipeline expect ---
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Say something at once, whatever becomes of the task; any thread.
+        """Send a message that is stored at once, even if the task fails later; any thread.
 
-        A status message about the task itself is believed: its number, name, time, progress, result. The first
-        number a worker says means its own row; its "finished" is held until the function returns, so that it
-        commits together with what is staged.
+        Status messages about the task itself set its id, name, times, progress and result. The first task id that
+        a worker uses refers to its own row. A ``MsgTaskFinished`` takes effect when the function returns, so that
+        it is committed together with what is staged.
 
         Args:
-            item: A message; ``MsgWriteRows`` and ``MsgExecute`` write, other types go to their handler.
-            block: Wait while the channel is full.
-            timeout: How long to wait at most.
+            item: A message: ``MsgWriteRows`` and ``MsgExecute`` write, other types go to their handler.
+            block: Whether to wait while the channel is full.
+            timeout: How long to wait at most, in seconds; ``None`` waits without limit.
 
         Raises:
-            queue.Full: No room, or not in time.
+            queue.Full: The channel was full, with ``block=False`` or until the timeout.
+            RowRefusedError: A row of a ``MsgWriteRows`` cannot be stored.
             WriterBrokenError: The writer died.
             AttemptOverError: The task has ended.
         """
@@ -128,22 +142,26 @@ class TaskContext(BaseContext):
             self._link.say(self._task, said, self._must_be_running, block=block, timeout=timeout)
 
     def put_nowait(self, item: Any) -> None:
-        """Like ``put``, but raises ``queue.Full`` rather than wait.
+        """Send a message like ``put``, but raise ``queue.Full`` rather than wait.
 
         Args:
             item: The message.
 
         Raises:
-            queue.Full: There is no room.
+            queue.Full: The channel is full.
+            RowRefusedError, WriterBrokenError, AttemptOverError: As for ``put``.
         """
         self.put(item, block=False)
 
 
 def current_task() -> TaskContext:
-    """Return the context of the task that is running here, anywhere below its function.
+    """Return the context of the running task, anywhere in the code that its function calls.
 
-    Also in what an ``async def`` function calls, as with ``asyncio.to_thread``: what waits (``query``, ``state``,
-    ``checkpoint``, ``put``) then blocks the thread that it is called in.
+    This includes code that an ``async def`` function calls, for example with ``asyncio.to_thread``; ``query``,
+    ``state``, ``checkpoint`` and ``put`` then block the thread that calls them.
+
+    Returns:
+        A context of the running task.
 
     Raises:
         RuntimeError: No task is running in this thread or context.

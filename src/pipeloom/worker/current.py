@@ -1,4 +1,4 @@
-"""Which task is running here, to which run it belongs, and in what surroundings: the caller's context variables."""
+"""The running task, the run that it belongs to, and the caller's context variables that it runs with."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _importing: ContextVar[bool] = ContextVar("pipeloom_importing_program", default=
 
 
 def present_link() -> Link:
-    """Return the way to the run that the task here belongs to; only where one is running."""
+    """Return the link to the run of the task that is running here; only call this where one is running."""
     return _link.get()
 
 
 def running_task() -> Task | None:
-    """Return the task that is running here, anywhere below its function; ``None`` elsewhere."""
+    """Return the task that is running here, anywhere in the code that its function calls; ``None`` elsewhere."""
     return _task.get()
 
 
 def task_in(context: Context) -> Task | None:
-    """Return the task that runs in another context; ``None`` where none does."""
+    """Return the task that runs in another context; ``None`` if none does."""
     return context.get(_task)
 
 
 def task_here(asked: str) -> Task:
-    """Return the task that is running here, anywhere below its function.
+    """Return the task that is running here, anywhere in the code that its function calls.
 
     Args:
-        asked: The function that asks for it.
+        asked: The name of the public function that needs it, for the error.
 
     Raises:
-        RuntimeError: None is.
+        RuntimeError: No task is running here.
     """
     task = running_task()
     if task is None:
@@ -60,21 +60,21 @@ def task_here(asked: str) -> Task:
 
 
 def enter_link(link: Link) -> None:
-    """Make this the run of what runs in the current context."""
+    """Set the run that code in the current context belongs to."""
     _link.set(link)
 
 
 enter: Final = _task.set
-"""Make a task, or ``None``, the one that runs in the current context."""
+"""Set the task that runs in the current context; ``None`` for no task."""
 
 
 class NotGuardedError(RuntimeError):
-    """The program begins a run when a worker process imports it."""
+    """The program starts a run when a worker process imports it."""
 
 
 @contextmanager
 def importing_program() -> Iterator[None]:
-    """Import the program itself in here, in a worker process: a run that it begins would never end."""
+    """Mark the import of the program itself in a worker process, where starting a run would never end."""
     token = _importing.set(True)
     try:
         yield
@@ -83,28 +83,28 @@ def importing_program() -> Iterator[None]:
 
 
 def is_importing_program() -> bool:
-    """Say whether a worker process is importing the program here."""
+    """Return whether a worker process is importing the program here."""
     return _importing.get()
 
 
 class CallerContext:
-    """The context variables of whoever makes this, as they are now, for calls in other threads.
+    """The caller's context variables as they are now, for calls in other threads.
 
     Args:
-        link: The run that the calls belong to; ``None`` for calls that belong to none, such as the caller's inputs.
+        link: The run that the calls belong to; ``None`` for calls outside a run, such as reading the inputs.
     """
 
     def __init__(self, link: Link | None = None) -> None:
         self._base = copy_context()
         if link is not None:
             self._base.run(enter_link, link)
-        # A copy of a context shares what its variables hold. By custom that is replaced as a whole, but not the
-        # standard library's own: `getcontext().prec = 4` would change it for the caller and for all other tasks.
+        # A copy of a context shares the values of its variables. By convention they are immutable, but not the
+        # decimal context: `getcontext().prec = 4` would change it for the caller and for all other tasks.
         has_decimal = any(type(value) is decimal.Context for value in self._base.values())
         self._decimal = self._base.run(decimal.getcontext).copy() if has_decimal else None
 
     def copy(self) -> Context:
-        """Return a context in which nothing is seen of what happens in another one; any thread."""
+        """Return an independent copy: changes made in it are not visible in the others; any thread."""
         context = self._base.copy()
         if self._decimal is not None:
             context.run(decimal.setcontext, self._decimal.copy())

@@ -1,4 +1,4 @@
-"""A worker's way to its run, wherever that is."""
+"""The connection from a worker to its run, in this process or another one."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from pipeloom.worker.task import Task
 __all__ = ["Link", "Look", "Reply"]
 
 Look = Callable[[], None]
-"""Called a few times a second by whoever waits for the run; raises to give up."""
+"""Called a few times a second while a worker waits for the run; raises to stop waiting."""
 
 
 class Reply(Protocol):
-    """What somebody will be told.
+    """An answer that will arrive.
 
     Attributes:
-        is_abandoned: Nobody waits for it any more.
+        is_abandoned: Nothing waits for it any more.
     """
 
     is_abandoned: bool
 
     def result(self, look: Look | None = None) -> Any:
-        """Block until the answer is here, and return it, or raise what went wrong.
+        """Block until the answer arrives, and return it, or raise the error that replaced it.
 
         Args:
-            look: See :data:`Look`. When it raises, nobody waits for the answer any more.
+            look: See :data:`Look`. If it raises, the answer is abandoned.
         """
 
     def when_given(self, call: Callable[[], object]) -> None:
-        """Have a function called when the answer is here, once or twice and in any thread; does not block."""
+        """Register a function that is called, once or twice and in any thread, when the answer arrives."""
 
 
 class Link(Protocol):
-    """What every worker of a run holds; any thread.
+    """A worker's side of the connection; any thread.
 
-    Progress, log lines and the start of a task need no call: the worker leaves them on its :class:`Task`, where the
-    run looks for them.
+    Progress, log lines and the start of a task need no call: the worker records them on its :class:`Task`, from
+    which the run reads them.
     """
 
     brief: Brief
@@ -48,42 +48,42 @@ class Link(Protocol):
         """Whether the run is being cancelled, so that tasks should end."""
 
     def ask(self, task: Task, question: Question, look: Look) -> Reply:
-        """Send a question; blocks only while there is no room for it.
+        """Send a question; blocks only while the channel is full.
 
         Args:
-            task: Whose question it is.
-            question: What is asked.
+            task: The task that asks.
+            question: The question.
             look: See :data:`Look`.
 
         Raises:
-            WriterBrokenError: Nobody is there to answer.
+            WriterBrokenError: The writer died, or the run is out of reach.
         """
 
     def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:
-        """Send a message to be stored at once, whatever becomes of the task.
+        """Send a message that is stored at once, even if the task fails later.
 
         Args:
-            task: Whose message it is.
-            message: Anything.
+            task: The task that sends it.
+            message: Any object.
             look: See :data:`Look`.
-            block: Wait while there is no room.
-            timeout: How long to wait at most, in seconds; ``None`` is for ever.
+            block: Whether to wait while the channel is full.
+            timeout: How long to wait at most, in seconds; ``None`` waits without limit.
 
         Raises:
-            queue.Full: No room, and not allowed to wait, or waited long enough.
-            WriterBrokenError: Nobody is there to hear it.
+            queue.Full: The channel was full, with ``block=False`` or until the timeout.
+            WriterBrokenError: The writer died, or the run is out of reach.
         """
 
     def slow_down(self, task: Task, seconds: float) -> None:
-        """Have the run begin nothing for a while that shares a limit's value with this task; does not wait.
+        """Start no tasks for a while that share a limit's value with this one; does not wait.
 
         Args:
-            task: Who says so.
-            seconds: How long, 0 or more.
+            task: The task that requests it.
+            seconds: The length of the pause, 0 or more.
 
         Raises:
-            WriterBrokenError: Nobody is there to hear it.
+            WriterBrokenError: The writer died, or the run is out of reach.
         """
 
     def backlog(self) -> tuple[int, int]:
-        """Return how much waits to be stored, and how much may."""
+        """Return how much is waiting to be stored, and the capacity of the channel."""

@@ -1,4 +1,4 @@
-"""``local=``: what a worker enters once, for all of its tasks: a session, a connection, a model."""
+"""``local=``: what a worker sets up once for all of its tasks, such as a session, a connection or a model."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any, TypeAlias
 __all__ = ["Local", "WorkerLocal", "not_a_manager"]
 
 Local: TypeAlias = "Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]"
-"""What is called once in each worker; one that ``async with`` enters is for ``async def`` functions."""
+"""A function called once in each worker. Asynchronous context managers require an ``async def`` task function."""
 
 
 def not_a_manager(returned: object) -> TypeError:
-    """Return what is wrong with what ``local=`` has returned."""
+    """Return the error for a value of ``local=`` that is not a suitable context manager."""
     if hasattr(type(returned), "__aenter__"):
         return TypeError(
-            f"local returned {type(returned).__name__}, which async with enters: that needs an async def function"
+            f"local returned {type(returned).__name__}, an asynchronous context manager: "
+            "that requires an async def function"
         )
     return TypeError(
-        f"local must return a context manager, not {type(returned).__name__}: contextlib.contextmanager makes one "
-        "of a generator function"
+        f"local must return a context manager, not {type(returned).__name__}: contextlib.contextmanager turns a "
+        "generator function into one"
     )
 
 
 class WorkerLocal:
-    """That of one worker, and its thread's alone. It is entered when the first task comes.
+    """The ``local=`` of one worker; used only in the worker's thread, and entered at its first task.
 
     Args:
-        local: The caller's; ``None`` if there is none.
+        local: The function that the user passed; ``None`` if there is none.
     """
 
     def __init__(self, local: Local | None) -> None:
@@ -37,7 +38,7 @@ class WorkerLocal:
         self._value: Any = None
 
     def value(self) -> Any:
-        """Return its value; enters it at the first call, and raises what that raises."""
+        """Return the value; the first call enters the context manager, and raises whatever that raises."""
         if (local := self._local) is not None:
             self._local = None
             manager: Any = local()
@@ -47,6 +48,6 @@ class WorkerLocal:
         return self._value
 
     def close(self) -> None:
-        """Leave it, if it was entered; raises what that raises."""
+        """Exit the context manager, if it was entered; raises whatever that raises."""
         self._local, self._value = None, None
         self._stack.close()

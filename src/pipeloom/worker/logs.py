@@ -1,11 +1,11 @@
-"""What a task logs is kept with it, in ``pipeloom_logs``.
+"""Collects the log records of tasks, which are stored in ``pipeloom_logs``.
 
 ::
 
-    logger.info(...) in a task ─▶ TaskLogHandler on the root logger ─▶ task.logs ─▶ the writer, at its next look
+    logger.info(...) in a task ─▶ TaskLogHandler on the root logger ─▶ task.logs ─▶ the writer, at its next tick
 
-Any thread: the task is known by a context variable, so a thread that was started with a copy of the context counts
-as the task's. Keeping a record is appending to a deque: it never blocks, never raises, and is bounded.
+Any thread: a context variable identifies the task, so a thread that was started with a copy of the context belongs
+to the task. Keeping a record appends to a deque: it never blocks, never raises, and is bounded.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from pipeloom.worker.task import Task
 __all__ = ["is_heard_here", "keep_line", "keeping_logs", "note_gap"]
 
 _LEVEL: Final = logging.INFO
-_PENDING: Final = 1000  # records of one try between two looks of the writer, which are 0.1 s apart
-_MOST: Final = 10_000  # records of one try
+_PENDING: Final = 1000  # records of one attempt between two ticks of the writer, which are 0.1 s apart
+_MOST: Final = 10_000  # records of one attempt
 _MESSAGE_LIMIT: Final = 4000
 
 
 class TaskLogHandler(logging.Handler):
-    """Keeps records of level INFO and above that are logged while a task runs; leaves the others alone."""
+    """Keeps records of level INFO and above that are logged while a task runs; ignores the others."""
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record without the handler's lock, for which all workers would queue."""
+        """Process a record without the handler's lock, which all workers would contend for."""
         if record.levelno >= self.level and self.filter(record):
             self.emit(record)
         return True
@@ -50,20 +50,21 @@ class TaskLogHandler(logging.Handler):
         if task is not None and task.status == RUNNING:
             try:
                 _keep(task, record)
-            except BaseException as error:  # noqa: BLE001 - a foreign argument may do anything when it is formatted
+            except BaseException as error:  # noqa: BLE001 - formatting a foreign argument may raise anything
                 pass_on_interrupt(error)
                 task.unkept += 1
-        if task is None or not task.has_run_elsewhere:  # else it is said there
+
+        if task is None or not task.has_run_elsewhere:  # otherwise the run's process prints it
             self._stand_aside(record)
 
     def _stand_aside(self, record: logging.LogRecord) -> None:
-        """Say on stderr what Python would have said there, had there been no handler but this one."""
+        """Print a record on stderr as Python would have done if this handler were not installed."""
         last = logging.lastResort
         if last is not None and record.levelno >= last.level and not self.is_heard(record.name):
             last.handle(record)
 
     def is_heard(self, name: str) -> bool:
-        """Say whether another handler gets what this logger says."""
+        """Return whether another handler receives the records of this logger."""
         logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:
             if any(handler is not self for handler in logger.handlers):
@@ -91,12 +92,12 @@ def _keep(task: Task, record: logging.LogRecord) -> None:
 
 
 def keep_line(task: Task, line: LogLine, *, was_heard: bool) -> None:
-    """Keep a line that a task has logged in another process, and hand it to whoever listens in this one.
+    """Keep a line that a task has logged in another process, and pass it to the handlers of this process.
 
     Args:
-        task: Which one.
-        line: It.
-        was_heard: Somebody listened there.
+        task: The task.
+        line: The line.
+        was_heard: Whether a handler in the other process received it; then it is not passed to those here.
     """
     _lines_of(task).append(line)
     if was_heard:
@@ -116,9 +117,11 @@ def _lines_of(task: Task) -> deque[LogLine]:
 
 
 def note_gap(task: Task) -> None:
-    """Add a line that stands for those which were not kept."""
+    """Add a line in place of the records that were dropped."""
     count, task.unkept = task.unkept, 0
-    why = f"{count:,} log records were not kept here: at most {_MOST:,} a try are, and {_PENDING:,} in 0.1 s"
+    why = (
+        f"{count:,} log records were dropped here: at most {_MOST:,} per attempt and {_PENDING:,} in 0.1 s are kept"
+    )
     _lines_of(task).append(LogLine(utc_now(), "WARNING", "pipeloom", why, None))
 
 
@@ -127,18 +130,18 @@ _handler = TaskLogHandler(_LEVEL)
 _runs = 0
 
 
-if hasattr(os, "register_at_fork"):  # nobody forks while it is held: the child could never take it
+if hasattr(os, "register_at_fork"):  # prevents a fork while the lock is held, which would stay locked in the child
     os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
 
 
 def is_heard_here(name: str) -> bool:
-    """Say whether a handler of this process's own gets what a logger says."""
+    """Return whether a handler of this process itself receives the records of a logger."""
     return _handler.is_heard(name)
 
 
 @contextmanager
 def keeping_logs() -> Iterator[None]:
-    """Keep what tasks log while this is entered; runs on several files at once share the one handler."""
+    """Keep the log records of tasks inside this context; concurrent runs on several files share one handler."""
     global _runs  # noqa: PLW0603
     with _guard:
         _runs += 1

@@ -1,4 +1,4 @@
-"""Call the user's function for one task, and say how it went."""
+"""Call the user's function for one task, and return its outcome."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _NOT_RUN: Final = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
 def perform(task: Task, link: Link) -> Outcome:
-    """Call the function; blocks until it returns. Whatever it raises is the task's, SystemExit too.
+    """Call the function; blocks until it returns. Whatever it raises fails the task, including SystemExit.
 
-    Nothing is noted on the task that says that it is over: meanwhile somebody else may have given it up, and what
-    this call says late must not reach the ledger.
+    This does not mark the task as ended: another thread may have given it up meanwhile, and a late outcome must not
+    reach the ledger.
     """
     brief = link.brief
     begin(task, brief)
@@ -45,7 +45,7 @@ def perform(task: Task, link: Link) -> Outcome:
         else:
             value = brief.function(task.item, TaskContext(task, link))
         verdict = returned(task, brief, value)
-    except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the task's, not the program's
+    except BaseException as error:  # noqa: BLE001 - including SystemExit, which ends the task, not the program
         verdict = raised(task, link, error)
     return ended(task, verdict)
 
@@ -55,13 +55,13 @@ Verdict: TypeAlias = tuple[
     str | None,  # message
     str | None,  # result
     Failed | None,
-    str | None,  # when it finished, if its worker said so
+    str | None,  # when it finished, if its worker reported that
 ]
-"""How a call went, before its output is closed: the head of an :data:`~pipeloom.wire.Outcome`."""
+"""The result of a call before its output is closed: the first part of an :data:`~pipeloom.wire.Outcome`."""
 
 
 def begin(task: Task, brief: Brief) -> None:
-    """Note that a task's call begins; in the context that it runs in."""
+    """Record that a task's call starts; must be called in the context that the call runs in."""
     enter(task)
     task.started_at = utc_now()
     task.t0 = began = monotonic()
@@ -71,7 +71,7 @@ def begin(task: Task, brief: Brief) -> None:
 
 
 def returned(task: Task, brief: Brief, value: object) -> Verdict:
-    """Return what is made of a call that returned; raises if its value is no result."""
+    """Return the verdict on a call that returned; raises if its value cannot be a result."""
     if value is not None and type(value) in _NOT_RUN:
         raise _not_run(value)
     message = task.progress[2] or None
@@ -84,16 +84,16 @@ def returned(task: Task, brief: Brief, value: object) -> Verdict:
 
 
 def raised(task: Task, link: Link, error: BaseException) -> Verdict:
-    """Return what is made of a call that raised."""
-    if isinstance(error, TaskCancelledError | RunInterruptedError):  # the latter of a run that the task has called
+    """Return the verdict on a call that raised."""
+    if isinstance(error, TaskCancelledError | RunInterruptedError):  # the latter from a run inside the task
         return CANCELLED, describe(error), None, None, None
     message, failed = judged(error, *_described(error), task, link)
-    drop_frames(error)  # it waits for its commit, then perhaps for another try: an hour, among thousands
+    drop_frames(error)  # it is kept until the commit, or until a retry: perhaps an hour, with thousands of others
     return TIMED_OUT if isinstance(error, TaskTimeoutError) else ERROR, message, None, failed, None
 
 
 def ended(task: Task, verdict: Verdict) -> Outcome:
-    """Close what a task has staged, and return how it went."""
+    """Close the task's staging area and return the outcome."""
     status, message, result, failed, finished_at = verdict
     staged = None if task.staging is None else task.staging.close(keep=status == DONE)
     if task.unkept:
@@ -104,14 +104,14 @@ def ended(task: Task, verdict: Verdict) -> Outcome:
 
 
 def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outcome:
-    """Return the outcome of a call that was ended, or left to itself, from outside; any thread but its own.
+    """Return the outcome of a call that was ended or abandoned from outside; any thread but its own.
 
     Args:
-        task: Whose call it is.
+        task: The task.
         link: Its run.
-        error: Why: a :class:`TaskTimeoutError` says that its time was over, a :class:`TaskCancelledError` that its
-            run is.
-        trace: Where its call was, as a traceback is printed.
+        error: Why: a :class:`TaskTimeoutError` if its time limit expired, a :class:`TaskCancelledError` if the run
+            is being cancelled.
+        trace: Where the call was, in the format of a traceback.
     """
     status: TaskStatus = ERROR
     message, failed = str(error), None
@@ -129,13 +129,13 @@ def ended_outside(task: Task, link: Link, error: Exception, trace: str) -> Outco
 
 
 def failed_before(task: Task, link: Link, error: BaseException, what: str) -> Outcome:
-    """Return the outcome of a task whose input does not reach its function.
+    """Return the outcome of a task whose input could not be passed to the function.
 
     Args:
-        task: Which one.
+        task: The task.
         link: Its run.
-        error: What was raised by the input's own code.
-        what: What could not be done with it.
+        error: The exception that the input's own code raised.
+        what: What could not be done with the input.
     """
     task.started_at = utc_now()
     task.t0 = monotonic()
@@ -146,10 +146,10 @@ def failed_before(task: Task, link: Link, error: BaseException, what: str) -> Ou
 
 
 def end_of_fork(outcome: Outcome) -> NoReturn:
-    """Leave a child that a task forked and that came back from its call: the run is its parent's.
+    """Exit a child process that a task forked and whose call returned: the run belongs to the parent process.
 
     Args:
-        outcome: How the call went there.
+        outcome: The outcome of the call in the child.
     """
     status, failed = outcome[0], outcome[3]
     code = failed[0].code if failed is not None and isinstance(failed[0], SystemExit) else None
@@ -157,27 +157,27 @@ def end_of_fork(outcome: Outcome) -> NoReturn:
 
 
 def whereabouts(thread: int | None, error: Exception) -> str:
-    """Return where a call is now, as a traceback ends; any thread but its own.
+    """Return where a call is now, in the format of a traceback; any thread but its own.
 
     Args:
-        thread: Its identifier; ``None`` if that is not known.
-        error: What ends it.
+        thread: The identifier of its thread; ``None`` if unknown.
+        error: The error that ends the call.
     """
     frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - public, by its documentation
     frames: list[FrameType] = []
     while frame is not None and frame.f_code is not perform.__code__:
         frames.append(frame)
         frame = frame.f_back
-    return f"Its call was here when its time was over:\n{stack_of(frames[::-1])}{type(error).__name__}: {error}\n"
+    return f"The call was here when its time ran out:\n{stack_of(frames[::-1])}{type(error).__name__}: {error}\n"
 
 
 def _not_run(value: Any) -> TypeError:
-    """Return what is wrong with a result that is code yet to be run."""
+    """Return the error for a result that is a coroutine or generator, none of whose code has run."""
     advice = "return a list, or write rows with ctx.write"
     if isinstance(value, CoroutineType):
-        value.close()  # or Python would warn that it was never awaited
-        advice = "make it an async def, and await it there"
-    return TypeError(f"the function returned a {type(value).__name__}, which has not run: {advice}")
+        value.close()  # otherwise Python would warn that it was never awaited
+        advice = "make the function an async def, and await it there"
+    return TypeError(f"the function returned a {type(value).__name__} whose code has not run: {advice}")
 
 
 def _result(value: object) -> str:
@@ -190,13 +190,13 @@ def _result(value: object) -> str:
 
 
 def _described(error: BaseException) -> tuple[str, str]:
-    """Return an exception's message and its traceback."""
+    """Return the message and the traceback of an exception."""
     try:
         frame = error.__traceback__
         while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_OURS):
-            frame = frame.tb_next  # ours: people look for theirs
+            frame = frame.tb_next  # skip our own frames: users look for theirs
         text = traceback_of(error, frame)
-    except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may do anything
+    except BaseException as broken:  # noqa: BLE001 - a foreign __str__ or __cause__ may raise anything
         text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
     said = describe(error, LONGEST_MESSAGE) or type(error).__name__
     return shorten(said, LONGEST_MESSAGE), storable(tail(text, LONGEST_TEXT))

@@ -1,4 +1,4 @@
-"""Await the user's ``async def`` function for one task, and say how it went: as ``perform``, on an event loop."""
+"""Await the user's ``async def`` function for one task, and return its outcome: ``perform`` for an event loop."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["never_begun", "perform_async"]
 
 
 async def perform_async(task: Task, link: Link) -> Outcome:
-    """Await the function. Whatever it raises is the task's, SystemExit too; its cancellation as well.
+    """Await the function. Whatever it raises fails the task, including SystemExit and cancellation.
 
-    Nothing is noted on the task that says that it is over, as in :func:`~pipeloom.worker.perform.perform`.
+    This does not mark the task as ended, as in :func:`~pipeloom.worker.perform.perform`.
     """
     brief, pid = link.brief, getpid()
     begin(task, brief)
@@ -31,9 +31,9 @@ async def perform_async(task: Task, link: Link) -> Outcome:
         verdict = returned(task, brief, await _called(task, link, brief))
     except CancelledError as error:
         verdict = raised(task, link, _reason(task, error))
-    except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the task's, not the program's
+    except BaseException as error:  # noqa: BLE001 - including SystemExit, which ends the task, not the program
         if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
-            # asyncio's handler of a second Ctrl-C raises wherever its loop is; the run has heard it, and ends.
+            # On a second Ctrl-C, asyncio's handler raises wherever its loop is. The run has seen it and is ending.
             error = TaskCancelledError("interrupted by Ctrl-C")
         verdict = raised(task, link, error)
     outcome = ended(task, verdict)
@@ -43,7 +43,7 @@ async def perform_async(task: Task, link: Link) -> Outcome:
 
 
 def never_begun(task: Task, link: Link) -> Outcome:
-    """Return the outcome of a task that somebody else on its loop cancelled before it came to its first line."""
+    """Return the outcome of a task that other code on its loop cancelled before its first line ran."""
     begin(task, link.brief)
     return ended(task, raised(task, link, _cancelled_by_others()))
 
@@ -55,25 +55,25 @@ def _called(task: Task, link: Link, brief: Brief) -> Awaitable[object]:
         value = brief.function(task.item, **{brief.context: AsyncTaskContext(task, link)})
     else:
         value = brief.function(task.item, AsyncTaskContext(task, link))
-    if type(value) is not CoroutineType and not isinstance(value, Awaitable):  # the first is quick
+    if type(value) is not CoroutineType and not isinstance(value, Awaitable):  # the first check is quick
         raise TypeError(
-            f"what the function returned cannot be awaited ({type(value).__name__}): make it an async def, or "
+            f"the function returned {type(value).__name__}, which cannot be awaited: make it an async def, or "
             'leave out executor="asyncio"'
         )
     return value
 
 
 def _reason(task: Task, cancelled: CancelledError) -> BaseException:
-    """Return why a coroutine was cancelled, with the place where it waited."""
+    """Return why a coroutine was cancelled, with the traceback of the place where it waited."""
     here = asyncio.current_task()
     if task.ending is not None:
         reason: BaseException = task.ending
     elif here is not None and here.cancelling():
         reason = _cancelled_by_others()
     else:
-        return cancelled  # nobody asked this task to end: it has awaited something that was cancelled
+        return cancelled  # this task was not told to end: it awaited something that was cancelled
     return reason.with_traceback(cancelled.__traceback__)
 
 
 def _cancelled_by_others() -> TaskCancelledError:
-    return TaskCancelledError("its event loop cancelled it")
+    return TaskCancelledError("the task was cancelled on its event loop, but not by pipeloom")

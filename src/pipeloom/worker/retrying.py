@@ -1,7 +1,7 @@
-"""Whether a failed try is followed by another: decided where the class of its exception lives.
+"""Decides whether a failed attempt is retried, in the process where the class of its exception is defined.
 
-The functions of a policy are the user's, and may raise anything. What they raise never ends a worker, and never
-takes the place of the task's own error: it is a line below that one's traceback, and the run warns of it once.
+The functions of a policy are the user's, and may raise anything. What they raise never ends a worker and never
+replaces the task's own error: it is added as a line below the traceback, and the run warns about it once.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def judged(error: BaseException, message: str, trace: str, task: Task, link: Link) -> tuple[str, Failed]:
-    """Decide about a task that has failed; any thread, and foreign code is called in it.
+    """Decide whether a failed task is retried; any thread. Calls the functions of the user's policy.
 
     Args:
-        error: What it raised.
-        message: What it says.
+        error: The exception that the task raised.
+        message: Its message.
         trace: Its traceback, as it is stored.
-        task: Which task.
+        task: The task.
         link: Its run.
 
     Returns:
-        The message and what else is told of the failure, with what this has to say.
+        The message and the rest of the failure, including the decision.
     """
     policy = link.brief.retry
     tries = task.attempt - task.uncounted
@@ -55,36 +55,36 @@ def _by_policy(error: BaseException, tries: int, policy: Retry) -> RetryDecision
     try:
         if not policy.wants(error, tries):
             return NO_RETRY
-    except BaseException as broken:  # noqa: BLE001 - foreign code; the task has an error of its own
-        return RetryDecision(None, complaint=f"not tried again: {_complaint('on', policy.on, broken)}")
+    except BaseException as broken:  # noqa: BLE001 - foreign code; the task's own error is kept
+        return RetryDecision(None, complaint=f"not retried: {_complaint('on', policy.on, broken)}")
     try:
         return RetryDecision(policy.delay_after(tries, error))
     except BaseException as broken:  # noqa: BLE001 - the same
         wait = replace(policy, delay=None).delay_after(tries, error)
-        complaint = f"tried again as without delay=: {_complaint('delay', policy.delay, broken)}"
+        complaint = f"retried as if delay= were not set: {_complaint('delay', policy.delay, broken)}"
         return RetryDecision(wait, complaint=complaint)
 
 
 def _as_asked(error: BaseException, message: str, tries: int, policy: Retry | None) -> tuple[str, RetryDecision]:
-    """Do as a task says that wants to be tried again, if it may."""
+    """Retry a task that raised ``RetryLater``, if it has attempts left."""
     cause = attribute(error, "__cause__")
     if cause is not None:
         message = f"{message} after {kind_of(cause)}: {describe(cause)}".removesuffix(": ")
     after_s, counts = attribute(error, "after_s"), attribute(error, "count")
     if type(after_s) is not float or type(counts) is not bool:
-        return f"{kind_of(error)} does not say when: its __init__ must call super().__init__(seconds)", NO_RETRY
+        return f"{kind_of(error)} has no delay: its __init__ must call super().__init__(seconds)", NO_RETRY
     most = 1 if policy is None else policy.attempts
     if counts and tries >= most:
         if most == 1:
-            message += ", and had no tries left: pass retries=, or raise it with count=False"
+            message += ", but had no attempts left: pass retries=, or raise it with count=False"
         else:
-            message += f", and that was the last of its {most} tries"
+            message += f", but this was the last of its {most} attempts"
         return shorten(message, LONGEST_MESSAGE), NO_RETRY
     return shorten(message, LONGEST_MESSAGE), RetryDecision(after_s, counts)
 
 
 def _complaint(name: str, function: object, broken: BaseException) -> str:
-    """Return what a function of the policy's did wrong, and where, in one line."""
+    """Return what a function of the policy raised, and where, in one line."""
     frame, place = broken.__traceback__, ""
     while frame is not None:
         code = frame.tb_frame.f_code

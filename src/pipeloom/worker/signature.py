@@ -1,4 +1,4 @@
-"""How a function wants to be called: with its input alone, or with a context too."""
+"""Determines how a function is called: with its input alone, or with a context as well."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["context_of", "second_argument_of"]
 
 
 def context_of(fn: Callable[..., object]) -> str | None:
-    """Return the name of the parameter by which a function asks for its context; ``None`` when it does not.
+    """Return the name of the parameter that receives the context; ``None`` if the function has none.
 
-    It asks by a parameter that is named ``ctx`` or annotated ``TaskContext`` or ``AsyncTaskContext``.
+    It is the parameter that is named ``ctx`` or annotated ``TaskContext`` or ``AsyncTaskContext``.
 
     Raises:
-        TypeError: It cannot be called with one input.
+        TypeError: The function cannot be called with one input.
     """
     name = next((p.name for p in _parameters(fn) if p.name == "ctx" or _means_context(p.annotation)), None)
-    _check_call(fn, "one input, and ctx after it if it likes", None, **({} if name is None else {name: None}))
+    _check_call(fn, "one input, and optionally ctx", None, **({} if name is None else {name: None}))
     return name
 
 
 def second_argument_of(worker_fn: Callable[..., object]) -> str:
-    """Return what stands for "its second argument": a worker takes its queue, which is its context, there.
+    """Return ``""``, which means the second argument: there a worker receives its queue, which is its context.
 
     Raises:
-        TypeError: It cannot be called with two arguments.
+        TypeError: The function cannot be called with two arguments.
     """
     _check_call(worker_fn, "a task and its queue: pipeloom.map calls functions of one input", None, None)
     return ""
@@ -52,7 +52,7 @@ def _means_context(annotation: object) -> bool:
 
 
 def _check_call(fn: Callable[..., object], takes: str, /, *arguments: None, **named: None) -> None:
-    """Try whether the arguments fit: better one sentence now than ten thousand failed tasks."""
+    """Check that the arguments fit, so that one clear error replaces ten thousand failed tasks."""
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError):
@@ -61,4 +61,4 @@ def _check_call(fn: Callable[..., object], takes: str, /, *arguments: None, **na
         signature.bind(*arguments, **named)
     except TypeError as error:
         what = getattr(fn, "__name__", type(fn).__name__)
-        raise TypeError(f"{what}{signature} does not take {takes} ({error})") from None
+        raise TypeError(f"{what}{signature} cannot be called with {takes} ({error})") from None

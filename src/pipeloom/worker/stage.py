@@ -1,6 +1,6 @@
-"""Where a task's rows go once they are more than a few: a private database in memory, which becomes an image.
+"""Stages a task's rows, once there are more than a few, in a private in-memory database that becomes an image.
 
-SQLite holds them in a tenth of the memory that Python takes, and the writer stores them without touching one.
+SQLite needs a tenth of the memory that Python would, and the writer stores an image without handling single rows.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pipeloom.data.rows import Block, Shape
 
 __all__ = ["Stage"]
 
-_HANDFUL: Final = 256  # rows: they are gone through several times, in the processor's cache
+_HANDFUL: Final = 256  # rows: each is read several times while it is in the processor's cache
 _VARIABLES: Final = 32_000  # in one statement
-_SIZES: Final = (256, 16)  # rows in one statement: a handful is one, since each gives up the interpreter lock
-_LAYOUTS: Final = 8  # tables for one shape: past it, one without types takes all
+_SIZES: Final = (256, 16)  # rows in one statement; large, since each statement releases the interpreter lock
+_LAYOUTS: Final = 8  # typed tables for one shape; beyond that, one table without types takes all rows
 _PAGE: Final = 4096
 _NULL: Final = type(None)
 
 
 class Stage:
-    """An image in the making; one thread at a time.
+    """An image under construction; one thread at a time.
 
     Args:
-        plans: What rows are converted to, before they are staged.
+        plans: How rows are converted before they are staged.
     """
 
     size = 0
@@ -38,27 +38,25 @@ class Stage:
         self.image = Image()
         self._plans = plans
         self._conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        # Nothing is rolled back here: what cannot be bound has changed nothing, and rows too many are cut off. That
-        # saves two fifths of the time.
+        # Nothing is rolled back here: a value that cannot be bound has changed nothing, and surplus rows are cut
+        # off. This saves two fifths of the time.
         self._conn.execute("PRAGMA journal_mode = OFF")
         self._is_doubtful = False
         self._limit = min(self._conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), _VARIABLES)
-        self._watched: dict[Shape, list[Watched]] = {}  # for all others
+        self._watched: dict[Shape, list[Watched]] = {}  # for rows that cannot be flattened
         self._current: dict[Shape, _Layout] = {}
         self._layouts: dict[tuple[Shape, tuple[str | None, ...]], _Layout] = {}
 
     def __del__(self) -> None:
-        # Only now is no thread in the middle of using it: a call that was given up may still write.
+        # No earlier: a call that was given up may still be writing, in its own thread.
         if hasattr(self, "_conn"):
             self._conn.close()
 
     def put(self, block: Block) -> tuple[list[Stretch], Block | None]:
-        """Add rows.
-
-        ``size`` says afterwards how many bytes of memory it takes.
+        """Add rows, and set ``size`` to the memory used, in bytes.
 
         Returns:
-            Where they are, and those of them that SQLite does not take here: the writer says why.
+            Where the rows are, and the rows that SQLite does not accept here; the writer reports why.
         """
         stretches: list[Stretch] = []
         for begin in range(0, len(block.rows), _HANDFUL):
@@ -72,7 +70,7 @@ class Stage:
         return stretches, None
 
     def put_flat(self, shape: Shape, flat: Flat) -> Stretch | None:
-        """Add rows of words; ``None`` when SQLite does not take them. See ``put``."""
+        """Add rows of text; return ``None`` if SQLite does not accept them. See ``put``."""
         try:
             stretch = self._insert(shape, flat, set())
         except (sqlite3.Error, OverflowError, UnicodeEncodeError):
@@ -85,13 +83,13 @@ class Stage:
         self.size = pages * _PAGE
 
     def seal(self) -> Image:
-        """Turn it into bytes; nothing can be added any more.
+        """Turn the database into bytes; nothing can be added afterwards.
 
         Raises:
-            MemoryError: There is none left, or was none left for a row.
+            MemoryError: Out of memory now, or earlier while adding a row.
         """
         if self._is_doubtful and self._conn.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
-            raise MemoryError("no memory was left for the rows of a task")
+            raise MemoryError("out of memory while staging a task's rows")
         self.image.seal(self._conn.serialize())
         self._conn.close()
         return self.image
@@ -119,7 +117,7 @@ class Stage:
         try:
             layout.insert(self._conn, values, count)
         except BaseException:
-            self._is_doubtful = True  # without a journal, it depends on where it was interrupted
+            self._is_doubtful = True  # without a journal, its state depends on where it was interrupted
             layout.cut(self._conn, table.rows)
             raise
         table.kinds = [known | found for known, found in zip(table.kinds, kinds, strict=True)]
@@ -130,7 +128,7 @@ class Stage:
     def _layout_for(
         self, shape: Shape, kinds: list[set[type]], signed: set[int], before: _Layout | None
     ) -> _Layout:
-        """Return a table for such values; a column with none but NULL has the type of the one before."""
+        """Return a table for such values; a column with only NULLs keeps the type it had in the table before."""
         if sum(1 for known, _ in self._layouts if known == shape) >= _LAYOUTS:
             types: tuple[str | None, ...] = ("",) * len(kinds)
         else:
@@ -152,10 +150,10 @@ class _Layout:
     """A table for rows of one shape and of certain types.
 
     Args:
-        table: What is told of it.
-        place: Its place in the image.
-        types: For each column its type in SQL; ``""`` for one that takes all, ``None`` for one that has only NULL.
-        limit: How many variables SQLite takes in one statement.
+        table: Its description in the image.
+        place: Its position in the image.
+        types: The SQL type of each column; ``""`` if it takes all values, ``None`` if it contains only NULL.
+        limit: How many variables SQLite accepts in one statement.
     """
 
     __slots__ = ("_plain", "_sizes", "_statements", "place", "table", "types")
@@ -170,15 +168,16 @@ class _Layout:
         self._sizes = [size for size in _SIZES if size * len(types) <= limit] or [1]
 
     def takes(self, kinds: list[set[type]], signed: set[int]) -> bool:
-        """Say whether values of these types stay as they are in here, those of some columns without a type."""
+        """Return whether values of these types are stored unchanged here; ``signed`` columns must have no type."""
         if any(self.types[place] for place in signed):
             return False
         return all(plain is None or found <= plain for plain, found in zip(self._plain, kinds, strict=True))
 
     def insert(self, conn: sqlite3.Connection, values: list[object], count: int) -> None:
-        """Insert the values of n rows with a few large statements: each step gives up the interpreter lock.
+        """Insert the values of n rows with a few large statements, since each releases the interpreter lock.
 
-        Of few sizes, so that they are prepared already: that takes as long as a statement. The last one is padded.
+        Statements come in few sizes, so that prepared ones can be reused: preparing one takes as long as running
+        it. The last one is padded.
         """
         begin, width = 0, len(self.table.types)
         for size in self._sizes:
@@ -191,7 +190,7 @@ class _Layout:
             self.cut(conn, self.table.rows + count)
 
     def cut(self, conn: sqlite3.Connection, count: int) -> None:
-        """Keep the first so many rows."""
+        """Keep only the first ``count`` rows."""
         conn.execute(f"DELETE FROM {staged_name(self.place)} WHERE rowid > ?", (count,))
 
     def _statement(self, size: int) -> str:

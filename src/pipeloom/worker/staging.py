@@ -1,12 +1,12 @@
-"""What a task has written so far, kept with it until it ends or comes to a checkpoint.
+"""What a task has written so far, kept until it ends or reaches a checkpoint.
 
 ::
 
-    rows ─▶ Block, while they are few ─▶ Stage, in memory ─▶ Image ─▶ Spool, when it is too much for memory
+    rows ─▶ Block, while they are few ─▶ Stage, in memory ─▶ Image ─▶ Spool, if they are too large for memory
 
-Rows are weighed as they come, and all keep their order: an output begins with what is in the file, if anything is.
-Where rows are kept decides nothing about them. Any thread of the task may write; what becomes of its values is
-settled before the lock is taken.
+Rows are weighed as they arrive, and keep their order: an output starts with what is in the spool file, if anything.
+Where rows are kept has no effect on what is stored. Any thread of the task may write; values are converted before
+the lock is taken.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ from pipeloom.worker.weighing import chunks_of, sample_of, weight_of
 
 __all__ = ["Staging"]
 
-_FIRST_ROWS: Final = 64  # of an iterator, before it is known what they take
-_SELDOM: Final = 61  # a prime: every other row may be heavy
+_FIRST_ROWS: Final = 64  # taken from an iterator before their size is known
+_SELDOM: Final = 61  # a prime number, in case every other row is heavy
 _HEAVY_ROW: Final = 16 * 1024
 _HELD: Final = 16 * 2**20
-"""Bytes in memory, an estimate. The way through the file takes a third as long as it takes to store the rows: what
-a file of a megabyte becomes should not go there, and a dozen workers should not take a gigabyte."""
+"""Bytes in memory, an estimate. Going through the file adds a third to the time that storing the rows takes: the
+rows of a one-megabyte input should not go there, and a dozen workers should not take a gigabyte."""
 _VALUES: Final = 5000
-_HANDFUL: Final = 256  # rows: what was just read is still in the processor's cache
-_LONGEST: Final = 999_000_000  # bytes: what is more, SQLite may not be able to hold
+_HANDFUL: Final = 256  # rows: few enough that they are still in the processor's cache after reading
+_LONGEST: Final = 999_000_000  # bytes: SQLite may not be able to hold more in one row
 _GLANCED_ROWS: Final = 8
 _ENOUGH: Final = 4096
-"""Values in a block: with fewer, making an image and reading it takes longer than storing them one by one."""
+"""Values in a block; with fewer, building and reading an image takes longer than storing the rows one by one."""
 _STATEMENT: Final = Shape("a statement", (), "error", ())
 _INPUTS: Final = Shape("an input", (), "error", ())
 
 
 class Staging:
-    """Blocks of rows and statements in their order, and about how much memory they take.
+    """Blocks of rows and statements in order, and an estimate of the memory they take.
 
     Args:
-        limit: How many bytes there may be, in memory and in the file; may be infinite.
-        directory: Where the file is; ``None`` is the system's place for temporary files.
-        declared: What rows are converted to before they go into an image; ``None``: none do.
+        limit: How many bytes may be staged, in memory and in the file together; may be infinite.
+        directory: The directory of the file; ``None`` for the system's directory for temporary files.
+        declared: The column types that rows are converted to before they go into an image; ``None`` if no rows do.
 
     Attributes:
-        is_closed: The task has ended: what is added now would be stored by nobody.
-        lock: Held by whoever changes this; reentrant, since a destructor of the task's may run, and write.
+        is_closed: The task has ended; anything added now would not be stored.
+        lock: Must be held while changing this; reentrant, because a destructor of the task may run and write.
     """
 
     is_closed = False
-    _size = 0  # an estimate, from one row in so many
-    _held = 0  # of those, the bytes in memory
+    _size = 0  # bytes, estimated from a sample of the rows
+    _held = 0  # the part of `_size` that is in memory
     _unweighed = 0
     _weigh_every = 1
 
@@ -75,18 +75,21 @@ class Staging:
         self._declared = declared if CAN_STAGE else None
         self._plans = Plans(declared or {})
         self._parts: Output = []
-        self._found: list[str] = []  # apart, since a loop that writes and adds would cut its rows into pieces
+        self._found: list[str] = []  # separate, so that a loop that writes and adds does not split its rows
         self._stage: Stage | None = None
 
     @property
     def last(self) -> Spool | Block | Statement | Stretch | Found | None:
-        """What came last; any thread."""
-        parts = self._parts  # once: another thread may come to a checkpoint
+        """The last part that was added; any thread."""
+        parts = self._parts  # read once: another thread may reach a checkpoint
         return parts[-1] if parts else None
 
     def append(self, block: Block, row: tuple[object, ...]) -> bool:
-        """Add a row to the last block, if that is still ``block`` and it need not be weighed; under the lock."""
-        parts = self._parts  # once: see `abandon`
+        """Add a row to the last block and return whether that worked; under the lock.
+
+        It works if ``block`` is still the last one and the row need not be weighed.
+        """
+        parts = self._parts  # read once: see `abandon`
         if self._unweighed + 1 < self._weigh_every and parts and parts[-1] is block and not block.is_text:
             self._unweighed += 1
             block.rows.append(row)
@@ -94,10 +97,10 @@ class Staging:
         return False
 
     def join(self, block: Block, row: tuple[object, ...]) -> None:
-        """Add a row to the block before it, and weigh it when it is time; under the lock.
+        """Add a row of the same shape as the block before it, and weigh it if one is due; under the lock.
 
         Raises:
-            RowRefusedError, TaskTooLargeError: As ``add``.
+            RowRefusedError, TaskTooLargeError: As for ``add``.
         """
         self._unweighed += 1
         if self._unweighed >= self._weigh_every:
@@ -105,11 +108,11 @@ class Staging:
         self._put(Block(block.shape, [row]))
 
     def add(self, blocks: Sequence[Block]) -> None:
-        """Add the n rows of one call; under the lock. Waits for the disk when they are too many for memory.
+        """Add the n rows of one call; under the lock. Blocks on the disk if they are too large for memory.
 
         Raises:
-            TaskTooLargeError: There would be more than the limit, or than the disk has room for; none is added.
-            RowRefusedError: A row is so large that SQLite cannot hold it.
+            TaskTooLargeError: The rows would exceed the limit, or do not fit on the disk; none is added.
+            RowRefusedError: A row is too large for SQLite.
         """
         weights = [weight_of(block.rows) for block in blocks]
         size = int(sum(map(mul, weights, [len(block.rows) for block in blocks])))
@@ -121,19 +124,19 @@ class Staging:
                     self._put(block)
 
     def add_words(self, shape: Shape, rows: Sequence[Any], absent: frozenset[Any], count: int) -> bool:
-        """Add rows that are nothing but words, straight from a file; under the lock.
+        """Add rows that consist of text only, straight from a file; under the lock.
 
         Args:
-            shape: That of the rows before these.
-            rows: n rows, as the caller gives them.
+            shape: The shape of the rows before these.
+            rows: n rows, as the caller passed them.
             absent: Values to store as NULL.
-            count: How many rows there were before.
+            count: How many rows came before.
 
         Returns:
-            False when they are too few, or have to be looked at: nothing was added.
+            False if they are too few or need individual checks; then nothing was added.
 
         Raises:
-            RowRefusedError, TaskTooLargeError: As ``add``.
+            RowRefusedError, TaskTooLargeError: As for ``add``.
         """
         if self._declared is None or (self._stage is None and len(rows) * len(shape.columns) < _ENOUGH):
             return False
@@ -153,7 +156,7 @@ class Staging:
         return True
 
     def _join(self, stretch: Stretch) -> None:
-        """Add rows that are on the stage to those before them."""
+        """Append rows that are on the stage to the rows before them."""
         parts = self._parts
         last = parts[-1] if parts else None
         joined = last.joined(stretch) if isinstance(last, Stretch) else None
@@ -163,15 +166,15 @@ class Staging:
             parts[-1] = joined
 
     def apart(self) -> Staging:
-        """Return where the rows of one call are collected until all of them have come; see ``adopt``."""
+        """Return a separate staging area for the rows of one call, until all have arrived; see ``adopt``."""
         return Staging(self._limit - self._size, self._directory, self._declared)
 
     def handful(self, count: int, width: int = 0) -> int:
-        """Return how many more rows to take at once, if they are like the ``count`` rows so far.
+        """Return how many more rows to take at once, judging by the size of the rows so far.
 
         Args:
-            count: How many there were.
-            width: How many columns they have, if that is known.
+            count: How many rows there have been.
+            width: How many columns they have, if known; otherwise 0.
         """
         if not self._size:
             return _FIRST_ROWS
@@ -180,10 +183,10 @@ class Staging:
         )
 
     def adopt(self, other: Staging) -> None:
-        """Add what one call has collected apart; under the lock.
+        """Add what one call has collected separately; under the lock.
 
         Raises:
-            TaskTooLargeError: As ``add``.
+            TaskTooLargeError: As for ``add``.
         """
         size = other._size
         if not self._parts:
@@ -211,7 +214,7 @@ class Staging:
         """Add a statement; under the lock.
 
         Raises:
-            RowRefusedError, TaskTooLargeError: As ``add``.
+            RowRefusedError, TaskTooLargeError: As for ``add``.
         """
         self._unweighed += 1
         if self._unweighed >= self._weigh_every:
@@ -224,7 +227,7 @@ class Staging:
         """Add n inputs that the task has found, as text, n ≥ 1; under the lock.
 
         Raises:
-            TaskTooLargeError: As ``add``.
+            TaskTooLargeError: As for ``add``.
         """
         size = sum(map(getsizeof, items)) + 8 * len(items)
         chunks: list[Chunk] | None = None
@@ -236,7 +239,7 @@ class Staging:
             self._found += items
 
     def take(self) -> Staged:
-        """Hand over what there is, with its rows and what it takes of memory, and begin anew; under the lock."""
+        """Return what is staged, its number of rows and its memory, and start empty again; under the lock."""
         self._seal()
         parts, held = self._parts, self._held
         if self._found:
@@ -245,7 +248,7 @@ class Staging:
         return parts, sum([_rows_in(part) for part in parts]), held
 
     def close(self, *, keep: bool) -> Staged | None:
-        """Refuse what is added from now on, and hand over what there is, if anything, and if it is to be kept."""
+        """Refuse further additions, and return what is staged if there is anything and ``keep`` is true."""
         with self.lock:
             self.is_closed = True
             if (self._parts or self._found) and keep:
@@ -254,16 +257,16 @@ class Staging:
             return None
 
     def abandon(self) -> None:
-        """Refuse what is added from now on, and drop the rest, for a call that goes on although it was given up.
+        """Refuse further additions and drop what is staged, for a call that continues although it was given up.
 
-        Any thread, and without the lock: the call may hold it, waiting for room in the channel, for as long as
-        another program holds the file's lock. What is added at this instant is dropped once the call returns.
+        Any thread, and without the lock: the call may hold it while it waits for room in the channel, as long as
+        another program holds the file's lock. Anything added at this instant is dropped once the call returns.
         """
         self.is_closed = True
         self._parts, self._found, self._size, self._held, self._stage = [], [], 0, 0, None
 
     def _put(self, block: Block) -> None:
-        """Add rows to the last block when they have its shape."""
+        """Add rows to the last block if they have its shape."""
         parts = self._parts
         last = parts[-1] if parts else None
         if type(last) is Block and last.shape == block.shape and last.is_text == block.is_text:
@@ -285,21 +288,21 @@ class Staging:
         for stretch in stretches:
             self._join(stretch)
         if rest is not None:
-            self._declared = None  # and it would be the same again
+            self._declared = None  # later rows would be refused in the same way
             parts.append(rest)
         else:
             self._held = max(self._held - weight, 0) + stage.size - before
 
     def _seal(self) -> None:
-        """Turn what is on the stage into an image."""
+        """Turn the stage into an image."""
         if self._stage is not None:
             self._stage.seal()
             self._stage = None
 
     def _weigh(self, shape: Shape, row: tuple[object, ...]) -> None:
-        """Weigh one row for all that came since the last time.
+        """Weigh one row on behalf of all rows since the last one weighed.
 
-        Light ones are weighed ever more seldom: it takes a fifth of the time of writing one.
+        Light rows are weighed less and less often, because weighing takes a fifth of the time of writing a row.
         """
         per_row = weight_of([row])
         self._make_room(int(per_row * self._unweighed), shape, [row])
@@ -314,26 +317,26 @@ class Staging:
         chunks: Iterable[Chunk] | None = None,
         held: int | None = None,
     ) -> None:
-        """Count what is about to be added, and put what is in memory into the file if it would be too much.
+        """Count what is about to be added, and move what is in memory to the file if there would be too much.
 
         Args:
             size: About how many bytes are added.
-            shape: For the words.
+            shape: The shape of the rows, for error messages.
             rows: The rows that are added, or the last of them.
-            chunks: What is added, when that alone is too much: it goes into the file as well.
-            held: How many of the bytes will be in memory. Default: all, unless there are chunks.
+            chunks: The rows themselves, if they alone are too large for memory: they go into the file as well.
+            held: How many of the bytes will be in memory. Default: all of them, or none with ``chunks``.
 
         Raises:
-            RowRefusedError, TaskTooLargeError: As ``add``; nothing is counted.
+            RowRefusedError, TaskTooLargeError: As for ``add``; nothing is counted.
         """
         if self._size + size > self._limit or size > _LONGEST:
             if (reason := explain_unbindable(sample_of(rows), shape.table, shape.columns)) is not None:
                 raise RowRefusedError(reason)
             if size > self._limit - self._size:
                 raise TaskTooLargeError(
-                    f"the task has staged about {(self._size + size) / 2**20:,.1f} MiB (the last for "
+                    f"the task has staged about {(self._size + size) / 2**20:,.1f} MiB (most recently for "
                     f"{clean(shape.table, 60)}), more than max_task_mb={self._limit / 2**20:g}: call "
-                    "ctx.checkpoint(state) now and then, which stores what is staged, or pass a larger max_task_mb="
+                    "ctx.checkpoint(state) regularly, which stores what is staged, or pass a larger max_task_mb="
                 )
         if held is None:
             held = size if chunks is None else 0
@@ -343,12 +346,12 @@ class Staging:
         self._held += held
 
     def _spool(self, chunks: Iterable[Chunk], shape: Shape) -> None:
-        """Put what is in memory into the file, and n chunks behind it; the output begins with the file's.
+        """Move what is in memory to the file, followed by n chunks; the output then starts with the file.
 
         Raises:
-            TaskTooLargeError: The disk is full, or there is no file to be had; what was there is as it was.
+            TaskTooLargeError: The disk is full, or the file cannot be created; what was staged is unchanged.
         """
-        parts, found = self._parts, self._found  # once: see `abandon`
+        parts, found = self._parts, self._found  # read once: see `abandon`
         try:
             first = parts[0] if parts else None
             spool = first if type(first) is Spool else Spool(self._directory)
@@ -364,18 +367,19 @@ class Staging:
             spool.extend(map(self._staged, chunks))
             parts[:] = [spool]
         except (OSError, ValueError) as error:
-            import tempfile  # late: a worker process starts the faster
+            import tempfile  # late, so that worker processes start faster
 
             where = clean(self._directory or tempfile.gettempdir())
             reason = clean(getattr(error, "strerror", None) or error)
             raise TaskTooLargeError(
-                f"the task has staged about {self._size / 2**20:,.1f} MiB (the last for {clean(shape.table, 60)}), "
-                f"and what is too much for memory cannot go to a temporary file in {where} ({reason}): make room "
-                "there, or call ctx.checkpoint(state) now and then, which stores what is staged"
+                f"the task has staged about {self._size / 2**20:,.1f} MiB (most recently for "
+                f"{clean(shape.table, 60)}), and the part that does not fit in memory cannot be written to a "
+                f"temporary file in {where} ({reason}): free space there, or call ctx.checkpoint(state) regularly, "
+                "which stores what is staged"
             ) from error
 
     def _staged(self, chunk: Chunk) -> Chunk:
-        """Return a chunk with its larger blocks in an image."""
+        """Return a chunk whose larger blocks have been turned into an image."""
         apart = Staging(float("inf"), None, self._declared)
         for part in chunk:
             if isinstance(part, Block):

@@ -1,4 +1,4 @@
-"""What ``ctx.track`` gives: elements, with progress and cancellation on the way."""
+"""The iterator that ``ctx.track`` returns: it reports progress and checks for cancellation."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LONG_S: Final = 0.01
 
 
 class Track(Iterator[T]):
-    """An iterator over n elements, each of which counts as a step.
+    """An iterator over n elements, each of which counts as one step of progress.
 
     Args:
-        check: Raises when the task should end.
-        task: Whose progress it is.
-        link: Says whether the run is being cancelled.
+        check: Raises if the task should end.
+        task: The task whose progress is reported.
+        link: Its run, which may be being cancelled.
         iterable: The elements.
-        total: n, if it is known.
+        total: n, if known.
     """
 
     __slots__ = ("_check", "_link", "_pace", "_source", "_step", "_steps", "_task", "_total")
@@ -43,9 +43,9 @@ class Track(Iterator[T]):
         self._link = link
         self._source = iter(iterable)
         self._total = None if total is None else float(total)
-        self._steps: Iterator[T] | None = None  # made by whoever goes step by step
-        self._step = 0  # of whoever does not
-        self._pace = 1  # elements that come in about a millisecond
+        self._steps: Iterator[T] | None = None  # created when elements are taken one by one
+        self._step = 0  # progress when they are taken in groups
+        self._pace = 1  # elements that arrive in about a millisecond
 
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - a generator, since those are faster than __next__
         if self._steps is None:
@@ -56,10 +56,10 @@ class Track(Iterator[T]):
         return next(iter(self))
 
     def take(self, count: int) -> list[T]:
-        """Return the next elements, fewer than ``count`` at the end only.
+        """Return the next ``count`` elements; fewer only at the end.
 
-        They are asked for by the handful, as many as come in about a millisecond, and each handful counts as that
-        many steps: rows come by the million. Raises as a step does.
+        Elements are taken in groups that arrive in about a millisecond, with one progress report per group, since
+        there may be millions. Raises whatever a single step would raise.
         """
         if self._steps is not None:
             return list(islice(self._steps, count))
@@ -70,7 +70,7 @@ class Track(Iterator[T]):
             self._check()
             asked, before, began = min(self._pace, missing), len(taken), monotonic()
             try:
-                taken.extend(islice(self._source, asked))  # keeps what came before an error
+                taken.extend(islice(self._source, asked))  # keeps the elements that came before an error
             finally:
                 self._step += len(taken) - before
                 self._show(self._step)
@@ -85,13 +85,13 @@ class Track(Iterator[T]):
         return taken
 
     def _show(self, step: float | None) -> None:
-        """Say how far the task is, and keep the message that was said last."""
+        """Report progress, and keep the message that was reported last."""
         if step is not None:
             self._task.progress = (step, self._total, self._task.progress[2])
 
     def _each(self) -> Iterator[T]:
         total, task, link = self._total, self._task, self._link
-        said = vars(task)  # in a worker process setting the attribute takes longer
+        said = vars(task)  # setting the attribute itself takes longer in a worker process
         self._show(0)
         for step, element in enumerate(self._source):
             said["progress"] = (step, total, said["progress"][2])

@@ -1,4 +1,4 @@
-"""About how many bytes staged rows take, judged by some of them; and rows cut into what memory can hold."""
+"""Estimates the memory that staged rows take, from a sample; and cuts rows into pieces that fit in memory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WEIGHED_ROWS: Final = 16
 
 
 def chunks_of(blocks: Sequence[Block], weights: Sequence[float], most: int) -> Iterator[Chunk]:
-    """Cut rows into pieces that memory can hold, in their order.
+    """Cut rows into pieces that fit in memory, in their order.
 
     Args:
         blocks: n blocks.
-        weights: About how many bytes a row of each has.
-        most: How many bytes a piece has at most, if that is more than one row.
+        weights: About how many bytes a row of each block takes.
+        most: The maximum size of a piece in bytes; a piece has at least one row.
     """
     chunk: Chunk = []
     size = 0.0
@@ -38,13 +38,13 @@ def chunks_of(blocks: Sequence[Block], weights: Sequence[float], most: int) -> I
 
 
 def sample_of(rows: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
-    """Return up to about 64 rows, which stand for all."""
+    """Return a sample of at most 31 rows, evenly spaced."""
     return rows[:: max(len(rows) // _WEIGHED_ROWS, 1)]
 
 
 def weight_of(rows: Sequence[Sequence[object]]) -> float:
-    """Return about how many bytes of memory a row takes, judged by some of them; 0 when there is none."""
-    if len(rows) == 1:  # as most calls have
+    """Return about how many bytes of memory a row takes, estimated from a sample; 0 if there are none."""
+    if len(rows) == 1:  # the usual case
         return 56 + 8 * len(rows[0]) + sum(map(getsizeof, rows[0]))
     sample = sample_of(rows)
     return sum([56 + 8 * len(row) + sum(map(getsizeof, row)) for row in sample]) / len(sample) if sample else 0.0

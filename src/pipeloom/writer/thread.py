@@ -227,7 +227,7 @@ class SQLiteWriter(ClosingThread):
         while not self._stopping:
             self._serve()
         if self._abandoned:
-            raise WriterBrokenError("the run was left at once")
+            raise WriterBrokenError("the run was abandoned")
         self._database.maintenance.look()  # what the last batch went to
 
     def _open(self) -> None:

@@ -278,7 +278,7 @@ def reports_its_end(ctx):
 
 @case
 def logs(ctx):
-    logger.debug("not kept")
+    logger.debug("dropped")
     logger.info("kept %d%%", 5)
     logger.warning("wörd 🐎")
     try:

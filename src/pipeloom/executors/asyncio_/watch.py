@@ -126,7 +126,7 @@ def where_it_waits(running: asyncio.Task[Any], thread: int | None, error: Except
         frames = frames[begin + 1 :]  # it runs at this moment, and perhaps blocks the loop
     else:
         frames = _awaited_by(running.get_coro())[1:]
-    return f"Its coroutine was here when its time was over:\n{stack_of(frames)}{type(error).__name__}: {error}\n"
+    return f"The coroutine was here when its time ran out:\n{stack_of(frames)}{type(error).__name__}: {error}\n"
 
 
 def _frames_of(thread: int) -> list[FrameType]:

@@ -139,7 +139,7 @@ class Shift(Generic[T]):
         if error is None:
             timeout_s = self._desk.link.brief.timeout_s
             error = TaskTimeoutError(f"not done after {duration(timeout_s)}: its process was ended")
-        trace = f"Its call was here when its time was over:\n{where}{type(error).__name__}: {error}\n"
+        trace = f"The call was here when its time ran out:\n{where}{type(error).__name__}: {error}\n"
         self._open.end_outside(task, error, trace)
         return True
 

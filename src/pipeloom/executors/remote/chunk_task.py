@@ -32,7 +32,7 @@ class ChunkLink:
 
     def ask(self, task: Task, question: Question, look: Look) -> Reply:  # noqa: ARG002 - it is refused
         """Refuse a question: the context has done so before, by what the executor can."""
-        raise LedgerError(f"a task that runs on {self.brief.executor} has no way to the ledger before it ends")
+        raise LedgerError(f"a task on {self.brief.executor} cannot reach the ledger before it ends")
 
     def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:  # noqa: ARG002 - nothing waits
         """Keep a message."""
