@@ -159,7 +159,7 @@ def test_a_lost_connection_is_said_and_found_again(serve, visit, db):
     page = visit(server.url)
     expect(page.locator("#state")).to_have_text("live")
     server.stop()
-    expect(page.locator("#state")).to_have_text("connection lost, trying again")
+    expect(page.locator("#state")).to_have_text("connection lost, reconnecting")
     expect(page.locator("h1")).to_have_text("k")
     serve(db, port=server.port)
     expect(page.locator("#state")).to_have_text("live")
@@ -172,7 +172,7 @@ def test_one_page_too_many_tries_again(serve, visit, db):
     first = visit(server.url)
     expect(first.locator("#state")).to_have_text("live")
     second = visit(server.url)
-    expect(second.locator("#state")).to_have_text("connection lost, trying again")
+    expect(second.locator("#state")).to_have_text("connection lost, reconnecting")
     expect(second.locator("h1")).to_have_text("k")
     first.close()
     expect(second.locator("#state")).to_have_text("live")
@@ -204,7 +204,7 @@ def test_without_script_the_pages_read_the_same(serve, visit, db):
         page.goto(server.url + path)
         expect(page.locator("h1")).to_be_visible()
         expect(page.locator("main")).to_contain_text(re.compile("failed", re.IGNORECASE))
-        expect(page.locator("#state")).to_have_text("as of loading")
+        expect(page.locator("#state")).to_have_text("not live")
 
 
 def test_no_page_is_wider_than_its_window(serve, visit, db):

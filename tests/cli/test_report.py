@@ -168,7 +168,7 @@ def test_a_kind_of_failure_shows_its_place_its_ends_and_some_names(report, run_o
     for end, name in (("First", "0"), ("Last", "29")):
         assert re.search(rf"{end}: {name} \(task \d+\), ended 20", words)
     how = f"pipeloom errors --keys --run 1 --db out.db --kind {kind['kind']}"
-    assert f"20 of them, 10 are left out here; all of them: {how}:" in words
+    assert f"20 of them, 10 not shown, list all with {how}:" in words
     assert words.index("Failures") < words.index("Timeline")
 
 
@@ -179,7 +179,7 @@ def test_many_kinds_are_folded_and_the_rest_is_counted(report, run_of_failures):
     told = json.loads(report("--json").output)
 
     assert "42 more kinds of failure, 42 tasks" in words
-    assert "Left out here: 3 more kinds, 3 tasks." in words
+    assert "Not shown: 3 more kinds, 3 tasks." in words
     assert (len(told["failures"]), told["more_kinds"], told["more_tasks"]) == (50, 3, 3)
     assert max(len(line) for line in words.splitlines()) < 20_000
 
@@ -249,12 +249,12 @@ def test_foreign_text_is_inert(report, record, db):
     ("columns", "words"),
     [
         ({"done": 1}, "Finished: 1 task done."),
-        ({"done": 1, "skipped": 1200}, "1,200 more had been done before"),
+        ({"done": 1, "skipped": 1200}, "1,200 more had already been done"),
         ({"skipped": 3}, "nothing was left to do"),
         ({}, "there was nothing to do"),
-        ({"status": "error"}, "Failed: it ended with an error"),
-        ({"status": "cancelled", "done": 2, "expected": 9}, "Cancelled, with 2 of 9 tasks dealt with"),
-        ({"status": "interrupted", "done": 2}, "Interrupted: it ended early, with 2 tasks dealt with"),
+        ({"status": "error"}, "Failed: the run ended with an error"),
+        ({"status": "cancelled", "done": 2, "expected": 9}, "Cancelled with 2 of 9 tasks processed"),
+        ({"status": "interrupted", "done": 2}, "Interrupted: it was stopped early, with 2 tasks processed"),
         ({"status": "running", "finished_at": None, "elapsed_s": None}, "its process ended before it did"),
         ({"status": "<odd>"}, "Its status is <odd>"),
     ],
@@ -284,7 +284,7 @@ def test_a_run_going_on_is_reported_as_it_stands(report, tmp_path, db):
     pipeloom.map(look, [1, 2, 3], db=db, name="look", workers=1, progress=False)
     words = Page(seen["page"]).words
 
-    assert "Going on: 1 of 3 tasks dealt with so far." in words
+    assert "In progress: 1 of 3 tasks processed so far." in words
     assert "So far" in words
 
 
@@ -301,7 +301,7 @@ def test_an_older_file_is_read_as_it_is(report, record, db):
 
     assert outcome.exit_code == 0
     assert "2 of 5 tasks failed" in outcome.output
-    assert "Started as" not in outcome.output
+    assert "Command" not in outcome.output
     with History(db) as history:
         assert history.latest_run().command is None
 

@@ -95,7 +95,7 @@ def test_kinds_are_bounded():
     read = words(report_seen(report_of(*[kind_of(5, f"way {'x' * n}") for n in range(14)]))[0])
 
     assert read.count(f"5 {TIMES}") == 10
-    assert "… and 20 more, in 4 other ways" in read
+    assert "… and 20 more, of 4 other kinds" in read
 
 
 def test_foreign_text_is_inert():

@@ -75,5 +75,5 @@ def test_a_thousand_kinds_do_not_fill_the_log(screen, out, clock):
 
     lines = out.getvalue().splitlines()
     assert len(lines) == 10 + 1 + 11
-    assert lines[9].endswith("(later kinds are told at the end)")
+    assert lines[9].endswith("(further kinds are listed at the end)")
     assert lines[-1] == "  … and 990 more kinds of failure"

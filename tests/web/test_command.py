@@ -128,7 +128,7 @@ def test_a_directory_is_no_database(typed, tmp_path):
 )
 def test_only_this_machine_is_served(host):
     """The sentence says why, and what to do instead."""
-    with pytest.raises(AddressError, match=r"this machine only.*ssh -L 8000:localhost:8000"):
+    with pytest.raises(AddressError, match=r"only served to this machine.*ssh -L 8000:localhost:8000"):
         bound_socket(host, 8000)
 
 

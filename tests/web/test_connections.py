@@ -101,7 +101,7 @@ def test_an_address_with_too_many_fields_is_refused(serve, db, path):
     server = serve(db)
     status, _, text = server.ask(path + "?" + "&".join(["a=b"] * 21))
     assert (status, text) == (
-        400, "This address has more than 20 fields behind its question mark: leave some out.\n",
+        400, "This address has more than 20 fields after its question mark: remove some.\n",
     )  # fmt: skip
     assert server.ask(path + "?" + "&".join(["a=b"] * 20), "HEAD")[0] == 200
 

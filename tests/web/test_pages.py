@@ -236,7 +236,7 @@ def test_every_filter_keeps_the_others(server):
 
     assert links_of(html, "Status")["failed"] == f"/tasks?status=error&{query}"
     assert links_of(html, "Ended within")["any time"] == "/tasks?q=bad&run=1&message=cannot"
-    assert 'href="/tasks?run=1&amp;message=cannot&amp;within=1h">name or key has' in html
+    assert 'href="/tasks?run=1&amp;message=cannot&amp;within=1h">name or key contains' in html
     for field in ("run", "message", "within"):
         assert html.count(f'name="{field}"') == 2  # in the search's form, and in the filter's
     assert html.count('value="bad"') == 2
@@ -247,8 +247,8 @@ def test_a_list_says_how_many_there_are(serve, db):
     pipeloom.map(str, range(250), db=db, progress=False)
     server = serve(db)
 
-    assert "100 of 250 tasks, the latest first." in server.ask("/tasks")[2]
-    assert "13 tasks, the latest first." in server.ask("/tasks?q=24")[2]
+    assert "100 of 250 tasks, latest first." in server.ask("/tasks")[2]
+    assert "13 tasks, latest first." in server.ask("/tasks?q=24")[2]
 
 
 def test_a_kind_of_failure_leads_to_its_tasks(server):
@@ -268,7 +268,7 @@ def test_a_kind_of_failure_leads_to_its_tasks(server):
 
 def test_an_instant_that_is_none_is_said(server):
     """Rather than left out without a word."""
-    assert "until tomorrow: not an instant" in server.ask("/tasks?until=tomorrow")[2]
+    assert "until tomorrow: invalid time" in server.ask("/tasks?until=tomorrow")[2]
 
 
 def test_tasks_come_in_pages(serve, db):
@@ -279,7 +279,7 @@ def test_tasks_come_in_pages(serve, db):
     while path:
         html = server.ask(path)[2]
         seen.append(html.count('data-key="t'))
-        path = html.partition('aria-label="Further pages"')[2].partition("</nav>")[0]
+        path = html.partition('aria-label="More pages"')[2].partition("</nav>")[0]
         path = path.partition("Next page")[0].rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
         if "Next page" not in html:
             path = ""

@@ -1,1 +1,1 @@
-"""What people see: the console, the live screen, the report page and its pictures."""
+"""Everything that is displayed: the console, the live screen, the report page and its pictures."""

@@ -1,8 +1,8 @@
-"""Python's streams on a terminal, which speak through the live region while it is there.
+"""Python's standard streams on a terminal: what is written to them goes through the live region while it exists.
 
-The stream objects stay, since log handlers, loggers and tasks hold them, or even their ``write``. What is replaced
-is ``write`` of the object: of the text stream, since only there each thread's half lines can be told apart, and of
-the binary stream below, through which whoever has kept the original ``write`` still passes.
+The stream objects stay, since log handlers, loggers and tasks hold them or even their ``write``. Only ``write`` is
+replaced: that of the text stream, since only there can each thread's unfinished lines be distinguished, and that of
+the binary stream below it, which catches calls to a kept reference to the original ``write``.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ def streams_on(file: IO[str]) -> Iterator[TextIO]:
     seen: list[object] = []
     for name in ("stderr", "stdout", "__stderr__", "__stdout__"):
         stream = getattr(sys, name)
-        stream = getattr(stream, "rich_proxied_file", stream)  # a display of Rich's on another console
+        stream = getattr(stream, "rich_proxied_file", stream)  # a Rich display on another console
         if all(stream is not other for other in seen) and same_terminal(stream, file):
             seen.append(stream)
             yield stream
 
 
 class CaughtStream:
-    """A stream whose text goes to the region, until it is released.
+    """A stream whose text goes to the region until it is released.
 
-    In a forked child the region's thread is not there, and its locks may be held for ever. What a child writes goes
-    straight through, whole lines at a time, and takes none of them. It erases what the parent shows below, and the
-    parent draws that again.
+    In a forked child the region's thread does not exist, and its locks may be held forever. What a child writes
+    goes straight to the terminal, in whole lines, without taking any of those locks. It erases the frame below it,
+    which the parent then redraws.
 
     Args:
         stream: The stream; its object gets another ``write``.
-        lines: Makes whole lines of what threads write.
-        say: Takes the lines, encoded, in the thread that writes; says ``False`` when the region has ended.
+        lines: Assembles whole lines from what threads write.
+        say: Takes the lines, encoded, in the writing thread; returns ``False`` when the region has ended.
     """
 
     def __init__(self, stream: TextIO, lines: Lines, say: Callable[[bytes], bool]) -> None:
@@ -53,8 +53,8 @@ class CaughtStream:
         self._encoding = getattr(stream, "encoding", "utf-8")
         self._place = self._where()
         self._is_released = False
-        self._begun = ""  # in a child only: a line without its end
-        self._replaced: list[tuple[Any, str, Any, Any]] = []  # object, which method, its own if it had one, ours
+        self._begun = ""  # in a child only: an unfinished line
+        self._replaced: list[tuple[Any, str, Any, Any]] = []  # object, method name, its own method if any, ours
         self._write_original: Callable[[str], int] = stream.write
         self._flush_original: Callable[[], None] = stream.flush
         self._replace(stream, "write", self._write)
@@ -69,16 +69,16 @@ class CaughtStream:
             before = vars(owner).get(name)
             setattr(owner, name, method)
         except (AttributeError, TypeError):
-            return  # a stream of somebody's own make: what it passes on is caught below
+            return  # a custom stream: what it passes on is caught below
         self._replaced.append((owner, name, before, method))
 
     def release(self) -> None:
-        """Give the stream its own methods back; whoever has kept ours passes through."""
+        """Restore the stream's own methods; calls to a kept reference to ours are passed through."""
         self._is_released = True
         while self._replaced:
             owner, name, before, ours = self._replaced.pop()
             if vars(owner).get(name) is not ours:
-                continue  # somebody has replaced ours, and passes on to it
+                continue  # another replacement of ours, which still calls ours
             if before is None:
                 delattr(owner, name)
             else:
@@ -90,7 +90,7 @@ class CaughtStream:
         if not isinstance(text, str) or self._is_not_ours():
             return self._write_original(text)
         if text == "\n" and not self._lines.has_begun(self._writer()):
-            self._flush_original()  # the line was begun before the stream was caught
+            self._flush_original()  # the line was started before the stream was caught
         self._pass_on(text, self._stream.errors or "strict")
         return len(text)
 
@@ -115,7 +115,7 @@ class CaughtStream:
             return self._write_below(data)
         if self._pid != os.getpid():
             return self._write_below(_ERASE_BELOW + bytes(data)) - len(_ERASE_BELOW)
-        # A letter that is cut in two by a write is whole again when both halves are encoded.
+        # A character split across two writes is whole again when both halves are encoded.
         text = bytes(data).decode(self._encoding, "surrogateescape")
         self._pass_on(text, "surrogateescape")
         return memoryview(data).nbytes
@@ -127,13 +127,13 @@ class CaughtStream:
         text.encode(self._encoding, errors)  # raises as the stream would
         out = self._lines.feed(self._writer(), text)
         if self._is_released:
-            out += self._lines.close()  # the region has ended since this thread has come here
+            out += self._lines.close()  # the region has ended since this thread got here
         errors = "surrogateescape" if errors == "strict" else errors
         if out and not self._say(out.encode(self._encoding, errors)):
             self._write_original(out)
 
     def _is_not_ours(self) -> bool:
-        """Say whether this goes its own way: when released, closed, or led elsewhere (``dup2``)."""
+        """Return whether to bypass the region: the stream is released, closed or redirected (``dup2``)."""
         return self._is_released or self._where() != self._place
 
     def _where(self) -> tuple[int, int] | None:

@@ -1,8 +1,8 @@
-"""The one shared console, and what of Rich's displays the live region shows.
+"""The shared console, and the Rich displays that appear in its live region.
 
-The console writes to standard error, so that a program's own output can be piped. On a terminal every display on
-it, such as the bars of ``make_overall_progress()``, is a section of the live region: Rich only renders it. So there
-is one thing that draws, and displays may begin and end in any thread and any order.
+The console writes to standard error, so that a program's own output can be piped. On a terminal, every display on
+it, such as the bars of ``make_overall_progress()``, is a section of the live region: Rich only renders it. Since
+one component does all the drawing, displays may start and end in any thread and any order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["SharedConsole", "console"]
 
 
 class _StandardError:
-    """Standard error as the console writes to it: with nobody there to read, what is said is dropped."""
+    """Standard error for the console; text is dropped once the stream has no reader."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -39,10 +39,10 @@ class _StandardError:
         try:
             try:
                 return self._stream.write(text)
-            except UnicodeEncodeError:  # a stream of the user's that lacks a letter
+            except UnicodeEncodeError:  # a user's stream that cannot encode a character
                 encoding = getattr(self._stream, "encoding", None) or "ascii"
                 return self._stream.write(_in(encoding, text).decode(encoding))
-        except (OSError, ValueError):  # the latter when somebody has closed it
+        except (OSError, ValueError):  # ValueError: the stream was closed
             release_stderr()
             return len(text)
 
@@ -54,7 +54,7 @@ class _StandardError:
 
 
 class _DisplaySection:
-    """A display of Rich's in the region, rendered anew for each frame, in the region's thread."""
+    """A Rich display in the region, rendered for each frame in the region's thread."""
 
     def __init__(self, display: Live, on: Console) -> None:
         self.display = display
@@ -62,10 +62,10 @@ class _DisplaySection:
 
     @property
     def frame(self) -> Sequence[Segment]:
-        """What it shows now."""
+        """Its current lines."""
         try:
             return list(self._console.render(self.display.get_renderable()))
-        except Exception:  # noqa: BLE001 - foreign code: Rich lets it raise where the display was begun, at its end
+        except Exception:  # noqa: BLE001 - foreign code: Rich raises it where the display was started, when that ends
             return ()
 
 
@@ -80,14 +80,14 @@ class SharedConsole(Console):
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        """In a forked child: other threads may have held these locks, and are not there to give them back."""
+        """In a forked child: other threads may have held these locks, and do not exist here to release them."""
         self._lock = threading.RLock()
         self._displays = ()
         self.region.forget()
 
     @property
     def file(self) -> IO[str]:
-        """Where it writes."""
+        """The stream that it writes to."""
         file = super().file
         return file if self._file is not None else _StandardError(file)  # type: ignore[return-value]
 
@@ -97,15 +97,15 @@ class SharedConsole(Console):
 
     @property
     def has_region(self) -> bool:
-        """Whether what it shows can be drawn again and again."""
+        """Whether the console can redraw what it shows."""
         return self.is_terminal and not self.is_dumb_terminal and not self.is_jupyter
 
     def set_live(self, live: Live) -> bool:
-        """Let a display begin; called by Rich. A display that is told ``False`` draws nothing by itself.
+        """Start a display; called by Rich. A display that gets ``False`` draws nothing itself.
 
-        One on the whole screen (``screen=True``) draws itself, and the region makes way.
+        A display on the whole screen (``screen=True``) draws itself, and the region is hidden.
         """
-        if live._screen and not self._live_stack:  # noqa: SLF001 - Rich tells nobody else
+        if live._screen and not self._live_stack:  # noqa: SLF001 - Rich does not expose it
             self.region.pause()
         elif self.has_region and not self._live_stack:
             section = _DisplaySection(live, self)
@@ -120,12 +120,12 @@ class SharedConsole(Console):
         return super().set_live(live)
 
     def clear_live(self) -> None:
-        """Forget the displays that have ended; called by Rich, which would forget the one that began last."""
+        """Forget the displays that have ended; called by Rich, which would forget the last one to start."""
         with self._lock:
             ended = [section for section in self._displays if not section.display.is_started]
             self._displays = tuple(section for section in self._displays if section not in ended)
         for section in ended:
-            self.region.show_now()  # what it shows last, even if it has been there for a moment only
+            self.region.show_now()  # its final state, even if it was on screen only briefly
             self.region.leave(section)
         if not ended and self._live_stack:
             self._clear_own()
@@ -146,15 +146,15 @@ class SharedConsole(Console):
         return list(self.render(Text.from_ansi(text)))
 
     def encode(self, segments: Iterable[Segment]) -> bytes:
-        """Return segments as the terminal reads them, for the region."""
+        """Return segments encoded for the terminal, for the region."""
         return _in(self.encoding, self._render_buffer(segments))
 
 
-_SIGNS: Final = str.maketrans("━─▸✗…·↻\N{MULTIPLICATION SIGN}", "=->x~|rx")  # one for one: a line keeps its width
+_SIGNS: Final = str.maketrans("━─▸✗…·↻\N{MULTIPLICATION SIGN}", "=->x~|rx")  # one for one: same width
 
 
 def _in(encoding: str, text: str) -> bytes:
-    """Return text for a stream that may lack letters: other signs for ours, and the escapes of foreign ones."""
+    """Return text for a stream that may lack characters: other signs for ours, escapes for the rest."""
     try:
         return text.encode(encoding)
     except UnicodeEncodeError:

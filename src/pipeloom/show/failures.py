@@ -1,4 +1,4 @@
-"""Failures by kind, as lines on a terminal and as plain text: how many, of which type, where, why, and whose."""
+"""Failures by kind, as lines on a terminal and as plain text: count, type, place, message and a task's name."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["TIMES", "Told", "in_words", "kind_lines", "kind_rows", "rows_of_kind
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 _NAME: Final = 500
 _MESSAGE: Final = 300
-_ONE_ROW: Final = 110  # columns in which a kind's type, place, message and last task are read in one row
-_TWO_ROWS: Final = 60  # and in two
-_ENOUGH: Final = 24  # cells of a message that go before a name
+_ONE_ROW: Final = 110  # columns from which a kind's type, place, message and last task fit in one row
+_TWO_ROWS: Final = 60  # columns from which they fit in two
+_ENOUGH: Final = 24  # cells of a message that take precedence over a name
 
 
 class Told(NamedTuple):
@@ -29,11 +29,11 @@ class Told(NamedTuple):
 
     Attributes:
         number: How many tasks failed in this way, 1 or more.
-        status: The status they ended with.
-        exception: The exception's type, as a traceback names it; ``None`` when there was none.
-        place: ``file:line in function``; ``None`` when that is not known.
-        message: What their messages have in common.
-        name: The name of a task that failed so: the last one on a screen, the first one when it is new.
+        status: Their final status.
+        exception: The exception's type, as a traceback names it; ``None`` if there was none.
+        place: ``file:line in function``; ``None`` if unknown.
+        message: The common part of their messages.
+        name: The name of one such task: the last one on a screen, the first one when the kind is new.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Told(NamedTuple):
 
     @property
     def what(self) -> str:
-        """The type without its module, or how they ended where there was no exception."""
+        """The type without its module, or the status if there was no exception."""
         if self.exception is None:
             return clean(spelled(self.status), 60)
         name = clean(self.exception.rpartition(".")[2], 60)
@@ -53,36 +53,36 @@ class Told(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The place without the folder of its file."""
+        """The place without the directory of its file."""
         return clean(short(self.place), 120) if self.place else ""
 
 
 def in_words(told: Told) -> str:
-    """Return a kind as one plain line, but for its count: ``ValueError at load.py:14 in parse: bad number``."""
+    """Return a kind as one plain line without its count: ``ValueError at load.py:14 in parse: bad number``."""
     at = f" at {told.where}" if told.where else ""
     why = f": {clean(told.message, _MESSAGE)}" if told.message else ""
     return f"{told.what}{at}{why}"
 
 
 def rows_of_kind(width: int) -> int:
-    """Return how many rows a kind takes on a terminal of this width, if there are enough."""
+    """Return how many rows a kind takes on a terminal of this width, if there is room."""
     return 1 if width >= _ONE_ROW else 2 if width >= _TWO_ROWS else 3
 
 
 def kind_rows(kinds: Sequence[Told], width: int, rows: int) -> list[Text]:
-    """Return rows of at most this width: as many kinds as fit, in fewer rows each when there is not enough room.
+    """Return rows no wider than ``width``: as many kinds as fit, in fewer rows each if there is little room.
 
     Args:
-        kinds: The most important first.
+        kinds: The kinds, most important first.
         width: Columns.
-        rows: How many there may be, 0 or more.
+        rows: The most rows to return, 0 or more.
     """
     from rich.text import Text
 
     if not kinds or rows <= 0:
         return []
     each = next((most for most in range(rows_of_kind(width), 0, -1) if most * len(kinds) <= rows), 1)
-    shown = kinds if each * len(kinds) <= rows else kinds[: max(rows - 1, 1)]  # a row says how many more there are
+    shown = kinds if each * len(kinds) <= rows else kinds[: max(rows - 1, 1)]  # one row says how many are left out
     found = [line for lines in kind_lines(shown, width, each) for line in lines]
     if len(shown) < len(kinds) and len(found) < rows:
         more = Text(f"  … and {len(kinds) - len(shown):,} more kinds of failure", style="red")
@@ -92,7 +92,7 @@ def kind_rows(kinds: Sequence[Told], width: int, rows: int) -> list[Text]:
 
 
 def kind_lines(kinds: Sequence[Told], width: int, each: int) -> list[list[Text]]:
-    """Return the rows of each kind, ``each`` at most."""
+    """Return the rows of each kind, at most ``each`` of them."""
     digits = max((len(f"{told.number:,}") for told in kinds), default=1)
     room = max(width - digits - 9, 1) if each == 3 else max(width // (5 - each), 12)
     names = shortened([clean(told.name, _NAME) for told in kinds], room)
@@ -135,7 +135,7 @@ def _more_rows(told: Told, name: str, digits: int, width: int, each: int) -> Ite
     yield line.append(f"  {where}") if where else line
     indent, message, last = " " * (digits + 4), clean(told.message, _MESSAGE), f"last {name}"
     room = width - len(indent)
-    beside = room - cells(last) - 2  # for a message in one row with the name
+    beside = room - cells(last) - 2  # room for a message in the same row as the name
     if not message:
         yield Text(indent + last)
     elif each == 3:

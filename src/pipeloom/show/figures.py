@@ -1,4 +1,4 @@
-"""The numbers of a run as words, for a terminal and for plain lines; never loads Rich."""
+"""The figures of a run in words, for a terminal and for plain lines; never imports Rich."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Figures", "Watched", "average", "ending", "told_of", "totals_parts"]
 
 _BAD: Final = (ERROR, TIMED_OUT)
 _STYLES: Final = {DONE: "green", ERROR: "bold red", TIMED_OUT: "bold red", CANCELLED: "yellow"}
-# What stays on a narrow terminal, the heaviest first.
+# What remains on a narrow terminal, heaviest first.
 _STATE, _FAILED, _DONE, _LEFT, _HELD_UP, _RATE, _WAITING, _TIME, _SKIPPED = range(9, 0, -1)
 _WEIGHTS: Final = {DONE: _DONE, ERROR: _FAILED, TIMED_OUT: _FAILED, CANCELLED: _WAITING, SKIPPED: _SKIPPED}
 
 
 class Watched(Protocol):
-    """What there is to see of a run."""
+    """The state of a run, as its screen reads it."""
 
     counts: Counter[TaskStatus]
     skipped: int
@@ -40,16 +40,16 @@ class Watched(Protocol):
 
     @property
     def kinds(self) -> Sequence[KindCount]:
-        """How many tasks failed in which way, the most frequent first."""
+        """How many tasks failed in which way, most frequent first."""
 
 
 class Figures:
-    """The numbers of a run.
+    """The figures of a run.
 
     Args:
-        title: Harmless text.
-        expected: How many inputs were passed; ``None`` when that is not known.
-        began: When it did, by ``stopwatch.monotonic``. Default: now.
+        title: Text that is safe to print.
+        expected: How many inputs were passed; ``None`` if unknown.
+        began: When the run began, by ``stopwatch.monotonic``. Default: now.
     """
 
     def __init__(self, title: str, expected: int | None, began: float | None = None) -> None:
@@ -72,26 +72,26 @@ class Figures:
 
     @property
     def found(self) -> int:
-        """Inputs beside those that were passed: tasks may find more at any time."""
+        """Inputs in addition to those passed: tasks may add more at any time."""
         return self.run.beside if self.run else 0
 
     @property
     def expected(self) -> int | None:
-        """How many inputs there are, as far as is known; ``None`` if not even that is."""
+        """How many inputs are known so far; ``None`` if unknown."""
         return None if self._given is None else self._given + self.found
 
     @property
     def seen(self) -> int:
-        """Inputs dealt with, skipped ones included."""
+        """Inputs that have ended, including skipped ones."""
         return self.ended + (self.run.skipped if self.run else 0)
 
     def running(self) -> list[Attempt]:
-        """Return what runs, in the order of the workers."""
+        """Return the running attempts, in the order of the workers."""
         slots = self.run.slots if self.run else ()
         return [attempt for attempt in slots if attempt is not None and attempt.status != QUEUED]
 
     def kinds(self) -> list[Told]:
-        """Return the kinds of failure, the largest first, each with its last task."""
+        """Return the kinds of failure, largest first, each with its last task."""
         return [told_of(found, found.last) for found in (self.run.kinds if self.run else ())]
 
     def summary(self, now: float) -> list[Part]:
@@ -140,13 +140,13 @@ class Figures:
 
 
 def told_of(found: KindCount, attempt: Attempt) -> Told:
-    """Return a kind of failure as it is told, with one of its tasks."""
+    """Return a kind of failure with one of its tasks, for display."""
     kind = found.kind
     return Told(found.count, kind.status, kind.exception, kind.place, kind.message, attempt.name)
 
 
 def totals_parts(totals: Sequence[Total]) -> Iterator[Part]:
-    """Yield how many inputs ended in which way."""
+    """Yield how many inputs ended in each way."""
     for kind, word, number in totals:
         yield Part(f"{number:,} {word}", _STYLES.get(kind, "") if number else "", _WEIGHTS.get(kind, _WAITING))
 
@@ -155,9 +155,9 @@ def ending(end: str | None, left: int, bad: int) -> Part:
     """Say how a run ended.
 
     Args:
-        end: Its status; ``None`` when an error kept it from being closed.
-        left: How many inputs were not dealt with, as far as is known.
-        bad: How many tasks did not end well.
+        end: Its status; ``None`` if an error prevented it from being closed.
+        left: How many inputs have not ended, as far as is known.
+        bad: How many tasks failed or were cancelled.
     """
     of = f", {left:,} left" if left else ""
     if end == DONE:
@@ -170,7 +170,7 @@ def ending(end: str | None, left: int, bad: int) -> Part:
 
 
 def average(ended: int, took_s: float | None) -> Iterator[Part]:
-    """Yield how long a run took, and how many tasks it did per second."""
+    """Yield how long a run took, and how many tasks per second it ran."""
     if took_s is not None:
         yield Part(f"took {duration(took_s)}", "", _LEFT)
         if ended and took_s > 0:

@@ -1,6 +1,6 @@
-"""Parts of a page about a run, as HTML: its totals, failures, slowest tasks and circumstances.
+"""Parts of a page about a run, as HTML: totals, failures, slowest tasks and circumstances.
 
-Pure functions of what ``history`` returns, for the report in one file and for the web page alike.
+Pure functions of what ``history`` returns, for both the one-file report and the web page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SIGNS: Final[Mapping[str, str]] = {DONE: "✓", ERROR: "✗", RUNNING: "▶"}
 
 
 def verdict(run: RunRow) -> Html:
-    """Say in a sentence how the run ended, or that it has not."""
+    """Return a sentence that says how the run ended, or that it is still in progress."""
     told = _SENTENCES.get(run.status)
     sentence = told(run) if told is not None else f"Its status is {clean(run.status, 40)}."
     sign = tag("span", _SIGNS.get(run.status, "■"), class_="sign", aria_hidden="true")
@@ -41,31 +41,31 @@ def verdict(run: RunRow) -> Html:
 def _all_done(run: RunRow) -> str:
     if not run.done:
         return "Finished: nothing was left to do." if run.skipped else "Finished: there was nothing to do."
-    skipped = f"; {run.skipped:,} more had been done before" if run.skipped else ""
+    skipped = f"; {run.skipped:,} more had already been done" if run.skipped else ""
     return f"Finished: {_counted(run.done)} done{skipped}."
 
 
 def _some_failed(run: RunRow) -> str:
     if not run.errors:
-        return "Failed: it ended with an error."
+        return "Failed: the run ended with an error."
     return f"Finished with failures: {run.errors:,} of {_counted(run.ended)} failed."
 
 
-def _going_on(run: RunRow) -> str:
-    return f"Going on: {_dealt_with(run)} so far{f', {run.errors:,} failed' if run.errors else ''}."
+def _in_progress(run: RunRow) -> str:
+    return f"In progress: {_processed(run)} so far{f', {run.errors:,} failed' if run.errors else ''}."
 
 
 def _cut_short(run: RunRow) -> str:
-    how = PROCESS_ENDED if run.is_unclosed else "it ended early"
-    return f"Interrupted: {how}, with {_dealt_with(run)}. Run it again to do the rest."
+    how = PROCESS_ENDED if run.is_unclosed else "it was stopped early"
+    return f"Interrupted: {how}, with {_processed(run)}. Run it again to do the rest."
 
 
 def _called_off(run: RunRow) -> str:
-    return f"Cancelled, with {_dealt_with(run)}. Run it again to do the rest."
+    return f"Cancelled with {_processed(run)}. Run it again to do the rest."
 
 
 _SENTENCES: Final[Mapping[str, Callable[[RunRow], str]]] = {
-    RUNNING: _going_on,
+    RUNNING: _in_progress,
     DONE: _all_done,
     ERROR: _some_failed,
     CANCELLED: _called_off,
@@ -73,9 +73,9 @@ _SENTENCES: Final[Mapping[str, Callable[[RunRow], str]]] = {
 }
 
 
-def _dealt_with(run: RunRow) -> str:
+def _processed(run: RunRow) -> str:
     of = f" of {run.expected:,}" if run.expected is not None else ""
-    return f"{run.ended:,}{of} tasks dealt with"
+    return f"{run.ended:,}{of} tasks processed"
 
 
 def _counted(count: int) -> str:
@@ -83,7 +83,7 @@ def _counted(count: int) -> str:
 
 
 def totals_list(run: RunRow, figures: RunFigures | None = None) -> Html:
-    """Return the run's figures, each under its name; those that are zero and say nothing are left out."""
+    """Return the run's figures, each with its name; zeros that carry no information are left out."""
     shown = [(kind, word.capitalize(), f"{number:,}") for kind, word, number in totals(run)]
     if run.expected is not None and run.expected != run.ended:
         shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
@@ -112,12 +112,12 @@ def _work(figures: RunFigures) -> Iterator[tuple[str, str, str]]:
 def failures(
     groups: Sequence[ErrorGroup], names: Mapping[str, Sequence[str]] | None = None, *, all_by: str = ""
 ) -> Html:
-    """Return one fold per kind of failure, with its traceback inside; nothing when there is none.
+    """Return one fold per kind of failure, with its traceback inside; empty if there are none.
 
     Args:
         groups: The kinds.
-        names: Of some tasks of each kind, by its id.
-        all_by: The command that prints all of them, but for ``--kind ID``.
+        names: Names of some tasks of each kind, by the kind's id.
+        all_by: The command that prints all of them, without ``--kind ID``.
     """
     return join(_failure(group, (names or {}).get(group.kind, ()), all_by) for group in groups)
 
@@ -144,7 +144,7 @@ def _failure(group: ErrorGroup, names: Sequence[str], all_by: str) -> Html:
 def _evidence(group: ErrorGroup) -> Iterator[Html]:
     first, last = group.example, group.last
     if group.count == 1 or first.id == last.id:
-        yield join("It is ", _one(first, group.last_at))
+        yield join("Task: ", _one(first, group.last_at))
     else:
         yield join("First: ", _one(first, group.first_at))
         yield join("Last: ", _one(last, group.last_at))
@@ -160,8 +160,8 @@ def _some(names: Sequence[str], group: ErrorGroup, all_by: str) -> Iterator[Html
     if group.count == 1 or not names:
         return
     left = group.count - len(names)
-    how = join("; all of them: ", tag("code", f"{all_by} --kind {group.kind}")) if left > 0 and all_by else None
-    yield tag("p", f"{len(names):,} of them, {left:,} are left out here" if left > 0 else "All of them", how, ":")
+    how = join(", list all with ", tag("code", f"{all_by} --kind {group.kind}")) if left > 0 and all_by else None
+    yield tag("p", f"{len(names):,} of them, {left:,} not shown" if left > 0 else "All of them", how, ":")
     yield tag("ul", *(tag("li", name) for name in _names(names)), class_="keys")
 
 
@@ -174,7 +174,7 @@ def _try(attempt: int) -> str:
 
 
 def _trimmed(traceback: str) -> str:
-    """Leave out the middle of a long traceback: the ends say where it came from and what it was."""
+    """Leave out the middle of a long traceback: its start shows where it came from, its end what it was."""
     lines = [shorten(line, _LINE) for line in traceback.rstrip().split("\n")]
     if len(lines) <= _TRACEBACK_LINES:
         return "\n".join(lines)
@@ -183,7 +183,7 @@ def _trimmed(traceback: str) -> str:
 
 
 def slowest(tasks: Sequence[SlowTask]) -> Html:
-    """Return a table of the tasks that took longest; nothing when there is none."""
+    """Return a table of the tasks that took longest; empty if there are none."""
     if not tasks:
         return Html("")
     has_rows = any(task.rows_written for task in tasks)
@@ -204,12 +204,12 @@ def slowest(tasks: Sequence[SlowTask]) -> Html:
         for task, name in zip(tasks, _names([task.name for task in tasks]), strict=True)
     )
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
-    # A narrow screen scrolls it sideways, which must be possible from the keyboard too.
+    # On a narrow screen it scrolls sideways, which must work from the keyboard too.
     return tag("div", table, class_="table", role="region", tabindex=0, aria_label="Slowest tasks")
 
 
 def _names(names: Sequence[str]) -> list[Html]:
-    """Return names that stand together by the part that differs; the whole one appears under the pointer."""
+    """Return the distinguishing parts of names shown together, each with the full name as a tooltip."""
     whole = [clean(name, 400) for name in names]
     return [
         join(name) if name == short else tag("span", short, title=name)
@@ -218,7 +218,7 @@ def _names(names: Sequence[str]) -> list[Html]:
 
 
 def tries(figures: RunFigures) -> Html:
-    """Return what there is to say of retries and timeouts; nothing if nothing was tried twice and nothing waits."""
+    """Return a table of retries and timeouts; empty if nothing was retried, timed out or is waiting."""
     attempts = sum(figures.attempts.values())
     timed_out = figures.attempts.get(TIMED_OUT, 0)
     if not (figures.again or figures.waiting or timed_out):
@@ -228,20 +228,20 @@ def tries(figures: RunFigures) -> Html:
     return facts(
         [
             ("Attempts", f"{attempts:,} ({statuses})"),
-            ("Of these, further tries", f"{figures.again:,}"),
-            ("Done at a further try", f"{figures.recovered:,}"),
+            ("Of these, retries", f"{figures.again:,}"),
+            ("Done after a retry", f"{figures.recovered:,}"),
             ("Timed out", f"{timed_out:,}"),
-            ("Waiting for the next try", f"{figures.waiting:,}" if figures.waiting else None),
+            ("Waiting for a retry", f"{figures.waiting:,}" if figures.waiting else None),
         ]
     )
 
 
 def circumstances(run: RunRow) -> Html:
-    """Return where and how the run took place."""
+    """Return where and how the run was executed."""
     versions = ", ".join(f"{clean(name, 40)} {clean(version, 40)}" for name, version in run.versions.items())
     return facts(
         [
-            ("Started as", tag("code", clean(run.command, 300)) if run.command else None),
+            ("Command", tag("code", clean(run.command, 300)) if run.command else None),
             ("Started", when(run.started_at)),
             ("Ended", when(run.finished_at)),
             ("Workers", f"{run.workers:,} ({clean(run.executor, 40)})" if run.workers and run.executor else None),
@@ -253,11 +253,11 @@ def circumstances(run: RunRow) -> Html:
 
 
 def when(at: str | None, *, zone: bool = True) -> Html:
-    """Return an instant of the ledger as HTML, in UTC; other text as it is, nothing for nothing.
+    """Return an instant of the ledger as HTML, in UTC; other text unchanged, empty if there is none.
 
     Args:
-        at: The instant, in whatever zone.
-        zone: Say that it is UTC: false below a heading that says so.
+        at: The instant, in any time zone.
+        zone: Whether to append "UTC"; not needed below a heading that says it.
     """
     shown = utc_text(at)
     if shown is None:

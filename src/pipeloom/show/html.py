@@ -1,7 +1,7 @@
-"""HTML from Python values, for the report and the web page: whatever is not ``Html`` already is text.
+"""HTML from Python values, for the report and the web page: anything that is not ``Html`` is treated as text.
 
-Text is cleaned and escaped as it goes in, so that foreign text can neither end an element nor steer a terminal. A
-page of ours asks for nothing from anywhere, and uses only the styles that are known.
+Text is cleaned and escaped when it is inserted, so untrusted text can neither end an element nor control a
+terminal. Our pages request nothing from elsewhere and use only their own styles.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
     """Return an element.
 
     Args:
-        name: Of the element; never foreign.
-        children: ``Html`` as it is; other text and numbers escaped; iterables of such; ``None`` is nothing.
-        attributes: ``data_since`` is ``data-since``, ``class_`` is ``class``; ``True`` is bare, ``None`` left out.
+        name: The element's name; never untrusted.
+        children: ``Html`` is kept as it is, other text and numbers are escaped, iterables are joined, and ``None``
+            is skipped.
+        attributes: ``data_since`` becomes ``data-since``, and ``class_`` becomes ``class``; ``True`` gives a bare
+            attribute, and ``None`` none.
     """
     told = []
     for key, value in attributes.items():
@@ -60,17 +62,17 @@ def _shown(child: Any) -> str:
 
 
 def join(*parts: Any) -> Html:
-    """Return several children of an element as one."""
+    """Return several children as one piece of HTML."""
     return Html(_shown(parts))
 
 
 def block(text: str, limit: int | None = None, **attributes: Any) -> Html:
-    """Return foreign text with its line breaks, such as a traceback.
+    """Return untrusted text with its line breaks, such as a traceback.
 
     Args:
         text: The text.
-        limit: The most characters to show; the middle of what is longer is left out.
-        attributes: As of :func:`tag`.
+        limit: The most characters to show; longer text loses its middle.
+        attributes: See :func:`tag`.
     """
     if limit is not None and len(text) > limit:
         left = len(text) - limit
@@ -79,25 +81,25 @@ def block(text: str, limit: int | None = None, **attributes: Any) -> Html:
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> Html:
-    """Return a table of (what, value); pairs without a value are left out."""
+    """Return a table of (name, value); pairs without a value are left out."""
     rows = (tag("tr", tag("th", what, scope="row"), tag("td", value)) for what, value in pairs if value)
     return tag("div", tag("table", tag("tbody", *rows), class_="facts"), class_="table")
 
 
 @cache
 def style() -> str:
-    """Return the styles of every page of ours, as CSS."""
+    """Return the styles of all our pages, as CSS."""
     return files("pipeloom.show").joinpath("style.css").read_text(encoding="utf-8")
 
 
 def document(title: str, *body: Html) -> Html:
-    """Return a whole page in one file; it may load nothing, run nothing and send nothing.
+    """Return a complete page in one file; it may load nothing, run nothing and send nothing.
 
     Args:
-        title: Foreign text.
-        body: What the page shows.
+        title: Untrusted text.
+        body: The contents of the page.
 
-    Source: https://www.w3.org/TR/CSP3/ (a hash admits exactly this ``style`` element)
+    Source: https://www.w3.org/TR/CSP3/ (a hash allows exactly this ``style`` element)
     """
     css = style()
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()

@@ -1,10 +1,10 @@
-r"""What threads write to a terminal, made into whole lines.
+r"""What threads write to a terminal, assembled into whole lines.
 
-A terminal has one cursor for all threads: half a line of one continues in the other's, and a bar that repaints
-itself (``\r``, cursor up) repaints whatever is there by then. Here each thread has a page of its own for each
-stream, on which it may repaint as it likes. A line leaves the page when it is complete, a bar in its last state.
+A terminal has one cursor for all threads: one thread's unfinished line continues in another's, and a bar that
+repaints itself (``\r``, cursor up) overwrites whatever is there by then. Here each thread has its own page for
+each stream, which it can repaint freely. A line leaves the page when it is complete, a bar in its final state.
 
-What is on the pages is seen in the live region meanwhile.
+Meanwhile, the live region shows the contents of the pages.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import Final
 __all__ = ["Lines", "Writer"]
 
 Writer = tuple[int, int]
-"""A thread and a stream, by their numbers."""
+"""The ids of a thread and of a stream."""
 
 _HIDE: Final = "\x1b[?25l"
 _SHOW: Final = "\x1b[?25h"
 _REPAINTS: Final = re.compile(r"\r(?!\n)|\x1b\[\d*[AF]")
-_TOKENS: Final = re.compile(r"(\r?\n|\r|\x1b\[[?0-9;]*[A-Za-ln-z])")  # all sequences but colours
-_LONGEST: Final = 64 * 1024  # characters of a line that is never ended
-_MOST_ROWS: Final = 100  # on one page: no terminal is higher
+_TOKENS: Final = re.compile(r"(\r?\n|\r|\x1b\[[?0-9;]*[A-Za-ln-z])")  # all sequences except colours
+_LONGEST: Final = 64 * 1024  # characters of a line that never ends
+_MOST_ROWS: Final = 100  # of one page: no terminal is taller
 _DISPLAY: Final = (-1, -1)  # the page of a display that hides the cursor: several threads paint it
 
 
 class _Page:
-    """Where one writer writes: a line that was begun, and rows that it repaints."""
+    """The page of one writer: an unfinished line, and the rows that it repaints."""
 
     def __init__(self) -> None:
         self.half = ""
-        self.blank_lines = 0  # held back until it is known that they are no moves to a bar further down
+        self.blank_lines = 0  # held back until it is clear that they do not move to a bar further down
         self.rows: list[str] = []
         self.at = 0
-        self._painted_at: list[int] = []  # when each row was painted last
+        self._painted_at: list[int] = []  # when each row was last painted
         self._overwrites = False
         self.version = 0
         self.seen = -1
@@ -46,7 +46,7 @@ class _Page:
 
     @property
     def overwrites(self) -> bool:
-        """Whether text that follows replaces a row."""
+        """Whether the next text replaces a row."""
         return self._overwrites and self.at < len(self.rows) and bool(self.below(self.at)[0].strip())
 
     def paint(self, text: str) -> None:
@@ -91,14 +91,14 @@ class _Page:
         return "\n" * count
 
     def below(self, count: int) -> list[str]:
-        """Return the rows below the first ones; what is older than those was painted before, as the same bar."""
+        """Return the rows below the first ``count``; those painted earlier show an older state: blank."""
         since = max(self._painted_at[:count], default=0)
         return [
             row if at > since else "" for row, at in zip(self.rows[count:], self._painted_at[count:], strict=True)
         ]
 
     def take_rows(self, count: int) -> str:
-        """Take rows off the top."""
+        """Remove the first rows and return them."""
         taken = self.rows[:count]
         self.rows = self.below(count)
         del self._painted_at[:count]
@@ -115,22 +115,22 @@ class _Page:
 
 
 class Lines:
-    """Pages of writers, and what leaves them; any thread, does not block."""
+    """The pages of all writers, and the lines that leave them; any thread, does not block."""
 
     def __init__(self) -> None:
-        # Never held while anything is written. A signal's handler may print while its thread is in here.
+        # Never held during a write. A signal handler may print while its own thread holds it.
         self._lock = threading.RLock()
         self._pages: dict[Writer, _Page] = {}
-        self._hidden = 0  # displays that have hidden the cursor
+        self._hidden = 0  # how many displays have hidden the cursor
         self._about_to_paint: Writer | None = None
 
     def has_begun(self, writer: Writer) -> bool:
-        """Say whether a line of this writer waits for its end."""
+        """Return whether this writer has an unfinished line."""
         page = self._pages.get(writer)
         return page is not None and not page.is_empty
 
     def feed(self, writer: Writer, text: str) -> str:
-        """Write text on the page of a writer; return the lines that are complete with it."""
+        """Write text on a writer's page; return the lines that it completes."""
         with self._lock:
             repaints = _REPAINTS.search(text) is not None
             if _HIDE in text or _SHOW in text or (self._hidden and (repaints or self._about_to_paint == writer)):
@@ -158,10 +158,10 @@ class Lines:
             return out + head + newline
 
     def _display(self, writer: Writer, text: str) -> str:
-        """Paint what a display shows that has hidden the cursor, such as one of Rich's on a console of its own."""
+        """Paint the output of a display that has hidden the cursor, such as one of Rich's on another console."""
         hides, shows = text.count(_HIDE), text.count(_SHOW)
         self._hidden = max(self._hidden + hides - shows, 0)
-        self._about_to_paint = writer if hides else None  # it first paints with nothing to be recognised by
+        self._about_to_paint = writer if hides else None  # its first painting does not hide the cursor again
         page = self._pages.setdefault(_DISPLAY, _Page())
         page.version += 1
         page.paint(text)
@@ -171,7 +171,7 @@ class Lines:
         return page.take_rows(page.at - _MOST_ROWS) if page.at > _MOST_ROWS else ""
 
     def look(self) -> str:
-        """Return what has become final by standing still since the last look, a moment ago."""
+        """Return what is final because it has not changed since the last look, a moment ago."""
         with self._lock:
             out = []
             for writer, page in list(self._pages.items()):
@@ -185,7 +185,7 @@ class Lines:
             return "".join(out)
 
     def unfinished(self) -> list[str]:
-        """Return the rows that are on the pages: bars, and lines that have been begun for a while."""
+        """Return the rows on the pages: bars, and lines that have been unfinished for a while."""
         with self._lock:
             rows = []
             for page in self._pages.values():
@@ -195,7 +195,7 @@ class Lines:
             return rows
 
     def close(self) -> str:
-        """Return all that is left, as lines."""
+        """Return everything that is left, as lines."""
         with self._lock:
             pages, self._pages, self._hidden = self._pages, {}, 0
             return "".join(page.take_all() for page in pages.values())

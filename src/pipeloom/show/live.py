@@ -1,6 +1,6 @@
 """A run on a terminal: a section of the live region, with the overall bar, running tasks and failures by kind.
 
-The frame is made by the thread that waits for the run; the region has a thread that draws it.
+The thread that waits for the run makes the frames; the region's own thread draws them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OVERALL: Final = 60
 
 
 class LiveScreen:
-    """A section of the live region."""
+    """A run's section of the live region."""
 
     def __init__(self, figures: Figures, console: SharedConsole) -> None:
         self._figures = figures
@@ -56,13 +56,14 @@ class LiveScreen:
             self._make_frame()
 
     def note(self, text: str) -> None:
-        """Say one line that stays."""
-        # Not printed: a task may hold the console's lock while it waits for the terminal, and this thread must not.
+        """Print one line that stays."""
+        # Not printed: a task may hold the console's lock while it waits for the terminal, and this thread must not
+        # wait.
         note = list(self._console.render(Text(text, style="yellow")))
         self._console.region.say(self._console.encode(note))
 
     def stop(self) -> None:
-        """Draw the last state, which stays; stopping twice is fine."""
+        """Draw the final state, which stays; stopping twice is fine."""
         if not self._figures.over:
             self._figures.over = True
             self._make_frame()
@@ -86,15 +87,15 @@ class LiveScreen:
         yield from map(line_of, in_rows(figures.summary(now), width - 2, 1))
         room = height - 2
         running, kinds = figures.running(), figures.kinds()
-        # Failures keep a third of the room when there are more running tasks than fit, one row at least.
+        # Failures get a third of the room, and at least one row, if there are more running tasks than fit.
         kept = min(len(kinds) * rows_of_kind(width), max(room - len(running), room // 3, min(room - 1, 1)))
-        free = room - len(kind_rows(kinds, width, kept))  # they may take less: whole kinds only
+        free = room - len(kind_rows(kinds, width, kept))  # they may take less: only whole kinds are shown
         rows = task_rows(self._in_place(running, free, now), width, free, len(running))
         yield from rows
         yield from kind_rows(kinds, width, room - len(rows))
 
     def _in_place(self, running: Sequence[Attempt], room: int, now: float) -> list[ShownTask | None]:
-        """Return what is shown, each task in its row while it runs; where not all fit, the longest-running."""
+        """Return the tasks to show, each in its row while it runs; if not all fit, the longest-running ones."""
         rows = room if len(running) <= room else room - 1
         if len(running) > rows:
             running = sorted(running, key=lambda attempt: attempt.t0)
@@ -103,7 +104,7 @@ class LiveScreen:
         return [None if key is None else _shown(known[key], now) for key in self._placed]
 
     def _last(self, width: int) -> Iterator[Text]:
-        """Yield what stays: nothing is left out of the figures."""
+        """Yield the lines that stay: no figures are left out."""
         yield self._overall(width)
         yield from map(line_of, in_rows(self._figures.summary(stopwatch.monotonic()), width - 2))
         yield from kind_rows(self._figures.kinds(), width, 2 * _KINDS_AT_THE_END)
@@ -118,12 +119,12 @@ class LiveScreen:
 
 
 def _overall(title: str, share: float | None, tail: str, width: int) -> Text:
-    """Return a title, a bar and how far it is; the title gives way, then the bar.
+    """Return a title, a bar and the progress; the title is shortened first, then the bar.
 
     Args:
-        title: Harmless text.
+        title: Text that is safe to print.
         share: How much of the bar is filled (0..1); ``None`` for no bar.
-        tail: What is said last, and never cut.
+        tail: The last words, never cut.
         width: Columns.
     """
     room = width - len(tail) - 2
@@ -144,5 +145,5 @@ def _shown(attempt: Attempt, now: float) -> ShownTask:
         fraction(step, total) if total else None,
         step,
         message,
-        None if attempt.status == RUNNING else "waits to be stored",
+        None if attempt.status == RUNNING else "waiting to be stored",
     )

@@ -1,7 +1,7 @@
-"""A run in a notebook: one display in its cell, which is kept up to date, and what came of the run.
+"""A run in a notebook: one display in its cell, updated during the run, and then the run's result.
 
-HTML of elements and inline styles alone, since a notebook keeps no style sheet: text has the colour of the page,
-dark or light, and what is coloured can be read on both. No script; foreign text is cleaned and escaped.
+Only HTML elements and inline styles, since a notebook keeps no style sheet. Text has the colour of the page, dark
+or light, and coloured text is readable on both. No scripts; untrusted text is cleaned and escaped.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["NotebookScreen", "Place", "figures_seen", "is_notebook", "keep_shown", "report_seen"]
 
 Seen = tuple[Html, str]
-"""What there is to see, as HTML, and as text for those who show none."""
+"""What to display: HTML, and text for front ends that cannot show it."""
 
 _PAUSE_S: Final = 0.5
 _KINDS: Final = 10
 _NAME: Final = 120
 _NOTES: Final = 3
-# Each 4 to 1 at least on white and on JupyterLab's black; the words say the same.
+# Each has a contrast of at least 4 to 1 on white and on JupyterLab's black; the words say the same.
 _COLOURS: Final = {"green": "#2b8a50", "red": "#d9453b", "yellow": "#a8710d"}
 _CELL: Final = "text-align: left; vertical-align: top; padding: 0.1em 1em 0.1em 0; border: 0; background: none"
 _COUNT: Final = f"{_CELL}; text-align: right; white-space: nowrap"
@@ -55,17 +55,17 @@ def _shell() -> Any:
 
 
 def is_notebook() -> bool:
-    """Say whether this program is the kernel of a notebook; imports nothing."""
+    """Return whether this program is the kernel of a notebook; imports nothing."""
     return _shell() is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a notebook a run is shown; any thread may show something there.
+    """The place in a notebook where a run is shown; any thread may update it.
 
     Attributes:
-        cell: The number of the cell, in this session.
-        display: The id of the display in it.
+        cell: The number of the cell in this session.
+        display: The id of the display in the cell.
     """
 
     cell: int
@@ -73,22 +73,22 @@ class Place:
 
     @classmethod
     def here(cls) -> Place | None:
-        """Return a new place in the present cell; ``None`` when this is no notebook."""
+        """Return a new place in the current cell; ``None`` outside a notebook."""
         shell = _shell()
         return None if shell is None else cls(shell.execution_count, uuid4().hex)
 
     @property
     def is_here(self) -> bool:
-        """Whether its cell is executed now."""
+        """Whether its cell is being executed."""
         shell = _shell()
         return shell is not None and shell.execution_count == self.cell
 
     def begin(self, seen: Seen) -> None:
-        """Show something in the present cell for the first time."""
+        """Create the display, in the current cell."""
         self._show(seen, update=False)
 
     def show(self, seen: Seen) -> None:
-        """Show something else there instead."""
+        """Update the display."""
         self._show(seen, update=True)
 
     def _show(self, seen: Seen, *, update: bool) -> None:
@@ -100,7 +100,7 @@ class Place:
 
 
 class NotebookScreen:
-    """Shows a run in the cell that began it: one display, which stays with what came of the run."""
+    """A run in the cell that started it: one display, which stays and ends with the run's result."""
 
     def __init__(self, figures: Figures, place: Place) -> None:
         self._figures = figures
@@ -115,17 +115,17 @@ class NotebookScreen:
         self._shown_at = monotonic()
 
     def tick(self) -> None:
-        """Show how far it is, if it is time."""
+        """Show the progress, if it is time."""
         if monotonic() - self._shown_at >= _PAUSE_S:
             self._show()
 
     def note(self, text: str) -> None:
-        """Say one line that stays."""
+        """Show one line that stays."""
         self._notes = [*self._notes, text][-_NOTES:]
         self._show()
 
     def stop(self) -> None:
-        """Show what came of it; stopping twice is fine."""
+        """Show the result; stopping twice is fine."""
         if not self._figures.over:
             self._figures.over = True
             self._show()
@@ -136,14 +136,14 @@ class NotebookScreen:
 
 
 def keep_shown(place: Place, seen: Callable[[], Seen], over: threading.Event) -> None:
-    """Show something in the present cell, and show it anew twice a second until it is over; returns at once.
+    """Show something in the current cell, and refresh it twice a second until it is over; returns at once.
 
     Args:
-        place: A new one.
-        seen: Returns what is to be seen now.
-        over: Set when it does not change any more.
+        place: A new place.
+        seen: Returns what to display now.
+        over: Set when it no longer changes.
     """
-    was_over = over.is_set()  # asked first: what is shown may be older than what is asked later
+    was_over = over.is_set()  # read first: afterwards, `seen` may already be out of date
     place.begin(seen())
     if was_over:
         return
@@ -153,19 +153,19 @@ def keep_shown(place: Place, seen: Callable[[], Seen], over: threading.Event) ->
             place.show(seen())
         place.show(seen())
 
-    # Not in this context, which names the present cell: that may be over, and a display is told by its number.
+    # Not in this context, which names the current cell: that cell may be over, and a display is found by its id.
     threading.Thread(target=keep, name="pipeloom-display", daemon=True).start()
 
 
-# --- what is seen ---
+# --- what is displayed ---
 
 
 def figures_seen(figures: Figures, notes: Sequence[str] = ()) -> Seen:
-    """Return a run as it is now.
+    """Return the current state of a run.
 
     Args:
-        figures: Its numbers.
-        notes: What was said along the way.
+        figures: Its figures.
+        notes: The lines printed during the run.
     """
     parts = figures.summary(stopwatch.monotonic())
     share = None if figures.over or figures.expected is None else fraction(figures.seen, figures.expected)
@@ -177,10 +177,10 @@ def figures_seen(figures: Figures, notes: Sequence[str] = ()) -> Seen:
 
 
 def report_seen(report: RunReport, title: str | None = None) -> Seen:
-    """Return what came of a run, with ways to look further.
+    """Return the result of a run, with commands that show more.
 
     Args:
-        report: All of it.
+        report: The run's report.
         title: What was run, instead of its pipeline.
     """
     bad = how_many(report, FAILED)
@@ -206,7 +206,7 @@ def _which(kind: FailureKind) -> str:
 
 
 def _further(report: RunReport) -> Iterator[Html]:
-    """Yield what to type next, where something failed."""
+    """Yield the commands to type next, if something failed."""
     if not report.kinds or report.run_id is None or report.db == MEMORY:
         return
     db = clean(shlex.quote(near(report.db)))
@@ -228,10 +228,10 @@ def _run(
 
     Args:
         title: What is run.
-        parts: Its numbers as words.
-        kinds: Its kinds of failure, the most frequent first, each with the names of some tasks.
-        share: How much of it is done, 0..1, if that is shown.
-        below: Lines to stand below.
+        parts: Its figures in words.
+        kinds: Its kinds of failure, most frequent first, each with the names of some tasks.
+        share: The share that is done, 0..1, if it is shown.
+        below: Lines to add below.
     """
     bar = None if share is None else tag("progress", value=f"{share:.4f}", max=1, style=_BAR)
     lines = (tag("div", line, style=_SOFT) for line in below)
@@ -257,7 +257,7 @@ def _kinds(kinds: Sequence[tuple[Told, str]]) -> Html | None:
         return None
     rows = list(map(_row, *zip(*kinds[:_KINDS], strict=True)))
     if left := kinds[_KINDS:]:
-        told = f"… and {sum(told.number for told, _ in left):,} more, in {len(left):,} other ways"
+        told = f"… and {sum(told.number for told, _ in left):,} more, of {len(left):,} other kinds"
         rows.append(tag("tr", tag("td", style=_COUNT), tag("td", told, colspan=3, style=f"{_CELL}; {_SOFT}")))
     return tag("table", tag("tbody", *rows), style="margin: 0.3em 0; border: 0; border-collapse: collapse")
 

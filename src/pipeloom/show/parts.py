@@ -1,4 +1,4 @@
-"""What a line on a terminal is made of: parts of different weight, so that what does not fit is left out whole."""
+"""The parts of a line on a terminal, with weights: a part that does not fit is left out as a whole."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Part(NamedTuple):
     """Some words of a line.
 
     Attributes:
-        text: Harmless text.
-        style: As Rich names it.
-        weight: Which parts stay when there is not room for all; the heaviest one always does.
+        text: Text that is safe to print.
+        style: A Rich style.
+        weight: The lightest parts are dropped when there is no room for all; the heaviest one always stays.
     """
 
     text: str
@@ -27,12 +27,12 @@ class Part(NamedTuple):
 
 
 def in_rows(parts: Sequence[Part], width: int, most: int | None = None) -> list[list[Part]]:
-    """Return parts in rows of at most this width.
+    """Return parts in rows no wider than ``width``.
 
     Args:
         parts: n of them, 0 or more.
         width: In cells.
-        most: How many rows there may be, 1 or more: the lightest parts go until the others fit, at least one stays.
+        most: The most rows, 1 or more: the lightest parts are dropped until the others fit, and at least one stays.
     """
     kept = list(parts)
     while True:

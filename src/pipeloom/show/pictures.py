@@ -1,9 +1,9 @@
-"""Pictures of a run as SVG text: its timeline, its throughput, how long tasks took.
+"""Pictures of a run as SVG text: its timeline, its throughput, and how long tasks took.
 
-Pure functions. Every picture is as wide as its place: positions along the time are percentages, so that text keeps
-its size on any screen; what hangs out at the left (names, the scale) belongs into a margin that the page's styles
-leave. Colours, patterns' included, come from those styles, by class. Form says the same as colour does. A picture
-never has more than about 1,500 shapes, whatever the number of tasks.
+Pure functions. Every picture fills the width of its place: positions along the time axis are percentages, so text
+keeps its size on any screen. Names and scales extend to the left, into a margin that the page's styles provide.
+Colours, including those of patterns, come from those styles, by class; shapes convey the same information. A
+picture never has more than about 1,500 shapes, whatever the number of tasks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pipeloom.statuses import CANCELLED, DONE, ENDED, ERROR, INTERRUPTED, RUNNIN
 
 __all__ = ["durations_picture", "rate_unit", "throughput_picture", "timeline_picture"]
 
-_LANE: Final = 20.0  # pixels, as all heights below
+_LANE: Final = 20.0  # pixels, like all heights below
 _FLAT_LANE: Final = 14.0
-_DEEP: Final = 0.3  # of a lane's height: what failed hangs so far below its line
+_DEEP: Final = 0.3  # share of a lane's height by which failures extend below its line
 _PLOT: Final = 150.0
-_LEAST: Final = 3.0  # of what did not end well
+_LEAST: Final = 3.0  # for what is not done
 _AXIS: Final = 28.0
 _TOP: Final = 8.0
 _THIN: Final = 0.004  # as shares of the width: about 4 pixels, and 1.5
@@ -44,14 +44,14 @@ _ROUND_SECONDS: Final = (
 
 
 def _log_tick(seconds: float) -> str:
-    """Return a mark of a logarithmic scale, without a zero that says nothing."""
+    """Return a label of a logarithmic scale, without an uninformative zero."""
     if seconds >= 60 and math.log10(seconds).is_integer():
-        return f"{seconds:,.0f} s"  # 1:40 is no round number
+        return f"{seconds:,.0f} s"  # 1:40 is not a round number
     return duration(seconds).replace(".0 ", " ")
 
 
 def timeline_picture(timeline: Timeline) -> Html:
-    """Draw one lane per worker: a bar per attempt, or how busy it was and where something failed."""
+    """Draw one lane per worker: a bar per attempt, or how busy it was and where attempts failed."""
     lanes, span = timeline.lanes, timeline.span_s
     height = _LANE if len(lanes) <= 24 else _FLAT_LANE
     kind = "lane" if height == _LANE else "lane flat"
@@ -87,7 +87,7 @@ def _bars(bars: Sequence[Bar], names: Mapping[str, str], span: float, y: float, 
     for bar in bars:
         left, width = bar.start_s / span, (bar.end_s - bar.start_s) / span
         kind, inset = _kind(bar.status), gap
-        if width < _THIN:  # too narrow for an outline or a hatch: what did not end well is longer instead
+        if width < _THIN:  # too narrow for an outline or a hatch: what is not done is taller instead
             left, width = min(left, 1 - _NARROWEST), max(width, _NARROWEST)
             inset = gap if kind == DONE else 0
             kind += " thin"
@@ -103,12 +103,12 @@ def _bars(bars: Sequence[Bar], names: Mapping[str, str], span: float, y: float, 
 
 
 def _kind(status: str) -> str:
-    """Return the class of a status: what is not known looks like what was stopped."""
+    """Return the class of a status; an unknown one looks like a stopped one."""
     return status if status in (RUNNING, *ENDED) else CANCELLED
 
 
 def _density(lane: Lane, y: float, height: float, deep: float) -> str:
-    """Return an area as high as the lane was busy, and below its line one as deep as much of it failed."""
+    """Return an area as high as the lane was busy, and one below its line as deep as the share that failed."""
     columns, room = lane.columns, height - 4 - deep
     base = y + 2 + room
     found = [f'<line class="base" x1="0" x2="100%" y1="{base:g}" y2="{base:g}"/>']
@@ -118,14 +118,14 @@ def _density(lane: Lane, y: float, height: float, deep: float) -> str:
     if lane.stops_in:
         strokes = "".join(f"M{place + 0.5:g} {room:g}v{-room / 2:g}" for place in lane.stops_in)
         found.append(_stretched("stops", strokes, len(columns), y + 2, room))
-    if lane.failing:  # by the square root: one in a hundred is to be seen, and is not half of them
+    if lane.failing:  # square root: one in a hundred must be visible, but not look like half of them
         levels = [max(round(math.sqrt(share) * deep, 1), 1.2) if share > 0 else 0.0 for share in lane.failing]
         found.append(_stretched("failures", _outline(levels, 0.0, 1), len(columns), base, deep))
     return "".join(found)
 
 
 def _outline(levels: Sequence[float], base: float, sign: int) -> str:
-    """Return the path around areas that stand on a line, or hang from it where ``sign`` is 1; nothing along it."""
+    """Return the path around areas above a line, or below it if ``sign`` is 1; empty levels draw nothing."""
     steps, before = [], 0.0
     for place, level in enumerate([*levels, 0.0]):
         if level != before:
@@ -143,7 +143,7 @@ def _stretched(kind: str, path: str, columns: int, y: float, room: float) -> str
 
 
 def throughput_picture(throughput: Throughput, span_s: float) -> Html:
-    """Draw how many attempts ended per second, over time; what did not end well hangs below the line."""
+    """Draw how many attempts ended per second, over time; those that are not done are below the line."""
     slice_s = throughput.slice_s
     bottom = _TOP + _PLOT
     unit_s, unit = _rate_unit(throughput)
@@ -173,7 +173,7 @@ def _rate_unit(throughput: Throughput) -> tuple[float, str]:
 
 
 def rate_unit(throughput: Throughput) -> str:
-    """Return what the throughput's scale counts by: ``second``, ``minute`` or ``hour``."""
+    """Return the unit of the throughput's scale: ``second``, ``minute`` or ``hour``."""
     return _rate_unit(throughput)[1]
 
 
@@ -235,7 +235,7 @@ def _columns(
     places: Sequence[tuple[float, float]],
     text: Callable[[int], str],
 ) -> str:
-    """Return columns with their scale at the left: done above a line, what did not end well below it, to one scale.
+    """Return columns with their scale at the left: done above a line, not done below it, on the same scale.
 
     ``places`` are (left, width) as fractions.
     """
@@ -256,7 +256,7 @@ def _columns(
         found.append(f"<g><title>{_shown(text(place), 160)}</title>")
         for value, kind, least in ((up, DONE, 1.5), (down, "others", _LEAST)):
             if value:
-                size = max(value * scale, least)  # one among ten thousand is still to be seen
+                size = max(value * scale, least)  # one in ten thousand must still be visible
                 found.append(
                     f'<rect class="{kind} {name}" x="{_percent(left)}%" width="{_percent(width)}%" '
                     f'y="{base - size if kind == DONE else base:.1f}" height="{size:.1f}"/>'
@@ -270,7 +270,7 @@ def _time_axis(span: float, bottom: float, *, lines: bool = True) -> str:
 
 
 def _axis(ticks: Iterable[tuple[float, str]], bottom: float, *, lines: bool = False) -> str:
-    """Return the lower axis; every second label is marked, so that a narrow page can leave it out."""
+    """Return the lower axis; every second label is marked, so that a narrow page can omit it."""
     found = [f'<line class="axis" x1="0" x2="100%" y1="{bottom:g}" y2="{bottom:g}"/>']
     for number, (place, label) in enumerate(ticks):
         x = _percent(place)
@@ -296,7 +296,7 @@ def _even_ticks(low: float, high: float) -> list[float]:
 
 
 def _clocks(low: float, high: float) -> list[tuple[float, str]]:
-    """Return even ticks with their labels, all in the unit that their distance asks for."""
+    """Return even ticks with their labels, all in the unit that suits their distance."""
     ticks = _even_ticks(low, high)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else high - low
     return [(tick, _clock(tick, step)) for tick in ticks]
@@ -314,7 +314,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _clock(seconds: float, step: float) -> str:
-    """Return a tick of an even axis; ``step`` is the distance to the next."""
+    """Return the label of a tick on an even axis; ``step`` is the distance to the next."""
     if seconds == 0:
         return "0"
     if step >= 86400:
@@ -326,7 +326,7 @@ def _clock(seconds: float, step: float) -> str:
 
 
 def _amount(value: float, most: float) -> str:
-    """Return a mark of a scale, in the unit of its highest."""
+    """Return a label of a scale, in the unit of its highest value."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value and most >= size * 10:
             return f"{value / size:g} {letter}"

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["LineScreen"]
 
 _LINE_S: Final = 5.0
-_FIRST_S: Final = 1.0  # what is shorter says nothing: its report, or its exception, says all
-_NEW: Final = 10  # kinds of failure that are told when they are new
+_FIRST_S: Final = 1.0  # a shorter run prints nothing: its report or its exception says everything
+_NEW: Final = 10  # kinds of failure that are printed when they first occur
 _KINDS: Final = 10
 _NAME: Final = 200
 
 
 class LineScreen:
-    """A plain line every five seconds, one for a new kind of failure, and all kinds at the end."""
+    """A plain line every five seconds, one for each new kind of failure, and all kinds at the end."""
 
     def __init__(self, figures: Figures, console: Console) -> None:
         self._figures = figures
@@ -42,7 +42,7 @@ class LineScreen:
         self._figures.begin(run)
 
     def tick(self) -> None:
-        """Say a line if it is time."""
+        """Print a line if it is time."""
         now = monotonic()
         if now - self._looked_at >= _FIRST_S:
             self._looked_at = now
@@ -51,11 +51,11 @@ class LineScreen:
             self._say()
 
     def note(self, text: str) -> None:
-        """Say one line that stays."""
+        """Print one line that stays."""
         self._print(text)
 
     def stop(self) -> None:
-        """Say how it ended, if anything has been said; stopping twice is fine."""
+        """Print how the run ended, if anything has been printed; stopping twice is fine."""
         self._figures.over = True
         if self._said:
             self._say()
@@ -76,7 +76,7 @@ class LineScreen:
             if found.kind.id not in self._told and len(self._told) < _NEW:
                 self._told.add(found.kind.id)
                 self._said = True
-                more = " (later kinds are told at the end)" if len(self._told) == _NEW else ""
+                more = " (further kinds are listed at the end)" if len(self._told) == _NEW else ""
                 told = told_of(found, found.example)
                 name = clean(told.name, _NAME)
                 self._print(f"{self._figures.title}: ✗ first failure of its kind: {name}: {in_words(told)}{more}")

@@ -1,15 +1,15 @@
-r"""The one live region of the shared console: sections of runs and of Rich's displays, one below the other.
+r"""The live region of the shared console: sections of runs and of Rich's displays, one below the other.
 
 ::
 
-    line of output           the cursor rests at the start of an empty row, where the next line of output belongs:
-    █                        what is written by somebody who knows nothing of the region, such as a subprocess,
-    load  ━━━━━  34/40       appears there and scrolls as usual, and the next frame begins below it
+    line of output           the cursor rests at the start of an empty row, where the next line of output belongs.
+    █                        Output that bypasses the region, such as that of a subprocess, appears
+    load  ━━━━━  34/40       there and scrolls as usual, and the next frame begins below it.
       33 done · 1 failed
 
-A frame is drawn in one write: make room below, remember the cursor, erase below, write the rows, return. So nobody
-needs to know where the region was, it heals after a change of size or a stop (Ctrl-Z), and there is nothing to put
-back after a kill: the cursor is never hidden.
+A frame is drawn in one write: make room below, save the cursor, erase below, write the rows, restore the cursor. So
+    the region's position never needs to be known, the region recovers after a change of size or a stop (Ctrl-Z),
+    and a killed process leaves nothing to restore: the cursor is never hidden.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ __all__ = ["Region", "Section"]
 logger = logging.getLogger("pipeloom")
 
 _TICK_S: Final = 0.1  # between two looks at the sections
-_REDRAW_S: Final = 0.25  # between two frames that are the same, in case somebody has written over them
-_LOOK_S: Final = 0.3  # how long a bar must stand still to be final
-_PAUSE_S: Final = 0.2  # how long a run that is stopped waits for the terminal
-_AT_THE_END_S: Final = 1.0  # how long a run that has ended does
+_REDRAW_S: Final = 0.25  # between two identical frames, in case another program has overwritten the first
+_LOOK_S: Final = 0.3  # how long a bar must stay unchanged to be final
+_PAUSE_S: Final = 0.2  # how long a run that is being paused waits for the terminal
+_AT_THE_END_S: Final = 1.0  # how long a run that has ended waits for it
 _MOST_UNFINISHED: Final = 8  # rows
 _WRITER: Final = "pipeloom-writer"  # the name of the writer's thread, which must not wait for a terminal
 
 
 class Section(Protocol):
-    """What one run shows in the region: lines, rendered. Replaced as a whole, since another thread reads it."""
+    """What one run shows in the region: rendered lines. Replaced as a whole, since another thread reads it."""
 
     @property
     def frame(self) -> Sequence[Segment]:
-        """The lines, each but the last with its end."""
+        """The lines, each with its line end except the last."""
 
 
 class Screen(Protocol):
-    """What the region knows of its console."""
+    """What the region needs from its console."""
 
     @property
     def file(self) -> IO[str]:
-        """Where it writes."""
+        """The stream that it writes to."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,7 +67,7 @@ class Screen(Protocol):
         """Return text with colours as segments."""
 
     def encode(self, segments: Iterable[Segment]) -> bytes:
-        """Return segments as the terminal reads them."""
+        """Return segments encoded for the terminal."""
 
 
 class Region:
@@ -84,8 +84,8 @@ class Region:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        """Be as new: at first, and in a forked child, where locks may be held by threads that are not there."""
-        self._guard = threading.Lock()  # over who comes and goes; never held over a write
+        """Set the initial state; also in a forked child, where missing threads may hold the locks."""
+        self._guard = threading.Lock()  # for joining and leaving; never held during a write
         self._sections: tuple[Section, ...] = ()
         self._callers: tuple[int, ...] = ()  # the threads that wait for runs
         self._thread: threading.Thread | None = None
@@ -100,16 +100,16 @@ class Region:
         self._is_faulty = False
 
     def forget(self) -> None:
-        """In a forked child: the region is the parent's. Its streams stay caught, and let the child's text pass."""
+        """Leave the region to the parent, in a forked child. Its streams stay caught and pass text on."""
         if self._outlet is not None:
             self._outlet.abandon()
         self._begin_anew()
 
-    # --- come and go ---
+    # --- join and leave ---
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and rows that each section may have."""
+        """The columns and rows available to each section."""
         outlet = self._outlet
         columns, rows = self._screen.size if outlet is None else outlet.room()
         return columns, max(rows // max(len(self._sections), 1), 1)
@@ -118,11 +118,11 @@ class Region:
         """Show a section until it leaves.
 
         Args:
-            section: What to show.
-            waits: This thread waits for a run: it must never wait for the terminal.
+            section: The section.
+            waits: Whether this thread waits for a run, and so must never wait for the terminal.
 
         Raises:
-            LiveError: There is no terminal that can show it.
+            LiveError: No terminal can show it.
         """
         with self._guard:
             if self._outlet is None:
@@ -170,9 +170,9 @@ class Region:
         return not (thread.ident in self._callers or thread.name == _WRITER or thread is self._thread)
 
     def leave(self, section: Section, last: Sequence[Segment] = ()) -> None:
-        """Take a section away; its last state, if there is any, stays as lines. Leaving twice is fine.
+        """Remove a section; its last state, if any, stays as lines. Leaving twice is fine.
 
-        The last one to leave waits until all is written, but no longer than a second.
+        The last section to leave waits until everything is written, but at most a second.
         """
         with self._guard:
             rest = tuple(other for other in self._sections if other is not section)
@@ -196,7 +196,7 @@ class Region:
             thread.join(_AT_THE_END_S)
 
     def _end(self) -> None:
-        """Leave a clean terminal, when the interpreter ends before a run in a daemon thread does."""
+        """Leave a clean terminal if the interpreter ends before a run in a daemon thread does."""
         self._is_over = True
         outlet = self._outlet
         if outlet is not None:
@@ -205,24 +205,24 @@ class Region:
             outlet.settle(_AT_THE_END_S)
         self._release_streams()
 
-    # --- stop and go on ---
+    # --- pause and resume ---
 
     def pause(self) -> None:
-        """Take the frame off the terminal, such as before the process is stopped; waits 0.2 s at most."""
+        """Remove the frame from the terminal, for example before the process is stopped; waits at most 0.2 s."""
         self._pauses += 1
         if (outlet := self._outlet) is not None:
             outlet.hide(True)
             outlet.settle(_PAUSE_S)
 
     def resume(self) -> None:
-        """Show the frame again, once whoever paused has resumed."""
+        """Show the frame again, once every pause has been resumed."""
         self._pauses = max(self._pauses - 1, 0)
         if (outlet := self._outlet) is not None and not self._pauses:
             outlet.hide(False)
             self._call()
 
     def show_now(self) -> None:
-        """Draw all sections as they are now; waits until it is done, 0.2 s at most."""
+        """Draw all sections in their current state; waits until that is done, at most 0.2 s."""
         if self._outlet is not None:
             done = threading.Event()
             self._awaited.append(done)
@@ -243,7 +243,7 @@ class Region:
             try:
                 self._look(outlet)
                 self._compose(outlet)
-            except Exception as error:  # noqa: BLE001 - no fault of the screen may end a run, or lose a line
+            except Exception as error:  # noqa: BLE001 - a fault of the screen must not end a run or lose a line
                 outlet.show((), (0, 0))
                 self._say_why(error)
             outlet.draw()
@@ -254,17 +254,17 @@ class Region:
     def _say_why(self, error: Exception) -> None:
         if not self._is_faulty:
             self._is_faulty = True
-            logger.warning("the live screen cannot be drawn, the run goes on: %s", describe(error))
+            logger.warning("the live screen cannot be drawn, the run continues: %s", describe(error))
 
     def _wait(self, outlet: Outlet) -> None:
         is_behind = outlet.is_behind
         if not (self._sections or is_behind):
-            sleep(RETRY_S / 4)  # somebody may just be writing the last of it
+            sleep(RETRY_S / 4)  # another thread may be writing the last of it
             return
         try:
             self._bell.get(timeout=RETRY_S if is_behind else _TICK_S)
             if is_behind:
-                sleep(RETRY_S)  # many lines ring often
+                sleep(RETRY_S)  # many lines ring the bell often
             while True:
                 self._bell.get_nowait()
         except Empty:
@@ -274,7 +274,7 @@ class Region:
         with self._guard:
             if (
                 self._sections or outlet.is_behind or outlet.has_frame
-            ):  # which was made just before the last one left
+            ):  # a frame made just before the last section left
                 return False
             self._release_streams()
             outlet.add(_encoded(self._lines.close()))
@@ -291,7 +291,7 @@ class Region:
             outlet.add(_encoded(self._lines.look()))
 
     def _compose(self, outlet: Outlet) -> None:
-        """Make the frame of what the sections and the pages of writers show now."""
+        """Make the frame from what the sections and the writers' pages show now."""
         room = columns, rows = outlet.room()
         frame: list[bytes] = []
         for section in self._sections:
@@ -311,7 +311,7 @@ class Region:
 
 
 def _on_a_new_row(columns: int) -> bytes:
-    """Return what goes to the next row unless the cursor is at the start of one: after ``^C``, or half a line."""
+    """Return what moves to the next row unless the cursor is at the start of one: after ``^C``, or half a line."""
     return b" " * columns + b"\r\x1b[K"
 
 

@@ -1,4 +1,4 @@
-"""The report on one run: everything about it in one file to pass on."""
+"""The report on one run: everything about it in one file that can be passed on."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Failures", "pictures_of", "run_page"]
 
-_OPEN: Final = 8  # kinds that are seen at once
+_OPEN: Final = 8  # kinds that are shown at first
 
 _LEGEND: Final[Mapping[str, str]] = {
     **{status: spelled(status) for status in (DONE, ERROR, TIMED_OUT, CANCELLED)},
-    INTERRUPTED: "interrupted, its end is not known",
+    INTERRUPTED: "interrupted (end unknown)",
     RUNNING: spelled(RUNNING),
 }
 
@@ -36,10 +36,10 @@ class Failures:
     """What failed in a run, by kind.
 
     Attributes:
-        groups: The kinds with the most tasks, the most frequent first.
-        names: Of some tasks of each kind, by its id.
-        more_kinds: How many kinds there are besides.
-        more_tasks: How many tasks those have.
+        groups: The kinds with the most tasks, most frequent first.
+        names: Names of some tasks of each kind, by the kind's id.
+        more_kinds: The number of kinds beyond those.
+        more_tasks: The number of tasks of those further kinds.
     """
 
     groups: Sequence[ErrorGroup]
@@ -53,10 +53,10 @@ def run_page(run: RunRow, figures: RunFigures, failures: Failures, *, db_name: s
 
     Args:
         run: The run.
-        figures: What its attempts add up to.
-        failures: What failed.
-        db_name: What its database is called; foreign text.
-        made_at: The present instant.
+        figures: The figures of its attempts.
+        failures: Its failures.
+        db_name: The name of its database; untrusted text.
+        made_at: The current instant.
     """
     number = f"run {run.run_id}"
     title = run.title or number.capitalize()
@@ -83,11 +83,11 @@ def run_page(run: RunRow, figures: RunFigures, failures: Failures, *, db_name: s
 
 
 def pictures_of(figures: RunFigures, *, with_lanes: bool = True) -> Html:
-    """Return a run's pictures as sections; "" when nothing was tried yet.
+    """Return a run's pictures as sections; empty if there were no attempts.
 
     Args:
-        figures: What is drawn: throughput and durations.
-        with_lanes: Draw the timeline before them.
+        figures: What to draw: throughput and durations.
+        with_lanes: Whether to draw the timeline first.
     """
     beside = [part for part in (_throughput(figures), _durations(figures.durations)) if part]
     lanes = _timeline(figures.timeline) if with_lanes else None
@@ -109,7 +109,7 @@ def _timeline(timeline: Timeline) -> Html:
         return Html("")
     note, marks = _bars_explained(timeline) if timeline.drawn == "bars" else _density_explained(timeline)
     if timeline.undrawn:
-        note += f" {timeline.undrawn:,} attempts are not drawn: their times are missing, or outside the run's."
+        note += f" {timeline.undrawn:,} attempts are not drawn: their times are missing or outside the run."
     return _section("Timeline", join(_legend(marks), _figure(timeline_picture(timeline), "plot lanes")), note)
 
 
@@ -127,10 +127,10 @@ def _density_explained(timeline: Timeline) -> tuple[str, list[tuple[str, str]]]:
     workers = f"{share} workers" if share > 1 else "one worker"
     marks = [(DONE, "share of the time spent in attempts")]
     if any(lane.failed for lane in timeline.lanes):
-        marks.append(("failures", "below the line: failed; the deeper, the more"))
+        marks.append(("failures", "below the line: failed (deeper: more)"))
     if any(lane.stopped for lane in timeline.lanes):
-        marks.append(("stops", "something was stopped here"))
-    return f"{attempts:,} attempts, too many to draw each. A lane is {workers}: the higher, the busier.", marks
+        marks.append(("stops", "attempts were stopped here"))
+    return f"{attempts:,} attempts, too many to draw each. A lane is {workers}; higher means busier.", marks
 
 
 def _legend(entries: Iterable[tuple[str, str]]) -> Html:
@@ -198,8 +198,8 @@ def _failures(failures: Failures, all_by: str) -> Html:
         parts.append(tag("details", told, rest, class_="more"))
     if failures.more_kinds:
         kinds = "one more kind" if failures.more_kinds == 1 else f"{failures.more_kinds:,} more kinds"
-        parts.append(tag("p", f"Left out here: {kinds}, {_tasks(failures.more_tasks)}.", class_="note"))
-    note = "A kind is an exception, where it was raised, and what the messages share: other parts are shown as …"
+        parts.append(tag("p", f"Not shown: {kinds}, {_tasks(failures.more_tasks)}.", class_="note"))
+    note = "A kind shares an exception, the place it was raised and a message; parts that differ are shown as …"
     return _section("Failures", join(parts), note)
 
 

@@ -1,6 +1,6 @@
-"""What a run shows while it runs: a section of the live region on a terminal, a plain line now and then elsewhere.
+"""How a run is shown while it runs: a section of the live region on a terminal, plain lines elsewhere.
 
-Both are made by the thread that waits for the run, a few times a second, from the committed counts and the workers'
+The thread that waits for the run makes both, a few times a second, from the committed counts and the workers'
 slots: the cost depends on what fits on the screen, not on the number of tasks.
 """
 
@@ -40,10 +40,10 @@ class Screen(Protocol):
         """Draw if it is time."""
 
     def note(self, text: str) -> None:
-        """Say one line that stays."""
+        """Print one line that stays."""
 
     def stop(self) -> None:
-        """Draw the last state and let go of the terminal; stopping twice is fine."""
+        """Draw the final state and release the terminal; stopping twice is fine."""
 
 
 def screen_for(title: str, expected: int | None, console: Console, place: Place | None = None) -> Screen:
@@ -58,11 +58,11 @@ def screen_for(title: str, expected: int | None, console: Console, place: Place 
 
 
 class SafeScreen:
-    """A screen that never fails a run: what goes wrong is logged once, and the screen dropped.
+    """A screen that never fails a run: its first error is logged, and the screen is dropped.
 
     Args:
-        screen: What shows the run.
-        instead: What shows it where there is no terminal to draw on.
+        screen: Shows the run.
+        instead: Shows the run if there is no terminal to draw on.
     """
 
     def __init__(self, screen: Screen, instead: Screen | None = None) -> None:
@@ -94,6 +94,6 @@ class SafeScreen:
         if self._screen is not None:
             try:
                 draw(self._screen)
-            except Exception as error:  # noqa: BLE001 - no fault of a screen may end a run
+            except Exception as error:  # noqa: BLE001 - a fault of a screen must not end a run
                 self._screen = None
-                logger.warning("the screen failed and is dropped, the run goes on: %s", describe(error))
+                logger.warning("the screen failed and was dropped, the run continues: %s", describe(error))

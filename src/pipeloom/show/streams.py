@@ -1,12 +1,12 @@
-"""The process's standard streams, whose readers may leave while there is still something to say.
+"""The process's standard streams, whose readers may leave before all output is written.
 
-What is said there is about the work, and is not the work: a pipe that nobody reads any more, or a terminal that was
-closed, must neither fail it nor change its exit code. Two cases, with two owners:
+That output is about the work, and is not the work: a pipe without a reader, or a closed terminal, must neither make
+    the work fail nor change its exit code. There are two cases:
 
-* The command line owns its process. It writes through :class:`Output`, which drops what nobody can read.
-* In a user's program the streams are the user's. Nothing is replaced there, and standard output is left alone.
-  Standard error is led to the null device once nobody reads it: Python buffers it, so that a line which could not
-  be written is tried again at exit, and turns exit code 0 (or 1) into 120.
+* The command line owns its process. It writes through :class:`Output`, which drops what cannot be read.
+* In a user's program the streams belong to the user. Nothing is replaced, and standard output is left alone.
+  Standard error is redirected to the null device once it has no reader: Python buffers it, so a line that could not
+  be written is retried at exit, and turns exit code 0 (or 1) into 120.
 
 Source: https://docs.python.org/3/library/signal.html#note-on-sigpipe
 """
@@ -26,13 +26,13 @@ _READER_GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET})
 
 
 def is_unread(stream: IO[str] | None) -> bool:
-    """Say whether it is certain that nobody can read what is written to a stream; any thread, does not block.
+    """Return whether a stream certainly has no reader; any thread, does not block.
 
     Source: https://man7.org/linux/man-pages/man2/poll.2.html (POLLERR: the read end of the pipe has been closed)
     """
     if stream is None or getattr(getattr(stream, "buffer", None), "is_unread", False):
         return True
-    if not hasattr(select, "poll"):  # Windows: the next write tells
+    if not hasattr(select, "poll"):  # Windows: the next write shows it
         return False
     try:
         poll = select.poll()
@@ -43,10 +43,10 @@ def is_unread(stream: IO[str] | None) -> bool:
 
 
 def release_stderr() -> None:
-    """Lead standard error to the null device if nobody can read it, or it cannot be written; any thread.
+    """Redirect standard error to the null device if it has no reader or cannot be written; any thread.
 
-    What was, or will be, written to it then succeeds: log records of tasks, what Python keeps in its buffer until
-    exit, the traceback of an exception that the program does not catch.
+    What was or will be written to it then succeeds: log records of tasks, what Python keeps in its buffer until
+        exit, the traceback of an exception that the program does not catch.
     """
     stream = sys.__stderr__
     if stream is None or stream.closed:
@@ -55,7 +55,7 @@ def release_stderr() -> None:
         try:
             stream.flush()
             return
-        except BlockingIOError:  # somebody reads, only not fast enough
+        except BlockingIOError:  # there is a reader, but a slow one
             return
         except OSError:
             pass
@@ -67,10 +67,10 @@ def release_stderr() -> None:
 
 
 def lead_nowhere(descriptor: int) -> None:
-    """Connect a descriptor to the null device, for good.
+    """Connect a descriptor to the null device permanently.
 
     Raises:
-        OSError: There is no descriptor left to do so.
+        OSError: No descriptor is left to do so.
     """
     null = os.open(os.devnull, os.O_WRONLY)
     if null == descriptor:  # it was closed
@@ -82,7 +82,7 @@ def lead_nowhere(descriptor: int) -> None:
 
 
 def same_terminal(one: Any, other: Any) -> bool:
-    """Say whether two streams lead to the same terminal, so that what is written to either is seen there.
+    """Return whether two streams lead to the same terminal, so that what is written to either appears there.
 
     The controlling terminal has a second name, ``/dev/tty``.
     """
@@ -97,33 +97,34 @@ def same_terminal(one: Any, other: Any) -> bool:
 
 
 class Output(io.BufferedWriter):
-    """A descriptor of this process whose reader may leave: what comes afterwards goes to the null device.
+    """A descriptor of this process whose reader may leave: later output then goes to the null device.
 
-    A full disk or a broken one raises, unless ``outlives_disks``: then what was asked for is not there. The raw
-    stream is Python's own: one in Python could be interrupted after a write and before it has said so, and would
-    repeat it.
+    A full or broken disk raises, since the output that was asked for is then missing, unless ``outlives_disks``.
+    The raw stream is Python's own: one written in Python could be interrupted between a write and its return, and
+    would repeat the write.
 
     Args:
         descriptor: Where to write; stays open.
-        at_once: Keep nothing back.
+        at_once: Whether to write without buffering.
 
     Attributes:
-        is_unread: What is written goes to the null device from now on.
-        outlives_disks: What is written is not what was asked for, and a disk that does not take it is told later.
-        lost: What the disk said then.
+        is_unread: Whether output now goes to the null device.
+        outlives_disks: Whether the error of a disk is only recorded in ``lost``: the output is not what was asked
+            for.
+        lost: The error of the disk in that case.
     """
 
     def __init__(self, descriptor: int, *, at_once: bool = False) -> None:
         super().__init__(io.FileIO(descriptor, "w", closefd=False))
         self._at_once = at_once
-        # A terminal that was closed says EIO; a disk says so when it is broken.
+        # A closed terminal reports EIO; a disk does so when it is broken.
         self._departure = _READER_GONE | ({errno.EIO} if self.isatty() else frozenset())
         self.is_unread = False
         self.outlives_disks = False
         self.lost: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write, or keep for the next ``flush``; blocks while the reader takes its time."""
+        """Write, or keep for the next ``flush``; blocks while the reader is slow."""
         try:
             written = super().write(data)
             if self._at_once:
@@ -134,7 +135,7 @@ class Output(io.BufferedWriter):
         return written
 
     def flush(self) -> None:
-        """Write what was kept; blocks while the reader takes its time."""
+        """Write what was kept; blocks while the reader is slow."""
         try:
             super().flush()
         except OSError as error:
@@ -151,27 +152,27 @@ class Output(io.BufferedWriter):
 
 
 def outlive_readers() -> None:
-    """Let the command line's own standard streams outlive their readers; before anything is written.
+    """Let the command line's own standard streams outlive their readers; call it before anything is written.
 
-    A stream that was closed before the start leads to the null device, and a terminal that lacks a letter shows its
-    escape. Streams that a host program has put in their place are left alone.
+    A stream that was closed before the start is redirected to the null device, and a character that a terminal
+    lacks appears as an escape. Streams that a host program has substituted are left alone.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # whatever is opened first would get its number, and whatever is said there
+        except OSError:  # the first file opened would get its number, and with it whatever is printed there
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - stays open as long as the process
         elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
             setattr(sys, name, _outliving(stream))
 
 
 def _outliving(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     raw = getattr(stream.buffer, "raw", stream.buffer)
-    if type(raw) is not io.FileIO:  # a console of Windows
+    if type(raw) is not io.FileIO:  # a Windows console
         stream.reconfigure(errors="backslashreplace")
         return stream
     stream.flush()

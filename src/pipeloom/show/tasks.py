@@ -1,4 +1,4 @@
-"""Rows on a terminal: figures, bars, and running tasks in columns as wide as there is room."""
+"""Rows on a terminal: figures, bars, and running tasks in columns that fit the width."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipeloom.show.parts import DOT, Part
 
 __all__ = ["ShownTask", "bar", "in_place", "line_of", "task_rows"]
 
-_NAME: Final = 500  # characters of a name that are looked at
+_NAME: Final = 500  # characters of a name that are considered
 _MESSAGE: Final = 200
-_WIDE: Final = 60  # columns from which a task has a bar, and its message room of its own
+_WIDE: Final = 60  # columns from which a task has a bar, and its message a column of its own
 _BAR: Final = 24
 _TIME: Final = 8  # cells of most times
 _PERCENT: Final = 5
@@ -28,15 +28,15 @@ K = TypeVar("K", bound=Hashable)
 
 
 def in_place(before: Sequence[K | None], now: Sequence[K], rows: int) -> list[K | None]:
-    """Return which task stands in which row: what was shown keeps its row while it runs.
+    """Return which task is in which row: a task that is shown keeps its row while it runs.
 
     Args:
-        before: What stood in each row at the last look, ``None`` where there was nothing.
-        now: What runs, in the order in which it takes free rows: the longest-running first.
-        rows: How many rows there are.
+        before: What was in each row at the last look; ``None`` for a free row.
+        now: What runs, in the order in which it takes free rows: longest-running first.
+        rows: The number of rows.
 
     Returns:
-        What stands in each row, as far down as there is anything; ``None`` is a free row between others.
+        What is in each row, down to the last one in use; ``None`` is a free row between others.
     """
     runs = set(now)
     placed = [key if key in runs else None for key in before[:rows]]
@@ -53,12 +53,12 @@ class ShownTask(NamedTuple):
     """A running task.
 
     Attributes:
-        name: As the task is called.
-        elapsed_s: For how long it has been running; ``None`` when that is not known.
-        share: How much of it is done (0..1); ``None`` when it does not say.
-        step: Its steps so far, when it does not say how many there are.
-        message: What it says itself.
-        remark: What is to be said of it first.
+        name: Its name.
+        elapsed_s: How long it has been running; ``None`` if unknown.
+        share: The share that is done (0..1); ``None`` if it does not report one.
+        step: Its steps so far, if it does not report their total.
+        message: Its own message.
+        remark: A remark to show before the message.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ShownTask(NamedTuple):
 
 
 def bar(share: float, width: int) -> Text:
-    """Return a bar of ``width`` cells, filled by ``share`` (0..1); without colours too, it shows how far it is."""
+    """Return a bar of ``width`` cells, filled by ``share`` (0..1); it can be read without colours."""
     filled = int(share * width)
     return Text().append("━" * filled, style="green").append("─" * (width - filled), style="dim")
 
@@ -84,13 +84,13 @@ def line_of(parts: Sequence[Part], indent: str = "  ") -> Text:
 
 
 def task_rows(tasks: Sequence[ShownTask | None], width: int, room: int, total: int | None = None) -> list[Text]:
-    """Return as many running tasks as fit, and how many more there are.
+    """Return as many running tasks as fit, and a count of the rest.
 
     Args:
-        tasks: n of them, 0 or more; ``None`` is a row that is free.
+        tasks: n of them, 0 or more; ``None`` is a free row.
         width: Columns.
-        room: Rows, 0 or less for none.
-        total: How many run, if there are more than those.
+        room: Rows; 0 or less for none.
+        total: How many tasks run, if more than those.
     """
     total = max(total or 0, sum(task is not None for task in tasks))
     if room <= 0 or not total:
@@ -101,7 +101,7 @@ def task_rows(tasks: Sequence[ShownTask | None], width: int, room: int, total: i
     bar_cells = max(min(width // 5, _BAR), 4) if has_progress and width >= _WIDE else 0
     room = width - 4 - 2 - _TIME - (bar_cells + 1 if bar_cells else 0) - (_PERCENT + 2 if has_progress else 0)
     if width >= _WIDE and any(task.message for task in known):
-        room -= max(room // 3, 12)  # messages keep a third of what is left to both
+        room -= max(room // 3, 12)  # messages keep a third of the remaining width
     names = shortened([clean(task.name, _NAME) for task in known], max(room, _LEAST))
     name_cells = max(map(cells, names), default=0)
     times = ["" if task.elapsed_s is None else age(task.elapsed_s) for task in known]
@@ -127,7 +127,7 @@ def task_rows(tasks: Sequence[ShownTask | None], width: int, room: int, total: i
 
 
 def _progress(task: ShownTask, bar_cells: int) -> Text:
-    """Return a bar and a percentage, or the steps so far of a task that does not say how many there are."""
+    """Return a bar and a percentage, or the steps so far of a task that does not report their total."""
     room = bar_cells + 1 + _PERCENT if bar_cells else _PERCENT
     if task.share is None:
         return Text((f"{task.step:,.0f}" if task.step else "")[:room].rjust(room))

@@ -12,14 +12,14 @@ _WAIT_MS: Final = 1000
 
 
 class Terminal:
-    """The terminal that a stream leads to, below all buffers of Python's, whose locks a thread may hold for ever.
+    """The terminal of a stream, below all buffers of Python's, whose locks a thread may hold forever.
 
     Args:
         stream: A stream that leads to the terminal; stays open.
 
     Raises:
-        OSError: It leads to no terminal, or no descriptor is left.
-        ValueError: It is closed, or has no descriptor.
+        OSError: The stream does not lead to a terminal, or no descriptor is left.
+        ValueError: The stream is closed or has no descriptor.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -29,14 +29,14 @@ class Terminal:
 
     @classmethod
     def of(cls, stream: IO[str]) -> Self | None:
-        """Return the terminal that a stream leads to, if it leads to one."""
+        """Return the terminal that a stream leads to; ``None`` if there is none."""
         try:
             return cls(stream)
         except (OSError, ValueError, AttributeError):
             return None
 
     def size(self) -> tuple[int, int] | None:
-        """Return columns and rows as they are now; ``None`` where the terminal does not know them."""
+        """Return the current columns and rows; ``None`` if the terminal does not report them."""
         try:
             columns, rows = os.get_terminal_size(self._fd)
         except OSError:
@@ -44,18 +44,18 @@ class Terminal:
         return (columns, rows) if columns > 0 and rows > 0 else None
 
     def is_ready(self, wait_ms: int = 0) -> bool:
-        """Say whether the terminal takes something now: not after Ctrl-S, nor when nobody has read it for long."""
+        """Return whether the terminal accepts output now: not after Ctrl-S, nor if unread for long."""
         poll = select.poll()
         try:
             poll.register(self._fd, select.POLLOUT)
             return bool(poll.poll(wait_ms))
-        except (OSError, ValueError):  # it has just been closed
+        except (OSError, ValueError):  # it was just closed
             return False
 
     def send(self, data: bytes) -> None:
-        """Write everything; blocks while the terminal takes nothing, which may be for ever.
+        """Write everything; blocks while the terminal accepts nothing, possibly forever.
 
-        What other programs write meanwhile comes before it or after it, not between.
+        Output of other programs comes before or after it, not in the middle.
 
         Raises:
             OSError: The terminal is gone.
@@ -63,11 +63,11 @@ class Terminal:
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # somebody has told the terminal not to block
+            except BlockingIOError:  # another program has made the terminal non-blocking
                 self.is_ready(_WAIT_MS)
 
     def close(self) -> None:
-        """Give the descriptor back; closing twice is fine."""
+        """Close the descriptor; closing twice is fine."""
         descriptor, self._fd = self._fd, -1
         if descriptor >= 0:
             os.close(descriptor)

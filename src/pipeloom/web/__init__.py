@@ -1,8 +1,8 @@
-"""A ledger in the browser, live: ``pipeloom web``. Reads only; needs the extra ``web`` (Starlette, uvicorn).
+"""A live view of a ledger in the browser: ``pipeloom web``. Read-only; needs the extra ``web``.
 
 ::
 
-    requests ─▶ same_origin ─▶ app ─▶ a few reading threads (each request its own short look)
+    requests ─▶ same_origin ─▶ app ─▶ a few reader threads (one short read per request)
                                 │
-    EventSource ◀─── events ◀─ hub ◀── one reader thread: file changed? ▸ build each part once ▸ hand to all viewers
+    EventSource ◀─── events ◀─ hub ◀── one reader thread: file changed? ▸ build each part once ▸ send to all viewers
 """

@@ -1,7 +1,7 @@
-"""What takes longer than a page may: worked out once for all viewers, and kept.
+"""Queries that take longer than a page may wait: answered once for all viewers, and cached.
 
-Each ``Answers`` has one thread, which runs while there are questions and no longer. A page takes what is known and
-shows what comes later when it comes.
+Each ``Answers`` has one thread, which runs only while there are questions. A page shows what is known, and is
+updated when more is known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _FIGURES_S: Final = 900.0  # deadlines: three million tasks on a slow machine take a fraction of either
 _LISTS_S: Final = 120.0
 _KEPT: Final = 32
-_STAMP_S: Final = 1.0  # coarse file systems stamp whole seconds, a clock of the kernel's every few milliseconds
+_STAMP_S: Final = 1.0  # coarse file systems have stamps of whole seconds, kernel clocks of a few milliseconds
 _SELDOM_S: Final = 1.0
 _DUTY: Final = 10  # a question rests this many times as long as its answer took
 _END_S: Final = 0.5
@@ -36,8 +36,8 @@ class Answer(Generic[T]):
 
     Attributes:
         value: The answer.
-        at: When it was begun, in seconds since 1970.
-        is_current: Nothing newer is on its way.
+        at: When answering began, in seconds since 1970.
+        is_current: Whether nothing newer is on its way.
     """
 
     value: T
@@ -50,19 +50,19 @@ class _Entry:
     version: Hashable = None
     value: Any = None
     error: Exception | None = None
-    began: float | None = None  # of the answer, on the monotonic clock; None when there is none yet
+    began: float | None = None  # when answering began, on the monotonic clock; None if there is no answer yet
     at: float = 0.0
     rests_until: float = 0.0
     is_pending: bool = False
 
 
 class Answers:
-    """Questions to one file, answered one after another; any thread may ask.
+    """Questions about one file, answered one after another; any thread may ask.
 
     Args:
         db_path: The ledger.
-        name: Of the thread.
-        deadline_s: How long one question to the file may take.
+        name: The name of the thread.
+        deadline_s: How long one question may take.
     """
 
     def __init__(self, db_path: Path, name: str, *, deadline_s: float) -> None:
@@ -76,13 +76,13 @@ class Answers:
         self._is_closed = False
 
     def close(self) -> None:
-        """Answer nothing more; the question that is being answered is given up. Closing twice is fine."""
+        """Stop answering; the current question is abandoned. Closing twice is fine."""
         with self._changed:
             self._is_closed = True
             self._questions.clear()
             thread = self._thread
         if thread is not None:
-            thread.join(_END_S)  # it looks up between two pages of the file, and only reads
+            thread.join(_END_S)  # it checks between two pages of the file, and only reads
 
     def ask(
         self,
@@ -93,14 +93,14 @@ class Answers:
         since: float = 0.0,
         wait_s: float = 0.0,
     ) -> Answer[T] | None:
-        """Return what is known, and see to it that it becomes known anew when it is out of date.
+        """Return what is known, and have it answered again if it is out of date.
 
         Args:
-            key: What is asked.
+            key: Identifies the question.
             question: Answers it, from a ``History`` with a long deadline, in the thread of these answers.
-            version: An answer of another version is out of date,
-            since: as is one that was begun before this instant of the monotonic clock.
-            wait_s: How long to wait for an answer that is not known, or out of date.
+            version: An answer of another version is out of date.
+            since: So is an answer begun before this instant of the monotonic clock.
+            wait_s: How long to wait for an answer that is unknown or out of date.
 
         Raises:
             Exception: Whatever ``question`` raised, if nothing newer is known.
@@ -138,7 +138,7 @@ class Answers:
         while True:
             with self._changed:
                 if not self._questions:
-                    self._thread = None  # whoever asks next begins another one
+                    self._thread = None  # the next question starts another one
                     return
                 key, (version, question) = self._questions.popitem(last=False)
             began, at = monotonic(), time()
@@ -146,7 +146,7 @@ class Answers:
             try:
                 with History(self._path, deadline_s=self._deadline_s, is_over=lambda: self._is_closed) as history:
                     value = question(history)
-            except Exception as caught:  # noqa: BLE001 - a damaged or foreign file can raise anything: whoever asks gets it
+            except Exception as caught:  # noqa: BLE001 - a damaged or foreign file can raise anything: it is raised again in `ask`
                 error = caught
             with self._changed:
                 self._keep(key, _Entry(version, value, error, began, at))
@@ -165,9 +165,9 @@ class Answers:
 
 
 def last_change(db_path: Path) -> float:
-    """Return an instant of the monotonic clock since which nothing was written to a database.
+    """Return an instant of the monotonic clock since which a database has not been written.
 
-    What was answered after it is up to date. Blocks for two looks at the disk.
+    What was answered after it is current. Blocks for two accesses to the disk.
     """
     now, stamps = monotonic(), []
     for path in (db_path, Path(f"{db_path}-wal")):
@@ -178,7 +178,7 @@ def last_change(db_path: Path) -> float:
 
 
 class Desk:
-    """All the answers of one server: a long one about figures holds up no list.
+    """All the answers of one server: a long question about figures does not delay lists.
 
     Args:
         db_path: The ledger.
@@ -189,21 +189,21 @@ class Desk:
         self.lists: Final = Answers(db_path, "pipeloom-web-lists", deadline_s=_LISTS_S)
 
     def close(self) -> None:
-        """Answer nothing more; closing twice is fine."""
+        """Stop answering; closing twice is fine."""
         self.figures.close()
         self.lists.close()
 
 
 @dataclass(slots=True)
 class Memo:
-    """What a view knows when it is built, and what it leaves for the next time.
+    """What a view knows when it is built, and what it keeps for the next build.
 
     Attributes:
-        desk: Where to ask what takes long.
-        since: What was answered before this instant of the monotonic clock may be out of date.
-        until: The instant until which answers are waited for.
-        kept: What the last build left.
-        again: Set by a build: call it once more, even if the file does not change.
+        desk: Answers the questions that take long.
+        since: Answers begun before this instant of the monotonic clock may be out of date.
+        until: Until when to wait for answers.
+        kept: What the last build kept.
+        again: Set by a build to be repeated even if the file does not change.
     """
 
     desk: Desk
@@ -221,7 +221,7 @@ class Memo:
         version: Hashable = None,
         since: float | None = None,
     ) -> Answer[T] | None:
-        """Return what is known, see :meth:`Answers.ask`; the view is built again when there is more to come."""
+        """Return what is known, see :meth:`Answers.ask`; the view is built again if more is on its way."""
         found = answers.ask(
             key,
             question,

@@ -1,7 +1,7 @@
 """The pages and their addresses: a Starlette application.
 
-Each request reads in one of a few threads, with a ``History`` of its own, under a deadline. The event loop never
-touches the file.
+Each request reads in one of a few threads, with its own ``History`` and a deadline. The event loop never accesses
+the file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["Pages", "make_app"]
 _READERS: Final = 4
 _WAITING: Final = 32
 _DEADLINE_S: Final = 5.0
-_WAIT_S: Final = 0.5  # for what takes longer than a page may: what is not known by then comes by the stream
+_WAIT_S: Final = 0.5  # for slow answers: what is not known by then is sent over the stream
 _MAX_WORD: Final = 200
 _MAX_FIELDS: Final = 20  # of an address
 _STATIC: Final = {
@@ -54,7 +54,7 @@ _STATIC: Final = {
 }
 
 _NOTHING_YET: Final = tag(
-    "section", tag("h1", "Nothing to show yet"), tag("p", "What comes appears here by itself.", class_="note")
+    "section", tag("h1", "Nothing to show yet"), tag("p", "It will appear here automatically.", class_="note")
 )
 _ATTRIBUTES: Final[Mapping[str, Mapping[str, Any]]] = {
     "notice": {"tabindex": -1, "role": "status"},
@@ -63,7 +63,7 @@ _ATTRIBUTES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 class Pages:
-    """What the application needs: the file, the hub, the reading threads.
+    """What the application needs: the file, the hub and the reader threads.
 
     Args:
         db_path: The ledger; need not exist yet.
@@ -92,15 +92,15 @@ class Pages:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def show(self, request: Request) -> Response:
-        """Answer for any page: read, and put the parts into their places."""
+        """Answer for any page: read the file, and fill in the page's parts."""
         view = view_of(request.scope)
         if view is None:
-            return self._message(404, "No such page", "Nothing is at this address. Begin at the overview.")
+            return self._message(404, "No such page", "There is no page at this address. Start from the overview.")
         if self._waiting >= _WAITING:
             return PlainTextResponse(
-                "Too many pages are being read: try again in a moment.\n", 503, {"retry-after": "2"}
+                "Too many pages are being loaded: try again in a moment.\n", 503, {"retry-after": "2"}
             )
-        if (content := self.hub.shown(view)) is not None:  # and its rows stand where the others see them
+        if (content := self.hub.shown(view)) is not None:  # with its rows where the other viewers see them
             return HTMLResponse(self._page(view, content))
         self._waiting += 1
         try:
@@ -112,14 +112,14 @@ class Pages:
         return HTMLResponse(self._page(view, content))
 
     def _read(self, view: AnyView) -> Mapping[str, str]:
-        """Read a view; one of the reading threads."""
+        """Read a view, in one of the reader threads."""
         try:
             with History(self.db_path, deadline_s=_DEADLINE_S) as history:
                 memo = Memo(self.hub.desk, since=last_change(self.db_path), until=monotonic() + _WAIT_S)
                 return view.build(history, memo)
         except pieces.Missing:
             raise
-        except Exception as error:  # noqa: BLE001 - a damaged or foreign file can raise anything: the page says so, and stays
+        except Exception as error:  # noqa: BLE001 - a damaged or foreign file can raise anything: the page reports it
             problem = {"notice": pieces.notice(problem_of(error))}
             return problem if view.is_list else {**problem, view.places[0]: _NOTHING_YET}
 
@@ -148,12 +148,12 @@ def _place(name: str, content: Mapping[str, str]) -> Html:
 
 
 def events_address(view: AnyView) -> str:
-    """Return where the news of a view come from."""
+    """Return the address of a view's event stream."""
     return f"/events{view.path}" + (f"?{urlencode(view.query)}" if view.query else "")
 
 
 def view_of(scope: Scope) -> AnyView | None:
-    """Return the view that an address means, with or without ``/events`` before it; ``None`` when there is none.
+    """Return the view of an address, with or without ``/events`` before it; ``None`` if there is none.
 
     Raises:
         HTTPException: 400, the address has too many fields.
@@ -162,7 +162,7 @@ def view_of(scope: Scope) -> AnyView | None:
     try:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=_MAX_FIELDS))
     except ValueError:
-        said = f"This address has more than {_MAX_FIELDS} fields behind its question mark: leave some out."
+        said = f"This address has more than {_MAX_FIELDS} fields after its question mark: remove some."
         raise HTTPException(400, said) from None
     room, _, number = path.strip("/").partition("/")
     found = _number(number)
@@ -201,10 +201,10 @@ def _tasks_view(query: Mapping[str, str]) -> TasksView:
 
 
 def _optional(text: str | None) -> int | None:
-    """Return a number that need not be there.
+    """Return an optional number.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a number.
     """
     if not text:
         return None
@@ -215,7 +215,7 @@ def _optional(text: str | None) -> int | None:
 
 
 def _number(text: str) -> int | None:
-    """Return a number that SQLite can hold."""
+    """Return a number that SQLite can store."""
     if not text.removeprefix("-").isdecimal() or not text.isascii() or len(text) > 20:
         return None
     number = int(text)
@@ -235,7 +235,7 @@ def _static_route(name: str, kind: str) -> Route:
 
 
 def make_app(pages: Pages, port: int) -> ASGIApp:
-    """Return the application, which answers our own page and no other.
+    """Return the application, which answers only our own page.
 
     Args:
         pages: What it shows.
@@ -245,7 +245,7 @@ def make_app(pages: Pages, port: int) -> ASGIApp:
     async def refused(request: Request, error: Exception) -> Response:  # noqa: ARG001
         if isinstance(error, HTTPException) and error.status_code == 400:
             return PlainTextResponse(f"{error.detail}\n", 400)
-        return PlainTextResponse("There is nothing at this address.\n", 404)
+        return PlainTextResponse("There is no page at this address.\n", 404)
 
     app = Starlette(
         routes=[

@@ -1,7 +1,7 @@
 """Server-sent events: one stream per open page.
 
-Runs in the event loop. A viewer who does not take what is sent for ten seconds is dropped; a browser that is only
-slow gets fewer, newer versions.
+Runs in the event loop. A viewer that accepts nothing for ten seconds is dropped; a browser that is merely slow gets
+fewer, newer versions.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -36,9 +36,9 @@ class Events:
     """The ASGI application behind ``/events…``.
 
     Args:
-        hub: Where the news comes from.
-        view_of: Finds the view for a request; ``None`` when there is none.
-        abort: Cuts a connection by its client's address, without waiting for what is still to be sent.
+        hub: The source of the events.
+        view_of: Returns the view for a request; ``None`` if there is none.
+        abort: Cuts the connection of a client's address, without waiting for unsent data.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Events:
         self._abort = abort
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request: the stream, or why not."""
+        """Answer one request: with the stream, or with a refusal."""
         view = self._find(scope)
         if view is None:
-            await PlainTextResponse("There is no such page to watch.\n", 404)(scope, receive, send)
+            await PlainTextResponse("There is no page at this address.\n", 404)(scope, receive, send)
             return
         if scope["method"] == "HEAD":
             await PlainTextResponse("", 200, media_type="text/event-stream")(scope, receive, send)

@@ -1,6 +1,6 @@
-"""The parts of the list of tasks that say what it is filtered by, and change it.
+"""The parts of the task list that show its filters and change them.
 
-Every link and field keeps all the other filters.
+Every link and field keeps all other filters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["active", "more", "statuses"]
 
 
 def statuses(which: TaskFilter, counts: Mapping[str, int]) -> Html:
-    """Return a choice of statuses, with their numbers while nothing else is filtered by."""
+    """Return a choice of statuses, with their counts if there is no other filter."""
     is_plain = not any((which.word, which.kind, which.message, which.within, which.since, which.until))
     items: list[tuple[str | None, str, int]] = [(None, "all", sum(counts.values()))]
     items += [(status, pieces.word_for(status), counts[status]) for status in in_order(counts)]
@@ -37,14 +37,14 @@ def statuses(which: TaskFilter, counts: Mapping[str, int]) -> Html:
 
 
 def more(which: TaskFilter) -> Html:
-    """Return the filters by message and time: open while one of them is in use."""
+    """Return the filters by message and time: unfolded while one of them is in use."""
     in_use = any((which.message, which.within, which.since, which.until))
     inside = tag("div", _times(which), _form(which), class_="more-filters")
     return tag("details", tag("summary", "Filter by message or time"), inside, open=in_use or None, class_="plain")
 
 
 def _times(which: TaskFilter) -> Html:
-    """Return a choice of how long ago tasks ended."""
+    """Return a choice of periods in which tasks ended."""
     choices = [(None, "any time"), *((key, words) for key, (words, _) in WITHIN.items())]
     links = (
         tag("li", pieces.tasks_link(words, current=key == which.within, **which.query(within=key)))
@@ -76,13 +76,13 @@ def _field(name: str, label: str, value: str | None, **attributes: object) -> Ht
 
 
 def _local(at: str | None) -> str | None:
-    """Return an instant as the field takes it."""
+    """Return an instant in the field's format."""
     found = instant(at)
     return None if found is None else found.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def active(which: TaskFilter) -> Html | None:
-    """Return what is filtered by, each with a link that takes it away; what an address says wrongly, too."""
+    """Return the filters in use, each with a link that removes it; including invalid ones from the address."""
     items = list(_active(which))
     if not items:
         return None
@@ -94,15 +94,15 @@ def active(which: TaskFilter) -> Html | None:
         )
         for key, words in items
     )
-    label = tag("span", "Take away:", class_="note", id="active")
+    label = tag("span", "Remove filter:", class_="note", id="active")
     return tag("nav", label, tag("ul", *links, class_="filters active"), aria_labelledby="active")
 
 
 def _active(which: TaskFilter) -> Iterable[tuple[str, str]]:
     if which.word:
-        yield "q", f"name or key has “{clean(which.word, 60)}”"
+        yield "q", f"name or key contains “{clean(which.word, 60)}”"
     if which.message:
-        yield "message", f"message has “{clean(which.message, 60)}”"
+        yield "message", f"message contains “{clean(which.message, 60)}”"
     if which.kind:
         yield "kind", f"kind {clean(which.kind, 60)}"
     if which.run_id is not None:
@@ -110,6 +110,6 @@ def _active(which: TaskFilter) -> Iterable[tuple[str, str]]:
     for key, word, value in (("since", "from", which.since), ("until", "until", which.until)):
         if value:
             at = _local(value)
-            yield key, f"{word} {at.replace('T', ' ')} UTC" if at else f"{word} {clean(value, 40)}: not an instant"
+            yield key, f"{word} {at.replace('T', ' ')} UTC" if at else f"{word} {clean(value, 40)}: invalid time"
     if which.slowest:
         yield "order", "slowest first"

@@ -1,8 +1,8 @@
-"""One reader for all viewers: looks whether the file changed, builds each part once, hands it to everyone.
+"""One reader for all viewers: it checks whether the file changed, and builds each part once for everyone.
 
-The reader is a thread with a ``History`` of its own. While nobody watches it sleeps and holds no file open; while
-nothing changes it asks for ``PRAGMA data_version`` and no more. What it built is handed to the event loop, where
-each viewer keeps the newest version of each part and nothing older: a slow viewer costs no memory.
+The reader is a thread with its own ``History``. Without viewers it sleeps and keeps no file open; while nothing
+changes, it only queries ``PRAGMA data_version``. The parts go to the event loop, where each viewer keeps only the
+newest version of each: a slow viewer costs no memory.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["LOOK_S", "MAX_VIEWERS", "Hub", "TooManyViewersError", "View", "Viewe
 
 MAX_VIEWERS: Final = 64
 LOOK_S: Final = 0.3
-_DUTY: Final = 5  # a view that is dear to build rests this many times as long
+_DUTY: Final = 5  # a view that is slow to build rests this many times as long
 _DEADLINE_S: Final = 2.0
-_WAIT_S: Final = 0.05  # for answers that are nearly there; all other views wait meanwhile
+_WAIT_S: Final = 0.05  # for answers that are nearly ready; all other views wait meanwhile
 _END_S: Final = 0.5
 
 
@@ -38,28 +38,28 @@ class View(Protocol):
 
     @property
     def rest_s(self) -> float:
-        """Seconds between two builds, at least."""
+        """The least time between two builds, in seconds."""
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The ids of the elements of its parts."""
+        """The ids of its parts' elements."""
 
     def build(self, history: History, memo: Memo) -> Mapping[str, str]:
-        """Return the parts as HTML by their element's id; the thread of ``history``.
+        """Return the parts as HTML by their element's id; runs in the thread of ``history``.
 
         Args:
             history: What to read.
-            memo: What the last build for the same viewers left.
+            memo: What the last build for the same viewers kept.
         """
 
 
 class TooManyViewersError(PipeloomError):
-    """The page has as many viewers as it takes."""
+    """The page has as many viewers as it accepts."""
 
 
 @dataclass(eq=False)
 class Viewer:
-    """One open event stream; used in the event loop only."""
+    """One open event stream; used only in the event loop."""
 
     view: View
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,12 +78,12 @@ class Viewer:
         self.ready.set()
 
     def leave(self) -> None:
-        """End the stream as soon as its task looks."""
+        """End the stream, the next time its task looks."""
         self.gone = True
         self.ready.set()
 
     def take(self) -> bytes:
-        """Return everything that waits, as it goes over the wire."""
+        """Return everything that is waiting, in the format of the stream."""
         data = b"".join(self.pending.values())
         self.pending.clear()
         self.ready.clear()
@@ -104,7 +104,7 @@ class _Watched:
 
 
 class Hub:
-    """The reader and its viewers. Start and stop it in the event loop; it is used there.
+    """The reader and its viewers. Start, use and stop it in the event loop.
 
     Args:
         db_path: The ledger; need not exist yet.
@@ -114,7 +114,7 @@ class Hub:
     def __init__(self, db_path: Path, *, max_viewers: int = MAX_VIEWERS) -> None:
         self._path = db_path
         self._max_viewers = max_viewers
-        self._views: dict[View, _Watched] = {}  # changed in the event loop, under the lock
+        self._views: dict[View, _Watched] = {}  # changed in the event loop, with the lock held
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
@@ -124,18 +124,18 @@ class Hub:
         self._number = 0
         self.desk = Desk(db_path)
         self._changed_at = 0.0  # when the reader last saw a change, on the monotonic clock
-        self.looks = 0  # times that the reader looked at the file
+        self.looks = 0  # how often the reader has looked at the file
 
     # --- the event loop's side ---
 
     def start(self) -> None:
-        """Begin to read, once there are viewers."""
+        """Start reading, once there are viewers."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="pipeloom-web-reader", daemon=True)
         self._thread.start()
 
     def end_streams(self) -> None:
-        """Let every stream end, and accept no new ones; safe to call from a signal handler's callback."""
+        """End every stream and accept no new ones; may be called from a signal handler's callback."""
         self._stopping = True
         for watched in self._views.values():
             for viewer in watched.viewers:
@@ -146,26 +146,26 @@ class Hub:
         """End the streams and the reader; stopping twice is fine."""
         self.end_streams()
         if self._thread is not None:
-            # It may be in the middle of a long look. It only reads, so the end does not wait for that.
+            # It may be in the middle of a long read. Since it only reads, stopping does not wait for that.
             await asyncio.to_thread(self._thread.join, _END_S)
             self._thread = None
         await asyncio.to_thread(self.desk.close)
 
     def join(self, view: View, seen: str = "") -> Viewer:
-        """Return a new viewer of ``view``, who is offered the present state at once.
+        """Return a new viewer of ``view``, which gets the current state at once.
 
         Args:
             view: What to watch.
-            seen: The id of the last event that a viewer who comes back has got: what is no newer is left out.
+            seen: The id of the last event that a returning viewer received: nothing older is sent again.
 
         Raises:
-            TooManyViewersError: There is no room, or the server is about to end.
+            TooManyViewersError: There is no room, or the server is stopping.
         """
         if self._stopping:
-            raise TooManyViewersError("this server follows the file no longer: start it again")
+            raise TooManyViewersError("this server no longer follows the file: restart it")
         if self.viewers >= self._max_viewers:
             raise TooManyViewersError(
-                f"{self.viewers} pages are being watched, which is as many as this server takes: close one"
+                f"{self.viewers} pages are open, the most that this server accepts: close one"
             )
         with self._lock:
             watched = self._views.setdefault(view, _Watched(Memo(self.desk)))
@@ -180,7 +180,7 @@ class Hub:
         return viewer
 
     def part(self, viewer: Viewer) -> None:
-        """Forget a viewer; forgetting twice is fine."""
+        """Remove a viewer; removing it twice is fine."""
         watched = self._views.get(viewer.view)
         if watched is not None:
             watched.viewers.discard(viewer)
@@ -189,7 +189,7 @@ class Hub:
                     del self._views[viewer.view]
 
     def shown(self, view: View) -> Mapping[str, str] | None:
-        """Return what the viewers of a view see now; ``None`` when nobody watches it."""
+        """Return what the viewers of a view see now; ``None`` if it has none."""
         watched = self._views.get(view)
         return dict(watched.html) if watched is not None and len(watched.html) > len(view.places) else None
 
@@ -219,15 +219,15 @@ class Hub:
                     self._wake.wait()
                     continue
                 self._look(eye, views)
-                self._wake.wait(LOOK_S)  # a new viewer ends the pause
+                self._wake.wait(LOOK_S)  # a new viewer ends the wait
         finally:
             eye.close()
             self._hand_over(
                 self.end_streams
-            )  # whatever ended the reader: a page that is not kept up must not say so
+            )  # whatever ended the reader: a page that is no longer updated must not claim to be live
 
     def _hand_over(self, call: Callable[..., None], *args: Any) -> None:
-        """Have the event loop call something."""
+        """Have the event loop call a function."""
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(call, *args)
@@ -266,7 +266,7 @@ class Hub:
 
 
 class _Eye:
-    """The reader's look at the file, and what keeps it from reading."""
+    """The reader's access to the file, and any error that prevents reading."""
 
     def __init__(self, path: Path) -> None:
         self._follower = Follower(path, deadline_s=_DEADLINE_S)
@@ -278,20 +278,20 @@ class _Eye:
         self._history = None
 
     def look(self) -> bool:
-        """Say whether there is something new to see."""
+        """Return whether there is something new to read."""
         before = self._problem
         try:
             self._history, news = self._follower.look()
-        except Exception as error:  # noqa: BLE001 - a damaged or foreign file: said on the page, tried again
+        except Exception as error:  # noqa: BLE001 - a damaged or foreign file: shown on the page, tried again
             self._history, self._problem = None, problem_of(error)
             return self._problem != before
         self._problem = ""
         return news is not None
 
     def build(self, view: View, memo: Memo) -> tuple[Mapping[str, str], bool]:
-        """Return the view's parts, only the notice when they cannot be read; and whether to try again."""
+        """Return the view's parts, or only the notice if they cannot be read; and whether to try again."""
         if self._history is None:
-            return {"notice": notice(self._problem)}, False  # the next look that succeeds makes all stale
+            return {"notice": notice(self._problem)}, False  # the next successful look makes all views stale
         try:
             memo.again = False
             parts = view.build(self._history, memo)
@@ -303,7 +303,7 @@ class _Eye:
 
 
 def problem_of(error: Exception) -> str:
-    """Return one sentence for an error of reading."""
+    """Return one sentence for an error while reading."""
     return clean(
         describe(error) if isinstance(error, PipeloomError) else f"{type(error).__name__}: {describe(error)}"
     )

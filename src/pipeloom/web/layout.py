@@ -1,4 +1,4 @@
-"""The frame of every page: head, navigation, search, and the places of its parts."""
+"""The frame of every page: header, navigation, search, and the places of its parts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def frame(
     """Return a whole page.
 
     Args:
-        title: For the browser's tab.
-        body: What is in ``main``.
+        title: The title in the browser's tab.
+        body: The contents of ``main``.
         database: The file's name.
         path: The page's address, to mark it in the navigation.
-        query: What the search form keeps (``q`` is what was searched for).
+        query: The fields that the search form keeps (``q`` is the search text).
         events: The address of the page's event stream; ``None`` for a page that does not change.
     """
     query = query or {}
@@ -50,9 +50,7 @@ def frame(
         for address, word in _NAVIGATION
     )
     state = (
-        tag("span", "as of loading", id="state", class_="state", role="status", data_state="still")
-        if events
-        else None
+        tag("span", "not live", id="state", class_="state", role="status", data_state="still") if events else None
     )
     kept = (tag("input", type="hidden", name=key, value=value) for key, value in query.items() if key != "q")
     search = tag(
@@ -83,7 +81,7 @@ def frame(
         "footer",
         "Reads ",
         tag("code", database),
-        f" and never writes it. Times are UTC. pipeloom {__version__}",
+        f"  and never writes to it. Times are UTC. pipeloom {__version__}",
         class_="page-foot",
     )
     page = tag(
@@ -96,6 +94,6 @@ def frame(
 
 
 def message_page(title: str, text: str, *, database: str) -> Html:
-    """Return a page that says one thing."""
+    """Return a page with one message."""
     body = tag("section", tag("h1", title), tag("p", text, class_="note"))
     return frame(title, body, database=database, path="")

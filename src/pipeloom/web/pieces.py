@@ -1,4 +1,4 @@
-"""What the parts of a page are made of: tables, badges, times, bars, links."""
+"""Building blocks of a page: tables, badges, times, bars and links."""
 
 from __future__ import annotations
 
@@ -50,35 +50,35 @@ ONE_LINE: Final = 36
 """Characters of a name that take one line of its column on a wide page."""
 
 FAILURES: Final = "failures"
-"""In addresses: every status that is no good end."""
+"""In addresses: all statuses of tasks that are not done."""
 
 _WORDS: Final = {**WORDS, FAILURES: "all failures"}
 _WIDE: Final = 2 * ONE_LINE  # characters of a name that take two lines of its column on a wide page
-_NARROW: Final = 40  # and on a narrow one
+_NARROW: Final = 40  # of one on a narrow page
 _LONGEST_BLOCK: Final = 100_000
 LONGEST_RESULT: Final = 100_000
-"""Characters of a result that are shown."""
+"""The most characters of a result to show."""
 
 
-class Missing(Exception):  # noqa: N818 - not an error of the program: a page that is not there
-    """What the address names is not in the ledger."""
+class Missing(Exception):  # noqa: N818 - not a fault of the program: the page does not exist
+    """The address refers to something that is not in the ledger."""
 
 
 def notice(problem: str) -> Html:
-    """Return why there is nothing new, or nothing at all; empty when there is no problem."""
+    """Return why the page is out of date or empty; empty if there is no problem."""
     if not problem:
         return Html("")
     return tag(
         "div",
-        tag("p", tag("strong", "There is nothing to read now.")),
+        tag("p", tag("strong", "The file cannot be read at the moment.")),
         tag("p", problem, "."),
-        tag("p", "This page goes on looking. Anything below is from the last good look.", class_="note"),
+        tag("p", "This page keeps trying. Anything below is from the last successful read.", class_="note"),
         class_="notice",
     )
 
 
 def not_there(text: str) -> Html:
-    """Return that what the page was about is gone: another file may have taken the place of the old one."""
+    """Return a message that the page's subject is gone: the file may have been replaced."""
     return tag("div", tag("p", tag("strong", text)), class_="notice")
 
 
@@ -88,7 +88,7 @@ def empty(text: str) -> Html:
 
 
 def headed(title: str, inside: Html, *, id_: str, more: Html | None = None) -> Html:
-    """Return a section with a heading, and a link beside it."""
+    """Return a section with a heading and a link beside it."""
     head = tag("div", tag("h2", title, id=id_), tag("span", more, class_="more") if more else None, class_="head")
     return tag("section", head, inside, aria_labelledby=id_)
 
@@ -102,27 +102,27 @@ def table(label: str, columns: Sequence[tuple[str, str]], rows: Iterable[Html]) 
         tag("thead", tag("tr", *head)),
         tag("tbody", *rows),
     )
-    return tag("div", inside, class_="table")  # what is still too wide scrolls in its own box
+    return tag("div", inside, class_="table")  # a table that is still too wide scrolls in its own box
 
 
 def long_text(text: str, label: str) -> Html:
-    """Return foreign text with its line breaks, such as a traceback; the middle of what is too long is left out.
+    """Return untrusted text with its line breaks, such as a traceback; long text loses its middle.
 
-    The box scrolls by itself, so it can be reached with the keyboard.
+    The box scrolls by itself, and can be reached with the keyboard.
     """
     return block(text, _LONGEST_BLOCK, tabindex=0, role="group", aria_label=label)
 
 
 def beginning(text: str, label: str) -> Html:
-    """Return the beginning of foreign text, of which no more was read; see :func:`long_text`."""
+    """Return the beginning of untrusted text, when no more was read; see :func:`long_text`."""
     if len(text) > LONGEST_RESULT:
-        text = f"{text[:LONGEST_RESULT]}\n… the rest is left out: pipeloom show --json has it all …"
+        text = f"{text[:LONGEST_RESULT]}\n… the rest is not shown: pipeloom show --json prints all of it …"
     return block(text, tabindex=0, role="group", aria_label=label)
 
 
 def pages(links: Sequence[Html]) -> Html | None:
     """Return the links to a list's other pages."""
-    return tag("nav", *links, class_="pages", aria_label="Further pages") if links else None
+    return tag("nav", *links, class_="pages", aria_label="More pages") if links else None
 
 
 # --- statuses ---
@@ -134,7 +134,7 @@ def word_for(status: str) -> str:
 
 
 def kind_of(status: str) -> str:
-    """Return the class of a status: what is not known looks like what was stopped."""
+    """Return the class of a status; an unknown one looks like a stopped one."""
     return status if status in TASK_STATUSES else INTERRUPTED
 
 
@@ -144,12 +144,12 @@ def badge(status: str) -> Html:
 
 
 def in_a_line(message: str | None, limit: int) -> str:
-    """Return a message without its line breaks; empty when there is none."""
+    """Return a message without its line breaks; empty if there is none."""
     return clean(" ".join((message or "")[: 4 * limit].splitlines()), limit)
 
 
 def said_by(exception: str | None, message: str | None, limit: int = 200) -> Html | None:
-    """Return a message, never without the exception that it belongs to; ``None`` when there is none."""
+    """Return a message together with its exception; ``None`` if there is neither."""
     name, said = clean(exception or "", 120), in_a_line(message, limit)
     if not name:
         return join(said) if said else None
@@ -157,7 +157,7 @@ def said_by(exception: str | None, message: str | None, limit: int = 200) -> Htm
 
 
 def in_two_lines(said: Html | None) -> Html | None:
-    """Return a message cut to two lines; its page has the rest."""
+    """Return a message cut to two lines; the task's page shows all of it."""
     return None if said is None else tag("span", said, class_="two-lines")
 
 
@@ -165,7 +165,7 @@ def in_two_lines(said: Html | None) -> Html | None:
 
 
 def clock(at: str | None, *, exactly: bool = False) -> Html:
-    """Return the time of day of an instant, in UTC; to the millisecond, if ``exactly``."""
+    """Return the UTC time of day of an instant; with milliseconds if ``exactly``."""
     found = instant(at)
     if found is None:
         return when(at)
@@ -173,7 +173,7 @@ def clock(at: str | None, *, exactly: bool = False) -> Html:
 
 
 def age(elapsed_s: float | None, started_at: str | None, *, running: bool) -> Html:
-    """Return time taken; what is running has an element that the page's script lets grow."""
+    """Return the time taken; that of something running is in an element that the page's script updates."""
     since = unix_time(started_at) if running else None
     text = "" if elapsed_s is None else duration(elapsed_s)
     return tag("span", text, data_since=None if since is None else f"{since:.1f}")
@@ -183,14 +183,14 @@ def age(elapsed_s: float | None, started_at: str | None, *, running: bool) -> Ht
 
 
 def rect(kind: str, left: float, width: float) -> Html:
-    """Return a piece of a bar; places are percentages."""
+    """Return a piece of a bar; positions are percentages."""
     return tag(
         "rect", class_=f"f-{kind}", data_key=kind, x=f"{left:.2f}%", y="0", width=f"{width:.2f}%", height="100%"
     )
 
 
 def bar(rects: Iterable[Html], share: float, label: str, kind: str = "bar") -> Html:
-    """Return a bar that is filled up to ``share``, 0..1."""
+    """Return a bar filled up to ``share``, 0..1."""
     return tag(
         "svg",
         *rects,
@@ -204,7 +204,7 @@ def bar(rects: Iterable[Html], share: float, label: str, kind: str = "bar") -> H
 
 
 def small_bar(task: TaskRow) -> Html:
-    """Return how far a task is, as a bar and in words."""
+    """Return a task's progress, as a bar and in words."""
     inside = bar([rect(DONE, 0, task.progress * 100)], task.progress, "progress", "bar small-bar")
     return join(inside, tag("span", f"{int(task.progress * 100)} %"))
 
@@ -213,9 +213,9 @@ def small_bar(task: TaskRow) -> Html:
 
 
 def names_of(tasks: Sequence[TaskRow]) -> dict[int, Html]:
-    """Return number → name as a link to its page, of tasks that stand together, in two lines at most.
+    """Return task id → name, in two lines at most and linked to its page, for tasks shown together.
 
-    They are cut to what they differ by: once for a wide page, once for a narrow one. The styles show one of them.
+    Names are shortened to the parts that differ: once for a wide page, once for a narrow one. The styles show one.
     """
     names = [clean(task.name, 500) or f"task {task.id}" for task in tasks]
     found = {}

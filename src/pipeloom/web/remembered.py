@@ -1,6 +1,6 @@
-"""What of a page is kept between two builds: rates, places of rows, and what takes longer than a page may.
+"""What a page keeps between two builds: rates, the places of rows, and slow answers.
 
-Runs in the thread of whoever builds the page.
+Runs in the thread that builds the page.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "kinds", "pictures", "slots", "speed"]
 
-_OLD_S: Final = 10.0  # figures that are older say from when they are
+_OLD_S: Final = 10.0  # older figures are shown with their time
 
 
 def speed(run: RunRow, running: Sequence[TaskRow], at_once: int, memo: Memo) -> run_parts.Speed:
-    """Return the rate over the last ten seconds, or of the whole run when it is over, and what is to come.
+    """Return the rate over the last ten seconds, or of the whole run when it is over, and the time left.
 
     Args:
         run: The run.
-        running: Running tasks, or some of them: each counts by its progress.
-        at_once: How many run in all.
-        memo: The view's.
+        running: Running tasks, or some of them: the progress of each counts.
+        at_once: How many tasks are running in all.
+        memo: The memo of the view.
     """
     ended = run.ended - run.skipped
     if run.status != RUNNING:
@@ -53,15 +53,15 @@ def speed(run: RunRow, running: Sequence[TaskRow], at_once: int, memo: Memo) -> 
 
 
 def slots(tasks: Sequence[TaskRow], count: int, memo: Memo) -> list[TaskRow | None]:
-    """Return what is running, each task where it was at the last build, ``None`` for a place that is free.
+    """Return the running tasks, each in its place of the last build, with ``None`` for a free place.
 
     Args:
-        tasks: What is running, the longest-running first.
-        count: How many places there are, one for each worker; 0 when that is not known.
-        memo: The view's.
+        tasks: The running tasks, longest-running first.
+        count: The number of places, one for each worker; 0 if unknown.
+        memo: The memo of the view.
     """
     by_id = {task.id: task for task in tasks}
-    # One that has ended may be seen to run for a moment longer, beside the next one of its worker.
+    # A task that has ended may briefly seem to be running, beside its worker's next one.
     placed = in_place(memo.kept.get("slots", ()), list(by_id), count or len(tasks))
     memo.kept["slots"] = placed
     rows = [None if number is None else by_id[number] for number in placed]
@@ -69,7 +69,7 @@ def slots(tasks: Sequence[TaskRow], count: int, memo: Memo) -> list[TaskRow | No
 
 
 def figures(run: RunRow, memo: Memo) -> Answer[RunFigures] | None:
-    """Return what a run adds up to, as far as it is known; once it is over, that is read once."""
+    """Return the figures of a run, as far as they are known; those of a finished run are read once."""
     is_over = run.status != RUNNING
     return memo.ask(
         memo.desk.figures,
@@ -81,17 +81,17 @@ def figures(run: RunRow, memo: Memo) -> Answer[RunFigures] | None:
 
 
 def pictures(run: RunRow, found: Answer[RunFigures] | None, *, with_lanes: bool = True) -> Html:
-    """Return the pictures of the report, or that they are on their way.
+    """Return the pictures of the report, or a note that they are being prepared.
 
     Args:
         run: The run.
         found: Its figures.
-        with_lanes: Show who did what when, too.
+        with_lanes: Whether to include the timeline.
     """
     if found is None:
         if not run.ended - run.skipped:
             return Html("")
-        text = f"Being worked out from {run.ended - run.skipped:,} tasks. They appear here by themselves."
+        text = f"Being computed from {run.ended - run.skipped:,} tasks. They will appear here automatically."
         return pieces.headed("Figures", tag("p", text, class_="note coming", role="status"), id_="figures-title")
     drawn = pictures_of(found.value, with_lanes=with_lanes)
     if drawn and not found.is_current and time() - found.at > _OLD_S:
@@ -100,13 +100,13 @@ def pictures(run: RunRow, found: Answer[RunFigures] | None, *, with_lanes: bool 
 
 
 def kinds(run: RunRow, limit: int, rest: Html, memo: Memo) -> Html:
-    """Return the failures of a run, equal ones counted together.
+    """Return the failures of a run, counted by kind.
 
     Args:
         run: The run.
-        limit: How many kinds are shown.
-        rest: Where the others are, if there are more.
-        memo: The view's.
+        limit: How many kinds to show.
+        rest: Says where the others are, if there are more.
+        memo: The memo of the view.
     """
     failed = run.not_done + (run.status == INTERRUPTED)  # a run that died left some behind
     found: Answer[list[ErrorGroup]] | None = None
@@ -120,7 +120,7 @@ def kinds(run: RunRow, limit: int, rest: Html, memo: Memo) -> Html:
         )
     groups: Sequence[ErrorGroup] = found.value if found is not None else ()
     if failed and found is None:
-        inside = pieces.empty(f"{failed:,} failures are being counted by kind. They appear here by themselves.")
+        inside = pieces.empty(f"{failed:,} failures are being counted by kind. They will appear automatically.")
     else:
         inside = run_parts.kinds_list(groups[:limit], run.run_id, rest if len(groups) > limit else None)
     more = pieces.tasks_link("all failures", status=pieces.FAILURES, run=run.run_id) if failed else None

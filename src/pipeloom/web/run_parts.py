@@ -33,44 +33,44 @@ if TYPE_CHECKING:
 
 __all__ = ["Speed", "kind_head", "kinds_list", "run_head", "runs_table", "spoken"]
 
-_LEAST: Final = 0.4  # per cent of a bar
+_LEAST: Final = 0.4  # percent of a bar's width
 
 
 class Speed(NamedTuple):
-    """How fast a run is: tasks per second, and how much longer it takes, in seconds, when that can be told."""
+    """How fast a run is: tasks per second, and the time left in seconds, if it can be estimated."""
 
     per_s: float
     left_s: float | None = None
 
 
 def _title_of(run: RunRow) -> str:
-    return clean(run.title or "Run without a name", 200)
+    return clean(run.title or "Unnamed run", 200)
 
 
 def _share_of(run: RunRow) -> float | None:
-    """Return how much of a run is dealt with, 0..1; ``None`` when the number of inputs is not known."""
+    """Return the share of a run that has ended, 0..1; ``None`` if the number of inputs is unknown."""
     return min(run.ended / run.expected, 1.0) if run.expected else None
 
 
 def spoken(run: RunRow) -> Html:
-    """Return what a screen reader is told by itself: in steps of ten per cent, not at every number."""
+    """Return what a screen reader announces: steps of ten percent rather than every number."""
     text = f"Run {run.run_id} {word_for(run.status)}"
     share = _share_of(run)
     if run.status == RUNNING and share is not None:
-        text += f", {int(share * 10) * 10} per cent"
-    if run.errors:  # a number that grows every second would never let it be silent
+        text += f", {int(share * 10) * 10}  percent"
+    if run.errors:  # a number that grows every second would be announced constantly
         text += ", with failures" if run.status == RUNNING else f", {run.errors:,} failed"
     return tag("span", text)
 
 
 def run_head(run: RunRow, speed: Speed, found: RunFigures | None, *, running: int | None = None) -> Html:
-    """Return a run's state: its name, how far it is, its figures.
+    """Return a run's state: its name, its progress and its figures.
 
     Args:
         run: The run.
         speed: How fast it is.
-        found: What its attempts add up to, as far as it is known.
-        running: How many tasks are running now, when known.
+        found: The figures of its attempts, as far as they are known.
+        running: How many tasks are running now, if known.
     """
     share = _share_of(run)
     percent = f"{int(share * 100)} % · " if share is not None and run.status == RUNNING else ""
@@ -93,7 +93,7 @@ def run_head(run: RunRow, speed: Speed, found: RunFigures | None, *, running: in
 
 
 def _figures(run: RunRow, speed: Speed, found: RunFigures | None, running: int | None) -> Iterable[Html]:
-    """Return what is counted, each under its name; as in the report, with what changes while it runs."""
+    """Return the counts, each with its name; those of the report, plus those that change while it runs."""
     alive = run.status == RUNNING
     shown: list[tuple[str, str, Any]] = [
         (kind, word.capitalize(), f"{number:,}") for kind, word, number in totals(run, always=(DONE, ERROR))
@@ -104,7 +104,7 @@ def _figures(run: RunRow, speed: Speed, found: RunFigures | None, running: int |
         shown.append(("left", "Left", f"{max(run.expected - run.ended, 0):,}"))
     shown.append(("rate", "Rate", per_second(speed.per_s)))
     shown.append(("elapsed", "So far" if alive else "Took", age(run.elapsed_s, run.started_at, running=alive)))
-    if alive and run.expected is not None:  # its place is kept while it is not known, so that nothing jumps
+    if alive and run.expected is not None:  # its place is kept while it is unknown, so that nothing moves
         shown.append(("eta", "Time left", "…" if speed.left_s is None else calm_age(speed.left_s)))
     shown += _durations(run, found)
     for kind, name, value in shown:
@@ -113,7 +113,7 @@ def _figures(run: RunRow, speed: Speed, found: RunFigures | None, running: int |
 
 
 def _durations(run: RunRow, found: RunFigures | None) -> Iterable[tuple[str, str, Any]]:
-    """Return how long tasks took; with their places kept while that is not known."""
+    """Return how long tasks took; the places are kept while that is unknown."""
     is_known = found is not None and found.durations.total
     if run.status != RUNNING and not (run.ended - run.skipped if found is None else is_known):
         return
@@ -130,7 +130,7 @@ def _run_bar(run: RunRow, share: float) -> Html:
         DONE: run.done / whole * 100,
         "bad": max(run.errors / whole * 100, _LEAST)
         if run.errors
-        else 0.0,  # one among ten thousand is still to be seen
+        else 0.0,  # one in ten thousand must still be visible
         "other": run.cancelled / whole * 100,
     }
     at = min(100.0 - sum(widths.values()), 0.0)
@@ -139,11 +139,11 @@ def _run_bar(run: RunRow, share: float) -> Html:
         if width:
             rects.append(rect(kind, at, width))
             at += width
-    return bar(rects, share, f"{run.ended:,} of {whole:,} inputs are finished")
+    return bar(rects, share, f"{run.ended:,} of {whole:,} inputs processed")
 
 
 def runs_table(runs: Sequence[RunRow]) -> Html:
-    """Return runs, the latest first."""
+    """Return runs, latest first."""
     columns = (
         ("Run", ""),
         ("Pipeline", "name"),
@@ -173,12 +173,12 @@ def _run_row(run: RunRow) -> Html:
 
 
 def kinds_list(groups: Sequence[ErrorGroup], run_id: int, left_out: Html | None) -> Html:
-    """Return failures by kind, the most frequent first; each opens to its example, and links to its tasks.
+    """Return failures by kind, most frequent first; each unfolds to an example, and links to its tasks.
 
     Args:
-        groups: Those to be shown.
-        run_id: Whose they are.
-        left_out: Where the others are, if there are more.
+        groups: The kinds to show.
+        run_id: Their run.
+        left_out: Says where the others are, if there are more.
     """
     if not groups:
         return empty("No failures.")
@@ -189,7 +189,7 @@ def kinds_list(groups: Sequence[ErrorGroup], run_id: int, left_out: Html | None)
 
 
 def _width(count: int) -> str:
-    """Return the class of a list by its largest count: all that is counted begins in one column."""
+    """Return the class of a list by its largest count, so that the texts after the counts are aligned."""
     return "few" if count < 1000 else "many" if count >= 100_000 else ""
 
 
@@ -200,14 +200,14 @@ def _kind(group: ErrorGroup, run_id: int) -> Html:
         tag("span", *_said(group), tag("span", _where(group), class_="where"), class_="reason"),
         tag("span", "last ", clock(group.last_at), class_="at wide"),
     )
-    tasks = f"All {group.count:,} tasks of this kind" if group.count > 1 else "The task in the list"
+    tasks = f"All {group.count:,} tasks of this kind" if group.count > 1 else "Show the task in the list"
     link = tag("p", tasks_link(tasks, kind=group.kind, run=run_id))
     fold = tag("details", summary, tag("div", link, *_evidence(group), class_="evidence"))
     return tag("li", fold, data_key=f"g{group.status}-{group.kind}")
 
 
 def kind_head(group: ErrorGroup, more: Html) -> Html:
-    """Return what stands above the tasks of a kind: what it is, and an example."""
+    """Return the heading above the tasks of a kind: what it is, and an example."""
     heading = tag("h2", *_said(group), id="kind-title", class_="reason")
     count = tag("p", f"{group.count:,} {'task' if group.count == 1 else 'tasks'} ", _where(group), class_="note")
     fold = tag(
@@ -230,7 +230,7 @@ def _where(group: ErrorGroup) -> str:
 
 def _evidence(group: ErrorGroup) -> Iterable[Html | None]:
     example, last = group.example, group.last
-    yield tag("p", "Such as ", _named(example), f": {in_a_line(example.message, 400)}")
+    yield tag("p", "For example, ", _named(example), f": {in_a_line(example.message, 400)}")
     if group.count > 1:
         said = f": {in_a_line(last.message, 400)}" if last.message != example.message else "."
         yield tag("p", "The last one, ", fragments.when(group.last_at), ", was ", _named(last), said)

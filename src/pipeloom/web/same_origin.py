@@ -1,8 +1,8 @@
-"""Who may ask, our own page and no other: the outermost layer, before anything is read.
+"""Accept requests from our own page only: the outermost layer, before anything is read.
 
-A page on the loopback interface can be reached by every web site that its user visits: by a form, a script, or a
-name that is made to point to 127.0.0.1. So: GET and HEAD only, one ``Host`` that is ours, no other site's request.
-Runs in the event loop; never blocks.
+Every website that the user visits can reach a page on the loopback interface: with a form, a script, or a name that
+resolves to 127.0.0.1. Therefore only GET and HEAD are accepted, with exactly one ``Host`` that is ours, and no
+requests from other sites. Runs in the event loop; never blocks.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _HEADERS: Final = tuple(
 
 
 def hosts_for(port: int) -> frozenset[str]:
-    """Return the values of ``Host`` that mean this server; 80 is the port that browsers leave out."""
+    """Return the values of ``Host`` that mean this server; browsers omit port 80."""
     named = {f"{name}:{port}" for name in LOOPBACK}
     return frozenset(named | set(LOOPBACK) if port == 80 else named)
 
 
 def misdirected(port: int) -> str:
-    """Return what a request for another host is told."""
+    """Return the answer to a request for another host."""
     return (
         f"This page answers only to http://localhost:{port}/ and http://127.0.0.1:{port}/ (header Host). "
         "Through a tunnel, use the same port number on both sides: "
@@ -59,10 +59,10 @@ def misdirected(port: int) -> str:
 
 
 class SameOrigin:
-    """Middleware that refuses requests of other sites and for other hosts, and puts safety headers on every answer.
+    """Middleware that refuses requests from other sites and for other hosts, and adds security headers to answers.
 
     Args:
-        app: What answers the others.
+        app: Answers all other requests.
         port: The port that ``Host`` must name.
     """
 
@@ -73,7 +73,7 @@ class SameOrigin:
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request, or hand it on."""
+        """Refuse a request, or pass it on."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
@@ -85,14 +85,14 @@ class SameOrigin:
             return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
         if scope["method"] not in ("GET", "HEAD"):
-            return PlainTextResponse("This page only shows: GET and HEAD.\n", 405, {"allow": "GET, HEAD"})
+            return PlainTextResponse("This page is read-only: use GET or HEAD.\n", 405, {"allow": "GET, HEAD"})
         hosts = values(b"host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             return PlainTextResponse(misdirected(self._port), 421)
-        # A browser sends Origin with a plain GET only when a script of another origin asks; "null" is a sandbox.
+        # A browser sends Origin with a plain GET only for a script of another origin; "null" is a sandbox.
         if not self._origins.issuperset(value.lower() for value in values(b"origin")):
-            return PlainTextResponse("Refused: another site asked (header Origin).\n", 403)
-        # Every port of localhost is one site: same-site is another program's page, too.
+            return PlainTextResponse("Refused: the request came from another site (header Origin).\n", 403)
+        # All ports of localhost are one site: same-site may be another program's page.
         if not {"same-origin", "none"}.issuperset(values(b"sec-fetch-site")):
             return PlainTextResponse(
                 "Refused: the link is on another site's page (header Sec-Fetch-Site). "

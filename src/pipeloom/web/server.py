@@ -1,4 +1,4 @@
-"""The HTTP server: a loopback socket, uvicorn, and an end that waits for nobody."""
+"""The HTTP server: a loopback socket, uvicorn, and a shutdown that does not wait for clients."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ _END_S: Final = 1
 
 
 class AddressError(ValueError):
-    """The address cannot be served; the sentence says why."""
+    """The address cannot be served; the message says why."""
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket on the loopback interface; blocks for no longer than a look-up of ``localhost``.
+    """Return a listening socket on the loopback interface; blocks at most for a lookup of ``localhost``.
 
     Raises:
-        AddressError: The host is not a loopback address, or the port cannot be had.
+        AddressError: The host is not a loopback address, or the port is not available.
     """
     name = host.strip("[]")
     try:
         address = ipaddress.ip_address("127.0.0.1" if name.lower() == "localhost" else name)
     except ValueError:
         address = None
-    # Only the names that a browser may use in Host: 127.0.0.2 would answer nobody.
+    # Only the addresses that a browser may use in Host: 127.0.0.2 would answer no request.
     if address is None or str(address) not in ("127.0.0.1", "::1"):
         raise AddressError(
-            f"--host {clean(host, 80)}: the page has no password, so it is served to this machine only (127.0.0.1 "
-            f"or ::1); from another one, use a tunnel: ssh -L {port}:localhost:{port} MACHINE"
+            f"--host {clean(host, 80)}: the page has no password, so it is only served to this machine (127.0.0.1 "
+            f"or ::1); from another machine, use a tunnel: ssh -L {port}:localhost:{port} MACHINE"
         )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     sock = None
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
-        if sys.platform != "win32":  # there it would let two servers share the port
+        if sys.platform != "win32":  # there, it would let two servers share the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((str(address), port))
         sock.listen(128)
@@ -62,7 +62,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             why = "another program uses this port, perhaps another pipeloom web: choose one with --port"
         elif error.errno == errno.EACCES:
-            why = "this port needs more rights: choose one above 1023 with --port"
+            why = "this port needs higher privileges: choose one above 1023 with --port"
         else:
             why = f"cannot listen there ({error.strerror})"
         raise AddressError(f"{address} port {port}: {why}") from None
@@ -70,16 +70,16 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def serve(db_path: Path, sock: socket.socket, announce: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C; blocks. The main thread, unless somebody else ends it.
+    """Serve until Ctrl-C; blocks. Runs in the main thread, unless something else ends it.
 
     Args:
         db_path: The ledger; need not exist yet.
-        sock: Listening; closed at the end.
+        sock: A listening socket; closed at the end.
         announce: Called with the address once it is served.
     """
     try:
         PageServer(db_path, sock, announce).run()
-    except KeyboardInterrupt:  # uvicorn raises the signal again once all is closed
+    except KeyboardInterrupt:  # uvicorn raises the signal again once everything is closed
         pass
     finally:
         sock.close()
@@ -88,38 +88,38 @@ def serve(db_path: Path, sock: socket.socket, announce: Callable[[str], None]) -
 class _Protocol(H11Protocol):
     """One connection, which cannot keep others out.
 
-    uvicorn waits for a request as long as its client likes, if only a byte comes now and then. Here a request is
-    whole and an answer taken in time, or the connection is closed; and where there are too many, the one that has
-    waited longest makes room. A missing or doubled ``Host`` is answered as :mod:`same_origin` does a foreign one;
-    h11 would refuse it first.
+    uvicorn waits for a request as long as its client likes, as long as a byte arrives now and then. Here, a request
+    must arrive in time and an answer must be received in time, or the connection is closed; if there are too many
+    connections, the one that has waited longest is closed. A missing or repeated ``Host`` is answered like a
+    foreign one in :mod:`same_origin`; h11 alone would refuse it first.
     """
 
-    deadline: asyncio.TimerHandle | None = None  # while a request is waited for, or an answer is still being taken
+    deadline: asyncio.TimerHandle | None = None  # while waiting for a request, or for an answer to be received
     _untaken = 0  # bytes of answers, at the last look
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Make room, and begin to wait."""
+        """Make room, and start waiting."""
         if len(self.connections) >= _MAX_CONNECTIONS - 1:
             self._make_room()
         super().connection_made(transport)
         self._watch()
 
     def _make_room(self) -> None:
-        """End the connection that has waited longest, if one waits."""
+        """Close the connection that has waited longest, if one waits."""
         waiting = [other for other in self.connections if isinstance(other, _Protocol) and other.deadline]
         if waiting:
             longest = min(waiting, key=_Protocol.waits_until)
             longest.transport.abort()
             longest.stop_watching()
-            self.connections.discard(longest)  # the loop says that it is lost only after others have come
+            self.connections.discard(longest)  # the loop reports the loss only after others have connected
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting."""
         self.stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come: a request is whole, or is not."""
+        """Handle data: a request may now be complete."""
         super().data_received(data)
         self._watch()
 
@@ -129,19 +129,19 @@ class _Protocol(H11Protocol):
         self._watch()
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what was sent."""
+        """Wait for the client to receive what was sent."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It has."""
+        """Stop waiting for that."""
         super().resume_writing()
         self._watch()
 
     def _watch(self) -> None:
-        """Begin or end to wait, as things stand."""
+        """Start or stop waiting, depending on the state."""
         is_open = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
-        # One that is closing still waits for the client to take what was sent.
+        # A closing connection still waits for the client to receive what was sent.
         if not (is_open or self.flow.write_paused or self.transport.is_closing()):
             self.stop_watching()
         elif self.deadline is None:
@@ -149,22 +149,22 @@ class _Protocol(H11Protocol):
             self.deadline = self.loop.call_later(_REQUEST_S, self._give_up)
 
     def stop_watching(self) -> None:
-        """End to wait."""
+        """Stop waiting."""
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
 
     def waits_until(self) -> float:
-        """Return when it will be given up, by the loop's clock."""
+        """Return when the connection will be closed, on the loop's clock."""
         return self.deadline.when() if self.deadline is not None else 0.0
 
     def _give_up(self) -> None:
-        """End the connection, unless its client is still taking the last answer."""
+        """Close the connection, unless its client is still receiving the last answer."""
         self.deadline = None
         if 0 < self.transport.get_write_buffer_size() < self._untaken:
             self._watch()
         else:
-            self.transport.abort()  # to close it would wait for the client to take what is left
+            self.transport.abort()  # closing it would wait for the client to receive the rest
 
     def send_400_response(self, msg: str) -> None:
         if "Host" not in str(sys.exc_info()[1]):
@@ -180,7 +180,7 @@ class _Protocol(H11Protocol):
 
 
 class PageServer(uvicorn.Server):
-    """uvicorn, quiet, on one socket; at the end it closes the streams instead of waiting for their readers."""
+    """uvicorn, without output, on one socket; shutdown closes the streams instead of waiting for their readers."""
 
     def __init__(
         self,
@@ -213,16 +213,16 @@ class PageServer(uvicorn.Server):
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to end; blocks."""
+        """Serve until told to stop; blocks."""
         super().run(sockets=sockets or [self._sock])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, then say so."""
+        """Start listening, then announce the address."""
         await super().startup(sockets=sockets)
         self._announce(self.url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams, then the rest."""
+        """End the streams, then shut down."""
         self.pages.hub.end_streams()
         await super().shutdown(sockets=sockets)
 

@@ -1,4 +1,4 @@
-"""What a list of tasks is filtered by: as an address says it, and as the ledger takes it."""
+"""The filters of a task list: as they appear in an address, and as the ledger takes them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ WITHIN: Final[Mapping[str, tuple[str, float]]] = {
     "1d": ("last day", 86_400.0),
     "7d": ("last week", 604_800.0),
 }
-"""Word of an address → what it is called, and seconds."""
+"""Key in an address → label, and seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks, and in what order; all of it combines.
+    """Which tasks, and in what order; all filters combine.
 
     Attributes:
-        status: One, or ``failures`` for all that are no good end.
+        status: One status, or ``failures`` for all that are not done.
         word: Part of the name or key.
-        run_id: Last tried in this run.
-        kind: Of this kind of failure: its id, or what ``pipeloom errors --kind`` takes.
+        run_id: The run of the last attempt.
+        kind: The kind of failure: its id, or what ``pipeloom errors --kind`` takes.
         message: Part of the message or of the exception.
-        within: Ended since so long ago, one of :data:`WITHIN`.
+        within: Ended within this period, a key of :data:`WITHIN`.
         since: Ended at this instant or later.
         until: Ended at this instant or earlier.
-        slowest: In order of the time taken.
+        slowest: Slowest tasks first.
     """
 
     status: str | None = None
@@ -49,7 +49,7 @@ class TaskFilter:
     slowest: bool = False
 
     def query(self, **other: Any) -> dict[str, Any]:
-        """Return it as the query of an address, with changes; ``None`` leaves a filter out."""
+        """Return the filters as the query of an address, with changes; ``None`` removes a filter."""
         told = {
             "status": self.status,
             "q": self.word,
@@ -64,7 +64,7 @@ class TaskFilter:
         return {key: value for key, value in {**told, **other}.items() if value is not None}
 
     def asked(self, history: History) -> dict[str, Any]:
-        """Return it as ``History.tasks`` takes it, as of now; an instant that is none filters nothing."""
+        """Return the filters as ``History.tasks`` takes them, as of now; an invalid instant filters nothing."""
         choice = WITHIN.get(self.within or "")
         since = [at for at in (self.since, utc_ago(choice[1]) if choice else None) if unix_time(at) is not None]
         return {

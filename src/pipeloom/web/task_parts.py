@@ -31,17 +31,17 @@ __all__ = ["attempts_table", "logs_table", "running_table", "task_head", "tasks_
 
 
 def running_table(placed: Sequence[TaskRow | None], waiting: Sequence[TaskRow]) -> Html:
-    """Return what runs now, each task in its place, and what waits for its next try."""
-    columns = (("Task", "name"), ("Progress", ""), ("Message", "message wide"), ("For", "number"))
+    """Return what is running, each task in its place, and what is waiting for a retry."""
+    columns = (("Task", "name"), ("Progress", ""), ("Message", "message wide"), ("Time", "number"))
     tasks = [*placed, *waiting]
     known = [task for task in tasks if task is not None]
     names = names_of(known)
     free = _FREE_OF_TWO if any(len(task.name) > ONE_LINE for task in known) else _FREE
     rows = (_running_row(task, names) if task is not None else free for task in tasks)
-    return table("Running tasks", columns, rows) if tasks else empty("Nothing at this moment.")
+    return table("Running tasks", columns, rows) if tasks else empty("Nothing is running at the moment.")
 
 
-# Keep the rows below in their places until the next task begins.
+# These keep the rows below in their places until the next task starts.
 _FREE: Final = tag("tr", tag("td", Html("&#160;"), colspan=4), class_="free", aria_hidden="true")
 _FREE_OF_TWO: Final = tag("tr", tag("td", Html("&#160;<br>&#160;"), colspan=4), class_="free", aria_hidden="true")
 
@@ -85,7 +85,7 @@ def _task_row(task: TaskRow, name: Html, *, has_rows: bool) -> Html:
 
 
 def task_head(task: TaskDetail) -> Html:
-    """Return everything about one task but its tries and log."""
+    """Return everything about one task except its attempts and log."""
     running = task.status == RUNNING
     told: list[tuple[str, Any]] = [
         ("Message", said_by(task.exception, task.message, 2_000)),
@@ -104,7 +104,7 @@ def task_head(task: TaskDetail) -> Html:
         ("Raised at", task.place and tag("code", clean(task.place, 300))),
         ("Key", None if task.key is None else tag("code", clean(task.key, 2_000))),
         ("Worker", task.worker),
-        ("Checkpoint", "kept: the next try goes on from it" if task.has_state else None),
+        ("Checkpoint", "stored: the next try continues from it" if task.has_state else None),
     ]
     name = clean(task.name, 300) or f"task {task.id}"
     kicker = tag("p", f"task {task.id} · ", badge(task.status), class_="kicker", data_title=f"{name} · pipeloom")
@@ -114,12 +114,12 @@ def task_head(task: TaskDetail) -> Html:
 
 
 def attempts_table(attempts: Sequence[AttemptRow]) -> Html:
-    """Return the tries of one task."""
+    """Return the attempts of one task."""
     columns = (
         ("Try", ""),
         ("Run", "number"),
         ("Status", ""),
-        ("What it said", "message"),
+        ("Message", "message"),
         ("Started (UTC)", "wide"),
         ("Time", "number"),
     )
@@ -128,7 +128,7 @@ def attempts_table(attempts: Sequence[AttemptRow]) -> Html:
 
 def _attempt_row(attempt: AttemptRow) -> Html:
     said = said_by(attempt.exception, attempt.message, 300) or Html("")
-    if attempt.error and not attempt.is_present:  # the present one's is shown in full on the same page
+    if attempt.error and not attempt.is_present:  # the current one's is shown in full on the same page
         traceback = long_text(attempt.error, f"Traceback of try {attempt.attempt}")
         said = tag("details", tag("summary", said or "traceback"), tag("div", traceback, class_="evidence"))
     return tag(
@@ -144,7 +144,7 @@ def _attempt_row(attempt: AttemptRow) -> Html:
 
 
 def logs_table(logs: Sequence[LogRow]) -> Html:
-    """Return log records in the order in which they came."""
+    """Return log records in the order in which they were logged."""
     columns = (("At (UTC)", ""), ("Level", ""), ("Logger", "wide"), ("Message", "name"))
     inside = table("Log records", columns, map(_log_row, logs))
     return tag("div", inside, class_="log", data_follow=True, tabindex=0, role="region", aria_label="Log records")

@@ -1,6 +1,6 @@
-"""The list of tasks: filtered in every way that an address can say, in pages.
+"""The list of tasks: with any filters that an address can express, in pages.
 
-What it shows is asked of the server's answers: a search may have to look at millions of tasks.
+Its contents come from the server's answers: a search may have to look at millions of tasks.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["TasksView"]
 T = TypeVar("T")
 
 _PAGE: Final = 100
-_KINDS: Final = 1000  # among which one is looked for
+_KINDS: Final = 1000  # in which to look for one
 
 
 @dataclass(frozen=True, slots=True)
 class TasksView:
-    """The list of tasks: which ones, and after which number it goes on."""
+    """The list of tasks: which ones, and after which id."""
 
     which: TaskFilter
     after: int | None = None
@@ -42,18 +42,18 @@ class TasksView:
 
     @property
     def query(self) -> Mapping[str, Any]:
-        """The rest of its address."""
+        """The query of its address."""
         return self.which.query(after=self.after)
 
     @property
     def heading(self) -> str:
-        """What it is called."""
+        """Its heading."""
         return "Tasks" if self.which.run_id is None else f"Tasks of run {self.which.run_id}"
 
     def build(self, history: History, memo: Memo) -> Mapping[str, str]:
         """Return its parts."""
         which = self.which
-        owner = history.running_owner()  # when a run's process dies, its tasks are others, in an unchanged file
+        owner = history.running_owner()  # if a run's process dies, its tasks change status in an unchanged file
 
         def ask(key: tuple[Any, ...], question: Callable[[History], T]) -> T | None:
             found = memo.ask(memo.desk.lists, key, question, version=owner)
@@ -73,7 +73,7 @@ class TasksView:
             "tasks": self._told(tasks, total),
         }
 
-    # --- what is asked ---
+    # --- what to ask ---
 
     def _tasks(self, history: History) -> list[TaskRow]:
         order: Any = "slowest" if self.which.slowest else "recent"
@@ -87,7 +87,7 @@ class TasksView:
         groups = history.error_groups(self.which.run_id, limit=_KINDS)
         return next((group for group in groups if group.kind in wanted), None)
 
-    # --- what is shown ---
+    # --- what to show ---
 
     def _kind_told(self, group: ErrorGroup, history: History) -> Html:
         command = f"pipeloom errors --kind {group.kind} --db {shlex.quote(history.path.name)}"
@@ -96,7 +96,7 @@ class TasksView:
 
     def _told(self, tasks: list[TaskRow] | None, total: int | None) -> Html:
         if tasks is None:
-            text = "The ledger is being searched. What is found appears here by itself."
+            text = "The ledger is being searched. The results will appear here automatically."
             return tag("section", tag("p", text, class_="note", role="status"), aria_label="Tasks")
         shown, links = tasks[:_PAGE], []
         if self.after is not None:
@@ -112,7 +112,7 @@ class TasksView:
         )
 
     def _counted(self, shown: list[TaskRow], total: int | None, *, is_all: bool) -> str:
-        order = ", the slowest first" if self.which.slowest else ", the latest first"
+        order = ", slowest first" if self.which.slowest else ", latest first"
         if not shown and is_all:
             return ""
         if is_all:

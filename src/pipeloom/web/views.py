@@ -1,8 +1,8 @@
-"""What each page shows: which rows it asks for, and which parts they become.
+"""What each page shows: which rows it reads, and which parts they become.
 
-A view is what its address says, frozen, so that everybody who looks at the same address shares one. It knows its
-address (``path`` and ``query``), its ``heading``, the ``places`` of its parts in their order, and how long it rests
-between two builds. ``build`` runs in the thread of the ``History`` that it is given.
+A view is what its address says, frozen, so that all viewers of one address share a view. It knows its address
+(``path`` and ``query``), its ``heading``, the ``places`` of its parts in order, and how long it rests between two
+builds. ``build`` runs in the thread of the ``History`` that it is given.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ __all__ = ["AnyView", "OverviewView", "RunView", "RunsView", "TaskView"]
 _PAGE: Final = 100
 _LOGS: Final = 500
 _RUNNING: Final = 16
-_FORETELLING: Final = 64  # running tasks whose progress counts for the time that is left
+_FORETELLING: Final = 64  # how many running tasks to consider, with their progress, for the time left
 _WAITING: Final = 8
 _KINDS: Final = 5  # on the first page
 _KINDS_OF_RUN: Final = 50
-_MORE_KINDS: Final = "There are more kinds than these: pipeloom errors lists all with -n 0."
+_MORE_KINDS: Final = "There are more kinds than these: pipeloom errors -n 0 lists all of them."
 _GONE: Final = "This {} is not in the file."
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewView:
-    """The first page: the present run, what it is doing, what went wrong, the runs before."""
+    """The first page: the current run, its tasks and failures, and earlier runs."""
 
     path = "/"
     query: ClassVar[Mapping[str, Any]] = {}
@@ -47,7 +47,7 @@ class OverviewView:
         """Return its parts."""
         runs = history.runs(limit=6)
         if not runs:
-            text = "The first run in this file appears here by itself."
+            text = "The first run in this file will appear here automatically."
             nothing = tag("section", tag("h1", "No runs yet"), tag("p", text, class_="message"))
             return {**dict.fromkeys(self.places, ""), "run": nothing}
         run = runs[0]
@@ -55,7 +55,7 @@ class OverviewView:
         known = found.value if found is not None else None
         working, at_once = _working(history, run)
         speed = remembered.speed(run, working, at_once, memo)
-        all_kinds = tag("a", "There are more kinds: all of them", href=f"/runs/{run.run_id}#kinds-title")
+        all_kinds = tag("a", "Show all kinds", href=f"/runs/{run.run_id}#kinds-title")
         return {
             "spoken": run_parts.spoken(run),
             "run": run_parts.run_head(run, speed, known, running=at_once),
@@ -69,7 +69,7 @@ class OverviewView:
 
     @staticmethod
     def _running(history: History, run: RunRow, working: Sequence[TaskRow], at_once: int, memo: Memo) -> Html:
-        """Return what the run is doing, and what waits."""
+        """Return the running and waiting tasks of a run."""
         waiting = history.tasks(limit=_WAITING, status=QUEUED, run_id=run.run_id, order="oldest")
         shown = working if run.workers else working[:_RUNNING]
         placed = remembered.slots(shown, min(run.workers or 0, _RUNNING), memo)
@@ -79,7 +79,7 @@ class OverviewView:
 
 
 def _working(history: History, run: RunRow) -> tuple[list[TaskRow], int]:
-    """Return running tasks, the longest-running first, and how many there are in all."""
+    """Return running tasks, longest-running first, and their total."""
     if run.status != RUNNING:
         return [], 0
     working = history.running(limit=_FORETELLING)
@@ -105,7 +105,7 @@ class TaskView:
 
     @property
     def heading(self) -> str:
-        """What it is called."""
+        """Its heading."""
         return f"Task {self.task_id}"
 
     def build(self, history: History, memo: Memo) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
@@ -162,7 +162,7 @@ class RunsView:
 
     @property
     def query(self) -> Mapping[str, Any]:
-        """The rest of its address."""
+        """The query of its address."""
         return {} if self.before is None else {"before": self.before}
 
     def build(self, history: History, memo: Memo) -> Mapping[str, str]:  # noqa: ARG002 - the protocol
@@ -185,7 +185,7 @@ class RunsView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run: its state, its pictures, what went wrong in it."""
+    """One run: its state, its pictures and its failures."""
 
     run_id: int
 
@@ -201,7 +201,7 @@ class RunView:
 
     @property
     def heading(self) -> str:
-        """What it is called."""
+        """Its heading."""
         return f"Run {self.run_id}"
 
     def build(self, history: History, memo: Memo) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 // Keeps a page up to date: takes the parts that the server has built and changes only what differs, so that focus,
-// selection, scrolling and opened details stay. A row that the reader is at stands still, even when it is over. Without this script the page reads the same, as of its loading.
+// selection, scrolling and opened details are kept. A row that the reader is using does not move, even after it has
+// ended. Without this script, the page shows the same content as of when it was loaded.
 "use strict";
 (() => {
   const main = document.querySelector("main[data-events]");
@@ -16,7 +17,7 @@
       if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
       return;
     }
-    // Whether details are open is the reader's choice.
+    // Only the reader opens and closes details.
     const kept = (name) => name === "open" && old.nodeName === "DETAILS";
     for (const { name, value } of fresh.attributes) {
       if (!kept(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -27,7 +28,7 @@
     morphChildren(old, fresh);
   }
 
-  // What the reader is at: it has the focus, is open, is being selected, or (rows only) is under the pointer.
+  // Whether the reader is using a node: it has the focus, is open, is selected, or (rows only) is under the pointer.
   function holds(node) {
     if (node.nodeType !== 1) return false;
     const picked = getSelection();
@@ -40,8 +41,8 @@
     );
   }
 
-  // Pair what is to be shown with what is there. A held row keeps its place in the list, even when it is over and has
-  // no news: so the Tab key always comes nearer to the list's end, however fast the other rows change.
+  // Pair the new content with the existing rows. A held row keeps its place in the list, even if it has ended and is no
+  // longer in the new content, so that the Tab key always advances through the list, however fast other rows change.
   function arranged(old, fresh) {
     const news = new Map(fresh.filter(keyOf).map((node) => [keyOf(node), node]));
     const held = new Map();
@@ -65,7 +66,7 @@
     return wanted;
   }
 
-  let holding = false; // something was kept that the server no longer shows, or shows elsewhere
+  let holding = false; // a row was kept that the server no longer shows, or shows elsewhere
 
   function keep(node) {
     node.dataset.over = "";
@@ -90,7 +91,7 @@
       skipGone();
       if (row) {
         while (at !== row) {
-          const other = at; // the row itself is never moved: that would take the focus away
+          const other = at; // the row itself is never moved, which would lose the focus
           at = at.nextSibling;
           old.insertBefore(other, row.nextSibling);
         }
@@ -117,8 +118,8 @@
     }
   }
 
-  const latest = new Map(); // of each part
-  const unsettled = new Set(); // parts that hold something for the reader
+  const latest = new Map(); // the newest HTML of each part
+  const unsettled = new Set(); // parts that keep a row for the reader
 
   function show(name, html) {
     const part = document.getElementById(name);
@@ -143,7 +144,7 @@
     if (title) document.title = title.dataset.title;
   }
 
-  // Once the reader has turned to something else, what was held for them may go.
+  // Once the reader has moved on, rows that were kept for them can be removed.
   let settling = 0;
   function settle() {
     if (!unsettled.size) return;
@@ -152,7 +153,7 @@
   }
   for (const turn of ["focusout", "toggle", "pointerout", "selectionchange"]) document.addEventListener(turn, settle, true);
 
-  // As duration() in pipeloom/data/rates.py.
+  // The same as duration() in pipeloom/data/rates.py.
   function duration(seconds) {
     if (seconds <= 0) return "0 s";
     for (const [unit, size, limit] of [["µs", 1e-6, 999.5], ["ms", 1e-3, 999.5], ["s", 1, 59.5]]) {
@@ -169,7 +170,7 @@
   }
 
   function tick() {
-    if (!stream || stream.readyState !== EventSource.OPEN) return; // what is not known to run does not age
+    if (!stream || stream.readyState !== EventSource.OPEN) return; // without a connection, times stand still
     const now = Date.now() / 1000 - skew;
     for (const clock of main.querySelectorAll("[data-since]")) {
       const text = duration(now - Number(clock.dataset.since));
@@ -194,16 +195,16 @@
       show(part, html);
     };
     stream.onerror = () => {
-      say("lost", "connection lost, trying again");
+      say("lost", "connection lost, reconnecting");
       if (stream && stream.readyState === EventSource.CLOSED) {
-        // A refusal, such as too many viewers: the browser gives up, we do not.
+        // A refusal, such as too many viewers: the browser gives up, so this script retries.
         stream = null;
         again = setTimeout(connect, 3000);
       }
     };
   }
 
-  // A hidden tab lets go of its connection: a browser opens only six to one server.
+  // A hidden tab closes its connection: a browser opens only six to one server.
   function disconnect() {
     clearTimeout(again);
     if (stream) stream.close();
