@@ -175,7 +175,7 @@ def local():
         (OrderedDict(a=1), "type OrderedDict"),
         (PurePosixPath("a"), "type PurePosixPath"),
         (1j, "type complex"),
-        (local(), "define that at the top level"),
+        (local(), "define the class at the top level"),
         (Text("x"), "more than a dataclass"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
@@ -216,7 +216,7 @@ def test_what_contains_itself_is_refused():
         ),
         (
             kept_item(Page("a")).replace("depth", "height"),
-            r"has other fields than when it was added \(url, height\)",
+            r"fields of its class Page have changed since it was added \(url, height\)",
         ),
     ],
 )

@@ -10,6 +10,7 @@ from pipeloom.statuses import NEVER_BEGAN, PROCESS_ENDED
 
 PARTICULAR = {
     "line 3 column 14 (char 15)": "line … column … (char …)",
+    "hour must be in 0..23, not 25": "hour must be in …, not …",
     "could not convert string to float: 'N/A'": "could not convert string to float: …",
     "can't open 'it's.txt'": "can't open …",
     "[Errno 2] No such file or directory: /data/a-b/c.csv": "[Errno 2] No such file or directory: …",

@@ -125,7 +125,7 @@ def test_what_a_struct_does_not_have_is_left_out():
 @pytest.mark.parametrize("before", [[], [{"a": 1}]], ids=["alone", "behind another"])
 def test_a_name_that_comes_twice_is_refused(row, before):
     """Rather than one of its values lost."""
-    with pytest.raises(RowRefusedError, match="column a comes twice"):
+    with pytest.raises(RowRefusedError, match="column a occurs twice"):
         blocks_of("t", [*before, row])
 
 

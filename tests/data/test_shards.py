@@ -78,7 +78,7 @@ def test_an_input_without_a_key_is_reported_once():
         ((0, 16), "from 1/16 to 16/16, since shards count from 1, not 0/16: add 1 to an array index"),
         ((17, 16), "from 1/16 to 16/16, since shards count from 1, not 17/16"),
         ((-1, 2), "not -1/2"),
-        ((1, 0), "at least 1 shard"),
+        ((1, 0), "needs a count of at least 1"),
     ],
 )
 def test_a_shard_that_there_is_not_is_refused(value, sentence):

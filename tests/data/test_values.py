@@ -365,6 +365,6 @@ def test_a_declared_type_has_an_sql_type():
 def test_other_types_cannot_be_declared():
     """The sentence lists those that can."""
     for declared in (object, set, "INTEGER", int | None, [], 7, "\x1b[2J"):
-        with pytest.raises(ValueError, match="is no column type: use int, float") as refused:
+        with pytest.raises(ValueError, match="is not a column type: use int, float") as refused:
             sql_type(declared)
         assert str(refused.value).isprintable()

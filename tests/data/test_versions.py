@@ -77,7 +77,8 @@ def itself():
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (None, "None is no version"), (True, "True is no version"), (math.nan, "NaN"), ((1, math.nan), "NaN"),
+        (None, "None cannot serve as a version"), (True, "True cannot serve as a version"), (math.nan, "NaN"),
+        ((1, math.nan), "NaN"),
         (b"x", "type bytes"), ({"a": 1}, "type dict"), (Path("x"), "Path"), (object(), "type object"),
         ((1, b"x"), "type bytes"), (itself(), "itself"),
     ],

@@ -83,7 +83,7 @@ class Later:
         ({"wal": "yes"}, TypeError, "wal must be"),
         ({"key": "name"}, TypeError, "function"),
         ({"name": ""}, ValueError, "name"),
-        ({"tables": {"t": {"a": complex}}}, ValueError, "t.a.*no column type"),
+        ({"tables": {"t": {"a": complex}}}, ValueError, "t.a.*not a column type"),
         ({"tables": {"task_runs": {"a": int}}}, ValueError, "ledger"),
         ({"tables": {"": {"a": int}}}, ValueError, "table name"),
         ({"handlers": {"x": print}}, TypeError, "not a type"),

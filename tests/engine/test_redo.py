@@ -171,9 +171,12 @@ def test_without_own_rows_what_has_changed_is_done_again_beside_its_old_rows(wor
 @pytest.mark.parametrize(
     ("version", "says"),
     [
-        (lambda item: None, "version= returned None for input 1 (a): None is no version; return a str, an int"),
+        (
+            lambda item: None,
+            "version= returned None for input 1 (a): None cannot serve as a version; return a str, an int",
+        ),
         (lambda item: float("nan"), "version= returned nan for input 1 (a): NaN"),
-        (lambda item: {}, "version= returned {} for input 1 (a): a value of type dict is no version"),
+        (lambda item: {}, "version= returned {} for input 1 (a): a value of type dict cannot serve as a version"),
         (lambda item: 1 / 0, "version= raised ZeroDivisionError for input 1 (a): division by zero"),
     ],
 )

@@ -150,7 +150,7 @@ def test_a_plain_list_is_one_page(server, db, read):
         (b'[{"id": 1, "x": 1e400}]', "1e400, which is no number, or too large for one"),
         (b'[{"id": 1, "x": [NaN]}]', "NaN, which is no number"),
         (b'[{"id": 1, "x": 1, "x": 2}]', "one key twice: ['id', 'x', 'x']"),
-        ([{"id": 1, "a": 1, "A": 2}], "comes twice in one row"),
+        ([{"id": 1, "a": 1, "A": 2}], "occurs twice in one row"),
         ((302, b"ftp://127.0.0.1/x"), "302 and leads out of the web"),
         ((302, b"file:///etc/passwd"), "the server answers 302"),
     ],

@@ -75,7 +75,7 @@ def test_a_damaged_image_is_its_tasks_error(db, read, monkeypatch, one_batch):
     (failure,) = report.failures
     assert failure.key == "b"
     assert failure.exception == "RowRefusedError"
-    assert failure.message == "what the task wrote was damaged on its way to the file: nothing of it was stored"
+    assert failure.message == "the task's output was damaged on its way to the file: none of it was stored"
     assert read(db, "SELECT n, x FROM t") == [(1, "sound")] * 6
     assert read(db, "PRAGMA integrity_check") == [("ok",)]
 

@@ -74,7 +74,7 @@ def test_a_declared_type_converts(db, read):
     report = run(db, writing("t", rows), writing("t", {"n": "seven"}), tables={"t": {"n": int}})
 
     assert read(db, "SELECT n, typeof(n) FROM t") == [(7, "integer"), (7, "integer"), (None, "null")]
-    assert reasons(report) == {1: "table t, column n: 'seven' is no int, as which the column is declared"}
+    assert reasons(report) == {1: "table t, column n: 'seven' cannot be stored as int, the column's declared type"}
 
 
 def test_a_declaration_names_types_and_the_first_output_the_rest(db, read):

@@ -1,1 +1,1 @@
-"""What users' things become: text, names, values, rows, keys, instants, rates and totals."""
+"""Conversions of what users pass in: text, names, values, rows, keys, instants, rates and totals."""

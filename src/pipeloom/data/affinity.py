@@ -1,10 +1,11 @@
-"""What the type of a column does to the values that go into it: it may convert them, and never changes one.
+"""What a column's type does to the values that go into it: it may convert a value, but must never change it.
 
-SQLite gives each column an affinity by its declared type, and converts what it can. Most of that is what people
-mean. Some of it loses digits without a word: a float in a TEXT column keeps 15 of them, an integer beyond 2**53 in
-a REAL column becomes another one. So values are looked at before SQLite sees them, a column of many rows at a time.
+SQLite gives each column an affinity according to its declared type, and converts what it can. Most of the time this
+is what people want, but some conversions silently lose digits: a float in a TEXT column keeps 15 of them, and an
+integer beyond 2**53 in a REAL column becomes a different integer. Values are therefore checked before SQLite sees
+them, one column of many rows at a time.
 
-A number in text counts as the same number if it is what the number prints, to the digits that were written.
+A number in text counts as the same number if the number prints as that text, to the digits that were written.
 
 Source: https://www.sqlite.org/datatype3.html
 """
@@ -40,11 +41,11 @@ __all__ = [
 
 Affinity = Literal["INTEGER", "REAL", "NUMERIC", "TEXT", "BLOB"]
 Rule = Literal["declared", "inferred", "theirs"]
-"""Whose word a column's type is."""
+"""Who decided a column's type."""
 
 _INT64: Final = 1 << 63
-_EXACT: Final = 1 << 53  # up to here each integer is a float, too
-_SAFE_LENGTH: Final = 15  # characters of a number without exponent that a float always gives back
+_EXACT: Final = 1 << 53  # every integer up to this has an exact float
+_SAFE_LENGTH: Final = 15  # a number of so many characters and no exponent survives a float unchanged
 _NULL: Final = type(None)
 _INTEGER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*")
 _NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\v\f\r]*")
@@ -80,11 +81,11 @@ _TYPES: Final = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 
 
 class MisfitError(ValueError):
-    """A value that a column cannot take as it is."""
+    """A value that a column cannot store unchanged."""
 
 
 def affinity_of(declared: str) -> Affinity:
-    """Return what SQLite makes of a declared type, in its order: ``POINT`` is an INTEGER, too."""
+    """Return the affinity of a declared type, by SQLite's rules in SQLite's order: ``POINT`` is an INTEGER, too."""
     folded = ascii_lower(declared)
     if "int" in folded:
         return "INTEGER"
@@ -96,11 +97,11 @@ def affinity_of(declared: str) -> Affinity:
 
 
 def common_type(kinds: Iterable[type], values: Iterable[object]) -> str | None:
-    """Return the SQL type that values share: ``""`` when they share none, ``None`` when all are NULL.
+    """Return the SQL type that values share: ``""`` if they share none, ``None`` if all of them are NULL.
 
     Args:
-        kinds: Their types in Python.
-        values: They themselves, looked at only as far as that decides: NaN is a float, and NULL.
+        kinds: Their Python types.
+        values: The values themselves. They are examined only to find NaN, which is a float but is stored as NULL.
     """
     found = set(kinds)
     found.discard(_NULL)
@@ -112,25 +113,25 @@ def common_type(kinds: Iterable[type], values: Iterable[object]) -> str | None:
 
 
 def joined(known: str | None, fresh: str | None) -> str | None:
-    """Return the type of all values, given that of those before and of those that follow."""
+    """Return the type of all values, given the type of the earlier ones and of the later ones."""
     if known is None or fresh is None:
         return known if fresh is None else fresh
     return known if known == fresh else ""
 
 
 def plain_types(affinity: Affinity, rule: Rule) -> AbstractSet[type]:
-    """Return the types of values that go into a typed column as they are; others have to be looked at."""
+    """Return the types of the values that a typed column stores as they are; others must be checked."""
     return _PLAIN[rule][affinity]
 
 
 def changes(column: str, affinity: Affinity) -> list[str]:
-    """Return conditions in SQL under which a column of theirs may make another value of one, or refuse it.
+    """Return SQL conditions under which a column of the user's own table may change a value, or refuse it.
 
-    They hold for more values than need be. For all others SQLite does what ``fitted`` does.
+    They may match more values than necessary. For all other values SQLite does what ``fitted`` does.
 
     Args:
-        column: Where the value is, in SQL.
-        affinity: Of the column that it goes to.
+        column: The SQL expression of the value.
+        affinity: That of the column that it goes to.
     """
     if affinity == "BLOB":
         return []
@@ -144,14 +145,14 @@ def changes(column: str, affinity: Affinity) -> list[str]:
 
 
 def are_numbers(words: Iterable[object], affinity: Affinity) -> bool:
-    """Say whether these are words or NULL, and SQLite reads the words as just those numbers: see ``numbers_in``."""
+    """Return whether these are text or NULL, and SQLite reads each text as that number: see ``numbers_in``."""
     return numbers_in(words, affinity) is not None
 
 
 def numbers_in(words: Iterable[object], affinity: Affinity, *, nulls: bool = True) -> list[Any] | None:
-    """Return the numbers as which SQLite reads words, and NULL as it is; ``None``: each has to be looked at.
+    """Return the numbers that SQLite reads from texts; ``None`` if each value must be checked. NULL stays NULL.
 
-    A CSV file is mostly this. JSON has fewer spellings than int() and float(), and is much faster.
+    CSV files mostly consist of such values. JSON allows fewer spellings than int() and float(), and is much faster.
 
     Args:
         words: n values.
@@ -162,7 +163,7 @@ def numbers_in(words: Iterable[object], affinity: Affinity, *, nulls: bool = Tru
     count = 0
     try:
         try:
-            text = rest = ",".join(listed)  # type: ignore[arg-type]  # it raises for what is no word
+            text = rest = ",".join(listed)  # type: ignore[arg-type]  # raises if one is not text
         except TypeError:
             if not nulls:
                 return None
@@ -175,21 +176,21 @@ def numbers_in(words: Iterable[object], affinity: Affinity, *, nulls: bool = Tru
             return None
         numbers: list[Any] = _DECODERS[affinity].decode(f"[{text}]")
         return numbers if len(numbers) == len(listed) and (not count or numbers.count(None) == count) else None
-    except (TypeError, msgspec.DecodeError, UnicodeEncodeError):  # not words, or not all of them so plain
+    except (TypeError, msgspec.DecodeError, UnicodeEncodeError):  # not text, or not plain enough
         return None
 
 
 def fitted(values: Sequence[Any], affinity: Affinity, *, declared: bool) -> list[Any]:
-    """Return values as a column takes them.
+    """Return values as a column stores them.
 
     Args:
-        values: n storable values, NULLs among them.
+        values: n storable values, possibly with NULLs.
         affinity: The column's.
-        declared: The run declares its type: a value of another kind that cannot be converted does not fit. In a
-            table of the user's own it goes in as it is, as SQLite has it.
+        declared: The run declares the column's type: a value of another type that cannot be converted is a misfit.
+            In a table of the user's own it is stored as it is, as SQLite does.
 
     Raises:
-        MisfitError: One of them would come back as another value, or is of another kind than declared.
+        MisfitError: A value would come back as a different one, or is not of the declared type.
     """
     convert: Callable[[Any], Any]
     if affinity == "BLOB":
@@ -230,7 +231,7 @@ def _integer(value: Any) -> int | None:
             number = int(exact)
             if -_INT64 <= number < _INT64:
                 return number
-    raise MisfitError(f"{_shown(value)} is no int, as which the column is declared")
+    raise MisfitError(f"{_shown(value)} cannot be stored as int, the column's declared type")
 
 
 def _float(value: Any) -> float:
@@ -240,7 +241,7 @@ def _float(value: Any) -> float:
         return _float_of_int(value)
     if type(value) is str and _NUMBER.fullmatch(value):
         return _float_of_text(value)
-    raise MisfitError(f"{_shown(value)} is no float, as which the column is declared")
+    raise MisfitError(f"{_shown(value)} cannot be stored as float, the column's declared type")
 
 
 def _float_of_int(value: int) -> float:
@@ -262,7 +263,7 @@ def _float_of_text(text: str) -> float:
 
 
 def _exact(text: str) -> Decimal | None:
-    """Return the number in a text; ``None`` when its exponent is more than Decimal takes."""
+    """Return the number in a text; ``None`` if its exponent is too large for Decimal."""
     try:
         return Decimal(text.strip())
     except InvalidOperation:

@@ -1,7 +1,7 @@
-"""The beginning of ``str(value)`` without the rest, which may be large: an input has a name, not its whole content.
+"""The beginning of ``str(value)`` without building the rest, which may be large: an input's name needs no more.
 
-Small things are asked for their ``str``, and so are objects whose own class says how they are shown. Of large
-containers, records, arrays and frames only as much is written as is wanted.
+``str`` is called for small objects, and for objects whose own class defines how they are shown. Large containers,
+records, arrays and frames are written only as far as needed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pipeloom.data.weights import weigh
 
 __all__ = ["beginning_of"]
 
-_SMALL: Final = 16 * 1024  # bytes, of which text is made in some 50 µs
-_CELLS: Final = 1000  # of an array: numpy itself leaves out some of more
+_SMALL: Final = 16 * 1024  # bytes, which take about 50 µs to format
+_CELLS: Final = 1000  # of an array; numpy abbreviates larger ones itself
 
 
 def beginning_of(value: object, length: int) -> str:
@@ -37,7 +37,7 @@ def beginning_of(value: object, length: int) -> str:
 
 
 class _EnoughError(Exception):
-    """As much is written as is wanted."""
+    """Enough has been written."""
 
 
 class _Writer:
@@ -54,7 +54,7 @@ class _Writer:
             raise _EnoughError
 
     def write(self, value: Any, how: object = None) -> None:
-        """Write one object; ``how`` is the method that shows it, its ``__repr__`` unless said."""
+        """Write one object; ``how`` is the method that shows it, by default its ``__repr__``."""
         kind: Any = type(value)
         if isinstance(value, str | bytes | bytearray):
             self.say(repr(value[: max(self._left, 0) + 1]))
@@ -114,7 +114,7 @@ def _shape_of(value: Any, kind: type) -> tuple[int, ...] | None:
 
 
 def _is_the_callers(how: object, kind: type) -> bool:
-    """Say whether a method was written for the class by whoever wrote that, rather than generated or inherited."""
+    """Return whether the class's author wrote a method, and it was neither generated nor inherited."""
     return (
         isinstance(how, FunctionType)
         and not hasattr(how, "__wrapped__")  # as dataclasses do

@@ -1,7 +1,7 @@
-"""What a function holds beside its code: whether two of one factory are the same job is told by this alone.
+"""What a function holds besides its code: the only way to decide whether two functions of one factory are the same.
 
-Only values whose equality says that they do the same are taken: plain values, and compounds of them. For everything
-else the answer is "unknown", and whoever asks must not take two for one.
+Only values that do the same if they are equal are accepted: plain values and compounds of them. For everything else
+the answer is "unknown", and the caller must not treat two functions as one.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from pipeloom.data.origins import found_in, origin_of
 __all__ = ["PLAIN", "digest_of", "digest_of_code"]
 
 _MOST: Final = 10_000
-"""Values: a table that a function holds is not looked through for longer than this takes, some milliseconds."""
-_LONGEST: Final = 1 << 20  # characters, or bytes, of one
-_OTHER_STATE: Final = ("__getstate__", "__reduce__", "__reduce_ex__")  # its attributes are not all there is
+"""Values: larger tables that a function holds are not read, since that would take more than some milliseconds."""
+_LONGEST: Final = 1 << 20  # characters or bytes of one value
+_OTHER_STATE: Final = ("__getstate__", "__reduce__", "__reduce_ex__")  # it has state besides its attributes
 PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range, slice)
 _TELLING: Final = (PurePath, date, time, timedelta, tzinfo, Decimal, Fraction, UUID, re.Pattern)
 
 
 class _UnknownError(Exception):
-    """There is a value among them of which nothing is known."""
+    """Nothing is known about one of the values."""
 
 
 def digest_of(values: object) -> str | None:
-    """Return a digest of what a function holds; ``None`` when that cannot be told."""
+    """Return a digest of what a function holds; ``None`` if there is no reliable one."""
     digest = hashlib.sha256()
     try:
         for count, word in enumerate(_words(values, ())):
@@ -51,8 +51,8 @@ def digest_of(values: object) -> str | None:
 
 
 def _words(value: Any, around: tuple[int, ...]) -> Iterator[str]:
-    """Yield what tells a value from every other one; ``around`` is what it lies in."""
-    if id(value) in around:  # a function that calls itself holds itself
+    """Yield what distinguishes a value from every other one; ``around`` lists the ids of its containers."""
+    if id(value) in around:  # a recursive function holds itself
         yield f"around {around.index(id(value))}"
         return
     word = _plain(value)
@@ -67,7 +67,7 @@ def _words(value: Any, around: tuple[int, ...]) -> Iterator[str]:
 
 
 def _plain(value: Any) -> str | None:
-    """Return what tells a value without parts, or a thing that is known by its name; ``None`` for others."""
+    """Return the digest text of a value without parts or of a named object; ``None`` for others."""
     kind = type(value)
     if kind in PLAIN:
         if kind in (str, bytes) and len(value) > _LONGEST:
@@ -105,14 +105,14 @@ def _taken_apart(value: Any) -> tuple[str, Sequence[object]]:
 
 
 def _name(of: Any) -> str:
-    """Return where a class or function is defined; a class that is not found there is not known by that."""
+    """Return where a class or function is defined; raises if a class cannot be found there."""
     if isinstance(of, type) and found_in(of.__module__, of.__qualname__) is not of:
         raise _UnknownError
     return f"{origin_of(of.__module__)[1]}:{of.__qualname__}"
 
 
 def _held(function: Any) -> list[object]:
-    """Return what tells a function that is held from others of its name; lambdas of one place share it."""
+    """Return what distinguishes a held function from others of its name; lambdas of one place share a name."""
     held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     if "<locals>" in function.__qualname__:
         held += [getattr(function, name, None) for name in ("__defaults__", "__kwdefaults__")]
@@ -125,7 +125,7 @@ def _held(function: Any) -> list[object]:
 
 
 def _is_plain_object(value: object) -> bool:
-    """Say whether an object is what its attributes are: of a class in Python, without other bases."""
+    """Return whether an object consists of its attributes: its class is in Python and has no other bases."""
     kind = type(value)
     return (
         hasattr(value, "__dict__")
@@ -135,13 +135,13 @@ def _is_plain_object(value: object) -> bool:
 
 
 class _Plain:
-    """As large as every object that has nothing but attributes."""
+    """Has the size of every object that has nothing but attributes."""
 
 
 def digest_of_code(code: CodeType) -> str:
-    """Return a digest of what a function does, wherever it stands: no names of files, no lines.
+    """Return a digest of what a function does, independent of where it is: no file names or lines.
 
-    The digests of one Python version are comparable, those of two are not.
+    Digests can be compared within one Python version only.
     """
     digest = hashlib.sha256(code.co_code)
     for constant in code.co_consts:

@@ -1,9 +1,10 @@
-"""What the columns of a user's table make of the rows that come.
+"""How incoming rows fit the columns of a user's table.
 
-A column's type is somebody's word, or nobody's. One that stands in ``tables=`` is *declared*: values are converted
-to it, and those that cannot be are refused. One that we made without being told is *inferred*: it has a type as
-long as all of its values share one, and loses it before a value would be changed by it, so that the order of tasks
-changes nothing. All others are *theirs*: SQLite converts as for everybody, unless that would lose something.
+A column's type has one of three origins. If it is in ``tables=``, it is *declared*: values are converted to it, and
+values that cannot be converted are refused. If we created the column without a declaration, it is *inferred*: it
+has a type as long as all its values share one, and loses the type before that would change a value, so the order of
+tasks makes no difference. All other columns are *theirs*, the user's own: SQLite converts as usual, unless that
+would lose something.
 """
 
 from __future__ import annotations
@@ -46,20 +47,20 @@ __all__ = [
 Row = tuple[object, ...]
 
 Declared = Mapping[str, Mapping[str, str]]
-"""Table → column → SQL type, all names folded."""
+"""Table → column → SQL type, all names case-folded."""
 
-_UNTYPED: Final = ("", "ANY")  # types that convert nothing; the second one in a STRICT table
+_UNTYPED: Final = ("", "ANY")  # types that convert nothing; "ANY" only in a STRICT table
 
 
 class Column:
     """One column.
 
     Args:
-        name: As the schema spells it.
-        type: In SQL; ``""`` for none.
-        rule: Whose word the type is.
-        affinity: What values are fitted to. Default: as the type says.
-        key: Its place in the primary key, from 1; 0 for none.
+        name: As spelled in the schema.
+        type: The SQL type; ``""`` for none.
+        rule: Who decided the type.
+        affinity: What values are fitted to. Default: the affinity of the type.
+        key: Its position in the primary key, from 1; 0 if it is not in it.
         is_generated: The table computes it.
     """
 
@@ -89,40 +90,40 @@ class Column:
         stored = affinity_of(type)
         self.affinity: Affinity = affinity or stored
         self.rule = rule
-        # It is declared to have numbers, and SQLite itself reads words as such there.
+        # The column is declared to hold numbers, and SQLite itself converts text to numbers there.
         self.reads_numbers = rule == "declared" and stored in ("INTEGER", "REAL") and self.affinity == stored
         self.key = key
         self.is_generated = is_generated
         self.has_default = False
-        # An inferred one without a type has values of several kinds, or none but NULL, which is looked up once.
+        # An inferred column without a type holds values of several types, or only NULL; that is looked up once.
         self.is_settled = rule != "inferred" or type not in _UNTYPED
 
     @property
     def plain(self) -> AbstractSet[type]:
-        """The types in Python of values that are of the column's own, and go in as they are."""
+        """The Python types of the values that the column stores as they are."""
         if self.rule == "inferred" and self.type in _UNTYPED:
             return frozenset()
         return plain_types(self.affinity, self.rule)
 
     @property
     def is_watched(self) -> bool:
-        """Whether the values that come are of interest."""
+        """Whether incoming values must be checked."""
         if self.rule == "inferred":
             return self.type not in _UNTYPED or not self.is_settled
         return self.affinity != "BLOB"
 
 
 Watched = tuple[int, Column]
-"""Where in a row a column's value stands, and the column."""
+"""The position of a column's value in a row, and the column."""
 
 
 def fit_rows(rows: list[Row], watched: Sequence[Watched], seen: dict[Column, str | None]) -> list[Row]:
-    """Return rows as their columns take them: the same list when nothing had to change.
+    """Return rows as their columns store them: the same list if nothing had to change.
 
     Args:
         rows: n rows of storable values.
-        watched: The columns of interest, each with its place in a row.
-        seen: Inferred column → SQL type that its values share; is added to.
+        watched: The columns to check, each with its position in a row.
+        seen: Inferred column → SQL type that its values share; updated.
 
     Raises:
         RowRefusedError: A value does not fit its column; names the column.
@@ -130,7 +131,7 @@ def fit_rows(rows: list[Row], watched: Sequence[Watched], seen: dict[Column, str
     looked_at = [pair for pair in watched if not pair[1].reads_numbers]
     for affinity in ("INTEGER", "REAL"):
         words = [pair for pair in watched if pair[1].reads_numbers and pair[1].affinity == affinity]
-        if words:  # mostly the columns of a CSV file: then there is nothing to convert, SQLite does it
+        if words:  # mostly columns of a CSV file: SQLite converts these itself
             values = _picked(rows, words)
             if not are_numbers(values if len(words) == 1 else chain.from_iterable(values), affinity):
                 looked_at += words
@@ -144,7 +145,7 @@ def fit_rows(rows: list[Row], watched: Sequence[Watched], seen: dict[Column, str
 
 
 def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> Declared:
-    """Return what is declared in ``tables=``.
+    """Return the columns that ``tables=`` declares.
 
     Args:
         tables: Table → column → Python type.
@@ -156,11 +157,11 @@ def declared_types(tables: Mapping[str, Mapping[str, Any]]) -> Declared:
 
 
 def declared_columns(declared: Declared, shape: Shape) -> list[Watched]:
-    """Return the columns of a shape that are declared, and whose values are of interest.
+    """Return the declared columns of a shape whose values must be checked.
 
     Args:
-        declared: In ``tables=``.
-        shape: Of rows.
+        declared: From ``tables=``.
+        shape: The shape of the rows.
     """
     types = declared.get(ascii_lower(shape.table), {})
     return [
@@ -174,7 +175,7 @@ def declared_columns(declared: Declared, shape: Shape) -> list[Watched]:
 def fit_declared(
     watched: Sequence[Watched], rows: list[Row], kinds: list[set[type]]
 ) -> tuple[list[Row], list[set[type]]]:
-    """Return rows as the columns take them that are declared, as far as that is known without the table.
+    """Return rows as their declared columns store them, as far as that is known without the table.
 
     Args:
         watched: The ``declared_columns`` of the rows' shape.
@@ -182,8 +183,8 @@ def fit_declared(
         kinds: For each column, the types of its values.
 
     Returns:
-        The rows, and the types of their values. Both are as they were when nothing had to change, or when a value
-        does not fit: whoever stores them says so.
+        The rows and the types of their values. Both are unchanged if nothing had to change, or if a value does not
+        fit: the code that stores the rows reports that.
     """
     odd = [pair for pair in watched if not kinds[pair[0]] <= pair[1].plain]
     if not odd:
@@ -192,7 +193,7 @@ def fit_declared(
     try:
         for affinity in ("INTEGER", "REAL"):
             words = [place for place, column in odd if column.reads_numbers and column.affinity == affinity]
-            # Mostly the columns of a CSV file: all of them at once.
+            # Mostly columns of a CSV file: convert all of them at once.
             if words and (numbers := numbers_in(chain(*[columns[place] for place in words]), affinity)) is not None:
                 for number, place in enumerate(words):
                     columns[place] = numbers[number * len(rows) : (number + 1) * len(rows)]
@@ -209,7 +210,7 @@ def fit_declared(
 
 
 def _odd(rows: list[Row], looked_at: list[Watched], seen: dict[Column, str | None]) -> list[Watched]:
-    """Return the columns in which some values are not of the column's own type; adds to what is seen."""
+    """Return the columns that have values of other types than their own; updates ``seen``."""
     if not looked_at:
         return []
     picked = list(_picked(rows, looked_at))
@@ -220,7 +221,7 @@ def _odd(rows: list[Row], looked_at: list[Watched], seen: dict[Column, str | Non
             together <= column.plain for _, column in looked_at
         ):
             return []
-        # Rows differ little in the types of their values: that takes less than to go through each column.
+        # Few combinations of types occur among rows, so this is faster than a pass over each column.
         kinds = list(map(set, zip(*{tuple(map(type, row)) for row in picked}, strict=True)))
     odd = []
     for (place, column), found in zip(looked_at, kinds, strict=True):
@@ -240,5 +241,5 @@ def _fit_column(column: Column, values: Sequence[object]) -> Sequence[object]:
 
 
 def _picked(rows: list[Row], columns: Sequence[Watched]) -> Iterator[Any]:
-    """Return the values of these columns, row by row: bare ones where it is one column."""
+    """Return the values of these columns, row by row: bare values if there is only one column."""
     return map(itemgetter(*(place for place, _ in columns)), rows)

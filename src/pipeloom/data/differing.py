@@ -1,7 +1,7 @@
-"""Names shortened by what they share: among ``/data/2013/part-0001.csv`` and its like, ``part-0001`` says most.
+"""Names shortened by what they have in common: among ``/data/2013/part-0001.csv`` and similar, keep ``part-0001``.
 
-Pure text, measured in cells, which is what a character takes on a terminal: 0, 1 or 2. Cost: one sort, and a few
-dozen comparisons per name, however long the names are.
+Pure text, measured in cells, the width of a character on a terminal: 0, 1 or 2. Cost: one sort, and a few dozen
+comparisons per name, however long the names are.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from unicodedata import category, east_asian_width
 __all__ = ["cells", "shortened"]
 
 _CUT: Final = "…"
-_HEAD: Final = 4  # cells of a beginning that is worth keeping,
-_HEAD_IN_A_WORD: Final = 8  # and of one that ends within a word
+_HEAD: Final = 4  # the shortest beginning worth keeping, in cells
+_HEAD_IN_A_WORD: Final = 8  # the same if it ends within a word
 _BEFORE: Final = 3  # characters kept before a difference deep in a long word
 _SEPARATORS: Final = "/\\?& "
 _PART: Final = re.compile(
     r"(?<=[/\\ ?&])(?![/\\ ?&])|(?<![/\\ ?&])(?=[/\\?&])"
-)  # a folder, parameter or word begins
-_WORD: Final = re.compile(r"(?<![^\W_])(?=[^\W_])")  # where letters and digits begin
+)  # the start of a folder, parameter or word
+_WORD: Final = re.compile(r"(?<![^\W_])(?=[^\W_])")  # the start of letters and digits
 _NO_CELL: Final = frozenset({"Mn", "Me", "Cf"})
 
 
 def cells(text: str) -> int:
-    """Return how many cells text takes on a terminal."""
+    """Return how many cells a text takes on a terminal."""
     return len(text) if text.isascii() else sum(map(_cells_of, text))
 
 
@@ -42,24 +42,24 @@ def _cells_of(char: str) -> int:
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Shorten names that stand together, so that the part in which they differ stays readable.
+    """Shorten names that are shown together, keeping the part in which they differ readable.
 
-    What all of them begin with is cut first (``/home/…/part-0001.csv``), at the beginning of a folder or a word
-    where there is room, then what follows the difference. A name that differs from no other is cut in its middle.
+    The common beginning is cut first (``/home/…/part-0001.csv``), at the start of a folder or a word if there is
+    room, then the text after the difference. A name that has nothing in common with others is cut in the middle.
 
     Args:
         names: Harmless single lines (see ``text.clean``), n of them, 0 or more; may repeat.
         width: The most cells that each may take, 1 or more.
 
     Returns:
-        n names of at most ``width`` cells, in the same order; those that fit are as they were.
+        n names of at most ``width`` cells, in the same order; names that fit are unchanged.
     """
     long = {name for name in names if cells(name) > width}
     if not long:
         return list(names)
     shares = _shared(names)
     short = {name: _shorten(name, shares[name], width) for name in long}
-    # Cut to the last difference, names that differ twice (1/x, 2/x beside 1/y, 2/y) may have become the same.
+    # Cut to the last difference, names with two differences (1/x, 2/x beside 1/y, 2/y) may have become the same.
     often = Counter(short.get(name, name) for name in shares)
     for name, cut in short.items():
         if often[cut] > 1:
@@ -68,7 +68,7 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
 
 
 class _Shared(NamedTuple):
-    """How many characters a name shares: at its start with all and with the most alike one, at its end with all."""
+    """How many characters a name shares: its start with all and with the most similar name, its end with all."""
 
     by_all: int
     by_next: int
@@ -76,7 +76,7 @@ class _Shared(NamedTuple):
 
 
 def _shared(names: Sequence[str]) -> dict[str, _Shared]:
-    """Return what each of the names shares; of neighbours in order, one is the most alike."""
+    """Return what each name shares with the others; its most similar name is a neighbour in sorted order."""
     order = sorted(set(names))
     if len(order) == 1:
         return {order[0]: _Shared(0, 0, 0)}
@@ -91,7 +91,7 @@ def _shared(names: Sequence[str]) -> dict[str, _Shared]:
 
 
 def _common(one: str, other: str) -> int:
-    """Return how many characters both begin with; by halving, since a slice is compared in no time."""
+    """Return how many leading characters are the same; bisects, since comparing slices takes almost no time."""
     most = min(len(one), len(other))
     return bisect_left(range(1, most + 1), True, key=lambda count: one[:count] != other[:count])
 
@@ -99,20 +99,20 @@ def _common(one: str, other: str) -> int:
 def _shorten(name: str, shared: _Shared, width: int) -> str:
     if shared == (0, 0, 0):
         return _alone(name, width)
-    # The most that fits, from a part's beginning before the first difference up to the one before the last.
+    # The most that fits: from the start of a part, before the first difference or up to the last one.
     first, last = _part_before(name, shared.by_all), _part_before(name, shared.by_next)
-    least = max(first + 1, len(name) - 2 * width)  # nothing before that can fit
+    least = max(first + 1, len(name) - 2 * width)  # an earlier start cannot fit
     begins = [first, *(match.start() for match in _PART.finditer(name, least, last + 1))]
     begins.append(_word_before(name, shared.by_next))
     for begin in begins:
         if cells(name[begin:]) + 1 <= width:
             return _with_head(name, begin, width)
-    # Not even that: an end that differs, too, says most.
+    # Otherwise drop a differing end as well and start at a word.
     least = max(shared.by_next, len(name) - 2 * width)
     for match in _WORD.finditer(name, least, len(name) - shared.end):
         if cells(name[match.start() :]) + 1 <= width:
             return _CUT + name[match.start() :]
-    # Else what follows the difference is cut as well.
+    # Otherwise cut the text after the difference as well.
     begin = next((place for place in reversed(begins) if place <= shared.by_next), 0)
     core = name[begin : len(name) - shared.end]
     head = _CUT if begin else ""
@@ -134,7 +134,7 @@ def _twice_cut(name: str, shared: _Shared, width: int) -> str:
 
 
 def _alone(name: str, width: int) -> str:
-    """Cut a name that has no like: its last part says most, when that leaves room for the beginning."""
+    """Cut a name that has nothing in common with others: keep its last part if the beginning still has room."""
     begin = _part_before(name, len(name) - 1)
     if begin and cells(name[begin:]) + 1 + _HEAD <= width:
         return _with_head(name, begin, width)
@@ -142,20 +142,20 @@ def _alone(name: str, width: int) -> str:
 
 
 def _part_before(name: str, place: int) -> int:
-    """Return where the part of a name begins in which a place is, with the separator before it."""
+    """Return where the part of a name begins that contains a position, including the separator before it."""
     begin = max(name.rfind(separator, 0, place) for separator in _SEPARATORS)
     return begin + (begin < 0 or name[begin] == " ")
 
 
 def _word_before(name: str, place: int) -> int:
-    """Return where the word begins in which a place is, letters and digits."""
+    """Return where the word (letters and digits) begins that contains a position."""
     while place and name[place - 1].isalnum():
         place -= 1
     return place
 
 
 def _with_head(name: str, begin: int, width: int) -> str:
-    """Return what begins there, after as much of the beginning of the name as there is room for."""
+    """Return the name from ``begin`` on, after as much of its beginning as there is room for."""
     rest = name[begin:]
     head = _take(name[:begin], width - cells(rest) - 1)
     part = _part_before(name, len(head) + 1) + 1
@@ -180,7 +180,7 @@ def _first(text: str, width: int) -> str:
 
 
 def _take(text: str, room: int) -> str:
-    """Return as many characters of the start of text as fit."""
+    """Return as many leading characters of the text as fit."""
     if text.isascii():
         return text[: max(room, 0)]
     for place, char in enumerate(text):

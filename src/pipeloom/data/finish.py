@@ -1,4 +1,4 @@
-"""A worker's own word on how its task ended, judged once for all who hear it."""
+"""How a task ended according to its worker, checked in one place for the whole writer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Finish", "judged"]
 
 
 class Finish(NamedTuple):
-    """How a task ended, storable."""
+    """How a task ended, in storable form."""
 
     status: TaskStatus
     message: str | None
@@ -23,10 +23,10 @@ class Finish(NamedTuple):
 
 
 def judged(said: MsgTaskFinished) -> Finish:
-    """Take a worker's word for it; text is kept as it is, another result becomes JSON.
+    """Check what a worker reports; text is kept as it is, any other result becomes JSON.
 
     Raises:
-        LedgerError: It says something that no task can end with, or a result that is not JSON.
+        LedgerError: The reported status is not a way in which a task can end, or the result is not JSON.
     """
     for status in REPORTED:
         if said.status == status:
@@ -36,7 +36,7 @@ def judged(said: MsgTaskFinished) -> Finish:
 
 
 def _text(said: object) -> str | None:
-    """Return what ought to be text; ``None`` stays what it is: nothing was said."""
+    """Return what should be text; ``None`` means that nothing was reported, and stays ``None``."""
     return None if said is None else storable(said if type(said) is str else describe(said))
 
 

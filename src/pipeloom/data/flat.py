@@ -1,6 +1,6 @@
-"""Rows of nothing but words, as most files have them: in one list, gone through column by column.
+"""A fast path for rows of nothing but text, as in most files: one flat list, processed column by column.
 
-Whatever is not as plain as that takes the longer way, which says what is wrong with it.
+Anything less plain takes the slower path, which also reports what is wrong.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _WORD: Final[set[type]] = {str}
 
 
 class Plan(NamedTuple):
-    """What becomes of the words of a shape.
+    """How the texts of a shape are stored.
 
     Attributes:
-        width: How many columns there are.
-        integers, reals: The places of the columns that are declared to have such numbers.
-        texts: Those of all others.
+        width: The number of columns.
+        integers, reals: The positions of the columns that are declared to hold such numbers.
+        texts: The positions of all other columns.
     """
 
     width: int
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
 
 class Flat(NamedTuple):
-    """n rows.
+    """n rows in one list.
 
     Attributes:
         values: Row by row.
@@ -50,11 +50,11 @@ class Flat(NamedTuple):
 
 
 def plan_for(declared: Declared, shape: Shape) -> Plan | None:
-    """Return what becomes of words; ``None`` when that depends on each of them.
+    """Return how texts are stored; ``None`` if that depends on each of them.
 
     Args:
-        declared: In ``tables=``.
-        shape: Of rows.
+        declared: From ``tables=``.
+        shape: The shape of the rows.
     """
     integers: list[int] = []
     reals: list[int] = []
@@ -69,10 +69,10 @@ def plan_for(declared: Declared, shape: Shape) -> Plan | None:
 
 
 class Plans(dict[Shape, Plan | None]):
-    """The plan for each shape that has come.
+    """The plan for each shape seen so far.
 
     Args:
-        declared: In ``tables=``.
+        declared: From ``tables=``.
     """
 
     def __init__(self, declared: Declared) -> None:
@@ -84,11 +84,11 @@ class Plans(dict[Shape, Plan | None]):
 
 
 def flattened(rows: Sequence[Any], plan: Plan | None, absent: frozenset[Any] = frozenset()) -> Flat | None:
-    """Return rows of words as their columns are declared; ``None`` when something about them has to be looked at.
+    """Return rows of text as their columns are declared; ``None`` if some of them must be checked one by one.
 
     Args:
-        rows: n rows, as the caller gives them.
-        plan: For their shape, if there is one.
+        rows: n rows, as the caller passed them.
+        plan: The plan for their shape, if there is one.
         absent: Values to store as NULL.
     """
     if plan is None or not rows or not _look_like_words(rows, plan.width):
@@ -122,7 +122,7 @@ def flattened(rows: Sequence[Any], plan: Plan | None, absent: frozenset[Any] = f
 
 
 def _look_like_words(rows: Sequence[Any], width: int) -> bool:
-    """Say whether rows are plain, and the first one is words: of most others that says so already."""
+    """Return whether rows are plain and the first one is all text, which rules out most others cheaply."""
     first = rows[0]
     return (
         type(first) in _SEQUENCES
@@ -133,5 +133,5 @@ def _look_like_words(rows: Sequence[Any], width: int) -> bool:
 
 
 def has_minus_zero(values: list[Any]) -> bool:
-    """Say whether -0.0 is among values of any kind: it stays so without a type, and not in a REAL column."""
+    """Return whether -0.0 is among values of any type: an untyped column keeps it, a REAL column does not."""
     return 0.0 in values and any(type(value) is float and not value and copysign(1, value) < 0 for value in values)

@@ -1,4 +1,4 @@
-"""Inputs that a task has found: a part of its output."""
+"""Inputs that a task added: part of its output."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Final, NamedTuple, TypeAlias
 __all__ = ["ENTRY_BYTES", "Entry", "Found", "Identify"]
 
 ENTRY_BYTES: Final = 200
-"""What an entry takes beside its texts, an estimate."""
+"""The estimated size of an entry besides its texts."""
 
 
 class Entry(NamedTuple):
-    """One of them, as the ledger needs it.
+    """One added input, as the ledger stores it.
 
     Attributes:
         key: As stored.
-        name: What people call it.
+        name: For people to read.
         input: What the key is a digest of, see ``data/keys``.
-        item: It itself, see ``data/items``.
+        item: The input itself, see ``data/items``.
     """
 
     key: str | int
@@ -31,11 +31,11 @@ class Entry(NamedTuple):
 class Found:
     """n inputs, in the order in which they were added.
 
-    A worker knows their texts. Which tasks they are is known in the run's process alone, where ``key=`` is.
+    A worker knows their texts. Only the run's process, which has ``key=``, can determine which tasks they are.
 
     Args:
-        items: Their texts; whoever makes this owns the list.
-        entries: What they are, one for each; ``None`` until it is known.
+        items: Their texts; the caller keeps ownership of the list.
+        entries: One entry for each; ``None`` until they are known.
     """
 
     __slots__ = ("entries", "items")
@@ -51,4 +51,4 @@ class Found:
 
 
 Identify: TypeAlias = "Callable[[list[str]], list[Entry]]"
-"""Says of n texts which tasks they are."""
+"""Returns the entries of n texts: which tasks they are."""

@@ -1,7 +1,7 @@
-"""The columns of a whole frame: of pandas, polars or pyarrow, by their own arrays. None of them is imported.
+"""The columns of a whole frame of pandas, polars or pyarrow, read from its own arrays; none of them is imported.
 
-Instants and lengths of time are read as the whole numbers that these libraries keep, so that nanoseconds are not
-lost on the way through ``datetime``, and are converted once for each different value. An index is left out.
+Instants and durations are read as the integers that these libraries store, since ``datetime`` would lose
+nanoseconds, and each distinct value is converted once. An index is left out.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ __all__ = ["Frame", "frame_of", "is_frame"]
 
 
 class Frame(NamedTuple):
-    """n columns and their names, each with as many values."""
+    """n columns: their names, and as many values in each."""
 
     names: tuple[str, ...]
     columns: list[Sequence[Any]]
 
 
 def frame_of(rows: object) -> Frame | None:
-    """Return what is in a frame; ``None`` when ``rows`` is not one.
+    """Return the columns of a frame; ``None`` if ``rows`` is not one.
 
     Raises:
-        ValueError: It has no rows yet, or a column that cannot be read; the sentence says what to pass instead.
+        ValueError: The frame has no rows yet, or a column cannot be read; the message says what to pass instead.
     """
     read = _reader_of(rows)
     return None if read is None else read(rows)
 
 
 def is_frame(rows: object) -> bool:
-    """Say whether this is a frame, whatever is in it."""
+    """Return whether this is a frame, whatever it contains."""
     return _reader_of(rows) is not None
 
 
@@ -53,9 +53,9 @@ def _pandas(frame: Any) -> Frame:
 def _of_series(series: Any) -> Sequence[Any]:
     dtype = series.dtype
     if kind_of(dtype) == "CategoricalDtype":
-        of_code = [*_of_series(series.cat.categories.to_series()), None]  # the code of what is missing is -1
+        of_code = [*_of_series(series.cat.categories.to_series()), None]  # the code of a missing value is -1
         return [of_code[code] for code in series.cat.codes.tolist()]
-    if kind_of(dtype) == "ArrowDtype":  # what pandas makes of these values loses nanoseconds
+    if kind_of(dtype) == "ArrowDtype":  # converting through pandas would lose nanoseconds
         return _of_arrow(series.array.__arrow_array__())
     zone = getattr(dtype, "tz", None)
     if kind_of(dtype) == "DatetimeTZDtype":
@@ -126,7 +126,7 @@ def _zone(name: str | None) -> tzinfo | None:
         return None
     if name[0] in "+-":
         return datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo
-    from zoneinfo import ZoneInfo  # late: a worker process starts the faster
+    from zoneinfo import ZoneInfo  # imported late: worker processes start faster
 
     return ZoneInfo(name)
 
@@ -143,11 +143,11 @@ _READERS: Final[dict[tuple[str, str], Callable[[Any], Frame]]] = {
 }
 
 
-# --- whole numbers of a unit ---
+# --- integers that count a unit ---
 
 
 def _each(counts: Iterable[int | None], convert: Callable[[int], Any]) -> list[Any]:
-    """Convert each different number once where they repeat, as instants often do."""
+    """Convert each distinct number once if numbers repeat, as instants often do."""
     counts = list(counts)
     different = set(counts)
     if len(different) > len(counts) // 2:
@@ -157,7 +157,7 @@ def _each(counts: Iterable[int | None], convert: Callable[[int], Any]) -> list[A
 
 
 def _instants(counts: Iterable[int | None], unit: str, zone: tzinfo | None) -> list[str | None]:
-    """Return numbers since 1970 as ISO text, in a time zone or in none."""
+    """Return counts since 1970 as ISO text, in a time zone or without one."""
     size = ATTOSECONDS[unit]
     times, parts = max(1, size // _MICROSECOND), max(1, _MICROSECOND // size)
     begin = _EPOCH if zone is not None else _EPOCH.replace(tzinfo=None)
@@ -169,17 +169,17 @@ def _instants(counts: Iterable[int | None], unit: str, zone: tzinfo | None) -> l
         try:
             moment = begin + timedelta(microseconds=micros)
             return moment.isoformat() if zone is None else moment.astimezone(zone).isoformat()
-        except OverflowError:  # a year that Python has not
+        except OverflowError:  # a year outside Python's range
             return iso_text(count, unit, zone)
 
     return _each(counts, convert)
 
 
 def _clocks(counts: Iterable[int | None], unit: str) -> list[str | None]:
-    """Return numbers since midnight as ISO text."""
+    """Return counts since midnight as ISO text."""
     return [None if text is None else text[11:] for text in _instants(counts, unit, None)]
 
 
 def _lengths(counts: Iterable[int | None], unit: str) -> list[float | None]:
-    """Return numbers as seconds."""
+    """Return counts as seconds."""
     return _each(counts, lambda count: count * ATTOSECONDS[unit] / 10**18)

@@ -1,10 +1,10 @@
-"""Rows as a small SQLite database in memory: made by a worker with SQL, read by the writer with SQL.
+"""Rows as a small SQLite database in memory: a worker builds it with SQL, and the writer reads it with SQL.
 
-The bytes are believed when their checksum is right and the schema in them is exactly the one that is told beside
-them: so nothing but plain tables of rows is ever read, and nothing in the bytes is executed.
+The bytes are trusted if their checksum is right and their schema is exactly the one sent beside them: only plain
+tables of rows are ever read, and nothing in the bytes is executed.
 
-Columns are typed by the values in them, so that a type never changes one. The writer learns from what is told
-which types of values there are, without looking at a row.
+Each column is typed by its values, so that a type never changes a value. The description sent beside the bytes
+tells the writer which types of values occur, so it need not look at a row.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ __all__ = [
 ]
 
 CAN_STAGE: Final = hasattr(sqlite3.Connection, "serialize")
-"""Whether this build of Python and SQLite has images at all."""
+"""Whether this build of Python and SQLite supports images."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-_HANDFUL: Final = 1024  # rows that are read back at once
+_HANDFUL: Final = 1024  # rows read back at a time
 _NULL: Final = type(None)
 _LETTERS: Final[dict[type, str]] = {_NULL: "n", int: "i", float: "f", str: "s", bytes: "b"}
 _KINDS: Final = {letter: kind for kind, letter in _LETTERS.items()}
 _EXAMPLES: Final[dict[type, object]] = {int: 0, float: 0.0, str: "", bytes: b""}
 COMMON_KINDS: Final[dict[type, str]] = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
-"""Type of a value → SQL type of a column that has no others."""
+"""Type of a value → SQL type of a column in which all values are of that type."""
 
 
 def staged_name(place: int) -> str:
-    """Return what an image calls its tables: names that no user's table has, since users' SQL could see them."""
+    """Return the name of an image's table: no user table has such a name, since users' SQL could see it."""
     return f"pipeloom_staged_{place}"
 
 
 def plain_shape(shape: Shape) -> tuple[object, ...]:
-    """Return a shape as built-in types: a name may be an Enum's member."""
+    """Return a shape as built-in types: a name may be a member of an Enum."""
     table, columns, on_conflict, conflict_on, alter = shape
     return _exact(table), tuple(map(_exact, columns)), _exact(on_conflict), tuple(map(_exact, conflict_on)), alter
 
 
 def shape_from(plain: Any) -> Shape:
-    """Return what was made plain, here or in another process."""
+    """Return the shape that ``plain_shape`` described, in this process or another one."""
     table, columns, on_conflict, conflict_on, alter = plain
     return Shape(table, tuple(columns), on_conflict, tuple(conflict_on), alter)
 
@@ -68,7 +68,7 @@ def _exact(name: str) -> str:
 
 
 def kinds_in(rows: Sequence[Sequence[object]]) -> list[set[type]]:
-    """Return the types of the values of each column, of n rows, at least 1."""
+    """Return the types of the values in each column of n rows, at least 1."""
     together = set(map(type, chain.from_iterable(rows)))
     if len(together) == 1:  # as in most files
         return [together.copy() for _ in rows[0]]
@@ -79,12 +79,12 @@ class StagedTable:
     """One table of an image.
 
     Args:
-        shape: Where its rows belong.
-        types: For each column its type in SQL; ``""`` for none.
+        shape: Where its rows are to be stored.
+        types: The SQL type of each column; ``""`` for none.
 
     Attributes:
-        kinds: For each column the types of its values.
-        rows: How many it has: they are numbered from 1.
+        kinds: For each column, the types of its values.
+        rows: How many rows it has; they are numbered from 1.
     """
 
     __slots__ = ("kinds", "rows", "shape", "types")
@@ -96,24 +96,24 @@ class StagedTable:
         self.rows = 0
 
     def definition(self, place: int) -> str:
-        """Return the statement that makes it."""
+        """Return the statement that creates it."""
         columns = ", ".join(f"c{number} {kind}".rstrip() for number, kind in enumerate(self.types))
         return f"CREATE TABLE {staged_name(place)} ({columns})"
 
     def examples(self) -> Block:
-        """Return a few rows in which each column has a value of each type that it has."""
+        """Return a few rows in which each column has one value of each type that it contains."""
         columns = [[example for kind, example in _EXAMPLES.items() if kind in found] for found in self.kinds]
         rows = list(zip_longest(*columns))
         return Block(self.shape, rows or [(None,) * len(columns)])
 
     def plain(self) -> tuple[object, ...]:
-        """Return it as built-in types; see ``from_plain``."""
+        """Return its description as built-in types; see ``from_plain``."""
         letters = ["".join(sorted(_LETTERS[kind] for kind in found)) for found in self.kinds]
         return plain_shape(self.shape), self.types, letters, self.rows
 
     @classmethod
     def from_plain(cls, plain: Any) -> StagedTable:
-        """Return what was made plain, here or in another process."""
+        """Return the table that ``plain`` described, in this process or another one."""
         shape, types, letters, rows = plain
         table = cls(shape_from(shape), tuple(types))
         table.kinds = [{_KINDS[letter] for letter in found} for found in letters]
@@ -125,8 +125,8 @@ class Image:
     """n tables of rows.
 
     Attributes:
-        data: The database's bytes; empty while rows are still added to it.
-        tables: What is in there.
+        data: The database's bytes; empty while rows are still being added.
+        tables: Its tables.
     """
 
     __slots__ = ("_checksum", "data", "tables")
@@ -137,17 +137,17 @@ class Image:
         self._checksum = 0
 
     def seal(self, data: bytes) -> None:
-        """Take the bytes, which do not change any more."""
+        """Set the bytes, which do not change afterwards."""
         self.data = data
         self._checksum = crc32(data)
 
     def plain(self) -> tuple[object, ...]:
-        """Return what is told beside the bytes, as built-in types; see ``from_plain``."""
+        """Return the description that is sent beside the bytes, as built-in types; see ``from_plain``."""
         return [table.plain() for table in self.tables], self._checksum
 
     @classmethod
     def from_plain(cls, plain: Any, data: Buffer) -> Image:
-        """Return what was made plain, here or in another process.
+        """Return the image that ``plain`` described, in this process or another one.
 
         Args:
             plain: What ``plain`` returned.
@@ -160,7 +160,7 @@ class Image:
         return image
 
     def check(self) -> None:
-        """Look whether the bytes are those that were sealed.
+        """Check that the bytes are those that were sealed.
 
         Raises:
             RowRefusedError: They are not.
@@ -169,10 +169,10 @@ class Image:
             raise damaged()
 
     def check_schema(self, conn: sqlite3.Connection, schema: str) -> None:
-        """Look whether a database that was made of the bytes has these tables, and nothing else.
+        """Check that a database made of the bytes has these tables and nothing else.
 
         Raises:
-            RowRefusedError: It has something else, or is no database.
+            RowRefusedError: It contains something else, or is not a database.
         """
         try:
             found = conn.execute(f"SELECT type, name, tbl_name, sql FROM {schema}.sqlite_master").fetchall()
@@ -187,7 +187,7 @@ class Image:
             raise damaged()
 
     def is_sound(self) -> bool:
-        """Say whether all of it can be read; as slow as reading it."""
+        """Return whether all of it can be read; takes as long as reading it."""
         try:
             with closing(self._opened()) as conn:
                 return conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -195,10 +195,10 @@ class Image:
             return False
 
     def blocks(self, place: int, first: int, last: int) -> Iterator[Block]:
-        """Read rows back, a handful at a time: as they were before.
+        """Read rows back as they were, a few at a time.
 
         Args:
-            place: Of which table.
+            place: The number of the table, from 0.
             first: The number of the first row, from 1.
             last: The number of the last row.
 
@@ -228,40 +228,40 @@ class Image:
 
 
 class Stretch(NamedTuple):
-    """Rows of one table of an image that follow each other."""
+    """Consecutive rows of one table of an image."""
 
     image: Image
     place: int
-    """Of the table."""
+    """The number of the table."""
     first: int
     last: int
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return self.last - self.first + 1
 
     @property
     def table(self) -> StagedTable:
-        """The table that they are of."""
+        """The table that contains the rows."""
         return self.image.tables[self.place]
 
     def part(self, begin: int, end: int) -> Stretch:
-        """Return the rows from one place in here, from 0, up to another."""
+        """Return the rows between two positions in this stretch, counted from 0."""
         return self._replace(first=self.first + begin, last=self.first + end - 1)
 
     def joined(self, following: Stretch) -> Stretch | None:
-        """Return these rows and those that follow as one stretch; ``None`` when they are elsewhere."""
+        """Return these rows and ``following`` as one stretch; ``None`` if they are not adjacent."""
         is_one = (
             following.image is self.image and following.place == self.place and following.first == self.last + 1
         )
         return self._replace(last=following.last) if is_one else None
 
     def blocks(self) -> Iterator[Block]:
-        """Read them back; see :meth:`Image.blocks`."""
+        """Read the rows back; see :meth:`Image.blocks`."""
         return self.image.blocks(self.place, self.first, self.last)
 
 
 def damaged() -> RowRefusedError:
-    """Return what is said of an image that is not what was made."""
-    return RowRefusedError("what the task wrote was damaged on its way to the file: nothing of it was stored")
+    """Return the error for an image that is not the one that was made."""
+    return RowRefusedError("the task's output was damaged on its way to the file: none of it was stored")

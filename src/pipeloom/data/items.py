@@ -1,7 +1,7 @@
-"""Inputs as text, to be stored until they are run: what comes back is what was given, of the same types.
+"""Inputs as text, stored until they are run: the input read back has the same types as the one that was added.
 
-JSON, in which an object says what it stands for: ``{"": "tuple", "of": [...]}``. Reading it imports nothing, and
-calls no code of the class of a dataclass. What would come back as something else is refused.
+JSON in which an object says what it represents: ``{"": "tuple", "of": [...]}``. Reading it imports nothing and
+calls no code of a dataclass's class. An input that would come back as something else is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeloom.data.origins import MAIN_MODULES, found_in, origin_of
 __all__ = ["item_from", "kept_item"]
 
 _ADVICE: Final = "add a str, number, path, date, UUID, or a tuple, list, dict or dataclass of those"
-_DIGITS: Final = 1 << 63  # larger ints are written as hexadecimal text: Python refuses to read long decimal ones
+_DIGITS: Final = 1 << 63  # larger ints are stored as hexadecimal text, since Python refuses to parse long decimals
 _PLAIN: Final = frozenset({str, float, bool, type(None)})
 _TAGGED: Final = frozenset({type(Path()), UUID, date, datetime})
 _SEVERAL: Final[tuple[type, ...]] = (
@@ -42,10 +42,10 @@ _encode: Final[Callable[[object], str]] = json.JSONEncoder(ensure_ascii=True, se
 
 
 def kept_item(item: object) -> str:
-    """Return an input as text, ASCII.
+    """Return an input as ASCII text.
 
     Raises:
-        TypeError: It could not be made again from that; the sentence names the type.
+        TypeError: It could not be restored from text; the message names the type.
         ValueError: It contains itself.
     """
     kind = type(item)
@@ -63,7 +63,7 @@ def item_from(text: str) -> Any:
     """Return the input that was stored.
 
     Raises:
-        ValueError: It cannot be made again, such as a dataclass that is not there any more.
+        ValueError: It cannot be restored, for example because its dataclass no longer exists.
     """
     if text[:1] == '"' and "\\" not in text:  # as most are
         return text[1:-1]
@@ -102,24 +102,24 @@ def _unstorable(item: object) -> TypeError:
 
 
 def _module_of(kind: type) -> str:
-    """Return what the module of a class is called however the program is started."""
+    """Return the name of a class's module, the same however the program is started."""
     name = str(kind.__module__)
     return _called(name, id(sys.modules.get(name))) if name in MAIN_MODULES else name
 
 
 @lru_cache(maxsize=16)
 def _called(main: str, _which: int) -> str:
-    """Return what the program is called; looking that up takes longer than all else."""
+    """Return the program's module name; cached, since nothing else here takes as long."""
     return origin_of(main)[1]
 
 
 @lru_cache(maxsize=256)
 def _check_class(kind: type) -> None:
-    """Refuse a dataclass that could not be found by its name, or be made without its own code."""
+    """Refuse a dataclass that could not be found by its name, or not be created without running its code."""
     if found_in(kind.__module__, kind.__qualname__) is not kind:
         raise TypeError(
-            f"a {kind.__name__} cannot be stored as an input, since its class is not found by its name: define "
-            "that at the top level of a module"
+            f"a {kind.__name__} cannot be stored as an input, since its class cannot be found by its name: define "
+            "the class at the top level of a module"
         )
     try:
         object.__new__(kind)
@@ -151,7 +151,7 @@ def _dataclass(module: str, name: str, fields: dict[str, Any]) -> Any:
             f"its class {name} is not found in the module {module}: import that before the run, or rename it back"
         )
     if [field.name for field in dataclasses.fields(kind)] != list(fields):
-        raise ValueError(f"its class {name} has other fields than when it was added ({', '.join(fields)})")
+        raise ValueError(f"the fields of its class {name} have changed since it was added ({', '.join(fields)})")
     item = object.__new__(kind)
     for field, part in fields.items():
         object.__setattr__(item, field, part)
@@ -159,7 +159,7 @@ def _dataclass(module: str, name: str, fields: dict[str, Any]) -> Any:
 
 
 def _class_of(module: str, name: str) -> Any:
-    """Return a dataclass by its name; the program itself may be loaded under another one."""
+    """Return a dataclass by its name; the main program may be loaded under a different module name."""
     for place in (module, *MAIN_MODULES):
         if place == module or _called(place, id(sys.modules.get(place))) == module:
             kind = found_in(place, name)

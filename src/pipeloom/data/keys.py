@@ -1,9 +1,9 @@
 """Identity: what makes a task the same task in the next run, (pipeline, key); without keys, its number.
 
-A key is stored in a column without a type, so that ``1`` and ``"1"`` stay two keys. Text is stored as it is;
-other types carry a prefix (``path:a/b``, ``date:2026-01-31``), and text that happens to begin like one is
-stored as ``str:…``. Compound inputs become a digest of their canonical JSON. That is stored beside the key, so that
-results come back with what was given: :func:`known_as` undoes :func:`identity_of`.
+Keys are stored in a column without a type, so ``1`` and ``"1"`` remain two keys. Text is stored as it is; other
+types get a prefix (``path:a/b``, ``date:2026-01-31``), and text that happens to begin like one is stored as
+``str:…``. For a compound input the key is a digest of its canonical JSON. The JSON is stored beside the key, so
+that results come back with the original input: :func:`known_as` reverses :func:`identity_of`.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from pipeloom.errors import LedgerError
 __all__ = ["identity_of", "key_of", "known_as", "tagged", "task_number", "untagged"]
 
 _LIMIT: Final = 512
-_INPUT_LIMIT: Final = 64 * 1024  # characters; of a larger input only the key is stored
+_INPUT_LIMIT: Final = 64 * 1024  # characters; for a larger input only the key is stored
 _INT64: Final = 1 << 63
 _SHORTENED: Final = re.compile(r"…sha256:[0-9a-f]{64}\Z")
 _PREFIXED: Final = re.compile(r"(?:str|int|path|uuid|date|datetime|json):")
 
 
 def key_of(item: object) -> str | int:
-    """Return the stored key of an input, or of what ``key=`` returned for it.
+    """Return the stored key of an input, or of the value that ``key=`` returned for it.
 
     Raises:
-        ValueError: As :func:`identity_of` does.
+        ValueError: As for :func:`identity_of`.
     """
     return identity_of(item)[0]
 
 
 def identity_of(item: object) -> tuple[str | int, str | None]:
-    """Return the stored key of an input, or of what ``key=`` returned for it, and what else is stored of it.
+    """Return the stored key of an input, or of the value that ``key=`` returned for it, and what restores it.
 
     Returns:
-        The key; and JSON of at most 65,536 characters if the key is a digest, from which :func:`known_as` makes it
-        again. ``None`` if the key says it all, or if it would be longer.
+        The key; and, if the key is a digest, JSON of at most 65,536 characters from which :func:`known_as` restores
+        the original. ``None`` if the key is enough by itself, or if the JSON would be longer.
 
     Raises:
-        ValueError: The type has no stable identity; the sentence says which type.
+        ValueError: The type has no stable identity; the message names the type.
     """
     kind = type(item)
     if kind is int:
@@ -75,10 +75,10 @@ def identity_of(item: object) -> tuple[str | int, str | None]:
 
 
 def known_as(key: str | int, kept: str | None = None) -> Any:
-    """Return what a key was made of, as the caller knows it; the stored key itself where that is not on file.
+    """Return the value that a key was made from; the stored key itself if that value is not on file.
 
-    A dataclass comes back as one if its class is loaded in this process and is found by its name (its fields are
-    set, none of its code is called), else as a dict of its fields.
+    A dataclass is restored if its class is loaded in this process and can be found by its name (its fields are set,
+    none of its code is called); otherwise a dict of its fields is returned.
 
     Args:
         key: As stored.
@@ -90,18 +90,18 @@ def known_as(key: str | int, kept: str | None = None) -> Any:
             return untagged(found) if isinstance(found, str) else _restored(found)
         return key if isinstance(key, int) or _SHORTENED.search(key) else untagged(key)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return key  # not ours: anybody may write into the file
+        return key  # not written by us: anyone may write to the file
 
 
 def _digits(number: int) -> str:
     try:
         return str(number)
-    except ValueError:  # past 4,300 digits Python refuses, since it takes so long
+    except ValueError:  # Python refuses to convert more than 4,300 digits, since that takes so long
         return hex(number)
 
 
 def tagged(item: object) -> str | None:
-    """Return a value of one of the small types as text with its prefix; ``None`` for all others."""
+    """Return a value of one of the small types as text with its prefix; ``None`` for all other types."""
     if isinstance(item, PurePath):
         return f"path:{item}"
     if isinstance(item, datetime):
@@ -114,7 +114,7 @@ def tagged(item: object) -> str | None:
 
 
 def untagged(text: str) -> Any:
-    """Return what a whole key was made of, or the text of ``tagged``."""
+    """Return the value that a whole key, or the result of ``tagged``, was made from."""
     prefix, colon, rest = text.partition(":")
     restore = _RESTORED.get(prefix) if colon else None
     return text if restore is None else restore(rest)
@@ -122,7 +122,7 @@ def untagged(text: str) -> Any:
 
 _RESTORED: Final[dict[str, Callable[[str], Any]]] = {
     "str": str,
-    "int": lambda digits: int(digits, 0),  # may be hexadecimal
+    "int": lambda digits: int(digits, 0),  # the digits may be hexadecimal
     "path": Path,
     "uuid": UUID,
     "date": date.fromisoformat,
@@ -131,7 +131,7 @@ _RESTORED: Final[dict[str, Callable[[str], Any]]] = {
 
 
 def _fitted(text: str) -> tuple[str, str | None]:
-    """Keep a key short and storable: prefix plus digest past 512 characters, or with lone surrogates."""
+    """Keep a key short and storable: a prefix and digest past 512 characters, or if it has lone surrogates."""
     if len(text) <= _LIMIT and (text.isascii() or (_encodable(text) and not _SHORTENED.search(text))):
         return text, None
     raw = text.encode("utf-8", "surrogatepass")
@@ -157,9 +157,9 @@ def _encodable(text: str) -> bool:
 
 
 def _canonical(item: Any, *, with_modules: bool = False) -> Any:
-    """Turn a compound of known types into JSON in which no two types look alike.
+    """Return a compound of known types as JSON in which any two types differ.
 
-    Where dataclasses come from is no part of their identity; it is needed to find them again.
+    The module of a dataclass is not part of its identity; it is needed to find the class again.
     """
     parts = functools.partial(_canonical, with_modules=True) if with_modules else _canonical
     if item is None or isinstance(item, bool | int | float | str):
@@ -182,7 +182,7 @@ def _canonical(item: Any, *, with_modules: bool = False) -> Any:
 
 
 def _restored(value: Any) -> Any:
-    """Return what canonical JSON was made of."""
+    """Return the value that canonical JSON was made from."""
     if isinstance(value, list):
         return [_restored(part) for part in value]
     if not isinstance(value, dict):
@@ -203,7 +203,7 @@ def _dataclass(qualname: str, module: str | None, fields: dict[str, Any]) -> Any
     if not isinstance(found, type) or not dataclasses.is_dataclass(found):
         return fields
     if [field.name for field in dataclasses.fields(found)] != list(fields):
-        return fields  # it has changed since
+        return fields  # the class has changed since
     item = object.__new__(found)
     for name, part in fields.items():
         object.__setattr__(item, name, part)
@@ -215,10 +215,10 @@ def _no_key(item: object) -> ValueError:
 
 
 def task_number(value: Any) -> int:
-    """Return a message's ``task_id`` as an int that SQLite can hold.
+    """Return a message's ``task_id`` as an int that SQLite can store.
 
     Raises:
-        LedgerError: It is none.
+        LedgerError: It is not one.
     """
     try:
         number = operator.index(value)

@@ -1,7 +1,7 @@
-"""What failed in the same way: a kind is an exception, its place, and what messages share but for particulars.
+"""Kinds of failure: an exception, its place, and the text that its messages have in common.
 
-The ledger stores the kind with each failure, so that everybody who looks groups alike, and at no cost. Every kind
-has an id, which is the same in each run and file.
+The ledger stores the kind with each failure, so that everyone sees the same groups, at no cost. The id of a kind is
+the same in each run and file.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["Kind", "Kinds", "short", "template"]
 
 _ELLIPSIS: Final = "…"
 _LONGEST: Final = 300  # characters of a message that are compared
-_NEAR: Final = 20  # characters before a quoted part in which it is said whose name it is
-_TEMPLATES: Final = 50  # of one exception at one place; past that, messages are not told apart
-_KINDS: Final = 500  # and past so many in all, neither; past twice and three times as many, nor places, exceptions
+_NEAR: Final = 20  # characters before a quoted part in which a word may say what it names
+_TEMPLATES: Final = 50  # of one exception at one place; past that, messages are not distinguished
+_KINDS: Final = 500  # in all; past that, nor are messages; past two and three times that, nor places, exceptions
 _REMEMBERED: Final = 2000  # tracebacks, and messages
 
 
@@ -34,9 +34,9 @@ class Kind(NamedTuple):
     Attributes:
         id: Eight hexadecimal characters.
         status: ``error``, ``timed_out``, ``interrupted`` or ``cancelled``.
-        exception: Its type as a traceback names it; ``None`` when the worker itself said that it failed.
+        exception: Its type as a traceback names it; ``None`` if the worker reported the failure without one.
         place: The last line of the user's code in the traceback, as ``file:line in function``.
-        message: What the messages have in common: numbers, quoted parts and paths are ``…``.
+        message: What the messages have in common; numbers, quoted parts and paths are ``…``.
     """
 
     id: str
@@ -47,9 +47,9 @@ class Kind(NamedTuple):
 
 
 class Kinds:
-    """Tells kinds, one failure after the other, in bounded memory; used in one thread.
+    """Determines the kind of one failure after another, in bounded memory; for use in one thread.
 
-    What has more kinds than anybody reads is told apart less and less: by its message first, then by its place.
+    Past a number of kinds that nobody would read, distinctions are dropped: messages first, then places.
     """
 
     def __init__(self) -> None:
@@ -62,9 +62,9 @@ class Kinds:
         """Return the kind of one failure.
 
         Args:
-            status: How it ended.
-            message: What people should read; whatever a column holds.
-            error: Its traceback, or what stands in its place; the same.
+            status: How the task ended.
+            message: The message for people to read; any value that a column can hold.
+            error: Its traceback, or what is stored in place of one; any value that a column can hold.
         """
         said = words(message)
         exception, place = self._origin(words(error), said)
@@ -73,7 +73,7 @@ class Kinds:
         return self._kind(status, exception, place, self._template(said))
 
     def _origin(self, traceback: str, message: str) -> tuple[str | None, str | None]:
-        """Read a traceback; those of one kind are the same up to the message, and are read once."""
+        """Parse a traceback; those of one kind are equal up to the message, and are parsed once."""
         if not traceback:
             return None, None
         end = traceback.rfind(": " + message) if message else -1
@@ -116,21 +116,19 @@ def short(place: str) -> str:
 
 
 def template(message: str) -> str:
-    """Return what a message shares with its like: each particular part is ``…``.
+    """Return what a message shares with similar ones: each particular part becomes ``…``.
 
-    Numbers, dates, ids, quoted parts, addresses, paths and names of files tell one input from another. A code does
-    not (``404 Not Found``, ``[Errno 2]``, ``exit status 1``), nor does the name of a thing of the program (a key, a
-    field, an attribute): those tell one fault from another.
+    Numbers, dates, ids, quoted parts, addresses, paths and file names distinguish one input from another. A code
+    (``404 Not Found``, ``[Errno 2]``, ``exit status 1``) or the name of something in the program (a key, a field,
+    an attribute) distinguishes one fault from another, and is kept.
     """
     return _ROW.sub(_ELLIPSIS, _PARTICULAR.sub(_kept_or_not, _head(message.lstrip()[:_LONGEST])))
 
 
 def _head(message: str) -> str:
-    """Return the line that says what happened; of a text that a ``KeyError`` has put in quotes, what is inside."""
+    """Return the line that says what happened, without the quotes that a ``KeyError`` puts around a text."""
     first, *others = message.split("\n", 3)
-    if others and _HEADING.search(
-        first
-    ):  # says nothing yet: pydantic's next two lines have the field and the fault
+    if others and _HEADING.search(first):  # only a heading: pydantic's next two lines have the field and the fault
         return " ".join([first.strip(), *(line.partition(" [type=")[0].strip() for line in others[:2])])
     return first[1:-1] if _QUOTED_TEXT.fullmatch(first) else first
 
@@ -138,7 +136,7 @@ def _head(message: str) -> str:
 _REASONS: Final = "|".join(
     sorted((re.escape(status.phrase) for status in HTTPStatus if status >= 300), key=len, reverse=True)
 )
-# A number that is a code, with the word that says so.
+# A number that is a code, with the word that marks it as one.
 _CODE: Final = rf"""
       \b(?:status|errno|winerror|signal)(?:[ _-](?:code|error|is))*[\s:=#(]{{0,3}}-?\d{{1,5}}(?!\.?\d)
     | \bcode[\s:=#(]{{0,3}}-?\d{{1,4}}(?!\.?\d)
@@ -154,10 +152,10 @@ _DATA: Final = (
     "avro|bam|bin|bmp|bz2|csv|dat|dbf?|dcm|docx?|feather|fits|gif|gz|h5|hdf5|html?|jpe?g|jsonl?|log|mp[34]|nc|npy|npz|"
     "orc|parquet|pdf|pickle|pkl|png|pptx?|shp|sqlite3?|svg|tar|tiff?|tsv|txt|wav|webp|xlsx?|xml|xz|ya?ml|zip|zst"
 )
-# Dates and addresses are among them.
-_NUMBER: Final = r"\d+(?:(?:[.,:_/+-]|(?<=\d)t|(?<=-\d\d)\s(?=\d\d:\d\d))\d+)*"
-# What tells one failure from its like, and before it what only looks so. A quoted part may be either. None of it is
-# tried anew at each character, nor taken back (``++``), so that no message takes long.
+# Includes dates, addresses and ranges (``0..23``).
+_NUMBER: Final = r"\d+(?:(?:[.,:_/+-]|\.\.|(?<=\d)t|(?<=-\d\d)\s(?=\d\d:\d\d))\d+)*"
+# What distinguishes one failure from similar ones, and before it what only looks like that. A quoted part may be
+# either. Nothing is retried at each character, and there is no backtracking (``++``), so no message takes long.
 _PARTICULAR: Final = re.compile(
     rf"""(?P<code>{_CODE})
     |\b[bru]{{1,2}}(?:'[^']*'|"[^"]*")
@@ -176,11 +174,11 @@ _PARTICULAR: Final = re.compile(
     |\d+""",
     re.VERBOSE | re.IGNORECASE,
 )
-_ROW: Final = re.compile(rf"{_ELLIPSIS}(?:[,:]\s?{_ELLIPSIS}|,(?=\)))+")  # as many as there are in this input
+_ROW: Final = re.compile(rf"{_ELLIPSIS}(?:[,:]\s?{_ELLIPSIS}|,(?=\)))+")  # their number depends on the input
 _HEADING: Final = re.compile(r"\bvalidation errors? for |\bterminated with:$")
 _QUOTED_TEXT: Final = re.compile(r"""\"[^"]*'[^'"]*'[^"]*\"""")
 _CODES: Final = frozenset(str(int(status)) for status in HTTPStatus if status >= 300)
-_NAME: Final = re.compile(r"[^\W\d](?:[^\W\d]|[.\- ]){0,39}|[^\w\s]{1,3}")  # an operator, too
+_NAME: Final = re.compile(r"[^\W\d](?:[^\W\d]|[.\- ]){0,39}|[^\w\s]{1,3}")  # or an operator
 _DATA_FILE: Final = re.compile(rf"\.(?:{_DATA})$", re.IGNORECASE)
 _QUOTED_CODE: Final = re.compile(rf"[345]\d\d(?:\s(?:{_REASONS}))?", re.IGNORECASE)
 _WORD_BEFORE: Final = re.compile(r"(?<!\w)(\w+)[\s:=(\[]*$")
@@ -202,25 +200,25 @@ _TYPES: Final = frozenset(
 
 
 def _kept_or_not(match: re.Match[str]) -> str:
-    """Return what stands in the place of a part: itself, or ``…``."""
+    """Return the replacement of a part: the part itself, or ``…``."""
     whole = match[0]
     if match["quoted"]:
         is_kept = _tells_the_fault(match, whole[1:-1])
     elif match["number"]:
-        is_kept = whole in _CODES and "://" in match.string  # whoever names the page says how it was answered
+        is_kept = whole in _CODES and "://" in match.string  # beside an address it is the answer's status
     else:
         is_kept = match["code"] is not None
     return whole if is_kept else _ELLIPSIS
 
 
 def _tells_the_fault(match: re.Match[str], inside: str) -> bool:
-    """Say whether a quoted part is a code, or the name of a thing of the program."""
+    """Return whether a quoted part is a code, or the name of something in the program."""
     if inside in _TYPES or _QUOTED_CODE.fullmatch(inside):
         return True
     if _NAME.fullmatch(inside) is None or _DATA_FILE.search(inside):
         return False
     text, begin, end = match.string, match.start(), match.end()
-    is_all = not begin and end == len(text)  # as a KeyError says which key there is not
+    is_all = not begin and end == len(text)  # as a KeyError names the missing key
     if is_all or _BEHIND_NAME.match(text, end):
         return True
     before = _WORD_BEFORE.search(text, max(begin - _NEAR, 0), begin)

@@ -1,7 +1,7 @@
-"""Who a function is, so that the next call knows it again, however the program is started.
+"""The identity of a function, so that the next call recognises it, however the program is started.
 
-It is known by the place where it stands, its name there, and what it holds beside its code. The name that people
-read is made of the first two: ``package.module:function``.
+A function is identified by where it is defined, its name there, and what it holds besides its code. The name that
+people read is made of the first two: ``package.module:function``.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from pipeloom.data.text import attribute, storable
 
 __all__ = ["Naming", "naming_of"]
 
-_DEEPEST: Final = 50  # of wrappers, one around the other
+_DEEPEST: Final = 50  # nested wrappers
 _NOTHING: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Who a function is.
+    """The identity of a function.
 
     Attributes:
-        name: What its pipeline is called: ``module:qualname``, or what the caller says.
-        is_given: The caller says it; then nothing below decides anything.
+        name: The name of its pipeline: ``module:qualname``, or the name that the caller passed.
+        is_given: The caller passed the name; then nothing below matters.
         function: ``module:qualname``.
-        place: Where it stands, see :func:`~pipeloom.data.origins.origin_of`.
-        code: A digest of its code; ``None`` for what is not written in Python.
-        captured: What stands for all that it holds beside its code.
+        place: Where it is defined, see :func:`~pipeloom.data.origins.origin_of`.
+        code: A digest of its code; ``None`` if it is not written in Python.
+        captured: A digest, or another mark, of all that it holds besides its code.
         kind: What it is, for people to read, such as ``"a lambda"``.
     """
 
@@ -49,7 +49,7 @@ class Naming:
 
     @property
     def is_lasting(self) -> bool:
-        """Whether another process can know it again."""
+        """Whether another process can recognise it."""
         return not self.captured.startswith(OBJECT)
 
     @property
@@ -59,17 +59,17 @@ class Naming:
 
 
 def naming_of(fn: Callable[..., object], name: str | None = None) -> Naming:
-    """Return who a function is; looks at where files lie, and reads none.
+    """Return the identity of a function; looks up where files are, and reads none.
 
     Args:
-        fn: Whatever can be called.
-        name: What the caller calls it.
+        fn: Any callable.
+        name: The name that the caller passed, if any.
     """
     inner, held, kind = _unwrapped(fn)
     if held and found_in(str(attribute(fn, "__module__")), str(attribute(fn, "__qualname__"))) is fn:
-        held, kind = [], "a function"  # what decorators hold is part of the program's text
+        held, kind = [], "a function"  # what decorators hold is part of the source code
     qualname = storable(str(attribute(inner, "__qualname__")))
-    owner = attribute(inner, "__objclass__")  # of str.upper and its like, which know no module
+    owner = attribute(inner, "__objclass__")  # str.upper and similar ones have no module
     module = attribute(owner if isinstance(owner, type) else inner, "__module__")
     place, module_name = origin_of(module if isinstance(module, str) else "__main__")
     code = attribute(inner, "__code__")
@@ -91,12 +91,12 @@ def naming_of(fn: Callable[..., object], name: str | None = None) -> Naming:
 
 
 def _version() -> str:
-    """Return what digests of code are comparable within."""
+    """Return the Python version, within which digests of code can be compared."""
     return f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}:"
 
 
 def _unwrapped(fn: Any) -> tuple[Any, list[object], str]:
-    """Return the function or class that lies innermost, what it and all around it hold, and what it is."""
+    """Return the innermost function or class, what it and its wrappers hold, and what kind of thing it is."""
     held: list[object] = []
     kind = "a function"
     for _ in range(_DEEPEST):
@@ -117,16 +117,16 @@ def _unwrapped(fn: Any) -> tuple[Any, list[object], str]:
         else:
             break
     if not isinstance(attribute(fn, "__qualname__"), str):
-        return type(fn), [*held, fn], "an object that can be called"
+        return type(fn), [*held, fn], "a callable object"
     own, what = _held_by(fn)
     return fn, held + own, what if own and kind == "a function" else kind
 
 
 def _held_by(fn: Any) -> tuple[list[object], str]:
-    """Return what a function or class that has a name holds beside its code, and what that makes of it."""
+    """Return what a named function or class holds besides its code, and what kind of thing that makes it."""
     if isinstance(fn, FunctionType):
         held = _cells(fn)
-        if "<locals>" in fn.__qualname__:  # the defaults of others are part of the program's text
+        if "<locals>" in fn.__qualname__:  # other functions' defaults are part of the source code
             held += [value for value in (fn.__defaults__, fn.__kwdefaults__) if value is not None]
         return held, "a function that holds values"
     if isinstance(fn, type):
@@ -136,11 +136,11 @@ def _held_by(fn: Any) -> tuple[list[object], str]:
 
 
 def _cells(fn: FunctionType) -> list[object]:
-    """Return what a function has from the functions around it."""
+    """Return the values that a function captures from enclosing functions."""
     held: list[object] = []
     for cell in fn.__closure__ or ():
         try:
             held.append(cell.cell_contents)
-        except ValueError:  # not assigned yet: nothing is known of it
+        except ValueError:  # not assigned yet, so nothing is known about it
             held.append(cell)
     return held

@@ -1,4 +1,4 @@
-"""Where a module's code stands, and what the module is called however the program was started."""
+"""Where a module's code is, and the module's name however the program was started."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _NOTEBOOK: Final = "notebook:"
 _MODULE: Final = "module:"
 _SESSION: Final = "session:"
 _THIS_SESSION: Final = _SESSION + uuid4().hex
-"""Where functions stand that were typed, or piped in: no other process has them."""
+"""The place of functions that were typed or piped in: no other process has them."""
 
 
 def origin_of(module: str) -> tuple[str, str]:
-    """Return where a module stands and what it is called.
+    """Return where a module is and its name.
 
-    A file is called by the packages around it, whether it was imported, run as a script or with ``-m``. A notebook
-    is known by its path where its server tells that, else by the session.
+    A file is named by the packages around it, whether it was imported, run as a script or run with ``-m``. A
+    notebook is identified by its path if its server provides that, else by the session.
 
     Returns:
-        The absolute path, links followed, or a word for a place that is no file; and the dotted name.
+        The absolute path with links resolved, or a word for a place that is not a file; and the dotted name.
     """
     known = sys.modules.get(module)
     file, spec = attribute(known, "__file__"), attribute(known, "__spec__")
@@ -45,7 +45,7 @@ def origin_of(module: str) -> tuple[str, str]:
 
 
 def found_in(module: str, qualname: str) -> Any:
-    """Return what a module that is loaded has under a dotted name; ``None`` if it has none."""
+    """Return what a loaded module has under a dotted name; ``None`` if it has nothing there."""
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = attribute(found, part)
@@ -53,14 +53,14 @@ def found_in(module: str, qualname: str) -> Any:
 
 
 def _dotted(path: Path, said: str, *, is_main: bool) -> str:
-    """Return the name of a file's module.
+    """Return the module name of a file.
 
     Args:
-        path: The file, which may lie in an archive.
-        said: What the import system calls it, empty if nothing.
-        is_main: It is the program.
+        path: The file, which may be in an archive.
+        said: The name that the import system has for it, empty if none.
+        is_main: It is the main program.
     """
-    if path.suffix not in _SCRIPTS and not is_main:  # an extension
+    if path.suffix not in _SCRIPTS and not is_main:  # an extension module
         return said
     parts, parent = [path.stem], path.parent
     if path.stem == "__main__":
@@ -74,7 +74,7 @@ def _dotted(path: Path, said: str, *, is_main: bool) -> str:
 
 
 def place_in_words(place: str | None) -> str:
-    """Return a place as people would say it."""
+    """Return a place as text for people."""
     if place is None or place.startswith(_SESSION):
         return "another session"
     if place.startswith(_NOTEBOOK):
@@ -83,7 +83,7 @@ def place_in_words(place: str | None) -> str:
 
 
 def is_gone(place: str) -> bool:
-    """Say whether what stood at a place is certainly no longer there."""
+    """Return whether the code at a place certainly no longer exists."""
     if place.startswith(_SESSION):
         return place != _THIS_SESSION
     if place.startswith(_MODULE):

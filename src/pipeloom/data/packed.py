@@ -1,6 +1,6 @@
-"""An output as bytes: for a file, and for another process. MessagePack, so that reading it executes nothing.
+"""An output as bytes, for a file or another process. The format is MessagePack: reading it executes nothing.
 
-Images stay beside it, as they are: they are most of it.
+Images, which make up most of an output, are kept beside the bytes as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeloom.messages import OnConflict
 __all__ = ["Chunk", "checked_params", "pack", "unpack"]
 
 Chunk: TypeAlias = "list[Block | Statement | Stretch | Found]"
-"""A stretch of an output, in its order."""
+"""Consecutive parts of an output."""
 
 _WAYS: Final = get_args(OnConflict)
 _STORABLE: Final = frozenset({type(None), int, float, str, bytes})
@@ -50,7 +50,7 @@ class _Found(msgspec.Struct, array_like=True, gc=False, tag=3):
 
 
 class _Packed(msgspec.Struct, array_like=True, gc=False):
-    """Parts name shapes and images by number."""
+    """The parts refer to shapes and images by number."""
 
     shapes: list[Any]
     parts: list[_Rows | _Statement | _Stretch | _Found]
@@ -62,7 +62,7 @@ _decode: Final[Callable[[Buffer], _Packed]] = msgspec.msgpack.Decoder(_Packed).d
 
 
 def pack(chunk: Chunk) -> tuple[bytes, list[Image]]:
-    """Return n parts of an output as bytes, and the images that belong to them, 0 or more."""
+    """Return n parts of an output as bytes, and the images that they refer to, 0 or more."""
     shapes: dict[Shape, int] = {}
     images: dict[Image, int] = {}
     parts: list[_Rows | _Statement | _Stretch | _Found] = []
@@ -86,10 +86,10 @@ def unpack(data: Buffer, images: Sequence[Buffer]) -> Chunk:
 
     Args:
         data: What ``pack`` returned.
-        images: The bytes of the images, in their order.
+        images: The bytes of the images, in order.
 
     Raises:
-        ValueError: It was not made by ``pack``.
+        ValueError: The data was not made by ``pack``.
     """
     packed = _decode(data)
     try:
@@ -97,14 +97,14 @@ def unpack(data: Buffer, images: Sequence[Buffer]) -> Chunk:
         made = [Image.from_plain(plain, bytes_) for plain, bytes_ in zip(packed.images, images, strict=True)]
         return [_part(part, shapes, made) for part in packed.parts]
     except (IndexError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"an output that nothing of ours has made: {error}") from error
+        raise ValueError(f"not an output of a task: {error}") from error
 
 
 def checked_params(params: Any) -> Params:
-    """Return the parameters of a statement, if they can be such.
+    """Return a statement's parameters if they are valid ones.
 
     Raises:
-        ValueError: They cannot.
+        ValueError: They are not.
     """
     _check(params.values() if isinstance(params, dict) else params)
     return params  # type: ignore[no-any-return]  # a tuple or a dict
@@ -116,7 +116,7 @@ def _part(part: _Rows | _Statement | _Stretch | _Found, shapes: list[Shape], ima
     if isinstance(part, _Stretch):
         stretch = Stretch(images[part.image], part.place, part.first, part.last)
         if not 0 < part.first <= part.last <= stretch.table.rows:
-            raise ValueError("rows that an image does not have")
+            raise ValueError("it refers to rows that its image does not have")
         return stretch
     if isinstance(part, _Found):
         if part.entries is None:
@@ -126,11 +126,11 @@ def _part(part: _Rows | _Statement | _Stretch | _Found, shapes: list[Shape], ima
         )
     shape = shapes[part.shape]
     if shape.on_conflict not in _WAYS or any(len(row) != len(shape.columns) for row in part.rows):
-        raise ValueError("rows that are not of their shape")
+        raise ValueError("it has rows that do not match their columns")
     _check(chain.from_iterable(part.rows))
     return Block(shape, part.rows, part.is_text)
 
 
 def _check(values: Any) -> None:
     if not _STORABLE.issuperset(map(type, values)):
-        raise ValueError("values that no column can have")
+        raise ValueError("it has values that no column can store")

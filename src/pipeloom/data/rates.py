@@ -1,4 +1,4 @@
-"""How fast, how long, how much longer: the figures of a run as people read them."""
+"""Rates, durations and time left: the figures of a run as people read them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Forecast", "Pace", "Running", "age", "ago", "duration", "fraction", 
 
 _WINDOW_S: Final = 10.0
 _FEW: Final = 8
-_ROUNDS: Final = 4  # tasks that began together end together: as many rounds of them make a rate
-_MOST: Final = 256  # tasks of a window, however many run at once
-_SOON_S: Final = 2.0  # too early to say how long a run takes
-_LEAST: Final = 0.02  # a fraction from which the time of the whole can be told
+_ROUNDS: Final = 4  # tasks that began together end together, so a rate covers several such rounds
+_MOST: Final = 256  # tasks in a window, however many run at once
+_SOON_S: Final = 2.0  # too early to predict how long a run takes
+_LEAST: Final = 0.02  # the least fraction from which the total time can be predicted
 
 
 class Pace:
-    """Tasks per second over about the last ten seconds, or longer, so that some rounds of tasks ended in it.
+    """Tasks per second over about the last ten seconds, or longer, so that several rounds of tasks are included.
 
-    While there is less than that, since the beginning.
+    At first, the rate since the beginning.
 
     Args:
         began: When the run began, on the caller's clock, in seconds; may be long ago.
@@ -39,7 +39,7 @@ class Pace:
         """
         samples, few = self._samples, min(max(_FEW, _ROUNDS * at_once), _MOST)
         if len(samples) > 1 and samples[-1][1] == ended:
-            samples.pop()  # nothing has ended since: one look stands for all
+            samples.pop()  # nothing has ended since, so one sample is enough
         samples.append((now, ended))
         while len(samples) > 2 and now - samples[1][0] >= _WINDOW_S and ended - samples[1][1] >= few:
             samples.popleft()
@@ -48,21 +48,21 @@ class Pace:
 
 
 class Running(NamedTuple):
-    """A running task: for how many seconds, and which fraction (0..1) of it is done, 0 if it does not say."""
+    """A running task: for how many seconds it has run, and the fraction (0..1) that is done, 0 if not reported."""
 
     elapsed_s: float
     fraction: float
 
     @property
     def left_s(self) -> float | None:
-        """How much longer it takes at its own pace; ``None`` when that cannot be told."""
+        """How many seconds it still needs at its own pace; ``None`` if that cannot be predicted."""
         if self.fraction < _LEAST or self.elapsed_s < 1.0:
             return None
         return self.elapsed_s * (1.0 - self.fraction) / self.fraction
 
 
 class Forecast:
-    """How much longer a run takes. Running tasks count by their fraction, and the longest of them is waited for.
+    """The time left in a run. Running tasks count by their fraction; the slowest of them sets a minimum.
 
     Args:
         began: When the run began, on the caller's clock, in seconds.
@@ -71,18 +71,18 @@ class Forecast:
     def __init__(self, began: float) -> None:
         self._began = began
         self._pace = Pace(began)
-        self._typical_s: float | None = None  # what a task takes, while all workers were busy
+        self._typical_s: float | None = None  # how long a task took while all workers were busy
 
     def left_s(
         self, now: float, ended: int, left: int, running: Sequence[Running], at_once: int | None = None
     ) -> float | None:
-        """Return seconds; ``None`` when nothing is left, or there is not enough to tell from.
+        """Return seconds; ``None`` if nothing is left, or if it is too early to predict.
 
         Args:
             now: On the same clock.
             ended: How many tasks have ended in this run.
-            left: How many have not, running ones included.
-            running: Those that run, n of them, or some of those.
+            left: How many have not, including running ones.
+            running: The running tasks, n of them, or only some.
             at_once: How many run in all, if that is more.
         """
         at_once = max(at_once or 0, len(running))
@@ -92,7 +92,7 @@ class Forecast:
         longest = max((left_s for left_s in own if left_s is not None), default=0.0)
         if left <= 0 or now - self._began < _SOON_S:
             return None
-        if left <= at_once:  # the tail: nobody waits any more, so that the rate says nothing
+        if left <= at_once:  # the tail: nothing waits any more, so the rate is meaningless
             return self._last_s(running, own, longest) if at_once == len(running) else None
         enough = done >= max(3, min(at_once, 16)) or (None not in own and done >= _LEAST * (ended + left))
         if rate <= 0 or not enough:
@@ -101,7 +101,7 @@ class Forecast:
         return max((ended + left - done) / rate, longest)
 
     def _last_s(self, running: Sequence[Running], own: Sequence[float | None], longest: float) -> float | None:
-        """Return how long the last tasks take: those that do not say take as long as others did."""
+        """Return how long the last tasks take; tasks that report no fraction count as typical ones."""
         unknown = [task.elapsed_s for task, left_s in zip(running, own, strict=True) if left_s is None]
         if not unknown:
             return longest
@@ -111,10 +111,10 @@ class Forecast:
 
 
 def per_second(rate: float) -> str:
-    """Return a rate as ``812/s``, ``3.2/s``, ``6.7/min`` or ``2.5/h``: the only spelling of rates there is.
+    """Return a rate as ``812/s``, ``3.2/s``, ``6.7/min`` or ``2.5/h``; all rates are shown in this format.
 
     Args:
-        rate: So many in a second.
+        rate: Per second.
     """
     for unit, factor in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
         if rate * factor >= 0.5 or rate <= 0:
@@ -125,15 +125,15 @@ def per_second(rate: float) -> str:
 def duration(seconds: float | None) -> str:
     """Return a time as ``850 µs``, ``38 ms``, ``3.2 s``, ``42 s``, ``4:05``, ``1:02:03`` or ``3 d 4 h``.
 
-    The only spelling of durations there is; ``live.js`` has it once more.
+    All durations are shown in this format; ``live.js`` implements it again.
 
     Args:
-        seconds: How long; ``None`` is not known, and nothing.
+        seconds: The duration; ``None`` means unknown, and gives an empty text.
     """
     if seconds is None:
         return ""
     if not 0 < seconds < inf:
-        return "0 s" if seconds <= 0 else "?"  # a foreign file may hold what is no number
+        return "0 s" if seconds <= 0 else "?"  # a foreign file may contain NaN
     for unit, size, limit in (("µs", 1e-6, 999.5), ("ms", 1e-3, 999.5), ("s", 1.0, 59.5)):
         if seconds < size * limit:
             return f"{_number(seconds / size)} {unit}"
@@ -147,12 +147,12 @@ def duration(seconds: float | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number with two digits, or with all before its point."""
+    """Return a number with two digits, or with all digits before its point."""
     return f"{value:,.0f}" if value >= 9.95 or not value else f"{value:.1f}"
 
 
 def age(seconds: float) -> str:
-    """Return a time that goes on, or is to come, as :func:`duration` does, but calm below a second: ``< 1 s``."""
+    """Return a time that is running or still to come like :func:`duration`, but below a second as ``< 1 s``."""
     return duration(seconds) if seconds >= 1 else "< 1 s"
 
 
@@ -167,10 +167,10 @@ def ago(seconds: float) -> str:
 
 
 def fraction(step: float, total: float | None) -> float:
-    """Return ``step/total`` within 0..1; 0 when there is no total to speak of.
+    """Return ``step/total`` within 0..1; 0 if there is no meaningful total.
 
     Raises:
-        TypeError: One of them is no number.
+        TypeError: One of them is not a number.
     """
     if not total or not total > 0:
         return 0.0

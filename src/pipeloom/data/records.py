@@ -1,6 +1,6 @@
-"""One row of whatever kind: its column names and its values. A kind is known by what it has, without any import.
+"""One row of any type: its column names and values. Types are recognised by what they have, without any import.
 
-Mappings, dataclasses, named tuples, attrs, pydantic, ``msgspec.Struct``, ``sqlite3.Row``, and whatever has
+Mappings, dataclasses, named tuples, attrs, pydantic, ``msgspec.Struct``, ``sqlite3.Row``, and any type with
 ``keys()`` and ``[]``.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 __all__ = ["Reader", "reader_for"]
 
 Reader: TypeAlias = Callable[[Any], tuple[tuple[str, ...], Iterable[Any]]]
-"""Returns the names in a row, and as many values."""
+"""Returns the names in a row, and equally many values."""
 
 
 def _read_mapping(row: Mapping[str, Any]) -> tuple[tuple[str, ...], Iterable[Any]]:
@@ -26,7 +26,7 @@ def _read_mapping(row: Mapping[str, Any]) -> tuple[tuple[str, ...], Iterable[Any
 
 def _read_struct(row: msgspec.Struct) -> tuple[tuple[str, ...], Iterable[Any]]:
     names, values = row.__struct_fields__, [getattr(row, name) for name in row.__struct_fields__]
-    if msgspec.UNSET in values:  # the row does not have it
+    if msgspec.UNSET in values:  # the row lacks it
         kept = [(name, value) for name, value in zip(names, values, strict=True) if value is not msgspec.UNSET]
         return tuple(name for name, _ in kept), [value for _, value in kept]
     return names, values
@@ -55,7 +55,7 @@ def _read_keys(row: Any) -> tuple[tuple[str, ...], Iterable[Any]]:
 
 
 def _reading_fields(names: tuple[str, ...]) -> Reader:
-    if len(names) < 2:  # attrgetter returns a bare value for one name, and wants at least one
+    if len(names) < 2:  # attrgetter returns a bare value for one name, and needs at least one
         return lambda row: (names, [getattr(row, name) for name in names])
     get = attrgetter(*names)
     return lambda row: (names, get(row))
@@ -65,8 +65,8 @@ _PLAIN: Final = (str, bytes, bytearray, memoryview, type)
 
 
 def reader_for(row: object) -> Reader | None:
-    """Return how a row of this kind is read; ``None`` when it is not a row."""
-    return _reader_of(type(row))  # type: ignore[arg-type]  # mypy takes a type's own __hash__ for that of its objects
+    """Return the function that reads rows of this type; ``None`` if it is not a row."""
+    return _reader_of(type(row))  # type: ignore[arg-type]  # mypy takes the type's own __hash__ for its instances'
 
 
 @lru_cache(maxsize=256)
@@ -87,6 +87,6 @@ def _reader_of(kind: type) -> Reader | None:
         return _read_named
     if not hasattr(kind, "keys") or not hasattr(kind, "__getitem__"):
         return None
-    if issubclass(kind, Sequence):  # sqlite3.Row: one name may stand for several values, and must be seen to
+    if issubclass(kind, Sequence):  # sqlite3.Row: a name may occur several times, which must be detected
         return _read_row
     return _read_items if hasattr(kind, "items") else _read_keys

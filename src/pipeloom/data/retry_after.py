@@ -1,4 +1,4 @@
-"""How long a service wants to be left alone, as the exceptions of its clients tell it."""
+"""How long a service asks its clients to wait, according to the exceptions that they raise."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 
 
 def retry_after_of(error: BaseException) -> float | None:
-    """Return the seconds that an exception asks to wait, 0 or more; ``None`` if it says nothing, or nothing usable.
+    """Return the seconds that an exception asks to wait, 0 or more; ``None`` if it says nothing usable.
 
-    Heard, in this order: its attribute ``retry_after``, the header ``Retry-After`` in its ``response.headers``
-    (httpx, requests, and clients that are built on them), and the same in its ``headers`` (urllib, aiohttp). Each
-    may be a number of seconds, such a number as text, a ``timedelta`` or an HTTP-date. What raises says nothing.
+    Checked in this order: its attribute ``retry_after``, the header ``Retry-After`` in its ``response.headers``
+    (httpx, requests, and clients built on them), and the same header in its ``headers`` (urllib, aiohttp). Each may
+    be a number of seconds, such a number as text, a ``timedelta`` or an HTTP-date. Whatever raises is ignored.
 
     Source: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
     """
@@ -33,7 +33,7 @@ def retry_after_of(error: BaseException) -> float | None:
 
 
 def _header(headers: Any) -> Any:
-    """Return what a mapping of headers has; a plain dict has them as its author spelled them."""
+    """Return the header in a mapping; in a plain dict it may be spelled in any case."""
     get = attribute(headers, "get")
     for name in (_HEADER, _HEADER.lower()):
         try:
@@ -55,17 +55,17 @@ def _seconds(value: object) -> float | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         seconds = float(value)
-    except BaseException as error:  # noqa: BLE001 - of a foreign class, or no date
+    except BaseException as error:  # noqa: BLE001 - a foreign class, or not a date
         pass_on_interrupt(error)
         return None
     return seconds if 0 <= seconds < math.inf else None
 
 
 def _until(date: str) -> float:
-    """Return the seconds until an HTTP-date, 0 if it is past; raises ValueError for what is none."""
-    from email.utils import parsedate_to_datetime  # it takes longer to import than most workers to begin
+    """Return the seconds until an HTTP-date, 0 if it is past; raises ValueError if it is not one."""
+    from email.utils import parsedate_to_datetime  # importing it takes longer than most workers need to start
 
     at = parsedate_to_datetime(date)
-    if at.tzinfo is None:  # "-0000" says UTC, too
+    if at.tzinfo is None:  # "-0000" means UTC, too
         at = at.replace(tzinfo=UTC)
     return max(0.0, at.timestamp() - time.time())

@@ -1,7 +1,7 @@
-"""What one call to ``write`` becomes: blocks of rows for one table, checked and copied at the call.
+"""What one call to ``write`` becomes: blocks of rows for one table, checked and copied during the call.
 
-A row writes the columns that it has. So rows are grouped by their keys: those that follow each other and have the
-same keys are one block, and all stay in their order.
+A row sets only the columns that it has, so rows are grouped by their keys: consecutive rows with the same keys form
+one block, and all rows keep their order.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from pipeloom.messages import MsgWriteRows, OnConflict
 __all__ = ["Block", "Blocks", "Shape", "Statement", "block_for", "blocks_from", "blocks_of", "checked_null"]
 
 _PLAIN_SEQUENCES: Final = frozenset({list, tuple})
-_PLAIN_ROWS: Final = (dict, list, tuple, GeneratorType)  # neither one record nor a frame, and met by the million
+_PLAIN_ROWS: Final = (dict, list, tuple, GeneratorType)  # common types that are neither one record nor a frame
 _NO_ROWS: Final = (str, bytes, bytearray, memoryview)
 
 
 class Shape(NamedTuple):
-    """Where and how rows are stored; rows of one shape go into one statement."""
+    """Where and how rows are stored; rows of one shape are stored by one statement."""
 
     table: str
     columns: tuple[str, ...]
     on_conflict: OnConflict
     conflict_on: tuple[str, ...]
     alter: bool = False
-    """Columns that the table lacks are added."""
+    """Add the columns that the table lacks."""
 
 
 class Statement(NamedTuple):
@@ -50,11 +50,11 @@ class Block(NamedTuple):
     shape: Shape
     rows: list[tuple[object, ...]]
     is_text: bool = False
-    """It is known that all values are text or NULL."""
+    """All values are known to be text or NULL."""
 
 
 class Blocks(tuple[Block, ...]):
-    """The n blocks of one message: stored together, or not at all."""
+    """The n blocks of one message: stored together or not at all."""
 
     __slots__ = ()
 
@@ -70,7 +70,7 @@ def blocks_of(
     alter: bool = False,
     before: int = 0,
 ) -> list[Block]:
-    """Check and copy the rows of one call; returns a block for each stretch of rows with the same keys.
+    """Check and copy the rows of one call; returns a block for each series of rows with the same keys.
 
     Args:
         table: The user's table.
@@ -78,13 +78,13 @@ def blocks_of(
             ``columns``, sequences of ``len(columns)`` values; or a frame of n rows.
         columns: The order of the values in rows that are sequences.
         null: Values to store as NULL.
-        on_conflict: What a row does that hits a UNIQUE constraint.
-        conflict_on: The columns of that constraint; needed for ``"update"``.
-        alter: Columns that the table lacks are added.
-        before: How many rows of this call came before these, for the words.
+        on_conflict: What to do with a row that violates a UNIQUE constraint.
+        conflict_on: The columns of that constraint; required for ``"update"``.
+        alter: Add the columns that the table lacks.
+        before: How many rows of this call came before these, for the row numbers in errors.
 
     Raises:
-        RowRefusedError: Something about it cannot be stored; nothing is staged.
+        RowRefusedError: A name, value or option is invalid; nothing is staged.
     """
     _check_target(table, on_conflict, conflict_on, alter)
     absent = checked_null(null) if null != () else None
@@ -124,7 +124,7 @@ def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str], alte
     except ValueError as error:
         raise RowRefusedError(str(error)) from None
     if is_reserved(table):
-        raise RowRefusedError(f"table {clean(table, 60)} is the ledger's own: tasks write to tables of other names")
+        raise RowRefusedError(f"table {clean(table, 60)} is the ledger's own: choose another name")
     if on_conflict not in ("error", "ignore", "update"):
         raise RowRefusedError(f'on_conflict must be "error", "ignore" or "update", not {clean(on_conflict, 40)!r}')
     if isinstance(conflict_on, str):
@@ -134,13 +134,13 @@ def _check_target(table: str, on_conflict: str, conflict_on: Sequence[str], alte
     if on_conflict == "update" and not conflict_on:
         raise RowRefusedError('on_conflict="update" needs conflict_on=, the columns of a UNIQUE constraint')
     if conflict_on and on_conflict == "error":
-        raise RowRefusedError('conflict_on= goes with on_conflict="ignore" or "update"')
+        raise RowRefusedError('conflict_on= needs on_conflict="ignore" or "update"')
     if not isinstance(alter, bool):
         raise RowRefusedError(f"alter must be True or False, not {clean(alter, 40)!r}")
 
 
 def _check_conflicts(table: str, blocks: Iterable[Block], conflict_on: tuple[str, ...], before: int) -> None:
-    """Refuse a row that is never in conflict, as NULL equals nothing in SQL: each run would add it once more.
+    """Refuse a row that never conflicts, as NULL equals nothing in SQL: each run would add the row again.
 
     Source: https://www.sqlite.org/lang_createtable.html ("each NULL value is distinct from all other values")
     """
@@ -154,12 +154,12 @@ def _check_conflicts(table: str, blocks: Iterable[Block], conflict_on: tuple[str
         for column, place in zip(conflict_on, places, strict=True):
             if place is None:
                 where = _where(table, column, before)
-                raise RowRefusedError(f"{where} does not have it, and conflict_on= names it")
+                raise RowRefusedError(f"{where} lacks this column, which conflict_on= names")
             if None in map(itemgetter(place), rows):
                 where = _where(table, column, before + [row[place] for row in rows].index(None))
                 raise RowRefusedError(
-                    f"{where} has NULL there, which is never in conflict, so that each run would add the row once "
-                    "more: give it a value, or take the column out of conflict_on="
+                    f"{where} has NULL there, which never conflicts, so each run would add the row again: give it "
+                    "a value, or remove the column from conflict_on="
                 )
         before += len(rows)
 
@@ -169,7 +169,7 @@ def _where(table: str, column: str, before: int) -> str:
 
 
 def checked_null(null: Sequence[Any]) -> frozenset[Any]:
-    """Return the values to store as NULL as a set."""
+    """Return the values to store as NULL, as a set."""
     if isinstance(null, str | bytes):
         raise RowRefusedError('null must be a sequence of values, such as ("", "NA"), not one string')
     try:
@@ -186,11 +186,11 @@ def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-# Shapes repeat by the hundred thousand; their names are checked once. Bounded by clearing.
+# The same names occur hundreds of thousands of times; they are checked once. Bounded by clearing.
 _known_names: set[tuple[str, ...]] = set()
 
 
-# The same for whole shapes, by table and columns: tasks that write row by row alternate between a few.
+# The same for whole shapes, by table and columns: tasks that write row by row alternate between a few shapes.
 _known_shapes: dict[tuple[str, tuple[str, ...]], Shape] = {}
 
 
@@ -211,7 +211,7 @@ def _check_names(names: tuple[str, ...]) -> None:
     folded = [ascii_lower(name) for name in names]
     if len(set(folded)) != len(folded):
         twice = next(name for name in names if folded.count(ascii_lower(name)) > 1)
-        raise RowRefusedError(f"column {clean(twice, 60)} comes twice in one row (SQL ignores case)")
+        raise RowRefusedError(f"column {clean(twice, 60)} occurs twice in one row (SQL ignores case)")
     if not names:
         raise RowRefusedError("a row needs at least one column")
     if len(_known_names) > 1000:
@@ -222,18 +222,19 @@ def _check_names(names: tuple[str, ...]) -> None:
 def _sequences(table: str, rows: Any, names: tuple[str, ...]) -> list[tuple[Any, ...]]:
     if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
         raise RowRefusedError(
-            f"table {clean(table, 60)}: with columns=, rows is an iterable of sequences, not {type(rows).__name__}"
+            f"table {clean(table, 60)}: with columns=, rows must be an iterable of sequences, "
+            f"not {type(rows).__name__}"
         )
     copied: list[tuple[Any, ...]] = []
     if type(rows) is list and set(map(type, rows)) <= _PLAIN_SEQUENCES:
         copied, rows = list(map(tuple, rows)), ()
     for row in rows:
-        if type(row) in _PLAIN_SEQUENCES:  # asking an abstract class takes longer than reading the row did
+        if type(row) in _PLAIN_SEQUENCES:  # checking an abstract class would take longer than reading the row
             copied.append(tuple(row))
             continue
         if isinstance(row, str | bytes | Mapping) or not isinstance(row, Sequence):
             raise RowRefusedError(
-                f"table {clean(table, 60)}: with columns=, each row is a sequence, not {type(row).__name__}"
+                f"table {clean(table, 60)}: with columns=, each row must be a sequence, not {type(row).__name__}"
             )
         copied.append(tuple(row))
     lengths = set(map(len, copied))
@@ -244,11 +245,11 @@ def _sequences(table: str, rows: Any, names: tuple[str, ...]) -> list[tuple[Any,
 
 
 class _Found(NamedTuple):
-    """Rows by their keys, so that those with the same keys are checked at once, however often keys alternate."""
+    """Rows by their keys, so that rows with the same keys are checked together, however often keys alternate."""
 
     rows: dict[tuple[str, ...], list[tuple[Any, ...]]]
     begins: list[tuple[tuple[str, ...], int]]
-    """The stretches in their order: whose rows follow, and how many of these came before."""
+    """The series in order: the keys of the rows that follow, and how many rows with these keys came before."""
 
 
 def _one_kind(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> _Found:
@@ -260,11 +261,12 @@ def _frame(table: str, rows: object, columns: object) -> Frame | None:
         return None
     try:
         frame = frame_of(rows)
-    except Exception as error:  # of a foreign library
+    except Exception as error:  # from a foreign library
         raise RowRefusedError(f"table {clean(table, 60)}: {describe(error)}") from error
     if frame is not None and columns is not None:
         raise RowRefusedError(
-            f"table {clean(table, 60)}: a frame has names of its own: leave columns= out, or rename its columns"
+            f"table {clean(table, 60)}: a frame has column names of its own: omit columns=, or rename the "
+            "frame's columns"
         )
     return frame
 
@@ -278,14 +280,14 @@ def _of_frame(table: str, frame: Frame, null: frozenset[Any] | None) -> _Found:
 
 
 def _records(table: str, rows: Any) -> _Found:
-    """Copy rows of any keys; those with the same keys take the order of the first of them."""
+    """Copy rows with any keys; rows with the same keys take the column order of the first of them."""
     if type(rows) not in _PLAIN_ROWS:
         if reader_for(rows) is not None:
             rows = (rows,)
         elif isinstance(rows, _NO_ROWS) or not isinstance(rows, Iterable) or _has_columns(rows):
             raise RowRefusedError(
-                f"table {clean(table, 60)}: rows is one row, an iterable of rows, or a frame of pandas, polars or "
-                f"pyarrow, not {type(rows).__name__}"
+                f"table {clean(table, 60)}: rows must be one row, an iterable of rows, or a frame of pandas, "
+                f"polars or pyarrow, not {type(rows).__name__}"
             )
     found = _Found({}, [])
     orders: dict[tuple[str, ...] | frozenset[str], tuple[str, ...]] = {}
@@ -303,7 +305,7 @@ def _records(table: str, rows: Any) -> _Found:
         order = orders.get(keys)
         if order is None:
             order = orders.setdefault(frozenset(keys), keys)
-            order = orders[keys] = order if len(order) == len(keys) else keys  # a name that comes twice is refused
+            order = orders[keys] = order if len(order) == len(keys) else keys  # a repeated name is refused later
         if order != names:
             names, copied = order, found.rows.setdefault(order, [])
             found.begins.append((names, len(copied)))
@@ -314,9 +316,9 @@ def _records(table: str, rows: Any) -> _Found:
 
 
 def _has_columns(rows: Any) -> bool:
-    """Say whether it looks like a frame, which gives its names when it is iterated, or nothing useful."""
+    """Return whether it looks like a frame; iterating one yields its names, or nothing useful."""
     columns = attribute(rows, "columns")
-    return columns is not None and not callable(columns)  # a result of SQLAlchemy has a method of this name
+    return columns is not None and not callable(columns)  # SQLAlchemy's results have a method of this name
 
 
 def _read(table: str, row: Any) -> tuple[tuple[str, ...], Iterable[Any]]:
@@ -331,7 +333,7 @@ def _read(table: str, row: Any) -> tuple[tuple[str, ...], Iterable[Any]]:
 
 
 def _stretches(found: _Found) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
-    """Yield the stretches with their rows, in their order."""
+    """Yield each series with its rows, in order."""
     if len(found.begins) == len(found.rows):
         yield from found.rows.items()
         return
@@ -345,13 +347,13 @@ def _stretches(found: _Found) -> Iterator[tuple[tuple[str, ...], list[tuple[Any,
 
 
 def block_for(last: object, table: object, row: object, alter: bool) -> Block | None:
-    """Return the block that a plain row may join, or an empty one; ``None`` when its names have to be checked.
+    """Return the block that a plain row may join, or an empty one; ``None`` if its names must be checked first.
 
     Args:
         last: What was staged last.
-        table: As the caller names it.
-        row: As the caller gives it; a dict of a shape that is known needs a look at its values only.
-        alter: Columns that the table lacks are added.
+        table: As the caller passed it.
+        row: As the caller passed it; if it is a dict of a known shape, only its values remain to be checked.
+        alter: Add the columns that the table lacks.
     """
     if type(row) is not dict:
         return None
@@ -375,8 +377,8 @@ def blocks_from(message: MsgWriteRows, *, alter: bool = False) -> list[Block]:
     """Check and copy the rows of a message; see :func:`blocks_of`.
 
     Args:
-        message: What was put.
-        alter: What a message means that says nothing of it.
+        message: The message that was put.
+        alter: The default for a message that does not say whether to add columns.
     """
     return blocks_of(
         message.table,

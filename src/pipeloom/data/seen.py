@@ -1,8 +1,8 @@
-"""The functions that this process has called ``map`` with: one and the same object is the same job again.
+"""The functions that this process has called ``map`` with: the same object is recognised as the same job.
 
-Whether two functions are the same is told by a digest of what they hold, where there is one. Of many there is none
-(a lock, a connection), and a list that a function appends to changes its digest. But while the function itself is
-there and holds the same objects as before, it is the function of before.
+Two functions are compared by a digest of what they hold, if there is one. Many values have none (a lock, a
+connection), and a list that a function appends to changes its digest. But as long as the function itself exists and
+holds the same objects as before, it is the same function.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from pipeloom.data.captured import PLAIN, digest_of
 __all__ = ["OBJECT", "captured_by"]
 
 OBJECT: Final = "object:"
-"""Begins what stands for one object of one process, of which there is no digest."""
+"""The prefix of the mark of an object that has no digest, valid in one process only."""
 
 _Mark = tuple[Any, Any]
 _guard: Final = threading.Lock()
 _seen: Final[dict[tuple[int, str], tuple[list[_Mark], str]]] = {}
 
 
-if hasattr(os, "register_at_fork"):  # nobody forks while it is held: the child could never take it
+if hasattr(os, "register_at_fork"):  # hold it while forking, or the child could never acquire it
     os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
 
 
 def captured_by(whole: Any, name: str, held: Sequence[object], *, is_known_by_that: bool) -> str:
-    """Return what stands for all that a function holds; any thread.
+    """Return a text that identifies everything a function holds; any thread.
 
     Args:
-        whole: The object that was passed: the function, or the one that a method is bound to.
+        whole: The object that was passed: the function, or the object that a method is bound to.
         name: The function's own name.
         held: What it holds, n ≥ 0 values.
-        is_known_by_that: A digest says all there is to say; that of a lambda says nothing.
+        is_known_by_that: A digest is sufficient; for a lambda it is not.
     """
     parts = [part for value in held for part in _opened(value) if part is not whole]
     marks = [_mark(part) for part in parts]
@@ -51,14 +51,14 @@ def captured_by(whole: Any, name: str, held: Sequence[object], *, is_known_by_th
         if before is None:
             try:
                 weakref.finalize(whole, _seen.pop, place, None).atexit = False
-            except TypeError:  # nothing tells of its end
+            except TypeError:  # its end cannot be observed
                 return word
         _seen[place] = marks, word
     return word
 
 
 def _opened(value: object) -> list[object]:
-    """Return a value and, if it is an object of a class in Python, what its attributes are."""
+    """Return a value and, if it is an instance of a Python class, the values of its attributes."""
     attributes = getattr(value, "__dict__", None)
     if isinstance(value, type) or not isinstance(attributes, dict) or hasattr(value, "__qualname__"):
         return [value]
@@ -66,7 +66,7 @@ def _opened(value: object) -> list[object]:
 
 
 def _mark(value: object) -> _Mark:
-    """Return what a value is known again by; holds nothing that could hold the function."""
+    """Return what a value is recognised by; refers to nothing that could keep the function alive."""
     if type(value) in PLAIN:
         return type(value), value
     try:

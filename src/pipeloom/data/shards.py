@@ -1,7 +1,7 @@
-"""Which inputs fall to which of n shards: the stored key alone decides, on every machine and in every version.
+"""Which inputs belong to which of n shards: only the stored key decides, on every machine and in every version.
 
-A key falls to the shard that eight bytes of its BLAKE2b digest name, modulo n. Python's own ``hash`` of text is
-another one in each process.
+A key belongs to the shard given by eight bytes of its BLAKE2b digest, modulo n. Python's own ``hash`` of text
+differs between processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Shard(NamedTuple):
 
     Attributes:
         number: Which one, from 1.
-        of: How many there are.
+        of: How many shards there are.
     """
 
     number: int
@@ -31,19 +31,19 @@ class Shard(NamedTuple):
         return f"{self.number}/{self.of}"
 
     def holds(self, key: str | int | None) -> bool:
-        """Say whether an input falls to this shard; any thread.
+        """Return whether an input belongs to this shard; any thread.
 
         Args:
-            key: As stored; ``None`` for an input that has none, and fails: the first shard reports it.
+            key: As stored; ``None`` for an input that fails because it has none: the first shard reports it.
         """
         return self.number == (_FIRST if key is None else shard_of(key, self.of))
 
     @classmethod
     def checked(cls, value: Any) -> Shard:
-        """Return what ``shard=`` means.
+        """Return the shard that ``shard=`` describes.
 
         Raises:
-            TypeError, ValueError: It is not one of n shards; the sentence says how they are counted.
+            TypeError, ValueError: It is not one of n shards; the message says how they are counted.
         """
         if not isinstance(value, tuple | list) or len(value) != 2 or any(type(part) is not int for part in value):
             raise TypeError(
@@ -51,9 +51,9 @@ class Shard(NamedTuple):
             )
         number, count = value
         if count < 1:
-            raise ValueError(f"shard must be one of at least 1 shard, such as (1, 1), not {number}/{count}")
+            raise ValueError(f"shard needs a count of at least 1, such as (1, 1), not {number}/{count}")
         if not _FIRST <= number <= count:
-            hint = ": add 1 to an array index that begins at 0" if number == 0 else ""
+            hint = ": add 1 to an array index that starts at 0" if number == 0 else ""
             raise ValueError(
                 f"shard must be from 1/{count} to {count}/{count}, since shards count from 1, not "
                 f"{number}/{count}{hint}"
@@ -62,10 +62,10 @@ class Shard(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Shard:
-        """Return what a text such as ``3/16`` means.
+        """Return the shard that a text such as ``3/16`` describes.
 
         Raises:
-            ValueError: It is none, or not one of n shards.
+            ValueError: It is not such a text, or not one of n shards.
         """
         number, slash, count = text.partition("/")
         if not (slash and number.isdecimal() and count.isdecimal()):
@@ -74,7 +74,7 @@ class Shard(NamedTuple):
 
 
 def shard_of(key: str | int, count: int) -> int:
-    """Return which of ``count`` shards a stored key falls to, from 1."""
-    # Stored text that begins like this is an integer beyond 64 bits: no two keys look alike.
+    """Return which of ``count`` shards a stored key belongs to, from 1."""
+    # Stored text that begins like this is an integer beyond 64 bits, so no two keys have the same text.
     words = f"int:{key}" if isinstance(key, int) else key
     return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "big") % count + _FIRST

@@ -1,9 +1,9 @@
-"""What a task has written and memory should not hold: put into a temporary file, and read again a chunk at a time.
+"""Output that is too large for memory: stored in a temporary file and read back one chunk at a time.
 
-A chunk is what came together, in its order: most of its rows in an image, the few others as they are.
+A chunk is what was added together, in order: most of its rows in an image, the few others as they are.
 
 The file has no name, so nothing is left of it after a crash. It is closed when the last reference to its spool is
-dropped: only then is no thread in the middle of using it.
+dropped, since only then can no thread be using it.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from pipeloom.data.rows import Block, Shape
 __all__ = ["Chunk", "Spool"]
 
 _Place = tuple[int, int, list[int]]
-"""Where a chunk begins, how many bytes it has before its images, and how many each of these."""
+"""Where a chunk begins, the number of bytes before its images, and the number of bytes of each image."""
 
-_SPARE: Final = 4 * 2**20  # bytes, for what is committed meanwhile
+_SPARE: Final = 4 * 2**20  # bytes, for commits in the meantime
 
 
 class Spool:
     """n chunks of one output, in a file.
 
-    One thread at a time appends. Once none does, any thread may read, again and again. Both block on the disk.
+    One thread at a time may append. Afterwards any thread may read, any number of times. Both block on the disk.
 
     Args:
-        directory: Where the file is; ``None`` is the system's place for temporary files.
-        fd: A descriptor of a file that is there.
+        directory: Where to create the file; ``None`` means the system's temporary directory.
+        fd: The descriptor of an existing file.
 
     Attributes:
-        rows: How many rows are in there.
+        rows: The number of rows in it.
 
     Raises:
-        OSError: The file cannot be made.
+        OSError: The file cannot be created.
     """
 
     def __init__(self, directory: str | None, fd: int | None = None) -> None:
         if fd is None:
-            import tempfile  # late: a worker process starts the faster
+            import tempfile  # imported late: worker processes start faster
 
             with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
                 fd = os.dup(file.fileno())
-        self._fd = fd  # and no file of Python's, which a collection of garbage would finalize first, and warn of
+        self._fd = fd  # not a Python file object: garbage collection might finalize it first, with a warning
         self._owner = os.getpid()
         self._places: list[_Place] = []
-        self._found: list[_Place] = []  # of those, the chunks with inputs, which may have to be rewritten
-        self._end = 0  # of what is written
-        self._tables: dict[tuple[str, bool], StagedTable] = {}  # table, alter → its columns in their order
+        self._found: list[_Place] = []  # the chunks with inputs, which may have to be rewritten
+        self._end = 0  # of the data written so far
+        self._tables: dict[tuple[str, bool], StagedTable] = {}  # table, alter → its columns in order
         self.rows = 0
 
     def __del__(self) -> None:
@@ -62,7 +62,7 @@ class Spool:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file; calling twice is fine. Otherwise it is let go of with the spool."""
+        """Close the file; calling it twice is fine. Otherwise the file is closed with the spool."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -71,23 +71,23 @@ class Spool:
         return _spool_of, (list(self.chunks()),)
 
     def fileno(self) -> int:
-        """Return the file's descriptor, to hand it to another process together with ``plain``."""
+        """Return the file's descriptor, to pass it to another process together with ``plain``."""
         return self._fd
 
     def plain(self) -> tuple[object, ...]:
-        """Return what is told beside the file, as built-in types; see ``of``."""
+        """Return a description that is sent beside the file, as built-in types; see ``of``."""
         return self._places, self._found, [table.plain() for table in self._tables.values()], self.rows
 
     @classmethod
     def of(cls, fd: int, plain: Any) -> Spool:
-        """Return a spool of another process.
+        """Return a spool that another process wrote.
 
         Args:
-            fd: A descriptor of its file, which belongs to the spool from now on.
+            fd: A descriptor of its file, owned by the spool from now on.
             plain: What ``plain`` returned there.
 
         Raises:
-            ValueError: It was not returned by ``plain``, or the file is another one.
+            ValueError: ``plain`` did not return it, or the file is a different one.
         """
         spool = cls(None, fd)
         size = os.fstat(fd).st_size
@@ -95,7 +95,7 @@ class Spool:
         for here, told in ((spool._places, places), (spool._found, found)):
             for offset, length, images in told:
                 if min(offset, length, *images) < 0 or _end_of((offset, length, images)) > size:
-                    raise ValueError("a file that is shorter than what is told of it")
+                    raise ValueError("the file is shorter than its description says")
                 here.append((offset, length, list(images)))
                 spool._end = max(spool._end, _end_of(here[-1]))
         for table in map(StagedTable.from_plain, tables):
@@ -104,10 +104,10 @@ class Spool:
         return spool
 
     def extend(self, chunks: Iterable[Chunk]) -> None:
-        """Append n chunks, or, when that raises, none.
+        """Append n chunks, or none if it raises.
 
         Raises:
-            OSError: The file cannot be written, as when the disk has no room for it, and then for its rows.
+            OSError: The file cannot be written, for example because the disk is too full for it and then its rows.
         """
         places: list[_Place] = []
         inputs: list[_Place] = []
@@ -134,24 +134,24 @@ class Spool:
             self.rows += rows
 
     def chunks(self) -> Iterator[Chunk]:
-        """Read all of it, one chunk at a time; the inputs that were found come last.
+        """Read everything, one chunk at a time; chunks with added inputs come last.
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It was written to by somebody else.
+            ValueError: Something else wrote to it.
         """
         return map(self._chunk_at, [*self._places, *self._found])
 
     @property
     def has_inputs(self) -> bool:
-        """Whether there are inputs in here that were found."""
+        """Whether it contains inputs that the task added."""
         return bool(self._found)
 
     def identify(self, identify: Identify) -> None:
-        """Have it said of all inputs in here which tasks they are; a chunk at a time.
+        """Determine which tasks all the inputs in it are, one chunk at a time.
 
         Raises:
-            OSError: As ``extend``, and ``chunks``.
+            OSError: As for ``extend`` and ``chunks``.
             Exception: Whatever ``identify`` raises.
         """
         before, self._found = self._found, []
@@ -166,7 +166,7 @@ class Spool:
         return unpack(self._read(offset, length), images)
 
     def _put(self, chunk: Chunk, offset: int) -> _Place:
-        """Write a chunk there."""
+        """Write a chunk at an offset."""
         head, images = pack(chunk)
         end = offset
         for data in (head, *[image.data for image in images]):
@@ -175,9 +175,9 @@ class Spool:
         return offset, len(head), [len(image.data) for image in images]
 
     def outlines(self) -> list[Block]:
-        """Return, for each table in there, rows with all its columns and the types of values that are known.
+        """Return, for each table in it, rows with all columns and all the value types that are known.
 
-        Nothing is read: of rows that are in no image, no types are known.
+        Nothing is read; for rows outside an image, no types are known.
         """
         return [table.examples() for table in self._tables.values()]
 
@@ -192,7 +192,7 @@ class Spool:
 
     def _write(self, data: Buffer, offset: int) -> None:
         if os.getpid() != self._owner:
-            return  # a forked child shares the file with its parent, and nobody stores what it writes
+            return  # a forked child shares the file with its parent, and its output is never stored
         self._check_room(offset + len(data), len(data))
         rest = memoryview(data)
         while rest:
@@ -200,7 +200,7 @@ class Spool:
             rest, offset = rest[done:], offset + done
 
     def _check_room(self, total: int, more: int) -> None:
-        """Stop before the disk is full: others commit meanwhile, and what is in here has to be stored."""
+        """Stop before the disk is full: others commit in the meantime, and this data must still be stored."""
         found = os.fstatvfs(self._fd)
         if found.f_bavail * found.f_frsize < more + total + _SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -211,7 +211,7 @@ class Spool:
         while rest:
             done = os.preadv(self._fd, [rest], offset)
             if not done:
-                raise OSError("a temporary file of a task's was cut off")
+                raise OSError("the temporary file of a task's output was truncated")
             rest, offset = rest[done:], offset + done
         return data
 
@@ -222,7 +222,7 @@ def _end_of(place: _Place) -> int:
 
 
 def _spool_of(chunks: list[Chunk]) -> Spool:
-    """Make a spool in another process, where the file is not."""
+    """Create a spool in another process, where the file does not exist."""
     spool = Spool(None)
     spool.extend(chunks)
     return spool

@@ -1,4 +1,4 @@
-"""How the inputs of a run ended, counted and in words: the same in a report, on the terminal and on a page."""
+"""How the inputs of a run ended, as counts and words: the same in a report, on the terminal and on a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeloom.statuses import CANCELLED, DONE, ENDED, ERROR, OPEN, TIMED_OUT
 __all__ = ["SKIPPED", "WORDS", "Counted", "Total", "how_many", "in_order", "spelled", "totals", "totals_of"]
 
 SKIPPED: Final = "skipped"
-"""What becomes of an input that was done before: no status, since it is no task of this run."""
+"""The outcome of an input that was already done: not a status, since it is not a task of this run."""
 
 WORDS: Final[Mapping[str, str]] = {
     DONE: "done",
@@ -19,11 +19,11 @@ WORDS: Final[Mapping[str, str]] = {
     CANCELLED: "cancelled",
     SKIPPED: "skipped",
 }
-"""What people call each, in the order in which they are told."""
+"""The word for each outcome, in the order in which they are shown."""
 
 
 class Counted(Protocol):
-    """What has been counted in a run: a row of the history, or a report."""
+    """Anything with the counts of a run: a row of the history, or a report."""
 
     @property
     def done(self) -> int:
@@ -31,11 +31,11 @@ class Counted(Protocol):
 
     @property
     def failed(self) -> int:
-        """Tasks that ended in error."""
+        """Tasks that failed."""
 
     @property
     def timed_out(self) -> int:
-        """Tasks that ran out of time."""
+        """Tasks that timed out."""
 
     @property
     def cancelled(self) -> int:
@@ -43,7 +43,7 @@ class Counted(Protocol):
 
     @property
     def skipped(self) -> int:
-        """Inputs that were done before."""
+        """Inputs that were already done."""
 
 
 class Total(NamedTuple):
@@ -51,7 +51,7 @@ class Total(NamedTuple):
 
     Attributes:
         kind: A status, or ``skipped``.
-        word: What people call it.
+        word: The word that people read.
         number: How many, 0 or more.
     """
 
@@ -61,19 +61,19 @@ class Total(NamedTuple):
 
 
 def totals(run: Counted, always: Collection[str] = (DONE,)) -> list[Total]:
-    """Return how a run's inputs ended; ways in which none did are left out, except for those in ``always``."""
+    """Return how a run's inputs ended; outcomes with no inputs are left out, except for those in ``always``."""
     return totals_of(_counts(run), always)
 
 
 def totals_of(counts: Mapping[str, int], always: Collection[str] = (DONE,)) -> list[Total]:
-    """Return the same from counts by kind; other kinds are not told."""
+    """Return the same from counts by kind; other kinds are ignored."""
     return [
         Total(kind, word, counts.get(kind, 0)) for kind, word in WORDS.items() if counts.get(kind) or kind in always
     ]
 
 
 def how_many(run: Counted, kinds: Iterable[str] = WORDS) -> int:
-    """Return how many of a run's inputs ended in one of these ways; in any way, if none are named."""
+    """Return how many of a run's inputs ended in one of these ways; by default, in any way."""
     counts = _counts(run)
     return sum(counts.get(kind, 0) for kind in kinds)
 
@@ -89,11 +89,11 @@ def _counts(run: Counted) -> dict[str, int]:
 
 
 def spelled(status: str) -> str:
-    """Return a status of a task as words: ``timed out``."""
+    """Return the status of a task as words: ``timed out``."""
     return status.replace("_", " ")
 
 
 def in_order(statuses: Iterable[str]) -> list[str]:
-    """Return statuses as people look for them: what is going on, what is done, what failed, then unknown ones."""
+    """Return statuses in the order in which people look for them: running, done, failed, then unknown ones."""
     found, known = set(statuses), (*OPEN, *ENDED)
     return [*(status for status in known if status in found), *sorted(found.difference(known))]

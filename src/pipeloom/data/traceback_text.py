@@ -1,6 +1,6 @@
-"""What the text of a traceback says: which exception, where in the user's own code, and the lines that say most.
+"""Parse the text of a traceback: the exception, the place in the user's own code, and the most useful lines.
 
-The text may come from another machine, another version, or from somebody who made it up.
+The text may come from another machine or another version, or may be invented.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final
 __all__ = ["essence", "is_theirs", "origin"]
 
 _FRAME: Final = re.compile(r'^[ |+-]*File "(?P<file>.+?)", line (?P<line>\d+)(?P<in>, in .+)$', re.MULTILINE)
-# What a notebook's code is called, in each session and after each change differently.
+# A notebook's code has a different file name in each session and after each change.
 _CELL: Final = re.compile(r"^(?:.*[\\/]ipykernel_\d+[\\/]\d+\.py|<ipython-input-.*>)$")
 _TYPE: Final = re.compile(r"(?:[^\W\d]\w*\.|<locals>\.)*[^\W\d]\w*")
 _LIBRARY: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|^<frozen")
 
 
 def essence(traceback: str, limit: int = 6) -> list[str]:
-    """Return the lines of a traceback that say most: the last place in the user's own code, and the end.
+    """Return the most useful lines of a traceback: the last place in the user's own code, and the end.
 
     Args:
         traceback: As Python prints it.
-        limit: At most about so many lines; what is left out is ``…``.
+        limit: The approximate maximum number of lines; a cut is marked by ``…``.
     """
     lines = traceback.rstrip().split("\n")
     files = {place: frame["file"] for place, line in enumerate(lines) if (frame := _FRAME.match(line))}
@@ -44,7 +44,7 @@ def essence(traceback: str, limit: int = 6) -> list[str]:
 def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
     """Return (exception type, ``file:line in function``) of a traceback.
 
-    The place is the last one in the user's own code; the last one of all where none is.
+    The place is the last one in the user's own code, or the last one of all if there is none there.
 
     Args:
         traceback: As Python prints it.
@@ -57,27 +57,27 @@ def origin(traceback: str, *, cut: bool) -> tuple[str | None, str | None]:
         frame = theirs[-1]
         where = f"{_CELL.sub('<cell>', frame['file'])}:{frame['line']}{frame['in'][1:]}"
     lines = traceback[frames[-1].end() if frames else 0 :].split("\n")
-    # Lines of source are indented, the last line is not; in an exception group all lines begin with a bar.
+    # Source lines are indented, the last line is not; in an exception group all lines begin with a bar.
     for line in [lines[-1].strip(" |")] if cut else lines:
         name = line.partition(":")[0]
         if _TYPE.fullmatch(name):
-            return name.removeprefix("__mp_main__."), where  # a worker process has another name for the program
+            return name.removeprefix("__mp_main__."), where  # worker processes name the main program differently
     return None, where
 
 
 def is_theirs(file: str) -> bool:
-    """Say whether a file that a traceback names is the user's own: neither of a library nor of pipeloom.
+    """Return whether a file in a traceback is the user's own: neither part of a library nor of pipeloom.
 
-    The examples are programs of users, where pipeloom is not installed but on the path.
+    The examples count as users' programs: there pipeloom is on the path, but not installed.
     """
     return not (_LIBRARY.search(file) or _ours().search(file))
 
 
 @cache
 def _ours() -> re.Pattern[str]:
-    """Return the pattern of pipeloom's own files, wherever they lie: the ledger may come from another machine.
+    """Return the pattern of pipeloom's own files, in any directory: the ledger may come from another machine.
 
-    Only the names that are there are ours: a user's project may be called pipeloom, too.
+    Only existing file names are ours, since a user's project may be called pipeloom, too.
     """
     inside = [
         rf"{module.name}[\\/].+" if module.ispkg else rf"{module.name}\.py"

@@ -1,8 +1,8 @@
-"""Tracebacks as text, as Python prints them, of exceptions however large; any thread.
+"""Tracebacks as text, as Python prints them, for exceptions of any size; any thread.
 
-Python formats all there is: 1,000 frames, the 1,000 exceptions of a group, a chain of as many causes, a message of
-100 MB. That takes seconds and makes megabytes, of which a few KB are kept. Here the work is bounded beforehand: the
-ends of each stack, chain and text are kept, and what is left out is counted.
+Python formats everything: 1,000 frames, the 1,000 exceptions of a group, as many causes in a chain, a message of
+100 MB. That takes seconds and produces megabytes, of which a few KB are kept. Here the work is limited beforehand:
+the ends of each stack, chain and text are kept, and the rest is only counted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pipeloom.data.text import describe
 __all__ = ["drop_frames", "stack_of", "traceback_of"]
 
 _FIRST: Final = 10  # frames: how the call began
-_LAST: Final = 20  # and where it ended
+_LAST: Final = 20  # and how it ended
 _CAUSES: Final = 8
-_WIDTH: Final = 15  # of a group, and its depth: Python's own limits
+_WIDTH: Final = 15  # members of a group, and its depth: Python's own limits
 _DEPTH: Final = 10
 _EXCEPTIONS: Final = 40  # in all
-_WALKED: Final = 100_000  # links and frames that are counted
-_TEXT: Final = 4000  # characters of one message, or line of source
+_WALKED: Final = 100_000  # the most links and frames that are counted
+_TEXT: Final = 4000  # characters of one message or source line
 _NOTES: Final = 10
 
 
@@ -32,24 +32,24 @@ def traceback_of(error: BaseException, begin: TracebackType | None) -> str:
 
     Args:
         error: The exception.
-        begin: Its first frame that is shown.
+        begin: The first frame to show.
     """
     return "".join(_Formatter().built(error, begin).format())
 
 
 def drop_frames(exception: BaseException | None) -> None:
-    """Free what the frames of an exception hold, and those of every exception that it leads to; cycles are fine.
+    """Free what the frames of an exception hold, and those of every exception reachable from it; cycles are fine.
 
-    Its causes, contexts and members of groups are followed, and what it was given: libraries wrap one exception in
-    another. Each may hold every local variable of a call.
+    Its causes, contexts, group members, arguments and attributes are followed, since libraries wrap one exception
+    in another. Each frame may hold every local variable of a call.
     """
     seen: set[int] = set()
     waiting: list[Any] = [exception]
     while waiting:
         held = waiting.pop()
-        if issubclass(type(held), BaseException) and id(held) not in seen:  # not what it claims to be
+        if issubclass(type(held), BaseException) and id(held) not in seen:  # not the type that it claims
             seen.add(id(held))
-            # Past what a foreign class makes of these attributes: a frozen dataclass lets nobody set them.
+            # Bypass the class's own handling of these attributes: a frozen dataclass refuses assignments.
             BaseException.with_traceback(held, None)
             waiting += (_CAUSE(held), _CONTEXT(held), *_ARGS(held), *_VARS(held).values())
             if issubclass(type(held), BaseExceptionGroup):
@@ -64,10 +64,10 @@ _MEMBERS: Final = vars(BaseExceptionGroup)["exceptions"].__get__
 
 
 def stack_of(frames: list[FrameType]) -> str:
-    """Return where a call is now, as a traceback shows it.
+    """Return where a call is at the moment, in the format of a traceback.
 
     Args:
-        frames: The call's, n ≥ 0, the outermost first.
+        frames: The call's frames, n ≥ 0, the outermost first.
     """
     places = [(frame, frame.f_lineno) for frame in frames]
     left_out = len(places) - _FIRST - _LAST
@@ -78,16 +78,16 @@ def stack_of(frames: list[FrameType]) -> str:
 
 
 class _Formatter:
-    """Builds what Python formats, and no more than is shown."""
+    """Builds what Python formats, limited to what is shown."""
 
     def __init__(self) -> None:
         self._left = _EXCEPTIONS
-        self._seen: set[int] = set()  # a chain may be a circle
+        self._seen: set[int] = set()  # a chain may be circular
 
     def built(
         self, error: BaseException, begin: TracebackType | None, depth: int = 0
     ) -> traceback.TracebackException:
-        """Return an exception with its group and the chain that led to it."""
+        """Return an exception with its group members and the chain that led to it."""
         self._seen.add(id(error))
         chain = list(self._chain(error))
         kept = chain if len(chain) <= _CAUSES else [*chain[: _CAUSES - 1], chain[-1]]
@@ -106,7 +106,7 @@ class _Formatter:
         return top
 
     def _chain(self, error: BaseException) -> Iterator[tuple[BaseException, bool]]:
-        """Yield what led to an exception, and whether that was said to be its cause."""
+        """Yield the exceptions that led to an exception, each with whether it is an explicit cause."""
         for _ in range(_WALKED):
             cause = error.__cause__
             before = cause if cause is not None or error.__suppress_context__ else error.__context__
@@ -136,12 +136,12 @@ class _Formatter:
             _note(built, f"[its {len(exceptions):,} exceptions are left out]")
             return
         parts: list[Any] = [self.built(error, error.__traceback__, depth + 1) for error in shown]
-        parts += [None] * (len(exceptions) - len(shown))  # Python counts them, and looks at no more than it shows
+        parts += [None] * (len(exceptions) - len(shown))  # Python counts them, but examines only those it shows
         built.exceptions = parts
 
 
 class _Alone:
-    """Stands for an exception, of which Python then tells the same, but no chain or group, and only short texts."""
+    """Stands in for an exception: Python formats it the same, but without chain or group, and with short texts."""
 
     __cause__ = None
     __context__ = None
@@ -169,12 +169,12 @@ class _Alone:
         return [_shortened(str(note)) for note in notes[:_NOTES]] + more
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._error, name)  # what Python tells of a SyntaxError, a NameError and the like
+        value = getattr(self._error, name)  # for a SyntaxError, a NameError and similar ones
         return _shortened(value) if isinstance(value, str) else value
 
 
 class _CutStack(traceback.StackSummary):
-    """The ends of a stack, and how much is left out between them."""
+    """The ends of a stack, and the number of frames left out between them."""
 
     def __init__(self, first: traceback.StackSummary, last: traceback.StackSummary, left_out: int) -> None:
         super().__init__(last)
@@ -187,9 +187,9 @@ class _CutStack(traceback.StackSummary):
 
 
 def _ends(begin: TracebackType | None) -> tuple[traceback.StackSummary, TracebackType | None, int]:
-    """Return a traceback's first frames, where its last ones begin, and how many lie between.
+    """Return a traceback's first frames, where its last ones begin, and how many lie in between.
 
-    When none do, the last ones are all there are.
+    If none do, the last frames are all of them.
     """
     count, frame = 0, begin
     while frame is not None and count < _WALKED:

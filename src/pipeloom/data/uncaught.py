@@ -1,7 +1,7 @@
-"""What becomes of a script that does not catch an interruption: one line, and the exit code of its signal.
+"""What happens to a script that does not catch an interruption: one line, and the exit code of its signal.
 
-Python prints a traceback for a subclass of ``KeyboardInterrupt`` and exits with 1. So ``sys.excepthook`` is wrapped
-as long as such an error is alive, and no longer: a program that catches it finds its own hook again.
+Python prints a traceback for a subclass of ``KeyboardInterrupt`` and exits with 1. ``sys.excepthook`` is therefore
+wrapped while such an error exists, and no longer: a program that catches the error finds its own hook again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["prepare"]
 
 
 def prepare(error: RunInterruptedError) -> None:
-    """Have the program end by an error that is about to be raised, should nobody catch it; any thread."""
+    """Make the program end properly if an error that is about to be raised is not caught; any thread."""
     hook = sys.excepthook
     if not isinstance(hook, _Hook):
         hook = _Hook(hook)
@@ -28,9 +28,9 @@ def prepare(error: RunInterruptedError) -> None:
 
 
 class _Hook:
-    """Stands around the hook that is there, which hears of everything else, as long as such an error is alive.
+    """Wraps the existing hook, and passes all other errors to it, as long as an interruption error exists.
 
-    A hook of the user's is called instead of writing the line. At a prompt the program does not end.
+    If the user has set a hook, it is called instead of writing the line. At a prompt the program does not end.
     """
 
     def __init__(self, around: Callable[..., Any]) -> None:
@@ -53,7 +53,7 @@ class _Hook:
         else:
             self._around(kind, error, where)
         if not (hasattr(sys, "ps1") or sys.flags.interactive):
-            raise SystemExit(error.exit_code)  # from here the interpreter leaves by way of atexit
+            raise SystemExit(error.exit_code)  # from here the interpreter exits, with atexit handlers
         return None
 
 
@@ -62,4 +62,4 @@ def _say(line: str) -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
-        pass  # nobody reads it, or it is closed or was never there; the exit code still tells
+        pass  # stderr is not read, is closed or never existed; the exit code still says what happened

@@ -1,9 +1,9 @@
 """What a Python value becomes in a column, and a result in the ledger.
 
-None, int, float, str and bytes pass; what is missing is NULL (NaN, NaT, NA, masked); bool is 0 or 1; date,
-datetime, time and datetime64 are ISO text; timedelta and timedelta64 are seconds; Decimal, UUID and Path are text;
-an Enum is its value; dict and list are JSON; other numpy scalars go through ``.item()``. Everything else is refused
-with a sentence that names table, column and type.
+None, int, float, str and bytes are stored as they are; missing values are NULL (NaN, NaT, NA, masked); bool is 0 or
+1; date, datetime, time and datetime64 are ISO text; timedelta and timedelta64 are seconds; Decimal, UUID and Path
+are text; an Enum is its value; dict and list are JSON; other numpy scalars are converted by ``.item()``. Everything
+else is refused with a message that names the table, column and type.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ Params = tuple[object, ...] | dict[str, object]
 """The parameters of one statement, as SQLite can bind them."""
 
 NUMBER_LIMIT: Final = 1 << 62
-"""Task numbers stay within this: a row at the end of SQLite's 64 bits would leave no number for the next one."""
+"""The limit of task numbers: a row at the end of SQLite's 64 bits would leave no number for the next one."""
 
 _INT64: Final = 1 << 63
 TEXT_OR_NULL: Final = frozenset({str, type(None)})
-"""The types of what most files consist of."""
+"""The types that most files consist of."""
 _TEXT: Final = {str}
 _ROWS_AT_ONCE: Final = 1024
 
-# What a column declared with this Python type is in SQL. Source: https://www.sqlite.org/datatype3.html
+# The SQL type of a column declared with this Python type. Source: https://www.sqlite.org/datatype3.html
 _SQL_TYPES: Final[dict[Any, str]] = {
     int: "INTEGER",
     bool: "INTEGER",
@@ -76,7 +76,7 @@ def sql_type(declared: Any) -> str:
     """Return the SQL type of a declared Python type; ``None`` declares an untyped column.
 
     Raises:
-        ValueError: It is no type that a column can have.
+        ValueError: It is not a type that a column can have.
     """
     if isinstance(declared, type) and issubclass(declared, PurePath):
         return "TEXT"
@@ -84,7 +84,7 @@ def sql_type(declared: Any) -> str:
         return _SQL_TYPES[declared]
     except (KeyError, TypeError):
         raise ValueError(
-            f"{clean(declared, 60)} is no column type: use int, float, str, bytes, bool, date, datetime, time, "
+            f"{clean(declared, 60)} is not a column type: use int, float, str, bytes, bool, date, datetime, time, "
             "timedelta, Decimal, UUID, Path, dict, list, or None for an untyped column"
         ) from None
 
@@ -118,7 +118,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-# What is met by the million, by its exact type; its subclasses and all else take a longer way.
+# Common types, by exact type; their subclasses and everything else take a longer way.
 _CONVERSIONS: Final[dict[type, Callable[[Any], Storable]]] = {
     type(None): _same,
     int: _whole,
@@ -139,7 +139,7 @@ def adapt(value: Any) -> Storable:
     """Return what SQLite stores for ``value``.
 
     Raises:
-        ValueError: It cannot be stored; the sentence names the type.
+        ValueError: It cannot be stored; the message names the type.
     """
     convert = _CONVERSIONS.get(type(value))
     if convert is not None:
@@ -148,7 +148,7 @@ def adapt(value: Any) -> Storable:
         return _adapt_odd(value)
     except ValueError:
         raise
-    except Exception as error:  # a foreign class may answer isinstance() as it likes
+    except Exception as error:  # a foreign class may answer isinstance() with anything
         raise ValueError(f"a value of type {type(value).__name__} cannot be stored: {describe(error)}") from error
 
 
@@ -162,7 +162,7 @@ def _adapt_odd(value: Any) -> Storable:
 
 
 def _plain(value: Any) -> Any:
-    """Return the storable value that one of another type stands for; the value itself when it stands for none."""
+    """Return the storable value that a value of another type represents; the value itself if there is none."""
     if isinstance(value, date | time):
         return value.isoformat() if value == value else None  # noqa: PLR0124 - pandas.NaT
     if isinstance(value, Enum):
@@ -185,14 +185,14 @@ def _plain(value: Any) -> Any:
 
 
 def text_rows(rows: list[tuple[Any, ...]], null: frozenset[Any] | None) -> list[tuple[Any, ...]] | None:
-    """Return rows of nothing but text and NULL, as most files have, in a third of the time of ``adapt_rows``.
+    """Return rows of only text and NULL, as in most files, in a third of the time of ``adapt_rows``.
 
     Args:
         rows: n tuples.
         null: Values to store as NULL.
 
     Returns:
-        Rows that SQLite can bind; ``None`` when other values are among them, or text that has to be looked at.
+        Rows that SQLite can bind; ``None`` if there are other values, or text that must be checked.
     """
     kinds = set(map(type, chain.from_iterable(rows)))
     if not kinds <= TEXT_OR_NULL:
@@ -210,10 +210,10 @@ def text_rows(rows: list[tuple[Any, ...]], null: frozenset[Any] | None) -> list[
 def adapt_rows(
     rows: list[tuple[Any, ...]], table: str, columns: Sequence[str], null: frozenset[Any] | None
 ) -> list[tuple[Any, ...]]:
-    """Return rows that SQLite can bind; the same list when nothing had to change.
+    """Return rows that SQLite can bind; the same list if nothing had to change.
 
-    Values are looked at column by column, since those of one column are of one type: plain ones cost about 30 ns
-    each. A thousand rows at a time, which fit into the processor's cache.
+    Values are checked column by column, since those of a column are usually of one type: plain ones cost about
+    30 ns each. Rows are processed a thousand at a time, which fits into the processor's cache.
 
     Args:
         rows: n tuples of ``len(columns)`` values.
@@ -222,7 +222,7 @@ def adapt_rows(
         null: Values to store as NULL.
 
     Raises:
-        RowRefusedError: A value cannot be stored; names table, column and type.
+        RowRefusedError: A value cannot be stored; names the table, column and type.
     """
     if len(rows) == 1:
         row = _adapt_row(rows[0], table, columns, null)
@@ -242,7 +242,7 @@ def adapt_rows(
 def adapt_columns(
     values: Sequence[Sequence[Any]], table: str, columns: Sequence[str], null: frozenset[Any] | None
 ) -> list[Sequence[Any]] | None:
-    """Return columns whose values SQLite can bind; ``None`` when nothing had to change.
+    """Return columns of values that SQLite can bind; ``None`` if nothing had to change.
 
     Args:
         values: For each column, n values.
@@ -251,7 +251,7 @@ def adapt_columns(
         null: Values to store as NULL.
 
     Raises:
-        RowRefusedError: As :func:`adapt_rows`.
+        RowRefusedError: As for :func:`adapt_rows`.
     """
     adapted: list[Sequence[Any]] | None = None
     for place, column in enumerate(values):
@@ -308,12 +308,12 @@ def _is_in(value: Any, null: frozenset[Any]) -> bool:
 def _adapt_row(
     row: tuple[Any, ...], table: str, columns: Sequence[str], null: frozenset[Any] | None
 ) -> tuple[Storable, ...]:
-    """Return the row itself when nothing had to change."""
+    """Return the row itself if nothing had to change."""
     adapted: list[Storable] | None = None
-    if not null and set(map(type, row)) == _TEXT and "".join(row).isascii():  # as a row of most files is
+    if not null and set(map(type, row)) == _TEXT and "".join(row).isascii():  # as in most files
         return row
     for place, value in enumerate(_without(null, row) if null else row):
-        kind = type(value)  # what most values are is asked here: it is called for each row that is written alone
+        kind = type(value)  # common types are handled here, since this runs for each row that is written alone
         is_plain = value is None or (kind is int and -_INT64 <= value < _INT64) or (kind is str and value.isascii())
         if is_plain and value is row[place]:
             continue
@@ -332,7 +332,7 @@ def _refused(table: str, column: str, error: ValueError) -> RowRefusedError:
 
 
 def explain_unbindable(rows: Iterable[Sequence[object]], table: str, columns: Sequence[str]) -> str | None:
-    """Find the value that SQLite could not bind although its type was fine; ``None`` when there is none."""
+    """Find the value that SQLite could not bind although its type was fine; ``None`` if there is none."""
     for row in rows:
         for column, value in zip(columns, row, strict=False):
             if isinstance(value, str | bytes) and len(value) > 999_000_000:
@@ -350,11 +350,11 @@ def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> Params:
     Raises:
         RowRefusedError: A value cannot be stored; names the parameter and its type.
     """
-    if type(params) is tuple:  # asking an abstract class takes longer than adapting a few values
+    if type(params) is tuple:  # checking an abstract class would take longer than adapting a few values
         try:
             return tuple(map(adapt, params))
         except ValueError:
-            pass  # which one it is, is found out below
+            pass  # the loop below determines which one
     if not isinstance(params, Mapping) and (isinstance(params, str) or not isinstance(params, Sequence)):
         raise RowRefusedError(f"params must be a sequence or a mapping, not {type(params).__name__}")
     named = params.items() if isinstance(params, Mapping) else enumerate(params, 1)
@@ -372,7 +372,7 @@ def adapt_params(params: Sequence[Any] | Mapping[str, Any]) -> Params:
 def _encode_foreign(value: Any) -> Any:
     found = _plain(value)
     if found is value:
-        raise TypeError(f"a value of type {type(value).__name__} is not JSON")
+        raise TypeError(f"a value of type {type(value).__name__} cannot be converted to JSON")
     return found
 
 
@@ -383,13 +383,13 @@ def as_json(value: object) -> str:
     """Return ``value`` as JSON text.
 
     Raises:
-        ValueError: It is not JSON, or contains itself; the sentence names the type.
+        ValueError: It cannot be converted to JSON, or contains itself; the message names the type.
     """
     try:
         return _encoder.encode(value).decode()
     except RecursionError:
-        raise ValueError(f"a {type(value).__name__} that contains itself is not JSON") from None
+        raise ValueError(f"a {type(value).__name__} that contains itself cannot be converted to JSON") from None
     except UnicodeEncodeError:
-        raise ValueError("text with a lone surrogate is not JSON") from None
-    except Exception as error:  # msgspec's own, or whatever a foreign class raises
+        raise ValueError("text with a lone surrogate cannot be converted to JSON") from None
+    except Exception as error:  # msgspec's own errors, or whatever a foreign class raises
         raise ValueError(describe(error)) from error

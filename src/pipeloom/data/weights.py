@@ -1,7 +1,7 @@
-"""About how many bytes of memory an object takes, so that what waits can be bounded. Any thread.
+"""About how many bytes of memory an object takes, so that waiting objects can be bounded. Any thread.
 
-It is an estimate, and its cost is bounded: large containers are sampled, objects are looked into a few levels deep.
-A foreign object's own code is asked for nothing but the size that arrays and frames say they have.
+It is an estimate at a bounded cost: large containers are sampled, and objects are examined only a few levels deep.
+No code of a foreign object is called, except to ask arrays and frames for their size.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from typing import Any, Final, NamedTuple
 __all__ = ["SLOT", "slots_for", "weigh"]
 
 SLOT: Final = 4 * 1024
-"""Bytes. What waits is counted in slots: one for each thing, and as many as it takes if it is larger than that."""
+"""Bytes. Waiting objects are counted in slots: one for each object, or more if it is larger than this."""
 
 _PLAIN: Final = frozenset({str, bytes, bytearray, int, float, bool, complex, type(None)})
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset, deque)
 _SMALL: Final = frozenset({"builtins", "datetime", "decimal", "enum", "fractions", "pathlib", "uuid"})
-_MEMBER: Final = MemberDescriptorType  # where a class with ``__slots__`` keeps one attribute
-_LOOKS: Final = 256  # at objects, for one estimate
+_MEMBER: Final = MemberDescriptorType  # the descriptor of one attribute in ``__slots__``
+_LOOKS: Final = 256  # objects examined for one estimate
 _DEPTH: Final = 8
-_SAMPLE: Final = 16  # elements of a container
-_CELL: Final = 8  # bytes of a value in a frame
+_SAMPLE: Final = 16  # elements of a container that are examined
+_CELL: Final = 8  # bytes per value in a frame
 _OBJECT: Final = 64
 
 
 def slots_for(size: int) -> int:
-    """Return how many slots so many bytes take, at least 1."""
+    """Return how many slots that many bytes take, at least 1."""
     return 1 if size <= SLOT else size // SLOT
 
 
 def weigh(value: object) -> int:
-    """Return about how many bytes an object takes, with what it refers to."""
+    """Return about how many bytes an object takes, including what it refers to."""
     kind = type(value)
     if kind in _PLAIN:
         return getsizeof(value)
     if (kind is tuple or kind is list or kind is dict) and len(value) <= _SAMPLE:  # type: ignore[arg-type]
-        # As many inputs are: in a fifth of the time.
+        # Many inputs are like this; a fifth of the time.
         parts: Any = value if kind is not dict else [*value, *value.values()]  # type: ignore[misc, attr-defined]
         if _PLAIN.issuperset(map(type, parts)):
             return getsizeof(value) + sum(map(getsizeof, parts))
     try:
         return int(_Scales().weight_of(value, 0))
-    except Exception:  # noqa: BLE001 - a foreign class may do anything: it is not weighed, rather than in the way
+    except Exception:  # noqa: BLE001 - a foreign class may do anything: rather not weigh it than fail
         return _OBJECT
 
 
@@ -60,7 +60,7 @@ class _Scales:
         self._seen: set[int] = set()
 
     def weight_of(self, value: Any, depth: int) -> float:
-        """Return the weight of an object; 0 when it was counted before, or lies too deep."""
+        """Return the weight of an object; 0 if it was already counted, or is too deep."""
         self._looks -= 1
         if self._looks < 0 or depth > _DEPTH or id(value) in self._seen:
             return 0
@@ -72,7 +72,7 @@ class _Scales:
         found, count = _parts_of(value, type(value)) if kind.is_container else (_attributes_of(value, kind), 0)
         if not found:
             return own
-        if _PLAIN.issuperset(map(type, found)):  # as most are: this is asked for each input
+        if _PLAIN.issuperset(map(type, found)):  # as most are; this runs for each input
             parts: float = sum(map(getsizeof, found))
         else:
             parts = sum(
@@ -84,16 +84,16 @@ class _Scales:
 class _Kind(NamedTuple):
     """How objects of a class are weighed."""
 
-    says: str | None  # the attribute that has the size of an array or a frame
-    has_plain_size: bool  # the size of an object itself is cheap to ask for
+    says: str | None  # the attribute with the size of an array or a frame
+    has_plain_size: bool  # the size of an object itself is cheap to determine
     is_container: bool
-    is_small: bool  # one is as large as another, and refers to nothing of its own
-    slots: tuple[Any, ...]  # where they keep what is not in their ``__dict__``
+    is_small: bool  # all have the same size, and refer to nothing of their own
+    slots: tuple[Any, ...]  # the attributes that are not in their ``__dict__``
 
 
 @lru_cache(maxsize=256)
 def _kind_of(kind: type) -> _Kind:
-    # Of the class: what an instance makes up on demand is not asked, nor is a `__sizeof__` written in Python.
+    # Looked up on the class: neither attributes that an instance creates on demand nor a Python `__sizeof__` count.
     slots: list[Any] = [slot for base in kind.__mro__ for slot in vars(base).values() if type(slot) is _MEMBER]
     is_error = issubclass(kind, BaseException)
     return _Kind(
@@ -106,7 +106,7 @@ def _kind_of(kind: type) -> _Kind:
 
 
 def _parts_of(value: Any, kind: type) -> tuple[Sequence[Any], int]:
-    """Return a sample of what is in a container, and how much there is."""
+    """Return a sample of a container's contents, and how many there are."""
     if issubclass(kind, list | tuple):
         count = len(value)
         return (value, count) if count <= _SAMPLE else (value[:: count // _SAMPLE], count)
@@ -117,7 +117,7 @@ def _parts_of(value: Any, kind: type) -> tuple[Sequence[Any], int]:
 
 
 def _attributes_of(value: Any, kind: _Kind) -> list[Any]:
-    """Return the attributes of an object, without calling anything of its own."""
+    """Return the attributes of an object, without calling any code of its own."""
     if kind.is_small:
         return []
     try:
@@ -133,7 +133,7 @@ def _attributes_of(value: Any, kind: _Kind) -> list[Any]:
 
 
 def _said_by(value: Any, name: str) -> int | None:
-    """Return the size that an array or a frame says it has; ``None`` for anything else."""
+    """Return the size that an array or a frame reports; ``None`` for anything else."""
     said = getattr(value, name)
     if name == "nbytes":
         return said if type(said) is int else None
