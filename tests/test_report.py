@@ -58,7 +58,7 @@ def test_it_reads_as_one_line_and_the_kinds_of_failure():
     many = replace(FAILED, kinds=FAILED.kinds * 6)
     assert str(many).splitlines()[9:] == ["  … and 14 more, in 4 other ways"]
     assert str(replace(DONE, done=0, skipped=0, total=0, pipeline=None, run_id=None)) == (
-        "run: there were no inputs in 500 ms (out.db)"
+        "run: no inputs in 500 ms (out.db)"
     )
 
 
@@ -87,7 +87,7 @@ def test_one_that_no_run_made_says_so():
     """A program may make one to try its own code; only what needs the run is refused."""
     assert not FAILED.has_exceptions
     DONE.raise_for_failures()
-    with pytest.raises(ValueError, match="not made by a run"):
+    with pytest.raises(ValueError, match="not created by a run"):
         FAILED.raise_for_failures()
-    with pytest.raises(ValueError, match="not made by a run"):
+    with pytest.raises(ValueError, match="not created by a run"):
         FAILED.results()

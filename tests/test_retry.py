@@ -44,7 +44,7 @@ def test_jitter_stays_within_its_share():
 )
 def test_a_policy_that_makes_no_sense_is_refused(options, error):
     """One sentence that names the argument."""
-    with pytest.raises(error, match=f"Retry: {next(iter(options))} must be|attempts counts"):
+    with pytest.raises(error, match=f"Retry: {next(iter(options))} must be|attempts includes"):
         Retry(**options)
 
 
@@ -137,12 +137,12 @@ async def awaited(error):
         ({"on": list[int]}, "on must be an exception type"),
         ({"on": OSError()}, "on must be an exception type.* not OSError"),
         ({"on": lambda: True}, r"on must be a function of one argument, the exception \(too many"),
-        ({"on": awaited}, "on must be a plain function, since nothing awaits it"),
+        ({"on": awaited}, "on must be a plain function, not an async def"),
         ({"on": AwaitedCall()}, "on must be a plain function"),
         ({"delay": 3}, "delay must be a function, not int"),
         (
             {"delay": lambda attempt: 2**attempt},
-            "delay must be a function of two arguments, the exception and the nu",
+            "delay must be a function of two arguments, the exception and the at",
         ),
         ({"delay": awaited}, "delay must be a plain function"),
     ],

@@ -1,7 +1,7 @@
-"""Takes tasks back, with the rows that know them: all of it in one transaction, or nothing is changed.
+"""Forgets tasks together with the rows that store their task: in one transaction, or not at all.
 
-A task is gone as if its input had never been passed: the next call that passes it runs it again. An input that a
-task has found stays in line, and the next call runs it from there.
+A forgotten task looks as if its input had never been passed: the next call that passes the input runs it again. An
+input that was added by a task stays queued, and the next call runs it from there.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _BACK_IN_LINE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What goes when tasks are taken back.
+    """What is deleted when tasks are forgotten.
 
     Attributes:
-        tasks: How many.
-        pipelines: The names of theirs, in order.
-        rows: (table, how many), of the rows that go.
-        staying: How many of the tasks have, or may have, rows that do not know their task, and so stay.
-        seen: Tells whether the tasks are still as they were.
+        tasks: The number of tasks.
+        pipelines: The names of their pipelines, sorted.
+        rows: (table, number of rows) for the rows that are deleted.
+        staying: How many of the tasks have, or may have, rows that do not store their task and therefore stay.
+        seen: A digest of the tasks, which shows whether they have changed since.
     """
 
     tasks: int
@@ -60,16 +60,20 @@ class Loss:
 
     @property
     def all_rows(self) -> int:
-        """How many rows go."""
+        """The total number of rows that are deleted."""
         return sum(rows for _, rows in self.rows)
 
 
 def loss_of(db: Path, tasks: Sequence[int]) -> Loss:
-    """Return what would go with n tasks; reads only.
+    """Return what would be deleted with n tasks; only reads the file.
+
+    Args:
+        db: The file.
+        tasks: The ids of the tasks.
 
     Raises:
         DatabaseInUseError: A run is using the file.
-        StorageError: It is not there, or cannot be read.
+        StorageError: The file does not exist or cannot be read.
     """
     _check_idle(db)
     with _told(db), closing(connect_readonly(db)) as conn:
@@ -78,18 +82,18 @@ def loss_of(db: Path, tasks: Sequence[int]) -> Loss:
 
 
 def forget(db: Path, tasks: Sequence[int], expected: Loss) -> None:
-    """Take n tasks back, with the rows that know them; blocks on the disk.
+    """Forget n tasks, and delete the rows that store them; blocks on the disk.
 
     Args:
-        db: The file; nobody can run anything on it meanwhile.
-        tasks: Their numbers.
-        expected: What the caller has agreed to.
+        db: The file; no run can use it meanwhile.
+        tasks: The ids of the tasks.
+        expected: What the caller has agreed to delete.
 
     Raises:
         LedgerError: The tasks have changed since.
-        RowRefusedError: A constraint or a trigger keeps rows.
+        RowRefusedError: A constraint or a trigger prevents the deletion.
         DatabaseInUseError: A run is using the file.
-        StorageError: It is not there, or cannot be written.
+        StorageError: The file does not exist or cannot be written.
     """
     _check_idle(db)
     with _opened(db) as database:
@@ -97,7 +101,7 @@ def forget(db: Path, tasks: Sequence[int], expected: Loss) -> None:
         found = _loss(conn, tasks)
         if found != expected:
             raise LedgerError(
-                f"{clean(db)}: tasks have changed since it was said what goes, and nothing is taken back: ask again"
+                f"{clean(db)}: the tasks have changed since you were asked, so nothing was deleted: run it again"
             )
         try:
             Owning(conn, Guard(conn), False).remove(tasks)
@@ -109,7 +113,7 @@ def forget(db: Path, tasks: Sequence[int], expected: Loss) -> None:
 
 
 def _kept(db: Path, error: sqlite3.Error) -> RowRefusedError:
-    return RowRefusedError(f"{clean(db)}: {reason_of(error)}: nothing was taken back")
+    return RowRefusedError(f"{clean(db)}: {reason_of(error)}: nothing was deleted")
 
 
 def _remove(conn: sqlite3.Connection, tasks: Sequence[int]) -> None:
@@ -121,7 +125,7 @@ def _remove(conn: sqlite3.Connection, tasks: Sequence[int]) -> None:
         conn.execute(f"DELETE FROM task_runs WHERE id IN ({marks}) AND id NOT IN ({in_line})", flat)
 
 
-# --- what there is ---
+# --- what would be deleted ---
 
 
 def _loss(conn: sqlite3.Connection, tasks: Sequence[int]) -> Loss:
@@ -138,7 +142,7 @@ def _loss(conn: sqlite3.Connection, tasks: Sequence[int]) -> Loss:
             f"LEFT JOIN pipeloom_pipelines p ON p.id = t.pipeline_id WHERE t.id IN ({marks}) ORDER BY t.id",
             flat,
         ):
-            # What is open is so no more once the file is opened: its run is not there.
+            # Tasks of a dead run are marked as interrupted when the file is opened, so they must match that.
             digest.update(repr((number, INTERRUPTED if status in OPEN else status, run, attempt)).encode())
             count += 1
             if name is not None:
@@ -159,14 +163,14 @@ def _loss(conn: sqlite3.Connection, tasks: Sequence[int]) -> Loss:
 
 
 def _strangers(conn: sqlite3.Connection) -> set[int]:
-    """Return the runs that had rows know their task in some tables only, or in none."""
+    """Return the runs in which only some tables, or none, stored the task of each row."""
     columns = {row[1] for row in conn.execute("PRAGMA table_info(pipeloom_runs)")}
-    where = "WHERE own_rows IS NOT 'true'" if "own_rows" in columns else ""  # none in a file of an older version
+    where = "WHERE own_rows IS NOT 'true'" if "own_rows" in columns else ""  # missing in files of older versions
     return {number for (number,) in conn.execute(f"SELECT id FROM pipeloom_runs {where}")}
 
 
 def _some(tasks: Sequence[int]) -> Iterator[tuple[str, list[object]]]:
-    """Cut n numbers into statements' worth: placeholders, and what stands for them."""
+    """Cut n ids into pieces for one statement each: its placeholders, and their values."""
     for size, flat in padded([(number,) for number in tasks], 1):
         assert size in SIZES
         yield ", ".join("?" * size), flat
@@ -177,7 +181,7 @@ def _some(tasks: Sequence[int]) -> Iterator[tuple[str, list[object]]]:
 
 @contextmanager
 def _opened(db: Path) -> Iterator[Database]:
-    """Open a file as a run does, which no run can use then; in a transaction, committed at the end."""
+    """Open a file as a run does, so that no run can use it, in a transaction that is committed at the end."""
     check_file(db)
     database = Database(
         db, wal=None, durability="full", has_ledger=True, claims=True, owned=True, gives_up=lambda: False
@@ -194,7 +198,7 @@ def _opened(db: Path) -> Iterator[Database]:
         failed = isinstance(error, StorageError) or (isinstance(error, sqlite3.Error) and is_fatal(error))
         if not failed:
             database.transaction.roll_back()
-        if isinstance(error, sqlite3.IntegrityError):  # a foreign key, which is looked at in the end
+        if isinstance(error, sqlite3.IntegrityError):  # a deferred foreign key, checked at the commit
             raise _kept(db, error) from error
         if isinstance(error, sqlite3.Error):
             raise database.cause_of(error) from error
@@ -204,7 +208,7 @@ def _opened(db: Path) -> Iterator[Database]:
 
 
 def _beginning(database: Database) -> Callable[[], None]:
-    """Return what brings the ledger up to date: its tables, and tasks of runs whose process is gone."""
+    """Return the function that updates the ledger: its schema, and the tasks of runs whose process has died."""
 
     def begin() -> None:
         init_schema(database.conn, store_task_status=True)

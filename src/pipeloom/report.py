@@ -1,7 +1,7 @@
-"""What comes back from a run, as data.
+"""The result of a run, as data.
 
-A report knows no file and no error class: the errors hold reports, and the file lies in a room above. What it needs
-of both, the run that makes it brings along as its origin.
+This module depends neither on the database nor on the error classes, since the errors hold reports. Whatever a
+report needs from either, it gets from its origin: the run that created it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ _CELLS: Final = 32  # of a name, when it is shown among others
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One task that did not end well.
+    """One task that failed, was cancelled or timed out.
 
     Attributes:
-        key: The input, or what ``key=`` returned for it, as ``RunReport.results`` gives it; the task's number in
-            a run without keys; the input's name if it has no key.
-        attempt: Which try of this run it was.
-        exception: The exception's type, such as ``"ValueError"``; ``None`` when the worker itself said so.
-        message: What people should read.
-        traceback: As Python prints it, or ``None``.
+        key: The input, or what ``key=`` returned for it, as in ``RunReport.results``; the task's id in a run
+            without keys; the input's name if it has no key.
+        attempt: The number of the attempt in this run, counted from 1.
+        exception: The type of the exception, such as ``"ValueError"``; ``None`` if the worker reported the failure
+            in a message.
+        message: The message, for display.
+        traceback: The traceback as Python prints it, or ``None``.
         status: ``error``, ``cancelled`` or ``timed_out``.
     """
 
@@ -51,17 +52,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """Failures of a run that are the same one: in the exception, its place, and the message but for particulars.
+    """Failures of a run with the same exception, at the same place, with messages that differ only in details.
 
     Attributes:
-        id: Eight characters, the same in each run: ``pipeloom errors --kind ID`` has all tasks of this kind.
+        id: Eight characters, the same in every run: ``pipeloom errors --kind ID`` lists all tasks of this kind.
         status: ``error``, ``cancelled`` or ``timed_out``.
-        exception: The exception's type as a traceback names it; ``None`` when the worker itself said so.
+        exception: The type of the exception, as in a traceback; ``None`` if the worker reported the failure in a
+            message.
         place: The last line of your own code in the traceback, as ``file:line in function``, or ``None``.
-        message: What the messages have in common: numbers, quoted parts and paths are ``…``.
-        count: How many tasks.
-        first: The first of them that was stored.
-        last: The last one's key, as :attr:`Failure.key`.
+        message: The common part of the messages: numbers, quoted text and paths are replaced by ``…``.
+        count: The number of tasks.
+        first: The first of these failures that was stored.
+        last: The key of the last one, as in :attr:`Failure.key`.
     """
 
     id: str
@@ -74,7 +76,7 @@ class FailureKind:
     last: Any
 
     def __str__(self) -> str:
-        """Return it in a line: how many, of what, where, and which ones."""
+        """Return one line with the count, the message, the place, and the first and last key."""
         what = self.first.message if self.count == 1 else self.message
         said = clean(": ".join(filter(None, (self.exception or spelled(self.status), what))), 200)
         where = f"{clean(short(self.place), 80)}; " if self.place else ""
@@ -86,16 +88,17 @@ class FailureKind:
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """How one task of a run ended, as it is stored.
+    """The outcome of one task of a run, as stored.
 
     Attributes:
         key: The input, or what ``key=`` returned for it; its name if it has no key.
-        item: The input. ``None`` with ``key=`` if this was read long after it ended: the file has the key only.
+        item: The input. ``None`` with ``key=`` if this was read long after the task ended, since the file stores
+            only the key.
         status: ``done``, ``error``, ``cancelled`` or ``timed_out``.
-        result: What the function returned, as it comes back from JSON.
-        attempt: Which try of this run it was, from 1.
-        task_id: The ``id`` of its row.
-        error: What went wrong; ``None`` if it is done.
+        result: What the function returned, decoded from JSON.
+        attempt: The number of the attempt in this run, counted from 1.
+        task_id: The ``id`` of the task's row.
+        error: The failure; ``None`` if the task is done.
     """
 
     key: Any
@@ -109,17 +112,17 @@ class TaskOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """How far a run is, at one moment.
+    """The progress of a run at one moment.
 
     Attributes:
-        done: Tasks done in this run, and stored.
-        failed: Tasks that ended in error.
+        done: Tasks that are done in this run, and stored.
+        failed: Tasks that failed.
         cancelled: Tasks that were cancelled.
-        timed_out: Tasks that ran out of time.
-        skipped: Inputs that were done before.
-        running: Tasks that run now.
-        waiting: Tries that wait for their turn, after one that failed or for a limit.
-        expected: The number of inputs; ``None`` when it is not known beforehand.
+        timed_out: Tasks that timed out.
+        skipped: Inputs that were already done before this run.
+        running: Tasks that are running.
+        waiting: Tasks that are waiting for a retry or for a limit.
+        expected: The number of inputs; ``None`` if it is not known in advance.
     """
 
     done: int
@@ -133,7 +136,7 @@ class RunCounts:
 
     @property
     def total(self) -> int:
-        """Inputs dealt with: done, failed, cancelled, timed out and skipped."""
+        """Inputs dealt with so far: done, failed, cancelled, timed out and skipped."""
         return how_many(self)
 
     def __str__(self) -> str:
@@ -147,13 +150,13 @@ class RunCounts:
 
 
 def kind_told(kind: Kind, count: int, first: Failure, last: Any) -> FailureKind:
-    """Return a kind as a report has it.
+    """Return a kind in the form that reports use.
 
     Args:
-        kind: Which one.
-        count: How many tasks, 1 or more.
-        first: The first of them.
-        last: The last one's key.
+        kind: The kind.
+        count: The number of tasks, 1 or more.
+        first: The first failure of this kind.
+        last: The key of the last one.
     """
     return FailureKind(
         id=kind.id,
@@ -168,7 +171,7 @@ def kind_told(kind: Kind, count: int, first: Failure, last: Any) -> FailureKind:
 
 
 def in_lines(kinds: Sequence[FailureKind], mark: str = "") -> list[str]:
-    """Return the most frequent kinds as lines, each behind a mark, and how many failures they leave out."""
+    """Return the most frequent kinds as lines, each after a mark, and a line that counts the failures left out."""
     lines = [f"  {mark}{kind}" for kind in kinds[:_SHOWN]]
     if left := kinds[_SHOWN:]:
         lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
@@ -186,24 +189,24 @@ def _kinds_of(failures: Iterable[Failure]) -> tuple[FailureKind, ...]:
 
 
 class Origin(Protocol):
-    """The run behind a report; picklable, as the report is."""
+    """The run that created a report; picklable, like the report."""
 
     @property
     def exceptions(self) -> tuple[Exception, ...]:
-        """The first exceptions that tasks raised."""
+        """The first exceptions that the tasks raised."""
 
     def results(self, *, everything: bool) -> Iterator[tuple[Any, Any]]:
-        """Iterate (input or key, result) from the ledger."""
+        """Iterate over (input or key, result), read from the ledger."""
 
     @property
     def is_shown(self) -> bool:
-        """Whether a display in the present cell of a notebook shows its report."""
+        """Whether the display in the current notebook cell already shows the report."""
 
     def html_of(self, report: RunReport) -> str:
-        """Return its report as HTML."""
+        """Return the report as HTML."""
 
     def error_for(self, report: RunReport, count: int) -> Exception:
-        """Return what is raised for the failures of a report, which are so many."""
+        """Return the exception to raise for ``count`` failures in a report."""
 
 
 @dataclass(frozen=True)
@@ -211,19 +214,19 @@ class RunReport:
     """The outcome of one run, as committed.
 
     Attributes:
-        run_id: Its number in ``pipeloom_runs``; ``None`` without ledger tables.
+        run_id: The run's ``id`` in ``pipeloom_runs``; ``None`` without ledger tables.
         status: ``done`` (every input is done), ``error`` (some failed), ``cancelled`` or ``interrupted``.
-        done: Tasks done in this run.
-        failed: Tasks that ended in error.
+        done: Tasks that are done in this run.
+        failed: Tasks that failed.
         cancelled: Tasks that were cancelled.
-        timed_out: Tasks that ran out of time.
-        skipped: Inputs that were done before.
-        total: Inputs dealt with, the sum of these five.
-        elapsed_s: How long it took.
-        failures: The first 100; all of them are in the ledger.
-        kinds: All of them by kind, the most frequent first.
-        pipeline: The name under which it resumes; ``None`` for a run without keys.
-        db: The file.
+        timed_out: Tasks that timed out.
+        skipped: Inputs that were already done before this run.
+        total: Inputs dealt with: the sum of these five.
+        elapsed_s: The duration of the run, in seconds.
+        failures: The first 100 failures; the ledger has all of them.
+        kinds: All failures of the run, counted by kind, the most frequent kind first.
+        pipeline: The name under which later runs resume; ``None`` for a run without keys.
+        db: The path of the database file, as text.
     """
 
     run_id: int | None
@@ -242,43 +245,48 @@ class RunReport:
     _origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find the kinds in the failures, if a program has made the report without them."""
+        """Derive the kinds from the failures if the report was built without them."""
         if self.failures and not self.kinds:
             object.__setattr__(self, "kinds", _kinds_of(self.failures))
 
     def results(self, *, everything: bool = False) -> Iterator[tuple[Any, Any]]:
-        """Iterate (input, result) of this call's inputs that are done, in their order, from the ledger.
+        """Iterate over (input, result) for the inputs of this call that are done, in their order.
 
-        Inputs that were skipped, since they were done before, have their results too: after another call with the
-        same inputs this yields the same. With ``key=`` it is (key, result), and the key is what ``key=`` returned.
-        In a run without keys: (number, result text) of this run, by number.
+        Inputs that were skipped because they were already done are included, so calling again with the same inputs
+        yields the same results. With ``key=``, the pairs are (key, result), with the key as ``key=`` returned it.
+        In a run without keys they are (task id, result text), ordered by id.
 
-        Reads the file page by page, in the calling thread, with no cursor left open in between. Inputs come back as
-        they were given: str, int, Path, UUID, date, datetime; tuple, list and dict of them. A dataclass comes back
-        as one if its class is loaded and not local to a function, else as a dict of its fields. An input whose key
-        is a digest, and that takes more than 65,536 characters as JSON, comes back as its stored key.
+        Results are read from the ledger in the calling thread, one page at a time; no cursor stays open in between.
+        Inputs are returned with their original types: str, int, Path, UUID, date, datetime, and tuples, lists and
+        dicts of these. A dataclass is rebuilt if its class is loaded and not local to a function; otherwise it is
+        returned as a dict of its fields. An input whose key is a digest, and that takes more than 65,536 characters
+        as JSON, is returned as its stored key.
 
         Args:
-            everything: All done tasks of this pipeline, by number, instead of this call's.
+            everything: Return all done tasks of this pipeline, ordered by task id, rather than those of this call.
+
+        Returns:
+            An iterator over n pairs, 0 or more.
 
         Raises:
-            StorageError: There is no file to read from, or it cannot be read.
+            StorageError: The file does not exist or cannot be read.
+            ValueError: The report was not created by a run.
         """
         return self._run.results(everything=everything)
 
     def raise_for_failures(self) -> None:
-        """Raise what went wrong, if anything did.
+        """Raise an exception if any task failed, was cancelled or timed out.
 
         Raises:
-            TasksFailedError: Holds 20 exceptions at most, of more than five of one kind only the first, and this
-                report.
+            TasksFailedError: Holds this report and up to 20 exceptions; of a kind that occurs more than five times,
+                only the first.
         """
         if count := self._not_done:
             raise self._run.error_for(self, count)
 
     @property
     def has_exceptions(self) -> bool:
-        """Whether a task raised, or was refused by the ledger, rather than report its own error."""
+        """Whether an exception is at hand: a task raised it, or the ledger refused the task's output."""
         return self._origin is not None and bool(self._origin.exceptions)
 
     @property
@@ -288,7 +296,9 @@ class RunReport:
     @property
     def _run(self) -> Origin:
         if self._origin is None:
-            raise ValueError("this report was not made by a run: there is nothing behind it to ask")
+            raise ValueError(
+                "this report was not created by a run, so its results and exceptions are not available"
+            )
         return self._origin
 
     def __str__(self) -> str:
@@ -299,21 +309,21 @@ class RunReport:
         )
         number = f", run {self.run_id}" if self.run_id is not None else ""
         took, db = duration(self.elapsed_s), clean(near(self.db))
-        lines = [f"{what}: {counts or 'there were no inputs'} in {took} ({db}{number})"]
+        lines = [f"{what}: {counts or 'no inputs'} in {took} ({db}{number})"]
         return "\n".join([*lines, *in_lines(self.kinds, "✗ ")])
 
     def _repr_html_(self) -> str | None:
-        """Return it for a notebook."""
+        """Return the report as HTML, for notebooks."""
         return None if self._origin is None else self._origin.html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's signature
-        """Print it at IPython's prompt."""
+        """Print the report at IPython's prompt."""
         printer.text(str(self))
 
     def _ipython_display_(self) -> None:
-        """Show nothing where the run has shown this already: in the same cell of a notebook; IPython calls this."""
+        """Show nothing if the run has already shown the report in this notebook cell; called by IPython."""
         if self._origin is None or not self._origin.is_shown:
-            raise NotImplementedError  # IPython shows it in another way
+            raise NotImplementedError  # then IPython uses another representation
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text

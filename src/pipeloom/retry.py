@@ -1,4 +1,4 @@
-"""When a failed try is followed by another one."""
+"""The policy for retrying failed tasks."""
 
 from __future__ import annotations
 
@@ -21,29 +21,31 @@ Delay: TypeAlias = Callable[[Any, int], float]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try a failed task again, a little later each time; while it waits it holds no worker.
+    """Retry failed tasks, with increasing delays. A task that waits for a retry does not occupy a worker.
 
-    What can never go well is not tried again: what the ledger refuses (a value, a column, too many rows), and an
-    ``error`` that a worker reported by message. The functions are called where the task ran, in its thread or on
-    its event loop; in the program itself for a task whose worker process died, or was ended for its time limit.
+    Failures that would only recur are not retried: output that the ledger refuses (a value, a column, too many
+    rows), and an ``error`` that a worker reports in a message. The functions ``on`` and ``delay`` are called where
+    the task ran, in its thread or on its event loop; or in the main process, if the task's worker process died or
+    was killed because the time limit expired.
 
     Args:
-        attempts: Tries in all, 1 or more. One that raised ``RetryLater(..., count=False)`` is none of them.
-        delay_s: The wait before the second try, in seconds.
-        factor: By how much each wait is longer than the one before, 1 or more.
-        max_delay_s: The longest wait, in seconds, whatever ``jitter``, ``delay`` and the exception's own
-            ``retry_after`` say. A :class:`~pipeloom.RetryLater` alone may wait longer.
-        jitter: How far a wait may differ from that, as a fraction 0..1, so that what failed together does not come
-            back together.
-        on: What is worth another try: an exception type, a tuple or a union of types, or a function of the
-            exception. The function is asked about every ``Exception``, not about others such as ``SystemExit``.
-            If it raises, the task fails with its own error, and is not tried again.
-        delay: A function of the exception and of the number of the try, from 1: the seconds to wait, 0 or more. It
-            takes the place of ``delay_s``, ``factor`` and ``jitter``; these hold if it raises or returns anything
-            else.
+        attempts: How many attempts a task has in total, 1 or more. An attempt that raises
+            ``RetryLater(..., count=False)`` does not count.
+        delay_s: The delay before the second attempt, in seconds.
+        factor: The factor by which each delay is longer than the one before, 1 or more.
+        max_delay_s: The longest delay, in seconds; also applies to ``jitter``, ``delay`` and a ``retry_after`` of
+            the exception, but not to :class:`~pipeloom.RetryLater`.
+        jitter: How far a delay may randomly differ from its nominal value, as a fraction 0..1, so that tasks that
+            failed together are not retried together.
+        on: Which failures to retry: an exception type, a tuple or union of types, or a function that takes the
+            exception and returns whether to retry. The function is called for every ``Exception``, but not for
+            others such as ``SystemExit``. If it raises, the task fails with its own error and is not retried.
+        delay: A function of the exception and the number of the failed attempt, counted from 1, that returns the
+            seconds to wait, 0 or more. It replaces ``delay_s``, ``factor`` and ``jitter``; they apply only if it
+            raises or returns something else.
 
     Raises:
-        ValueError, TypeError: One of them makes no sense.
+        ValueError, TypeError: An argument is invalid.
     """
 
     attempts: int = 3
@@ -58,7 +60,9 @@ class Retry:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int):
             raise TypeError(f"Retry: attempts must be an int, not {type(self.attempts).__name__}")
         if self.attempts < 1:
-            raise ValueError(f"Retry: attempts counts all tries, so it is at least 1, not {self.attempts}")
+            raise ValueError(
+                f"Retry: attempts includes the first one, so it must be at least 1, not {self.attempts}"
+            )
         for name, least, most in (
             ("delay_s", 0.0, math.inf),
             ("factor", 1.0, math.inf),
@@ -81,14 +85,17 @@ class Retry:
         if self.delay is not None:
             if not callable(self.delay):
                 raise TypeError(f"Retry: delay must be a function, not {_in_words(self.delay)}")
-            _check_function("delay", self.delay, "two arguments, the exception and the number of the try", None, 1)
+            _check_function("delay", self.delay, "two arguments, the exception and the attempt number", None, 1)
 
     def wants(self, error: BaseException | None, attempt: int) -> bool:
-        """Say whether a try that ended with ``error`` is followed by another.
+        """Return whether an attempt that failed is followed by another.
 
         Args:
-            error: What it raised; ``None`` when its worker itself said that it failed.
-            attempt: Which of its tries it was, from 1.
+            error: The exception that it raised; ``None`` if the worker reported the failure in a message.
+            attempt: The number of the attempt, counted from 1.
+
+        Returns:
+            True if the task is to be retried.
 
         Raises:
             BaseException: Whatever ``on`` raises, if it is a function.
@@ -101,14 +108,17 @@ class Retry:
         return isinstance(error, Exception) and bool(on(error))
 
     def delay_after(self, attempt: int, error: BaseException | None = None) -> float:
-        """Return how long to wait after this try, in seconds.
+        """Return how long to wait after an attempt, in seconds.
 
         Args:
-            attempt: Which of its tries it was, from 1.
-            error: What it raised; without it, neither ``delay`` is asked nor a ``retry_after`` heard.
+            attempt: The number of the attempt, counted from 1.
+            error: The exception that it raised; without it, ``delay`` and ``retry_after`` are not considered.
+
+        Returns:
+            The delay, 0 to ``max_delay_s``.
 
         Raises:
-            ValueError, TypeError: ``delay`` returned something else than seconds.
+            ValueError, TypeError: ``delay`` did not return a number of seconds, 0 or more.
             BaseException: Whatever ``delay`` raises.
         """
         if error is None:
@@ -116,7 +126,7 @@ class Retry:
         wait = self._grown(attempt) if self.delay is None else _checked(self.delay(error, attempt))
         asked = retry_after_of(error)
         if asked is not None and asked > wait:
-            # A little later at random, never earlier: else all that were sent away together come back together.
+            # A random moment later, never earlier: otherwise all tasks with this `retry_after` come back together.
             wait = asked if self.delay is not None else asked * random.uniform(1, 1 + self.jitter)
         return min(wait, self.max_delay_s)
 
@@ -132,12 +142,12 @@ def _checked(wait: object) -> float:
     if isinstance(wait, bool) or not isinstance(wait, int | float):
         raise TypeError(f"it returned {_in_words(wait)}, not a number of seconds")
     if not 0 <= wait < math.inf:
-        raise ValueError(f"it returned {wait}, not seconds, 0 or more")
+        raise ValueError(f"it returned {wait}, not a number of seconds, 0 or more")
     return float(wait)
 
 
 def _is_function(on: object) -> bool:
-    """Say whether ``on`` is asked, rather than compared with; classes and unions can be called, too."""
+    """Return whether ``on`` is a function to call; classes and unions are callable too, but are compared with."""
     return callable(on) and not isinstance(on, type) and get_origin(on) is None
 
 
@@ -150,12 +160,12 @@ def _are_exception_types(on: object) -> bool:
 
 
 def _check_function(name: str, function: Callable[..., object], takes: str, *arguments: object) -> None:
-    """Refuse now what would raise at each failure."""
+    """Refuse a function now that would raise at every failure."""
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
-        raise TypeError(f"Retry: {name} must be a plain function, since nothing awaits it, not an async def")
+        raise TypeError(f"Retry: {name} must be a plain function, not an async def, because nothing awaits it")
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some builtins have none
+    except (TypeError, ValueError):  # some builtins have no signature
         return
     try:
         signature.bind(*arguments)

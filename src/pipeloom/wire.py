@@ -1,13 +1,13 @@
-"""What crosses between a worker and its run: plain things, none of which acts.
+"""The data that a worker and its run exchange.
 
-They can be pickled if the user's function, inputs and exceptions can.
+It can be pickled if the user's function, inputs and exceptions can.
 
 ::
 
     run ── Brief, TaskCall ──▶ worker           what to do, for all tasks and for one
-    run ◀── progress, LogLine ── worker         left on the task, to be looked at
-    run ◀── Question ── worker                  answered by whoever runs the ledger
-    run ◀── Outcome ── worker                   how it went, with what it staged
+    run ◀── progress, LogLine ── worker         left on the task for the run to read
+    run ◀── Question ── worker                  answered by the writer
+    run ◀── Outcome ── worker                   the result, with what the task staged
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ __all__ = [
 ]
 
 Progress: TypeAlias = tuple[float, float | None, str]
-"""(step, total, message) as the task said it last."""
+"""(step, total, message) as the task last reported it."""
 
 Ability: TypeAlias = Literal["live", "logs", "ask", "checkpoint", "kill"]
-"""What an executor can do for a task that runs: show its progress and its log lines before it ends, answer its
-questions, commit its checkpoints, and end its call from outside."""
+"""What an executor can do for a running task: show its progress and its log lines before it ends, answer its
+questions, commit its checkpoints, and kill its call."""
 
 NO_PROGRESS: Final[Progress] = (0, None, "")
 
 Output: TypeAlias = "list[Spool | Block | Statement | Stretch | Found]"
-"""What a task wrote, in its order: n blocks and stretches of rows, and statements. A spool, if there is one, comes
-first; the inputs that it found come last, or are in the spool."""
+"""What a task wrote, in order: n blocks and stretches of rows, and statements. A spool, if there is one, comes
+first; the inputs that the task found come last, or are in the spool."""
 
 
 class LogLine(NamedTuple):
@@ -74,21 +74,21 @@ class Brief(NamedTuple):
     """What is the same for all tasks of a run.
 
     Attributes:
-        function: The user's.
-        context: The name of the parameter that gets the context; ``""`` for the second one, ``None`` for none.
-        keeps_results: What the function returns is the task's result, as JSON.
-        retry: When a failed try is followed by another.
-        timeout_s: How long a try may take, in seconds.
-        run_id: The run's number; ``None`` without ledger tables.
-        keyed: The run gives out the row numbers, so that a task's own word on it is not believed.
-        alter: Rows add the columns that their table lacks, unless a call says otherwise.
-        max_task_bytes: How much one task may stage; may be infinite.
-        declared: Table → column → SQL type, of those in ``tables=``, all names folded: what rows in an image are
-            converted to; ``None``: the ledger cannot read images.
-        spool_in: The directory for what a task stages and memory should not hold; ``None`` is the system's for
-            temporary files.
-        executor: What the run's executor is called.
-        can: What it can do for a task; the context refuses the rest.
+        function: The user's function.
+        context: The name of the parameter that receives the context; ``""`` for the second one, ``None`` for none.
+        keeps_results: Whether the function's return value is stored as the task's result, in JSON.
+        retry: The retry policy; ``None`` for no retries.
+        timeout_s: The time limit of an attempt, in seconds; ``None`` for no limit.
+        run_id: The run's id; ``None`` without ledger tables.
+        keyed: The run assigns the row ids, so an id that a task uses in a message does not change its own.
+        alter: Whether rows add the columns that their table lacks, unless a call overrides this.
+        max_task_bytes: How much one task may stage, in bytes; may be infinite.
+        declared: Table → column → SQL type for the tables in ``tables=``, all names case-folded: what rows in an
+            image are converted to. ``None``: the ledger cannot read images.
+        spool_in: The directory for staged rows that are too large for memory; ``None`` for the system's directory
+            for temporary files.
+        executor: The name of the run's executor.
+        can: What the executor can do for a task; the context refuses everything else.
         adds_none: Why tasks may not add inputs; ``None`` if they may.
     """
 
@@ -109,19 +109,19 @@ class Brief(NamedTuple):
 
 
 class TaskCall:
-    """One try of one task, to be performed.
+    """One attempt of one task, to be performed.
 
     Args:
         item: The input.
-        task_id: The ``id`` of its row, or a negative stand-in.
+        task_id: The ``id`` of its row, or a negative placeholder.
         key: Its key as stored; ``None`` in a run without keys.
-        name: What people call it.
+        name: Its display name.
     """
 
-    attempt: int = 1  # the first try of this run
-    uncounted: int = 0  # tries before this one that are none of those which the policy allows
-    seen_before: bool = False  # its row was on file before this try, so a checkpoint of it may be, too
-    state: str | None = None  # its last checkpoint of this run that is on file, JSON
+    attempt: int = 1  # counted from 1 in this run
+    uncounted: int = 0  # earlier attempts that do not count towards the policy's limit
+    seen_before: bool = False  # its row existed before this attempt, so there may be a checkpoint
+    state: str | None = None  # its last committed checkpoint of this run, as JSON
 
     def __init__(self, item: object, task_id: int, key: str | int | None, name: str) -> None:
         self.item = item
@@ -131,12 +131,12 @@ class TaskCall:
 
 
 class RetryDecision(NamedTuple):
-    """Whether a failed try is followed by another; made where the class of its exception lives.
+    """Whether a failed attempt is retried; decided in the process where the class of its exception is defined.
 
     Attributes:
-        after_s: After so many seconds, 0 or more; ``None``: it is not.
-        counts: This was one of the tries that the policy allows.
-        complaint: What went wrong in a function of the policy's, in one line; ``None`` if nothing did.
+        after_s: The delay in seconds, 0 or more; ``None`` if the task is not retried.
+        counts: Whether the failed attempt counts towards the policy's limit.
+        complaint: What a function of the policy raised, in one line; ``None`` if nothing.
     """
 
     after_s: float | None
@@ -147,48 +147,48 @@ class RetryDecision(NamedTuple):
 NO_RETRY: Final = RetryDecision(None)
 
 Failed: TypeAlias = tuple[
-    BaseException,  # what was raised
+    BaseException,  # the exception
     str,  # its traceback
     RetryDecision,
 ]
 Staged: TypeAlias = tuple[
     "Output",
-    int,  # rows in there
-    int,  # bytes of memory it takes, an estimate: what is in a file takes none
+    int,  # number of rows
+    int,  # bytes of memory, an estimate; anything in a file counts as 0
 ]
 Outcome: TypeAlias = tuple[
     "TaskStatus",
     str | None,  # message
     str | None,  # result: JSON, or a worker's own text
-    Failed | None,  # of one that raised
-    Staged | None,  # of one that is done, and wrote something
+    Failed | None,  # if the call raised
+    Staged | None,  # if the task is done and wrote something
     str,  # when it finished
     float,  # how long it took, in seconds
 ]
-"""How a call went. Plain tuples: objects with named fields would cost a tenth of a quick task."""
+"""The outcome of a call. Plain tuples: objects with named fields would take a tenth of a quick task's time."""
 
 
 class Query(NamedTuple):
-    """Read from what is committed: answered with rows."""
+    """Query the committed data; answered with rows."""
 
     sql: str
     params: Params
 
 
 class StateOf(NamedTuple):
-    """What did the task's last checkpoint say? Answered with JSON, or ``None``."""
+    """Return the state of the task's last checkpoint; answered with JSON, or ``None``."""
 
     task_id: int
 
 
 class Checkpoint(NamedTuple):
-    """Commit what is staged so far together with the state to go on from, now: answered once that is on file.
+    """Commit what is staged so far, together with the state to resume from; answered once it is committed.
 
     Attributes:
-        state: JSON.
-        output: n blocks and statements, 0 or more; whoever asks does not touch them any more.
-        rows: How many rows are in there.
-        size: How many bytes of memory they take, an estimate.
+        state: The state, as JSON.
+        output: n blocks and statements, 0 or more; the sender does not touch them afterwards.
+        rows: The number of rows.
+        size: The memory they take in bytes, an estimate.
     """
 
     state: str
@@ -198,11 +198,11 @@ class Checkpoint(NamedTuple):
 
 
 class Stranger(NamedTuple):
-    """A message that nobody handles, and that stays where it was said.
+    """A message that has no handler, so its object stays in the worker's process.
 
     Attributes:
-        kind: Its class's name.
-        text: It in words.
+        kind: The name of its class.
+        text: The message as text.
     """
 
     kind: str

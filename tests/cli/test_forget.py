@@ -226,7 +226,7 @@ def test_a_trigger_or_a_constraint_keeps_everything(db, ask):
     run(db)
     sql(db, "CREATE TRIGGER keep BEFORE DELETE ON names BEGIN SELECT RAISE(ABORT, 'names are kept'); END")
     before = stored(db)
-    with pytest.raises(RowRefusedError, match="names are kept: nothing was taken back"):
+    with pytest.raises(RowRefusedError, match="names are kept: nothing was deleted"):
         ask("forget", "--db", db, "a", "b", "-y")
     assert stored(db) == before
 
@@ -241,7 +241,7 @@ def test_rows_that_others_refer_to_stay(db, ask):
     sql(db, "CREATE TABLE pages (item, n INTEGER UNIQUE)", "CREATE TABLE refers (n REFERENCES pages (n))")
     run(db, ["a"])
     sql(db, "INSERT INTO refers VALUES (1)")
-    with pytest.raises(RowRefusedError, match="FOREIGN KEY constraint failed: nothing was taken back"):
+    with pytest.raises(RowRefusedError, match="FOREIGN KEY constraint failed: nothing was deleted"):
         ask("forget", "--db", db, "a", "-y")
     assert stored(db) == {"a": ("done", 3)}
     sql(db, "DELETE FROM refers")

@@ -1,4 +1,4 @@
-"""Where the writer's messages come from: our own channel, or a queue of the user's."""
+"""The source of the writer's messages: our own channel, or a queue that the user passed."""
 
 from __future__ import annotations
 

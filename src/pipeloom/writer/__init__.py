@@ -1,4 +1,4 @@
-"""The one thread that writes, and the channel that leads to it."""
+"""The one thread that writes to the database, and the channel that feeds it."""
 
 from pipeloom.writer.channel import Channel
 from pipeloom.writer.thread import SQLiteWriter

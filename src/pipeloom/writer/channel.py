@@ -1,8 +1,8 @@
-"""The queue between workers and the writer: bounded, FIFO, closable, taken in bulk.
+"""The queue between workers and the writer: bounded, FIFO, closable, emptied in bulk.
 
-``Channel`` has the methods of ``queue.Queue`` that producers use. It adds an end: *closed* (its owner ended
-the conversation) and *broken* (the consumer died; everybody who is blocked wakes with ``WriterBrokenError``).
-What must not get lost behind the end (a question somebody waits for) goes in under the lock that guards it.
+``Channel`` has the methods of ``queue.Queue`` that producers use. In addition it can end: it is *closed* by its
+owner, or *broken* if the consumer dies, in which case every blocked call raises ``WriterBrokenError``. Items that
+must not get lost at the end, such as a question that a task waits for, are put under the lock that guards the end.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["Channel"]
 T = TypeVar("T")
 
 CAPACITY: Final = 1024
-"""Measured: 256 carries 40 % less, 8,192 carries no more and adds 20 ms of latency under a flood."""
+"""Measured: 256 has 40 % less throughput; 8,192 has no more, and adds 20 ms of latency under a flood."""
 
 
 class _Heavy(Generic[T]):
-    """An item that weighs more than one."""
+    """An item with a weight above 1."""
 
     __slots__ = ("item", "weight")
 
@@ -38,18 +38,21 @@ class _Heavy(Generic[T]):
 
 
 class Channel(Generic[T]):
-    """A bounded queue with one consumer, which takes everything that waits under one lock.
+    """A bounded queue with one consumer, which takes everything that is waiting under one lock.
 
-    Any thread may put. An item may weigh more than one, if it is large: the sum of weights is what is bounded. One
-    item, however heavy, goes in as soon as the channel is not full, since what waits for an empty one may wait for
-    the whole run. The consumer takes half the capacity at once, or one item that is heavier.
+    Any thread may put. A large item may have a weight above 1; the capacity limits the sum of the weights. An item
+    of any weight is accepted as soon as the channel is not full, because waiting for an empty channel could take
+    the whole run. The consumer takes up to half the capacity at once, or one item that is heavier.
 
     Args:
         maxsize: The capacity in weights, at least 1.
 
     Attributes:
         maxsize: The capacity in weights.
-        taken: What the items that were taken last weigh, beyond 1 each.
+        taken: The weight of the items that were taken last, beyond 1 each.
+
+    Raises:
+        ValueError: ``maxsize`` is below 1.
     """
 
     def __init__(self, maxsize: int = CAPACITY) -> None:
@@ -59,13 +62,13 @@ class Channel(Generic[T]):
         self._make_locks()
         _known.add(self)
         self._items: deque[T | _Heavy[T]] = deque()
-        # What waiting items weigh beyond 1 each, and those that were taken last; how many are not dealt with.
+        # The weight beyond 1 each, of waiting items and of those taken last; how many taken items are not done.
         self._extra = 0
         self.taken = 0
         self._in_hand = 0
         self._end: Exception | None = None
-        # The consumer sleeps on this lock and a producer releases it: unlike a Condition it is allocated once,
-        # and the woken consumer does not contend with the producer that still holds the channel's lock.
+        # The consumer sleeps on this lock and a producer releases it: unlike a Condition it is allocated once, and
+        # the consumer that wakes does not contend with the producer that still holds the channel's lock.
         self._bell = threading.Lock()
         self._bell.acquire()
         self._sleeping = False
@@ -76,31 +79,32 @@ class Channel(Generic[T]):
         self._settled = threading.Condition(self._lock)
 
     def _orphan(self) -> None:
-        """End the copy of a forked child: nobody takes from it, and the forking thread alone has survived."""
-        self._make_locks()  # another thread may have held them
+        """End the copy in a forked child, which has no consumer, and where only the forking thread has survived."""
+        self._make_locks()  # another thread may have held them during the fork
         self._sleeping = False
-        self._end = WriterBrokenError("a forked child cannot speak to the writer: only the run's own process can")
+        self._end = WriterBrokenError("a forked child process cannot send to the writer: use the run's own process")
 
     def put(self, item: T, block: bool = True, timeout: float | None = None, *, weight: int = 1) -> None:
-        """Append an item; any thread. Blocks while the channel is full, unless told otherwise.
+        """Append an item; any thread. Blocks while the channel is full, unless ``block`` is false.
 
-        Progress alone wakes nobody until the channel is a quarter full: the writer looks for it ten times a second,
-        and at once when something else comes.
+        Progress messages alone do not wake the writer until the channel is a quarter full: it collects them ten
+        times a second, or when another message arrives.
 
-        With room to spare and nobody to wake this takes no lock, a third of the time: appending to a deque is
-        atomic. Threads that put at the same instant may then exceed the bound by one item each, and an item put at
-        the very instant of the writer's death is lost with it, as those before it are.
+        If there is room and the writer is not asleep, this takes no lock, which needs a third of the time:
+        appending to a deque is atomic. Threads that put at the same instant may then exceed the capacity by one
+        item each. An item that is put at the very instant of the writer's death is lost, like those waiting before
+        it.
 
         Args:
-            item: What to say.
-            block: Wait for room.
-            timeout: How long to wait at most; ``None`` is for ever.
-            weight: How much of the capacity it takes, at least 1: in a run, its slots (see ``data/weights``).
+            item: The message.
+            block: Whether to wait for room.
+            timeout: How long to wait at most, in seconds; ``None`` waits without limit.
+            weight: How much of the capacity the item takes, at least 1; in a run, its memory slots.
 
         Raises:
-            queue.Full: No room, and not allowed to wait, or waited long enough.
+            queue.Full: The channel was full, with ``block=False`` or until the timeout.
             ChannelClosedError: The channel was closed.
-            WriterBrokenError: The consumer died, also while waiting here.
+            WriterBrokenError: The consumer died, before the call or while it waited.
         """
         if weight == 1 and self._end is None and len(self._items) + self._extra < self.maxsize:
             self._items.append(item)
@@ -111,18 +115,18 @@ class Channel(Generic[T]):
             self.put_surely(item, block, timeout, weight=weight)
 
     def put_surely(self, item: T, block: bool = True, timeout: float | None = None, *, weight: int = 1) -> None:
-        """Append an item under the lock: it either raises, or whoever ends the channel finds the item.
+        """Append an item under the lock: either this raises, or the item is still there when the channel ends.
 
-        It is a little slower than ``put``, which may lose an item that is put just as the consumer dies.
+        Slightly slower than ``put``, which may lose an item that is put at the moment when the consumer dies.
 
         Args:
-            item: Anything.
-            block: Wait while there is no room.
-            timeout: How long to wait at most, in seconds.
-            weight: How many items it counts as.
+            item: The message.
+            block: Whether to wait for room.
+            timeout: How long to wait at most, in seconds; ``None`` waits without limit.
+            weight: How much of the capacity the item takes, at least 1.
 
         Raises:
-            queue.Full: There was no room in time.
+            queue.Full: The channel was full, with ``block=False`` or until the timeout.
             ChannelClosedError: The channel was closed.
             WriterBrokenError: The consumer died.
         """
@@ -138,7 +142,15 @@ class Channel(Generic[T]):
             self._bell.release()
 
     def put_nowait(self, item: T) -> None:
-        """Append an item, or raise ``queue.Full`` at once; any thread."""
+        """Append an item without waiting; any thread.
+
+        Args:
+            item: The message.
+
+        Raises:
+            queue.Full: The channel is full.
+            ChannelClosedError, WriterBrokenError: As for ``put``.
+        """
         self.put(item, block=False)
 
     def _wait_for_room(self, block: bool, timeout: float | None) -> None:
@@ -155,22 +167,22 @@ class Channel(Generic[T]):
             self._room.wait(left)
 
     def take(self, timeout: float | None = None, *, at_most: int | None = None) -> list[T]:
-        """Take what waits, in order; the consumer's thread. Blocks while there is nothing.
+        """Take the waiting items, in order; the consumer's thread. Blocks while the channel is empty.
 
-        That is everything, unless it is heavy: then as much as half the capacity, so that producers fill the rest
-        meanwhile. ``taken`` says what it weighs beyond 1 each.
+        Takes all of them unless they are heavy; then up to half the capacity, so that producers can fill the rest
+        meanwhile. Sets ``taken`` to their weight beyond 1 each.
 
         Args:
-            timeout: How long to wait for a first item; ``None`` is for ever, 0 not at all.
-            at_most: The largest n.
+            timeout: How long to wait for a first item, in seconds; ``None`` waits without limit, 0 does not wait.
+            at_most: The maximum number of items; ``None`` for no limit.
 
         Returns:
-            n items; 0 when the time is up or the channel has ended and is empty.
+            n items; 0 after the timeout, or if the channel has ended and is empty.
         """
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             with self._lock:
-                self._sleeping = True  # before looking: a producer appends first and looks at this second
+                self._sleeping = True  # before checking: a producer appends first and reads this second
                 left = None if deadline is None else deadline - monotonic()
                 if self._items or self._end is not None or (left is not None and left <= 0):
                     self._sleeping = False
@@ -178,12 +190,12 @@ class Channel(Generic[T]):
             self._bell.acquire(timeout=-1 if left is None else left)
             with self._lock:
                 if not self._sleeping:
-                    # Rung. When the wait timed out just before, the bell is still released: take it back.
+                    # A producer woke us. If the wait had just timed out, the bell is still released: take it back.
                     self._bell.acquire(blocking=False)
                 self._sleeping = False
 
     def _take(self, at_most: int | None = None, weight: float = inf) -> list[T]:
-        # Replacing the deque would lose what a producer appends to the old one at this instant.
+        # Replacing the deque would lose an item that a producer appends to the old one at this instant.
         waiting = self._items
         count = len(waiting) if at_most is None else min(at_most, len(waiting))
         self.taken = 0
@@ -207,11 +219,14 @@ class Channel(Generic[T]):
         """Take one item like ``queue.Queue.get``; the consumer's thread.
 
         Args:
-            block: Wait until there is an item.
-            timeout: How long to wait at most, in seconds.
+            block: Whether to wait until there is an item.
+            timeout: How long to wait at most, in seconds; ``None`` waits without limit.
+
+        Returns:
+            The item.
 
         Raises:
-            queue.Empty: Nothing came in time, or the channel has ended and is empty.
+            queue.Empty: The timeout expired, or the channel has ended and is empty.
         """
         items = self.take(timeout if block else 0, at_most=1)
         if not items:
@@ -219,11 +234,25 @@ class Channel(Generic[T]):
         return items[0]
 
     def get_nowait(self) -> T:
-        """Take one item or raise ``queue.Empty`` at once; the consumer's thread."""
+        """Take one item without waiting; the consumer's thread.
+
+        Returns:
+            The item.
+
+        Raises:
+            queue.Empty: No item is waiting.
+        """
         return self.get(block=False)
 
     def task_done(self, count: int = 1) -> None:
-        """Say that ``count`` taken items are dealt with; ``join`` returns once all are."""
+        """Report that taken items have been processed; ``join`` returns once all have been.
+
+        Args:
+            count: The number of items.
+
+        Raises:
+            ValueError: More items were reported than taken.
+        """
         with self._lock:
             if count > self._in_hand:
                 raise ValueError("task_done() called more often than items were taken")
@@ -232,40 +261,40 @@ class Channel(Generic[T]):
                 self._settled.notify_all()
 
     def join(self) -> None:
-        """Block until every item put so far is dealt with, or the channel broke; any thread."""
+        """Block until every item put so far has been processed, or the channel is broken; any thread."""
         with self._lock:
             while (self._items or self._in_hand) and not isinstance(self._end, WriterBrokenError):
                 self._settled.wait()
 
     def qsize(self) -> int:
-        """Return the weight of what waits."""
+        """Return the total weight of the waiting items."""
         return len(self._items) + self._extra
 
     def empty(self) -> bool:
-        """Say whether nothing waits."""
+        """Return whether no item is waiting."""
         return not self._items
 
     def full(self) -> bool:
-        """Say whether a put of weight 1 would block."""
+        """Return whether ``put`` would block."""
         return self.qsize() >= self.maxsize
 
     @property
     def end(self) -> Exception | None:
-        """Why nothing more can be put; ``None`` while the channel is open."""
+        """The error that ``put`` would raise; ``None`` while the channel is open."""
         return self._end
 
     def close(self) -> None:
-        """Refuse every later put; what waits can still be taken. Closing twice is fine; any thread."""
-        self._finish(ChannelClosedError("the channel is closed: the run is over"))
+        """Refuse every later ``put``; waiting items can still be taken. Closing twice is fine; any thread."""
+        self._finish(ChannelClosedError("the channel is closed: the run has ended"))
 
     def abort(self, cause: BaseException) -> list[T]:
-        """Declare the consumer dead: everybody blocked wakes, every later put raises.
+        """Mark the channel as broken because the consumer died: every blocked or later ``put`` raises.
 
         Args:
-            cause: Why it died.
+            cause: Why the consumer died.
 
         Returns:
-            The items that nobody will take.
+            The items that were not taken.
         """
         broken = WriterBrokenError(f"the writer died: {cause}")
         broken.__cause__ = cause
@@ -282,7 +311,7 @@ class Channel(Generic[T]):
             self._wake()
 
     def _ended(self) -> Exception:
-        """Return a new exception per caller: one shared instance would collect everybody's traceback."""
+        """Return a new exception for each caller: a shared instance would accumulate all their tracebacks."""
         end = self._end
         assert end is not None
         fresh = type(end)(*end.args)
@@ -295,7 +324,7 @@ _known: weakref.WeakSet[Channel[Any]] = weakref.WeakSet()
 
 def _orphan_all() -> None:
     for channel in list(_known):
-        channel._orphan()  # noqa: SLF001 - of the class above, and for nobody else to call
+        channel._orphan()  # noqa: SLF001 - of the class above, and only called here
 
 
 if hasattr(os, "register_at_fork"):

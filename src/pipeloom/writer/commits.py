@@ -1,4 +1,4 @@
-"""A batch becomes one commit, or, when something in it is refused, as few as it takes; the writer's thread.
+"""Commits each batch in one transaction, or in as few as possible if something is refused; the writer's thread.
 
 ::
 
@@ -8,14 +8,14 @@
                      │ the transaction is lost, or its COMMIT refused
                      └▶ each in a transaction of its own
 
-What is lost leaves no trace: what the ledger notes in memory is taken back with the transaction. So what becomes of
-an item depends on what was committed before it, not on how often it was applied.
+A lost transaction leaves no trace: the ledger's notes in memory are rolled back with it. The outcome of an item
+therefore depends on what was committed before it, not on how often it was applied.
 
-What a task put into a file because it was too much for memory is a batch of its own: what others said before it is
-committed first, and nothing of theirs is applied again when it is refused.
+An output that is in a spool file, because it was too large for memory, is a batch of its own: earlier items are
+committed first, and are not applied again if it is refused.
 
-Errors of the file or the machine are not looked into: they end the writer. Foreign code may raise anything,
-SystemExit too; a real Ctrl-C reaches the main thread only.
+Errors of the file or the machine are not attributed to an item: they end the writer. Foreign code may raise
+anything, including SystemExit; a real Ctrl-C reaches only the main thread.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def batches_of(items: list[object]) -> Iterator[list[object]]:
-    """Cut what was said into batches, in its order: one, unless there is a large output in it."""
+    """Cut items into batches, in order: a single batch, unless there is a large output among them."""
     begin = 0
     for place in [place for place, item in enumerate(items) if is_spooled(item)]:
         if begin < place:
@@ -54,8 +54,8 @@ class Commits:
     Args:
         conn: The writer's connection.
         transaction: Its transactions.
-        ledger: What is written.
-        db_path: For the words.
+        ledger: The ledger that is written.
+        db_path: The file, for log messages.
     """
 
     def __init__(self, conn: sqlite3.Connection, transaction: Transaction, ledger: Ledger, db_path: Path) -> None:
@@ -65,7 +65,7 @@ class Commits:
         self._ledger = ledger
 
     def transact(self, function: Callable[[Ledger], T]) -> T:
-        """Run a function that writes, in a transaction of its own."""
+        """Run a function that writes in a transaction of its own, and return its value."""
         self._transaction.open()
         try:
             value = function(self._ledger)
@@ -76,13 +76,13 @@ class Commits:
         return value
 
     def write(self, items: list[object]) -> list[Batch]:
-        """Commit what was said as one batch if that goes, else one by one.
+        """Commit items as one batch if possible, otherwise one by one.
 
         Returns:
-            What was done, 1 to n parts; all of it is committed.
+            The batches as applied, 1 to n; all of them are committed.
 
         Raises:
-            sqlite3.Error: The file or the machine failed; whether the batch is on file is unknown.
+            sqlite3.Error: The file or the machine failed; it is unknown whether the batch was committed.
         """
         reminder = Reminder(self._path)
         while True:
@@ -93,7 +93,7 @@ class Commits:
             except BaseException as error:
                 if self._ends_it(error):
                     raise
-                # With a rollback journal what another program locks cannot be read either, as is done before BEGIN.
+                # With a rollback journal another program's lock also blocks reads, which happen before BEGIN.
                 waits = is_busy(error) and not self._conn.in_transaction
                 self._transaction.roll_back()
                 if not waits:
@@ -103,13 +103,14 @@ class Commits:
             reminder.say()
 
     def _ends_it(self, error: BaseException) -> bool:
-        """Say whether an error is not to be looked into; nor is any once the writer has been abandoned."""
+        """Return whether an error ends the writer; once it has been abandoned, every error does."""
         return is_fatal(error) or self._transaction.abandoned
 
     def _singly(self, items: list[object]) -> list[Batch]:
-        """Find what is at fault: each item under a savepoint of one transaction.
+        """Find the item at fault: apply each item under a savepoint of one transaction.
 
-        When that loses the transaction, or its COMMIT is refused (deferred foreign keys), each in its own.
+        If that loses the transaction, or its COMMIT is refused (deferred foreign keys), use one transaction per
+        item.
         """
         self._transaction.open()
         try:
@@ -155,11 +156,11 @@ class Commits:
             self._ledger.run.store_counts([attempt for done in applied for attempt in done.finished])
 
     def _show_live(self) -> list[Batch]:
-        """Running attempts are part of every batch; one that cannot be shown must not spoil the next ones."""
+        """Store the progress of running attempts one by one: if one is refused, the others are unaffected."""
         shown: list[Batch] = []
         run = self._ledger.run
         for snapshot in run.board.news() if run is not None else ():
-            self._transaction.open()  # what is read below could not be told from a fault if it were locked
+            self._transaction.open()  # otherwise a lock met by the reads below would look like a fault of the item
             try:
                 batch = self._ledger.show_live(snapshot)
                 self._transaction.commit()

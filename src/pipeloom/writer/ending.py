@@ -1,8 +1,8 @@
-"""Whether the program has ended, as far as it goes by itself.
+"""Detects that the program has ended apart from the writer itself.
 
-When the main thread is through (it returned, raised, or called ``sys.exit``), the interpreter waits for threads
-that are not daemons, and only then runs what ``atexit`` knows. A writer is such a thread: whatever was said is
-stored. So it has to know when it is the only one that is waited for.
+When the main thread ends (it returned, raised, or called ``sys.exit``), the interpreter waits for threads that are
+not daemons before it runs ``atexit`` functions. The writer is such a thread, so that everything it was sent gets
+stored. Therefore it has to detect when the interpreter is waiting only for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ClosingThread(threading.Thread):
 
 
 def program_has_ended() -> bool:
-    """Say whether the main thread has ended, and the interpreter waits for nobody but such threads; any thread."""
+    """Return whether the main thread has ended and only closing threads keep the interpreter alive; any thread."""
     return not threading.main_thread().is_alive() and all(
         thread.daemon or isinstance(thread, ClosingThread) or not thread.is_alive()
         for thread in threading.enumerate()
@@ -26,7 +26,7 @@ def program_has_ended() -> bool:
 
 
 def main_was_interrupted() -> bool:
-    """Say whether the main thread has ended by a Ctrl-C that nobody caught; any thread.
+    """Return whether the main thread was ended by a Ctrl-C that was not caught; any thread.
 
     Source: https://docs.python.org/3/library/sys.html#sys.last_type
     """

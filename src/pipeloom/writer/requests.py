@@ -1,4 +1,4 @@
-"""What the writer is asked: a function on the ledger, run in its thread between two batches."""
+"""Requests to the writer: functions of the ledger that run in its thread between two batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Request(Answer[T]):
-    """Answered once everything that was said before it is committed."""
+    """Answered once everything sent before it is committed."""
 
     __slots__ = ("function",)
 
@@ -23,12 +23,12 @@ class Request(Answer[T]):
         self.function = function
 
     def give(self, value: T) -> None:
-        """Hand over the value; the function is let go of, which may refer to this very request."""
+        """Provide the value, and drop the function, which may refer to this request."""
         del self.function
         super().give(value)
 
 
 class EarlyRequest(Request[T]):
-    """Answered at once: it does not depend on what was said before and is not committed yet."""
+    """Answered at once, since it does not depend on uncommitted items sent before it."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Where the writer's messages come from: our own channel, or a queue of the user's."""
+"""The source of the writer's messages: our own channel, or a queue that the user passed."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ _BULK: Final = 8192
 
 
 class Source(Protocol):
-    """What the writer takes from; its thread, unless it says otherwise."""
+    """The writer's view of a queue; the writer's thread, unless stated otherwise."""
 
     @property
     def outlives_the_writer(self) -> bool:
-        """Whether producers go on putting, and would hang on a full queue, once the writer has died."""
+        """Whether producers can continue to put after the writer has died, and would block on a full queue."""
 
     @property
     def taken(self) -> int:
-        """What was taken last weighs beyond 1 for each item, in slots, as far as that is known."""
+        """The weight of the items taken last, beyond 1 each, in memory slots, as far as known."""
 
     def put(self, item: object) -> None:
-        """Append something that is answered, or raise; any thread."""
+        """Append a request that will be answered, or raise; any thread."""
 
     def take(self, timeout: float) -> list[object]:
-        """Take what waits, in order; blocks while there is nothing.
+        """Take the waiting items, in order; blocks while there are none.
 
         Args:
-            timeout: How long to wait for a first item, in seconds; 0 is not at all.
+            timeout: How long to wait for a first item, in seconds; 0 does not wait.
 
         Returns:
-            n items; 0 when none came in time.
+            n items; 0 after the timeout.
         """
 
     def qsize(self) -> int:
-        """Return how many items wait, or a little more."""
+        """Return how many items are waiting, or slightly more."""
 
     def settle(self, count: int) -> None:
-        """Say that ``count`` taken items are dealt with, so that ``join`` returns."""
+        """Report that ``count`` taken items have been processed, so that ``join`` can return."""
 
     def give_back(self, items: Sequence[object]) -> int:
-        """Return what was taken behind ``SENTINEL``: it is not the writer's.
+        """Put back what was taken after ``SENTINEL``, which is not for the writer.
 
         Returns:
             How many items were given back.
         """
 
     def abort(self, cause: BaseException) -> list[object]:
-        """Wake whoever waits here, since the writer is dead.
+        """Wake every waiting producer, since the writer is dead.
 
         Returns:
-            The items that nobody will take.
+            The items that were not taken.
         """
 
 
 def source_of(msg_q: queue.Queue[Any] | Channel[Any]) -> Source:
-    """Return a source for what the user handed in."""
+    """Return a source for the queue that the user passed."""
     if isinstance(msg_q, Channel):
         return _ChannelSource(msg_q)
     return _QueueSource(msg_q) if type(msg_q) is queue.Queue else _ForeignSource(msg_q)
@@ -83,12 +83,12 @@ class _ChannelSource:
     def taken(self) -> int:
         return self._channel.taken
 
-    def give_back(self, items: Sequence[object]) -> int:  # noqa: ARG002 - nobody else takes from it
+    def give_back(self, items: Sequence[object]) -> int:  # noqa: ARG002 - it has no other consumer
         return 0
 
 
 class _ForeignSource:
-    """A subclass of ``queue.Queue``: it may override ``get``, so it is asked item by item, and not past the end."""
+    """A subclass of ``queue.Queue``: it may override ``get``, so items are taken one by one, up to ``SENTINEL``."""
 
     outlives_the_writer = True
     taken = 0
@@ -120,7 +120,7 @@ class _ForeignSource:
     def give_back(self, items: Sequence[object]) -> int:  # noqa: ARG002 - none was taken
         return 0
 
-    def abort(self, cause: BaseException) -> list[object]:  # noqa: ARG002 - it goes on, see above
+    def abort(self, cause: BaseException) -> list[object]:  # noqa: ARG002 - producers can continue, see above
         return []
 
 

@@ -6,8 +6,8 @@
                             │
                             └─ Request: answered on the ledger, between two batches
 
-Disk full, I/O errors and a file that is replaced or gone end the writer: it records the cause and breaks the
-channel, so that nobody waits for it. Everything here runs in the writer's thread unless it says otherwise.
+A full disk, an I/O error, or a file that was replaced or deleted ends the writer: it records the cause and breaks
+the channel, so that nothing waits for it. Everything here runs in the writer's thread unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _TICK_S: Final = 0.1
 _IDLE_S: Final = 0.5
 _ONLY_PROGRESS: Final = {MsgTaskProgress}
 _HELD: Final = 4096
-_HEAVY: Final = 2048  # slots, with which a batch does not grow: it is held in memory
+_HEAVY: Final = 2048  # memory slots beyond which a batch does not grow, since it is held in memory
 _MANY: Final = 16
 _GATHER_S: Final = 0.010
 _GLANCE_S: Final = 0.001
@@ -62,30 +62,35 @@ _BOOKS_S: Final = 5.0
 
 
 class SQLiteWriter(ClosingThread):
-    """Take messages from a queue until ``SENTINEL`` and persist them in group commits.
+    """A thread that takes messages from a queue until ``SENTINEL`` and stores them in group commits.
 
-    Not a daemon: without a ``SENTINEL`` it ends once the program has, with all that was put until then.
+    It is not a daemon: without a ``SENTINEL`` it ends when the program has ended, after storing everything that was
+    put until then.
 
-    Works on a plain ``queue.Queue`` and on a :class:`~pipeloom.Channel`. On a plain queue a writer that broke goes
-    on taking and dropping, so that no producer hangs; ``failure`` says why.
+    It works with a plain ``queue.Queue`` and with a :class:`~pipeloom.Channel`. After a failure, a writer on a
+    plain queue continues to take and drop items, so that no producer blocks; ``failure`` holds the reason.
 
     Args:
-        db_path: The database file, or ``:memory:``. ``~`` is the home directory; a URL is refused.
-        msg_q: Where messages come from; ``task_done`` is called once per item, after its commit.
-        wal: Write-ahead log rather than a rollback journal; ``None``: a log, and a file that had a rollback journal
-            is set back to it at the end.
-        store_task_status: Keep ``task_runs`` and the rest of the ledger.
-        task_progress: Bars to drive.
-        task_bar_map: Task id → bar.
+        db_path: The database file, or ``:memory:``. ``~`` is expanded; a URL is refused.
+        msg_q: The queue of messages; ``task_done`` is called once per item, after its commit.
+        wal: ``True``: use a write-ahead log; ``False``: a rollback journal; ``None``: a write-ahead log, but a file
+            that had a rollback journal is set back to it at the end.
+        store_task_status: Whether to maintain ``task_runs`` and the rest of the ledger.
+        task_progress: A Rich progress display to update.
+        task_bar_map: Task id → bar in that display.
         durability: What a commit waits for, see :data:`pipeloom.db.Durability`.
         handlers: Message type → ``fn(conn, messages)``, called inside the transaction.
-        owned: The caller holds the file's :class:`~pipeloom.db.Ownership`, so runs that are still open are dead.
-        claims: Take it with the connection itself, and hold it as long as that is open.
-        observer: Called with the attempts that a commit ended, n ≥ 1, after it; must not block.
+        owned: The caller holds the file's :class:`~pipeloom.db.Ownership`, so any run that is still marked as
+            running is dead.
+        claims: Claim ownership with the writer's own connection, and hold it while that is open.
+        observer: Called after each commit with the n ≥ 1 attempts that it ended; must not block.
 
     Attributes:
-        db_path: The file.
-        failure: What ended the writer early; ``None`` if nothing did.
+        db_path: The path of the file.
+        failure: The exception that ended the writer early, or ``None``.
+
+    Raises:
+        ValueError, TypeError: An argument is invalid.
     """
 
     def __init__(
@@ -128,11 +133,11 @@ class SQLiteWriter(ClosingThread):
             from pipeloom.progress import TaskBars  # Rich is imported only when bars are wanted
 
             self._bars = TaskBars(task_progress, task_bar_map if task_bar_map is not None else {})
-        self.impatient = False  # set by another thread: fail what another program's lock is in the way of
+        self.impatient = False  # set by another thread: fail rather than wait for another program's lock
         self._ready = threading.Event()
         self._stopping = False
         self._abandoned = False
-        self._told = False  # whoever waits has been told that it ended
+        self._told = False  # whether waiting threads have been notified that the writer ended
         self._unsettled = 0
         self._in_hand: list[object] = []
         self._committed_at = monotonic()
@@ -140,12 +145,12 @@ class SQLiteWriter(ClosingThread):
     # --- any thread ---
 
     def start(self, give_up: Callable[[], bool] | None = None) -> None:
-        """Start the thread; return once the file is open and its schema ready, or raise why not.
+        """Start the thread; blocks until the file is open and its schema is ready.
 
-        While another program holds the file's lock this waits, and says so.
+        Waits while another program holds the file's lock, and logs that it does.
 
         Args:
-            give_up: Asked ten times a second meanwhile; true ends the wait.
+            give_up: Called ten times a second meanwhile; if it returns true, the wait ends.
 
         Raises:
             StorageError: The file cannot be opened or used, or the wait was given up.
@@ -160,11 +165,14 @@ class SQLiteWriter(ClosingThread):
             raise self.failure
 
     def ask(self, function: Callable[[Ledger], T], look: Callable[[], object] | None = None) -> T:
-        """Run a function on the ledger in the writer's thread; blocks until everything said before is committed.
+        """Run a function of the ledger in the writer's thread, once everything sent before is committed; blocks.
 
         Args:
-            function: What to run.
-            look: Called four times a second meanwhile; raises to leave.
+            function: The function.
+            look: Called four times a second meanwhile; raises to stop waiting.
+
+        Returns:
+            What the function returned.
 
         Raises:
             WriterBrokenError: The writer died before it could answer.
@@ -172,38 +180,43 @@ class SQLiteWriter(ClosingThread):
         return self.request(function).result(look)
 
     def request(self, function: Callable[[Ledger], T]) -> Request[T]:
-        """Like ``ask``, without waiting for the answer: call ``result()`` on what this returns."""
+        """Send a function like ``ask``, without waiting: call ``result()`` on the request that this returns."""
         return self.submit(Request(function))
 
     def submit(self, request: Request[T]) -> Request[T]:
-        """Send a request; it is returned, to wait for its answer."""
+        """Send a request, and return it for waiting on its answer."""
         self._source.put(request)
         return request
 
     def transact(self, function: Callable[[Ledger], T], look: Callable[[], object] | None = None) -> T:
-        """Like ``ask``, for a function that writes: in a transaction of its own."""
+        """Run a function like ``ask``, but one that writes, in a transaction of its own."""
         return self.ask(lambda _: self._commits.transact(function), look)
 
     def abandon(self) -> None:
-        """Make the writer stop at once, whatever it waits for; what is committed stays."""
+        """Stop the writer at once, whatever it is waiting for; everything committed stays."""
         self._stopping = self._abandoned = True
         self._database.abandon()
 
     def has_died(self) -> bool:
-        """Say whether the writer ended early. It may have had no memory left to say so: then it is said here."""
+        """Return whether the writer ended early. If it had no memory left to report that, this reports it."""
         if not self._told and not self.is_alive():
             self._break(MemoryError())
             self._told = True
         return self.failure is not None
 
     def flush(self) -> None:
-        """Block until everything put so far has committed; only with a :class:`Channel`."""
+        """Block until everything put so far is committed; only with a :class:`Channel`.
+
+        Raises:
+            WriterBrokenError: The writer died.
+            ChannelClosedError: The channel was closed.
+        """
         self.ask(lambda _: None)
 
     # --- the writer's thread ---
 
     def run(self) -> None:
-        """Serve until ``SENTINEL``; see the class."""
+        """Process messages until ``SENTINEL``; see the class."""
         with self._inside:
             error = _raised_by(self._open)
         if error is not None:
@@ -228,13 +241,13 @@ class SQLiteWriter(ClosingThread):
             self._serve()
         if self._abandoned:
             raise WriterBrokenError("the run was abandoned")
-        self._database.maintenance.look()  # what the last batch went to
+        self._database.maintenance.look()  # after the last batch
 
     def _open(self) -> None:
         self._database.open(check_schema if self._store_task_status else None, self._begin)
 
     def _begin(self) -> None:
-        """Make, or bring up to date, what the file holds."""
+        """Create or update the schema, and the objects that work on it."""
         conn, transaction = self._database.conn, self._database.transaction
         init_schema(conn, store_task_status=self._store_task_status)
         if self._owned and self._store_task_status:
@@ -245,11 +258,11 @@ class SQLiteWriter(ClosingThread):
         self._commits = Commits(conn, transaction, self._ledger, self.db_path)
 
     def _gives_up(self) -> bool:
-        """Say whether another program's lock is not to be waited for any longer."""
+        """Return whether to stop waiting for another program's lock."""
         return self._abandoned or self.impatient
 
     def _serve(self) -> None:
-        """Take what waits, write it, answer requests. Progress alone may wait up to 0.1 s for more to come."""
+        """Take the waiting items, write them, answer requests. Progress alone may be held back for up to 0.1 s."""
         items = self._source.take(_TICK_S)
         with self._inside, self._database.maintenance.at_work():
             self._work_on(items)
@@ -257,7 +270,7 @@ class SQLiteWriter(ClosingThread):
             self._end_with_the_program()
 
     def _end_with_the_program(self) -> None:
-        """Write what was said until now, and no more, however much is being said; a run closes its books first."""
+        """Write what has been sent until now, ignoring what is still being sent; first wait for a run to finish."""
         if self._has_run:
             if self._ends_at is None:
                 self._ends_at = monotonic() + _BOOKS_S
@@ -294,8 +307,8 @@ class SQLiteWriter(ClosingThread):
         self._database.maintenance.after_batch()
 
     def _answered(self, items: list[object]) -> list[object]:
-        """Answer questions that need not wait for what was said before them; return the rest."""
-        self._in_hand.extend(items)  # whoever asked must hear of it when one of these ends the writer
+        """Answer requests that need not wait for the items before them; return the rest."""
+        self._in_hand.extend(items)  # if one of these ends the writer, all waiting requests must be failed
         if EarlyRequest not in set(map(type, items)):
             return items
         rest = []
@@ -308,9 +321,9 @@ class SQLiteWriter(ClosingThread):
         return rest
 
     def _answer(self, request: Request[object]) -> None:
-        """Run a request and hand the outcome to whoever waits.
+        """Run a request and provide its answer.
 
-        With a rollback journal another program's lock is in the way of reading, too: that is waited for.
+        With a rollback journal another program's lock also blocks reads; then this waits for it.
         """
         reminder = Reminder(self.db_path)
         while True:
@@ -327,21 +340,21 @@ class SQLiteWriter(ClosingThread):
             self._database.maintenance.pause()
 
     def _gather(self, items: list[object]) -> None:
-        """Under load, let a batch grow for a moment: a page that many tasks touch is then written once.
+        """Under load, let a batch grow for a moment, so that a page that many tasks change is written only once.
 
-        Measured with 200,000 unsorted keys: 1.3 times the rate; nothing lost with ascending ones.
+        Measured with 200,000 unsorted keys: 1.3 times the throughput; no loss with ascending keys.
         """
         until = monotonic() + _GATHER_S
         weight = self._source.taken
         while len(items) < _HELD and weight < _HEAVY and (left := until - monotonic()) > 0:
             if type(items[-1]) in (Request, StagedCheckpoint, type(SENTINEL)):
-                return  # somebody waits
+                return  # a thread is waiting for it
             sleep(min(left, _GLANCE_S))
             items += self._answered(self._source.take(0))
             weight += self._source.taken
 
     def _deal(self, items: list[object]) -> None:
-        """Write what comes before each request, then answer it; stop at the end of the conversation."""
+        """Write what comes before each request, then answer it; stop at ``SENTINEL``."""
         group: list[object] = []
         for place, item in enumerate(items):
             if item is SENTINEL:
@@ -357,7 +370,7 @@ class SQLiteWriter(ClosingThread):
         self._write(group)
 
     def _write(self, items: list[object]) -> None:
-        """Commit what was said, and tell of each batch once it is."""
+        """Commit items, and notify observers of each batch after its commit."""
         run = self._ledger.run
         if not items and (run is None or not run.needs_writing()):
             return
@@ -370,7 +383,7 @@ class SQLiteWriter(ClosingThread):
     # --- after the commit ---
 
     def _tell(self, batch: Batch) -> None:
-        """Commit before telling anyone; a failing bar or observer is logged once and dropped."""
+        """Notify the run, the observer and the bars of a committed batch; one that fails is logged and dropped."""
         run = self._ledger.run
         if run is not None:
             run.committed(batch)
@@ -378,7 +391,7 @@ class SQLiteWriter(ClosingThread):
             try:
                 self._observer(batch.finished)
             except Exception:
-                logger.exception("the observer of the writer failed and is dropped; the run goes on")
+                logger.exception("the writer's observer failed and was dropped; the run continues")
                 self._observer = None
         batch.tell()
         if self._bars is not None:
@@ -386,7 +399,7 @@ class SQLiteWriter(ClosingThread):
                 for said in batch.heard:
                     self._bars.show(said)
             except Exception:
-                logger.exception("the progress bars failed and are dropped; the run goes on")
+                logger.exception("the progress bars failed and were dropped; the run continues")
                 self._bars = None
 
     # --- the end ---
@@ -399,10 +412,10 @@ class SQLiteWriter(ClosingThread):
             self._break(damage)
 
     def _break(self, error: BaseException) -> None:
-        """Record the cause, once, and wake everybody who waits."""
+        """Record the cause, and wake every waiting thread."""
         before: BaseException | None = error
         while before is not None and isinstance(error, MemoryError):
-            clear_frames(before.__traceback__)  # what they hold is what there is no memory for
+            clear_frames(before.__traceback__)  # frees the objects that the memory ran out for
             before = before.__context__
         self.failure = cause = self._database.cause_of(error)
         broken = WriterBrokenError(f"the writer died: {cause}")
@@ -411,10 +424,12 @@ class SQLiteWriter(ClosingThread):
             if isinstance(item, Answer):
                 item.fail(broken)
         if self._ready.is_set() and not self._abandoned:
-            logger.error("the writer stopped: %s", clean(cause))  # last: nobody must wait for ever if this fails
+            logger.error(
+                "the writer stopped: %s", clean(cause)
+            )  # last, so that nothing waits for ever if this fails
 
     def _drop_the_rest(self) -> None:
-        """Keep a user's plain queue moving, so that no producer hangs on a full one."""
+        """Keep emptying a plain queue of the user's, so that no producer blocks on a full one."""
         if not self._source.outlives_the_writer:
             return
         self._source.settle(self._unsettled)
@@ -425,9 +440,9 @@ class SQLiteWriter(ClosingThread):
 
 
 def _raised_by(work: Callable[[], None]) -> BaseException | None:
-    """Return what ends the work: when that is a lack of memory, it must be over before anything is said of it."""
+    """Return the exception that ended the work; a MemoryError must not be reported before the work is over."""
     try:
         work()
-    except BaseException as error:  # noqa: BLE001 - the cause, for all who wait
+    except BaseException as error:  # noqa: BLE001 - it is passed to every waiting thread
         return error
     return None
