@@ -231,7 +231,7 @@ def test_a_trigger_or_a_constraint_keeps_everything(db, ask):
     assert stored(db) == before
 
     sql(db, "DROP TRIGGER keep", "CREATE TRIGGER evil AFTER DELETE ON names BEGIN DELETE FROM task_runs; END")
-    with pytest.raises(RowRefusedError, match="the ledger's own"):
+    with pytest.raises(RowRefusedError, match="belongs to the ledger"):
         ask("forget", "--db", db, "a", "-y")
     assert stored(db) == before
 

@@ -599,6 +599,6 @@ def test_what_has_a_checkpoint_is_refused_without_resume(db, read):
     report = crawl(db, fn=work, resume=False)
 
     (failure,) = report.failures
-    assert "has a checkpoint, whose rows resume=False would store twice" in failure.message
+    assert "has a checkpoint, and resume=False would store its rows twice" in failure.message
     assert crawl(db, fn=work).status == "done"
     assert pages(read, db) == [2]

@@ -164,8 +164,8 @@ def test_what_is_done_is_not_handed_out(started, ledger):
 @pytest.mark.parametrize(
     ("verdict", "error", "words"),
     [
-        ("duplicate", DuplicateKeyError, "the input 'b' came twice in this run"),
-        ("stateful", LedgerError, "the key 'b' has a checkpoint, whose rows resume=False would store twice"),
+        ("duplicate", DuplicateKeyError, "the input 'b' occurs twice in this run"),
+        ("stateful", LedgerError, "the key 'b' has a checkpoint, and resume=False would store its rows twice"),
         ("taken", LedgerError, "belongs to a pipeline with keys"),
     ],
 )

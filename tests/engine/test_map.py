@@ -157,7 +157,9 @@ def test_a_key_of_the_callers_own_that_cannot_be_one_is_blamed_on_key(db):
     assert (report.done, report.failed) == (2, 4)
     assert [key for key, _ in report.results()] == ["k", ("k", 1)]
     twice, number, raised, none = report.failures
-    assert twice.message == "key= returned 'k' for another input of this run too: return something unique for each"
+    assert (
+        twice.message == "key= returned 'k' for more than one input of this run: return a unique key for each input"
+    )
     assert number.message == (
         "key= returned 0.5 for input 3 ({'letter': 'c'}): a value of type float cannot serve as a key; "
         "return str, int, Path, UUID or date"

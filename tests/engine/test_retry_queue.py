@@ -325,7 +325,7 @@ def test_a_waiting_try_holds_no_worker(db, read):
     report = pipeloom.map(fn, range(20), db=db, workers=1, retries=Retry(2, delay_s=0.3, jitter=0.0))
 
     assert report.done == 20
-    assert seen == [("queued", 2, "waits 300 ms for try 2: later")]
+    assert seen == [("queued", 2, "waits 300 ms for attempt 2: later")]
 
 
 def test_a_try_waits_as_long_as_it_should(db):
@@ -476,7 +476,7 @@ def test_a_task_that_waits_as_it_asked_says_so(db):
     ((status, attempt, message),) = found
     assert status == "queued"
     why = "asked to be retried in 300 ms after ConnectionError: reset"
-    assert message == f"waits 300 ms for try {attempt}: {why}"
+    assert message == f"waits 300 ms for attempt {attempt}: {why}"
 
 
 def test_a_task_goes_on_from_its_checkpoint_when_it_asks(db, read):

@@ -103,7 +103,7 @@ def test_a_file_takes_one_shard_of_a_pipeline(db, read, other):
     """Another one is refused in one sentence, and leaves no trace; another pipeline is another matter."""
     run([1, 2, 3], db, (1, 2))
     with pytest.raises(
-        LedgerError, match=r"holds shard 1/2 of .*:work, and this call is shard ./.: give each shard"
+        LedgerError, match=r"holds shard 1/2 of .*:work, and this call is for shard ./.: use a separate"
     ):
         run([1, 2, 3], db, other)
 
@@ -118,7 +118,7 @@ def test_all_inputs_in_the_file_of_a_shard_are_run_with_a_warning(db, package_lo
         report = run([1, 2, 3, 4], db)
     assert report.total == 4
     assert "holds shard 1/2 of" in caplog.text
-    assert "to go on with the shard, pass shard=" in caplog.text
+    assert "to continue only that shard, pass shard=" in caplog.text
     caplog.clear()
     run([1], db.with_name("whole.db"), (1, 1))
     run([1], db.with_name("whole.db"))

@@ -91,7 +91,7 @@ def test_statements_run_in_order_with_rows(ran):
         ("conflict_refused", "IntegrityError", "UNIQUE constraint failed: stock.sku"),
         ("not_null_refused", "IntegrityError", "NOT NULL constraint failed: stock.n"),
         ("check_refused", "IntegrityError", "CHECK constraint failed: n >= 0"),
-        ("statement_refused", "DatabaseError", "task_runs is the ledger's own"),
+        ("statement_refused", "DatabaseError", "task_runs belongs to the ledger"),
         ("statement_wrong", "OperationalError", "no such table: nowhere"),
     ],
 )

@@ -154,10 +154,10 @@ def test_the_denial_says_why(db, read, one_batch):
         report = spoil(one_batch, file, lambda ctx, sql=sql: ctx.execute(sql))
         messages[sql] = assert_only_culprit_failed(report, file, read)
 
-    assert "the transaction is the writer's" in messages["COMMIT"]
+    assert "the writer controls the transaction" in messages["COMMIT"]
     assert "one run writes one file" in messages["ATTACH 'x' AS y"]
-    assert "the connection's settings are the writer's" in messages["PRAGMA cache_size = 1"]
-    assert "task_runs is the ledger's own" in messages["DELETE FROM task_runs"]
+    assert "only the writer may change the connection's settings" in messages["PRAGMA cache_size = 1"]
+    assert "task_runs belongs to the ledger" in messages["DELETE FROM task_runs"]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_temporary_table_cannot_stand_before_the_ledger(db, read, one_batch):
         ctx.execute("CREATE UNIQUE INDEX temp.shadow_id ON shadow (id)")
         ctx.execute("ALTER TABLE shadow RENAME TO task_runs")
 
-    assert "ledger's own" in assert_only_culprit_failed(spoil(one_batch, db, culprit), db, read)
+    assert "reserved for the ledger" in assert_only_culprit_failed(spoil(one_batch, db, culprit), db, read)
 
 
 def test_a_trigger_of_the_users_cannot_write_to_the_ledger(db, read, one_batch):
@@ -212,7 +212,7 @@ def test_a_trigger_of_the_users_cannot_write_to_the_ledger(db, read, one_batch):
     )
     report = spoil(one_batch, db, lambda ctx: ctx.write("trap", {"n": 1}))
 
-    assert "ledger's own" in assert_only_culprit_failed(report, db, read)
+    assert "belongs to the ledger" in assert_only_culprit_failed(report, db, read)
     assert read(db, "SELECT * FROM trap") == []
 
 

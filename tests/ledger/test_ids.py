@@ -1,4 +1,4 @@
-"""The ids of new rows."""
+"""Allocate the ids of new rows."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_users_sql_changes_nothing_of_what_is_staged(db, read):
     )
     assert report.done == 1
     messages = [failure.message for failure in report.failures]
-    assert all("is the ledger's own" in message or "may not be modified" in message for message in messages[:4])
+    assert all("belongs to the ledger" in message or "may not be modified" in message for message in messages[:4])
     assert "no such table: pipeloom_staged_0" in messages[4]
     assert read(db, "SELECT n FROM t") == [(1,), (2,)]
 

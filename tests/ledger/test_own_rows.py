@@ -148,10 +148,12 @@ def test_a_column_of_the_users_own_is_left_alone(db, read, kind, declared):
     sql(db, f"CREATE TABLE t (n INTEGER, _Task_Id {kind})", "INSERT INTO t VALUES (1, 5)")
 
     if declared:
-        with pytest.raises(SchemaError, match="has a column _task_id of its own"):
+        with pytest.raises(SchemaError, match="has a column _task_id that own_rows= did not create"):
             run(lambda n, ctx: ctx.write("t", {"n": n}), [7], db, own_rows=["t"])
     else:
-        assert "has a column _task_id of its own" in why(run(lambda n, ctx: ctx.write("t", {"n": n}), [7], db))
+        assert "has a column _task_id that own_rows= did not create" in why(
+            run(lambda n, ctx: ctx.write("t", {"n": n}), [7], db)
+        )
 
     assert len(read(db, "SELECT * FROM t")) == 1
 
@@ -168,7 +170,7 @@ def test_what_cannot_have_the_column_is_told(db, read, made, kind):
     """Only the task that writes there fails; naming other tables lets it be written to."""
     sql(db, *made)
 
-    assert f"t is {kind}, whose rows cannot know their task" in why(
+    assert f"t is {kind}, whose rows cannot store their task" in why(
         run(lambda n, ctx: ctx.write("t", {"n": "x"}), [1], db, name="w")
     )
     assert run(lambda n, ctx: ctx.write("t", {"n": "x"}), [1], db, name="w", own_rows=["other"]).failures == ()
@@ -177,7 +179,9 @@ def test_what_cannot_have_the_column_is_told(db, read, made, kind):
 
 def test_nobody_else_fills_the_column(db):
     """Neither rows nor declarations."""
-    assert "is filled in by itself" in why(run(lambda n, ctx: ctx.write("t", {"n": n, "_TASK_ID": 5}), [1], db))
+    assert "own_rows= fills in the column _task_id" in why(
+        run(lambda n, ctx: ctx.write("t", {"n": n, "_TASK_ID": 5}), [1], db)
+    )
     with pytest.raises(SchemaError, match="take it out of tables="):
         run(several, [1], db, tables={"t": {"_task_id": int}})
 
@@ -334,7 +338,7 @@ def test_without_own_rows_a_task_with_a_checkpoint_is_refused(db):
         raise ValueError
 
     run(task, [1], db, own_rows=None, name="t")
-    assert "has a checkpoint, whose rows resume=False would store twice" in why(
+    assert "has a checkpoint, and resume=False would store its rows twice" in why(
         run(task, [1], db, own_rows=None, name="t", resume=False)
     )
 
@@ -390,7 +394,7 @@ def test_a_trigger_cannot_reach_the_ledger_when_rows_go(db, read):
     """As when they come."""
     assert run(several, [1], db, name="s").failures == ()
     sql(db, "CREATE TRIGGER evil AFTER DELETE ON names BEGIN DELETE FROM task_runs; END")
-    assert "the ledger's own" in why(run(several, [1], db, name="s", resume=False))
+    assert "belongs to the ledger" in why(run(several, [1], db, name="s", resume=False))
     assert read(db, "SELECT COUNT(*) FROM names") == [(1,)]
 
 

@@ -1,4 +1,4 @@
-"""Whose tasks are whose."""
+"""The pipeline that a run continues, and inputs that may be done elsewhere."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_a_file_that_moved_with_its_database_is_the_same(file, load, db):
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        ({"captured": "x", "kind": "a partial"}, "a partial with other values may do other work"),
-        ({"captured": "object:1", "kind": "a lambda"}, "a lambda cannot be told from others of its name"),
-        ({"place": "/gone/load.py", "code": OTHER_CODE}, "load.py, and not the same"),
-        ({"place": "/usr", "code": OTHER_CODE}, ", and not the same"),
+        ({"captured": "x", "kind": "a partial"}, "a partial with different values may do different work"),
+        ({"captured": "object:1", "kind": "a lambda"}, "a lambda cannot be distinguished from others of its name"),
+        ({"place": "/gone/load.py", "code": OTHER_CODE}, "load.py, which is not the same as this one"),
+        ({"place": "/usr", "code": OTHER_CODE}, ", which is not the same as this one"),
         ({"place": "/usr", "function": "copy:work"}, "a function of the same name in "),
         ({"place": "/usr", "function": "copy:work", "code": "cpython 3.12:aa"}, "of the same name in "),
     ],
@@ -139,7 +139,7 @@ def test_a_name_that_was_given_is_missed(file, load):
     """Forgetting it the second time would double the rows."""
     does(file, replace(load, name="nightly", is_given=True))
 
-    assert "under the name 'nightly', and this call gives none: pass name='nightly'" in does(file, load)
+    assert "under the name 'nightly', and this call has no name=: pass name='nightly'" in does(file, load)
 
 
 def test_two_given_names_are_two_jobs(file, load):
@@ -158,7 +158,10 @@ def test_what_an_older_version_noted_is_gone_on_with_or_asked_about(file, load):
 
     assert does(file, load, key=1) == "load:work"
     for number, name in ((2, "other:work"), (3, "work (run 7)")):
-        assert f"name {name!r}, and who did that is not noted there" in does(file, load, key=number)
+        assert (
+            f"name {name!r}, and an older version of pipeloom, which did not record the function, did it"
+            in does(file, load, key=number)
+        )
     assert does(file, load, key=4) == "load:work"
 
 

@@ -58,7 +58,7 @@ def test_without_it_a_sentence_says_what_to_do(db, read):
     failed = wrote(db, ("t", {"a": 1}), ("t", {"a": 2, "b": 1}))
     assert list(failed) == [1]
     assert all(words in failed[1] for words in ("table t has no column b", "alter=True"))
-    with pytest.raises(SchemaError, match="without the declared column b: let it be added with alter=True"):
+    with pytest.raises(SchemaError, match="without the declared column b: pass alter=True to add it"):
         wrote(db, tables={"t": {"a": int, "b": str}})
     assert wrote(db, ("t", {"b": 7}), tables={"t": {"a": int, "b": str}}, alter=True) == {}
     assert read(db, "SELECT a, b FROM t") == [(1, None), (None, "7")]

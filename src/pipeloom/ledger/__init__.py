@@ -1,4 +1,4 @@
-"""What is written: runs, tasks and users' rows."""
+"""What is written to the file: runs, tasks and users' rows."""
 
 from pipeloom.ledger.apply import Ledger
 from pipeloom.ledger.attempt import Attempt, Snapshot, Spoken, StagedCheckpoint

@@ -1,4 +1,4 @@
-"""Who is let in: for each input, whether it is to be run, and as which row."""
+"""Admission: decide for each input whether it runs, and under which row."""
 
 from __future__ import annotations
 
@@ -27,62 +27,65 @@ Admission = tuple[
         "new", "found", "again", "redo", "provisional", "skip", "aside", "duplicate", "taken", "stateful", "unowned"
     ],
 ]
-"""The ledger's word on one input: its row's id, and what to do with it. "again" goes on from a checkpoint, if there
-is one; "redo" begins anew, and what it writes takes the place of what its task wrote before. "aside": it is run
-from its line in the file."""
+"""The ledger's decision on one input: the id of its row, and what to do with the input.
+
+"again" continues from a checkpoint if the task has one. "redo" starts from the beginning, and its rows replace the
+task's earlier rows. "aside": the input is already queued in the file and runs from there."""
 
 
 Verdict = Literal["skip", "again", "redo", "stateful", "unowned"]
 Key = str | int
 Known = tuple[int, str, int | None, int | None]
-"""The id, the status and the run of a row, and the number of its line if it has one, see ``ledger/found``."""
+"""The id, status and run of a row, and its place in the queue if it has one, see ``ledger/found``."""
 
 
 def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
-    """Return why an input is not let in.
+    """Return the error for an input that is not admitted.
 
     Args:
         verdict: ``"duplicate"``, ``"stateful"``, ``"unowned"`` or ``"taken"``.
-        attempt: The input, with its key, and the row that is in the way.
-        chosen: The key is what ``key=`` returned.
+        attempt: The input, with its key, and the id of the row that conflicts with it.
+        chosen: The key was returned by ``key=``.
     """
     known = attempt.known_as
     key = repr(clean(known, 80)) if isinstance(known, str) else clean(known, 80)
     if verdict == "duplicate":
         reason = (
-            f"key= returned {key} for another input of this run too: return something unique for each"
+            f"key= returned {key} for more than one input of this run: return a unique key for each input"
             if chosen
-            else f"the input {key} came twice in this run: leave one out, or pass key= to tell them apart"
+            else f"the input {key} occurs twice in this run: remove one of them, or pass key= to distinguish them"
         )
         return DuplicateKeyError(reason, key=attempt.key)
     if verdict == "stateful":
         return LedgerError(
-            f"the key {key} has a checkpoint, whose rows resume=False would store twice: use resume=True, or "
-            f"delete those rows and its row in pipeloom_state (task_id {attempt.task_id}) first"
+            f"the key {key} has a checkpoint, and resume=False would store its rows twice: use resume=True, or "
+            f"first delete those rows and its row in pipeloom_state (task_id {attempt.task_id})"
         )
     if verdict == "unowned":
         return LedgerError(
             f"{key} was done without own_rows=, so its rows cannot be replaced: delete them and call `pipeloom "
-            f"forget {attempt.task_id}`, use another file, or pass own_rows=False to have the new ones beside them"
+            f"forget {attempt.task_id}`, use another file, or pass own_rows=False to keep them beside the new rows"
         )
     return LedgerError(taken(attempt.task_id))
 
 
 class Admissions:
-    """Admits the inputs of one run, a chunk at a time.
+    """Admit the inputs of one run, one chunk at a time.
 
     Args:
         conn: The writer's connection.
-        tasks: What is on file; ``None`` without ledger tables.
+        tasks: The tasks in the file; ``None`` without ledger tables.
         board: Where skipped inputs are counted.
         resume: Skip keys that are done.
-        doubts: Where else the work of an input may be done.
-        redo: What is known of tasks that may be done again; ``None`` without ledger tables.
+
+        doubts: The other pipelines in which an input may already be done.
+        redo: What is stored about tasks that may run again; ``None`` without ledger tables.
+
 
     Attributes:
-        met: The rows of all keys that were let in or skipped, in the order of the inputs.
-        is_in_line: Says by the number of its line, ``None`` without one, whether an input is run from its line in
-            the file; set when there may be such lines, see ``ledger/found``.
+        met: The ids of all inputs that were admitted or skipped, in the order of the inputs.
+        is_in_line: Place in the queue, or ``None`` → whether the input runs from the queue in the file. Set once
+            the queue may hold inputs, see ``ledger/found``.
     """
 
     def __init__(
@@ -101,12 +104,12 @@ class Admissions:
         self._resume = resume
         self._doubts = doubts
         self._redo = redo
-        # Chunks are asked about one after the other; in between the writer looks at what tasks find.
+        # Chunks are admitted one after another; in between, the writer looks up the inputs that tasks find.
         self._lock = threading.Lock()
         self.met = IdSeries()
         self.is_in_line: Callable[[int | None], bool] | None = None
         self._in_flight: set[str | int | None] = set()
-        # While keys only ascend in a pipeline that began with this run, none needs to be looked up.
+        # As long as the keys ascend in a pipeline that began with this run, none has to be looked up.
         self._frontier: Any = None
         self._frontier_known = False
         if tasks is not None and doubts is None:
@@ -119,13 +122,13 @@ class Admissions:
         return self._table
 
     def ended(self, attempts: Iterable[Attempt]) -> None:
-        """Note that these are through; the writer's thread."""
+        """Note that these attempts have ended; the writer's thread."""
         self._in_flight.difference_update([attempt.key for attempt in attempts if attempt.row != "none"])
 
     # --- by key ---
 
     def new_keys(self, keys: Sequence[str | int]) -> list[Admission] | None:
-        """Admit keys of which it is known without a look into the file that all are new; any thread."""
+        """Admit keys if they are known to be new without looking in the file, else return ``None``; any thread."""
         with self._lock:
             if not self._are_beyond(keys):
                 return None
@@ -137,11 +140,11 @@ class Admissions:
     def keys(
         self, keys: Sequence[str | int], versions: Sequence[StoredVersion | None] | None = None
     ) -> list[Admission]:
-        """Say for each key, in order, whether it is to be run, and as which row; the writer's thread.
+        """Decide for each key, in order, whether it runs, and under which row; the writer's thread.
 
         Args:
             keys: n keys.
-            versions: Those of the inputs, n; ``None`` in a run without ``version=``.
+            versions: The n versions of the inputs; ``None`` in a run without ``version=``.
         """
         tasks, in_flight = self._tasks, self._in_flight
         known = self.look_up(keys)
@@ -172,7 +175,7 @@ class Admissions:
     def _verdicts(
         self, known: Mapping[Key, Known], keys: Sequence[Key], versions: Sequence[StoredVersion | None] | None
     ) -> dict[Key, Verdict]:
-        """Say what is to be done about keys that are on file, whatever else comes in this run."""
+        """Decide what to do with keys that are in the file, regardless of this run's other inputs."""
         redo, resume = self._redo, self._resume
         replaces = redo is not None and redo.replaces
         with_state = self._tasks.with_state(row[0] for row in known.values()) if replaces or not resume else set()
@@ -189,7 +192,7 @@ class Admissions:
             elif replaces and not (resume and number in with_state and key not in changed):
                 found[key] = "redo"
             elif number in with_state and not resume:
-                found[key] = "stateful"  # its rows cannot be taken back, and would be there twice
+                found[key] = "stateful"  # its rows cannot be removed, and would be stored twice
             else:
                 found[key] = "again"
         if redo is not None and replaces:
@@ -198,7 +201,7 @@ class Admissions:
         return found
 
     def _are_beyond(self, keys: Sequence[Any]) -> bool:
-        """Say whether keys ascend from beyond all keys of a pipeline that began with this run: all are new then."""
+        """Return whether the keys ascend and exceed all keys of a pipeline that began with this run, so are new."""
         if not self._frontier_known:
             return False
         last = self._frontier
@@ -210,13 +213,13 @@ class Admissions:
             else:
                 self._frontier = last
                 return True
-        except TypeError:  # text beside numbers
+        except TypeError:  # text and numbers mixed
             pass
         self._frontier_known = False
         return False
 
     def look_up(self, keys: Sequence[Key]) -> dict[Key, Known]:
-        """Return what is on file of those keys that are; the writer's thread."""
+        """Return what the file holds of those keys that it knows; the writer's thread."""
         statements = LOOK_UP if self.is_in_line is None else LOOK_UP_FOUND
         known = {}
         for size, flat in padded([(key,) for key in keys], 1):
@@ -229,12 +232,12 @@ class Admissions:
     # --- inputs that tasks find ---
 
     def of_found(self, keys: Iterable[Key]) -> dict[Key, Known | None]:
-        """Return, of keys that were found, those that this run has not let in yet, with what is on file of them.
+        """Return those found keys that this run has not admitted yet, each with what the file holds of it.
 
-        From now on each key is looked up: the file may have any. The writer's thread.
+        From now on every key is looked up, since the file may hold any of them. The writer's thread.
         """
         if self._frontier_known:
-            with self._lock:  # what is being let in without a look is known after this
+            with self._lock:  # keys that are being admitted without a lookup are in flight after this
                 self._frontier_known = False
         others = [key for key in keys if key not in self._in_flight]
         known = self.look_up(others)
@@ -243,11 +246,11 @@ class Admissions:
     def in_line(
         self, known: Mapping[Key, Known], versions: Sequence[StoredVersion | None] | None
     ) -> list[Admission]:
-        """Say what is to be done about inputs whose turn has come; the writer's thread.
+        """Decide what to do with inputs from the head of the queue; the writer's thread.
 
         Args:
-            known: What is on file of n keys.
-            versions: Those of the inputs, n; ``None`` in a run without ``version=``.
+            known: What the file holds of n keys.
+            versions: The n versions of the inputs; ``None`` in a run without ``version=``.
         """
         earlier = {key: row for key, row in known.items() if row[2] != self._tasks.run_id}
         if versions is not None:
@@ -260,7 +263,10 @@ class Admissions:
     # --- by number ---
 
     def new_numbers(self, numbers: Sequence[int | None]) -> list[Admission] | None:
-        """Admit tasks whose numbers, if they have any, are beyond all rows of the file; any thread."""
+        """Admit tasks if their numbers, where they have one, exceed all ids of the file; any thread.
+
+        Returns ``None`` if a number may already have a row.
+        """
         tasks = self._table
         if tasks is None:
             return [(number if number is not None else 0, "new") for number in numbers]
@@ -269,7 +275,7 @@ class Admissions:
         return [self._admit_number(number) for number in numbers]
 
     def numbers(self, numbers: Sequence[int | None]) -> list[Admission]:
-        """Give a stand-in to each task without a number; refuse numbers that belong to a keyed pipeline."""
+        """Give a provisional id to each task without a number; refuse numbers that belong to a keyed pipeline."""
         taken = self._tasks.keyed_among(number for number in numbers if number is not None)
         return [
             (number, "taken") if number is not None and number in taken else self._admit_number(number)

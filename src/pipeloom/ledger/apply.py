@@ -1,11 +1,11 @@
-"""A batch of what came through the channel becomes a few SQL statements.
+"""Turn a batch of items from the channel into a few SQL statements.
 
 ::
 
     items ─▶ fold ─▶ states of tasks ▸ the run's counts ▸ users' rows, statements and messages, in their order
 
-Runs in the writer's thread, inside the writer's transaction; nothing here begins, commits or rolls back. What is
-noted in memory is noted in that transaction: a batch that was lost is applied again as if for the first time.
+Runs in the writer's thread, inside the writer's transaction; nothing here begins, commits or rolls back. Changes in
+memory are recorded in that transaction and undone by a rollback, so a lost batch can be applied again.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _STEPS: Final = 100_000  # of SQLite's machine: about a millisecond
 
 
 class Ledger:
-    """All that is written, in one hand.
+    """Everything that is written to the file: ledger tables and users' tables.
 
     Args:
         conn: The writer's connection.
-        transaction: Its transactions.
-        store_task_status: Keep the ledger's own tables; otherwise only users' tables are written.
-        handlers: Message type → handler, for messages of the user's own.
+        transaction: The writer's transactions.
+        store_task_status: Write the ledger's own tables; otherwise only users' tables are written.
+        handlers: Message type → handler, for the user's own message types.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Ledger:
         self._warned: frozenset[str] = frozenset()
 
     def open_run(self, spec: RunSpec, tables: Tables, *, alter: bool = False) -> RunLedger:
-        """Create declared tables, let others grow with ``alter``, and begin a run."""
+        """Create the declared tables, with ``alter`` also missing columns, and begin a run."""
         if spec.owned:
             self.tables.own_rows(spec.owned)
         self.tables.declare(tables, alter=alter)
@@ -79,21 +79,21 @@ class Ledger:
         return self.run
 
     def _forget_schema(self) -> None:
-        """Drop what is known of the schema, and the rows in line: a rollback may have changed it back."""
+        """Drop the cached schema and the pending rows: a rollback may have restored an earlier schema."""
         self.tables.forget()
         self.tables.warnings.clear()
         self.guard.forget()
 
     def apply(self, items: Iterable[object], *, with_live: bool = True) -> Batch:
-        """Write a batch: states first, then users' rows, statements and handlers in their order.
+        """Write a batch: states first, then users' rows, statements and messages in their order.
 
         Args:
-            items: What was said.
-            with_live: It is the batch as a whole: running attempts and the run's counts go with it.
+            items: Items from the channel.
+            with_live: This is the whole batch, so the running attempts and the run's counts are written too.
 
         Raises:
-            Exception: Whatever a foreign value, statement or handler raises: the caller rolls back, finds the
-                culprit, and asks whether it is fatal.
+            Exception: Whatever a user's value, statement or handler raises. The caller rolls back, finds the item
+                at fault, and checks whether the error is fatal.
         """
         batch = fold(items, self._handlers)
         for attempt in batch.spoiled:
@@ -115,7 +115,7 @@ class Ledger:
         return batch
 
     def _show_checkpoints(self, batch: Batch) -> None:
-        """Have the rows of tasks that come to a checkpoint say so: without them their states would be nobody's."""
+        """Write the rows of tasks that reach a checkpoint, since a stored state needs a task to belong to."""
         for checkpoint in batch.checkpoints:
             attempt = checkpoint.attempt
             self.transaction.note(attempt, rows_kept=attempt.rows_kept + checkpoint.rows, has_state=True)
@@ -124,7 +124,7 @@ class Ledger:
         batch.live += [attempt.snapshot() for attempt in kept if attempt not in shown]
 
     def _note_ends(self, finished: Sequence[Attempt]) -> None:
-        """Fence off what these may still say. Not one by one: all tasks come by here."""
+        """Refuse checkpoints that arrive after these ends. One note for all: every task passes through here."""
         ended = [attempt for attempt in finished if not attempt.fenced]
         if not ended:
             return
@@ -166,7 +166,7 @@ class Ledger:
     # --- users' rows, statements and messages ---
 
     def _act(self, batch: Batch, *, is_alone: bool) -> None:
-        """Do what users asked for, in order; messages of one type that follow each other go to one handler call."""
+        """Apply users' output in order; consecutive messages of one type go to one handler call."""
         self.transaction.open()
         self.transaction.if_lost(self._forget_schema)
         self.tables.begin(is_alone=is_alone)
@@ -210,7 +210,7 @@ class Ledger:
         self._flush()
 
     def _act_from(self, spool: Spool, output: StagedOutput) -> None:
-        """Do what one task put into a file; a chunk is let go of before the next one is read."""
+        """Apply the output that one task spooled to a file; each chunk is released before the next one is read."""
         for chunk in spool.chunks():
             self.transaction.check_wanted()
             for part in chunk:
@@ -226,12 +226,12 @@ class Ledger:
             self._execute(part, output)
         elif isinstance(part, Stretch):
             self.tables.add_stretch(part, output)
-        elif self._found is not None:  # else the context refuses them
-            assert part.entries is not None  # said where the task's end was heard of
+        elif self._found is not None:  # otherwise the context refuses them
+            assert part.entries is not None  # filled in when the task's end was received
             self._found.add(part.entries, output.owner)
 
     def _flush(self) -> None:
-        """Store the rows and the inputs that are in hand."""
+        """Store the pending rows and found inputs."""
         self.tables.flush()
         if self._found is not None:
             self._found.flush()
@@ -254,19 +254,19 @@ class Ledger:
             with self.guard.handler():
                 handler(self.conn, messages)
         except BaseException as error:  # sys.exit() in a handler must not end the writer
-            if is_fatal(error) and not self.conn.in_transaction:  # ours; a handler may speak to other files, too
+            if is_fatal(error) and not self.conn.in_transaction:  # our file: a handler may also use other files
                 raise
             name = getattr(handler, "__qualname__", type(handler).__name__)
             raise RowRefusedError(f"handler {clean(name, 80)}: {kind_of(error)}: {reason_of(error)}") from error
         finally:
-            self.conn.row_factory, self.conn.text_factory = None, str  # a handler may like others
+            self.conn.row_factory, self.conn.text_factory = None, str  # a handler may have set others
         self._after_users_sql()
 
     def _after_users_sql(self) -> None:
-        """Check what an authorizer cannot see: a lost transaction, and a table renamed to one of our names."""
+        """Check what an authorizer cannot see: a lost transaction, and a table renamed to a reserved name."""
         if not self.conn.in_transaction:
             raise RowRefusedError("the statement ended the writer's transaction (ON CONFLICT ROLLBACK?)")
-        if self.guard.schema_touched:  # asking each time would take longer than most statements
+        if self.guard.schema_touched:  # checking each time would take longer than most statements
             self.tables.forget()
             self.guard.check_names()
 
@@ -276,18 +276,24 @@ class Ledger:
             self.transaction.note(self, _warned=self._warned | {kind})
             name = clean(kind, 80)
             batch.warnings.append(
-                f"a message of unknown type {name} was left aside: pass handlers={{{name}: fn}} to store "
-                "such messages"
+                f"messages of the unknown type {name} are not stored: pass handlers={{{name}: fn}} to store them"
             )
         self.rejections.keep(None, kind, text, "unknown message type")
 
     def query(self, sql: str, params: Params, give_up: Callable[[], bool]) -> list[tuple[Any, ...]]:
-        """Answer a task's question from committed data; between transactions.
+        """Run a task's query on committed data; between transactions.
 
         Args:
-            sql: The question.
+            sql: The query.
             params: Its parameters, storable.
-            give_up: Asked every few milliseconds; true ends a question that nobody awaits any more.
+            give_up: Called every few milliseconds; a true result aborts a query that no task waits for any more.
+
+        Returns:
+            n rows, 0 or more.
+
+        Raises:
+            RowRefusedError: The statement writes.
+            sqlite3.Error: As raised by SQLite.
 
         Source: https://www.sqlite.org/pragma.html#pragma_query_only
         """
@@ -298,19 +304,19 @@ class Ledger:
                 return cursor.fetchall()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
-                raise RowRefusedError("query() only reads: use execute() or write() to change something") from error
+                raise RowRefusedError("query() can only read: use execute() or write() to change data") from error
             raise
         finally:
             self.conn.set_progress_handler(None, 0)
             self.conn.execute("PRAGMA query_only = OFF")
 
     def written_tables(self) -> set[str]:
-        """Return the tables that were written to."""
+        """Return the names of the tables that were written to."""
         own = {"task_runs"} if self.tasks is not None and self.tasks.written else set()
         return own | self.guard.changed
 
     def state_of(self, number: int) -> str | None:
-        """Return what a task's last checkpoint said, JSON; ``None`` when it has none."""
+        """Return the state of a task's last checkpoint as JSON; ``None`` if it has none."""
         return None if self.tasks is None else self.tasks.state_of(number)
 
     def show_live(self, snapshot: Snapshot) -> Batch:
@@ -325,7 +331,10 @@ class Ledger:
 
 
 def _said_twice(attempts: Sequence[Attempt]) -> int:
-    """Return where a number comes for the second time, which makes a past try of the first; 0 when none does."""
+    """Return the index of the first attempt whose number occurred before; 0 if there is none.
+
+    The earlier attempt of that number is then archived as a past one.
+    """
     numbers = [attempt.task_id for attempt in attempts if attempt.row != "provisional"]
     if len(set(numbers)) == len(numbers):
         return 0

@@ -1,8 +1,8 @@
-"""One try of one task, as the run and the ledger have it.
+"""One attempt of one task, as used by the run and the ledger.
 
-While it runs, its worker is its author, and the writer looks at it for the live state. Its end is noted once. When
-it comes through the channel, finished, the writer takes it over: it may refuse what was staged, and gives it its
-number. What the writer notes on it holds only if what it wrote about it is committed.
+While it runs, its worker changes it, and the writer reads its live state. Its end is recorded once. When it arrives
+through the channel, finished, the writer owns it: the writer assigns its number and may refuse what was staged.
+The writer's notes on it are undone if the transaction in which they were made is rolled back.
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ from pipeloom.worker.task import Task
 __all__ = ["Attempt", "Snapshot", "Spoken", "StagedCheckpoint", "is_spooled"]
 
 Row = Literal["new", "old", "provisional", "none"]
-"""What is known of its row: "new", its id was given out for it, so none can be there yet; "old", one may be there;
-"provisional", its id is a negative stand-in until its worker says a number or it ends; "none", it has no row of its
-own, since its key's or number's row belongs to another task."""
+"""What is known of an attempt's row.
+
+"new": its id was allocated for it, so the row cannot exist yet. "old": the row may exist. "provisional": its id is
+negative until its worker sends a number or it ends. "none": it has no row, since the row of its key or number
+belongs to another task."""
 
 
 class Attempt(Task):
-    """A task with its outcome, and what the writer notes on it.
+    """A task with its outcome and the writer's notes.
 
     Args:
         item: The input.
-        task_id: The ``id`` of its row, or a negative stand-in.
+        task_id: The ``id`` of its row, or a negative provisional id.
         key: Its key as stored; ``None`` in a run without keys.
-        name: What people call it.
+        name: Its name on screens and in the ledger.
         row: What is known of its row.
     """
 
-    input: str | None = None  # what its key is a digest of, see `known_as`
-    version: StoredVersion | None = None  # of its input, as it was when that was read
+    input: str | None = None  # the text that its key is a digest of, see `known_as`
+    version: StoredVersion | None = None  # of its input, when the input was read
     # Its outcome:
     staged: Output | None = None
-    rows_written: int = 0  # by its end; what its checkpoints stored is in rows_kept
+    rows_written: int = 0  # stored with its end; rows stored by its checkpoints are in rows_kept
     finished_at: str | None = None
     elapsed_s: float | None = None
     message: str | None = None
@@ -51,23 +53,23 @@ class Attempt(Task):
     error: str | None = None
     exception: BaseException | None = None
     exception_type: str | None = None  # kept when the exception itself is not
-    kind: Kind | None = None  # of one that did not end well, once it was stored
-    # What the run makes of it:
-    retry_in: float | None = None  # another try follows after so many seconds, once this one is committed
-    given_up: bool = False  # its time was over, and its call had not returned
+    kind: Kind | None = None  # of a failed attempt, once it was stored
+    # What the run decides about it:
+    retry_in: float | None = None  # another attempt follows after this many seconds, once this one is committed
+    given_up: bool = False  # its time limit had passed, and its call had not returned
     returned: bool = False  # that call has returned since
-    waited: bool = False  # was to be tried again, and the run ended first: this is its last word
-    ticket: Any = None  # what it counts for in the run's limits, once they were asked
-    # The writer's notes on what is in the ledger; set in its transaction (`Transaction.note`), or not at all:
+    waited: bool = False  # waited for a retry when the run ended: this is its final outcome
+    ticket: Any = None  # its share of the run's limits, once they admitted it
+    # The writer's notes on what is in the ledger; only set through its transaction (`Transaction.note`):
     rows_kept: int = 0  # stored by its checkpoints
-    lines_kept: int = 0  # of `logs`, those at its head: dropped after the commit
-    has_state: bool = False  # it came to a checkpoint
-    replaces: bool = False  # its first rows, or its "done", take the place of all rows that its task has
-    fenced: bool = False  # its end has come through the channel: a checkpoint behind it is too late
-    recorded: tuple[int, str | None] | None = None  # the (id, start) under which a row is in the ledger
-    shown: Progress = NO_PROGRESS  # the progress that the ledger has
-    refused: BaseException | None = None  # what it refused of this task, which then cannot be done
-    is_unshowable: bool = False  # its row was refused while it ran: nobody tries that again before its end
+    lines_kept: int = 0  # how many lines at the head of `logs` are stored: dropped after the commit
+    has_state: bool = False  # it reached a checkpoint
+    replaces: bool = False  # its first rows, or its "done", replace all rows that its task has
+    fenced: bool = False  # its end has come through the channel: a later checkpoint is too late
+    recorded: tuple[int, str | None] | None = None  # the (id, start) of its row in the ledger
+    shown: Progress = NO_PROGRESS  # the progress stored in the ledger
+    refused: BaseException | None = None  # why part of its output was refused; the task then cannot be done
+    is_unshowable: bool = False  # its row was refused while it ran: not written again before its end
 
     def __init__(self, item: object, task_id: int, key: str | int | None, name: str, row: Row) -> None:
         self.item = item
@@ -77,7 +79,7 @@ class Attempt(Task):
         self.row = row
 
     def failed(self, exception: BaseException, message: str, error: str) -> dict[str, object]:
-        """Return the outcome of one that is refused: an error, and nothing that was staged will be stored."""
+        """Return the outcome of a refused attempt: an error, and nothing that was staged is stored."""
         outcome: dict[str, object] = {
             "status": ERROR,
             "exception": exception,
@@ -93,32 +95,32 @@ class Attempt(Task):
         return outcome
 
     def snapshot(self) -> Snapshot:
-        """Return what it looks like now; any thread."""
+        """Return its present state; any thread."""
         return Snapshot(self, self.task_id, self.started_at, self.progress)
 
     @property
     def known_as(self) -> Any:
-        """What its caller knows it by: the input or what ``key=`` returned, its number, or at least its name."""
+        """What the caller knows it by: the input or what ``key=`` returned, else its number, else its name."""
         if self.key is not None:
             return known_as(self.key, self.input)
         return self.task_id or self.name
 
     def next_try(self) -> Attempt:
-        """Return the try that follows this one, for the same row."""
+        """Return the attempt that follows this one, with the same row."""
         following = Attempt(self.item, self.task_id, self.key, self.name, "old" if self.row == "new" else self.row)
         following.input = self.input
         following.attempt = self.attempt + 1
         following.uncounted = self.uncounted
         following.version = self.version
-        following.replaces = self.replaces  # unless a checkpoint has done so: then it goes on from there
+        following.replaces = self.replaces  # false once a checkpoint replaced them: it continues from there
         following.seen_before = following.row == "old" and self.key is not None and not self.replaces
         following.state = self.state
-        following.weight = slots_for(weigh(self.item))  # of this one, that is no more: it has an outcome
+        following.weight = slots_for(weigh(self.item))  # of the input: this attempt's is now that of its outcome
         following.recorded = (self.task_id, None)
         return following
 
     def to_begin(self) -> Attempt:
-        """Return the try that may begin now: this one, or the one that follows if this has failed."""
+        """Return the attempt that may begin now: this one, or the next one if this one has failed."""
         if self.retry_in is None:
             return self
         following = self.next_try()
@@ -127,7 +129,7 @@ class Attempt(Task):
 
 
 def is_spooled(item: object) -> bool:
-    """Say whether what a task wrote was too much for memory: storing it takes as long as everything else."""
+    """Return whether a task's output is in a temporary file; storing it takes as long as a whole batch."""
     if type(item) is not Attempt and type(item) is not StagedCheckpoint:
         return False
     staged = item.staged
@@ -135,13 +137,13 @@ def is_spooled(item: object) -> bool:
 
 
 class StagedCheckpoint(Answer[None]):
-    """A checkpoint on its way to the ledger, and the answer that its task waits for.
+    """A checkpoint on its way to the ledger, and the reply that its task waits for.
 
     Args:
-        attempt: Whose it is.
+        attempt: The attempt that reached it.
         staged: n blocks and statements, 0 or more; this object owns them.
-        state: JSON.
-        rows: How many rows are in ``staged``.
+        state: The state to continue from, as JSON.
+        rows: The number of rows in ``staged``.
     """
 
     __slots__ = ("attempt", "rows", "staged", "state")
@@ -162,7 +164,7 @@ class Spoken(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A running attempt as it looked at one moment."""
+    """The state of a running attempt at one moment."""
 
     attempt: Attempt
     task_id: int

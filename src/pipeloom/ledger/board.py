@@ -1,7 +1,7 @@
-"""A run at a glance: what is running, how many have ended and how, and the first failures.
+"""Overview of a run: running attempts, counts of ended tasks by status, and the first failures.
 
-Screens and the report read it, from any thread, at any time. Counts and failures are of what was committed: the
-writer keeps them.
+Displays and the report read it from any thread, at any time. The writer updates counts and failures after each
+commit, so they cover committed tasks only.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["FEW", "Board", "KindCount"]
 _KEPT_FAILURES: Final = 100
 _KEPT_EXCEPTIONS: Final = 20
 FEW: Final = 5
-"""Exceptions of one kind that are kept: past that, one stands for all."""
+"""How many exceptions of one kind are kept; of a kind with more than that, only the first is shown."""
 
 _HEAVIEST: Final = 2**20  # bytes of a kept exception
 
 
 @dataclass(slots=True)
 class KindCount:
-    """The failures of one kind so far: how many, the first one and the last one."""
+    """The failures of one kind so far: their number, the first one and the last one."""
 
     kind: Kind
     count: int
@@ -40,22 +40,23 @@ class KindCount:
 
 
 class Board:
-    """What is known of a run while it goes on.
+    """The state of a run that displays and the report read.
 
     Args:
         places: How many tasks may run at once.
 
     Attributes:
-        slots: One place per worker for the attempt it is working on; workers write, others read.
-        counts: How many tasks have ended in each state.
+        slots: One place per worker for the attempt that it is running; workers write, others read.
+        counts: How many tasks have ended with each status.
         skipped: How many inputs were done before this run.
-        beside: How many inputs there are beside those of the caller: found on the way, and not passed as well.
-        waiting: The tries that wait for their turn, in a run that has them.
-        held_up: Returns how many tries wait for a limit, and for how many seconds no task at all begins.
-        is_stopping: Says whether nothing more begins, though there may be more inputs.
-        end: How the run ended; ``None`` while it goes on, or when an error kept it from being closed.
-        failures: The first 100 attempts that did not end well.
-        keeps_items: Somebody wants the inputs of tasks that have ended.
+        beside: How many inputs the run has in addition to the caller's: those that tasks found and that were not
+            passed as well.
+        waiting: The attempts that wait for a retry, in a run with retries.
+        held_up: Returns how many attempts wait for a limit, and for how many seconds no task at all can start.
+        is_stopping: Returns whether the run starts no more tasks, although it may have more inputs.
+        end: How the run ended; ``None`` while it is in progress, or if an error prevented it from being closed.
+        failures: The first 100 failed attempts, including cancelled and timed-out ones.
+        keeps_items: Keep the inputs of tasks that have ended: a caller needs them.
     """
 
     def __init__(self, places: int) -> None:
@@ -71,24 +72,24 @@ class Board:
         self._exceptions: list[tuple[KindCount, Exception]] = []
         self.keeps_items = False
         self._kinds: dict[str, KindCount] = {}
-        self._tell = Kinds()  # of what no table was written for
+        self._tell = Kinds()  # for attempts without a row in the ledger
 
     @property
     def dealt_with(self) -> int:
-        """How many inputs are through: ended, or skipped."""
+        """How many inputs have ended or were skipped."""
         return sum(self.counts.values()) + self.skipped
 
     @property
     def kinds(self) -> list[KindCount]:
         """The kinds of failure, the most frequent first; each keeps counting."""
-        counted = list(self._kinds.values())  # in one go: the writer may be adding one
+        counted = list(self._kinds.values())  # copied in one step: the writer may be adding one
         return sorted(counted, key=lambda each: -each.count)
 
     @property
     def exceptions(self) -> list[Exception]:
-        """What tasks have raised, 20 at most: all of a kind that is rare, the first one of another.
+        """The exceptions that tasks raised, at most 20: all of a rare kind, only the first of a frequent one.
 
-        They have no frames; in the place of one that holds more than 1 MiB stands its text.
+        They have no frames. An exception that holds more than 1 MiB is replaced by one with its text.
         """
         kept, seen = [], set()
         for counted, exception in self._exceptions:
@@ -98,7 +99,7 @@ class Board:
         return kept
 
     def news(self) -> list[Snapshot]:
-        """Return running attempts that the ledger does not show yet as they are; the writer's thread."""
+        """Return the running attempts whose rows in the ledger are out of date; the writer's thread."""
         found = []
         for attempt in self.slots:
             if attempt is not None and attempt.status == RUNNING and not attempt.is_unshowable:
@@ -112,7 +113,7 @@ class Board:
         return found
 
     def count(self, ended: Sequence[Attempt]) -> None:
-        """Take the last tries of tasks into the counts, and the failed ones into the report."""
+        """Add the final attempts of tasks to the counts, and the failed ones to the report."""
         self.counts.update([attempt.status for attempt in ended])
         for attempt in ended:
             if attempt.status != DONE:
@@ -125,7 +126,7 @@ class Board:
             attempt.exception_type = exception.kind if isinstance(exception, RemoteError) else kind_of(exception)
             drop_frames(exception)
             if self._has_room_for(counted):
-                # SystemExit must not end the caller's program, and what was given large data would keep that.
+                # SystemExit must not end the caller's program; an exception may hold on to large data.
                 if not isinstance(exception, Exception) or weigh(exception) > _HEAVIEST:
                     exception = RuntimeError(f"{attempt.exception_type}: {attempt.message}")
                 _add_note(exception, attempt, counted.kind)
@@ -136,7 +137,7 @@ class Board:
             self.failures.append(attempt)
 
     def _has_room_for(self, counted: KindCount) -> bool:
-        """Say whether an exception is kept: few of a kind are, and one of a new kind rather than those."""
+        """Return whether to keep an exception: a few of each kind, and a new kind displaces a repeated one."""
         if counted.count > FEW:
             return False
         if len(self._exceptions) < _KEPT_EXCEPTIONS:
@@ -152,7 +153,7 @@ class Board:
         return False
 
     def _count_kind(self, attempt: Attempt) -> KindCount:
-        """Count a failure with its like."""
+        """Count a failure under its kind."""
         kind = attempt.kind or self._tell.of(attempt.status, attempt.message, attempt.error)
         known = self._kinds.get(kind.id)
         if known is None:
@@ -164,9 +165,9 @@ class Board:
 
 
 def _add_note(exception: Exception, attempt: Attempt, kind: Kind) -> None:
-    """Say whose exception it is, and where it was raised: its frames are gone."""
+    """Note on the exception which task raised it and where, since its frames are dropped."""
     where = f", {kind.place}" if kind.place else ""
     try:
         BaseException.add_note(exception, clean(f"pipeloom: task {describe(attempt.known_as, 200)}{where}", 300))
-    except Exception:  # noqa: BLE001 - a frozen dataclass takes none, and raises what it likes
+    except Exception:  # noqa: BLE001 - a frozen dataclass accepts no note, and may raise anything
         pass

@@ -1,11 +1,11 @@
-"""What came through the channel, folded: what of it has to be written, and in which order.
+"""Fold the items from the channel: decide what has to be written, and in which order.
 
 ::
 
-    items ─▶ Fold ─▶ Batch: what was said about numbered tasks, the last word of each ▸ tries that ended
+    items ─▶ Fold ─▶ Batch: the latest status messages of each numbered task ▸ attempts that ended
                             ▸ checkpoints ▸ users' rows, statements and messages in their order
 
-Nothing here touches the database, nor what is folded: a batch that was lost is folded again, to the same.
+Nothing here changes the database or the items, so a lost batch can be folded again with the same result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STATUS_MESSAGES: Final = (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)
 
 
 class Said:
-    """What one task said in a batch, at most one of each kind, in the order start, progress, finish."""
+    """The status messages of one task in a batch: at most one each of start, progress and finish, in that order."""
 
     __slots__ = ("finished", "progress", "started")
 
@@ -43,7 +43,7 @@ class Said:
 
 
 class Batch:
-    """What one transaction holds: to be written, and told once it has committed."""
+    """What one transaction holds: what to write, and what to report once it has committed."""
 
     __slots__ = (
         "actions",
@@ -59,23 +59,23 @@ class Batch:
     )
 
     def __init__(self) -> None:
-        self.heard: list[dict[int, Said]] = []  # one after the other
+        self.heard: list[dict[int, Said]] = []  # layers, written one after another
         self.finished: list[Attempt] = []
-        self.spoiled: list[Attempt] = []  # of those, what can only be an error: something of theirs was refused
+        self.spoiled: list[Attempt] = []  # those of `finished` that must fail: part of their output was refused
         self.checkpoints: list[StagedCheckpoint] = []
         self.refused: list[tuple[StagedCheckpoint, BaseException]] = []
-        self.replacing: dict[Attempt, None] = {}  # what their tasks wrote before goes first
-        self.actions: list[tuple[Any, StagedOutput]] = []  # each with the whole output that it is a part of
+        self.replacing: dict[Attempt, None] = {}  # the earlier rows of their tasks are deleted first
+        self.actions: list[tuple[Any, StagedOutput]] = []  # each with the whole output that it is part of
         self.live: list[Snapshot] = []
         self.logged: list[Attempt] = []  # whose log lines were stored
         self.warnings: list[str] = []
 
     def tell(self) -> None:
-        """Warn of what was refused, answer those who wait for a checkpoint, and let go of what is on file."""
+        """Log the warnings, answer the tasks that wait for a checkpoint, and release what is now stored."""
         for warning in self.warnings:
             logger.warning("%s", warning)
         for attempt in self.finished:
-            # Somebody may keep its context: memory would be held, and a temporary file stay open.
+            # A user may keep the context, which would hold memory and keep a temporary file open.
             if attempt.staged is not None:
                 attempt.staged = None
             if attempt.result is not None:
@@ -87,14 +87,17 @@ class Batch:
 
 
 def fold(items: Iterable[Any], handled: Container[type]) -> Batch:
-    """Fold what was said.
+    """Fold items into a batch.
 
     Args:
-        items: Attempts, checkpoints, messages, anything.
-        handled: Types that a handler of the user's takes.
+        items: Attempts, checkpoints, messages or any other objects.
+        handled: The types for which the user passed a handler.
+
+    Returns:
+        The batch.
 
     Raises:
-        LedgerError: A message names its task by something that is no number.
+        LedgerError: The ``task_id`` of a message is not a number.
     """
     folding = _Fold(handled)
     batch, said = folding.batch, folding.said
@@ -108,7 +111,7 @@ def fold(items: Iterable[Any], handled: Container[type]) -> Batch:
         elif kind is MsgTaskProgress and (
             words := said.get(item.task_id if type(item.task_id) is int else _NOBODY)
         ):
-            if words.finished is None:  # the most frequent of messages, and only the last one counts
+            if words.finished is None:  # the most frequent message; only the last one counts
                 words.progress = item
         elif kind is StagedCheckpoint:
             folding.come_to(item)
@@ -124,32 +127,32 @@ class _Fold:
         self.batch = Batch()
         self.said: dict[int, Said] = {}
         self._handled = handled
-        self._ended: set[Attempt] = set()  # made when a checkpoint asks
+        self._ended: set[Attempt] = set()  # filled only when a checkpoint needs it
 
     def end(self, attempt: Attempt) -> None:
-        """Take the output of one that has ended, unless something of it was refused before."""
+        """Add the output of an ended attempt, unless part of it was refused before."""
         if attempt.refused is not None and (attempt.status == DONE or attempt.retry_in is not None):
             self.batch.spoiled.append(attempt)
         elif attempt.status == DONE:
             self._put(attempt, attempt.staged or ())
 
     def come_to(self, checkpoint: StagedCheckpoint) -> None:
-        """Take a checkpoint, unless its task has ended.
+        """Add a checkpoint, unless its task has ended.
 
-        By its place in the channel, not by the status of the moment.
+        The order in the channel decides, not the task's present status.
         """
         self._ended.update(self.batch.finished[len(self._ended) :])  # each attempt comes once in a batch
         if checkpoint.attempt.fenced or checkpoint.attempt in self._ended:
-            error = AttemptOverError("the task has ended: this is not stored")
+            error = AttemptOverError("the task has ended, so this checkpoint is not stored")
             self.batch.refused.append((checkpoint, error))
         else:
             self.batch.checkpoints.append(checkpoint)
             self._put(checkpoint.attempt, checkpoint.staged)
 
     def take(self, message: Any) -> dict[int, Said]:
-        """Take what is neither an attempt nor a checkpoint.
+        """Add an item that is neither an attempt nor a checkpoint.
 
-        A status message may be of a class of the user's, which a handler may take; ours are the ledger's.
+        A subclass of a status message goes to the user's handler if there is one; our own classes never do.
         """
         kind = type(message)
         if kind in _STATUS_MESSAGES or (isinstance(message, _STATUS_MESSAGES) and kind not in self._handled):
@@ -158,7 +161,7 @@ class _Fold:
         return self.said
 
     def hear(self, message: MsgTaskStarted | MsgTaskProgress | MsgTaskFinished) -> dict[int, Said]:
-        """Fold one status message; what goes backwards in the order start, progress, finish begins a new layer."""
+        """Fold one status message; a start after another message of its task begins a new layer."""
         number = message.task_id
         if type(number) is not int or not -NUMBER_LIMIT < number < NUMBER_LIMIT:
             number = task_number(number)
@@ -173,7 +176,7 @@ class _Fold:
         if isinstance(message, MsgTaskStarted):
             words.started = message
         elif words.finished is not None:
-            pass  # the first finish wins, and what comes behind it is too late
+            pass  # the first finish wins, and what comes after it is too late
         elif isinstance(message, MsgTaskProgress):
             words.progress = message
         else:
@@ -181,7 +184,7 @@ class _Fold:
         return self.said
 
     def _put(self, attempt: Attempt, parts: Sequence[object]) -> None:
-        """Have a task's output stored, in the place of what it wrote before if it says so."""
+        """Queue a task's output for storing; it replaces the task's earlier rows if the attempt says so."""
         if attempt.replaces:
             self.batch.replacing[attempt] = None
         if parts:

@@ -1,11 +1,11 @@
-"""The inputs that tasks find: put in line in the file, and handed out from there a page at a time.
+"""The inputs that tasks find: queued in the file, and handed out from there one page at a time.
 
 ::
 
     a task's "done", and what it found ─▶ add, flush ─▶ task_runs (queued), pipeloom_found ─▶ page ─▶ workers
 
-The file is the queue. In memory there is only the place up to which it was handed out, so it may be of any length.
-An input that has a line in ``pipeloom_found`` is run from there, also if the caller passes it as well.
+The queue is in the file; only the position reached so far is in memory, so its length is not limited by memory. An
+input that has a row in ``pipeloom_found`` runs from there, even if the caller passes it as well.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pipeloom.statuses import DONE
 __all__ = ["FoundInputs", "Page", "Waiting"]
 
 _TOGETHER: Final = SIZES[-1]
-_PASSED_OVER: Final = 8  # times as many lines as are wanted: of other pipelines, or of what is done
+_PASSED_OVER: Final = 8  # times as many rows as requested may be skipped: of other pipelines, or already done
 _HEAVY: Final = 2**20  # characters on a page
 _LINES: Final = "SELECT id, task_id, item FROM pipeloom_found WHERE id > ? ORDER BY id LIMIT ?"
-# Not joined: as long as a file has no statistics, SQLite would go through all tasks first, to make a Bloom filter.
+# Not a join: without statistics in the file, SQLite would first scan all tasks, to build a Bloom filter.
 _TASKS: Final = {
     size: "SELECT id, pipeline_id, key, name, input, status, run_id FROM task_runs "
     f"WHERE id IN ({', '.join('?' * size)})"
@@ -39,11 +39,11 @@ _TASKS: Final = {
 
 
 class Waiting(NamedTuple):
-    """An input in line, as it is handed out.
+    """A queued input, as it is handed out.
 
     Attributes:
-        key, name, input: As stored of its task.
-        item: See ``data/items``.
+        key, name, input: As stored in its task's row.
+        item: The encoded input, see ``data/items``.
     """
 
     key: str | int
@@ -53,11 +53,11 @@ class Waiting(NamedTuple):
 
 
 class Page(NamedTuple):
-    """n inputs that were in line, in the order in which they were found; may be 0.
+    """n queued inputs, in the order in which they were found; may be 0.
 
     Attributes:
         admissions: Their rows, and what to do with them; ``None`` in a run with ``version=``, see ``admissions``.
-        is_last: There were no more when this was answered.
+        is_last: The queue held no more when the page was read.
     """
 
     inputs: list[Waiting]
@@ -66,21 +66,21 @@ class Page(NamedTuple):
 
 
 class FoundInputs:
-    """What is in line in one pipeline; the writer's thread.
+    """The queued inputs of one pipeline; the writer's thread.
 
     Args:
         conn: The writer's connection.
-        transaction: Its transactions.
+        transaction: The writer's transactions.
         tasks: The tasks, of a pipeline with keys.
-        admissions: What is known of the run's other inputs.
-        board: Where they are counted.
-        resume: Whether what earlier runs have left in line is done.
-        versioned: Inputs that are done are done again if their version has changed.
+        admissions: The admissions of the run's other inputs.
+        board: Where the inputs are counted.
+        resume: Run the inputs that earlier runs left in the queue.
+        versioned: Inputs that are done run again if their version has changed.
 
     Attributes:
-        added: How many inputs were put in line in this run.
-        left: How many earlier runs have put in line, which this one goes through first; 0 without ``resume``.
-        on_more: Called after a commit that put some in line.
+        added: How many inputs were queued in this run.
+        left: How many inputs earlier runs queued, which this run takes first; 0 without ``resume``.
+        on_more: Called after a commit that queued some inputs.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class FoundInputs:
         self._resume = resume
         self._versioned = versioned
         self._before: int = conn.execute("SELECT COALESCE(MAX(id), 0) FROM pipeloom_found").fetchone()[0]
-        self._place = 0 if resume else self._before  # all up to here were handed out
+        self._place = 0 if resume else self._before  # all up to this one were handed out
         self.left = self._count_left() if self._place < self._before else 0
         if not self.left:
             self._place = self._before
@@ -122,30 +122,30 @@ class FoundInputs:
         return count
 
     def is_in_line(self, place: int | None) -> bool:
-        """Say whether an input is run from its line in the file.
+        """Return whether an input runs from the queue.
 
         Args:
-            place: The number of its line; ``None`` if it has none.
+            place: Its place in the queue; ``None`` if it has none.
         """
         return place is not None and (self._resume or place > self._before)
 
     # --- inside a transaction ---
 
     def add(self, entries: Sequence[Entry], found_by: int | None) -> None:
-        """Have inputs put in line with the next ``flush``, but for those that are known or done by then.
+        """Queue inputs with the next ``flush``, except those that are known or done by then.
 
         Args:
             entries: n inputs, in the order in which they were added.
-            found_by: The task that did.
+            found_by: The task that added them.
         """
         self._coming += [(found_by, entry) for entry in entries]
 
     def clear(self) -> None:
-        """Forget what was to be put in line: its transaction is lost, or over."""
+        """Drop the inputs that were not queued yet: their transaction is rolled back or over."""
         self._coming = []
 
     def flush(self) -> None:
-        """Put in line what all tasks of a batch have found: each statement is a wait for the interpreter lock."""
+        """Queue what all tasks of a batch found, together: each statement waits for the interpreter lock."""
         coming, self._coming = self._coming, []
         if coming:
             self._admissions.is_in_line = self.is_in_line
@@ -154,7 +154,7 @@ class FoundInputs:
             self._add_some(coming[begin : begin + _TOGETHER])
 
     def _add_some(self, coming: Sequence[tuple[int | None, Entry]]) -> None:
-        by_key = {each[1].key: each for each in reversed(coming)}  # of several the first one counts
+        by_key = {each[1].key: each for each in reversed(coming)}  # of several, the first one counts
         known = self._admissions.of_found(dict.fromkeys(entry.key for _, entry in coming))
         new = [key for key, row in known.items() if row is None]
         numbers = self._tasks.ids.give(len(new))
@@ -174,7 +174,7 @@ class FoundInputs:
             self._transaction.note(self, added=self.added + len(lines))
 
     def _is_to_run(self, status: str, run_id: int | None, place: int | None) -> bool:
-        """Say whether an input that has a row is to be put in line."""
+        """Return whether to queue an input that already has a row."""
         if run_id == self._tasks.run_id or self.is_in_line(place):
             return False
         return self._versioned or not (self._resume and status == DONE)
@@ -182,16 +182,16 @@ class FoundInputs:
     # --- between two transactions ---
 
     def committed(self) -> None:
-        """Tell of what was put in line, once that is on file."""
+        """Count and report the inputs that were queued, once they are committed."""
         if self.added != self._told:
             self._board.beside += self.added - self._told
             self._told = self.added
             self.on_more()
 
     def page(self, most: int) -> Page:
-        """Return the next inputs in line, at most so many, or fewer that are large.
+        """Return the next queued inputs: at most ``most``, or fewer if they are large.
 
-        Those that were done by an earlier run count as skipped.
+        Inputs that an earlier run has done count as skipped.
         """
         found: list[Waiting] = []
         known: dict[str | int, Known] = {}
@@ -215,7 +215,7 @@ class FoundInputs:
         return Page(found, [each for each in admissions if each[1] != "skip"], is_last)
 
     def _lines(self, most: int) -> tuple[list[tuple[int, int, str]], bool]:
-        """Take the next lines, and say whether these are the last ones."""
+        """Take the next rows of the queue, and whether they are the last ones."""
         lines: list[tuple[int, int, str]] = []
         weight = 0
         for line in self._conn.execute(_LINES, (self._place, most)):
@@ -228,11 +228,11 @@ class FoundInputs:
         return lines, len(lines) < most and weight <= _HEAVY
 
     def admissions(self, keys: Sequence[str | int], versions: Sequence[StoredVersion | None]) -> list[Admission]:
-        """Say what is to be done about the inputs of a page, in a run with ``version=``.
+        """Decide what to do with the inputs of a page, in a run with ``version=``.
 
         Args:
-            keys: Theirs, n.
-            versions: Theirs, n.
+            keys: Their n keys.
+            versions: Their n versions.
         """
         known = self._admissions.look_up(keys)
         return self._admissions.in_line({key: known[key] for key in keys}, versions)

@@ -1,4 +1,4 @@
-"""What users' SQL may not do while it runs inside the writer's transaction."""
+"""Restrict what users' SQL may do inside the writer's transaction."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pipeloom.errors import RowRefusedError
 __all__ = ["STAGED", "Guard"]
 
 STAGED: Final = "pipeloom_staged"
-"""The schema beside the file's own from which staged rows are read: users' SQL changes nothing in there."""
+"""The attached schema from which staged rows are read; users' SQL cannot change it."""
 
-# DDL writes to these on behalf of an allowed CREATE; SQLite itself refuses to have them written by hand.
+# DDL writes to these on behalf of an allowed CREATE; SQLite itself refuses direct writes.
 _CATALOGUES: Final = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_schema", "sqlite_sequence"})
 _HARMLESS_PRAGMAS: Final = frozenset(
     {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
-    | {"data_version"}  # full-text search asks for it
+    | {"data_version"}  # full-text search reads it
 )
-# A file may have thousands of tables, and each one that is made asks this.
+# Selective, since a file may have thousands of tables and this runs after each new one.
 _LEDGERS_NAMES: Final = (
     "SELECT name FROM sqlite_master WHERE name LIKE 'task^_runs%' ESCAPE '^' OR name LIKE 'pipeloom^_%' ESCAPE '^' "
     "ORDER BY name"
 )
 _USERS: Final = "/* a task's */ "
 _ROWS: Final = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
-# Everything else may change the schema, or what a name means.
+# Every other action may change the schema, or what a name refers to.
 _KEEPS_SCHEMA: Final = frozenset(
     {*_ROWS, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
     | {sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
@@ -59,11 +59,11 @@ _CHANGES: Final[dict[int, int]] = {
 
 
 class _Watch(AbstractContextManager[None]):
-    """While users' SQL is prepared in here, the guard is asked. One for all: small statements come by the thousand.
+    """Switch the authorizer on while users' SQL runs. One object is reused: small statements come by the thousand.
 
     Attributes:
-        is_on: Somebody is in here.
-        reason: Why something was denied.
+        is_on: Users' SQL is running.
+        reason: Why an action was denied.
     """
 
     is_on = False
@@ -79,12 +79,12 @@ class _Watch(AbstractContextManager[None]):
 
 
 class Guard:
-    """An authorizer, installed once and switched by a flag: installing it anew would expire every statement.
+    """An authorizer, installed once and switched by a flag: installing it again would expire every statement.
 
-    SQLite asks when a statement is prepared, and Python finds prepared statements by their text. So that users
-    never find the writer's own, about which nobody was asked, each text of theirs is run behind a comment with
-    which none of ours begins. A handler may have cursors of its own: before it runs, all statements are made to be
-    prepared anew. One that changes the schema is so whenever it was prepared for another schema.
+    SQLite calls the authorizer when a statement is prepared, and Python caches prepared statements by their text. A
+    user's statement must not find one of the writer's in that cache, which was prepared without a check, so each
+    begins with a comment that the writer's never have. A handler may use cursors of its own, so all prepared
+    statements are expired before it runs. SQLite itself prepares a statement again after the schema has changed.
 
     Source: https://www.sqlite.org/c3ref/set_authorizer.html
     """
@@ -93,7 +93,7 @@ class Guard:
         self._conn = conn
         self._schema: tuple[int] | None = None
         self._reserved: list[str] | None = None
-        self.changed: set[str] = set()  # users' tables that statements wrote to
+        self.changed: set[str] = set()  # users' tables that users' statements wrote to
         self.schema_touched = False  # users' SQL may have changed the schema since `check_names`
         self._watch = _Watch()
         conn.set_authorizer(self._authorize)
@@ -101,46 +101,46 @@ class Guard:
 
     @contextmanager
     def statement(self, sql: str, params: Params) -> Iterator[sqlite3.Cursor]:
-        """Run one statement of users', and fetch in here what it gives; raises as ``users_sql``."""
+        """Run one user statement; fetch its rows inside this context. Raises like ``users_sql``."""
         with self.users_sql(), closing(self._conn.execute(_USERS + sql, params)) as cursor:
             yield cursor
 
     @contextmanager
     def handler(self) -> Iterator[None]:
-        """Run a handler in here, which has the connection; raises as ``users_sql``."""
+        """Run a handler, which uses the connection, inside this context. Raises like ``users_sql``."""
         self._conn.set_authorizer(self._authorize)  # expires every prepared statement
         with self.users_sql():
             yield
 
     def users_sql(self) -> AbstractContextManager[None]:
-        """Run what we make for users' tables in here.
+        """Return a context in which to run SQL on users' tables.
 
         Raises:
-            sqlite3.Error: As SQLite raised it, with a note that says what was denied.
+            sqlite3.Error: As raised by SQLite, with a note on what was denied.
         """
         return self._watch
 
     def run(self, sql: str, params: Params) -> None:
-        """Run one statement of users' that gives nothing; raises as ``users_sql``."""
+        """Run one user statement and discard its rows. Raises like ``users_sql``."""
         with self._watch:
             self._conn.execute(_USERS + sql, params).close()
 
     def check_names(self) -> None:
-        """Notice a table that took one of the ledger's names, or lost it: renaming shows no new name beforehand.
+        """Check that no table was renamed to or from one of the ledger's names, which the authorizer cannot see.
 
         Raises:
-            RowRefusedError: It did; the caller rolls back.
+            RowRefusedError: A table was; the caller rolls back.
         """
         self.schema_touched = False
         hiding = self._conn.execute("SELECT name FROM sqlite_temp_master").fetchall()
         if any(is_reserved(name) for (name,) in hiding):
-            raise RowRefusedError("task_runs and names that begin with pipeloom_ are the ledger's own")
+            raise RowRefusedError("task_runs and names that begin with pipeloom_ are reserved for the ledger")
         schema = self._conn.execute("PRAGMA schema_version").fetchone()
         if schema == self._schema:
             return
         reserved = [name for (name,) in self._conn.execute(_LEDGERS_NAMES) if is_reserved(name)]
         if self._reserved is not None and reserved != self._reserved:
-            raise RowRefusedError("task_runs and names that begin with pipeloom_ are the ledger's own")
+            raise RowRefusedError("task_runs and names that begin with pipeloom_ are reserved for the ledger")
         self._schema, self._reserved = schema, reserved
 
     def _authorize(
@@ -151,21 +151,23 @@ class Guard:
         if action not in _KEEPS_SCHEMA or (action in _ROWS and first in _CATALOGUES):
             self.schema_touched = True
         if action in (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT):
-            return self._deny(f"{first}: the transaction is the writer's, it commits the batch as a whole")
+            return self._deny(f"{first}: the writer controls the transaction, and commits the batch as a whole")
         if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH):
             return self._deny("ATTACH and DETACH: one run writes one file")
         if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _HARMLESS_PRAGMAS:
-            return self._deny(f"PRAGMA {first}: the connection's settings are the writer's")
+            return self._deny(f"PRAGMA {first}: only the writer may change the connection's settings")
         if action in _CHANGES:
             target = ascii_lower((first, second)[_CHANGES[action]] or "")
             if database == STAGED or (is_reserved(target) and target not in _CATALOGUES):
-                return self._deny(f"{clean(target, 60)} is the ledger's own: read it, but write to your own tables")
+                return self._deny(
+                    f"{clean(target, 60)} belongs to the ledger: read it, but write to your own tables"
+                )
             if action in _ROWS and first is not None and not is_reserved(first):
                 self.changed.add(first)
         return sqlite3.SQLITE_OK
 
     def forget(self) -> None:
-        """Look at all names after users' next SQL: a rollback brings back an earlier schema, and its number."""
+        """Check all names after the next user SQL: a rollback restores an earlier schema and its version number."""
         self._schema = None
         self.schema_touched = True
 

@@ -1,4 +1,4 @@
-"""The ids of new rows."""
+"""Allocate the ids of new rows."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ __all__ = ["IdAllocator", "IdSeries"]
 
 
 class IdAllocator:
-    """Gives out ids in ascending order, beyond all that are on file; any thread.
+    """Allocate ids in ascending order, above all that are in the file; any thread.
 
     Args:
-        highest: The highest id on file.
+        highest: The highest id in the file.
     """
 
     def __init__(self, highest: int) -> None:
         self._lock = threading.Lock()
         self._first = self._next = highest + 1
-        self._gaps: list[range] = []  # in between, and never given out; ascending
+        self._gaps: list[range] = []  # ranges that were skipped, never allocated; ascending
 
     def give(self, count: int) -> range:
-        """Return ids that are nobody else's."""
+        """Return ``count`` ids that no other task has."""
         with self._lock:
             first, self._next = self._next, self._next + count
             return range(first, self._next)
 
     def claim(self, numbers: Iterable[int]) -> set[int]:
-        """Return those that were given out; the others, which a worker chose itself, never will be.
+        """Return which numbers were allocated here; reserve the others, which workers chose themselves.
 
-        Both under one lock: a number that is free must not be given away before its row is written. For one number
-        the answer is always the same: a task speaks more than once, and a batch that was lost is applied again.
+        Both happen under one lock, so that a free number is not allocated before its row is written. The answer for
+        a number never changes: a task sends several messages, and a lost batch is applied again.
         """
         with self._lock:
             given = {
@@ -56,7 +56,7 @@ class IdAllocator:
 
 
 class IdSeries:
-    """Ids in the order in which they came, kept as ranges: 16 bytes for each that does not follow the one before.
+    """Ids in order of arrival, stored as ranges: 16 bytes for each id that does not follow the previous one.
 
     Picklable. One thread at a time.
     """
@@ -70,7 +70,7 @@ class IdSeries:
             yield from range(bounds[place], bounds[place + 1])
 
     def extend(self, ids: range | Iterable[int]) -> None:
-        """Add n ids; a range takes no longer than one of them."""
+        """Add n ids; a range takes constant time."""
         bounds = self._bounds
         if isinstance(ids, range):
             if not ids:

@@ -1,7 +1,7 @@
-"""How the writer reads images: in one schema beside the file's own, attached as long as the connection is open.
+"""Import rows from images: the writer loads them into one schema that stays attached to its connection.
 
-Users' SQL could see what is in there. So its tables have reserved names, and it is empty but for the moment in
-which rows are taken from it.
+Users' SQL could read that schema, so its tables have reserved names, and it is empty except while rows are taken
+from it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pipeloom.ledger.inserts import Insert
 
 __all__ = ["Imports"]
 
-_AT_ONCE: Final = 100  # conditions: SQLite takes no expression of a thousand
+_AT_ONCE: Final = 100  # conditions: SQLite accepts no expression as deep as a thousand
 _COOKIE: Final = slice(40, 44)
-"""Where a database has the number of its schema. Source: https://www.sqlite.org/fileformat.html#schema_cookie"""
+"""Where a database stores its schema version. Source: https://www.sqlite.org/fileformat.html#schema_cookie"""
 
 
 class Imports:
-    """Reads images; the writer's thread, inside its transaction.
+    """Read images; the writer's thread, inside its transaction.
 
     Args:
         conn: The writer's connection, in no transaction.
-        guard: Rows that come from an image are users' rows.
+        guard: The authorizer; rows from an image are users' rows.
 
     Attributes:
-        can: This SQLite can do it, for this file: all that is attached to one must have its encoding.
+        can: This SQLite supports it for this file; attached databases must have the main database's encoding.
     """
 
     def __init__(self, conn: sqlite3.Connection, guard: Guard) -> None:
@@ -47,7 +47,7 @@ class Imports:
             conn.execute(f"ATTACH ':memory:' AS {STAGED}")
 
     def has(self, stretch: Stretch, conditions: Sequence[str]) -> bool:
-        """Say whether one of n conditions holds for a row of an image, which stays loaded.
+        """Return whether any of n conditions holds for a row of an image, which stays loaded.
 
         Raises:
             RowRefusedError: The image is damaged.
@@ -62,16 +62,16 @@ class Imports:
         return False
 
     def take(self, stretch: Stretch, insert: Insert, owned: tuple[str, int] | None) -> None:
-        """Insert rows of an image, which stays loaded: others of it may follow.
+        """Insert rows of an image, which stays loaded: more of its rows may follow.
 
         Args:
             stretch: Which rows.
             insert: How they are stored.
-            owned: A column that they do not have, and what stands in it for all of them.
+            owned: An additional column, and its value in all of these rows.
 
         Raises:
             RowRefusedError: The image is damaged.
-            sqlite3.Error: As SQLite raised it.
+            sqlite3.Error: As raised by SQLite.
         """
         image, place, first, last = stretch
         is_all = first == 1 and last == stretch.table.rows
@@ -79,14 +79,14 @@ class Imports:
             insert.run_from(self._conn, f"{STAGED}.{staged_name(place)}", first, last, is_all=is_all, owned=owned)
 
     def clear(self) -> None:
-        """Let go of what was loaded."""
+        """Release the image that is loaded."""
         if self._loaded is not None:
             self._loaded = None
             self._deserialize(_empty())
 
     @contextmanager
     def _loaded_for(self, image: Image) -> Iterator[None]:
-        """Read from an image in here; what it does to SQLite is its own fault, unless it is sound."""
+        """Load an image to read from it in this context; an error from a damaged image is reported as such."""
         try:
             self._load(image)
             yield
@@ -94,7 +94,7 @@ class Imports:
             self._deserialize(_empty())
             raise
         except sqlite3.DatabaseError as error:
-            if is_damage(error) and not image.is_sound():  # or the file itself is
+            if is_damage(error) and not image.is_sound():  # otherwise the file itself is damaged
                 raise damaged() from error
             raise
 
@@ -107,10 +107,10 @@ class Imports:
             self._loaded = image
 
     def _deserialize(self, data: Buffer) -> None:
-        """Put a database in the schema's place.
+        """Replace the schema by a database.
 
-        With a number of its own, by which SQLite tells a statement that was prepared for another one: without it
-        the statement would read where that one had its rows, and find none.
+        Each database gets its own schema version, by which SQLite recognises a statement that was prepared for
+        another one. Otherwise the statement would look for rows where the other database had them, and find none.
         """
         self._count += 1
         numbered = bytearray(data)
@@ -120,7 +120,7 @@ class Imports:
 
 @lru_cache(maxsize=1)
 def _empty() -> bytes:
-    """Return a database with nothing in it; one that never had anything cannot be serialized."""
+    """Return an empty database; one that never held a table cannot be serialized."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
         conn.execute("CREATE TABLE t (x)")
         conn.execute("DROP TABLE t")

@@ -1,4 +1,4 @@
-"""How rows of one shape go into a table: fitted to its columns, and in statements as large as SQLite takes."""
+"""Insert rows of one shape into a table: fitted to its columns, in statements as large as SQLite accepts."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from pipeloom.ledger.user_table import UserTable
 
 __all__ = ["Insert"]
 
-_SIZES: Final = (1024, 128, 16, 4)  # rows in one statement; the rest goes one by one
-_VARIABLES: Final = 32_000  # in one statement: more gains nothing and costs memory
-_FEW: Final = 8  # rows: to ask for the type of each value takes less than to gather them
-_WIDEST: Final = 64  # columns of rows that are padded: past it the NULLs take longer than other statements
+_SIZES: Final = (1024, 128, 16, 4)  # rows in one statement; the rest are inserted one by one
+_VARIABLES: Final = 32_000  # in one statement: more would only cost memory
+_FEW: Final = 8  # rows: for fewer, checking the type of each value is faster than collecting columns
+_WIDEST: Final = 64  # columns of padded rows: beyond that, the NULLs take longer than separate statements
 
 
 class Insert:
-    """Rows of one shape into one table; the writer's thread.
+    """Insert rows of one shape into one table; the writer's thread.
 
     Args:
-        shape: Of the rows.
-        table: Has all of its columns.
-        limit: How many variables SQLite takes in one statement.
+        shape: The shape of the rows.
+        table: The table, which has all columns of the shape.
+        limit: How many variables SQLite accepts in one statement.
     """
 
     def __init__(self, shape: Shape, table: UserTable, limit: int) -> None:
@@ -46,14 +46,14 @@ class Insert:
         self._not_for_text: list[Watched] = []
         self._plain: list[tuple[int, AbstractSet[type]]] = []
         self._folded = tuple(map(ascii_lower, shape.columns))
-        # A column that a row leaves out is NULL then, whether it says so or not.
+        # Then a column that a row omits is NULL, just as if the row said so.
         self._may_be_padded = shape.on_conflict != "update" and not table.has_defaults(self._folded)
 
     def run(self, conn: sqlite3.Connection, rows: list[Row]) -> None:
         """Insert n fitted rows.
 
         Raises:
-            sqlite3.Error: As SQLite raised it.
+            sqlite3.Error: As raised by SQLite.
         """
         begin, count = 0, len(rows)
         for size in self._sizes if count > 1 else ():
@@ -64,20 +64,23 @@ class Insert:
             conn.execute(self._statement(1), rows[place])
 
     def risks(self, staged: StagedTable) -> list[str] | None:
-        """Say which rows of another table would not go in as they are, if any; inferred columns follow its values.
+        """Return conditions for rows of another table that would not be stored unchanged.
+
+        Inferred columns adapt to that table's values.
 
         Args:
             staged: What is known of that table.
 
         Returns:
-            n conditions in SQL on a row there, none of which must hold; ``None``: each row has to be looked at.
+            n SQL conditions on its rows; if none holds for any row, all rows can be copied. ``None``: each row has
+            to be checked in Python.
         """
         examples = staged.examples().rows
         try:
             if self.fitted(examples) is examples:
                 return []
         except RowRefusedError:
-            pass  # some of them may fit all the same
+            pass  # other rows may still fit
         conditions: list[str] = []
         for place, column in self._watched:
             if column.rule == "inferred" or staged.kinds[place] <= column.plain:
@@ -97,18 +100,18 @@ class Insert:
         is_all: bool,
         owned: tuple[str, int] | None = None,
     ) -> None:
-        """Insert the rows of another table, which has the columns of this shape, in its order.
+        """Insert rows of another table, which has the columns of this shape, in the same order.
 
         Args:
-            conn: The writer's.
+            conn: The writer's connection.
             source: That table, quoted.
-            first: The number of its first row.
-            last: The number of its last row.
-            is_all: It has no others: then SQLite may copy rows without looking into them, if the tables are alike.
-            owned: A column that they do not have, and what stands in it for all of them.
+            first: The number of the first row to insert.
+            last: The number of the last row to insert.
+            is_all: These are all of its rows, so SQLite may copy them undecoded if the tables are alike.
+            owned: An additional column, and its value in all of these rows.
 
         Raises:
-            sqlite3.Error: As SQLite raised it.
+            sqlite3.Error: As raised by SQLite.
 
         Source: https://www.sqlite.org/lang_insert.html
         """
@@ -126,11 +129,11 @@ class Insert:
             conn.execute(_insert_sql(shape, rows), (first, last))
 
     def fitted(self, rows: list[Row], *, is_text: bool = False) -> list[Row]:
-        """Return n rows as the table takes them.
+        """Return n rows with their values converted for the table's columns.
 
         Args:
-            rows: Of storable values.
-            is_text: It is known that all of them are text or NULL.
+            rows: n rows of storable values.
+            is_text: All values are known to be text or NULL.
 
         Raises:
             RowRefusedError: A value does not fit its column.
@@ -155,7 +158,7 @@ class Insert:
     # --- rows of several shapes in one statement ---
 
     def joined(self, other: Insert) -> Shape | None:
-        """Return a shape that has the columns of both; ``None`` when one would tell NULL from what is left out."""
+        """Return a shape with the columns of both; ``None`` if NULL and an omitted column differ for either."""
         if not self._may_share(other):
             return None
         theirs = zip(other.shape.columns, other._folded, strict=True)
@@ -163,12 +166,12 @@ class Insert:
         return self.shape._replace(columns=columns) if 1 < len(columns) <= _WIDEST else None
 
     def padding(self, wide: Insert) -> Callable[[Row], Row] | None:
-        """Return what makes a row of this shape one of a wider shape; ``None`` when that lacks a column."""
+        """Return a function that pads a row of this shape to a wider shape; ``None`` if that lacks a column."""
         if (way := self._ways.get(wide)) is None:
             if not self._may_share(wide) or not set(self._folded) <= set(wide._folded):
                 return None
             places = {folded: place for place, folded in enumerate(self._folded)}
-            if len(wide._folded) == 1:  # the same column in other letters; itemgetter would give a bare value
+            if len(wide._folded) == 1:  # the same column in another case; itemgetter would return a bare value
                 way = self._ways[wide] = tuple
             else:
                 pick = itemgetter(*(places.get(folded, -1) for folded in wide._folded))

@@ -1,7 +1,8 @@
-"""Rows that know their task: a column ``_task_id`` in the users' tables, and taking back what a task wrote.
+"""Rows that store their task: a column ``_task_id`` in users' tables, by which a task's rows can be deleted.
 
-Which tables have it is kept in ``pipeloom_meta``, as ``own rows TABLE``: a column of that name which somebody else
-made means something else. The index leaves out rows of nobody, so it takes no room for what was there before.
+The tables that have it are listed in ``pipeloom_meta``, as ``own rows TABLE``, since a column of that name that the
+user made means something else. Its index omits rows without a task, so it takes no space for rows that were there
+before.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from pipeloom.ledger.user_table import UserTable
 __all__ = ["MARK", "OWNER", "Owned", "Owning", "known_tables"]
 
 OWNER: Final = "_task_id"
-"""The column: the ``id`` of the task in ``task_runs``, NULL in rows of nobody."""
+"""The column: the ``id`` of the task in ``task_runs``, NULL in rows without a task."""
 
 MARK: Final = "own rows "
-"""With a table's folded name behind it, a key in ``pipeloom_meta``."""
+"""Prefix of a key in ``pipeloom_meta``; the table's folded name follows."""
 
 Owned = bool | frozenset[str]
-"""In which tables rows know their task: in all, in none, or in those with these folded names."""
+"""In which tables rows store their task: in all, in none, or in those with these folded names."""
 
-_SHAPES: Final = 4096  # that are remembered
+_SHAPES: Final = 4096  # cached
 _INTEGER: Final = ("integer", "int")
 _KNOWN: Final = (
     f"SELECT m.name FROM {{schema}}.sqlite_master m JOIN {{schema}}.pipeloom_meta k "
@@ -44,12 +45,12 @@ _HAS_REFERENCES: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND s
 
 
 class Owning:
-    """Gives tables the column, and takes back the rows of tasks; the writer's thread, inside its transaction.
+    """Add the column to tables, and delete the rows of tasks; the writer's thread, inside its transaction.
 
     Args:
         conn: The writer's connection.
-        guard: Triggers of users' may hear of rows that go.
-        owned: The tables that are given the column when tasks write to them.
+        guard: The authorizer: deleting rows may run users' triggers.
+        owned: The tables that get the column when tasks write to them.
     """
 
     def __init__(self, conn: sqlite3.Connection, guard: Guard, owned: Owned) -> None:
@@ -57,38 +58,38 @@ class Owning:
         self._guard = guard
         self._owned = owned
         self._wide: dict[Shape, Shape | None] = {}
-        self._given: set[str] = set()  # tables that have been seen to
-        self._known: list[str] | None = None  # tables whose rows know their task, the last one made first
+        self._given: set[str] = set()  # tables that are known to have the column and its index
+        self._known: list[str] | None = None  # tables whose rows store their task, the newest first
 
     def wants(self, table: str) -> bool:
-        """Say whether the rows that tasks write to a table are to know them."""
+        """Return whether the rows that tasks write to a table are to store their task."""
         return self._owned is True or (self._owned is not False and ascii_lower(table) in self._owned)
 
     def forget(self) -> None:
-        """Drop what was known of the schema."""
+        """Drop the cached schema."""
         self._wide.clear()
         self._given.clear()
         self._known = None
 
-    # --- rows that come ---
+    # --- rows that are written ---
 
     def is_known(self, shape: Shape) -> bool:
-        """Say whether :meth:`widened` knows about rows of a shape."""
+        """Return whether :meth:`prepare` was called for a shape."""
         return shape in self._wide
 
     def widened(self, shape: Shape) -> Shape | None:
-        """Return the shape that rows get with their task's number; ``None`` if they do not get it."""
+        """Return the shape with the task's number added; ``None`` if rows of this shape do not store it."""
         return self._wide[shape]
 
     def prepare(self, shape: Shape, table: UserTable) -> None:
-        """Make ready for rows of a shape.
+        """Prepare for rows of a shape.
 
         Args:
-            shape: As the task has it.
-            table: Where they go; has all other columns.
+            shape: The shape in which the task writes them.
+            table: Their table, which has all other columns.
 
         Raises:
-            RowRefusedError: They have a column of this name themselves, or the table cannot have it.
+            RowRefusedError: The rows already have a column of this name, or it cannot be added to the table.
         """
         if len(self._wide) >= _SHAPES:
             self._wide.clear()
@@ -97,8 +98,8 @@ class Owning:
             return
         if OWNER in map(ascii_lower, shape.columns):
             raise RowRefusedError(
-                f"table {clean(shape.table, 60)}: the column {OWNER} says which task a row is of, and is filled in "
-                "by itself: leave it out, or leave the table out of own_rows="
+                f"table {clean(shape.table, 60)}: own_rows= fills in the column {OWNER}, with the task that wrote "
+                "the row: leave the column out, or leave the table out of own_rows="
             )
         if ascii_lower(table.name) not in self._given:
             self._give_column(table)
@@ -106,26 +107,26 @@ class Owning:
 
     @staticmethod
     def with_owner(block: Block, shape: Shape, owner: int) -> Block:
-        """Return a block whose rows end with their task's number."""
+        """Return a block with the task's number appended to each row."""
         tail = (owner,)
         return Block(shape, [row + tail for row in block.rows])
 
     # --- the column ---
 
     def give_early(self, table: UserTable, declared: Collection[str] = ()) -> None:
-        """See to it that a table has the column before any task writes to it.
+        """Add the column to a table before any task writes to it.
 
         Args:
-            table: Which one.
-            declared: Its columns that stand in ``tables=``.
+            table: The table.
+            declared: Its columns that are declared in ``tables=``.
 
         Raises:
-            SchemaError: One of them has that name, or the table cannot have it.
+            SchemaError: One of them has that name, or it cannot be added to the table.
         """
         if OWNER in map(ascii_lower, declared):
             raise SchemaError(
-                f"table {clean(table.name, 60)}: the column {OWNER} is made by own_rows=, and is filled in by "
-                "itself: take it out of tables="
+                f"table {clean(table.name, 60)}: the column {OWNER} is created and filled in by own_rows=: take it "
+                "out of tables="
             )
         try:
             self._give_column(table)
@@ -133,10 +134,10 @@ class Owning:
             raise SchemaError(str(error)) from None
 
     def _give_column(self, table: UserTable) -> None:
-        """See to it that a table has the column, and its index.
+        """Add the column and its index to a table, unless it has them.
 
         Raises:
-            RowRefusedError: It has one that is somebody else's, or can have none.
+            RowRefusedError: It has a column of this name that pipeloom did not make, or none can be added.
         """
         name = quoted(table.name)
         mark = MARK + ascii_lower(table.name)
@@ -148,10 +149,10 @@ class Owning:
             self._known = None
         elif not self._is_ours(column, mark):
             raise RowRefusedError(
-                f"table {clean(table.name, 60)} has a column {OWNER} of its own, which says something else than "
-                "which task a row is of: rename that column, or leave the table out of own_rows="
+                f"table {clean(table.name, 60)} has a column {OWNER} that own_rows= did not create: rename that "
+                "column, or leave the table out of own_rows="
             )
-        # Nobody watches the values: they are ours.
+        # The values are ours, so they are not checked.
         table.columns[OWNER] = Column(OWNER, "INTEGER", "theirs", "BLOB")
         if not self._has_index(table.name):
             index = quoted(self._free_name(table.name), "index")
@@ -173,8 +174,8 @@ class Owning:
             kind = "a virtual table"
         if kind:
             raise RowRefusedError(
-                f"{clean(table, 60)} is {kind}, whose rows cannot know their task: name the tables that can, as in "
-                'own_rows=["pages"]'
+                f"{clean(table, 60)} is {kind}, whose rows cannot store their task: list the tables that can, as "
+                'in own_rows=["pages"]'
             )
 
     def _has_index(self, table: str) -> bool:
@@ -191,22 +192,22 @@ class Owning:
             return name
         return f"{name[:180]}_{sha256(table.encode()).hexdigest()[:16]}"
 
-    # --- rows that go ---
+    # --- rows that are deleted ---
 
     @property
     def known(self) -> Sequence[str]:
-        """The tables whose rows know their task, the last one made first: it may refer to earlier ones."""
+        """The tables whose rows store their task, the newest first: it may refer to older ones."""
         if self._known is None:
             self._known = known_tables(self._conn)
         return self._known
 
     def remove(self, tasks: Iterable[int]) -> None:
-        """Remove the rows of n tasks from all tables that know them.
+        """Delete the rows of n tasks from all tables whose rows store their task.
 
-        What refers to them may come back in the same transaction: foreign keys are looked at when it ends.
+        Foreign keys are checked when the transaction ends, so rows that others refer to may be written again in it.
 
         Raises:
-            sqlite3.Error: A constraint or a trigger refuses it, or the file failed.
+            sqlite3.Error: A constraint or a trigger refuses it, or the file cannot be written.
         """
         numbers = [(task,) for task in tasks]
         if self.known and self._conn.execute(_HAS_REFERENCES).fetchone() is not None:
@@ -223,11 +224,11 @@ class Owning:
 
 
 def known_tables(conn: sqlite3.Connection, schema: str = "main") -> list[str]:
-    """Return the tables whose rows know their task, the last one made first; any connection, its own thread.
+    """Return the tables whose rows store their task, the newest first; the thread of the connection.
 
     Args:
-        conn: The connection.
-        schema: What the file is called in SQL.
+        conn: Any connection.
+        schema: The name of the file's schema in SQL.
     """
     return [name for (name,) in conn.execute(_KNOWN.format(schema=schema), (schema,)).fetchall()]
 

@@ -1,8 +1,8 @@
-"""Whose tasks are whose: which pipeline a run goes on with, and which inputs must not be taken for others.
+"""Find the pipeline that a run continues, and the inputs of which it is uncertain whether they are done.
 
-The ledger remembers of each pipeline which function it was. A run finds its own by that, not by the name. Others of
-the same function's name are doubtful: an input that is done there may be the same work or not, and nobody but the
-caller knows.
+The ledger stores for each pipeline which function it ran. A run finds its own pipeline by that, not by the name. If
+another pipeline's function has the same name, an input that is done there may be the same work or not; only the
+caller can decide.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SELECT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One pipeline on file; of those that an older version made, only the name is known."""
+    """One pipeline in the file; of one that an older version made, only the name is known."""
 
     id: int
     name: str
@@ -54,9 +54,9 @@ class Pipeline:
     """The pipeline of a run.
 
     Attributes:
-        id: Its number.
-        name: What it is called; ``name=`` with this goes on with it.
-        doubts: What may be the same work; ``None`` when there is no such pipeline.
+        id: Its id in ``pipeloom_pipelines``.
+        name: Its name; a run with this ``name=`` continues it.
+        doubts: The pipelines that may be the same work; ``None`` if there are none.
     """
 
     id: int
@@ -69,8 +69,8 @@ class Doubts:
 
     Args:
         conn: The writer's connection.
-        naming: Who the function of this run is.
-        others: Pipeline number → its name, and why it is in doubt.
+        naming: The identity of this run's function.
+        others: Pipeline id → its name, and why it may be the same work.
     """
 
     def __init__(self, conn: sqlite3.Connection, naming: Naming, others: dict[int, tuple[str, str]]) -> None:
@@ -79,13 +79,13 @@ class Doubts:
         self._others = others
 
     def check(self, keys: Sequence[str | int]) -> None:
-        """Refuse to run what may be done already; the writer's thread.
+        """Refuse to run inputs that may already be done; the writer's thread.
 
         Args:
-            keys: Of the inputs that would be run, n ≥ 0.
+            keys: The keys of the inputs that would run, n ≥ 0.
 
         Raises:
-            NameNeededError: One of them has committed rows, or a result, in a pipeline that is in doubt.
+            NameNeededError: One of them is done, or has a checkpoint, in one of the other pipelines.
         """
         marks = ",".join("?" * len(self._others))
         for size, flat in padded([(key,) for key in keys], 1):
@@ -99,18 +99,19 @@ class Doubts:
                 name, why = self._others[found[0]]
                 raise NameNeededError(
                     f"the input {_shown(found[1])} is done in this file under the name {clean(name, 120)!r}, "
-                    f"and {why}: pass name={clean(name, 120)!r} to go on with that, or another name for other work"
+                    f"and {why}: pass name={clean(name, 120)!r} to continue that pipeline, or another name if this "
+                    "is different work"
                 )
 
 
 def pipeline_for(conn: sqlite3.Connection, naming: Naming, run_id: int | None, *, resume: bool) -> Pipeline:
-    """Return the pipeline that a run belongs to, made if need be; inside a transaction, the writer's thread.
+    """Return the pipeline that a run belongs to, created if necessary; inside a transaction, the writer's thread.
 
     Args:
         conn: The writer's connection.
-        naming: Who the function is.
-        run_id: The run's number, which a pipeline of one run only is called by.
-        resume: Inputs are skipped that are done.
+        naming: The identity of the function.
+        run_id: The run's number; part of the name of a pipeline that can have only this run.
+        resume: Inputs that are done are skipped.
     """
     path = conn.execute("PRAGMA database_list").fetchone()[2]
     beside = _beside(naming.place, path)
@@ -135,15 +136,15 @@ def pipeline_for(conn: sqlite3.Connection, naming: Naming, run_id: int | None, *
 
 
 def adopt_pipelines(conn: sqlite3.Connection, part: str, runs: int) -> dict[int, int]:
-    """Make the pipelines of an attached file pipelines of this one, joined with those that are the same work.
+    """Copy the pipelines of an attached file into this one, except those that are the same work as one here.
 
     Args:
-        conn: In a transaction.
-        part: What the file is called in SQL.
-        runs: What is added to the numbers of its runs.
+        conn: A connection in a transaction.
+        part: The name of the attached schema in SQL.
+        runs: The offset that is added to its run numbers.
 
     Returns:
-        Number there → number here.
+        Pipeline id there → id here.
     """
     path = conn.execute("PRAGMA database_list").fetchone()[2]
     here = [_Row(*row) for row in conn.execute(f"SELECT {_COLUMNS} FROM main.pipeloom_pipelines")]
@@ -169,9 +170,9 @@ def adopt_pipelines(conn: sqlite3.Connection, part: str, runs: int) -> dict[int,
 
 
 def _is_same_work(one: _Row, other: _Row) -> bool:
-    """Say whether pipelines of two files are one: by their name, or by whose they are if nobody gave one.
+    """Return whether pipelines of two files are the same: by ``name=``, else by their function.
 
-    Where a function stands as seen from the database says nothing here: other programs lie beside other files.
+    A path relative to the database is not compared: different databases may have different programs beside them.
     """
     if one.is_given or other.is_given or one.function is None or other.function is None:
         return one.name == other.name
@@ -181,8 +182,8 @@ def _is_same_work(one: _Row, other: _Row) -> bool:
 
 
 def _is_mine(row: _Row, naming: Naming, beside: str | None) -> bool:
-    """Say whether a pipeline is certainly this function's."""
-    if row.function is None:  # of an older version, which knew functions by this name alone
+    """Return whether a pipeline certainly belongs to this function."""
+    if row.function is None:  # made by an older version, which identified functions by this name alone
         return row.name == naming.name and naming.kind == "a function"
     if row.is_given or row.captured != naming.captured:
         return False
@@ -197,24 +198,24 @@ def _is_same_place(row: _Row, naming: Naming, beside: str | None) -> bool:
 
 
 def _doubt(row: _Row, naming: Naming, beside: str | None) -> str | None:
-    """Say why a pipeline of the same function's name may be the same work; ``None`` if it is certainly not."""
+    """Return why a pipeline whose function has the same name may be the same work; ``None`` if it cannot be."""
     if row.function is None:
-        return "who did that is not noted there, since an older version of pipeloom did it"
+        return "an older version of pipeloom, which did not record the function, did it"
     if row.is_given and _is_same_place(row, naming, beside):
-        return "this call gives none"
+        return "this call has no name="
     if not naming.is_lasting or (row.captured or "").startswith(OBJECT):
-        return f"{naming.kind} cannot be told from others of its name"
+        return f"{naming.kind} cannot be distinguished from others of its name"
     if _is_same_place(row, naming, beside):
-        return f"{naming.kind} with other values may do other work"
+        return f"{naming.kind} with different values may do different work"
     if row.function == naming.function:
-        return f"that was the function of {place_in_words(row.place)}, and not the same"
+        return f"that was the function in {place_in_words(row.place)}, which is not the same as this one"
     if _is_other_code(row.code, naming.code) and not is_gone(row.place or ""):
-        return None  # another function, in another file that is there
+        return None  # a different function, in another file that still exists
     return f"that was a function of the same name in {place_in_words(row.place)}"
 
 
 def _is_other_code(one: str | None, other: str | None) -> bool:
-    """Say whether two digests are of different code; those of two versions of Python say nothing."""
+    """Return whether two digests are of different code; digests from different Python versions are not compared."""
     return one is not None and other is not None and one != other and one.split(":")[0] == other.split(":")[0]
 
 
@@ -223,7 +224,7 @@ def _shown(key: str | int) -> str:
 
 
 def _beside(place: str, database: str) -> str | None:
-    """Return a file as seen from the database: both may be moved together."""
+    """Return a path relative to the database's folder: both may be moved together."""
     if not database or not os.path.isabs(place):
         return None
     try:
@@ -243,7 +244,7 @@ def _insert(conn: sqlite3.Connection, naming: Naming, name: str, beside: str | N
 
 
 def _remember(conn: sqlite3.Connection, row: _Row, naming: Naming, beside: str | None) -> None:
-    """Note where the function is now, if that has changed."""
+    """Store where the function is now, if that has changed."""
     now = naming.function, naming.place, beside, naming.code, naming.captured
     if (row.function, row.place, row.beside, row.code, row.captured) != now:
         conn.execute(
@@ -254,7 +255,7 @@ def _remember(conn: sqlite3.Connection, row: _Row, naming: Naming, beside: str |
 
 
 def _free_name(conn: sqlite3.Connection, name: str) -> str:
-    """Return the name, with a number if it is another function's."""
+    """Return the name, with a number appended if another pipeline has it."""
     taken = {name for (name,) in conn.execute("SELECT name FROM pipeloom_pipelines")}
     number, free = 1, name
     while free in taken:

@@ -1,7 +1,7 @@
-"""Which row of a task's a constraint refuses: found out once the task is applied by itself.
+"""Find which row of a task a constraint refuses, when the task is applied by itself.
 
-A batch that is refused is applied again item by item. Only then are rows counted, and inserted under savepoints;
-the row at fault is found by halving.
+A refused batch is applied again, item by item. In that case rows are counted and inserted under savepoints, and
+the row at fault is found by bisection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNDO = "ROLLBACK TO pipeloom_rows"
 
 
 class Placing:
-    """Inserts rows, and says which one was refused; the writer's thread, inside its transaction."""
+    """Insert rows, and report which one was refused; the writer's thread, inside its transaction."""
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self._conn = conn
@@ -29,10 +29,10 @@ class Placing:
         self._before: Counter[str] = Counter()
 
     def begin(self, *, is_alone: bool) -> None:
-        """Count from 1 again.
+        """Restart the row numbers at 1.
 
         Args:
-            is_alone: What follows was written by one task, or said in one message.
+            is_alone: The following rows come from one task or one message.
         """
         self._is_alone = is_alone
         self._before.clear()
@@ -41,12 +41,12 @@ class Placing:
         """Insert rows.
 
         Args:
-            table: Where.
-            count: How many.
-            put: Inserts those from one place, from 0, up to another.
+            table: The table.
+            count: How many rows.
+            put: ``put(begin, end)`` inserts the rows of that half-open range, counted from 0.
 
         Raises:
-            sqlite3.IntegrityError: One is refused; says which, if ``is_alone``.
+            sqlite3.IntegrityError: A row is refused; the message gives its number if ``is_alone``.
         """
         if not self._is_alone:
             put(0, count)
@@ -62,7 +62,7 @@ class Placing:
     def _placed(
         self, error: sqlite3.IntegrityError, table: str, count: int, put: Callable[[int, int], None]
     ) -> sqlite3.IntegrityError:
-        """Return the error with the place of the row; leaves what it tried to whoever rolls back."""
+        """Return the error with the row's number; the caller rolls back what was inserted."""
         place = self._place(count, put)
         row = "" if place is None else f", row {self._before[ascii_lower(table)] + place + 1:,}"
         placed = type(error)(f"table {clean(table, 60)}{row}: {error}")
@@ -70,11 +70,11 @@ class Placing:
         return placed
 
     def _place(self, count: int, put: Callable[[int, int], None]) -> int | None:
-        """Return the place of the first row that is refused; ``None`` when none is by itself."""
+        """Return the index of the first row that is refused; ``None`` if none can be found."""
         execute = self._conn.execute
         if not self._conn.in_transaction:
             return None  # ON CONFLICT ROLLBACK
-        execute(_UNDO)  # of ON CONFLICT FAIL, rows have stayed
+        execute(_UNDO)  # ON CONFLICT FAIL leaves the earlier rows
         good, bad = 0, count
         while good < bad:
             middle = (good + bad) // 2

@@ -1,4 +1,4 @@
-"""What it takes to do a task again: the version of its input, and whether its rows can be taken back."""
+"""What is stored about tasks that may run again: the versions of inputs, and whether their rows can be replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeloom.ledger.statements import SIZES, padded
 __all__ = ["Redo", "Versions", "as_json", "is_same"]
 
 _MARK: Final = "versions"
-"""In ``pipeloom_meta``: tasks of this file may have versions."""
+"""A key in ``pipeloom_meta``: tasks of this file may have versions."""
 
 _PUT: Final = {
     size: f"WITH news (id, version) AS (VALUES {', '.join(['(?, ?)'] * size)}) "
@@ -37,20 +37,20 @@ _WITH_ROWS: Final = {
 
 
 def as_json(owned: Owned) -> str | None:
-    """Return which tables' rows know their task as ``pipeloom_runs.own_rows`` has it; ``None`` for none."""
+    """Return the value of ``pipeloom_runs.own_rows`` for these tables; ``None`` for none."""
     if not owned:
         return None
     return json.dumps(True if owned is True else sorted(owned))
 
 
 class Versions:
-    """Keeps of each task the version of the input whose rows are stored; the writer's thread.
+    """Store for each task the version of the input that its stored rows come from; the writer's thread.
 
-    It changes in the commit in which the rows do: with "done", or with the first checkpoint.
+    The version changes in the same commit as the rows: with "done", or with the first checkpoint.
 
     Args:
         conn: The writer's connection.
-        transaction: Its transactions.
+        transaction: The writer's transactions.
         used: This run has ``version=``.
     """
 
@@ -63,40 +63,40 @@ class Versions:
         self.are_kept = used or conn.execute(marked, (_MARK,)).fetchone() is not None
 
     def put(self, attempts: Iterable[Attempt]) -> None:
-        """Store the versions of attempts whose rows are stored now; none stays behind without ``version=``."""
+        """Store the versions of attempts whose rows are being stored; without ``version=``, clear the old ones."""
         rows = [(attempt.task_id, attempt.version) for attempt in attempts if self._used or attempt.row != "new"]
         for size, flat in padded(rows, 2):
             self._write(_PUT[size], flat)
 
 
 class Redo:
-    """Answers what is known of tasks that may be done again; the writer's thread.
+    """Look up what is stored about tasks that may run again; the writer's thread.
 
     Args:
         conn: The writer's connection.
-        owned: In which tables rows know their task, in this run.
+        owned: In which tables rows store their task, in this run.
 
     Attributes:
-        replaces: What a task writes that is done again takes the place of what it wrote before.
+        replaces: The rows of a task that runs again replace those that it wrote before.
     """
 
     def __init__(self, conn: sqlite3.Connection, owned: Owned) -> None:
         self._conn = conn
         self.replaces = bool(owned)
-        self._strangers: set[int] = set()  # runs whose rows do not know their task
+        self._strangers: set[int] = set()  # runs whose rows do not store their task
         if self.replaces:
             runs = conn.execute("SELECT id, own_rows FROM pipeloom_runs").fetchall()
             self._strangers = {run for run, theirs in runs if not _covers(theirs, owned)}
 
     def versions(self, pipeline: int | None, keys: Sequence[str | int]) -> dict[str | int, Any]:
-        """Return key → version, of those that are on file."""
+        """Return key → version, for those keys that are in the file."""
         found: dict[str | int, Any] = {}
         for size, flat in padded([(key,) for key in keys], 1):
             found.update(self._conn.execute(_LOOK_UP[size], (pipeline, *flat)))
         return found
 
     def without_owner(self, numbers: Iterable[int]) -> set[int]:
-        """Return those tasks of which rows are stored that do not know them, and so cannot be replaced."""
+        """Return those tasks that have rows without their number, which therefore cannot be replaced."""
         found: set[int] = set()
         if self._strangers:
             for size, flat in padded([(number,) for number in numbers], 1):
@@ -106,11 +106,11 @@ class Redo:
 
 
 def _covers(theirs: object, owned: Owned) -> bool:
-    """Say whether a run had rows know their task in all tables in which this one has.
+    """Return whether an earlier run stored the task in rows of all tables for which this run does.
 
     Args:
-        theirs: As ``pipeloom_runs.own_rows`` has it.
-        owned: Of this run.
+        theirs: The earlier run's ``pipeloom_runs.own_rows``.
+        owned: The tables of this run.
     """
     try:
         tables = json.loads(theirs) if isinstance(theirs, str) else None
@@ -122,5 +122,5 @@ def _covers(theirs: object, owned: Owned) -> bool:
 
 
 def is_same(stored: Any, version: StoredVersion | None) -> bool:
-    """Say whether an input has the version that was stored."""
+    """Return whether an input has the version that was stored."""
     return stored is not None and stored == version

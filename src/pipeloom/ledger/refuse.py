@@ -1,6 +1,6 @@
-"""What becomes of an item that could not be applied: its own task bears it, and the rest of the batch stands.
+"""Record an item that could not be applied: only its own task fails, and the rest of the batch is stored.
 
-Runs in the writer's thread, inside a transaction of the writer's that SQLite knows of.
+Runs in the writer's thread, inside a transaction of the writer's that has already begun in SQLite.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ def refuse(ledger: Ledger, item: object, error: BaseException) -> Batch:
     """Record an item that could not be applied.
 
     Args:
-        ledger: Where.
-        item: What was said.
+        ledger: Where it is recorded.
+        item: The item from the channel.
         error: Why it could not be applied.
+
+    Returns:
+        A batch with what was written, and what to report once it has committed.
     """
     if isinstance(item, Attempt):
         return _refuse_attempt(ledger, item, error)
@@ -60,18 +63,18 @@ def _refuse_attempt(ledger: Ledger, attempt: Attempt, error: BaseException) -> B
 
 
 def _reject(ledger: Ledger, number: object, message: object, error: BaseException) -> str:
-    """Keep what was refused; returns the words for it."""
+    """Store what was refused, and return a sentence about it for the log."""
     reason = reason_of(error)
     ledger.rejections.keep(number, kind_of(message), describe(message, 2000), reason)
     return f"{clean(kind_of(message), 80)} refused: {clean(reason, 500)}"
 
 
 def _fail_numbered(ledger: Ledger, message: MsgTaskFinished, error: BaseException) -> Batch:
-    """End a task whose own word on its end was refused."""
+    """Record a failed end for a task whose finish message was refused."""
     try:
         number = task_number(message.task_id)
         spare = MsgTaskFinished(number, ERROR, utc_now(), None, clean(reason_of(error), 500))
         with ledger.transaction.apart():
             return ledger.apply([spare], with_live=False)
-    except LedgerError:  # it is nobody's number, or another's: there is no row to tell
+    except LedgerError:  # not a valid number, or another task's: there is no row to update
         return Batch()

@@ -1,4 +1,4 @@
-"""What the ledger does not take: told to whoever said it, and kept in ``pipeloom_rejected``."""
+"""Messages and inputs that the ledger refuses, kept in ``pipeloom_rejected``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Rejections", "reason_of"]
 
 
 class Rejections:
-    """Writes ``pipeloom_rejected``; the writer's thread, inside its transaction.
+    """Write ``pipeloom_rejected``; the writer's thread, inside its transaction.
 
     Args:
-        transaction: The writer's.
-        has_ledger: There is such a table.
+        transaction: The writer's transactions.
+        has_ledger: The file has such a table.
     """
 
     def __init__(self, transaction: Transaction, *, has_ledger: bool) -> None:
@@ -24,12 +24,12 @@ class Rejections:
         self.run_id: int | None = None
 
     def keep(self, number: object, kind: str, content: str, error: str) -> None:
-        """Keep what was refused.
+        """Store what was refused.
 
         Args:
-            number: Whose it was, if that is known.
-            kind: The type of what was said.
-            content: What was said.
+            number: The number of the task that it came from, if known.
+            kind: The type of the message or input.
+            content: Its text.
             error: Why it was refused.
         """
         if not self._has_ledger:
@@ -41,10 +41,10 @@ class Rejections:
         )
 
     def keep_input(self, attempt: Attempt) -> None:
-        """Keep a task that was refused at the door, since its key's or number's row is another task's."""
+        """Store a task that has no row of its own, since the row of its key or number is another task's."""
         self.keep(attempt.task_id, "input", attempt.name, attempt.message or "")
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error's text with the notes that say where it was, and what to do."""
+    """Return an error's text, preceded by its notes, which say where it occurred and what to do."""
     return "; ".join([*getattr(error, "__notes__", ()), describe(error)])

@@ -1,4 +1,4 @@
-"""One run in the ledger: its row, and what each batch does to it."""
+"""One run in the ledger: its row, and how each batch changes it."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ _COUNTS_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What a run is, as its row says.
+    """The description of a run that is stored in its row.
 
     Args:
-        naming: Whose run it is; ``None`` for a run without keys.
+        naming: The identity of its function; ``None`` for a run without keys.
         resume: Skip keys that are done.
         workers: Number of workers.
-        executor: Where they live.
-        expected: Number of inputs when known.
-        shard: Which of them it is about; ``None`` for all.
-        owned: In which tables rows know their task.
+        executor: The executor's name.
+        expected: Number of inputs, if known.
+        shard: Which shard of the inputs it runs; ``None`` for all inputs.
+        owned: In which tables rows store their task.
         versioned: Inputs have versions.
     """
 
@@ -72,11 +72,11 @@ class RunLedger:
 
     Attributes:
         run_id: Its number; ``None`` without ledger tables.
-        pipeline: What it goes on with; ``None`` for a run without keys.
-        board: What others may read of it at any time.
-        admissions: Says which inputs are to be run.
-        versions: Those of inputs that are done; ``None`` without ledger tables.
-        found: Those that tasks find; ``None`` for a run without keys.
+        pipeline: The pipeline that it continues; ``None`` for a run without keys.
+        board: Its state for other threads, readable at any time.
+        admissions: Decides which inputs run.
+        versions: Stores the versions of inputs; ``None`` without ledger tables.
+        found: The inputs that tasks find; ``None`` for a run without keys.
     """
 
     def __init__(
@@ -148,18 +148,18 @@ class RunLedger:
         """The number of its pipeline; ``None`` for a run without keys."""
         return None if self.pipeline is None else self.pipeline.id
 
-    # --- what a batch does to the run ---
+    # --- how a batch changes the run ---
 
     def needs_writing(self) -> bool:
-        """Say whether there is news although nothing was said."""
+        """Return whether live state or counts have to be written although no item arrived."""
         return self._stored != self.board.dealt_with or bool(self.board.news())
 
     def store_counts(self, finished: Sequence[Attempt], *, now: bool = False) -> None:
-        """Write the counts as they will be once this batch has committed, ten times a second at most.
+        """Write the counts as of this batch's commit, at most ten times a second.
 
         Args:
             finished: Attempts that end in this batch.
-            now: Whatever the time.
+            now: Write them regardless of the time.
         """
         if self._tasks is None or not (now or monotonic() - self._stored_at >= _COUNTS_S):
             return
@@ -173,7 +173,7 @@ class RunLedger:
         self._note(self, _stored=sum(counts.values()) + board.skipped, _stored_at=monotonic())
 
     def committed(self, batch: Batch) -> None:
-        """Take what was committed into the counts and the report."""
+        """Update the counts and the report with a batch that has committed."""
         for attempt in batch.logged:
             _drop_kept_lines(attempt)
         for checkpoint in batch.checkpoints:
@@ -189,7 +189,7 @@ class RunLedger:
         if self._tasks is None:
             return
         self.store_counts((), now=True)
-        # What was found and has not begun. Others there are none, unless a fault of ours ended the run.
+        # Inputs that were found and have not begun; no others are open, unless a bug of ours ended the run.
         self._write(
             "UPDATE task_runs SET status = 'interrupted', finished_at = ?, "
             "message = CASE WHEN status = 'queued' AND message IS NULL THEN ? ELSE message END, "
@@ -204,12 +204,12 @@ class RunLedger:
 
 
 def _check_shard(conn: sqlite3.Connection, pipeline: Pipeline, shard: Shard | None) -> None:
-    """Refuse a file that holds another shard of the pipeline; warn if it holds one, and all inputs are to be run.
+    """Refuse a file that holds another shard of the pipeline; warn if it holds one and the run is not sharded.
 
-    Files that each hold one shard can be merged: what two of them hold cannot. A merged file holds several.
+    Files can be merged only if no input is in two of them, so each holds one shard; a merged file holds several.
 
     Raises:
-        LedgerError: It does.
+        LedgerError: The file holds another shard.
     """
     there = [
         text
@@ -221,13 +221,13 @@ def _check_shard(conn: sqlite3.Connection, pipeline: Pipeline, shard: Shard | No
     what = f"{path} holds {_in_words(there)} of {clean(pipeline.name, 80)}"
     if shard is None and len(there) == 1 and there != ["1/1"]:
         logger.warning(
-            "%s, and this call runs all inputs here: to go on with the shard, pass shard=",
+            "%s, and this call runs all inputs: to continue only that shard, pass shard=",
             what,
         )
     elif shard is not None and set(there) - {str(shard)}:
         raise LedgerError(
-            f"{what}, and this call is shard {shard}: give each shard a file of its own, or leave out shard= to "
-            "run all inputs that are not done here"
+            f"{what}, and this call is for shard {shard}: use a separate file for each shard, or leave out shard= "
+            "to run all inputs that are not done in this file"
         )
 
 
@@ -238,7 +238,7 @@ def _in_words(shards: Sequence[str]) -> str:
 
 
 def command_of(words: Sequence[str]) -> str:
-    """Return how a program was started, up to its script or target: what follows may hold secrets.
+    """Return the command that started the program, up to its script or target: the rest may contain secrets.
 
     Args:
         words: As in ``sys.orig_argv``, n ≥ 1.
@@ -257,7 +257,7 @@ def command_of(words: Sequence[str]) -> str:
 
 
 def _drop_kept_lines(attempt: Attempt) -> None:
-    """Make room for what it may still log: its worker appends meanwhile, at the other end."""
+    """Drop the log lines that are stored, from the front; its worker may append at the other end meanwhile."""
     assert attempt.logs is not None
     for _ in range(attempt.lines_kept):
         attempt.logs.popleft()
@@ -265,12 +265,12 @@ def _drop_kept_lines(attempt: Attempt) -> None:
 
 
 def _columns_of(counts: Counter[TaskStatus]) -> tuple[int, int, int, int]:
-    """Return the counts as a run's row has them: done, failed, cancelled, timed out."""
+    """Return the counts in the order of the columns of a run's row: done, failed, cancelled, timed out."""
     return counts[DONE], counts[ERROR], counts[CANCELLED], counts[TIMED_OUT]
 
 
 def mark_interrupted(conn: sqlite3.Connection) -> int:
-    """Close the books of runs whose process died; the caller owns the file, so no run can be alive.
+    """Mark runs whose process died as interrupted; the caller owns the file, so no run can be in progress.
 
     Returns:
         How many task rows became ``interrupted``.
@@ -291,7 +291,7 @@ def mark_interrupted(conn: sqlite3.Connection) -> int:
 
 
 def _count_again(conn: sqlite3.Connection) -> None:
-    """Bring the counts of dead runs up to their last commit: a run stores them only ten times a second."""
+    """Update the counts of dead runs to their last commit: a run stores them only ten times a second."""
     if conn.execute("SELECT 1 FROM pipeloom_runs WHERE status = 'running' LIMIT 1").fetchone() is None:
         return
     found: dict[int, Counter[TaskStatus]] = {}

@@ -1,7 +1,7 @@
-"""The ledger's statements on tasks: multi-row, of fixed sizes, padded with rows that count for nothing.
+"""The ledger's SQL statements on tasks: multi-row, in fixed sizes, padded with rows that are ignored.
 
-SQLite gives up the interpreter lock around every step, and a thread that computes takes it for 5 ms each time. So a
-batch is few, big statements of three sizes, which the statement cache then always knows.
+SQLite releases the interpreter lock around every step, and a thread that computes may then hold it for 5 ms. So a
+batch uses few, large statements, in three sizes, so that the statement cache always has them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _values(width: int, count: int) -> str:
 
 
 def _put_sql(count: int) -> str:
-    """Insert whole rows, or replace the row's present state by them."""
+    """Insert whole rows, or replace all columns of rows that exist."""
     updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[1:])
     return (
         f"INSERT INTO task_runs ({_COLUMNS}) SELECT * FROM (VALUES {_values(WIDTH, count)}) "
@@ -78,7 +78,7 @@ def _put_sql(count: int) -> str:
 
 
 def _new_sql(count: int) -> str:
-    """Insert done tasks whose rows cannot be there yet: what is the same for all is said once, before the rows."""
+    """Insert done tasks whose rows cannot exist yet; values that all share come once, before the rows."""
     columns = ", ".join(f"column{place}" for place in range(1, NEW_WIDTH + 1))
     return (
         f"INSERT INTO task_runs (status, progress, attempt, pipeline_id, run_id, {_NEW_COLUMNS}) "
@@ -96,7 +96,7 @@ def _progress_sql(count: int) -> str:
 
 
 def _finish_sql(count: int) -> str:
-    """End a task whose start came in an earlier batch; the first finish wins. One without a start is kept too."""
+    """Finish tasks whose start came in an earlier batch, or never came; the first finish of a task wins."""
     return (
         f"INSERT INTO task_runs ({_FINISH_COLUMNS}) "
         f"SELECT * FROM (VALUES {_values(FINISH_WIDTH, count)}) WHERE column1 IS NOT NULL "
@@ -109,7 +109,7 @@ def _finish_sql(count: int) -> str:
 
 
 def _archive_sql(count: int) -> str:
-    """Keep tries; what has not begun is none."""
+    """Archive attempts; a task that has not begun has none."""
     return (
         f"INSERT INTO pipeloom_attempts (task_id, {_PAST}) SELECT id, {_PAST} FROM task_runs "
         "WHERE status <> 'queued' AND NOT (status = 'interrupted' AND started_at IS NULL) "
@@ -130,7 +130,7 @@ def _look_up_sql(count: int) -> str:
 
 
 def _look_up_found_sql(count: int) -> str:
-    """Find a pipeline's tasks by their keys, each with its place among the inputs that were found."""
+    """Find a pipeline's tasks by their keys, each with its place in the queue of found inputs."""
     return (
         "SELECT t.key, t.id, t.status, t.run_id, f.id "
         "FROM task_runs t LEFT JOIN pipeloom_found f ON f.task_id = t.id "
@@ -139,7 +139,7 @@ def _look_up_found_sql(count: int) -> str:
 
 
 def _put_queued_sql(count: int) -> str:
-    """Insert tasks that have not begun, and cannot have rows yet."""
+    """Insert tasks that have not begun and cannot have a row yet."""
     return (
         f"INSERT INTO task_runs (status, pipeline_id, run_id, {_QUEUED_COLUMNS}) SELECT 'queued', ?, ?, * "
         f"FROM (VALUES {_values(QUEUED_WIDTH, count)}) WHERE column1 IS NOT NULL"
@@ -147,7 +147,7 @@ def _put_queued_sql(count: int) -> str:
 
 
 def _found_sql(count: int) -> str:
-    """Put inputs in line; one that was found by an earlier run as well moves to the end."""
+    """Queue inputs; one that an earlier run had queued moves to the end."""
     return (
         "INSERT OR REPLACE INTO pipeloom_found (task_id, found_by, item) SELECT * "
         f"FROM (VALUES {_values(FOUND_WIDTH, count)}) WHERE column1 IS NOT NULL"
@@ -212,7 +212,7 @@ PUT_STATE: Final = (
 
 
 def padded(rows: Sequence[Sequence[object]], width: int) -> Iterable[tuple[int, list[object]]]:
-    """Cut n rows into statements of a fixed size, padded with NULLs; yields (size, flat parameters)."""
+    """Split n rows into statements of fixed sizes, padded with NULLs; yields (size, flat parameters)."""
     largest = SIZES[-1]
     for begin in range(0, len(rows), largest):
         part = rows[begin : begin + largest]

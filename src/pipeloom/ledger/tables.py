@@ -1,4 +1,4 @@
-"""The users' tables: made when missing, checked before the first row of a shape, filled in big statements."""
+"""Users' tables: created when missing, checked before the first row of a shape, filled in large statements."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = ["StagedOutput", "Tables", "UserTables"]
 Tables = Mapping[str, Mapping[str, Any]]
 """``tables=``: table → column → Python type."""
 
-_TOGETHER: Final = 1024  # rows that are looked at, and then stored while the processor has them in its cache
-_SHAPES: Final = 4096  # that are remembered
-_PADDED: Final = 16  # rows: more of one shape are worth a statement of their own
+_TOGETHER: Final = 1024  # rows that are checked and then stored while they are in the processor's cache
+_SHAPES: Final = 4096  # cached
+_PADDED: Final = 16  # rows: more than this of one shape get their own statement
 _ORDER_MATTERS: Final = (
     "SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND sql LIKE '%REFERENCES%') "
     "UNION ALL SELECT 1 FROM sqlite_temp_master WHERE type = 'trigger' LIMIT 1"
@@ -40,11 +40,11 @@ _ORDER_MATTERS: Final = (
 
 
 class StagedOutput:
-    """Everything that one task stages until its end or a checkpoint: a missing table is made to hold all of it.
+    """Everything that one task stages until its end or a checkpoint; a missing table is created to fit all of it.
 
     Args:
-        parts: n blocks, stretches and statements, 0 or more, and what is in a temporary file.
-        owner: The task's number; ``None`` for what is said by nobody, or in a message.
+        parts: n blocks, stretches, statements and spool files, 0 or more.
+        owner: The task's number; ``None`` for a message's output.
     """
 
     __slots__ = ("_blocks", "_parts", "owner")
@@ -55,9 +55,9 @@ class StagedOutput:
         self._blocks: dict[str, list[Block]] | None = None
 
     def blocks(self, table: str) -> Sequence[Block]:
-        """Return the blocks with rows for a table, and examples of those in images and in the file: none is read.
+        """Return the blocks with rows for a table, with example rows in place of images and spool files.
 
-        The first call goes through all parts, later ones do not.
+        Images and files are not read. The first call goes through all parts, later calls do not.
         """
         if self._blocks is None:
             self._blocks = {}
@@ -77,7 +77,7 @@ def _outlines(part: object) -> Sequence[Block]:
 
 
 class UserTables:
-    """Creates, checks and fills users' tables; the writer's thread, inside its transaction."""
+    """Create, check and fill users' tables; the writer's thread, inside its transaction."""
 
     def __init__(
         self, conn: sqlite3.Connection, transaction: Transaction, guard: Guard, *, has_ledger: bool
@@ -91,21 +91,21 @@ class UserTables:
         self._limit = conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._declared: dict[str, dict[str, str]] = {}
         self._made: frozenset[str] = frozenset()
-        self._version: tuple[int] | None = None  # of the schema that the following are about
+        self._version: tuple[int] | None = None  # of the schema that the following caches are for
         self._known: dict[str, UserTable] = {}
         self._ready: dict[Shape, Insert] = {}
-        self._wide: dict[UserTable, Insert] = {}  # what rows of several shapes are padded to
+        self._wide: dict[UserTable, Insert] = {}  # to which rows of several shapes are padded
         self._pending: dict[UserTable, _Line] = {}
         self._strict_order: bool | None = None
-        self._loaded: StagedOutput | None = None  # of which an image may still be there
+        self._loaded: StagedOutput | None = None  # the output of which an image may still be loaded
         self._owning: Owning | None = None
-        self.warnings: list[str] = []  # what became of inferred types; for the writer to say after its commit
+        self.warnings: list[str] = []  # about inferred types that were dropped; logged after the commit
 
     def own_rows(self, owned: Owned) -> None:
-        """Have rows know their task, in these tables; before ``declare``.
+        """Make rows store their task in these tables; call it before ``declare``.
 
         Raises:
-            SchemaError: A table that is named, and there, cannot have that.
+            SchemaError: A named table exists and cannot get the column.
         """
         self._owning = Owning(self._conn, self._guard, owned)
         for name in sorted(owned) if isinstance(owned, frozenset) else ():
@@ -113,7 +113,7 @@ class UserTables:
                 self._owning.give_early(table)
 
     def take_back(self, tasks: Sequence[int]) -> None:
-        """Remove all rows of n tasks, where they know them."""
+        """Delete all rows of n tasks, in tables whose rows store their task."""
         if self._owning is not None:
             self._owning.remove(tasks)
 
@@ -146,13 +146,13 @@ class UserTables:
         for column in table.missing(kinds):
             if not alter:
                 raise SchemaError(
-                    f"table {clean(name, 60)} exists without the declared column {clean(column, 60)}: let it "
-                    "be added with alter=True, or take it out of tables="
+                    f"table {clean(name, 60)} exists without the declared column {clean(column, 60)}: pass "
+                    "alter=True to add it, or take it out of tables="
                 )
             table.add({column: declared[column]}, declared)
 
     def forget(self) -> None:
-        """Drop what was known of the schema: a rollback or users' SQL may have changed it."""
+        """Drop the cached schema and the pending rows: a rollback or users' SQL may have changed the schema."""
         self._version = None
         self._known.clear()
         self._ready.clear()
@@ -163,10 +163,10 @@ class UserTables:
             self._owning.forget()
 
     def begin(self, *, is_alone: bool) -> None:
-        """Begin with a batch; inside a transaction. Notices that another program has changed the schema.
+        """Begin a batch; inside a transaction. Drops the cached schema if another program has changed it.
 
         Args:
-            is_alone: It was said by one task, or in one message: a row that is refused is looked for.
+            is_alone: The batch is from one task or one message, so the number of a refused row is determined.
         """
         self._placing.begin(is_alone=is_alone)
         version = self._conn.execute("PRAGMA schema_version").fetchone()
@@ -175,11 +175,11 @@ class UserTables:
             self._version = version
 
     def add(self, block: Block, output: StagedOutput) -> None:
-        """Put a block in line; blocks of one shape join one statement.
+        """Add a block to the pending rows; blocks of one shape share statements.
 
         Args:
             block: Checked rows.
-            output: What it is a part of.
+            output: The output that it is part of.
         """
         if not block.rows:
             return
@@ -201,18 +201,18 @@ class UserTables:
         line.is_text &= is_text
 
     def add_stretch(self, stretch: Stretch, output: StagedOutput) -> None:
-        """Insert rows from an image, or, if their columns would change one of them, put them in line as usual.
+        """Insert rows from an image, or add them like a block if a column would convert a value.
 
         Args:
             stretch: Which rows.
-            output: What it is a part of.
+            output: The output that it is part of.
         """
         insert = self._ready_for(stretch.table.shape, output)
         owned = self._owner_of(stretch.table.shape, output)
         if not self._may_import(stretch, insert, output):
             for block in stretch.blocks():
                 self.add(block, output)
-                self.flush()  # or there would be as many rows in memory as there are in the image
+                self.flush()  # so that the image's rows are not all in memory at once
             return
         if self._pending and (insert.table in self._pending or self._order_matters()):
             self.flush()
@@ -223,14 +223,14 @@ class UserTables:
         )
 
     def _with_owner(self, owning: Owning, block: Block, output: StagedOutput, owner: int) -> Block:
-        """Return a block with the task's number in each row, if its table is to have that."""
+        """Return a block with the task's number in each row, if its table's rows store their task."""
         if not owning.is_known(block.shape):
             owning.prepare(block.shape, self._prepared(block.shape, output))
         wide = owning.widened(block.shape)
         return block if wide is None else owning.with_owner(block, wide, owner)
 
     def _owner_of(self, shape: Shape, output: StagedOutput) -> tuple[str, int] | None:
-        """Return the column and the number that the rows of a task have beyond what it wrote, if any."""
+        """Return the additional column and the task's number for the rows of a task; ``None`` if not stored."""
         owning = self._owning
         if owning is None or output.owner is None:
             return None
@@ -246,7 +246,7 @@ class UserTables:
         return not self._imports.has(stretch, risks)
 
     def clear(self, *, but: StagedOutput | None = None) -> None:
-        """Let go of what was loaded, unless it is of this output: users' SQL could read what another task wrote."""
+        """Release the loaded image, unless it is part of this output: users' SQL could read another task's rows."""
         if but is None or but is not self._loaded:
             self._imports.clear()
 
@@ -254,9 +254,9 @@ class UserTables:
         return self._ready.get(shape) or self._insert_for(shape, self._prepared(shape, output))
 
     def _among_others(self, line: _Line | None, insert: Insert, rows: list[Row]) -> tuple[Insert, list[Row]]:
-        """Return a wider shape that the rows can be padded to, and them; or their own.
+        """Return an insert for a wider shape and the rows padded to it, or the given ones if that is impossible.
 
-        Rows with optional keys come in many shapes, and a statement for each takes longer than a few NULLs.
+        Rows with optional keys come in many shapes, and one statement for each takes longer than a few NULLs.
         """
         table = insert.table
         wide = self._wide.get(table) or (insert if line is None else line.insert)
@@ -275,7 +275,7 @@ class UserTables:
         return insert
 
     def flush(self) -> None:
-        """Insert what is in line."""
+        """Insert the pending rows."""
         if not self._pending:
             return
         pending, self._pending = self._pending, {}
@@ -300,7 +300,7 @@ class UserTables:
             raise
 
     def _order_matters(self) -> bool:
-        """Say whether a trigger or a foreign key would see it if rows of one table overtook those of another."""
+        """Return whether a trigger or foreign key could depend on the order of rows in different tables."""
         if self._strict_order is None:
             self._strict_order = self._conn.execute(_ORDER_MATTERS).fetchone() is not None
         return self._strict_order
@@ -317,9 +317,9 @@ class UserTables:
         return table
 
     def _prepared(self, shape: Shape, output: StagedOutput) -> UserTable:
-        """Return the table for rows of a shape, with all that they need.
+        """Return the table for rows of a shape, created or extended if necessary.
 
-        Only a change of the table makes what is in line go first: rows with optional keys come in many shapes.
+        Pending rows are inserted first only if the table changes: rows with optional keys come in many shapes.
         """
         table = self._table(shape.table)
         if table is None:
@@ -329,8 +329,8 @@ class UserTables:
             self.flush()
             if not (shape.alter or self._is_open(table)):
                 raise RowRefusedError(
-                    f"table {clean(shape.table, 60)} has no column {clean(missing[0], 60)}: if it is meant, let it "
-                    "be added with alter=True, or declare it in tables= before the table is made"
+                    f"table {clean(shape.table, 60)} has no column {clean(missing[0], 60)}: pass alter=True to add "
+                    "it, or declare it in tables= before the table is created"
                 )
             blocks = [block for block in output.blocks(shape.table) if block.shape.alter or not shape.alter]
             found = _inferred(blocks)
@@ -363,7 +363,7 @@ class UserTables:
         return table
 
     def _is_open(self, table: UserTable) -> bool:
-        """Say whether the table's shape may still follow the output: we made it, and it has no row yet."""
+        """Return whether the table may still be adapted to the output: pipeloom created it, and it has no rows."""
         made = ascii_lower(table.name) in self._made
         if not made and self._has_ledger:
             known = self._conn.execute("SELECT 1 FROM pipeloom_meta WHERE key = ?", (_made_key(table.name),))
@@ -379,7 +379,7 @@ class _Line:
     def __init__(self, insert: Insert) -> None:
         self.insert = insert
         self.parts: list[list[Row]] = []
-        self.is_text = True  # all that have come so far
+        self.is_text = True  # all rows so far are text or NULL
 
 
 def _index_name(table: str, columns: Sequence[str]) -> str:
@@ -394,7 +394,7 @@ def _made_key(table: str) -> str:
 
 
 def _inferred(blocks: Sequence[Block]) -> dict[str, str]:
-    """Return the SQL type of each column of a task's whole output; none when its values share none."""
+    """Return the SQL type of each column of a task's whole output; empty if its values have no common type."""
     rows: dict[tuple[str, ...], list[Row]] = {}
     for block in blocks:  # rows with optional keys come in thousands of blocks
         rows.setdefault(block.shape.columns, []).extend(block.rows)

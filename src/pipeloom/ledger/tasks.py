@@ -1,6 +1,6 @@
-"""``task_runs``: a batch of what was said about tasks becomes a few multi-row statements.
+"""``task_runs``: write a batch of attempts and status messages in a few multi-row statements.
 
-The folded batch leaves what one message per transaction would leave.
+The result is the same as if each message had been written in its own transaction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipeloom.statuses import DONE, OPEN, QUEUED, RUNNING
 __all__ = ["TaskTable", "taken"]
 
 TaskRow = tuple[int, *tuple[object, ...]]
-"""The id, and the other columns in the order of the statement that the row is for."""
+"""The id, and the other columns in the order of the row's statement."""
 
 _MANY_NEW: Final = 64
 
@@ -37,7 +37,7 @@ _OF_NO_KIND: Final[_KindColumns] = (None, None, None, None)
 
 
 class TaskTable:
-    """Writes ``task_runs`` and the archive of past attempts; the writer's thread, inside its transaction."""
+    """Write ``task_runs`` and the archive of past attempts; the writer's thread, inside its transaction."""
 
     def __init__(self, conn: sqlite3.Connection, transaction: Transaction) -> None:
         self._conn = conn
@@ -50,38 +50,38 @@ class TaskTable:
         self._stand_in: int = min(0, self._outermost("MIN(id)", "id > ?", -NUMBER_LIMIT))
         self.has_states = conn.execute("SELECT 1 FROM pipeloom_state LIMIT 1").fetchone() is not None
         self._kinds = Kinds()
-        self.written = False  # a hint for the upkeep: stays, whatever is rolled back
+        self.written = False  # a hint for maintenance: not reset by a rollback
 
     def _outermost(self, which: str, within: str, limit: int) -> int:
-        """Return an id to number new rows from, past rows at the very ends of what SQLite can hold."""
+        """Return the id from which to number new rows; ignores ids near the limits of what SQLite can hold."""
         found = self._conn.execute(f"SELECT {which} FROM task_runs WHERE {within}", (limit,)).fetchone()[0]
         return 0 if found is None else int(found)
 
     def next_stand_in(self) -> int:
-        """Return the id of a row whose task has no number yet."""
+        """Return a new provisional id, for a task that has no number yet."""
         self._stand_in -= 1
         return self._stand_in
 
     def raise_ceiling(self, highest: int) -> None:
-        """Note that there is a row with this id."""
+        """Note that a row with this id exists."""
         if highest > self.ceiling:
             self._note(self, ceiling=highest)
 
-    # --- attempts of an engine: their whole row is known ---
+    # --- attempts of an engine, whose whole row is known ---
 
     def put_attempts(self, finished: Sequence[Attempt], live: Sequence[Snapshot]) -> None:
         """Store the present state of attempts, finished or still running.
 
         Args:
-            finished: n attempts that ended; those that are tried again become past tries, and their rows wait.
-            live: Running ones.
+            finished: n attempts that ended. Those to be retried become past attempts, and their rows are queued.
+            live: Running attempts.
         """
         self._number(finished)
         plain = _plain(finished, self.has_states)
         others: Sequence[Attempt] = finished
         if len(plain) == len(finished) and not live:
             others = ()
-        elif len(plain) < _MANY_NEW:  # each statement more is a wait for the interpreter lock
+        elif len(plain) < _MANY_NEW:  # each additional statement waits for the interpreter lock
             plain = []
         else:
             apart = set(map(id, plain))
@@ -103,7 +103,7 @@ class TaskTable:
             self.raise_ceiling(max(row[0] for row in chain(new_rows, rows)))
 
     def _make_way(self, coming: Iterable[Snapshot]) -> None:
-        """Withdraw stand-ins whose tasks have numbers now, and archive rows that are about to be overwritten."""
+        """Delete provisional rows whose tasks now have numbers, and archive rows that will be overwritten."""
         overwritten = []
         for attempt, number, _, _ in coming:
             if attempt.recorded is not None:
@@ -116,7 +116,7 @@ class TaskTable:
             self._archive(overwritten, keyed_allowed=self.pipeline_id is not None)
 
     def _keep_past(self, ended: Iterable[Attempt]) -> None:
-        """Keep tries that are followed by others; forget one that turned out to be the last."""
+        """Archive attempts that another one follows; remove one from the archive that turned out to be the last."""
         for attempt in ended:
             if attempt.retry_in is not None:
                 self._keep_try(attempt, attempt.rows_kept)
@@ -144,9 +144,10 @@ class TaskTable:
         )  # fmt: skip
 
     def _waiting_row(self, attempt: Attempt) -> TaskRow:
-        """The row of a task that is to be tried again: queued, with why and when."""
+        """Return the row of a task that waits for a retry: queued, with the reason and the delay."""
         why = (
-            f"waits {duration(attempt.retry_in)} for try {attempt.attempt + 1}: {attempt.message or attempt.status}"
+            f"waits {duration(attempt.retry_in)} for attempt {attempt.attempt + 1}: "
+            f"{attempt.message or attempt.status}"
         )
         return (
             attempt.task_id, attempt.name, QUEUED, 0.0, why, None, None, None,
@@ -155,7 +156,7 @@ class TaskTable:
         )  # fmt: skip
 
     def _keep_try(self, attempt: Attempt, rows: int) -> None:
-        """Make a failed try one of the past, whose row the next one will have."""
+        """Archive a failed attempt, whose row the next attempt takes over."""
         self._write(
             sql.KEEP_TRY,
             (
@@ -166,14 +167,14 @@ class TaskTable:
         )  # fmt: skip
 
     def _kind_of(self, attempt: Attempt) -> _KindColumns:
-        """Return the columns that say of which kind a failure is, and note it for those who watch."""
+        """Return the columns that describe the kind of a failure, and set the attempt's ``kind``."""
         if attempt.status == DONE:
             return _OF_NO_KIND
         attempt.kind = kind = self._kinds.of(attempt.status, attempt.message, attempt.error)
         return kind.exception, kind.place, kind.message, kind.id
 
     def _kind_said(self, status: str, message: str | None) -> _KindColumns:
-        """Return the same of a task that reports its own end."""
+        """Return the same columns for a task that reports its own end."""
         if status in OPEN or status == DONE:
             return _OF_NO_KIND
         kind = self._kinds.of(status, message, None)
@@ -182,10 +183,10 @@ class TaskTable:
     # --- logs ---
 
     def put_logs(self, attempts: Iterable[Attempt]) -> list[Attempt]:
-        """Store what these logged since the last time.
+        """Store the lines that these attempts logged since the last call.
 
         Returns:
-            Those that had logged something, whose lines can go once they are committed.
+            Those that had new lines, which can be dropped once they are committed.
         """
         stored: list[Attempt] = []
         rows: list[Sequence[object]] = []
@@ -203,7 +204,7 @@ class TaskTable:
     # --- checkpoints ---
 
     def put_states(self, checkpoints: Sequence[StagedCheckpoint]) -> None:
-        """Store what tasks need to go on from here; of several of one task the last one counts."""
+        """Store the states of checkpoints; of several from one task, the last one counts."""
         if not self.has_states:
             self._note(self, has_states=True)
         last = {checkpoint.attempt: checkpoint.state for checkpoint in checkpoints}
@@ -226,7 +227,7 @@ class TaskTable:
 
     def _forget_states_of(self, finished: Iterable[Attempt]) -> None:
         done = (attempt for attempt in finished if attempt.status == DONE)
-        # One that has a row, new or not, may have a state with it.
+        # Only an attempt that may have a row can have a state.
         may_have = (a for a in done if a.recorded is not None or a.has_state or a.row != "new")
         self._forget_states([attempt.task_id for attempt in may_have])
 
@@ -235,9 +236,9 @@ class TaskTable:
             self._write(sql.FORGET_STATES[size], flat)
 
     def _number(self, finished: Sequence[Attempt]) -> None:
-        """Give numbers to tasks that ended without one, beyond all that are known.
+        """Give numbers to tasks that ended without one, above all known numbers.
 
-        A number stays with its task even if this transaction is lost: it is nobody else's, committed or not.
+        A task keeps its number even if this transaction is lost: it was allocated for that task alone.
         """
         nameless = [attempt for attempt in finished if attempt.row == "provisional"]
         if nameless:
@@ -247,18 +248,18 @@ class TaskTable:
                 attempt.task_id, attempt.row = number, "new"
 
     def withdraw_stand_in(self, attempt: Attempt) -> None:
-        """Remove the row that stood in for one that has no row of its own after all."""
+        """Delete the provisional row of an attempt that has no row of its own after all."""
         if attempt.recorded is not None and attempt.recorded[0] != attempt.task_id:
             self._withdraw(attempt.recorded[0])
 
     def _withdraw(self, provisional: int) -> None:
-        """Remove the row that stood in until the task had a number."""
+        """Delete a provisional row."""
         self._write("DELETE FROM task_runs WHERE id = ? AND run_id IS ?", (provisional, self.run_id))
 
-    # --- bare messages: what was said since the last commit is folded by id ---
+    # --- status messages, folded by id since the last commit ---
 
     def put_said(self, said: dict[int, Said]) -> None:
-        """Store what was said about numbered tasks; one ``Said`` per id."""
+        """Store the status messages of numbered tasks; one ``Said`` per id."""
         starts, progress, finishes = [], [], []
         for number, words in said.items():
             if words.started is not None:
@@ -305,10 +306,10 @@ class TaskTable:
         _, _, common, kind = self._kind_said(status, message)
         return number, f"task {number}", status, share, finished_at, result, message, self.run_id, common, kind
 
-    # --- what was there before ---
+    # --- earlier rows ---
 
     def _archive(self, numbers: list[int], *, keyed_allowed: bool) -> None:
-        """Keep the past: rows about to be overwritten move to ``pipeloom_attempts``."""
+        """Copy rows that are about to be overwritten to ``pipeloom_attempts``."""
         if not keyed_allowed:
             self._refuse_keyed(numbers)
         old = [(number,) for number in numbers if number <= self.ceiling]
@@ -320,7 +321,7 @@ class TaskTable:
             raise LedgerError(taken(number))
 
     def keyed_among(self, numbers: Iterable[int]) -> set[int]:
-        """Return those numbers whose rows belong to a keyed pipeline, on file or given out by this run."""
+        """Return those numbers that belong to a keyed pipeline, in the file or allocated by this run."""
         numbers = list(numbers)
         given = self.ids.claim(numbers) if self.pipeline_id is not None else set()
         old = [(number,) for number in numbers if number <= self.ceiling]
@@ -330,17 +331,17 @@ class TaskTable:
 
 
 def taken(number: int) -> str:
-    """Say why a number is refused."""
+    """Return the reason why a number is refused."""
     return (
-        f"task number {number} belongs to a pipeline with keys in this file: use another file, or give this "
-        "run keys (key=)"
+        f"task number {number} belongs to a pipeline with keys in this file: use another file, or pass key= so "
+        "that this run has keys too"
     )
 
 
 def _plain(finished: Iterable[Attempt], some_have_states: bool) -> list[Attempt]:
-    """Return those that are done at their first try and cannot have a row yet, as most are.
+    """Return the attempts that were the first, are done and cannot have a row yet; most are of this kind.
 
-    A leaner statement inserts them; it does not know of checkpoints.
+    A shorter statement inserts them; it does not cover checkpoints.
     """
     plain = [
         attempt

@@ -1,4 +1,4 @@
-"""One of the users' tables as it is, and how it grows; the writer's thread, inside its transaction."""
+"""One of the users' tables: its columns, and how they are extended; the writer's thread, inside its transaction."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class UserTable:
 
     Args:
         conn: The writer's connection.
-        name: As it is written to.
+        name: Its name as first used by the caller.
         columns: Folded name → column.
-        warnings: Where to say that a type was taken off.
+        warnings: List to which a warning is added when an inferred type is dropped.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class UserTable:
         self.name = name
         self.columns = columns
         self._warnings = warnings
-        self.version = 0  # of what its columns make of values
+        self.version = 0  # changes whenever its columns convert values differently
 
     @classmethod
     def found(
         cls, conn: sqlite3.Connection, name: str, declared: Mapping[str, str], warnings: list[str]
     ) -> UserTable | None:
-        """Return a table as SQLite knows it; ``None`` when there is none.
+        """Return an existing table; ``None`` if there is none.
 
         Args:
             conn: The writer's connection.
-            name: The table's, in any case.
-            declared: Column → SQL type, of those that stand in ``tables=``.
-            warnings: See above.
+            name: The table's name; case does not matter.
+            declared: Column → SQL type, for the columns that are declared in ``tables=``.
+            warnings: See the class.
         """
         seen = conn.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
         if not seen:
             return None
-        # What is declared to convert nothing, and stands in a column that does, is that column's.
+        # A type that is declared to convert nothing leaves the existing column's conversion in place.
         types = {ascii_lower(name): kind for name, kind in declared.items() if affinity_of(kind) != "BLOB"}
         stored = conn.execute(
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE", (name,)
@@ -65,7 +65,7 @@ class UserTable:
         columns = {}
         for _, column, kind, _, default, key, hidden in seen:
             folded = ascii_lower(column)
-            # Ours have no primary key. In a table that was made anew by hand the type may make it the rowid.
+            # Columns we add are never a primary key. If a user rebuilt the table, the type may make it the rowid.
             is_inferred = folded in inferred and not key
             rule: Rule = "declared" if folded in types else "inferred" if is_inferred else "theirs"
             affinity = affinity_of(types[folded]) if rule == "declared" else _affinity_in(conn, name, kind or "")
@@ -82,14 +82,14 @@ class UserTable:
         declared: Mapping[str, str],
         warnings: list[str],
     ) -> UserTable:
-        """Make a table.
+        """Create a table.
 
         Args:
             conn: The writer's connection.
-            name: The table's.
-            columns: Column → SQL type, of those that nobody declared.
-            declared: Column → SQL type, of the others; these count where both have one.
-            warnings: See above.
+            name: The table's name.
+            columns: Column → inferred SQL type.
+            declared: Column → SQL type declared in ``tables=``; takes precedence over ``columns``.
+            warnings: See the class.
         """
         taken = {ascii_lower(column) for column in declared}
         rest = {column: kind for column, kind in columns.items() if ascii_lower(column) not in taken}
@@ -102,14 +102,14 @@ class UserTable:
         }
         return cls(conn, name, made, warnings)
 
-    # --- what a set of columns may write ---
+    # --- columns ---
 
     def missing(self, names: Iterable[str], *, alter: bool = False) -> list[str]:
         """Return which of these columns the table lacks.
 
         Args:
             names: n columns.
-            alter: What is called like SQLite's own number of a row is a column of that name, if there is none yet.
+            alter: A name such as ``rowid`` is a missing column rather than SQLite's own row number.
 
         Raises:
             RowRefusedError: One of them is computed by the table.
@@ -130,8 +130,8 @@ class UserTable:
         """Add columns.
 
         Args:
-            columns: Column → SQL type that its values share.
-            declared: Column → SQL type, of those that stand in ``tables=``.
+            columns: Column → common SQL type of its values.
+            declared: Column → SQL type, for the columns that are declared in ``tables=``.
         """
         types = {ascii_lower(column): kind for column, kind in declared.items()}
         for name, kind in columns.items():
@@ -152,12 +152,13 @@ class UserTable:
             kind: The Python type in ``tables=``.
 
         Raises:
-            SchemaError: Values would be converted otherwise than it says.
+            SchemaError: The column would convert values differently from the declaration.
         """
         column = self.columns[ascii_lower(name)]
         if column.is_generated:
             raise SchemaError(
-                f"table {clean(self.name, 60)} computes its column {clean(name, 60)}: take it out of tables="
+                f"table {clean(self.name, 60)} computes its column {clean(name, 60)} (GENERATED): take it out of "
+                "tables="
             )
         stored, wanted = _affinity_in(self._conn, self.name, column.type), affinity_of(sql_type(kind))
         if stored in (wanted, "BLOB") or kind is bytes:
@@ -166,15 +167,15 @@ class UserTable:
             return
         raise SchemaError(
             f"table {clean(self.name, 60)} has the column {clean(name, 60)} as {clean(column.type, 40)}, not as "
-            f"{sql_type(kind) or 'untyped'}: take it out of tables=, or declare it as it is"
+            f"{sql_type(kind) or 'untyped'}: take it out of tables=, or declare it with the existing type"
         )
 
     def has_defaults(self, folded: Iterable[str]) -> bool:
-        """Say whether one of these columns is something else than NULL when it is left out, or may be."""
+        """Return whether any of these columns has a default, or may have one."""
         return any((column := self.columns.get(name)) is None or column.has_default for name in folded)
 
     def has_unique(self, columns: Sequence[str]) -> bool:
-        """Say whether a constraint or an index tells rows apart by exactly these columns."""
+        """Return whether a constraint or an index makes exactly these columns unique."""
         wanted = sorted(map(ascii_lower, columns))
         if sorted(folded for folded, column in self.columns.items() if column.key) == wanted:
             return True
@@ -188,7 +189,7 @@ class UserTable:
         return False
 
     def is_empty(self) -> bool:
-        """Say whether there is no row."""
+        """Return whether the table has no rows."""
         return self._conn.execute(f"SELECT 1 FROM {quoted(self.name)} LIMIT 1").fetchone() is None
 
     def _has_rowid(self) -> bool:
@@ -198,10 +199,10 @@ class UserTable:
             return False
         return True
 
-    # --- what rows become ---
+    # --- values ---
 
     def watched(self, names: Iterable[str]) -> list[Watched]:
-        """Return the columns, among these, whose values are of interest; holds for one ``version``."""
+        """Return those of these columns whose values have to be checked; valid for one ``version``."""
         return [
             (place, column)
             for place, name in enumerate(names)
@@ -209,10 +210,10 @@ class UserTable:
         ]
 
     def fitted(self, watched: Sequence[Watched], rows: list[Row]) -> list[Row]:
-        """Return rows as the table takes them, after their inferred columns have followed the values.
+        """Return rows with their values converted for the table, after adapting inferred columns to them.
 
         Args:
-            watched: The columns of interest.
+            watched: The columns to check.
             rows: n rows of storable values.
 
         Raises:
@@ -228,7 +229,7 @@ class UserTable:
         return fitting
 
     def _follow(self, seen: Mapping[Column, str]) -> None:
-        """Give inferred columns the types that their values share, with those that come now."""
+        """Give inferred columns the type of their first values, or none once values of another type follow."""
         types: dict[str, str] = {}
         for column, kind in seen.items():
             if not column.is_settled:
@@ -239,9 +240,9 @@ class UserTable:
             elif kind != column.type:
                 types[ascii_lower(column.name)] = ""
                 self._warnings.append(
-                    f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: values of several types have "
-                    f"come, so it is not {column.type} any more and each stays as it was written; declare it in "
-                    "tables= to have them converted"
+                    f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: values of several types were "
+                    f"written, so the column is no longer {column.type} and each value is stored as written; "
+                    "declare it in tables= to convert them"
                 )
         if types:
             self._retype(types)
@@ -253,9 +254,9 @@ class UserTable:
         except sqlite3.OperationalError as error:
             column = self.columns[next(iter(types))]
             raise RowRefusedError(
-                f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: it was made as "
-                f"{column.type or 'untyped'}, which would change a value that comes now, and this SQLite cannot "
-                f"take that back ({error}): declare the column in tables= before the table is made"
+                f"table {clean(self.name, 60)}, column {clean(column.name, 60)}: it was created as "
+                f"{column.type or 'untyped'}, which would change a value of these rows, and this SQLite cannot "
+                f"change the type ({error}): declare the column in tables= before the table is created"
             ) from error
         for name, kind in types.items():
             self.columns[name].type = kind or nothing
@@ -272,12 +273,12 @@ def _definition(column: str, kind: str, mark: str = "") -> str:
 
 
 def _affinity_in(conn: sqlite3.Connection, table: str, kind: str) -> Affinity:
-    """Return what a type means in a table: ANY takes all as it is in a STRICT one, and is just a word elsewhere."""
+    """Return the affinity of a type in a table: ANY converts nothing in a STRICT table; elsewhere it is NUMERIC."""
     return "BLOB" if kind == "ANY" and _is_strict(conn, table) else affinity_of(kind)
 
 
 def _is_strict(conn: sqlite3.Connection, table: str) -> bool:
-    """Say whether it is a STRICT table, which takes only values of its types."""
+    """Return whether it is a STRICT table, which accepts only values of its columns' types."""
     if sqlite3.sqlite_version_info < (3, 37):
         return False
     found = conn.execute(f"PRAGMA table_list({quoted(table)})").fetchall()
