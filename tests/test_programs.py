@@ -330,7 +330,7 @@ def test_enough_is_enough(run, rows):
     """It ends of itself, though its inputs do not, and a second call has the samples of both."""
 
     def estimate() -> tuple[float, int]:
-        value, _, samples, _ = run("Enough is enough").split()
+        value, _, samples, _ = run("Stop when the answer is good enough").split()
         return float(value), int(samples)
 
     value, samples = estimate()
@@ -394,7 +394,7 @@ def test_beside_other_work(run, tmp_path):
     (tmp_path / "paths.txt").write_text("\n".join(site.pages))
 
     def call(seconds: str) -> tuple[set[str], list[str]]:
-        said = run("Beside other work", site.address, "paths.txt", seconds).splitlines()
+        said = run("A run in an asyncio program", site.address, "paths.txt", seconds).splitlines()
         return {line for line in said if line.startswith("/") and " done " in line}, said
 
     with serve(site):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "job-arrays.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "clusters.md").read_text(encoding="utf-8")
 # What stands in for SLURM: an array's jobs run side by side, a job that depends on others after them.
 SBATCH = """#!/bin/bash
 set -eu
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is no
 @pytest.fixture
 def cluster(tmp_path):
     """A directory with the recipe's files and some inputs; runs a command there."""
-    (program,) = re.findall(r"```python\n(# load.py\n.*?)```", PAGE, re.DOTALL)
+    program = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
     (script,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     place = tmp_path / "a place"
     (place / "bin").mkdir(parents=True)
@@ -66,8 +66,8 @@ def cluster(tmp_path):
 
 
 def test_the_recipe_for_slurm_does_the_work(cluster, tmp_path, read):
-    """Its jobs, then the merge; the program goes on with what is merged."""
-    (lines,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    """Its jobs, then the merge; the program continues with the merged file."""
+    (lines,) = [block for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL) if "sbatch" in block]
     submit, merge = [line.removeprefix("$ ") for line in lines.splitlines()]
     said = cluster(f"{submit}\n{merge}")
 
