@@ -88,7 +88,7 @@ def test_the_program_can_be_copied_and_run(name, plain, typed, tmp_path):
     ("words", "code", "said"),
     [
         (["csv", "nowhere"], 2, "nowhere: no such folder"),
-        (["csv", "empty"], 2, "empty: holds no file that ends in .csv or .tsv"),
+        (["csv", "empty"], 2, "empty: contains no .csv or .tsv file"),
         (["csv", "full", "--type", "n=number"], 2, "write COLUMN=int"),
         (["csv", "full", "--type", "n"], 2, "write COLUMN=int"),
         (["csv", "full", "--db", "no/such.db"], 3, "the directory"),
@@ -99,13 +99,13 @@ def test_the_program_can_be_copied_and_run(name, plain, typed, tmp_path):
         (["download", "--from", "nowhere"], 2, "nowhere: cannot be read: No such file"),
         (["download", "http://127.0.0.1:1/x", "--retries", "0"], 1, "Connection refused"),
         (["download", "http://127.0.0.1:1/x", "--db", "no/such.db"], 3, "the directory"),
-        (["download", "http://127.0.0.1:1/x", "--to", "full/t.csv/x"], 2, "full/t.csv is none"),
+        (["download", "http://127.0.0.1:1/x", "--to", "full/t.csv/x"], 2, "full/t.csv is not a folder"),
         (["pages", "ftp://x"], 2, "'ftp://x': begin with http://"),
         (["pages", "http://"], 2, "and a server's name"),
-        (["pages", "http://u:p@x/"], 2, "holds a user name"),
+        (["pages", "http://u:p@x/"], 2, "contains a user name"),
         (["pages", "--from", "nowhere"], 2, "nowhere: cannot be read: No such file"),
         (["pages", "--from", "full/t.csv"], 2, "full/t.csv, line 1: 'n': begin with http://"),
-        (["pages", "http://127.0.0.1:1/x", "--retries", "0"], 1, "no whole answer"),
+        (["pages", "http://127.0.0.1:1/x", "--retries", "0"], 1, "no complete answer"),
         (["pages", "http://127.0.0.1:1/x", "--db", "no/such.db"], 3, "the directory"),
         (["file-writer", "full", "--db", "no/such.db"], 3, "the directory"),
         (["file-writer", "nowhere"], 2, "nowhere: no such folder"),
@@ -151,7 +151,7 @@ def test_options_of_csv_reach_the_program(typed, tmp_path, read):
     (tmp_path / "in" / "README").write_text("")
     words = ["--no-header", "--skip", "1", "--ragged", "pad", "--detect-types"]
     code, out, err = typed("examples", "csv", "in", *words)
-    assert (code, "1 done" in out, "passed over: 1 of other endings (README)" in err) == (0, True, True)
+    assert (code, "1 done" in out, "skipped: 1 with other suffixes (README)" in err) == (0, True, True)
     assert read(tmp_path / "csv.db", "SELECT c1, c2 FROM t") == [(1, 2), (3, None)]
 
     (tmp_path / "in" / "t.csv").write_text("c1,C1\n7,8\n")

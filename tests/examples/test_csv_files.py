@@ -150,11 +150,11 @@ BAD = {
     "no name": (b"x,,z\n1,2,3\n", "bad.csv, line 1: column 2 has no name"),
     "twice": (b"x,y,X\n1,2,3\n", "bad.csv, line 1: two columns are named 'X'"),
     "nul": (b"x,y\0\n1,2\n", "bad.csv, line 1: column 2 has a NUL in its name: if the file is UTF-16"),
-    "ours": (b"x,_file\n1,2\n", "bad.csv, line 1: the column _file is this program's own"),
+    "ours": (b"x,_file\n1,2\n", "bad.csv, line 1: the column name _file is reserved"),
     "short": (b"x,y\n1,2\n3\n", "bad.csv, line 3: 1 values for 2 columns"),
     "long": (b'x,y\n1,"a\nb"\n3,4,5\n', "bad.csv, line 4: 3 values for 2 columns"),
     "quote": (b'x,y\n1,"2\n3,4\n', "bad.csv, line 3: unexpected end of data"),
-    "encoding": (b"x,y\n1,2\n3,caf\xe9\n", "bad.csv, line 3: not utf-8-sig (invalid continuation byte): give its"),
+    "encoding": (b"x,y\n1,2\n3,caf\xe9\n", "bad.csv, line 3: not utf-8-sig (invalid continuation byte): pass its"),
     "header encoding": (b"caf\xe9,y\n1,2\n", "bad.csv, line 1: not utf-8-sig"),
     "type": (b"n,y\n1,2\nx1,2\n", "bad.csv, line 3: 'x1' in the column n is not int"),
     "underscore": (b"n,y\n1_0,2\n", "bad.csv, line 2: '1_0' in the column n is not int"),
@@ -192,7 +192,7 @@ def test_files_that_are_none_are_their_own_errors(folder, load):
     said = {failure.key: failure.message for failure in caught.value.report.failures}
 
     assert "No such file" in said["in/gone.csv"]
-    assert said["in/pipe.csv"] == "pipe.csv: is no regular file"
+    assert said["in/pipe.csv"] == "pipe.csv: is not a regular file"
     assert said["in/task_runs.csv"].startswith("task_runs.csv: 'task_runs' cannot be the name of its table")
 
 
@@ -201,10 +201,10 @@ def test_files_that_are_none_are_their_own_errors(folder, load):
     [
         ({"types": "n=number"}, "type n=number: write COLUMN=int"),
         ({"types": "int"}, "type int: write COLUMN=int"),
-        ({"types": {"nonesuch": "int"}}, "no file has a column of that name"),
+        ({"types": {"nonesuch": "int"}}, "no file has a column with that name"),
         ({"delimiter": ",,"}, "give one character"),
         ({"encoding": "klingon"}, "is not known"),
-        ({"ragged": "drop"}, "say pad or error"),
+        ({"ragged": "drop"}, "choose pad or error"),
         ({"skip": -1}, "number of lines"),
         ({"table": "pipeloom_x"}, "choose another"),
     ],
@@ -223,7 +223,7 @@ def test_nothing_to_load_is_a_sentence(tmp_path, folder, db):
     for place, said in (
         (tmp_path / "nowhere", "no such folder"),
         (tmp_path / "file", "is a file"),
-        (folder, "holds"),
+        (folder, "contains"),
     ):
         with pytest.raises(ValueError, match=said):
             csv_files.main(place, db)
@@ -342,9 +342,9 @@ def test_what_was_passed_over_is_said(folder, load, capsys):
         (folder / f"note\x1b{number}").write_text("")
     load()
     said = capsys.readouterr().err
-    assert "  passed over: 1 hidden (.b.csv)\n" in said
-    assert "  passed over: 5 of other endings (note?0, note?1, note?2 …)\n" in said
-    assert "  passed over: 2 empty lines (a.csv: 2)\n" in said
+    assert "  skipped: 1 hidden (.b.csv)\n" in said
+    assert "  skipped: 5 with other suffixes (note?0, note?1, note?2 …)\n" in said
+    assert "  skipped: 2 empty lines (a.csv: 2)\n" in said
 
     (folder / "bad.csv").write_text("x,y\n1\n")
     failure_of(load)
@@ -464,8 +464,8 @@ def test_new_columns_are_added_only_when_asked_and_in_any_order(folder, db, load
     with pytest.raises(TasksFailedError) as caught:
         load(table="t")
     assert sorted(failure.message for failure in caught.value.report.failures) == [
-        "b.csv: the table t has no column y: --alter adds it",
-        "c.csv: the table t has no column z: --alter adds it",
+        "b.csv: the table t has no column y: add it with --alter",
+        "c.csv: the table t has no column z: add it with --alter",
     ]
     load(table="t", alter=True, types="z=int")
 
@@ -488,7 +488,7 @@ def test_a_table_of_the_users_own_gets_the_column_for_the_file_when_that_is_aske
         conn.executescript("CREATE TABLE t (a TEXT, n INTEGER); CREATE TABLE other (a)")
     (folder / "t.csv").write_text("a,n\n007,7\n")
 
-    assert failure_of(load) == "t.csv: the table t has no column _file: --alter adds it"
+    assert failure_of(load) == "t.csv: the table t has no column _file: add it with --alter"
     load(alter=True)
     assert read(db, "SELECT a, n, _file FROM t") == [("007", 7, "in/t.csv")]
     assert read(db, "SELECT name FROM pragma_table_info('other')") == [("a",)]

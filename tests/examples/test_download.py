@@ -215,7 +215,7 @@ def test_no_file_and_no_server_are_sentences(server, get, db, tmp_path):
     with pytest.raises(TasksFailedError) as caught:
         get("/one.bin", "/no%20such")
     ((key, said),) = [(failure.key, failure.message) for failure in caught.value.report.failures]
-    assert (key, said) == (server.url + "/no%20such", "the server answers 404 Not Found")
+    assert (key, said) == (server.url + "/no%20such", "the server answered 404 Not Found")
     with pytest.raises(TasksFailedError, match=r"no answer: .*Connection refused"):
         download.main("http://127.0.0.1:1/x", db, to=tmp_path / "to", retries=0)
 
@@ -294,13 +294,13 @@ def test_a_table_that_names_a_file_outside_is_not_believed(server, get, tmp_path
         ("ftp://x/y", "only http:// and https://"),
         ("file:///etc/passwd", "only http:// and https://"),
         ("x.csv", "only http:// and https://"),
-        ("http://", "names no server"),
-        ("http://[::1/x", "is no URL"),
-        ("http://h:port/x", "is no URL"),
-        ("http://user:secret@h/x", "holds a user name"),
-        ("http://h/a b", "no spaces or control characters"),
-        ("http://h/\x1b[31m", "no spaces or control characters"),
-        ("http://h/\0", "no spaces or control characters"),
+        ("http://", "contains no server name"),
+        ("http://[::1/x", "is not a URL"),
+        ("http://h:port/x", "is not a URL"),
+        ("http://user:secret@h/x", "contains a user name"),
+        ("http://h/a b", "spaces or control characters"),
+        ("http://h/\x1b[31m", "spaces or control characters"),
+        ("http://h/\0", "spaces or control characters"),
     ],
 )
 def test_what_is_no_url_is_refused_before_anything_is_written(tmp_path, db, url, said):
@@ -328,7 +328,7 @@ def test_a_list_that_cannot_be_read_is_a_sentence(tmp_path, db):
         ("nowhere", "No such file"),
         (".", "directory"),
         ("bad", "not UTF-8"),
-        ("none", "holds no URL"),
+        ("none", "contains no URL"),
     ):
         with pytest.raises(ValueError, match=said):
             download.main(listed=tmp_path / name, db=db)
@@ -368,7 +368,7 @@ def test_a_file_that_is_too_large_is_given_up(server, get, tmp_path, promises):
     """Before a byte of it where the server says so, else when it goes on; nothing of it is kept."""
     server.contents["/big"] = bytes(1_500_000)
     server.promises = promises
-    with pytest.raises(TasksFailedError, match="no file may be over 1,000,000 bytes: allow more"):
+    with pytest.raises(TasksFailedError, match="the limit is 1,000,000 bytes, but the file .*: raise it"):
         get("/big", largest=1)
     assert files_in(tmp_path / "to") == {}
     assert [path for path, _ in server.asked] == ["/big"]  # it would be no smaller the next time

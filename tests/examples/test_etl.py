@@ -137,22 +137,22 @@ def test_a_plain_list_is_one_page(server, db, read):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((404, b"no"), "the server answers 404 Not Found"),
+        ((404, b"no"), "the server answered 404 Not Found"),
         ({"rows": []}, "no list named items"),
-        ({"items": [], "pages": "many"}, "pages is 'many', no sensible number"),
-        ({"items": [], "pages": -1}, "pages is -1, no sensible number"),
-        ({"items": [], "pages": 1.5}, "pages is 1.5, no sensible number"),
-        ({"items": [], "pages": None}, "pages is None, no sensible number"),
-        ([{"id": 1}, 1], "things, page 1, item 2 is no object: 1"),
-        ([{"name": "x"}], "things, page 1, item 1 has no id, which says which row is which (key)"),
+        ({"items": [], "pages": "many"}, "pages is 'many', which is not a valid number"),
+        ({"items": [], "pages": -1}, "pages is -1, which is not a valid number"),
+        ({"items": [], "pages": 1.5}, "pages is 1.5, which is not a valid number"),
+        ({"items": [], "pages": None}, "pages is None, which is not a valid number"),
+        ([{"id": 1}, 1], "things, page 1, item 2 is not an object: 1"),
+        ([{"name": "x"}], "things, page 1, item 1 has no id, which identifies rows (key)"),
         ([{"id": 1}, {"id": None}], "things, page 1, item 2 has no id"),
         ([{"id": 1 << 63}], "item 1 has 9223372036854775808 in id, an int over 64 bits: load that column as text"),
-        (b'[{"id": 1, "x": 1e400}]', "1e400, which is no number, or too large for one"),
-        (b'[{"id": 1, "x": [NaN]}]', "NaN, which is no number"),
+        (b'[{"id": 1, "x": 1e400}]', "1e400, which is not a number, or is too large"),
+        (b'[{"id": 1, "x": [NaN]}]', "NaN, which is not a number"),
         (b'[{"id": 1, "x": 1, "x": 2}]', "one key twice: ['id', 'x', 'x']"),
         ([{"id": 1, "a": 1, "A": 2}], "occurs twice in one row"),
-        ((302, b"ftp://127.0.0.1/x"), "302 and leads out of the web"),
-        ((302, b"file:///etc/passwd"), "the server answers 302"),
+        ((302, b"ftp://127.0.0.1/x"), "302 and redirects to another protocol"),
+        ((302, b"file:///etc/passwd"), "the server answered 302"),
     ],
 )
 def test_what_the_server_says_wrongly_is_a_sentence(server, db, answer, said):
@@ -169,9 +169,9 @@ def test_what_the_server_says_wrongly_is_a_sentence(server, db, answer, said):
         ("ftp://x/y", "begin with http:// or https://"),
         ("file:///etc/passwd", "begin with http:// or https://"),
         ("http://", "begin with http:// or https:// and a server"),
-        ("http://h:x/", "is no URL"),
+        ("http://h:x/", "is not a URL"),
         ("http://h/a b", "as %20"),
-        ("http://user:secret@h/x", "holds a user name"),
+        ("http://user:secret@h/x", "contains a user name"),
     ],
 )
 def test_what_is_no_url_is_refused_before_anything_is_written(db, url, said):
@@ -188,8 +188,8 @@ def test_passing_trouble_is_tried_again(server, db, read):
 
     assert read(db, "SELECT id FROM things ORDER BY id") == [(1,), (2,), (3,)]
     assert read(db, "SELECT message FROM pipeloom_attempts ORDER BY message DESC") == [
-        ("the server answers 503 Service Unavailable",),
-        ("the answer is no JSON, or not all of it: Unterminated string starting at: line 1 column 22 (char 21)",),
+        ("the server answered 503 Service Unavailable",),
+        ("the answer is not JSON, or is incomplete: Unterminated string starting at: line 1 column 22 (char 21)",),
     ]
 
 
@@ -215,11 +215,11 @@ def test_without_url_it_brings_its_own_server(plain, db, tmp_path, read):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ({"items": [], "pages": 11}, "over 10 pages (11): allow more"),
+        ({"items": [], "pages": 11}, "over 10 pages (11): raise the limit"),
         ({"items": [], "pages": 10**400}, "over 10 pages (1000"),
         ({"items": [{"id": 1, "x": "y" * 1_000_000}], "pages": 1}, "the answer has over 1,000,000 bytes"),
-        (b'{"items": ' + b"[" * 100_000, "the answer is JSON that is too deep"),
-        (b"", "no JSON"),
+        (b'{"items": ' + b"[" * 100_000, "the answer is JSON that is nested too deeply"),
+        (b"", "not JSON"),
     ],
 )
 def test_a_server_without_end_is_given_up(server, db, answer, said):
@@ -233,7 +233,7 @@ def test_a_server_without_end_is_given_up(server, db, answer, said):
 def test_a_server_that_leads_round_and_round_is_given_up(server, db):
     """A redirection to itself."""
     put(server, (302, b"?page=1"))
-    with pytest.raises(TasksFailedError, match="the server answers 302"):
+    with pytest.raises(TasksFailedError, match="the server answered 302"):
         etl.main(server.url, db, retries=0)
     assert len(server.asked) < 20
 

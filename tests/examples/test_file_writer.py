@@ -163,7 +163,7 @@ def test_wrong_arguments_are_sentences(tmp_path, db):
     for place, to, said in (
         ("nowhere", "to", "no such folder"),
         ("full/a", "to", "is a file"),
-        ("empty", "to", "holds no file"),
+        ("empty", "to", "contains no file"),
         ("full", "full/a", "cannot be a folder"),
     ):
         with pytest.raises(ValueError, match=said):
@@ -196,6 +196,6 @@ def test_a_folder_that_leads_elsewhere_is_not_written_to(tmp_path, folder, write
     elsewhere.mkdir()
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "deep").symlink_to(elsewhere)
-    with pytest.raises(TasksFailedError, match="is a link that leads out of"):
+    with pytest.raises(TasksFailedError, match="is a link to a place outside"):
         write()
     assert list(elsewhere.iterdir()) == []

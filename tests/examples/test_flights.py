@@ -226,7 +226,7 @@ def test_data_that_is_damaged_is_a_sentence(tmp_path):
         flights.split(data, tmp_path / "files")
     with zipfile.ZipFile(packed, "w"):
         pass
-    with pytest.raises(flights.PipeloomError, match="holds no file"):
+    with pytest.raises(flights.PipeloomError, match="contains no file"):
         flights.split(data, tmp_path / "files")
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zipped, zipped.open("flights.csv", "w") as file:
         for _ in range(257):
@@ -250,6 +250,6 @@ def test_links_in_the_folder_are_not_written_through(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / "flights").symlink_to(tmp_path / "other")
-    with pytest.raises(flights.PipeloomError, match="is a link, and may lead anywhere"):
+    with pytest.raises(flights.PipeloomError, match="is a link"):
         flights.split(data, tmp_path / "again")
     assert list((tmp_path / "other").iterdir()) == []

@@ -93,7 +93,7 @@ def test_a_second_call_asks_for_what_failed(load, db, read):
     with serving(answers) as server:
         with pytest.raises(TasksFailedError) as failed:
             load(server, "/a", "/b")
-        assert "the server answers 404 Not Found" in failed.value.report.failures[0].message
+        assert "the server answered 404 Not Found" in failed.value.report.failures[0].message
         assert read(db, "SELECT title FROM pages") == [("a",)]
         report = load(server, "/a", "/b")
 
@@ -122,7 +122,7 @@ def test_a_page_without_end_is_refused(load, db, read):
     with serving({"/a": ok("x" * 1_000_001)}) as server, pytest.raises(TasksFailedError, match="1 of 1"):
         load(server, "/a", largest=1, retries=0)
     assert read(db, "SELECT message FROM task_runs") == [
-        ("it goes on past 1,000,000 bytes: allow more (largest, in MB)",)
+        ("it has more than 1,000,000 bytes: raise the limit (largest, in MB)",)
     ]
 
 

@@ -1,1 +1,1 @@
-"""Complete programs on real data, to start from."""
+"""Complete programs on real data, to use as starting points."""

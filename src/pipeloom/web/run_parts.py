@@ -57,7 +57,7 @@ def spoken(run: RunRow) -> Html:
     text = f"Run {run.run_id} {word_for(run.status)}"
     share = _share_of(run)
     if run.status == RUNNING and share is not None:
-        text += f", {int(share * 10) * 10}  percent"
+        text += f", {int(share * 10) * 10} percent"
     if run.errors:  # a number that grows every second would be announced constantly
         text += ", with failures" if run.status == RUNNING else f", {run.errors:,} failed"
     return tag("span", text)

@@ -43,14 +43,14 @@ def test_what_the_lines_agree_on(kind):
 
 
 OPEN = {
-    "equally consistent": ("a;b,c\n1;2,x\n", "could be ; or ,: say which with --delimiter"),
-    "as many sentences as fields": ("a;b, c\n1;2, x\n", "could be ; or ,: say which"),
-    "one line": ("a;b,c", "could be ; or ,: say which"),
-    "tab or bar": ("a\tb|c\nd\te|f\n", "could be tab or |: say which"),
+    "equally consistent": ("a;b,c\n1;2,x\n", "could be ; or ,: choose one with --delimiter"),
+    "as many sentences as fields": ("a;b, c\n1;2, x\n", "could be ; or ,: choose one"),
+    "one line": ("a;b,c", "could be ; or ,: choose one"),
+    "tab or bar": ("a\tb|c\nd\te|f\n", "could be tab or |: choose one"),
     "one fits, another nearly": ("a,b;c\n1,2;x\n3,4;y,5\n", "could be"),
-    "a title": ("Report of May\na;b\n1;2\n", "leave out what is above the header with --skip"),
-    "a title with a comma": ("Report of May, 2024\nx;y;z\n1;2;3\n", "leave out what is above"),
-    "a comment": ("# made, by hand\na,b\n1,2\n", "looks like a comment: leave it out with --skip"),
+    "a title": ("Report of May\na;b\n1;2\n", "skip the lines above the header with --skip"),
+    "a title with a comma": ("Report of May, 2024\nx;y;z\n1;2;3\n", "skip the lines above"),
+    "a comment": ("# made, by hand\na,b\n1,2\n", "looks like a comment: skip it with --skip"),
     "one column of names": ("name\nDoe, John\nRoe, Ann\n", "none: the file has one column"),
 }
 

@@ -65,7 +65,7 @@ def test_what_is_no_failure_is_passed_over_by_name(folder):
     assert [source.name for source in found.sources] == ["part.csv/p.csv", "t.csv"]
     assert found.passed_over == {
         "hidden": [".a.csv", ".git"],
-        "of other endings": ["README", "b.csv.bak"],
+        "with other suffixes": ["README", "b.csv.bak"],
         "folders named like a file, whose files are loaded": ["part.csv"],
     }
 
@@ -87,12 +87,12 @@ def test_what_cannot_be_read_is_found_with_its_trouble(folder):
     troubles = {source.name: source.trouble for source in find(folder, folder).sources}
 
     assert troubles == {
-        "e.csv.zip": "holds no file that ends in .csv or .tsv",
+        "e.csv.zip": "contains no .csv or .tsv file",
         "none.zip": "cannot be unpacked: File is not a zip file",
-        "pipe.csv": "is no regular file",
-        "pipe.zip": "is no regular file",
-        "two.zip/a.csv.gz": "is packed in a way that is not read within an archive: unpack it",
-        "two.zip/b.csv": "is encrypted: unpack the archive, and load what was in it",
+        "pipe.csv": "is not a regular file",
+        "pipe.zip": "is not a regular file",
+        "two.zip/a.csv.gz": "uses a compression that cannot be read within an archive: unpack it",
+        "two.zip/b.csv": "is encrypted: unpack the archive, and load its contents",
     }
 
 

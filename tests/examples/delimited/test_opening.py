@@ -100,7 +100,9 @@ def test_without_its_library_zstandard_is_a_sentence(lines, monkeypatch):
     """It names what to install."""
     monkeypatch.setitem(sys.modules, "zstandard", None)
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
-    with pytest.raises(ValueError, match=r"a\.csv\.zst: is packed by Zstandard: install the package zstandard"):
+    with pytest.raises(
+        ValueError, match=r"a\.csv\.zst: is compressed with Zstandard: install the package zstandard"
+    ):
         lines("a.csv.zst", b"x")
 
 

@@ -52,7 +52,11 @@ def test_columns_of_one_name_and_of_none_are_renamed_when_asked(sheet):
     """SQL ignores case; no new name is one that another column has; ours is taken."""
     text = "a,A,a_2,,_file,a,c4\n1,2,3,4,5,6,7\n"
     assert sheet(text, rename=True)[0] == ["a", "A_3", "a_2", "c4_2", "_file_2", "a_4", "c4"]
-    for header, said in (("a,A", "two columns are named 'A'"), ("a,", "column 2 has no name"), ("_file", "own")):
+    for header, said in (
+        ("a,A", "two columns are named 'A'"),
+        ("a,", "column 2 has no name"),
+        ("_file", "reserved"),
+    ):
         with pytest.raises(ValueError, match=rf"line 1: .*{said}"):
             sheet(header + "\n")
     assert sheet("ä,Ä, a ,\u00a0\n1,2,3,4\n")[0] == ["ä", "Ä", " a ", "\u00a0"]

@@ -1,7 +1,7 @@
-"""Delimited text, read with care; the csv example is built on it, and so are programs copied from that.
+"""Careful reading of delimited text, for the csv example and programs copied from it.
 
-``finding`` says which files there are, ``opening`` makes lines of text of one, ``dialect`` finds its delimiter,
-``rows`` its columns and rows, ``words`` what a word is as a number, and ``tables`` where the rows go.
+``finding`` lists the files, ``opening`` turns one into lines of text, ``dialect`` detects its delimiter, ``rows``
+reads its columns and rows, ``words`` converts words to numbers, and ``tables`` decides where the rows go.
 """
 
 from pipeloom.examples.delimited.finding import Found, Source, find

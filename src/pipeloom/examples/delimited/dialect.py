@@ -1,8 +1,8 @@
-"""Which character separates the fields of a file, judged by whether its lines agree.
+"""Detect the character that separates the fields of a file, by whether its lines agree.
 
-A delimiter fits when it splits all records of a sample alike, and quotes stand where quotes may stand. When several
-fit, those go whose every occurrence is explained by another one: a comma within ``1,50`` or before a space, as in
-``Price, net``. Whatever is still open is asked about, never guessed.
+A delimiter fits if it splits all records of a sample alike, and quotes are only where they are allowed. If several
+fit, those are dropped whose every occurrence is explained by another one: a comma within ``1,50`` or before a
+space, as in ``Price, net``. Any remaining ambiguity is an error that asks for the delimiter; it is never guessed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Final
 __all__ = ["NO_DELIMITER", "SAMPLE", "find_delimiter"]
 
 SAMPLE: Final = 1 << 15
-"""Characters that are looked at, in whole lines."""
+"""The most characters to examine, in whole lines."""
 NO_DELIMITER: Final = "\U0010ffff"
-"""For a file of one column; no text has this character."""
+"""For a file of one column; no text contains this character."""
 
 _CANDIDATES: Final = ";,\t|"
 _NAMES: Final = {"\t": "tab"}
-_PROSE: Final = ",;"  # what texts have, too
+_PROSE: Final = ",;"  # also common in texts
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,3}(?:[0-9]*|(?:[. '][0-9]{3})*),[0-9]+(?: ?[%€$])?")
 _COMMENT: Final = re.compile(r"# |#!|//|-- |/\*")
 
@@ -48,15 +48,15 @@ class _Reading:
         return any('"' in cell for cells in self.records for cell, quoted in cells if not quoted)
 
     def share(self, records: Sequence[Sequence[object]]) -> float:
-        """Return how many of some records have the most usual width above 1, as a fraction."""
+        """Return the fraction of the records that have the most common width above 1."""
         widths = [len(cells) for cells in records if len(cells) > 1]
         return max(map(widths.count, set(widths))) / len(records) if widths else 0.0
 
     def explains(self, other: str, *, fits: bool = False) -> bool:
-        """Say whether all of another delimiter's occurrences are parts of numbers or sentences, split so.
+        """Return whether all of another delimiter's occurrences are parts of numbers or sentences in this reading.
 
-        When the other one fits, sentences alone are not enough: if each record has one, as in ``a;b, c``, it may as
-        well be split at ", ".
+        If the other one fits, sentences alone are not enough: if each record has one, as in ``a;b, c``, it may just
+        as well be split at ", ".
         """
         sentences = 0
         for cells in self.records:
@@ -73,15 +73,15 @@ def find_delimiter(lines: Sequence[str], *, whole: bool, tabs: bool = False) -> 
 
     Args:
         lines: n lines of its beginning, 0 or more, with their ends.
-        whole: Whether that is all of it.
-        tabs: Its name says that it is separated by tabs.
+        whole: Whether these are all lines.
+        tabs: Whether its name says that it is separated by tabs.
 
     Raises:
-        ValueError: It could be more than one, or the first line is not like the others; says what to do.
+        ValueError: It could be more than one, or the first line differs from the others; says what to do.
     """
     first = next((line for line in lines if line.strip()), "")
     if _COMMENT.match(first):
-        raise ValueError("begins with what looks like a comment: leave it out with --skip, or say --delimiter")
+        raise ValueError("begins with what looks like a comment: skip it with --skip, or pass --delimiter")
     if tabs and "\t" in first:
         return "\t"
     text = "".join(lines)
@@ -115,7 +115,7 @@ def _best(fitting: Sequence[_Reading], readings: Sequence[_Reading]) -> str:
 
 
 def _likely(splitting: Sequence[_Reading], readings: Sequence[_Reading]) -> str:
-    """Choose among those that split the first record, when none splits all alike: the rows will say why."""
+    """Choose among those that split the first record, if none splits all alike: reading the rows will show why."""
     left = _unexplained(splitting, splitting)
     if len(left) != 1:
         raise _open_between(left or splitting)
@@ -130,10 +130,10 @@ def _likely(splitting: Sequence[_Reading], readings: Sequence[_Reading]) -> str:
 
 
 def _single(column: _Reading, readings: Sequence[_Reading]) -> str:
-    """Say how to read a file whose first record is one cell, whatever the delimiter."""
+    """Decide how to read a file whose first record is one cell with any delimiter."""
     others = [reading for reading in readings if any(len(cells) > 1 for cells in reading.records[1:])]
     if not others:
-        return ","  # so that a later line with a comma outside quotes is told of
+        return ","  # so that a later line with a comma outside quotes is reported
     if all(reading.share(reading.records[1:]) < 1 and column.explains(reading.delimiter) for reading in others):
         return NO_DELIMITER
     raise _unlike()
@@ -149,12 +149,12 @@ def _unexplained(readings: Sequence[_Reading], by: Sequence[_Reading]) -> list[_
 
 def _open_between(readings: Sequence[_Reading]) -> ValueError:
     names = [_NAMES.get(reading.delimiter, reading.delimiter) for reading in readings]
-    return ValueError(f"the delimiter could be {' or '.join(names)}: say which with --delimiter")
+    return ValueError(f"the delimiter could be {' or '.join(names)}: choose one with --delimiter")
 
 
 def _unlike() -> ValueError:
     return ValueError(
-        "its first line is not split like the others: leave out what is above the header with --skip, or say "
+        "its first line is not split like the others: skip the lines above the header with --skip, or pass "
         "--delimiter (none: the file has one column)"
     )
 
@@ -164,7 +164,7 @@ def _is_sentence(cell: str, char: str) -> bool:
 
 
 def _read(text: str, delimiter: str, whole: bool) -> _Reading:
-    """Split a sample as csv.reader does when it is strict, and keep what was quoted."""
+    """Split a sample as csv.reader does in strict mode, and record what was quoted."""
     char = re.escape(delimiter)
     cell = re.compile(rf'(?:"([^"]*(?:""[^"]*)*)"|([^"{char}\r\n][^{char}\r\n]*)?)({char}|\r\n|\r|\n|\Z)')
     records: list[list[tuple[str, bool]]] = []

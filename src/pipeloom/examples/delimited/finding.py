@@ -1,4 +1,4 @@
-"""Which CSV files a folder holds, archives included, and what else is in it."""
+"""Find the CSV files in a folder, including archives, and list what else is in it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["Found", "Source", "find"]
 _PLAIN: Final = (".csv", ".tsv")
 _PACKED: Final = (".gz", ".zst")
 _ENDINGS: Final = tuple(plain + packed for packed in (*_PACKED, "") for plain in _PLAIN)
-# Not LZMA, whose dictionary may take gigabytes of memory.
+# Not LZMA, whose dictionary may need gigabytes of memory.
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _NO_ARCHIVE: Final = (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, struct.error)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file as it was found, or a member of a ZIP archive.
+    """A file that was found, or a member of a ZIP archive.
 
     Attributes:
         path: Where it is; for a member, where its archive is.
-        name: Relative to the folder that was searched, for people.
+        name: The path relative to the folder that was searched, for display.
         key: Its real path, links resolved, relative to the folder of the database: the same however the path was
             spelled, and as long as both are moved together.
-        size: Bytes; a member's when unpacked.
+        size: Its size in bytes; for a member, unpacked.
         modified_ns: Nanoseconds since 1970.
-        member: Which entry of its archive it is.
-        trouble: Why it cannot be read, if that is known already.
+        member: Its entry in the archive.
+        trouble: Why it cannot be read, if that is already known.
         version: 1, and one more each time it has changed.
     """
 
@@ -52,36 +52,36 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """Its name without folder and endings."""
+        """Its name without folder and suffixes."""
         name = self.name.rpartition("/")[2]
         ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
         return name[: len(name) - len(ending)]
 
     @property
     def is_tsv(self) -> bool:
-        """Whether its ending says that it is separated by tabs."""
+        """Whether its suffix says that it is separated by tabs."""
         return ".tsv" in self.name.lower()[-8:]
 
 
 @dataclass
 class Found:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
-        sources: The files to load, in the order of their names; those that are known not to be readable, too.
-        passed_over: What is not loaded, and is no failure: reason → names.
+        sources: The files to load, ordered by name, including those known to be unreadable.
+        passed_over: What is not loaded although it is not a failure: reason → names.
     """
 
     sources: list[Source] = field(default_factory=list)
     passed_over: dict[str, list[str]] = field(default_factory=dict)
 
     def pass_over(self, reason: str, name: str) -> None:
-        """Note something that is not loaded."""
+        """Record something that is not loaded."""
         self.passed_over.setdefault(reason, []).append(name)
 
 
 def find(folder: Path, home: Path) -> Found:
-    """Return the CSV files below a folder, linked folders included; each file once, whatever links lead to it.
+    """Return the CSV files below a folder, including linked folders; each file once, however many links lead to it.
 
     Args:
         folder: Where to look.
@@ -106,15 +106,15 @@ def find(folder: Path, home: Path) -> Found:
             found.sources.append(source)
     found.sources.sort(key=lambda source: source.name.split("/"))
     if not found.sources:
-        raise ValueError(f"{folder}: holds no file that ends in .csv or .tsv, packed or not{_others(found)}")
+        raise ValueError(f"{folder}: contains no .csv or .tsv file, packed or not{_others(found)}")
     return found
 
 
 def _files(folder: Path, found: Found) -> Iterator[Path]:
-    """Yield everything that is not hidden and not a folder, and each folder that cannot be listed."""
+    """Yield everything that is neither hidden nor a folder, and each folder that cannot be listed."""
     folders, links, seen = deque([folder]), deque[Path](), set[str]()
     while folders or links:
-        place = (folders or links).popleft()  # real ones first, so that links are the ones left out
+        place = (folders or links).popleft()  # real ones first, so that links are the ones skipped
         real = os.path.realpath(place)
         if real in seen:
             found.pass_over("links to folders that are read anyway", _name(place, folder))
@@ -142,16 +142,16 @@ def _sources(path: Path, folder: Path, home: Path, found: Found) -> Iterator[Sou
     if path.is_dir():
         yield Source(path, name, key, trouble="this folder cannot be read")
     elif not lower.endswith((*_ENDINGS, ".zip")):
-        found.pass_over("of other endings", name)
+        found.pass_over("with other suffixes", name)
     else:
         try:
             seen = path.stat()
         except OSError:
-            yield Source(path, name, key)  # opening it will say why
+            yield Source(path, name, key)  # opening it will show why
             return
         source = Source(path, name, key, seen.st_size, seen.st_mtime_ns)
         if not stat.S_ISREG(seen.st_mode):
-            yield Source(path, name, key, trouble="is no regular file")
+            yield Source(path, name, key, trouble="is not a regular file")
         elif lower.endswith(".zip"):
             yield from _members(source, found)
         else:
@@ -173,14 +173,14 @@ def _members(archive: Source, found: Found) -> Iterator[Source]:
         if inner.rpartition("/")[2].startswith("."):
             found.pass_over("hidden", name)
         elif not inner.lower().endswith(_ENDINGS):
-            found.pass_over("of other endings", name)
+            found.pass_over("with other suffixes", name)
         else:
             count += 1
             yield Source(
                 archive.path, name, key, entry.file_size, archive.modified_ns, entry, trouble=_trouble(entry)
             )
     if not count and archive.name.lower().endswith(tuple(plain + ".zip" for plain in _PLAIN)):
-        trouble = "holds no file that ends in .csv or .tsv"
+        trouble = "contains no .csv or .tsv file"
         yield Source(archive.path, archive.name, archive.key, trouble=trouble)
     elif not count and not entries:
         found.pass_over("archives without a CSV file", archive.name)
@@ -188,9 +188,9 @@ def _members(archive: Source, found: Found) -> Iterator[Source]:
 
 def _trouble(entry: zipfile.ZipInfo) -> str:
     if entry.flag_bits & 1:
-        return "is encrypted: unpack the archive, and load what was in it"
+        return "is encrypted: unpack the archive, and load its contents"
     if entry.compress_type not in _METHODS or entry.filename.lower().endswith(_PACKED):
-        return "is packed in a way that is not read within an archive: unpack it"
+        return "uses a compression that cannot be read within an archive: unpack it"
     return ""
 
 
@@ -203,7 +203,7 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def _key(path: Path, home: Path) -> str:
-    # A link that leads nowhere is known by its own name.
+    # A link that leads nowhere is identified by its own name.
     real = os.path.realpath(path) if path.exists() else os.path.join(os.path.realpath(path.parent), path.name)
     try:
         return _storable(Path(os.path.relpath(real, home)).as_posix())
@@ -217,4 +217,4 @@ def _storable(name: str) -> str:
 
 def _others(found: Found) -> str:
     count = sum(map(len, found.passed_over.values()))
-    return f" ({count:,} others are there)" if count else ""
+    return f" ({count:,} other files)" if count else ""

@@ -1,4 +1,4 @@
-"""A file's lines of text, whatever it is packed in and however it is encoded; never more than a line in memory."""
+"""Read a file's lines of text, with any compression and encoding; never more than a line is in memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Lines", "open_lines"]
 
 _LONGEST_LINE: Final = 32 << 20  # characters; without a limit, a line that never ends would fill the memory
 _BLOCK: Final = 1 << 16  # bytes
-# What is packed may say that it is anything: past the first, no more than so many times its own size is read.
+# A packed file may unpack to anything: beyond this size, no more than this many times its own size is read.
 _MUCH: Final = 1 << 30  # bytes
 _RATIO: Final = 200
-# A byte order mark is taken at its word. UTF-32 comes first: its mark begins with that of UTF-16.
+# A byte order mark is always believed. UTF-32 comes first: its mark begins with that of UTF-16.
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -40,7 +40,7 @@ class Lines:
     """The lines of a file, with their ends; iterate once, in one thread.
 
     Attributes:
-        encoding: What the file is decoded by: what its byte order mark says, else what was asked for.
+        encoding: How the file is decoded: according to its byte order mark, else as requested.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Lines:
 
     @property
     def position(self) -> int:
-        """How many bytes have been read of ``source.size``, about."""
+        """About how many bytes of ``source.size`` have been read."""
         return self._position()
 
     def __iter__(self) -> Iterator[str]:
@@ -81,12 +81,12 @@ def open_lines(source: Source, encoding: str) -> Iterator[Lines]:
     """Open a file for reading its lines.
 
     Args:
-        source: Which file.
-        encoding: Of its text, if it has no byte order mark.
+        source: The file.
+        encoding: The encoding of its text, if it has no byte order mark.
 
     Raises:
         OSError: There is no such file, or it cannot be read.
-        ValueError: It cannot be unpacked, or decoded; says where. Also while its lines are read.
+        ValueError: It cannot be unpacked or decoded; says where. Also raised while its lines are read.
     """
     with ExitStack() as stack:
         stream, position = _opened(source, stack)
@@ -96,7 +96,7 @@ def open_lines(source: Source, encoding: str) -> Iterator[Lines]:
 
 
 def _opened(source: Source, stack: ExitStack) -> tuple[io.BufferedReader, Callable[[], int]]:
-    """Return the bytes of a file, unpacked, and how far it is read."""
+    """Return the bytes of a file, unpacked, and a function that returns how much has been read."""
     if source.trouble:
         raise ValueError(f"{source.name}: {source.trouble}")
     raw = stack.enter_context(source.path.open("rb"))
@@ -114,17 +114,17 @@ def _opened(source: Source, stack: ExitStack) -> tuple[io.BufferedReader, Callab
 
 
 def _member(source: Source, raw: IO[bytes], entry: zipfile.ZipInfo) -> zipfile.ZipExtFile:
-    """Open an entry where it lies: to list the archive anew for each would take quadratic time."""
+    """Open an entry directly: listing the archive again for each would take quadratic time."""
     raw.seek(entry.header_offset)
     header = raw.read(30)
     if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
-        raise ValueError(f"{source.name}: cannot be unpacked: the archive has changed, or is damaged")
+        raise ValueError(f"{source.name}: cannot be unpacked: the archive has changed or is damaged")
     raw.seek(sum(struct.unpack("<HH", header[26:])), os.SEEK_CUR)
     return zipfile.ZipExtFile(raw, "r", entry)
 
 
 class _Unpacked(io.RawIOBase):
-    """What comes out of a packed stream: no more than is plausible, and a sentence when it is damaged."""
+    """The contents of a packed stream: no more than is plausible, and a clear error if it is damaged."""
 
     def __init__(
         self, name: str, stream: Any, packed: int, damaged: tuple[type[BaseException], ...] = _DAMAGED
@@ -146,14 +146,14 @@ class _Unpacked(io.RawIOBase):
         self.count += len(data)
         if self.count > self._most:
             raise ValueError(
-                f"{self._name}: unpacks to more than {_RATIO} times its size: unpack it yourself if that is meant"
+                f"{self._name}: unpacks to more than {_RATIO} times its size: unpack it yourself if intended"
             )
         buffer[: len(data)] = data
         return len(data)
 
 
 def _zstandard(name: str, raw: IO[bytes]) -> tuple[Any, tuple[type[BaseException], ...]]:
-    """Return a stream that unpacks Zstandard, and what it raises; the standard library has it since Python 3.14."""
+    """Return a stream that unpacks Zstandard, and its exceptions; in the standard library since Python 3.14."""
     try:
         module: Any = import_module("compression.zstd")
         return module.ZstdFile(raw), (*_DAMAGED, module.ZstdError)
@@ -163,13 +163,13 @@ def _zstandard(name: str, raw: IO[bytes]) -> tuple[Any, tuple[type[BaseException
         module = import_module("zstandard")
     except ImportError:
         raise ValueError(
-            f"{name}: is packed by Zstandard: install the package zstandard, or use Python 3.14"
+            f"{name}: is compressed with Zstandard: install the package zstandard, or use Python 3.14"
         ) from None
     return _Frames(raw, module.ZstdDecompressor()), (*_DAMAGED, module.ZstdError)
 
 
 class _Frames:
-    """Zstandard's frames, one after another. The package's own readers take a file that is cut off for whole."""
+    """Consecutive Zstandard frames. The package's own readers do not detect that a file is cut off."""
 
     def __init__(self, raw: IO[bytes], context: Any) -> None:
         self._raw = raw
@@ -199,7 +199,7 @@ def _encoding_of(stream: io.BufferedReader, encoding: str) -> str:
 
 
 def _bad_line(source: Source, encoding: str) -> ValueError:
-    """Find the line that cannot be decoded: the decoder reads ahead of the lines, so it takes a second look."""
+    """Find the line that cannot be decoded by reading again: the decoder reads ahead of the lines."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line, tail = 1, ""
     with ExitStack() as stack:
@@ -216,9 +216,9 @@ def _bad_line(source: Source, encoding: str) -> ValueError:
                 return ValueError(f"{source.name}, line {line}: not {encoding} ({error}): {_ADVICE}")
             if not block:
                 break
-            tail = "\r" if text.endswith("\r") else ""  # the first half of a line end, perhaps
+            tail = "\r" if text.endswith("\r") else ""  # possibly the first half of a line end
             line += len(_LINE_END.findall(text[: len(text) - len(tail)]))
     return ValueError(f"{source.name}: not {encoding}: {_ADVICE}")
 
 
-_ADVICE: Final = "give its encoding, such as latin-1"
+_ADVICE: Final = "pass its encoding, such as latin-1"

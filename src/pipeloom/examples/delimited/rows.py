@@ -1,4 +1,4 @@
-"""A file's columns and rows, as csv.reader reads them when it is strict."""
+"""A file's columns and rows, read like csv.reader in strict mode."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ __all__ = ["Format", "Sheet", "lower", "open_sheet"]
 _CHUNK: Final = 5000  # rows
 _CHUNK_SIZE: Final = 4 << 20  # characters
 _LONGEST_FIELD: Final = 16 << 20  # characters; Python's own limit is 131,072
-_MOST_COLUMNS: Final = 1999  # SQLite takes 2,000, and one is the file
+_MOST_COLUMNS: Final = 1999  # SQLite allows 2,000, and one is the file
 _EXCEL: Final = re.compile(r"(?i)sep=(.)[\r\n]*")
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 @dataclass(frozen=True)
 class Format:
-    """How files are written.
+    """The format of files.
 
     Attributes:
-        delimiter: One character, or ``""`` for files of one column. None: found for each file.
-        encoding: Of files without a byte order mark.
-        header: Whether the first row has the names of the columns; without, they are c1, c2 and so on.
+        delimiter: One character, or ``""`` for files of one column. None: detected for each file.
+        encoding: The encoding of files without a byte order mark.
+        header: Whether the first row has the names of the columns; otherwise they are c1, c2 and so on.
         skip: How many lines come before it.
-        rename: Give columns without a name, and those of a name that was there, another one.
-        ragged: ``"pad"``: what a short row lacks is empty, and empty fields past the last column are dropped.
-            ``"error"``: the file fails.
+        rename: Whether to name unnamed columns, and rename repeated ones.
+        ragged: With ``"pad"``, short rows are filled with empty fields, and empty fields past the last column are
+            dropped. With ``"error"``, the file fails.
     """
 
     delimiter: str | None = None
@@ -50,8 +50,8 @@ class Sheet:
     """An open file: its columns are known, its rows are read once.
 
     Attributes:
-        columns: The names of n columns; none when the file is empty.
-        empty_lines: How many lines without anything have been left out so far.
+        columns: The names of n columns; none if the file is empty.
+        empty_lines: How many empty lines have been skipped so far.
     """
 
     def __init__(self, source: Source, form: Format, lines: Lines) -> None:
@@ -68,7 +68,7 @@ class Sheet:
             pass
         sample, whole = _sample(rest)
         delimiter = form.delimiter
-        if sample and (excel := _EXCEL.fullmatch(sample[0])):  # a line by which spreadsheets are told
+        if sample and (excel := _EXCEL.fullmatch(sample[0])):  # a line that tells spreadsheets the delimiter
             self._skipped += 1
             delimiter = excel[1] if delimiter is None else delimiter
             del sample[0]
@@ -83,22 +83,22 @@ class Sheet:
             first = next(self._rows(), [])
         self._first = [] if form.header else [first]
         if len(first) > _MOST_COLUMNS:
-            raise self._wrong(f"{len(first):,} columns: SQLite takes 2,000")
+            raise self._wrong(f"{len(first):,} columns: SQLite allows 2,000")
         self.columns = self._named(first) if form.header else [f"c{place}" for place in range(1, len(first) + 1)]
 
     @property
     def position(self) -> int:
-        """How many bytes have been read of ``source.size``, about."""
+        """About how many bytes of ``source.size`` have been read."""
         return self._lines.position
 
     def chunks(self, kinds: Sequence[Callable[[str], Any] | None] = ()) -> Iterator[list[list[Any]]]:
-        """Yield the rows, some thousands at a time, but never many megabytes; each as wide as ``columns``.
+        """Yield the rows, thousands at a time but never many megabytes; each as wide as ``columns``.
 
         Args:
-            kinds: For each column, what makes a value of a word that is not empty; None leaves it as it is.
+            kinds: For each column, a function from a non-empty word to a value; None keeps the word.
 
         Raises:
-            ValueError: A row is wrong; the sentence names file and line.
+            ValueError: A row is invalid; the message names file and line.
         """
         width = len(self.columns)
         converting = [(place, kind) for place, kind in enumerate(kinds) if kind is not None]
@@ -126,7 +126,7 @@ class Sheet:
                 self.empty_lines += 1
 
     def _fit(self, row: list[str], width: int) -> bool:
-        """Make a row as wide as it should be, or say that it is none."""
+        """Make a row as wide as it should be, or report that it is empty."""
         if len(row) == 1 and not row[0].strip():
             self.empty_lines += 1
             return False
@@ -143,14 +143,14 @@ class Sheet:
             raise self._wrong(f"{word[:60]!r} in the column {self.columns[place]} {error}") from error
 
     def _named(self, header: list[str]) -> list[str]:
-        """Return the names of a header, checked, and made different if that is asked for."""
+        """Return the names of a header, checked, and made unique if requested."""
         taken = {lower(name) for name in header} | {"_file"}
         seen = {"_file"} if self._form.rename else set[str]()
         names = []
         for place, name in enumerate(header, 1):
             if "\0" in name:
                 raise self._wrong(
-                    f"column {place} has a NUL in its name: if the file is UTF-16, say --encoding utf-16-le"
+                    f"column {place} has a NUL in its name: if the file is UTF-16, pass --encoding utf-16-le"
                 )
             if self._form.rename:
                 name = name or _free(f"c{place}", taken)  # noqa: PLW2901 - the same column, named
@@ -160,10 +160,10 @@ class Sheet:
                 raise self._wrong(f"column {place} has no name (--rename-duplicates gives it one)")
             elif lower(name) in seen:
                 raise self._wrong(
-                    f"two columns are named {name!r} (SQL ignores case; --rename-duplicates makes them two)"
+                    f"two columns are named {name!r} (SQL ignores case; --rename-duplicates renames one)"
                 )
             elif lower(name) == "_file":
-                raise self._wrong("the column _file is this program's own: rename it")
+                raise self._wrong("the column name _file is reserved for this program: rename it")
             seen.add(lower(name))
             names.append(name)
         return names
@@ -190,7 +190,7 @@ def open_sheet(source: Source, form: Format) -> Iterator[Sheet]:
 
     Raises:
         OSError: There is no such file, or it cannot be read.
-        ValueError: It is not as it should be; the sentence names file and line, and says what to do.
+        ValueError: It is invalid; the message names file and line, and says what to do.
     """
     with open_lines(source, form.encoding) as lines:
         yield Sheet(source, form, lines)

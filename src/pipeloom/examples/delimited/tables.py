@@ -1,4 +1,4 @@
-"""Which tables and columns the rows of files go to: known before the first row, so no order of files matters."""
+"""Plan the tables and columns for the rows of files, before the first row: the order of files does not matter."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Tables", "quoted"]
 
 @dataclass
 class Table:
-    """A table for rows: what it has, and what it gets.
+    """A table for rows: its existing and new columns.
 
     Attributes:
-        name: As it was spelled first; SQL ignores case.
-        exists: Whether it was there before this run.
-        kinds: Folded column → its kind of words: int, float, number, text, or None when it takes any.
-        new: Folded column → its spelling and kind; columns to be made.
+        name: As first spelled; SQL ignores case.
+        exists: Whether it existed before this run.
+        kinds: Folded column → its kind of words: int, float, number, text, or None if it accepts any.
+        new: Folded column → its spelling and kind; columns to create.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Table:
 
 
 class Tables:
-    """All tables that rows go to, planned before the first row: so it matters not which file is first."""
+    """All tables that rows go to, planned before the first row, so that the order of files does not matter."""
 
     def __init__(self, db: Path, *, alter: bool) -> None:
         self._alter = alter
@@ -41,11 +41,11 @@ class Tables:
         self._types: dict[str, str] = {}
 
     def exists(self, table: str) -> bool:
-        """Say whether a table was there before this run."""
+        """Return whether a table existed before this run."""
         return lower(table) in self._tables and self._tables[lower(table)].exists
 
     def spelled(self, table: str) -> str:
-        """Return a table's name as it was spelled first."""
+        """Return a table's name as first spelled."""
         known = self._tables.get(lower(table))
         return table if known is None else known.name
 
@@ -58,16 +58,16 @@ class Tables:
         types: Mapping[str, str],
         detect: bool,
     ) -> None:
-        """Find out the columns of all files, and with ``detect`` what their words are, for which all are read.
+        """Determine the columns of all files; with ``detect``, also the types of their words, by reading all files.
 
         Files that cannot be read are left to their tasks.
 
         Args:
             table_of: Names a file's table, or raises ``ValueError``.
             sources: n files, 1 or more.
-            form: How they are written.
+            form: Their format.
             types: Column → kind, as declared.
-            detect: Whether to guess the types of those columns that are new and not declared.
+            detect: Whether to detect the types of new columns that are not declared.
 
         Raises:
             ValueError: A declared type is for no column, or contradicts that of an existing table.
@@ -88,7 +88,7 @@ class Tables:
                 guesses.setdefault((lower(name), lower(column)), Guess()).join(guess)
         if unknown and filled:
             raise ValueError(
-                f"a type is given for {min(unknown.values())!r}, but no file has a column of that name"
+                f"a type is given for {min(unknown.values())!r}, but no file has a column with that name"
             )
         for key, table in self._tables.items():
             for column, (spelling, kind) in table.new.items():
@@ -98,7 +98,7 @@ class Tables:
                 table.new["_file"] = ("_file", "text")
 
     def declared(self) -> dict[str, dict[str, type]]:
-        """Return the tables and columns to be made, as ``tables=`` takes them."""
+        """Return the tables and columns to create, as ``tables=`` takes them."""
         return {
             table.name: {spelling: KINDS[kind] for spelling, kind in table.new.values()}
             for table in self._tables.values()
@@ -106,7 +106,7 @@ class Tables:
         }
 
     def kinds(self, source: Source, name: str, columns: Sequence[str]) -> list[str]:
-        """Return what kinds of words a file's columns take.
+        """Return the kinds of words that a file's columns accept.
 
         Raises:
             ValueError: The table lacks one of them.
@@ -115,7 +115,7 @@ class Tables:
         known = {**table.kinds, **{column: kind for column, (_, kind) in table.new.items()}}
         for column in [*columns, "_file"] if columns else []:
             if lower(column) not in known:
-                raise ValueError(f"{source.name}: the table {name} has no column {column}: --alter adds it")
+                raise ValueError(f"{source.name}: the table {name} has no column {column}: add it with --alter")
         return [self._types.get(lower(column)) or known[lower(column)] or "text" for column in columns]
 
     def _lacks(self, name: str, columns: Sequence[str]) -> list[str]:
@@ -141,7 +141,7 @@ def _columns(
     form: Format,
     lacking: Callable[[str, Sequence[str]], list[str]] | None,
 ) -> Iterator[tuple[str, list[str], dict[str, Guess]]]:
-    """Yield table and columns of each file that can be read and has any, and what their words are, if asked."""
+    """Yield table and columns of each readable, non-empty file, and the types of its words if requested."""
     for source in sources:
         seen: dict[str, Guess] = {}
         try:
@@ -155,7 +155,7 @@ def _columns(
                         for column, words in zip(columns, zip(*chunk, strict=True), strict=True):
                             if column in seen:
                                 seen[column].see(words)
-        except (OSError, ValueError):  # its task will say it; a part of a file must not decide anything
+        except (OSError, ValueError):  # its task will report it; part of a file must not decide anything
             continue
         if columns:
             yield name, columns, seen
@@ -185,5 +185,5 @@ def _is_strict(sql: str | None) -> bool:
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL takes it."""
+    """Return a name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'

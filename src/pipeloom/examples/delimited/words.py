@@ -1,4 +1,4 @@
-"""What a word of a file is as a number: exactly that, or nothing."""
+"""Convert a word of a file to exactly the same number, or not at all."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final
 __all__ = ["KINDS", "Guess", "kind_of_column", "loses_nothing"]
 
 KINDS: Final[Mapping[str, type]] = {"int": int, "float": float, "text": str}
-"""What can be declared: name → Python type."""
+"""The types that can be declared: name → Python type."""
 
 _INT: Final = re.compile(r"\s*[-+]?[0-9]+\s*", re.ASCII)
 _FLOAT: Final = re.compile(r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*", re.ASCII)
-_SURE: Final = 15  # significant digits: so many always come back from a float
+_SURE: Final = 15  # significant digits: this many always survive a float
 
-# A guess is more careful than a declaration: 007, +1, 1e3, -0 and what has 16 and more digits is text.
+# A guess is more careful than a declaration: 007, +1, 1e3, -0 and words of 16 or more digits are text.
 _PLAIN_INT: Final = re.compile(r"(?!-0$)-?(?:0|[1-9][0-9]{0,14})", re.ASCII)
 _PLAIN_FLOAT: Final = re.compile(
     r"(?!-0(?:\.0*)?$)(?!(?:[^0-9]*[0-9]){16})-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII
@@ -24,10 +24,10 @@ _PLAIN_FLOAT: Final = re.compile(
 
 
 def loses_nothing(kind: str) -> Callable[[str], Any]:
-    """Return what makes a value of a word, for a column of a kind.
+    """Return the function that converts words for a column of a kind.
 
     Args:
-        kind: ``"int"``, ``"float"``, ``"text"``, or ``"number"``: whatever SQLite would take for a number.
+        kind: ``"int"``, ``"float"``, ``"text"``, or ``"number"``: anything that SQLite would treat as a number.
 
     Returns:
         A function that raises ``ValueError`` with the reason, which continues ``"…" in the column …``.
@@ -54,7 +54,7 @@ def _float(word: str) -> float:
 
 
 def _is_rounded(word: str, value: float) -> bool:
-    """Say whether a word is a float, shortest or rounded to as many digits as the word has."""
+    """Return whether a word is a float, at its shortest or rounded to as many digits as the word has."""
     if abs(value) == float("inf") or len(word) > 1200:
         return False
     digits = Decimal(word.strip())
@@ -65,14 +65,14 @@ def _is_rounded(word: str, value: float) -> bool:
 
 
 def _number(word: str) -> int | float | str:
-    """SQLite makes numbers of words in such a column, and keeps what is none."""
+    """Convert as SQLite does in such a column: words that are not numbers are kept."""
     if _INT.fullmatch(word) is not None:
         return _int(word)
     return word if _FLOAT.fullmatch(word) is None else _float(word)
 
 
 def kind_of_column(declared: str, *, is_strict: bool = False) -> str | None:
-    """Return what kind of words a column of an existing table takes; ``None``: any, as they are.
+    """Return the kind of words that a column of an existing table accepts; ``None``: any, unchanged.
 
     Source: https://www.sqlite.org/datatype3.html#determination_of_column_affinity
     """
@@ -89,7 +89,7 @@ def kind_of_column(declared: str, *, is_strict: bool = False) -> str | None:
 class Guess:
     """The narrowest kind that holds all words of a column: int, float, else text.
 
-    The same for the same words, in whatever order and parts they come.
+    Independent of the order and the parts in which the words come.
     """
 
     __slots__ = ("has_words", "is_float", "is_int")
@@ -108,7 +108,7 @@ class Guess:
         self.is_float = self.is_int or all(map(_PLAIN_FLOAT.fullmatch, seen))
 
     def join(self, other: Guess) -> None:
-        """Take all that another one has seen into account."""
+        """Take everything into account that another guess has seen."""
         self.has_words = self.has_words or other.has_words
         self.is_int = self.is_int and other.is_int
         self.is_float = self.is_float and other.is_float
