@@ -368,7 +368,7 @@ def test_a_file_that_is_too_large_is_given_up(server, get, tmp_path, promises):
     """Before a byte of it where the server says so, else when it goes on; nothing of it is kept."""
     server.contents["/big"] = bytes(1_500_000)
     server.promises = promises
-    with pytest.raises(TasksFailedError, match="the limit is 1,000,000 bytes, but the file .*: raise it"):
+    with pytest.raises(TasksFailedError, match=r"the limit is 1,000,000 bytes, but the file .*: raise it"):
         get("/big", largest=1)
     assert files_in(tmp_path / "to") == {}
     assert [path for path, _ in server.asked] == ["/big"]  # it would be no smaller the next time
