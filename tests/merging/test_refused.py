@@ -20,32 +20,32 @@ PAIRS = {
     "a column that is missing": (
         T,
         "CREATE TABLE t (a INTEGER)",
-        r"the table t has a column b in .*1.db, and none in .*2.db",
+        r"the table t has a column b in .*1.db, but not in .*2.db",
     ),
     "a column too many": (
         "CREATE TABLE t (a INTEGER)",
         T,
-        r"the table t has a column b in .*2.db, and none in .*1.db",
+        r"the table t has a column b in .*2.db, but not in .*1.db",
     ),
     "another type": (
         T,
         "CREATE TABLE t (a TEXT, b TEXT)",
-        r"the column a of the table t is TEXT in .*2.db, and INTEGER in",
+        r"the column a of the table t is TEXT in .*2.db, but INTEGER in",
     ),
     "another constraint": (
         T,
         "CREATE TABLE t (a INTEGER NOT NULL, b TEXT)",
-        "is INTEGER NOT NULL in .*2.db, and INTEGER in",
+        "is INTEGER NOT NULL in .*2.db, but INTEGER in",
     ),
     "another view": (
         "CREATE VIEW v AS SELECT 1",
         "CREATE VIEW v AS SELECT 2",
-        r"the view v is not the same as in .*1.db",
+        r"the view v differs from that in .*1.db",
     ),
     "a view that is a table": (
         T,
         "CREATE VIEW t AS SELECT 1 AS a",
-        r"cannot be made beside what the other files have .*already",
+        r"cannot be created together with those of the other files .*already",
     ),
     "a virtual table": (
         T,
@@ -140,7 +140,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, made):
     source = look_at(made("1.db", T))
     with (
         closing(sqlite3.connect(":memory:", uri=True, isolation_level=None)) as conn,
-        pytest.raises(pipeloom.StorageError, match=r"1.db: it was changed while it was read"),
+        pytest.raises(pipeloom.StorageError, match=r"1.db: the file changed while it was being read"),
         attached(conn, source),
         closing(sqlite3.connect(source.path)) as other,
     ):
@@ -155,11 +155,11 @@ def test_files_that_are_no_ledgers(tmp_path, made, refused):
         conn.execute("CREATE TABLE t (a)")
     (tmp_path / "text.db").write_text("this is no database, but long enough to look like one" * 100)
 
-    assert "theirs.db: it holds no ledger" in refused(pipeloom.SchemaError, one, tmp_path / "theirs.db")
+    assert "theirs.db: it has no ledger" in refused(pipeloom.SchemaError, one, tmp_path / "theirs.db")
     assert "text.db: is not a SQLite database" in refused(pipeloom.StorageError, one, tmp_path / "text.db")
     assert "gone.db: no such file" in refused(pipeloom.StorageError, one, tmp_path / "gone.db")
     assert "is a directory" in refused(pipeloom.StorageError, one, tmp_path)
-    assert "holds no ledger" in refused(pipeloom.SchemaError, one, out="theirs.db", append=True)
+    assert "it has no ledger" in refused(pipeloom.SchemaError, one, out="theirs.db", append=True)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,9 @@ def test_text_that_is_stored_otherwise(tmp_path, made, refused):
         conn.execute("CREATE TABLE t (a)")
     pipeloom.map(work, [], db=tmp_path / "2.db", progress=False)
 
-    assert "its text is UTF-16le, and that of" in refused(pipeloom.SchemaError, made("1.db"), tmp_path / "2.db")
+    assert "its text encoding is UTF-16le, that of" in refused(
+        pipeloom.SchemaError, made("1.db"), tmp_path / "2.db"
+    )
 
 
 def test_an_index_that_needs_what_is_not_here(tmp_path, made, refused):
@@ -200,7 +202,7 @@ def test_an_index_that_needs_what_is_not_here(tmp_path, made, refused):
         conn.create_collation("theirs", lambda a, b: (a > b) - (a < b))
         conn.execute("CREATE INDEX odd ON t (b COLLATE theirs)")
 
-    assert "its index odd cannot be made beside what the other files have (no such collation" in refused(
+    assert "its index odd cannot be created together with those of the other files (no such collation" in refused(
         pipeloom.SchemaError, one
     )
 

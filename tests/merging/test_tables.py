@@ -172,7 +172,7 @@ def test_a_row_that_the_table_does_not_take_is_refused(tmp_path, made):
     """The table is as the first file has it; it is not for us to drop what it demands."""
     one = made("1.db", "CREATE TABLE t (a INTEGER CHECK (a < 5))")
     two = made("2.db", "CREATE TABLE t (a INTEGER)", "INSERT INTO t VALUES (9)")
-    said = r"2.db: a row of the table t is not taken beside the others: CHECK constraint failed"
+    said = r"2.db: a row of the table t cannot be added to the others: CHECK constraint failed"
     with pytest.raises(pipeloom.RowRefusedError, match=said):
         pipeloom.merge(tmp_path / "out.db", [one, two])
 

@@ -1,7 +1,7 @@
-"""From the columns of a row to the values that are promised, whatever types the file really holds.
+"""Convert the columns of a row to the documented types, whatever types the file holds.
 
-A column of SQLite takes any type, and people write rows by hand: each value is brought to the type that
-:mod:`pipeloom.history.rows` promises, and what cannot be is ``None`` or zero.
+A column of SQLite accepts any type, and users may write rows by hand. Each value is converted to the type that
+:mod:`pipeloom.history.rows` documents; a value that cannot be converted becomes ``None`` or zero.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ _INT64: Final = 1 << 63
 
 
 def whole(value: Any) -> int | None:
-    """Return an int for whatever a column holds, ``None`` if it is no number."""
+    """Return a column's value as an int; ``None`` if it is not a number."""
     number = real(value)
     return None if number is None else value if type(value) is int else int(number)
 
 
 def count(value: Any) -> int:
-    """Return an int, zero if it is none."""
+    """Return a column's value as an int; zero if it is not a number."""
     return whole(value) or 0
 
 
 def real(value: Any) -> float | None:
-    """Return a finite number for whatever a column holds, ``None`` if it is none."""
+    """Return a column's value if it is a finite number; ``None`` otherwise."""
     return value if type(value) is int or (type(value) is float and math.isfinite(value)) else None
 
 
 def share(value: Any) -> float:
-    """Return a fraction, 0..1."""
+    """Return a column's value as a fraction, 0..1."""
     return min(max(real(value) or 0.0, 0.0), 1.0)
 
 
@@ -59,7 +59,7 @@ def task_row(row: Sequence[Any]) -> TaskRow:
 
 
 def task_detail(row: Sequence[Any], version: Any) -> TaskDetail:
-    """Build a task with everything from its columns, in the order of the fields, but for the result: the last."""
+    """Build a task with all details from its columns, in the order of the fields, but with the result last."""
     *common, error, has_state, result = row
     shown = version if real(version) is not None else text(version)
     fields: tuple[Any, ...] = (*_task_fields(common), text(result), text(error), bool(has_state), shown)
@@ -119,7 +119,7 @@ def run_row(row: Sequence[Any]) -> RunRow:
 
 
 def unclosed(run: RunRow, counts: Mapping[str, int]) -> RunRow:
-    """Return a run as it is shown when its process is gone, with its tasks by status."""
+    """Return a run whose process is gone as interrupted, with the counts of its tasks by status."""
     return replace(
         run,
         status=INTERRUPTED,
@@ -132,7 +132,7 @@ def unclosed(run: RunRow, counts: Mapping[str, int]) -> RunRow:
 
 
 def lasting(run: RunRow, elapsed_s: float | None) -> RunRow:
-    """Return a running run with its time until now."""
+    """Return a run in progress with its elapsed time."""
     return replace(run, elapsed_s=elapsed_s)
 
 
@@ -145,7 +145,7 @@ def _versions(value: Any) -> dict[str, str]:
 
 
 def attempt_row(row: Sequence[Any], *, is_present: bool) -> AttemptRow:
-    """Build a try from its columns, in the order of the fields: the last four say how it failed."""
+    """Build an attempt from its columns, in the order of the fields; the last four describe the failure."""
     task, run, attempt, status, progress, message, started, finished, elapsed, rows, worker, *failure = row
     error, exception, place, kind = failure
     return AttemptRow(
@@ -169,7 +169,7 @@ def attempt_row(row: Sequence[Any], *, is_present: bool) -> AttemptRow:
 
 
 def present_attempt(task: TaskDetail) -> AttemptRow:
-    """Return the latest try of a task, as it stands in the task's own row."""
+    """Return the latest attempt of a task, which is in the task's own row."""
     return AttemptRow(
         task_id=task.id,
         run_id=task.run_id,
@@ -213,5 +213,5 @@ def rejected_row(row: Sequence[Any]) -> RejectedRow:
 
 
 def fits(number: int) -> bool:
-    """Say whether SQLite can hold this number; no row has any other."""
+    """Return whether SQLite can store this number; no row has a number beyond that."""
     return -_INT64 <= number < _INT64

@@ -1,7 +1,7 @@
-"""Runs that say ``running`` while their process is gone, and what that makes of their tasks, in SQL.
+"""SQL expressions for tasks of dead runs: those with the status ``running`` whose process is gone.
 
-A task of such a run that says ``running`` or ``queued`` counts as ``interrupted``, as it will in the file once
-another run opens it.
+A task of such a run with the status ``running`` or ``queued`` counts as ``interrupted``, and is stored as such once
+another run opens the file.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ __all__ = ["DeadRuns", "numbers"]
 
 
 class DeadRuns:
-    """Some runs, maybe none, as expressions about a task ``t``.
+    """SQL expressions on a task ``t``, given the dead runs.
 
     Args:
-        runs: Their numbers.
+        runs: The numbers of the dead runs; may be empty.
 
     Attributes:
-        theirs: The task was last tried in one of them.
-        not_theirs: It was not.
-        cut_short: It says that there is more to come, and there is not.
-        status: Its status.
-        elapsed: Seconds taken, until ``:now`` while it is running.
+        theirs: The task's last attempt was in one of them.
+        not_theirs: The task's last attempt was not in one of them.
+        cut_short: The task is stored as open, but its run is dead.
+        status: The task's status.
+        elapsed: Seconds taken; until ``:now`` while it is running.
     """
 
     def __init__(self, runs: Iterable[int] = ()) -> None:
         self.runs: Final = frozenset(runs)
-        # A column that is named is read, even where the answer is plain: it would cost the counts their index.
+        # SQLite reads every column that is named, even if the result is constant; counts would lose their index.
         self.theirs: Final = f"t.run_id IN {numbers(self.runs)}" if self.runs else "0"
         self.not_theirs: Final = f"(t.run_id IS NULL OR NOT {self.theirs})" if self.runs else "1"
         self.cut_short: Final = f"t.status IN {OPEN} AND {self.theirs}"
@@ -48,10 +48,14 @@ class DeadRuns:
         return bool(self.runs)
 
     def message(self, said: str) -> str:
-        """Return its message; ``said`` is the expression for what it said last, which is no reason."""
+        """Return the expression for a task's message.
+
+        Args:
+            said: The expression for the last message that it sent, which does not explain its end.
+        """
         return f"CASE WHEN {self.cut_short} THEN {last_words(said, 't.status', 't.started_at')} ELSE {said} END"
 
 
 def numbers(values: Iterable[int]) -> str:
-    """Return numbers, n ≥ 1, as a list in SQL."""
+    """Return n ≥ 1 numbers as an SQL list."""
     return f"({', '.join(str(int(value)) for value in values)})"

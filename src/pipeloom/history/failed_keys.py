@@ -1,4 +1,4 @@
-"""Which inputs failed, for programs that want them back: their keys, read page by page."""
+"""The keys of inputs that failed, for programs that run them again; read page by page."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class FailedKey(NamedTuple):
 
     Attributes:
         task_id: The task's number.
-        key: As stored; ``None`` for tasks known by number.
-        item: What the key was made of, as the caller knows it.
+        key: As stored; ``None`` for a task without a key.
+        item: The key as the caller knows it: the input, or what ``key=`` returned.
     """
 
     task_id: int
@@ -37,8 +37,8 @@ def present_keys(reader: Reader, tasks: Iterator[TaskRow]) -> Iterator[FailedKey
     """Yield the keys of tasks, in their order.
 
     Args:
-        reader: Who asks the file.
-        tasks: Any number of them.
+        reader: The file's reader.
+        tasks: Any number of tasks.
     """
     page: list[TaskRow] = []
     for task in tasks:
@@ -50,12 +50,12 @@ def present_keys(reader: Reader, tasks: Iterator[TaskRow]) -> Iterator[FailedKey
 
 
 def past_keys(reader: Reader, shown: KindColumns, kinds: Sequence[str] | None, run_id: int) -> Iterator[FailedKey]:
-    """Yield the keys of what failed in a run and was tried again by a later one.
+    """Yield the keys of tasks that failed in a run and ran again in a later one.
 
     Args:
-        reader: Who asks the file.
-        shown: What the file says of failures.
-        kinds: Only of these kinds: ids.
+        reader: The file's reader.
+        shown: The expressions for the kinds of failures.
+        kinds: Only failures of these kinds, by id.
         run_id: The run.
     """
     params: dict[str, Any] = {f"kind{place}": kind for place, kind in enumerate(kinds or ())}
@@ -72,7 +72,7 @@ def past_keys(reader: Reader, shown: KindColumns, kinds: Sequence[str] | None, r
 
 
 def _known(reader: Reader, tasks: Sequence[TaskRow]) -> Iterator[FailedKey]:
-    """Look up what is kept of inputs whose key is a digest."""
+    """Yield the failed keys of tasks; look up the stored input where the key is a digest."""
     told: dict[int, Any] = {}
     wanted = [task.id for task in tasks if isinstance(task.key, str) and _DIGEST.search(task.key)]
     if wanted and reader.has_column("task_runs", "input"):

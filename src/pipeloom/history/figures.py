@@ -1,6 +1,6 @@
-"""The figures of one run, as its report shows them: small, frozen, and of a size that no number of tasks changes.
+"""The figures of one run's report: frozen values whose size does not depend on the number of tasks.
 
-Times are seconds since the run began, unless they are called an instant.
+Times are in seconds since the run began, unless called an instant.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = [
 ]
 
 NAME: Final = 400
-"""How many characters of a name are kept."""
+"""The maximum length of a name, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One attempt on the timeline; ``open`` says that its end is not known, and ``end_s`` is the picture's edge."""
+    """One attempt on the timeline; if ``open``, its end is unknown, and ``end_s`` is the end of the timeline."""
 
     task_id: int
     name: str
@@ -38,19 +38,20 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What one worker did; in a crowd, several workers share a lane.
+    """The attempts of one worker, or of several that share a lane if there are too many workers.
 
     Attributes:
-        label: Its name, or names.
-        workers: How many share it, at least 1.
-        attempts: All of them, drawn or not.
-        failed: Those among them that failed or timed out.
-        stopped: Those that were cancelled or interrupted.
-        busy: Share of the whole time, 0..1, that was spent in attempts; an average over the workers.
-        bars: One per attempt; empty when the timeline shows density.
-        columns: Density: the busy share of each slice of the time, 0..1.
-        failing: Density: of what ended in each slice, the share that failed, 0..1; empty when nothing did.
-        stops_in: Density: the slices in which something was stopped, ascending.
+        label: The name of the worker, or names of the workers.
+        workers: How many workers share the lane, at least 1.
+        attempts: The number of attempts, drawn or not.
+        failed: How many of them failed or timed out.
+        stopped: How many of them were cancelled or interrupted.
+        busy: Fraction of the whole time spent in attempts, 0..1; an average over the workers.
+        bars: One per attempt; empty if the timeline shows density.
+        columns: Density: the busy fraction of each time slice, 0..1.
+        failing: Density: the fraction that failed of the attempts that ended in each slice, 0..1; empty if none
+            failed.
+        stops_in: Density: the slices in which an attempt was stopped, ascending.
     """
 
     label: str
@@ -67,13 +68,13 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Who did what when.
+    """What each worker did, and when.
 
     Attributes:
-        span_s: What the picture covers, more than 0.
-        drawn: ``bars``, or ``density`` when there are too many attempts to draw each.
+        span_s: The time that the timeline covers, more than 0.
+        drawn: ``bars``, or ``density`` if there are too many attempts to draw each.
         lanes: In the order of the workers' names.
-        undrawn: Attempts without a start that can be read, or outside the run's time.
+        undrawn: The number of attempts whose start is unreadable or outside the run's time.
     """
 
     span_s: float
@@ -84,12 +85,12 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """How many attempts ended in each slice of the time.
+    """How many attempts ended in each time slice.
 
     Attributes:
-        slice_s: How long a slice is.
-        done: Per slice.
-        others: Those that ended otherwise, per slice.
+        slice_s: The length of a slice.
+        done: Attempts that were done, per slice.
+        others: Attempts that ended otherwise, per slice.
     """
 
     slice_s: float
@@ -98,7 +99,7 @@ class Throughput:
 
     @property
     def total(self) -> int:
-        """All that ended."""
+        """The number of attempts that ended."""
         return sum(self.done) + sum(self.others)
 
 
@@ -107,10 +108,10 @@ class Durations:
     """How long attempts took.
 
     Attributes:
-        scale: ``log`` when they are spread over more than a factor of thirty.
-        edges: n + 1 of them around n classes, ascending; n may be 0.
-        done: Per class.
-        others: Those that ended otherwise, per class.
+        scale: ``log`` if the longest is more than thirty times the shortest.
+        edges: The n + 1 edges of n classes, ascending, in seconds; empty if n is 0.
+        done: Attempts that were done, per class.
+        others: Attempts that ended otherwise, per class.
         shortest: Exact, as is ``longest``.
         median: Within 2.5 %, as is ``p95``.
     """
@@ -126,13 +127,13 @@ class Durations:
 
     @property
     def total(self) -> int:
-        """All that are counted."""
+        """The number of attempts counted."""
         return sum(self.done) + sum(self.others)
 
 
 @dataclass(frozen=True, slots=True)
 class SlowTask:
-    """One of the attempts that took longest."""
+    """One of the longest attempts."""
 
     task_id: int
     name: str
@@ -146,18 +147,18 @@ class SlowTask:
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """What the attempts of one run add up to.
+    """Totals and distributions over the attempts of one run.
 
     Attributes:
-        began_at: Instant at which the pictures begin.
-        span_s: What they cover.
-        attempts: Status → number of attempts, past ones included.
-        waiting: Tasks that wait for their next try.
-        again: Attempts that were not the first of this run.
-        recovered: Tasks that were done at such an attempt.
-        rows_written: Rows that the attempts wrote.
-        busy: Share of the workers' time that was spent in attempts, 0..1.
-        slowest: Longest first.
+        began_at: The instant at which the charts begin.
+        span_s: The time that the charts cover.
+        attempts: Status → number of attempts, including past ones.
+        waiting: How many tasks wait for their next attempt.
+        again: How many attempts were retries.
+        recovered: How many of those were done.
+        rows_written: How many rows the attempts wrote.
+        busy: Fraction of the workers' time spent in attempts, 0..1.
+        slowest: The longest attempts, longest first.
     """
 
     began_at: str

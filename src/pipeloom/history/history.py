@@ -220,7 +220,7 @@ class History:
         return sorted(found, key=lambda task: (-(task.elapsed_s or 0.0), task.id))
 
     def failures(self, limit: int, run_id: int | None = None) -> list[TaskRow]:
-        """Return tasks that did not end well, the one that ended last first.
+        """Return tasks that failed, the one that ended last first.
 
         Args:
             limit: At most this many.

@@ -1,7 +1,7 @@
-"""Of which kind a failure is, in SQL: as the ledger says, or told anew where it does not.
+"""SQL expressions for the kind of a failure: as stored in the ledger, or computed if it is not stored.
 
-A file that no run has opened since it was written by an older version has no such columns, and rows that somebody
-has written by hand have nothing in them.
+A file that was written by an older version, and that no run has opened since, lacks these columns. In rows that a
+user wrote by hand they are empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeloom.statuses import FAILED
 __all__ = ["FAILURE", "KindColumns", "Teller"]
 
 FAILURE: Final = "failure"
-"""The SQL function that tells a kind: (part, status, message, error) to text; NULL for what is no failure."""
+"""The SQL function that computes a kind: (part, status, message, error) → text, or NULL if it is not a failure."""
 
 Part = Literal["exception", "place", "message_template", "kind"]
 
@@ -45,7 +45,7 @@ class Teller:
 
 
 class KindColumns:
-    """The parts of a kind as expressions about a task ``t`` or a past try ``a``.
+    """SQL expressions for the parts of a kind, of a task ``t`` or a past attempt ``a``.
 
     Args:
         dead: Runs whose process is gone.
@@ -57,18 +57,18 @@ class KindColumns:
         self.dead: Final = dead
 
     def of_task(self, part: Part) -> str:
-        """Return the expression for a task, as it is shown."""
+        """Return the expression for a task."""
         message = self.dead.message(_MESSAGE.format("t"))
         return self._either("t", part, _told(part, self.dead.status, message, _ERROR.format("t")))
 
     def of_try(self, part: Part) -> str:
-        """Return the expression for a past try."""
+        """Return the expression for a past attempt."""
         return self._either("a", part, _told(part, "a.status", _MESSAGE.format("a"), _ERROR.format("a")))
 
     def _either(self, row: str, part: Part, told: str) -> str:
         if not self.stored:
             return told
-        # Of most rows the status alone is asked: a call of the function takes longer than all else.
+        # For most rows the status is enough; calling the function takes longer than everything else.
         return (
             f"CASE WHEN {row}.status = 'done' THEN NULL WHEN {row}.kind IS NULL THEN {told} "
             f"WHEN {row}.status IN {FAILED} THEN {row}.{part} END"
@@ -76,5 +76,5 @@ class KindColumns:
 
 
 def _told(part: Part, *columns: str) -> str:
-    """Return the call of the function; as bytes, since not all text in a file can be read as such."""
+    """Return the function call in SQL; it passes bytes, since not all text in a file can be decoded."""
     return f"{FAILURE}('{part}', {', '.join(f'CAST({column} AS BLOB)' for column in columns)})"

@@ -1,4 +1,4 @@
-"""Questions to one ledger, each under a deadline, and what is wrong with the file in words."""
+"""Read one ledger: queries with a time limit, and errors that describe what is wrong with the file."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class NoLedgerError(SchemaError):
 
 
 class Reader:
-    """Asks one ledger; used in the thread that made it.
+    """Query one ledger; used in the thread that created it.
 
     Args:
         db_path: The file.
-        deadline_s: How long one question may take.
-        is_over: Asked meanwhile; true ends it as if it were late.
+        deadline_s: The time limit of one query, in seconds.
+        is_over: Called during a query; a true result aborts it like the time limit.
 
     Raises:
-        StorageError: No such file, or no database, or it does not answer in time.
-        NoLedgerError: A database without a ledger.
-        SchemaError: One with a newer ledger.
+        StorageError: The file does not exist, is not a database, or cannot be read within the time limit.
+        NoLedgerError: The database has no ledger.
+        SchemaError: The ledger is from a newer version.
     """
 
     def __init__(self, db_path: Path, deadline_s: float, is_over: Callable[[], bool] = bool) -> None:
@@ -65,14 +65,14 @@ class Reader:
         try:
             version = schema_version(self._file.conn)
         except SchemaError:
-            if self._is_late():  # it was not refused for what it says, but for never saying it
+            if self._is_late():  # the version is not wrong; it was not read in time
                 raise self._too_late() from None
             raise
         except sqlite3.Error as error:
             raise self._named(error) from error
         if version == 0:
             raise NoLedgerError(
-                f"{clean(self.path)}: this database has no pipeloom ledger: name one that a run has written",
+                f"{clean(self.path)}: this database has no pipeloom ledger: pass a file that a run has written",
                 path=self.path,
             )
         if version > SCHEMA_VERSION:
@@ -82,14 +82,22 @@ class Reader:
             )
 
     def close(self) -> None:
-        """Let go of the file; closing twice is fine."""
+        """Close the file; closing twice is fine."""
         self._file.close()
 
     def rows(self, sql: str, params: Any = (), *, longest: int = LONGEST) -> list[tuple[Any, ...]]:
-        """Return all rows of one question; it must bound them itself. ``longest``: bytes of the longest value.
+        """Run one query and return all of its rows; blocks up to the time limit.
+
+        Args:
+            sql: The query; it must limit the number of its rows itself.
+            params: Its parameters.
+            longest: The length of the longest value that may be read, in bytes.
+
+        Returns:
+            n rows, 0 or more.
 
         Raises:
-            StorageError: The file cannot be read, does not answer in time, or with more than memory is for.
+            StorageError: The file cannot be read, the query takes too long, or its rows take too much memory.
         """
         self._until = monotonic() + self._deadline_s
         try:
@@ -99,7 +107,7 @@ class Reader:
 
     @contextmanager
     def one_state(self) -> Iterator[None]:
-        """Have all questions within see the same state of the file.
+        """Return a context in which all queries see the same state of the file.
 
         Raises:
             StorageError: As :meth:`rows`.
@@ -112,11 +120,11 @@ class Reader:
             raise self._named(error) from error
 
     def has_column(self, table: str, column: str) -> bool:
-        """Say whether a table has a column now: an older file gets them when a run opens it."""
+        """Return whether a table has a column now; an older file gets missing columns when a run opens it."""
         return bool(self.rows("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column)))
 
     def changed(self) -> bool:
-        """Say whether another connection has committed since the last call; true the first time.
+        """Return whether another connection has committed since the last call; true the first time.
 
         Source: https://www.sqlite.org/pragma.html#pragma_data_version
         """
@@ -131,18 +139,18 @@ class Reader:
 
     def _too_late(self) -> StorageError:
         return StorageError(
-            f"{clean(self.path)}: no answer within {duration(self._deadline_s)}, so the question was given up: ask "
-            "for less (a run, a status), or check the file for views of another program",
+            f"{clean(self.path)}: no answer within {duration(self._deadline_s)}, so the query was aborted: narrow "
+            "it (one run, one status), or check the file for views created by another program",
             path=self.path,
         )
 
 
 def pages(rows: Rows, sql: str, params: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a question of any size, read page by page: no cursor stays open between two of them.
+    """Yield the rows of a query of any size, read page by page; no cursor stays open between pages.
 
     Args:
-        rows: How to read.
-        sql: Without a LIMIT; its first column is a number that must be greater than ``:last``, and orders it.
+        rows: Runs a query.
+        sql: A query without LIMIT, ordered by its first column: a number, restricted to values above ``:last``.
         params: Its other parameters.
     """
     last = _LOWEST
@@ -155,5 +163,5 @@ def pages(rows: Rows, sql: str, params: Mapping[str, Any]) -> Iterator[tuple[Any
 
 
 def _folded(value: object) -> str:
-    """Fold the case of what may be more than ASCII; SQLite's ``lower`` knows A to Z only."""
+    """Fold the case of any text; SQLite's ``lower`` handles A to Z only."""
     return "" if value is None else str(value).casefold()

@@ -1,4 +1,4 @@
-"""What a look at the ledger returns: frozen values of the types that are promised here."""
+"""The frozen values that reading a ledger returns, with documented types."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One invocation.
+    """One run.
 
     Attributes:
         run_id: Its number.
-        pipeline: Its name, ``None`` for a run without keys.
+        pipeline: The name of its pipeline; ``None`` for a run without keys.
         status: ``running``, ``done``, ``error``, ``cancelled`` or ``interrupted``.
         started_at: ISO 8601, UTC.
         finished_at: ISO 8601, UTC.
-        elapsed_s: Seconds; until now while it is running.
-        expected: Number of inputs when it was known beforehand.
+        elapsed_s: Seconds; until now while it is in progress.
+        expected: Number of inputs, if it was known beforehand.
         done: Tasks done in this run.
         failed: Tasks that ended in error.
         cancelled: Tasks that were cancelled.
-        timed_out: Tasks that ran out of time.
+        timed_out: Tasks that timed out.
         skipped: Inputs that were done before.
         workers: Number of workers.
-        pid: The process, as it calls itself.
-        executor: Where the workers live.
+        pid: The id of its process, as seen by that process.
+        executor: The executor's name.
         host: The machine's name.
-        command: How it was started, up to the script; ``None`` when the file is too old to say.
-        shard: Which part of the inputs it was about, such as ``3/16``; ``None`` for all of them.
-        versions: ``pipeloom``, ``python`` and ``sqlite``.
-        is_unclosed: Its process ended without closing it: shown as ``interrupted``, although the file still says
-            ``running``.
+        command: The command that started it, up to the script; ``None`` if the file is too old to have it.
+        shard: The shard of the inputs that it ran, such as ``3/16``; ``None`` for all inputs.
+        versions: The versions of ``pipeloom``, ``python`` and ``sqlite``.
+        is_unclosed: Its process ended without closing it. Its status is shown as ``interrupted``, although the
+            file still has ``running``.
     """
 
     run_id: int
@@ -70,12 +70,12 @@ class RunRow:
 
     @property
     def title(self) -> str | None:
-        """What people know it by: its pipeline's name, and the shard of it; ``None`` for a run without keys."""
+        """Its pipeline's name, with the shard if there is one; ``None`` for a run without keys."""
         return f"{self.pipeline}, shard {self.shard}" if self.pipeline and self.shard else self.pipeline
 
     @property
     def ended(self) -> int:
-        """Inputs dealt with, in whatever way."""
+        """Inputs that have ended with any status, or were skipped."""
         return how_many(self)
 
     @property
@@ -85,31 +85,31 @@ class RunRow:
 
     @property
     def not_done(self) -> int:
-        """Tasks that ended in any other way than done."""
+        """Tasks that ended with any status other than done."""
         return how_many(self, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """One task's latest state.
+    """The latest state of one task.
 
     Attributes:
         id: Its number.
-        key: Its key as stored; ``None`` for tasks known by number.
-        name: What people call it, its first 500 characters.
-        status: As in the ledger; ``interrupted`` also when it was running in a process that is gone.
+        key: Its key as stored; ``None`` for a task without a key.
+        name: Its name, up to 500 characters.
+        status: As in the ledger; also ``interrupted`` if it was running in a process that is gone.
         progress: Fraction, 0..1.
-        message: What people should read, its first 2,000 characters.
-        started_at: ISO 8601, UTC, as its worker said.
-        finished_at: ISO 8601, UTC, as its worker said.
+        message: Its message, up to 2,000 characters.
+        started_at: ISO 8601, UTC, as reported by its worker.
+        finished_at: ISO 8601, UTC, as reported by its worker.
         elapsed_s: Seconds; until now while it is running.
-        rows_written: Rows it wrote.
-        attempt: Which try this is, from 1.
-        worker: Who ran it.
-        run_id: The run it was last tried in.
+        rows_written: The number of rows it wrote.
+        attempt: The number of its latest attempt, from 1.
+        worker: The worker that ran it.
+        run_id: The run of its latest attempt.
         pipeline: The name of its pipeline.
-        exception: Of a task that did not end well, the exception's type as a traceback names it, or ``None``.
-        place: Where it was raised in the user's code, as ``file:line in function``, or ``None``.
+        exception: If it failed, the exception's type as shown in its traceback, or ``None``.
+        place: Where the exception was raised in the user's code, as ``file:line in function``, or ``None``.
         kind: The id of the kind of failure, or ``None``.
     """
 
@@ -134,13 +134,14 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskDetail(TaskRow):
-    """All there is about one task; name and message in full.
+    """Everything stored about one task, with the whole name and message.
 
     Attributes:
-        result: JSON from ``map``; text as a worker sent it.
+        result: JSON for a task of ``map``; otherwise text as the worker sent it.
         error: The traceback.
-        has_state: A checkpoint is kept, from which its next try goes on.
-        version: That of the input whose rows are stored, see ``version=`` of ``pipeloom.map``; ``None`` for none.
+        has_state: It has a checkpoint, from which its next attempt continues.
+        version: The version of the input that its rows come from, see ``version=`` of ``pipeloom.map``; ``None``
+            without one.
     """
 
     result: str | None
@@ -151,7 +152,7 @@ class TaskDetail(TaskRow):
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One try of a task, past or present; fields as in :class:`TaskRow`."""
+    """One attempt of a task; fields as in :class:`TaskRow`. ``is_present``: it is the task's latest attempt."""
 
     task_id: int
     run_id: int | None
@@ -188,7 +189,7 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A message that could not be applied, with why."""
+    """A message that could not be applied, and the reason."""
 
     id: int
     run_id: int | None
@@ -201,21 +202,21 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Failures that are the same one.
+    """Failures of one kind.
 
     Attributes:
-        kind: Its id.
-        exception: Its type as a traceback names it; ``None`` when the worker itself said so.
-        message: What they have in common: numbers, quoted parts and paths are ``…``.
+        kind: The id of the kind.
+        exception: The exception's type as shown in a traceback; ``None`` if the worker reported the failure itself.
+        message: The common part of their messages; numbers, quoted parts and paths are replaced by ``…``.
         status: ``error``, ``timed_out``, ``interrupted`` or ``cancelled``.
-        count: How many tasks.
+        count: The number of tasks.
         first_at: When the first of them ended.
         last_at: When the last of them ended.
-        example: The one with the lowest number.
-        last: The one that ended last.
-        traceback: The example's.
-        where: The last line of the user's code in it, as ``file:line in function``.
-        run_ids: The runs they belong to, the latest 20.
+        example: The task with the lowest number.
+        last: The task that ended last.
+        traceback: The example's traceback.
+        where: The last line of the user's code in the traceback, as ``file:line in function``.
+        run_ids: Their runs, the latest 20.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""The runs of a ledger as they are now: which go on, and which only say so while their process is gone."""
+"""The runs of a ledger: those in progress, and those stored as ``running`` although their process is gone."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from pipeloom.statuses import RUNNING
 
 __all__ = ["Runs"]
 
-_RECENT: Final = 100  # among which a run can be open: each run that opens the file closes those before it
+_RECENT: Final = 100  # only recent runs can be open: each run that opens the file closes the earlier ones
 
 
 class Runs:
-    """Asks for runs; used in the thread of its reader.
+    """Read runs; used in the thread of its reader.
 
     Args:
-        reader: Who asks the file.
+        reader: The file's reader.
     """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def read(self, where: str, *params: Any, limit: int) -> list[RunRow]:
-        """Return runs ``r``, the latest first, as they are now; ``limit`` is 0 or more."""
+        """Return the latest runs in their present state, the latest first.
+
+        Args:
+            where: The condition on a run ``r`` in SQL, with WHERE.
+            params: Its parameters.
+            limit: At most this many, 0 or more.
+        """
         dead = self.dead()
         has = self._reader.has_column
         later = ", ".join(f"r.{name}" if has("pipeloom_runs", name) else "NULL" for name in ("command", "shard"))
@@ -43,9 +49,9 @@ class Runs:
         return [self._as_of_now(columns.run_row(row), dead) for row in found]
 
     def _as_of_now(self, run: RunRow, dead: DeadRuns) -> RunRow:
-        """Return a run with its time until now, or as interrupted, and counted anew, when its process is gone.
+        """Return a run with its elapsed time; if its process is gone, as interrupted and with new counts.
 
-        A run stores its counts ten times a second, its tasks with every commit.
+        A run stores its counts ten times a second, but its tasks with every commit.
         """
         if run.status != RUNNING:
             return run
@@ -57,7 +63,7 @@ class Runs:
         return columns.unclosed(run, dict(counts))
 
     def going_on(self, *only: int) -> list[tuple[Any, ...]]:
-        """Return (number, process) of the runs that say they are going on."""
+        """Return (number, process) of the runs that are stored as ``running``."""
         return self._reader.rows(
             "SELECT id, pid FROM (SELECT id, pid, status FROM pipeloom_runs "
             f"{f'WHERE id IN {numbers(only)} ' if only else ''}ORDER BY id DESC LIMIT ?) WHERE status = 'running'",
@@ -65,9 +71,9 @@ class Runs:
         )
 
     def dead(self) -> DeadRuns:
-        """Return the runs that say they are going on while their process is gone.
+        """Return the runs that are stored as ``running`` although their process is gone.
 
-        They are asked twice: a run that closes says so first and lets go of the file then. What is dead stays so.
+        They are read twice: a run that ends stores its status before it releases the file. A dead run stays dead.
         """
         if not (said := self.going_on()):
             return DeadRuns()

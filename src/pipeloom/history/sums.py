@@ -1,6 +1,6 @@
-"""One pass over the attempts of a run, past and present: what they add up to.
+"""Add up the attempts of a run, past and present, in one pass.
 
-What it keeps does not grow with the number of tasks.
+Memory use does not grow with the number of tasks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pipeloom.statuses import DONE, INTERRUPTED, RUNNING
 __all__ = ["read_figures"]
 
 _MOST_WORKERS: Final = 5000
-_WINDOW: Final = 50_000  # rows that one question looks at: a few hundredths of a second
-# An interrupted attempt's end is the instant at which somebody noticed.
+_WINDOW: Final = 50_000  # rows that one query reads: a few hundredths of a second
+# The stored end of an interrupted attempt is when the interruption was noticed, so it is not used.
 _ELAPSED: Final = "COALESCE(elapsed_s, (julianday(finished_at) - julianday(started_at)) * 86400.0)"
 _OUTLINE: Final = f"""
     SELECT worker, COUNT(*),
@@ -37,7 +37,7 @@ _OUTLINE: Final = f"""
 def _outline(rows: Rows, run_id: int) -> list[tuple[Any, ...]]:
     """Return (worker, attempts, last instant, shortest, longest) of each worker of a run.
 
-    Reads window by window: one question to a whole ledger would hold up the log of a run that is going on.
+    Reads window by window: one query over a whole ledger would keep the log of a run in progress from shrinking.
     """
     found: dict[Any, tuple[Any, ...]] = {}
     for table in ("pipeloom_attempts", "task_runs"):
@@ -49,7 +49,7 @@ def _outline(rows: Rows, run_id: int) -> list[tuple[Any, ...]]:
 
 
 def _windows(rows: Rows, table: str) -> Iterator[tuple[int, int]]:
-    """Yield what lies after and up to which number; as wide as there are rows, since numbers may have gaps."""
+    """Yield (after, up to) numbers of windows with equal numbers of rows; the numbers may have gaps."""
     last = -(1 << 63)
     while True:
         numbers = f"SELECT rowid FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {_WINDOW}"
@@ -61,7 +61,7 @@ def _windows(rows: Rows, table: str) -> Iterator[tuple[int, int]]:
 
 
 def _both(one: Sequence[Any], other: Sequence[Any]) -> Iterator[Any]:
-    """Return what two parts of the same worker's attempts come to."""
+    """Combine the figures of two parts of one worker's attempts."""
     yield one[0] + other[0]
     for pick, pair in zip((max, min, max), zip(one[1:], other[1:], strict=True), strict=True):
         known = [value for value in pair if value is not None]
@@ -69,24 +69,24 @@ def _both(one: Sequence[Any], other: Sequence[Any]) -> Iterator[Any]:
 
 
 def _rank(value: Any) -> tuple[int, Any]:
-    """Sort as SQLite does, whatever a file holds: numbers before texts before bytes."""
+    """Return a sort key for any value, in SQLite's order: numbers, then text, then bytes."""
     return 1 if isinstance(value, str) else 2 if isinstance(value, bytes) else 0, value
 
 
 def read_figures(rows: Rows, run: RunRow, now: str) -> RunFigures:
     """Read and add up the attempts of one run; blocks for the time of two scans of the ledger.
 
-    What a run that is going on writes in the meantime may be in one figure and not yet in the other.
+    If the run is in progress, what it writes in the meantime may be included in some figures and not in others.
 
     Args:
-        rows: How to read.
-        run: The run, as it is now.
-        now: The present instant: until then last the open attempts of a run that is going on.
+        rows: Runs a query.
+        run: The run in its present state.
+        now: The present instant, at which open attempts of a run in progress are taken to end.
     """
     is_open = run.status == RUNNING
     outline = _outline(rows, run.run_id)
     began = unix_time(run.started_at) or 0.0
-    # Of a run whose process died, the ledger knows when somebody noticed: its end is its last sign of life.
+    # The stored end of a run whose process died is when that was noticed: use the last time of its attempts.
     seen = run.elapsed_s is not None or run.status not in (INTERRUPTED, RUNNING)
     end = unix_time(now if is_open else run.finished_at if seen else None)
     if end is None:
@@ -124,7 +124,7 @@ def read_figures(rows: Rows, run: RunRow, now: str) -> RunFigures:
 
 @dataclass
 class _Sums:
-    """What the pass has seen so far."""
+    """The sums over the attempts so far."""
 
     lanes: Lanes
     slices: Slices

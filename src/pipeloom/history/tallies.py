@@ -1,4 +1,4 @@
-"""What attempts are put into one by one: how many ended in each slice of time, how long they took, the slowest."""
+"""Tallies of attempts, added one by one: ends per time slice, durations, and the slowest attempts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Classes", "Slices", "Slowest"]
 
 _SLICES: Final = 96
 _SPREAD: Final = 30.0
-_SHORTEST_S: Final = 1e-6  # what is shorter counts as this, on a logarithmic scale
+_SHORTEST_S: Final = 1e-6  # shorter durations count as this on a logarithmic scale
 _DECADES: Final = range(-6, 9)
 _PER_DECADE: Final = 48
 _SLOWEST: Final = 10
 
 
 class Slices:
-    """How many attempts ended in each slice of the time.
+    """Count the attempts that ended in each time slice.
 
     Args:
         span: The whole time in seconds, more than 0.
@@ -36,13 +36,13 @@ class Slices:
         self._others = [0] * _SLICES
 
     def add(self, at: float, done: bool) -> None:
-        """Count an end, at so many seconds from the beginning."""
+        """Count an attempt that ended ``at`` seconds after the beginning."""
         if 0 <= at <= self._span * 1.001 + 0.01:  # the run's end is stamped within a millisecond of its last task's
             counts = self._done if done else self._others
             counts[min(_SLICES - 1, int(at * _SLICES / self._span))] += 1
 
     def throughput(self) -> Throughput:
-        """Return few slices for few tasks: a slice with one task in it says nothing."""
+        """Return the counts; in fewer slices for few attempts, since a slice with one attempt shows little."""
         count, total = _SLICES, sum(self._done) + sum(self._others)
         while count > 12 and total < count * 4:
             count //= 2
@@ -57,12 +57,12 @@ def _merged(counts: Sequence[int], size: int) -> tuple[int, ...]:
 
 
 class Classes:
-    """Durations: classes for the picture, few for few attempts, and fine ones of 5 % width for the median.
+    """Count durations in classes for the chart, fewer for few attempts, and in fine ones, 5 % wide, for the median.
 
     Args:
-        shortest: In seconds.
-        longest: In seconds.
-        count: About how many attempts there will be.
+        shortest: The shortest duration, in seconds.
+        longest: The longest duration, in seconds.
+        count: The approximate number of attempts.
     """
 
     def __init__(self, shortest: float, longest: float, count: int) -> None:
@@ -78,7 +78,7 @@ class Classes:
         self._fine = [0] * (len(_DECADES) * _PER_DECADE)
 
     def add(self, elapsed: float, done: bool) -> None:
-        """Count an attempt that took so many seconds."""
+        """Count an attempt that took ``elapsed`` seconds."""
         counts = self._done if done else self._others
         place = bisect_right(self._edges, elapsed) - 1
         counts[min(max(place, 0), len(counts) - 1)] += 1
@@ -87,7 +87,7 @@ class Classes:
         self._fine[min(max(fine, 0), len(self._fine) - 1)] += 1
 
     def durations(self) -> Durations:
-        """Return all that was counted."""
+        """Return the distribution."""
         if not any(self._fine):
             return Durations("linear", (), (), (), 0.0, 0.0, 0.0, 0.0)
         return Durations(
@@ -109,7 +109,7 @@ class Classes:
 
 
 def _log_edges(low: float, high: float, most: int) -> list[float]:
-    """Return edges at even parts of decades, so that every power of ten is one of them."""
+    """Return edges that divide each decade evenly, so that every power of ten is an edge."""
     decades = math.log10(high / low)
     parts = next((parts for parts in (10, 8, 5, 4, 3, 2) if parts * decades <= most), 1)
     first, last = math.floor(math.log10(low) * parts), math.floor(math.log10(high) * parts) + 1
@@ -125,18 +125,18 @@ def _linear_edges(low: float, high: float, most: int) -> list[float]:
 
 
 class Slowest:
-    """The attempts that took longest; of equal ones, those of the lower numbers."""
+    """Collect the longest attempts; of equally long ones, those with lower task numbers."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, SlowTask]] = []
 
     def add(self, attempt: TimedAttempt) -> None:
-        """Keep an attempt that has ended, if it is among them."""
+        """Keep an attempt that has ended if it is one of the longest so far."""
         elapsed, heap = float(attempt.elapsed or 0.0), self._heap
         rank = elapsed, -attempt.task_id
         if len(heap) == _SLOWEST and rank <= heap[0][:2]:
             return
-        if any(rank == other[:2] for other in heap):  # two tries of a task, equally long
+        if any(rank == other[:2] for other in heap):  # two equally long attempts of one task
             return
         entry = (*rank, _slow_task(attempt, elapsed))
         if len(heap) < _SLOWEST:
@@ -145,7 +145,7 @@ class Slowest:
             heapq.heapreplace(heap, entry)
 
     def tasks(self) -> tuple[SlowTask, ...]:
-        """Return them, the longest first."""
+        """Return the attempts, the longest first."""
         return tuple(task for *_, task in sorted(self._heap, key=lambda entry: entry[:2], reverse=True))
 
 

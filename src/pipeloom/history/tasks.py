@@ -286,6 +286,6 @@ def all_by_status(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[An
 
 
 def failed_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts of statuses that did not end well, including up to 100 that other programs added."""
+    """Return the counts of tasks that failed, by status, including up to 100 statuses that other programs added."""
     bad = {status: number for status, number in counts.items() if status not in (*OPEN, DONE)}
     return dict(sorted(bad.items(), key=lambda pair: pair[0] not in FAILED)[:_FAILED_STATUSES])

@@ -1,4 +1,4 @@
-"""Tasks whose key or name begins with what somebody types: by the index on keys, in a bounded look."""
+"""Find tasks whose key begins with the text that a user types, through the index on keys."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LAST: Final = "\U0010ffff"
 
 
 def keyed_tasks(reader: Reader, word: str, prefixes: tuple[str, ...], limit: int) -> list[int]:
-    """Return the numbers of up to ``limit`` tasks whose key begins with a word, with or without a prefix of ours.
+    """Return the numbers of up to ``limit`` tasks whose key begins with a word, with or without a prefix.
 
     Args:
-        reader: Who asks the file.
-        word: One character or more.
-        prefixes: What a key may have before what it was made of.
-        limit: At most so many.
+        reader: The file's reader.
+        word: The text, one character or more.
+        prefixes: The prefixes that pipeloom puts before some keys.
+        limit: At most this many.
     """
     found = reader.rows("SELECT id FROM pipeloom_pipelines ORDER BY id DESC LIMIT ?", (_PIPELINES,))
     return list(dict.fromkeys(_looks(reader, [row[0] for row in found], storable(word), prefixes, limit)))[:limit]

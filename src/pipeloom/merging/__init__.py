@@ -1,4 +1,4 @@
-"""Joins ledgers, together with the users' tables beside them, into one file."""
+"""Merge ledgers, together with users' tables, into one file."""
 
 from pipeloom.merging.api import merge
 from pipeloom.merging.report import MergeReport

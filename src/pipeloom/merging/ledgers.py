@@ -1,4 +1,4 @@
-"""The ledger's own tables: copies an attached ledger into this one, under new numbers.
+"""Copy the ledger's own tables of an attached file into this one, under new numbers.
 
 All numbers of a file are shifted by the same amount, so that their order and every reference between them stay
 intact.
@@ -37,7 +37,7 @@ _NUMBERED: Final = (
 
 @dataclass(eq=False)
 class SameKey(Exception):  # noqa: N818 - it becomes an error of ours once the files are known
-    """An input of one pipeline that came twice.
+    """An input of one pipeline that occurs twice.
 
     Attributes:
         key: The key as stored.
@@ -53,14 +53,14 @@ class SameKey(Exception):  # noqa: N818 - it becomes an error of ours once the f
 
 
 def copy_ledger(conn: sqlite3.Connection, source: Source) -> tuple[int, int]:
-    """Copy all that a ledger says; in a transaction, with the file attached; the connection's thread.
+    """Copy a whole ledger; in a transaction, with its file attached; the connection's thread.
 
     Returns:
-        The number from which on the tasks are those of this file, and what was added to their numbers.
+        The number of the first task copied, and the offset that was added to the task numbers.
 
     Raises:
-        LedgerError: Numbers are too large to be moved.
-        SameKey: An input is here already.
+        LedgerError: The task numbers are too large to be shifted.
+        SameKey: An input is already here.
     """
     runs, _ = _move(conn, (("pipeloom_runs", "id"),), source)
     tasks, first_task = _move(conn, _NUMBERED, source)
@@ -90,7 +90,9 @@ def copy_ledger(conn: sqlite3.Connection, source: Source) -> tuple[int, int]:
 
 @contextmanager
 def without_key_index(conn: sqlite3.Connection) -> Iterator[None]:
-    """Copy ledgers within, into an empty one, whose index of keys is sorted once at the end; in no transaction.
+    """Return a context for copying into an empty ledger: its index of keys is built once, at the end.
+
+    Not inside a transaction.
 
     Raises:
         SameKey: Two files had an input in common.
@@ -109,17 +111,17 @@ def without_key_index(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def missing_shards(conn: sqlite3.Connection) -> tuple[str, ...]:
-    """Return the shards that are not here, of each pipeline that has one, as people call them; the first 1,000."""
+    """Return the missing shards of each sharded pipeline, as text, at most 1,000."""
     there: dict[tuple[str, int], set[int]] = {}
     for pipeline, text in conn.execute(
         "SELECT DISTINCT p.name, r.shard FROM pipeloom_runs r JOIN pipeloom_pipelines p ON p.id = r.pipeline_id "
-        "WHERE r.shard IS NOT NULL AND NOT EXISTS "  # unless somebody has run all that was left
+        "WHERE r.shard IS NOT NULL AND NOT EXISTS "  # unless a later run without shards has done the rest
         "(SELECT 1 FROM pipeloom_runs a WHERE a.pipeline_id = p.id AND a.shard IS NULL AND a.status = 'done')"
     ):
         try:
             shard = Shard.read(text)
         except ValueError:
-            continue  # anybody may write into the file
+            continue  # other programs may write to the file
         there.setdefault((pipeline, shard.of), set()).add(shard.number)
     missing = (
         f"{pipeline}, shard {number}/{count}"
@@ -140,7 +142,7 @@ def _same_key(conn: sqlite3.Connection) -> SameKey | None:
 
 
 def _move(conn: sqlite3.Connection, columns: tuple[tuple[str, str], ...], source: Source) -> tuple[int, int]:
-    """Return what to add to the numbers of the attached file, and the lowest that comes of it."""
+    """Return the offset for the numbers of the attached file, and the lowest resulting number."""
     _, highest = _bounds(conn, "main", columns)
     low, high = _bounds(conn, PART, columns)
     first = (highest or 0) + 1
@@ -158,7 +160,7 @@ def _bounds(
 ) -> tuple[int | None, int | None]:
     parts = " UNION ALL ".join(
         f"SELECT MIN({column}) AS low, NULL AS high FROM {schema}.{table} "
-        f"UNION ALL SELECT NULL, MAX({column}) FROM {schema}.{table}"  # one at a time, each by its index
+        f"UNION ALL SELECT NULL, MAX({column}) FROM {schema}.{table}"  # separate, so that each uses its index
         for table, column in columns
     )
     low, high = conn.execute(f"SELECT MIN(low), MAX(high) FROM ({parts})").fetchone()
@@ -180,7 +182,7 @@ def _copy(conn: sqlite3.Connection, table: str, changed: Mapping[str, str]) -> N
     Args:
         conn: In a transaction.
         table: One of the ledger's.
-        changed: Column → what is stored instead of what it holds, in SQL.
+        changed: Column → SQL expression that is stored instead of its value.
     """
     names = [row[1] for row in conn.execute(f"PRAGMA {PART}.table_info({table})")]
     columns = ", ".join(quoted(name, "column") for name in names)

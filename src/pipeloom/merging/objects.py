@@ -1,6 +1,6 @@
-"""The users' indexes, views and triggers: the same in all files, and made once the rows are there.
+"""Users' indexes, views and triggers: they must be the same in all files, and are created after the rows.
 
-So an index is sorted once rather than filled row by row, and no trigger hears of rows that it has heard of before.
+That way an index is built once rather than filled row by row, and no trigger runs again for rows that are copied.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class _Object(NamedTuple):
     kind: str
     name: str
     sql: str
-    where: str  # the file that it came from, for people
+    where: str  # the file that it came from, as shown to the user
 
 
 class Objects:
-    """Gathers what one file after the other has of them; the connection's thread.
+    """Gather the objects of one file after another; the connection's thread.
 
     Args:
-        conn: Where they are made; each call is within a transaction.
-        where: That file, for people.
+        conn: The connection on which they are created; each call is inside a transaction.
+        where: Its file, as shown to the user.
     """
 
     def __init__(self, conn: sqlite3.Connection, where: str) -> None:
         self._conn = conn
-        self._known: dict[tuple[bool, str], _Object] = {}  # triggers have names of their own
+        self._known: dict[tuple[bool, str], _Object] = {}  # triggers have their own namespace
         self._waiting: list[_Object] = []
         for kind, name, sql in conn.execute(_ALL.format(schema="main")).fetchall():
             found = self._note(_Object(kind, name, sql, where))
@@ -49,13 +49,13 @@ class Objects:
                 self._waiting.append(found)
 
     def gather(self, where: str) -> None:
-        """Note what the attached file has.
+        """Gather the objects of the attached file.
 
         Args:
-            where: The file, for people.
+            where: The file, as shown to the user.
 
         Raises:
-            SchemaError: Something of this name is another thing in an earlier file.
+            SchemaError: An object is different from the one of that name in an earlier file.
         """
         for kind, name, sql in self._conn.execute(_ALL.format(schema=PART)).fetchall():
             found = _Object(kind, name, sql, where)
@@ -66,12 +66,12 @@ class Objects:
                 self._waiting.append(self._note(found))
             elif (known.kind, known.sql.split()) != (found.kind, found.sql.split()):
                 raise SchemaError(
-                    f"{where}: the {found.kind} {clean(found.name, 60)} is not the same as in {known.where}: drop "
+                    f"{where}: the {found.kind} {clean(found.name, 60)} differs from that in {known.where}: drop "
                     "one of them, and merge again"
                 )
 
     def make_unique(self, table: str) -> None:
-        """Make the indexes of a table of which one would refuse rows: they do so as rows come."""
+        """Create a table's unique indexes early, so that they refuse rows while these are copied."""
         for _, name, unique, origin, _ in self._conn.execute(
             f"PRAGMA {PART}.index_list({quoted(table)})"
         ).fetchall():
@@ -79,7 +79,7 @@ class Objects:
                 self._make([one for one in self._waiting if one.kind == "index" and one.name == name])
 
     def make(self) -> None:
-        """Make all that are not there yet."""
+        """Create all objects that do not exist yet."""
         self._make(sorted(self._waiting, key=lambda one: _ORDER.index(one.kind)))
 
     def _note(self, found: _Object) -> _Object:
@@ -93,17 +93,17 @@ class Objects:
 
 
 def make(conn: sqlite3.Connection, kind: str, name: str, sql: str, where: str) -> None:
-    """Make a thing that a file has.
+    """Create an object of a file in the merged one.
 
     Args:
-        conn: In a transaction.
-        kind: What it is, in SQL's word.
-        name: What it is called.
-        sql: The statement that makes it.
-        where: The file, for people.
+        conn: A connection in a transaction.
+        kind: Its kind, as in SQL.
+        name: Its name.
+        sql: The statement that creates it.
+        where: The file, as shown to the user.
 
     Raises:
-        SchemaError: It cannot be made here.
+        SchemaError: It cannot be created.
     """
     try:
         conn.execute(sql)
@@ -111,8 +111,8 @@ def make(conn: sqlite3.Connection, kind: str, name: str, sql: str, where: str) -
         if is_fatal(error):
             raise
         raise SchemaError(
-            f"{where}: its {kind} {clean(name, 60)} cannot be made beside what the other files have "
-            f"({clean(error, 200)}): drop or rename it there, and merge again"
+            f"{where}: its {kind} {clean(name, 60)} cannot be created together with those of the other files "
+            f"({clean(error, 200)}): drop or rename it in this file, and merge again"
         ) from error
 
 

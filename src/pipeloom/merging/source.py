@@ -1,4 +1,4 @@
-"""One of the files that are merged: looked at before anything is done, attached and read, never written."""
+"""One of the files to merge: checked before anything else, then attached and read, never written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeloom.errors import DatabaseInUseError, SchemaError, StorageError
 __all__ = ["PART", "Source", "attached", "check_ledger", "encoding_of", "look_at"]
 
 PART: Final = "part"
-"""What a file is called in SQL while it is attached."""
+"""The name of an attached file's schema in SQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Source:
     """A file to be merged.
 
     Attributes:
-        path: Where it is, as the caller says it.
-        encoding: How it stores text.
-        called: What it is to people, if not its path.
+        path: Its path, as the caller passed it.
+        encoding: Its text encoding.
+        called: How to show it to the user; ``None`` for its path.
     """
 
     path: Path
@@ -38,31 +38,34 @@ class Source:
     called: str | None = None
 
     def check_encoding(self, first: Source) -> None:
-        """Refuse text that is stored otherwise than in the first file.
+        """Refuse a text encoding that differs from the first file's.
 
         Raises:
-            SchemaError: It is.
+            SchemaError: The encodings differ.
         """
         if self.encoding != first.encoding:
             raise SchemaError(
-                f"{self.shown}: its text is {self.encoding}, and that of {first.shown} {first.encoding}, which "
-                "SQLite does not join: copy it with sqlite3's .dump into a new file first",
+                f"{self.shown}: its text encoding is {self.encoding}, that of {first.shown} is {first.encoding}, "
+                "and SQLite cannot combine them: first copy it to a new file with sqlite3's .dump",
                 path=self.path,
             )
 
     @property
     def shown(self) -> str:
-        """What people know it by."""
+        """The file as shown to the user."""
         return self.called or clean(self.path, 200)
 
 
 def look_at(path: Path) -> Source:
-    """Refuse a file that cannot be merged; not a byte of it, or of what lies beside it, is changed.
+    """Refuse a file that cannot be merged; changes neither the file nor those beside it.
+
+    Returns:
+        The file, ready to be attached.
 
     Raises:
-        StorageError: It is not there, or cannot be read.
-        SchemaError: It holds no ledger, or one of another version.
-        DatabaseInUseError: A run is using it.
+        StorageError: The file does not exist or cannot be read.
+        SchemaError: The file has no ledger, or one of another version.
+        DatabaseInUseError: A run is using the file.
     """
     check_file(path)
     _check_idle(path)
@@ -72,7 +75,7 @@ def look_at(path: Path) -> Source:
 
 
 def encoding_of(conn: sqlite3.Connection) -> str:
-    """Return how a database stores text."""
+    """Return a database's text encoding."""
     found: str = conn.execute("PRAGMA encoding").fetchone()[0]
     return found
 
@@ -81,32 +84,32 @@ def check_ledger(conn: sqlite3.Connection, path: Path) -> None:
     """Refuse a database that has no ledger of this version.
 
     Raises:
-        SchemaError: It has none, or another.
+        SchemaError: It has no ledger, or one of another version.
     """
     version = schema_version(conn)
     if version == SCHEMA_VERSION:
         return
     if version == 0:
-        why = "it holds no ledger: only files that a run has written can be merged"
+        why = "it has no ledger: only files that a run has written can be merged"
     elif version > SCHEMA_VERSION:
-        why = f"it was written by a newer pipeloom (schema {version}, this version knows {SCHEMA_VERSION}): upgrade"
+        why = f"it was written by a newer pipeloom (schema {version}, this version has {SCHEMA_VERSION}): upgrade"
     else:
         why = (
-            f"it was written by an older pipeloom (schema {version}, this version has {SCHEMA_VERSION}): bring it "
-            "up to date with `pipeloom init-db --db FILE`, and merge again"
+            f"it was written by an older pipeloom (schema {version}, this version has {SCHEMA_VERSION}): update it "
+            "with `pipeloom init-db --db FILE`, and merge again"
         )
     raise SchemaError(f"{clean(path)}: {why}", path=path)
 
 
 @contextmanager
 def attached(conn: sqlite3.Connection, source: Source) -> Iterator[None]:
-    """Have a file attached as :data:`PART`, of which one state is seen; the connection's thread.
+    """Attach a file as :data:`PART` in this context, and check that it does not change; the connection's thread.
 
-    A transaction may be begun within, and has to be ended there: SQLite detaches nothing in the middle of one.
+    A transaction that begins inside must also end inside: SQLite cannot detach a file within a transaction.
 
     Raises:
-        StorageError: It cannot be read, or was changed meanwhile.
-        DatabaseInUseError: A run has begun on it.
+        StorageError: The file cannot be read, or changed meanwhile.
+        DatabaseInUseError: A run has begun on the file.
     """
     path = source.path
     before = _seen(path)
@@ -117,7 +120,7 @@ def attached(conn: sqlite3.Connection, source: Source) -> Iterator[None]:
     finally:
         conn.execute(f"DETACH {PART}")
     if _seen(path) != before:
-        raise StorageError(f"{clean(path)}: it was changed while it was read: merge again", path=path)
+        raise StorageError(f"{clean(path)}: the file changed while it was being read: merge again", path=path)
 
 
 def _attach(conn: sqlite3.Connection, uri: str) -> None:
@@ -133,20 +136,20 @@ def _check_idle(path: Path) -> None:
     owner = owner_seen(path)
     if owner is not None:
         raise DatabaseInUseError(
-            f"{clean(path)}: a run{f' ({owner})' if owner.pid else ''} is using this file: merge when it has ended",
+            f"{clean(path)}: a run{f' ({owner})' if owner.pid else ''} is using this file: merge after it ends",
             path=path,
             pid=owner.pid or None,
         )
 
 
 def _seen(path: Path) -> tuple[object, ...]:
-    """Return what changes when a file is replaced, or written by another program."""
+    """Return values that change when a file is replaced, or written by another program."""
     found: list[object] = []
     for suffix in ("", "-wal"):
         try:
             seen = os.stat(os.path.realpath(path) + suffix)
         except OSError:
             continue
-        if seen.st_size:  # a log without a byte is a reader's
+        if seen.st_size:  # an empty log is created by readers
             found.append((suffix, seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The users' tables: made as the first file has them, and filled by SQLite alone."""
+"""Merge users' tables: create them as in the first file, and copy rows inside SQLite."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["UserTables"]
 
 @dataclass(frozen=True)
 class _Table:
-    """A table as one file has it.
+    """A table in one file.
 
     Attributes:
-        name: As that file spells it.
-        sql: How it is made.
-        is_strict: It takes only values of its types.
-        has_rowid: Its rows have numbers.
+        name: Its name, as spelled in that file.
+        sql: The statement that created it.
+        is_strict: It is a STRICT table.
+        has_rowid: Its rows have a rowid.
         columns: Folded name → (name, type, NOT NULL, default, place in the primary key, hidden).
     """
 
@@ -39,12 +39,12 @@ class _Table:
 
     @cached_property
     def stored(self) -> list[str]:
-        """Its columns, but for those that it computes."""
+        """Its columns, except generated ones."""
         return [folded for folded, column in self.columns.items() if column[5] not in GENERATED]
 
     @cached_property
     def number(self) -> str | None:
-        """The column that is SQLite's own number of a row, INTEGER PRIMARY KEY, if there is one."""
+        """The column that is an alias of the rowid (INTEGER PRIMARY KEY), or ``None``."""
         keys = [folded for folded, column in self.columns.items() if column[4]]
         if self.has_rowid and len(keys) == 1 and ascii_lower(self.columns[keys[0]][1]) == "integer":
             return keys[0]
@@ -52,15 +52,15 @@ class _Table:
 
 
 class UserTables:
-    """The users' tables of one file; each call is within a transaction, in the connection's thread.
+    """The users' tables of the merged file; each call is inside a transaction, in the connection's thread.
 
     Args:
-        conn: Where they go.
-        where: That file, for people.
+        conn: The merged file's connection.
+        where: The merged file, as shown to the user.
         renumber: Folded names of the tables whose rows get new numbers.
 
     Attributes:
-        origins: Folded name → the file that a table came from, for people.
+        origins: Folded name → the file that a table came from, as shown to the user.
     """
 
     def __init__(self, conn: sqlite3.Connection, where: str, renumber: Collection[str]) -> None:
@@ -70,19 +70,19 @@ class UserTables:
         self.origins = {ascii_lower(table.name): where for table in _tables(conn, "main", where)}
 
     def copy(self, source: Source, tasks: int) -> int:
-        """Copy those of the attached file, after its ledger.
+        """Copy the tables of the attached file, after its ledger.
 
         Args:
             source: That file.
-            tasks: What was added to the numbers of its tasks, which its rows may know.
+            tasks: The offset of its task numbers, which its rows may store.
 
         Returns:
-            How many rows that are.
+            The number of rows copied.
 
         Raises:
-            SchemaError: A table is another one here.
-            Clash: A row cannot stand beside another one.
-            RowRefusedError: A row is not taken, for another reason.
+            SchemaError: A table differs from the one of that name here.
+            Clash: A row conflicts with another one.
+            RowRefusedError: A row is refused for another reason.
         """
         conn = self._conn
         self._objects.gather(source.shown)
@@ -112,7 +112,7 @@ class UserTables:
         return rows
 
     def finish(self) -> None:
-        """Make what stands on the tables, now that all rows are there."""
+        """Create indexes, views and triggers, now that all rows are copied."""
         self._objects.make()
 
 
@@ -130,19 +130,19 @@ def _tables(conn: sqlite3.Connection, schema: str, where: str) -> Iterator[_Tabl
         if kind != "table" and schema == PART:
             raise SchemaError(
                 f"{where}: {clean(name, 60)} is a {kind} table, which cannot be merged: drop it there, merge, "
-                "and make it again"
+                "and create it again"
             )
-        if kind == "table":  # others that are here stay as they are
+        if kind == "table":  # other kinds in the merged file stay as they are
             seen = conn.execute(f"PRAGMA {schema}.table_xinfo({quoted(name)})").fetchall()
             columns = {ascii_lower(row[1]): tuple(row[1:]) for row in seen}
             yield _Table(name, sql, bool(strict), not without_rowid, columns)
 
 
-# --- are they one table? ---
+# --- comparing tables ---
 
 
 def _fit(conn: sqlite3.Connection, known: _Table, table: _Table, where: str, before: str) -> None:
-    """Refuse a table that is another one here; take the types off columns that followed other values there."""
+    """Refuse a table that differs from the one here; drop the types of columns that were inferred differently."""
     inferred = [inferred_columns(each.sql) if INFERRED in each.sql else {} for each in (known, table)]
     loose: dict[str, str] = {}
     for folded in dict.fromkeys([*known.columns, *table.columns]):
@@ -151,7 +151,7 @@ def _fit(conn: sqlite3.Connection, known: _Table, table: _Table, where: str, bef
             lacking, having = (before, where) if mine is None else (where, before)
             (name, *_) = mine or yours or ("",)
             raise SchemaError(
-                f"the table {clean(table.name, 60)} has a column {clean(name, 60)} in {having}, and none in "
+                f"the table {clean(table.name, 60)} has a column {clean(name, 60)} in {having}, but not in "
                 f"{lacking}: add it there (ALTER TABLE … ADD COLUMN), and merge again"
             )
         if _kind(mine) == _kind(yours):
@@ -159,7 +159,7 @@ def _fit(conn: sqlite3.Connection, known: _Table, table: _Table, where: str, bef
         if folded not in inferred[0] or folded not in inferred[1]:
             raise SchemaError(
                 f"the column {clean(yours[0], 60)} of the table {clean(table.name, 60)} is {_in_words(yours)} in "
-                f"{where}, and {_in_words(mine)} in {before}: make them the same, and merge again"
+                f"{where}, but {_in_words(mine)} in {before}: make them the same, and merge again"
             )
         loose[folded] = "ANY" if known.is_strict else ""
     if loose:
@@ -186,7 +186,7 @@ def _in_words(column: tuple[str, str, int, str | None, int, int]) -> str:
 
 
 def _moved_by(conn: sqlite3.Connection, table: _Table, is_here: bool) -> int:
-    """Return what to add to the numbers of a table's rows, so that they follow those that are here."""
+    """Return the offset for the numbers of a table's rows, so that they follow those that are here."""
     if table.number is None:
         raise SchemaError(
             f"the table {clean(table.name, 60)} has no INTEGER PRIMARY KEY, so its rows cannot get new numbers"
@@ -198,25 +198,25 @@ def _moved_by(conn: sqlite3.Connection, table: _Table, is_here: bool) -> int:
 
 
 def _moves(conn: sqlite3.Connection, table: _Table, added: Mapping[str, tuple[str | None, int]]) -> dict[str, int]:
-    """Return folded column → what is added to it: a number, or a foreign key that refers to one.
+    """Return folded column → offset, for a row number and for foreign keys that refer to one.
 
     Args:
-        conn: In the transaction.
+        conn: A connection in the transaction.
         table: The table.
-        added: Folded name of a table → the column that is its number, and what is added to that.
+        added: Folded name of a table → the column with its row number, and its offset.
     """
     moves: dict[str, int] = {}
     if ascii_lower(table.name) in added and table.number is not None:
         moves[table.number] = added[ascii_lower(table.name)][1]
     for _, _, parent, column, to, *_ in conn.execute(f"PRAGMA {PART}.foreign_key_list({quoted(table.name)})"):
         number, more = added.get(ascii_lower(parent), (None, 0))
-        if to is None or ascii_lower(to) == number:  # without a column it is the primary key
+        if to is None or ascii_lower(to) == number:  # without a column it refers to the primary key
             moves[ascii_lower(column)] = more
     return {column: more for column, more in moves.items() if more}
 
 
 def _keep_sequence(conn: sqlite3.Connection, table: _Table, added: int) -> None:
-    """Have AUTOINCREMENT go on behind the numbers that were ever given out."""
+    """Make AUTOINCREMENT continue after all numbers that were ever allocated."""
     for schema in ("main", PART):
         if conn.execute(f"SELECT 1 FROM {schema}.sqlite_master WHERE name = 'sqlite_sequence'").fetchone() is None:
             return
@@ -235,21 +235,21 @@ def _keep_sequence(conn: sqlite3.Connection, table: _Table, added: int) -> None:
 def _copied(
     conn: sqlite3.Connection, table: _Table, known: _Table, moves: Mapping[str, int], where: str, owner: str | None
 ) -> int:
-    """Copy rows.
+    """Copy rows, and return how many.
 
     Args:
-        conn: In the transaction.
-        table: As the attached file has it.
-        known: As it is here.
-        moves: Folded column → what is added to it.
-        where: The file, for people.
-        owner: The column that says which task a row is of: rows that differ in nothing else are the same row.
+        conn: A connection in the transaction.
+        table: The table in the attached file.
+        known: The table here.
+        moves: Folded column → offset.
+        where: The attached file, as shown to the user.
+        owner: The column with a row's task: rows that differ only in it are the same row.
     """
     values = {folded: f"theirs.{quoted(folded, 'column')}" for folded in table.stored}
     values |= {folded: f"{values[folded]} + {more}" for folded, more in moves.items()}
     name = quoted(table.name)
     if list(table.columns) == list(known.columns) == table.stored and not moves:
-        # In this form SQLite copies whole records, if nothing has to be looked up.
+        # In this form SQLite can copy whole records without decoding them.
         # Source: https://sqlite.org/src/file/src/insert.c (xferOptimization)
         insert = f"INSERT INTO main.{name} SELECT * FROM {PART}.{name}"
     else:
@@ -260,7 +260,7 @@ def _copied(
     try:
         return conn.execute(insert).rowcount
     except sqlite3.IntegrityError as error:
-        # A number that SQLite has chosen does not tell whether it is the same row.
+        # If SQLite chose the row numbers, they do not show whether two rows are the same.
         rows = insert_others(conn, known.name, values, but=owner) if table.number is None else None
         if rows is not None:
             return rows
@@ -268,6 +268,6 @@ def _copied(
         if clash is not None:
             raise clash from error
         raise RowRefusedError(
-            f"{where}: a row of the table {clean(table.name, 60)} is not taken beside the others: "
+            f"{where}: a row of the table {clean(table.name, 60)} cannot be added to the others: "
             f"{clean(error, 200)}"
         ) from error
