@@ -71,7 +71,7 @@ def test_a_users_program_and_the_commands_run(bare, tmp_path):
     version = f"pipeloom, version {pipeloom.__version__}\n"
     assert typed("--version") == call(bare.python, "-m", "pipeloom", "--version", cwd=tmp_path) == version
     assert "3 done" in typed("status", "--db", "out.db")
-    assert "every page and index is sound" in typed("doctor", "--db", "out.db")
+    assert "all pages and indexes are intact" in typed("doctor", "--db", "out.db")
     assert "out-run-2.html" in typed("report", "--db", "out.db")
     assert "<style>" in (tmp_path / "out-run-2.html").read_text(encoding="utf-8")
     assert "One row per task" in typed("metadata", "--db", "out.db")

@@ -171,7 +171,7 @@ def test_a_run_that_is_going_on_is_no_fault(db, mode):
         before = snapshot(db)
         found = by_check(examine(db))
         assert snapshot(db) == before
-        assert "is going on, since" in found["run"].text
+        assert "is in progress, since" in found["run"].text
         assert f"process {child.pid}" in found["run"].text
         assert not {name for name, finding in found.items() if finding.verdict == "BAD"}
 
@@ -190,7 +190,7 @@ def test_a_killed_run_leaves_notes(db):
     remarks = {name: finding.verdict for name, finding in found.items() if finding.verdict != "ok"}
     assert remarks.pop("SQLite", "note") == "note"
     assert remarks == {"run": "note", "log": "note", "cancel": "note", "tasks": "note"}
-    assert "ended without a word" in found["run"].text
+    assert "ended unexpectedly" in found["run"].text
 
 
 def test_a_file_that_is_written_meanwhile_is_looked_at_again(db):

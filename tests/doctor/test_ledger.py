@@ -1,4 +1,4 @@
-"""What the ledger says of itself."""
+"""Checks of the ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_what_on_conflict_left_out_is_explained(db):
 
     pipeloom_map(same, range(10), name="same", db=db, progress=False, tables={"t": {"n": int}})
 
-    assert "2 rows in 1 table; the tasks offered 10" in by_check(examine(db))["rows"].text
+    assert "2 rows in 1 table; the tasks wrote 10, the others conflicted" in by_check(examine(db))["rows"].text
     assert remarkable(db) == {}
 
 
@@ -61,7 +61,7 @@ def test_rows_that_were_replaced_are_no_surprise(db):
 
     pipeloom_map(load, range(10), resume=False, **options)
     assert (
-        "10 rows in 1 table; the tasks wrote 20, and what is done again replaces"
+        "10 rows in 1 table; the tasks wrote 20, and a task that runs again replaces"
         in by_check(examine(db))["rows"].text
     )
     assert remarkable(db) == {}

@@ -1,4 +1,4 @@
-"""What can be told without opening the database."""
+"""Checks without opening the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a file well? Looks at everything that can be known from outside, and changes not a byte."""
+"""Check a file's health: everything that can be checked from outside, without changing the file."""
 
 from pipeloom.doctor.doctor import examine
 from pipeloom.doctor.finding import Finding, Verdict

@@ -1,8 +1,8 @@
-"""Every check, in order; see the package. Used in one thread; blocks for as long as it is allowed to.
+"""Run all checks in a fixed order. Used in one thread; each check blocks up to its time limit.
 
-The file is read without a lock where nobody has it open, and without touching the log's index where somebody does.
-While a run is going on, no question takes over a second: a reader keeps the log from shrinking, and a rollback
-journal from committing.
+The file is read without a lock if no process has it open, and otherwise without changing the log's index. While a
+run is in progress, no query takes longer than a second: a reader keeps the write-ahead log from shrinking, and with
+a rollback journal it blocks commits.
 """
 
 from __future__ import annotations
@@ -31,38 +31,41 @@ from pipeloom.errors import SchemaError, StorageError
 __all__ = ["examine"]
 
 OnStep = Callable[[str, float], None]
-"""Told what is being looked at and for how many seconds; called a few times a second."""
+"""Called a few times a second with the name of the present check and how many seconds it has taken."""
 
 _BRIEFLY_S: Final = 0.8
 _TELL_S: Final = 0.25
-_HUGE: Final = 1 << 30  # bytes; beyond, indexes are not held against their tables unless time is asked for
+_HUGE: Final = 1 << 30  # bytes; in larger files, indexes are compared with their tables only with a deadline_s
 _SHOWN: Final = 5
 
 
 def examine(db_path: Path, *, deadline_s: float | None = None, on_step: OnStep | None = None) -> list[Finding]:
-    """Look at a file, and return what was found, in a fixed order.
+    """Check a file, and return the findings in a fixed order.
 
     Args:
         db_path: The file.
-        deadline_s: How long one check may take, in seconds. Default: 60, and indexes are not held against their
-            tables in files over 1 GiB. While a run is going on it is 0.8 s at most.
-        on_step: Told what is going on.
+        deadline_s: The time limit of one check, in seconds. Default: 60, and indexes are not compared with their
+            tables in files over 1 GiB. While a run is in progress, the limit is 0.8 s at most.
+        on_step: Called with the progress of the checks.
+
+    Returns:
+        n ≥ 1 findings.
 
     Raises:
-        StorageError: There is no such file, it is no database, or so damaged that nothing can be read.
+        StorageError: The file does not exist, is not a database, or is so damaged that nothing can be read.
     """
     path = path_of(db_path)
     check_file(path)
     while True:
         before = _state(path)
         found = _Examination(path, deadline_s, on_step).findings()
-        # Without a log it was read as if nobody wrote it. If somebody did, what was found may be half and half.
+        # Without a log the file was read without locks. If it was written meanwhile, the findings may be mixed.
         if before == _state(path) or before[-1]:
             return found
 
 
 def _state(path: Path) -> tuple[int, int, bool]:
-    """Return what changes when somebody begins to write: time, size, and whether there is a log."""
+    """Return values that change when the file is written: its time, its size, and whether it has a log."""
     found = os.stat(path)
     real = os.path.realpath(path)
     beside = any(
@@ -95,7 +98,7 @@ class _Examination:
         return [*found, sqlite_finding()]
 
     def _guarded(self, name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-        """Run one check; a damaged page ends it and not the others."""
+        """Run one check; a damaged page ends only that check."""
         self._step, self._began = name, monotonic()
         try:
             return check()
@@ -104,21 +107,19 @@ class _Examination:
                 return [self._late(name)]
             code = getattr(error, "sqlite_errorname", type(error).__name__)
             if is_busy(error):
-                return [Finding(name, "note", f"not looked at: another program holds the lock ({code})")]
+                return [Finding(name, "note", f"not checked: another program holds the lock ({code})")]
             if primary_code(error) == sqlite3.SQLITE_TOOBIG:
-                text = f"not finished: it holds a value over {LONGEST >> 20} MiB, which is not read here"
+                text = f"not finished: the file has a value over {LONGEST >> 20} MiB, which is not read here"
                 return [
-                    Finding(name, "note", text, "`sqlite3 FILE 'PRAGMA integrity_check'` looks at those as well")
+                    Finding(name, "note", text, "`sqlite3 FILE 'PRAGMA integrity_check'` checks such values too")
                 ]
-            advice = "restore a copy, or save what can be read with `sqlite3 FILE .recover`"
-            return [Finding(name, "BAD", f"the check ended at: {clean(error, 100)} ({code})", advice)]
-        except StorageError as error:  # more than memory is for
+            advice = "restore a backup, or save what can be read with `sqlite3 FILE .recover`"
+            return [Finding(name, "BAD", f"the check failed: {clean(error, 100)} ({code})", advice)]
+        except StorageError as error:  # the result takes too much memory
             return [Finding(name, "note", f"not finished: {error}")]
         except (TypeError, ValueError, OverflowError) as error:
-            text = f"a column of the ledger holds what does not belong there ({clean(error, 100)})"
-            return [
-                Finding(name, "BAD", text, "no run leaves this behind: something else has written to the ledger")
-            ]
+            text = f"a column of the ledger has an invalid value ({clean(error, 100)})"
+            return [Finding(name, "BAD", text, "not caused by a run: another program has written to the ledger")]
 
     def _ask(self, check: ledger.Check) -> list[Finding]:
         with self._reader.one_state():
@@ -128,19 +129,19 @@ class _Examination:
         return self._reader.rows(sql, params)
 
     def _late(self, name: str) -> Finding:
-        why = " while a run is going on" if self._owner is not None else ""
-        more = "run it again when the run has ended" if why else "allow it more time: --deadline"
+        why = " while a run is in progress" if self._owner is not None else ""
+        more = "check again after the run has ended" if why else "allow more time: --deadline"
         return Finding(name, "note", f"not finished within {duration(self._limit_s)}{why}", more)
 
     def _tick(self) -> bool:
-        """Tell what is being looked at; say whether that has taken too long."""
+        """Report the progress of the present check; return whether it has exceeded its time limit."""
         now = monotonic()
         if now - self._told > _TELL_S:
             self._told = now
             if self._on_step is not None:
                 self._on_step(self._step, now - self._began)
             if self._owner is None and (owner := owner_of(self._path)) is not None:
-                self._owner, self._limit_s = owner, _BRIEFLY_S  # a run has just begun: out of its way
+                self._owner, self._limit_s = owner, _BRIEFLY_S  # a run has just begun: do not block it
         return now - self._began > self._limit_s
 
     # --- the file itself ---
@@ -152,7 +153,7 @@ class _Examination:
         text = f"{in_bytes(size)}, {pages:,} pages of {page:,} bytes, {free:,} of them free"
         if size % page and not _state(self._path)[-1]:
             return Finding(
-                "file", "BAD", f"{text}; the last page is cut off", "copy it again from where it came from"
+                "file", "BAD", f"{text}; the last page is truncated", "copy the file again from its source"
             )
         return Finding("file", "ok", text)
 
@@ -172,14 +173,14 @@ class _Examination:
                     "integrity",
                     "BAD",
                     f"{shown}{more}",
-                    "the file is damaged: restore a copy, or save what can be read with `sqlite3 FILE .recover`",
+                    "the file is damaged: restore a backup, or save what can be read with `sqlite3 FILE .recover`",
                 )
             ]
         took = duration(monotonic() - self._began)
         if quick:
-            text = f"every page is sound; indexes were not held against their tables ({took})"
-            return [Finding("integrity", "ok", text, "for those, give it time: --deadline 600")]
-        return [Finding("integrity", "ok", f"every page and index is sound ({took})")]
+            text = f"all pages are intact; indexes were not compared with their tables ({took})"
+            return [Finding("integrity", "ok", text, "to check the indexes too: --deadline 600")]
+        return [Finding("integrity", "ok", f"all pages and indexes are intact ({took})")]
 
     def _schema(self) -> list[Finding]:
         try:
@@ -187,19 +188,19 @@ class _Examination:
         except SchemaError as error:
             return [Finding("schema", "BAD", str(error))]
         if version == 0:
-            return [Finding("schema", "note", "no pipeloom ledger here", "nothing, if the ledger was not wanted")]
+            return [Finding("schema", "note", "the file has no pipeloom ledger", "fine if that is intended")]
         if version > SCHEMA_VERSION:
-            text = f"version {version}, of a newer pipeloom (this one knows {SCHEMA_VERSION})"
-            return [Finding("schema", "note", text, "upgrade pipeloom to look further")]
+            text = f"version {version}, from a newer pipeloom (this one has {SCHEMA_VERSION})"
+            return [Finding("schema", "note", text, "upgrade pipeloom to check the ledger")]
         missing = ledger.missing(self._rows, version)
         if missing:
             return [
                 Finding(
                     "schema",
                     "BAD",
-                    f"version {version}, without {clean(', '.join(missing), 200)}",
-                    "restore a copy",
+                    f"version {version}, but {clean(', '.join(missing), 200)} missing",
+                    "restore a backup",
                 )
             ]
-        older = "" if version == SCHEMA_VERSION else f" (the next run brings it to {SCHEMA_VERSION})"
+        older = "" if version == SCHEMA_VERSION else f" (the next run updates it to {SCHEMA_VERSION})"
         return [Finding("schema", "ok", f"version {version}{older}")]

@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal
 __all__ = ["Finding", "Verdict"]
 
 Verdict = Literal["ok", "note", "BAD"]
-"""``note`` is worth knowing, and may be as it should be; ``BAD`` is damage, or what no run leaves behind."""
+"""``note`` is worth knowing, but may be as intended; ``BAD`` is damage, or a state that no run can cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's.
+    """One line of the doctor's output.
 
     Attributes:
-        check: What was looked at, in a word or two.
+        check: The name of the check, one or two words.
         verdict: See :data:`Verdict`.
-        text: What was found; foreign text in it is clean.
-        advice: What to do about it; empty when there is nothing to do.
+        text: What was found; text from the file is made printable.
+        advice: What to do about it; empty if there is nothing to do.
     """
 
     check: str

@@ -1,7 +1,7 @@
-"""What the ledger says of itself: does it add up, and what is left to do?
+"""Checks of the ledger: whether it is consistent, and what is left to do.
 
-Each check is a function of a reader, ``rows(sql, *params)``, and is one scan at most; it runs within one read
-transaction and under a deadline.
+Each check is a function of a reader, ``rows(sql, *params)``, and scans a table at most once. It runs in one read
+transaction, with a time limit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def checks(owner: int | None) -> Iterator[tuple[str, Check]]:
     """Yield the name of each check, and the check.
 
     Args:
-        owner: The process that runs on the file, ``None`` when none does, 0 when it cannot be told.
+        owner: The id of the process that uses the file; ``None`` without one, 0 if its id is unknown.
     """
     yield "run", partial(_run, owner)
     yield "tasks", partial(_tasks, owner)
@@ -59,7 +59,7 @@ def checks(owner: int | None) -> Iterator[tuple[str, Check]]:
 
 
 def missing(rows: Rows, version: int) -> list[str]:
-    """Return the tables and columns of ours that a file of this version should have and has not."""
+    """Return the ledger's tables and columns that a file of this version should have but lacks."""
     found = []
     wanted = [_TABLES, *(tables for since, tables in _NEW_IN.items() if version >= since)]
     for table, columns in (item for tables in wanted for item in tables.items()):
@@ -86,18 +86,18 @@ def _run(owner: int | None, rows: Rows) -> list[Finding]:
     name = f"run {number}" + (f" of {clean(pipeline, 60)}" if pipeline else "")
     since = f"since {utc_text(started_at) or clean(started_at, 40)} UTC"
     if owner is not None:
-        who = f"process {owner}" if owner else "a process that cannot be told from here"
-        return [Finding("run", "ok", f"{name} is going on, {since}, {who}")]
+        who = f"process {owner}" if owner else "in a process that cannot be identified from here"
+        return [Finding("run", "ok", f"{name} is in progress, {since}, {who}")]
     if status == RUNNING:
         return [
             Finding(
                 "run",
                 "note",
-                f"{name}, {since}, ended without a word: its process ({clean(pid)}) is gone",
-                "run it again: what is done is skipped, the rest is done",
+                f"{name}, {since}, ended unexpectedly: its process ({clean(pid)}) is gone",
+                "run it again: inputs that are done are skipped",
             )
         ]
-    return [Finding("run", "ok", f"none is going on; the latest, {name}, ended as {clean(status)}")]
+    return [Finding("run", "ok", f"no run is in progress; the latest, {name}, ended as {clean(status)}")]
 
 
 def _tasks(owner: int | None, rows: Rows) -> list[Finding]:
@@ -111,16 +111,16 @@ def _tasks(owner: int | None, rows: Rows) -> list[Finding]:
                 "tasks",
                 "note",
                 text,
-                f"{_count(cut_short, 'task')} had begun when the process ended: nothing is half stored; run again",
+                f"{_count(cut_short, 'task')} had begun when the process ended; no task is half stored: run again",
             )
         ]
     return [Finding("tasks", "ok", text)]
 
 
 def _done_marks(rows: Rows) -> list[Finding]:
-    """Hold the counts of each run against its tasks, past tries included.
+    """Compare the counts of each run with its tasks, including past attempts.
 
-    Only of runs that ended: the counts follow the tasks at ten times a second, and are exact at the end.
+    Only for runs that ended: counts are updated ten times a second, and are exact only at the end.
     """
     counted: dict[Any, int] = dict(
         rows("SELECT id, done FROM pipeloom_runs WHERE status NOT IN ('running', 'interrupted')")
@@ -140,8 +140,8 @@ def _done_marks(rows: Rows) -> list[Finding]:
             Finding(
                 "done marks",
                 "BAD",
-                f"run {run} counted {said:,} done, and {there:,} of its tasks are marked done{_and_more(too_many)}",
-                "no run leaves this behind: something else has written to task_runs or pipeloom_runs",
+                f"run {run} counted {said:,} done, but {there:,} of its tasks are marked done{_and_more(too_many)}",
+                "not caused by a run: another program has written to task_runs or pipeloom_runs",
             )
         ]
     if too_few:
@@ -150,24 +150,24 @@ def _done_marks(rows: Rows) -> list[Finding]:
             Finding(
                 "done marks",
                 "note",
-                f"run {run} counted {said:,} done, and {there:,} of them are still there{_and_more(too_few)}",
-                "fine if tasks were taken back (pipeloom forget) or deleted; else something else has written here",
+                f"run {run} counted {said:,} done, but only {there:,} of them still exist{_and_more(too_few)}",
+                "fine if you deleted tasks, as with pipeloom forget; otherwise another program has written here",
             )
         ]
     if not counted:
         return [Finding("done marks", "ok", "no run has ended yet")]
-    return [Finding("done marks", "ok", f"agree with the counts of {_count(len(counted), 'run')} that ended")]
+    return [Finding("done marks", "ok", f"match the counts of {_count(len(counted), 'run')} that ended")]
 
 
 def _and_more(runs: dict[Any, Any]) -> str:
-    return f", and {_count(len(runs) - 1, 'run')} more likewise" if len(runs) > 1 else ""
+    return f"; the same for {_count(len(runs) - 1, 'more run')}" if len(runs) > 1 else ""
 
 
 def _rows_written(owner: int | None, rows: Rows) -> list[Finding]:
-    """Hold the rows that tasks say they wrote against those that are there.
+    """Compare the number of rows that tasks wrote with the number of rows in users' tables.
 
-    It can only be known as a whole, for the ledger does not say which table. More rows than written come from
-    handlers, ``ctx.execute``, ``ctx.put`` and other programs; fewer from ``on_conflict`` and from deleting.
+    Only totals can be compared, since the ledger does not store which table a row went to. Additional rows come
+    from handlers, ``ctx.execute``, ``ctx.put`` and other programs; fewer rows from ``on_conflict`` and deletions.
     """
     tables = [
         name
@@ -189,34 +189,34 @@ def _rows_written(owner: int | None, rows: Rows) -> list[Finding]:
         unique += bool(rows('SELECT 1 FROM pragma_index_list(?) WHERE "unique"', name))
     where = f"{_count(there, 'row')} in {_count(len(tables), 'table')}"
     if there < written and _are_replaced(rows):
-        said = f"{where}; the tasks wrote {written:,}, and what is done again replaces its rows"
+        said = f"{where}; the tasks wrote {written:,}, and a task that runs again replaces its rows"
         return [Finding("rows", "ok", said)]
     if there == written:
         return [Finding("rows", "ok", f"{where}, as many as the tasks wrote")]
     if there > written:
         return [
             Finding(
-                "rows", "ok", f"{where}; the tasks wrote {written:,}, the others came by SQL or another program"
+                "rows", "ok", f"{where}; the tasks wrote {written:,}, the others came from SQL or another program"
             )
         ]
     if unique:
         return [
-            Finding("rows", "ok", f"{where}; the tasks offered {written:,}, the others met a row of the same key")
+            Finding("rows", "ok", f"{where}; the tasks wrote {written:,}, the others conflicted with existing rows")
         ]
     return [
         Finding(
             "rows",
             "note",
             f"{where}; the tasks wrote {written:,}",
-            "fine if somebody deleted rows; no table has a UNIQUE that could have left them out",
+            "fine if you deleted rows; no table has a UNIQUE constraint that could explain it",
         )
     ]
 
 
 def _are_replaced(rows: Rows) -> bool:
-    """Say whether there is an earlier try whose rows know their task."""
+    """Return whether there is an earlier attempt whose rows store their task."""
     if not rows("SELECT 1 FROM pragma_table_info('pipeloom_runs') WHERE name = 'own_rows'"):
-        return False  # a file of an older version
+        return False  # a file from an older version
     return bool(
         rows(
             "SELECT 1 FROM pipeloom_attempts a JOIN pipeloom_runs r ON r.id = a.run_id "
@@ -235,12 +235,12 @@ def _checkpoints(rows: Rows) -> list[Finding]:
             Finding(
                 "checkpoints",
                 "note",
-                f"{orphans:,} of {_count(there, 'checkpoint')} belong to no task",
-                "left when tasks were deleted: DELETE FROM pipeloom_state WHERE task_id NOT IN (SELECT id FROM "
+                f"{orphans:,} of {_count(there, 'checkpoint')} without a task",
+                "left over from deleted tasks: DELETE FROM pipeloom_state WHERE task_id NOT IN (SELECT id FROM "
                 "task_runs)",
             )
         ]
-    return [Finding("checkpoints", "ok", _count(there, "checkpoint") if there else "none kept")]
+    return [Finding("checkpoints", "ok", _count(there, "checkpoint") if there else "none")]
 
 
 def _rejected(rows: Rows) -> list[Finding]:
@@ -254,6 +254,6 @@ def _rejected(rows: Rows) -> list[Finding]:
             "note",
             f"{_count(number, 'message')} could not be applied, the last at {clean(str(at)[:19], 30)}: "
             f"{clean(kind, 40)}: {clean(error, 160)}",
-            "all of them: SELECT * FROM pipeloom_rejected",
+            "to see all: SELECT * FROM pipeloom_rejected",
         )
     ]

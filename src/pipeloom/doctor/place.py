@@ -1,4 +1,4 @@
-"""What can be told without opening the database: its disk, the files beside it, who reads it, which SQLite."""
+"""Checks without opening the database: its disk, the files beside it, its readers, and the version of SQLite."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DISK_IS_SMALL: Final = 64 << 20
 _GLANCE_S: Final = 0.3
 _LOCKS: Final = "/proc/locks"
 
-# Which byte of the -shm is which lock. Source: https://www.sqlite.org/walformat.html (section 2.3)
+# The byte of the -shm for each lock. Source: https://www.sqlite.org/walformat.html (section 2.3)
 _WRITER: Final = 120
 _READERS: Final = range(123, 128)
 
@@ -33,11 +33,11 @@ _RESET_BUG_NOT_IN: Final = ((3, 44, 6), (3, 50, 7))
 
 
 def look_around(path: Path, owner: int | None) -> Iterator[Finding]:
-    """Yield what the directory tells; blocks for a moment when somebody reads.
+    """Yield findings about the disk and the files beside the database; blocks for a moment if there are readers.
 
     Args:
         path: The database.
-        owner: The process that runs on it, ``None`` when none does.
+        owner: The id of the process that uses it; ``None`` without one.
     """
     yield _disk(path)
     yield from _beside(path, owner)
@@ -46,7 +46,7 @@ def look_around(path: Path, owner: int | None) -> Iterator[Finding]:
 
 
 def in_bytes(size: float) -> str:
-    """Return a size as people say it."""
+    """Return a size with a suitable unit."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
@@ -66,7 +66,7 @@ def _disk(path: Path) -> Finding:
     free = shutil.disk_usage(path.absolute().parent).free
     text = f"{in_bytes(free)} free" + (f", {clean(mount.kind)} at {clean(mount.point)}" if mount else "")
     if mount is not None and mount.is_network:
-        return Finding("disk", "note", text, "a network file system: neither its locks nor a log are safe there")
+        return Finding("disk", "note", text, "a network file system: locks and write-ahead logs are not safe there")
     if free < _DISK_IS_SMALL:
         return Finding("disk", "note", text, "free some space before the next run")
     return Finding("disk", "ok", text)
@@ -78,25 +78,25 @@ def _beside(path: Path, owner: int | None) -> Iterator[Finding]:
         text = f"a rollback journal of {in_bytes(journal)}"
         if owner is None:
             yield Finding(
-                "journal", "note", text, "a process died within a commit: the next one that writes takes it back"
+                "journal", "note", text, "a process died during a commit: the next one that writes rolls it back"
             )
         else:
             yield Finding("journal", "ok", text)
     if not log:
-        yield Finding("log", "ok", "empty: all is in the database file" if journal is None else "none")
+        yield Finding("log", "ok", "empty: everything is in the database file" if journal is None else "none")
     elif log > _LOG_IS_LARGE:
         yield Finding(
             "log",
             "note",
             f"{in_bytes(log)} in -wal",
-            "somebody keeps reading an old state, see readers: close that, and the log shrinks",
+            "a program keeps reading an old state (see readers): close it, and the log shrinks",
         )
     elif owner is None:
         yield Finding(
             "log",
             "note",
-            f"{in_bytes(log)} in -wal, and no run is going on",
-            "a part of the database: keep it beside the file; the next run moves it in",
+            f"{in_bytes(log)} in -wal, and no run is in progress",
+            "part of the database: keep it beside the file; the next run moves it into the file",
         )
     else:
         yield Finding("log", "ok", f"{in_bytes(log)} in -wal")
@@ -105,19 +105,19 @@ def _beside(path: Path, owner: int | None) -> Iterator[Finding]:
         yield Finding(
             "cancel",
             "note",
-            f"somebody asked run {request[0]} to stop, and it has ended",
-            "nothing: the file may go",
+            f"run {request[0]} was asked to stop, and has ended",
+            "nothing to do: the request can be deleted",
         )
 
 
-# --- who reads ---
+# --- readers ---
 
 
 def reader_locks(text: str, inode: int, device: tuple[int, int]) -> set[tuple[int, int]]:
-    """Return (process, byte) of the locks on one file, from what Linux lists.
+    """Return (process, byte) of the locks on one file, from Linux's list of locks.
 
-    Some file systems show another device in this list than ``stat`` does, so a file is also known by its number
-    alone if the list has it on one device only.
+    On some file systems the device in this list differs from that of ``stat``. A file is therefore also identified
+    by its inode alone, if the list has that inode on one device only.
 
     Source: https://man7.org/linux/man-pages/man5/proc_locks.5.html
     """
@@ -139,9 +139,9 @@ def reader_locks(text: str, inode: int, device: tuple[int, int]) -> set[tuple[in
 
 
 def _locks(path: Path) -> set[tuple[int, int]] | None:
-    """Return who has locked what in the log's index; ``None`` when that cannot be known here.
+    """Return (process, byte) of the locks on the log's index; ``None`` if they cannot be determined here.
 
-    The index is not opened to ask: closing it again would drop the locks of this process's own connections.
+    The index itself is not opened: closing it would drop the locks of this process's own connections.
     """
     try:
         index = os.stat(os.path.realpath(path) + "-shm")
@@ -152,7 +152,7 @@ def _locks(path: Path) -> set[tuple[int, int]] | None:
 
 
 def _readers(path: Path, locks: set[tuple[int, int]]) -> Finding:
-    """Tell who reads: whoever holds the same mark after a while has had it all that time, or takes it often."""
+    """Report readers that hold the same lock at two moments: they read for that long, or very often."""
     if any(byte in _READERS for _, byte in locks):
         sleep(_GLANCE_S)
         locks &= _locks(path) or set()
@@ -166,7 +166,7 @@ def _readers(path: Path, locks: set[tuple[int, int]]) -> Finding:
             "until it ends its transaction, the log cannot be emptied and grows with every commit",
         )
     writers = sorted({process for process, byte in locks if byte == _WRITER})
-    text = f"process {_named(writers[0])} is writing" if writers else "nobody reads for more than a moment"
+    text = f"{_named(writers[0])} is writing" if writers else "no process reads for more than a moment"
     return Finding("readers", "ok", text)
 
 
@@ -181,14 +181,14 @@ def _named(process: int) -> str:
 
 
 def sqlite_finding(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> Finding:
-    """Tell SQLite's version and the fault that matters here."""
+    """Report SQLite's version, and whether it has the bug that matters here."""
     text = f"{'.'.join(map(str, version))}, used by this Python"
     if _RESET_BUG[0] <= version <= _RESET_BUG[1] and version not in _RESET_BUG_NOT_IN:
         return Finding(
             "SQLite",
             "note",
             text,
-            "two connections that write or checkpoint at one instant can damage a log (mended in 3.51.3): a run "
-            "has one writer, so let no other program write during a run",
+            "two connections that write or checkpoint at the same time can damage a log (fixed in 3.51.3): do not "
+            "let another program write during a run",
         )
     return Finding("SQLite", "ok", text)
