@@ -202,7 +202,7 @@ def _number_of_last(reader: Reader, shown: KindColumns, tally: _Tally) -> int | 
 
 
 def _task(reader: Reader, shown: KindColumns, number: int | None, past_row: int | None) -> list[tuple[Any, ...]]:
-    """Return a task, or else a past try, with the traceback at the end."""
+    """Return a task, or else a past attempt, with the traceback at the end."""
     if number is None:
         return reader.rows(f"{past(shown)} WHERE a.rowid = :place", {"place": past_row})
     error = end_of("t.error")

@@ -37,7 +37,7 @@ class Clash(Exception):  # noqa: N818 - it becomes an error of ours once the fil
         """Return a sentence that names the two rows and what to do.
 
         Args:
-            one: A file, for people.
+            one: A file, as shown to the user.
             other: Another one.
         """
         pairs = zip(self.columns, self.values, strict=True)
@@ -53,7 +53,7 @@ class Clash(Exception):  # noqa: N818 - it becomes an error of ours once the fil
 
 
 def in_words(value: object) -> str:
-    """Return a value for people, with text distinguishable from numbers."""
+    """Return a value as shown to the user, with text distinguishable from numbers."""
     return repr(clean(value, 80)) if isinstance(value, str) else clean(value, 80)
 
 
