@@ -24,8 +24,7 @@
     └── RunInterruptedError       the run was stopped early, usually by a signal (also a KeyboardInterrupt)
 
 Invalid arguments raise plain ``ValueError`` and ``TypeError``. *Closed* means that you ended it; *broken* means
-that
-the other side died.
+that the other side died.
 """
 
 from __future__ import annotations
@@ -165,8 +164,7 @@ class RetryLater(PipeloomError):  # noqa: N818 - a request from a task that work
     Args:
         after_s: The wait, in seconds, 0 or more. ``Retry(max_delay_s=...)`` does not shorten it.
         count: Whether this attempt counts towards ``retries=``. If it does and no attempts are left, the task
-            fails.
-            If not, the task may ask again without limit, even when the run has no ``retries=``.
+            fails. If not, the task may ask again without limit, even when the run has no ``retries=``.
 
     Attributes:
         after_s: The wait, in seconds.

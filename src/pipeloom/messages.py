@@ -58,7 +58,7 @@ class MsgTaskProgress:
         task_id: The ``id`` of the task's row.
         step: How much is done, in any unit.
         total: How much there is in all, in the same unit.
-        message: Text to display; empty leaves it blank.
+        message: Text to display; empty clears the previous one.
     """
 
     task_id: int

@@ -64,8 +64,7 @@ def preregister_task_bars(task_progress: Progress, num_tasks: int) -> dict[int, 
     """Add a hidden bar for each of the tasks 1 to ``num_tasks``.
 
     Rich draws every visible bar at every refresh, so each bar is hidden until its task starts, and a writer shows
-    at
-    most 16 at a time.
+    at most 16 at a time.
 
     Args:
         task_progress: The progress display to add the bars to.

@@ -16,8 +16,7 @@ The status of a task, as stored in ``task_runs``::
 
 A row is written only when there is something to show: the row of a quick task is written once, when the task ends.
 The task still passes through the earlier statuses. The ledger decides on ``done``: if it refuses the output of a
-task
-that returned, the attempt changes from ``done`` to ``error`` before anything is committed.
+task that returned, the attempt changes from ``done`` to ``error`` before anything is committed.
 
 The status of a run, as stored in ``pipeloom_runs``::
 

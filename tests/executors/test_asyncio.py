@@ -271,7 +271,7 @@ def test_a_coroutine_that_takes_no_notice_is_given_up_on(db, read):
         let_go.set()
 
     assert (report.timed_out, report.done) == (1, 1)
-    assert "it did not end within 1.0 s of being cancelled, and goes on" in report.failures[0].message
+    assert "it did not end within 1.0 s of being cancelled, and is still running" in report.failures[0].message
     assert "in fn" in report.failures[0].traceback
     assert isinstance(late.get(timeout=LONG_S), pipeloom.AttemptOverError)
     assert read(db, "SELECT item FROM t") == [("another",)]
@@ -314,7 +314,10 @@ def test_a_cancelled_run_gives_up_on_who_takes_no_notice(db, read):
 
     assert interrupted.value.report.cancelled == 1
     (message,) = read(db, "SELECT message FROM task_runs")[0]
-    assert message == "the run is being cancelled; it did not end within 1.0 s of being cancelled, and goes on"
+    assert (
+        message
+        == "the run is being cancelled; it did not end within 1.0 s of being cancelled, and is still running"
+    )
 
 
 def test_who_waits_behind_a_blocked_loop_is_cancelled_all_the_same(db, read):
@@ -394,9 +397,7 @@ def test_what_blocks_the_loop_is_named(db, read, package_log):
 
     (said,) = read(db, "SELECT key, level, l.message FROM pipeloom_logs l JOIN task_runs t ON t.id = l.task_id")
     assert said[:2] == ("blocks", "WARNING")
-    assert said[2].startswith(
-        "task blocks blocks the event loop, and every task on it waits (test_asyncio.py, line "
-    )
+    assert said[2].startswith("task blocks blocks the event loop for all other tasks (test_asyncio.py, line ")
     assert "in fn: named.wait(LONG_S)" in said[2]
     assert "asyncio.to_thread" in said[2]
 
@@ -492,7 +493,7 @@ async def leaves_badly():
 def test_what_is_local_may_leave_badly(db, package_log, caplog):
     """Whatever it raises: what the tasks did is stored, and the run is as good as it was."""
     assert pipeloom.map(nothing, [1, 2], db=db, local=leaves_badly, progress=False).done == 2
-    assert "local= raised at the end of a worker: 3" in caplog.text
+    assert "local= raised when its worker ended: 3" in caplog.text
 
 
 def test_the_callers_own_loop_stays_where_it_is(db):

@@ -86,7 +86,7 @@ def test_statements_run_in_order_with_rows(ran):
 @pytest.mark.parametrize(
     ("case", "exception", "said"),
     [
-        ("declared_refused", "RowRefusedError", "'seven' is no int"),
+        ("declared_refused", "RowRefusedError", "'seven' cannot be stored as int"),
         ("lacks_a_column", "RowRefusedError", "has no column colour"),
         ("conflict_refused", "IntegrityError", "UNIQUE constraint failed: stock.sku"),
         ("not_null_refused", "IntegrityError", "NOT NULL constraint failed: stock.n"),
@@ -122,8 +122,8 @@ def test_results_come_back(ran):
     ("case", "exception", "said"),
     [
         ("returns_what_is_no_json", "ValueError", "cannot be stored as JSON"),
-        ("returns_a_generator", "TypeError", "a generator, which has not run"),
-        ("returns_a_coroutine", "TypeError", "a coroutine, which has not run"),
+        ("returns_a_generator", "TypeError", "a generator whose code has not run"),
+        ("returns_a_coroutine", "TypeError", "a coroutine whose code has not run"),
     ],
 )
 def test_a_result_that_cannot_be_stored_fails_its_task(ran, case, exception, said):

@@ -117,7 +117,9 @@ def test_a_second_run_does_the_rest(ran, executor, tmp_path):
 
     if "checkpoint" not in executor.can:
         assert (report.skipped, report.failed) == (4, 1)
-        assert report.failures[0].message.startswith(("ctx.state: a task that", "ctx.checkpoint: a task that"))
+        assert report.failures[0].message.startswith(
+            ("ctx.state is not available", "ctx.checkpoint is not available")
+        )
         return
     assert (report.skipped, report.done) == (4, 1)
     assert dict(report.results())["goes_on_in_the_next_run"] == ["half"]

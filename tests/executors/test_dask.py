@@ -152,7 +152,7 @@ def test_a_client_that_is_closed(address, db):
     """In a sentence."""
     with Client(address, set_as_default=False) as client:
         pass
-    with pytest.raises(pipeloom.ExecutorBrokenError, match="a Dask client that is closed"):
+    with pytest.raises(pipeloom.ExecutorBrokenError, match="a closed Dask client"):
         loaded(client, db)
 
 

@@ -205,7 +205,7 @@ def test_an_executor_that_was_shut_down(db, read):
     with pytest.raises(
         pipeloom.ExecutorBrokenError,
         match=r"^ShutDownLater can run nothing more \(RuntimeError: cannot schedule new futures after shutdown\): "
-        "what is done is stored",
+        "finished tasks are stored",
     ) as broken:
         loaded(ShutDownLater(), db)
     assert type(broken.value.__cause__) is RuntimeError
@@ -343,7 +343,10 @@ def test_a_worker_with_another_version_says_so():
     failure = performed(running.fails_at_fifty, [1], version="0.0.1")
 
     assert isinstance(failure, Failure)
-    assert failure.why == f"the run has pipeloom 0.0.1, and its worker {pipeloom.__version__}: install the same one"
+    assert (
+        failure.why
+        == f"the run has pipeloom 0.0.1, but its worker has {pipeloom.__version__}: install the same version"
+    )
 
 
 def test_a_worker_that_lacks_a_module_says_so():
@@ -351,13 +354,13 @@ def test_a_worker_that_lacks_a_module_says_so():
     failure = performed(Packed(b"(cwent_away\nfunction\nNNt.", None), [1])
 
     assert isinstance(failure, Failure)
-    assert failure.why.startswith("it does not find what the run sends (No module named 'went_away'): install")
+    assert failure.why.startswith("it cannot import what the run sends (No module named 'went_away'): install")
 
 
 def test_a_worker_that_cannot_begin_ends_the_run(db, read):
     """With its sentence."""
-    failure = encode(failure_of(NotFoundError("it does not find what the run sends")))
-    with pytest.raises(pipeloom.RemoteError, match=r"^a worker of Liar could not begin: it does not find what"):
+    failure = encode(failure_of(NotFoundError("it cannot import what the run sends")))
+    with pytest.raises(pipeloom.RemoteError, match=r"^a worker of Liar could not start: it cannot import what"):
         loaded(engines.Liar(failure, 1), db)
 
     assert read(db, "SELECT COUNT(*) FROM task_runs WHERE status = 'error'") == [(0,)]

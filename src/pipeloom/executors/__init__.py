@@ -1,4 +1,4 @@
-"""Where workers live: one protocol, and its implementations."""
+"""Executors: one protocol, and its implementations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 ExecutorName = Literal["threads", "processes", "asyncio", "dask"]
 AnyExecutor: TypeAlias = ExecutorName | str | SupportsSubmit
-"""One of ours, the address of a Dask scheduler, or an executor of somebody else's, a Dask client among them."""
+"""A built-in executor's name, a Dask scheduler's address, or any executor object, such as a Dask client."""
 
 
 def executor_of(
@@ -49,24 +49,24 @@ def executor_of(
     """Return an executor.
 
     Args:
-        which: One of ours by its name, an address, or the caller's own.
-        workers: How many, at least 1; ``None``, for a cluster that is there, is as many as it has.
-        at_first: How many there are tasks for at first, when that is known.
-        function: What they are to call.
-        retry: When a failed try is followed by another.
-        kinds: Classes of messages that somebody handles.
-        keeps_logs: What tasks log is stored.
-        local: Entered once in each worker.
-        memory_mb: How much memory a worker process may take, in MiB.
-        tasks_per_worker: After so many tasks another process takes a worker's place.
-        loop: The event loop that the run is awaited on; ``None`` if it is not.
+        which: A name, an address, or the caller's own executor.
+        workers: The number of workers, at least 1; ``None`` for all workers of an existing cluster.
+        at_first: How many workers have tasks at the start, if known.
+        function: The function to call.
+        retry: The retry policy, or ``None``.
+        kinds: The message classes that have handlers.
+        keeps_logs: Whether the log records of tasks are stored.
+        local: Called once in each worker; see ``map``.
+        memory_mb: The memory limit of a worker process, in MiB.
+        tasks_per_worker: Replace a worker process after this many tasks.
+        loop: The event loop on which the run is awaited; ``None`` if it is not awaited.
 
     Raises:
-        TypeError: What workers need cannot be sent to where they are.
+        TypeError: The function, or something that goes with it, cannot be sent to the workers.
     """
     if which == "threads":
         return ThreadExecutor(workers or 1, local)
-    # Late: a run in threads needs none of this, and asyncio takes 50 ms to import.
+    # Imported late: a run in threads needs none of this, and asyncio takes 50 ms to import.
     if which == "asyncio":
         from pipeloom.executors.asyncio_.executor import AsyncioExecutor
 

@@ -1,4 +1,4 @@
-"""What an executor is, and what it may rely on: the one seam between a run and where its workers live.
+"""The interface between a run and its executor.
 
 ::
 
@@ -6,9 +6,8 @@
       ▲                        │
       └── end(task, outcome), hand_over(task) ◀──┘
 
-An executor decides where and when tasks run. It decides nothing about them: whether a failed one is tried again,
-what is stored, and when the run is over is the run's business. Adding one means implementing :class:`Executor` and
-naming it in ``executors/__init__.py``.
+An executor decides only where and when tasks run. The run decides whether a failed task is retried, what is stored,
+and when the run is over. To add an executor, implement :class:`Executor` and name it in ``executors/__init__.py``.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from pipeloom.worker.task import Task
 __all__ = ["ALL", "Desk", "Executor", "SupportsSubmit", "as_new", "is_dask", "joined", "telling", "workers_of"]
 
 T = TypeVar("T", bound=Task)
-"""The run's kind of task, which may know more than a worker needs: an executor gives back what it was given."""
+"""The run's task class, which may have more attributes than a worker needs."""
 
 ALL: Final = -1
-"""Stands for all places, where one thread deals with them."""
+"""Stands for all places, if a single thread serves them."""
 
 
 @runtime_checkable
@@ -40,45 +39,45 @@ class SupportsSubmit(Protocol):
     """An executor, such as those of ``concurrent.futures``."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any:
-        """Have a function called somewhere; returns a future, with ``result`` and ``add_done_callback``."""
+        """Schedule a call of a function; return a future with ``result`` and ``add_done_callback``."""
 
 
 def is_dask(which: object) -> bool:
-    """Say whether this means Dask: its name, the address of a scheduler, or a client."""
+    """Return whether this means Dask: its name, the address of a scheduler, or a client."""
     if isinstance(which, str):
         return which == "dask" or "://" in which
-    dask = sys.modules.get("distributed")  # who has a client has imported it
+    dask = sys.modules.get("distributed")  # if there is a client, this has been imported
     return dask is not None and isinstance(which, dask.Client)
 
 
 def workers_of(pool: SupportsSubmit) -> int | None:
-    """Return how many workers an executor has, if it says so as those of ``concurrent.futures`` do."""
+    """Return how many workers an executor has, if it has the attribute of those of ``concurrent.futures``."""
     count = getattr(pool, "_max_workers", None)
     return count if type(count) is int and count > 0 else None
 
 
 def as_new(task: Task) -> None:
-    """Have a task look as if it had never begun: its try was lost, through no fault of its own."""
+    """Reset a task to look as if it had never started, because its attempt was lost through no fault of its own."""
     for name in ("status", "started_at", "t0", "deadline", "worker", "progress"):
         vars(task).pop(name, None)
 
 
 @contextmanager
 def telling(desk: Desk[T]) -> Iterator[None]:
-    """Work in here until there is nothing more to do, or nobody to say it to; what goes wrong is told the run."""
+    """Report exceptions in this block to the run; end the block silently if the writer is gone."""
     try:
         yield
     except (WriterBrokenError, ChannelClosedError):
-        pass  # the run knows, and says why
-    except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
+        pass  # the run knows, and reports why
+    except BaseException as error:  # noqa: BLE001 - a fault of our own: the run must not continue as if nothing happened
         try:
             desk.fail(error)
         except MemoryError:
-            pass  # it is noted; what remains is to leave
+            pass  # it is recorded; all that is left is to end
 
 
 def joined(threads: Iterable[threading.Thread], timeout_s: float) -> int:
-    """Wait for threads that are about to leave; returns how many have not, 0 to n."""
+    """Wait for threads that are about to end; return how many are still running, 0 to n."""
     deadline = monotonic() + timeout_s
     found = list(threads)
     for thread in found:
@@ -87,68 +86,68 @@ def joined(threads: Iterable[threading.Thread], timeout_s: float) -> int:
 
 
 class Desk(Protocol[T]):
-    """The run's side: where an executor takes tasks from and gives outcomes back. Any thread."""
+    """The run's side: an executor takes tasks from it and returns outcomes to it. Any thread."""
 
     @property
     def link(self) -> Link:
-        """What workers hold."""
+        """The link that workers use."""
 
     @property
     def slots(self) -> list[T | None]:
-        """One place per worker for the task it performs: the executor writes, and the run when it gives one up."""
+        """Each worker's running task, or ``None``; set by the executor, or by the run when it gives one up."""
 
     def next(self) -> T | None:
-        """Return the next task, or ``None`` at the end; blocks while inputs are awaited.
+        """Return the next task, or ``None`` at the end; blocks while waiting for inputs.
 
-        A task that is not ``queued`` was refused at the door: it is only to be handed over.
+        A task whose status is not ``queued`` was refused before it started: only hand it over.
 
         Raises:
-            WriterBrokenError: Nobody is there to store anything.
+            WriterBrokenError: The writer died.
         """
 
     def more(self, most: int) -> list[T]:
-        """Return further tasks that can be had at once, 0 to ``most``; does not wait.
+        """Return further tasks that are available at once, 0 to ``most``; does not wait.
 
         Raises:
-            WriterBrokenError: As ``next``.
+            WriterBrokenError: As for ``next``.
         """
 
     def give_back(self, tasks: list[T]) -> None:
-        """Return tasks that have not begun, 0 or more: whoever asks next gets them."""
+        """Return tasks that have not started, 0 or more; ``next`` hands them out again."""
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more is to begin."""
+        """Whether no further task may start."""
 
     @property
     def is_limited(self) -> bool:
-        """Whether a task counts from when it is taken: take one for a worker that begins it now, and no other."""
+        """Whether a task counts against a limit once it is taken; then only take one that starts immediately."""
 
     def end(self, task: T, outcome: Outcome) -> None:
-        """Note how a task's try went. Call it once a try, whoever ends it."""
+        """Record the outcome of a task's attempt. Call this once per attempt, whichever side ends it."""
 
     def hand_over(self, task: T) -> None:
-        """Pass on a task that has ended, to be stored; blocks while there is no room.
+        """Pass on a task that has ended, to be stored; blocks while the channel is full.
 
         Raises:
-            WriterBrokenError, ChannelClosedError: Nobody is there to store anything.
+            WriterBrokenError, ChannelClosedError: The writer has ended.
         """
 
     def offer(self, task: T) -> bool:
-        """Pass on a task that has ended, unless there is no room: then return false, at once.
+        """Pass on a task that has ended; return false at once if the channel is full.
 
         Raises:
-            WriterBrokenError, ChannelClosedError: As ``hand_over``.
+            WriterBrokenError, ChannelClosedError: As for ``hand_over``.
         """
 
     def returned(self, task: T) -> None:
-        """Say that a call that was given up on has returned after all."""
+        """Report that a call that was given up has returned after all."""
 
     def left(self, place: int) -> None:
-        """Say that the worker in this place, or :data:`ALL`, does nothing more: there is nothing more to do."""
+        """Report that the worker in this place, or :data:`ALL`, has ended because there is nothing more to do."""
 
     def fail(self, error: BaseException) -> None:
-        """Say that an executor went wrong: nothing more is admitted, and the run raises this."""
+        """Report that the executor failed: no further task starts, and the run raises this error."""
 
 
 class Executor(Protocol[T]):
@@ -156,57 +155,57 @@ class Executor(Protocol[T]):
 
     @property
     def name(self) -> str:
-        """What ``pipeloom_runs`` calls it."""
+        """Its name in ``pipeloom_runs``."""
 
     @property
     def can(self) -> AbstractSet[Ability]:
-        """What it can do for a task."""
+        """What it can do for a running task."""
 
     @property
     def workers(self) -> int:
-        """How many tasks it performs at once, at least 1; what a cluster has is known once it is prepared."""
+        """How many tasks it performs at once, at least 1; for a cluster, only known after ``prepare``."""
 
     def prepare(self) -> None:
-        """Get ready what takes time, while the run opens its file; the run's thread, before ``start``."""
+        """Start what takes time, while the run opens its file; the run's thread, before ``start``."""
 
     def start(self, desk: Desk[T]) -> set[int]:
         """Start the workers, in places 0 to n - 1.
 
         Returns:
-            Of whom :meth:`Desk.left` will tell, at least one: the places of the workers that could be started,
-            since the system may not grant them all; or ``{ALL}``, where one thread deals with all places.
+            The places for which :meth:`Desk.left` will be called, at least one: those of the workers that could be
+            started, since the system may refuse some; or ``{ALL}`` if a single thread serves all places.
 
         Raises:
-            RuntimeError: Not even one could.
+            RuntimeError: Not even one worker could be started.
         """
 
     def look(self) -> None:
-        """Bring up to date what is seen of running tasks; the run's thread, ten times a second."""
+        """Update what is known of the running tasks; the run's thread, ten times a second."""
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:
         """End a task from outside; the run's thread.
 
-        Its outcome is on the desk, and what the call says from now on is refused. An executor that cannot kill
-        leaves the call to itself.
+        Its outcome is passed to the desk, and anything that the call sends afterwards is refused. An executor that
+        cannot kill the call leaves it running.
 
         Args:
-            place: Where it runs.
-            task: Which one.
-            error: Why; by default, its time is over.
+            place: The worker's place.
+            task: The task.
+            error: Why; by default, its time limit has expired.
 
         Returns:
-            False when the task has just ended by itself.
+            False if the task has just ended by itself.
         """
 
     def replace(self, place: int) -> bool:
-        """Put another worker in the place of one that was given up on; false when there can be none."""
+        """Start another worker in the place of one that was given up; return false if that is not possible."""
 
     def join(self, timeout_s: float) -> int:
-        """Wait for workers that are about to leave.
+        """Wait for workers that are about to end.
 
         Returns:
-            How many have not, 0 to n; they are left to themselves.
+            How many are still running, 0 to n; they are left running.
         """
 
     def close(self) -> None:
-        """Leave at once whatever still runs; the run's thread, at its very end. Calling twice is fine."""
+        """Release everything without waiting for running tasks; the run's thread. May be called twice."""

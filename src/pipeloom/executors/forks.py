@@ -1,4 +1,4 @@
-"""In a child that a task forks no task is running: what copies of their contexts are told, nobody would store."""
+"""Marks the copies of running tasks in a forked child, where nothing that they send would be stored."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Performs(Protocol):
     """An executor whose tasks run in this process."""
 
     def performed(self) -> Sequence[Task]:
-        """Return the tasks that are being performed; any thread."""
+        """Return the running tasks; any thread."""
 
 
 def orphan_in_forks(executor: Performs) -> None:
-    """Have its tasks orphaned in every child that is forked while it is there."""
+    """Mark an executor's tasks as orphans in every child process that is forked while the executor exists."""
     _known.add(executor)
 
 

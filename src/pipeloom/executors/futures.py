@@ -1,7 +1,7 @@
-"""Workers of an executor that somebody else has made: any object with ``submit(fn, *args)`` that gives a future.
+"""Runs chunks on an executor that the caller passed: any object with ``submit(fn, *args)`` that returns a future.
 
-It is the caller's, and is never shut down. Nothing but futures is asked of it, so a task has no way to its run
-before it ends, and nothing that runs can be ended.
+It belongs to the caller and is never shut down. Only its futures are used, so a task cannot reach its run before it
+ends, and a running task cannot be ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FuturesEngine:
     """Runs chunks on any executor; see :class:`~pipeloom.executors.remote.engine.Engine`.
 
     Args:
-        pool: The caller's.
+        pool: The caller's executor.
         workers: How many of its workers to use.
     """
 
@@ -39,9 +39,9 @@ class FuturesEngine:
 
     def __init__(self, pool: SupportsSubmit, workers: int) -> None:
         self.name = clean(type(pool).__name__, 80)
-        # The standard library's pools, and those made in their image, have the program itself in their workers.
+        # Workers of the standard library's pools, and of pools derived from them, have loaded the program itself.
         self.main: Main = "shared" if isinstance(pool, concurrent.futures.Executor) else "missing"
-        # Nothing waits in a pool of which only some workers may be used: whatever it has, it runs.
+        # If only some of the pool's workers may be used, no chunk may wait in it: it would run everything it has.
         self.window = workers if workers < (workers_of(pool) or 0) else workers * _AHEAD
         self.workers = workers
         self._pool = pool
@@ -49,11 +49,11 @@ class FuturesEngine:
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Have it run something. Pools that fork do so now, before there are threads and files of the run's."""
+        """Submit a first call, so that pools that fork do so now, before the run has threads and open files."""
         self._future(this_process)
 
     def start(self, token: bytes, seen: Callable[[Note], None]) -> None:
-        """Begin; nothing is seen of what runs."""
+        """Do nothing: running tasks cannot be observed."""
 
     def _future(self, function: Callable[..., object], *args: object) -> Any:
         future = self._pool.submit(function, *args)
@@ -66,38 +66,38 @@ class FuturesEngine:
         return future
 
     def submit(self, number: int, assignment: bytes, order: bytes, answered: Answered) -> None:
-        """Have a chunk run."""
+        """Submit a chunk."""
         future = self._future(run_chunk, assignment, order)
         with self._lock:
             self._futures[number] = future
         future.add_done_callback(lambda done: self._ended(number, done, answered))
 
     def _ended(self, number: int, future: Any, answered: Answered) -> None:
-        """Take what a future has, in a thread of the executor's."""
+        """Pass on the result of a future; called in a thread of the executor's."""
         with self._lock:
             self._futures.pop(number, None)
         try:
             answer: object = future.result()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except BaseException as error:  # noqa: BLE001 - any exception is the answer
             answer = error
         answered(answer)
 
     def withdraw(self, number: int) -> bool:
-        """Cancel a chunk that has not begun."""
+        """Cancel a chunk that has not started."""
         future = self._futures.get(number)
         cancel = getattr(future, "cancel", None)
         return callable(cancel) and bool(cancel())
 
-    def judge(self, number: int, error: BaseException, *, is_alone: bool) -> Loss:  # noqa: ARG002 - nobody says more
-        """Say whether the executor failed, or somebody shut it down, or its workers lack pipeloom."""
+    def judge(self, number: int, error: BaseException, *, is_alone: bool) -> Loss:  # noqa: ARG002 - no more is known
+        """Return "broken" if the executor failed or was shut down, or if its workers lack a module."""
         return "broken" if isinstance(error, _BREAKING) or missing_module(error) else "unknown"
 
     def look(self) -> None:
-        """See to nothing."""
+        """Do nothing."""
 
     def tell(self, how: Ending) -> bool:  # noqa: ARG002 - as engines have it
-        """Say that its workers cannot be told."""
+        """Return false, since its workers cannot be told."""
         return False
 
     def close(self) -> None:
-        """Leave it as it is: it is the caller's."""
+        """Do nothing: the executor belongs to the caller."""

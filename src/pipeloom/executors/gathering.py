@@ -1,4 +1,4 @@
-"""Takes tasks from the desk by the chunk, for executors that send them somewhere."""
+"""Takes tasks from the desk in chunks, for executors that send them to other processes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pipeloom.statuses import QUEUED
 
 __all__ = ["gather"]
 
-_HEAVY: Final = 256  # slots of memory that a chunk may take
+_HEAVY: Final = 256  # memory slots that a chunk may take
 
 
 def gather(desk: Desk[T], most: int, first: Callable[[], T | None] | None) -> list[T]:
-    """Take as many tasks as make a chunk. One that is tried again goes alone.
+    """Take tasks for one chunk. A task that is being retried goes alone.
 
     Args:
-        desk: Where they come from; what was refused at the door goes straight back to it.
-        most: How many.
-        first: Waits for the first one, ``None`` at the end; without it nothing is waited for.
+        desk: The source of the tasks; a task that was refused before it started goes straight back to it.
+        most: The maximum number of tasks.
+        first: Waits for the first task and returns it, or ``None`` at the end. Without it, this does not wait.
 
     Returns:
         0 to ``most`` tasks.
@@ -36,7 +36,7 @@ def gather(desk: Desk[T], most: int, first: Callable[[], T | None] | None) -> li
             break
         for place, task in enumerate(some):
             if task.status != QUEUED:
-                desk.hand_over(task)  # refused at the door
+                desk.hand_over(task)  # refused before it started
                 continue
             if task.attempt > 1 and found:
                 desk.give_back(some[place:])

@@ -1,4 +1,4 @@
-"""How many tasks are sent at once: as many as make a chunk that is worth its message."""
+"""Determines how many tasks are sent at once, so that a chunk is worth the cost of its message."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _MOST: Final = 512  # tasks in a chunk
 
 
 class Pace:
-    """How long tasks take; any thread, since a stale look does no harm.
+    """An estimate of how long tasks take; any thread, since a stale value does no harm.
 
     Args:
-        chunk_s: How long the tasks of a chunk should take together.
+        chunk_s: How long the tasks of a chunk should take together, in seconds.
     """
 
     def __init__(self, chunk_s: float) -> None:
@@ -25,11 +25,11 @@ class Pace:
         return max(1, min(round(self._chunk_s / self._task_s), _MOST))
 
     def estimate_s(self, tasks: int) -> float:
-        """Return how long so many tasks take."""
+        """Return how long this many tasks take, in seconds."""
         return tasks * self._task_s
 
     def note(self, tasks: int, took_s: float) -> None:
-        """Take note of how long a chunk took. Chunks double at most: the first tasks may be the quick ones."""
+        """Record how long a chunk took. Chunks at most double in size: the first tasks may be the quick ones."""
         task_s = max(took_s / max(tasks, 1), self._chunk_s / _MOST)
         if task_s < self._task_s:
             task_s = (self._task_s + task_s) / 2

@@ -1,4 +1,4 @@
-"""Workers as threads of this process."""
+"""Workers that are threads of this process."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ logger = logging.getLogger("pipeloom")
 class ThreadExecutor(Generic[T]):
     """Runs one loop per worker until there is nothing more to do.
 
-    The threads are daemons: a task that never ends cannot keep the interpreter from leaving. What was said is safe
-    all the same, since the writer's thread is not a daemon.
+    The threads are daemons, so a task that never ends cannot keep the interpreter from exiting. What tasks have
+    sent is stored nevertheless, since the writer's thread is not a daemon.
 
     Args:
-        workers: How many, at least 1.
-        local: Entered once in each thread; its value is ``ctx.local``.
+        workers: The number of workers, at least 1.
+        local: Called once in each thread; the value is ``ctx.local``.
     """
 
     name: Final = "threads"
@@ -47,18 +47,18 @@ class ThreadExecutor(Generic[T]):
         self._slots: list[T | None] = []
         self._pid = getpid()
         orphan_in_forks(self)
-        # The tries whose end nobody has said. Two threads may want to, at a time limit and when the program ends:
-        # who takes the entry out is believed. That is one step of Python's, where a lock would have workers queue.
+        # The attempts that have not ended. Two threads may try to end one, at a time limit and when the program
+        # ends: whichever removes the entry does so. Removing is atomic; workers would contend for a lock.
         self._open: dict[int, T] = {}
 
     def prepare(self) -> None:
-        """Get nothing ready: a thread is started in no time."""
+        """Do nothing: threads start quickly."""
 
     def look(self) -> None:
-        """See nothing: what a task does stands on the task itself."""
+        """Do nothing: a task's state is recorded on the task itself."""
 
     def close(self) -> None:
-        """Leave to themselves the calls that go on, since a thread cannot be ended."""
+        """Leave calls that are still running, since a thread cannot be stopped."""
 
     def start(self, desk: Desk[T]) -> set[int]:
         """Start the threads; see :class:`~pipeloom.executors.base.Executor`."""
@@ -78,13 +78,13 @@ class ThreadExecutor(Generic[T]):
         return set(range(len(self._threads)))
 
     def replace(self, place: int) -> bool:
-        """Start another thread in the place of one whose call does not return; false when the system refuses."""
+        """Start another thread in place of one whose call does not return; return false if the system refuses."""
         thread = self._thread(place)
         try:
             thread.start()
         except RuntimeError:
             return False
-        self._threads[place] = thread  # the other is left to itself
+        self._threads[place] = thread  # the other one is left running
         return True
 
     def _thread(self, place: int) -> threading.Thread:
@@ -99,17 +99,17 @@ class ThreadExecutor(Generic[T]):
         return True
 
     def join(self, timeout_s: float) -> int:
-        """Wait for loops that are about to return."""
+        """Wait for threads that are about to end."""
         return joined(self._threads, timeout_s)
 
     def performed(self) -> list[T]:
-        """Return the tasks that are being performed; any thread."""
+        """Return the running tasks; any thread."""
         return [task for task in self._slots if task is not None]
 
     # --- the workers' threads ---
 
     def _loop(self, place: int) -> None:
-        """Work until there is nothing more to do, or nobody to say it to; then say so, whatever happened."""
+        """Work until there is nothing more to do or the writer has ended; then report that, whatever happened."""
         desk, is_replaced = self._desk, False
         with telling(desk):
             if self._local is None:
@@ -127,14 +127,14 @@ class ThreadExecutor(Generic[T]):
         finally:
             try:
                 of_worker.close()
-            except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
-                logger.warning("local= raised at the end of a worker: %s", describe(error))
+            except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored nevertheless
+                logger.warning("local= raised when its worker ended: %s", describe(error))
 
     def _work(self, place: int, local: WorkerLocal | None) -> bool:
         """Perform one task after the other.
 
         Returns:
-            Another thread has this place by now: a call here took longer than its time.
+            True if another thread has taken this place, because a call here exceeded its time limit.
         """
         desk = self._desk
         link, slots, pid = desk.link, desk.slots, self._pid
@@ -147,7 +147,7 @@ class ThreadExecutor(Generic[T]):
                 slots[place] = task
                 if local is not None:
                     task.local = local.value()
-                outcome = fresh().run(perform, task, link)  # nothing leaks from one try to the next
+                outcome = fresh().run(perform, task, link)  # nothing leaks from one attempt to the next
                 if getpid() != pid:
                     end_of_fork(outcome)
                 if still_open.pop(id(task), None) is None:
@@ -163,13 +163,13 @@ class ThreadExecutor(Generic[T]):
 
 
 def given_up(task: Task, link: Link, thread: int | None, error: Exception | None = None) -> Outcome:
-    """Return the outcome of a call that is given up on, and goes on, since a thread cannot be ended.
+    """Return the outcome of a call that is given up but continues, since a thread cannot be stopped.
 
     Args:
-        task: Which one.
+        task: The task.
         link: Its run.
-        thread: Where its call goes on: the thread's identifier.
-        error: Why; by default, its time is over.
+        thread: The identifier of the thread in which the call continues.
+        error: Why; by default, its time limit has expired.
     """
     if error is None:
         error = TaskTimeoutError(

@@ -79,7 +79,7 @@ def test_a_worker_that_says_no_more_is_not_waited_for(scene):
     scene.shift.listen(0)
     scene.now = 60.0
 
-    with pytest.raises(ValueError, match="nothing more, although all that it was sent has ended"):
+    with pytest.raises(ValueError, match="it went silent after all its tasks had ended"):
         scene.shift.listen(0)
 
 

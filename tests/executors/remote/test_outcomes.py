@@ -83,5 +83,5 @@ def test_what_the_worker_decided_comes_with_it(decision):
 @pytest.mark.parametrize("after_s", [float("nan"), float("inf"), -1.0])
 def test_a_wait_that_makes_no_sense_is_nothing_of_ours(after_s):
     """Whoever waited so long would never end."""
-    with pytest.raises(ValueError, match="another try after"):
+    with pytest.raises(ValueError, match="a retry after"):
         outcome_of(failure_sent(RetryDecision(after_s)))

@@ -119,7 +119,7 @@ def test_what_stands_behind_the_guard_is_not_there(main, worker, without_cloudpi
     parts, program = packed("fn", module.f), present_program()
     worker()
 
-    with pytest.raises(NotFoundError, match="not behind if __name__"):
+    with pytest.raises(NotFoundError, match="not under if __name__"):
         load_packed(parts, program)
 
 

@@ -1,1 +1,1 @@
-"""One event loop, in a thread of its own or the caller's, and as many tasks on it as there are places."""
+"""One event loop, in its own thread or the caller's, that runs as many tasks concurrently as there are workers."""

@@ -1,13 +1,13 @@
-"""Workers as the tasks of one event loop.
+"""Workers that are tasks of one event loop.
 
 ::
 
-    a thread of its own ── desk.next, waits ──▶ ┐
+    a separate thread   ── desk.next, waits ──▶ ┐
     the loop            ── desk.more ────────▶ ├─▶ a place ─▶ asyncio.Task: perform_async ─▶ desk.end, offer
-                                                └── what is there at once needs no thread
+                                                └── tasks that are available at once need no thread
 
-Nothing on the loop waits but the users' functions: a task that has ended is offered to the writer, and kept while
-there is no room. The loop is one of our own, in a thread, or the one that the caller awaits the run on.
+Only the users' functions wait on the loop: a task that has ended is offered to the writer, and kept while the
+channel is full. The loop is our own, in a thread, or the one on which the caller awaits the run.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ __all__ = ["AsyncioExecutor"]
 logger = logging.getLogger("pipeloom")
 
 _FULL_S: Final = (
-    0.005  # between two tries to hand over what there was no room for; the writer makes some by commits
+    0.005  # between two attempts to hand over tasks while the channel is full; the writer empties it at each commit
 )
-_UNWIND_S: Final = 1.0  # what a coroutine gets to end in once it is cancelled, before it is given up on
-_SWALLOWED: Final = f"it did not end within {duration(_UNWIND_S)} of being cancelled, and goes on"
+_UNWIND_S: Final = 1.0  # how long a cancelled coroutine has to end before it is given up
+_SWALLOWED: Final = f"it did not end within {duration(_UNWIND_S)} of being cancelled, and is still running"
 
 
 class AsyncioExecutor(Generic[T]):
-    """Performs ``async def`` functions, as many at once as there are places.
+    """Performs ``async def`` functions, several concurrently.
 
     Args:
         workers: How many at once, at least 1.
-        local: Entered once, on the loop; its value is ``ctx.local``.
-        loop: The caller's, who awaits the run; ``None`` makes one, in a thread that is a daemon.
+        local: Called once, on the loop; the value is ``ctx.local``.
+        loop: The loop on which the caller awaits the run; ``None`` creates one, in a daemon thread.
     """
 
     name: Final = "asyncio"
@@ -76,21 +76,24 @@ class AsyncioExecutor(Generic[T]):
         self._value: Any = None
         self._runner: asyncio.Runner | None = None
         if loop is None:
-            # With a factory, it leaves alone the loop that the calling thread may have.
+            # With a factory, this does not affect an event loop of the calling thread.
             self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
             loop = self._runner.get_loop()
         self._loop = loop
         self._threads: list[threading.Thread] = []
         self._watch: LoopWatch | None = None
-        # The tries whose end nobody has said: the loop and the run's thread may want to, and who takes one out may.
+        # The attempts that have not ended. The loop and the run's thread may both try to end one: whichever removes
+        # the entry does so.
         self._open: dict[T, asyncio.Task[None]] = {}
-        self._cancelled: dict[T, float] = {}  # when, of those that have not ended since
-        self._given_up: set[asyncio.Task[None] | None] = set()  # kept, since a loop keeps none
+        self._cancelled: dict[T, float] = {}  # when tasks were cancelled that have not ended yet
+        self._given_up: set[asyncio.Task[None] | None] = set()  # references, since a loop keeps only weak ones
         self._unsent: deque[T] = deque()  # tasks that have ended, while the channel is full
-        self._hungry = threading.Semaphore(0)  # released when the loop has nothing to begin, and would
-        self._waits = False  # for the thread that fetches
+        self._hungry = threading.Semaphore(0)  # released when the loop could start a task but has none
+        self._waits = False  # whether a task is being fetched by the thread
         self._is_filling = False
-        self._may_take_until = 0.0  # what is local, to be entered or left, once the run is being cancelled
+        self._may_take_until = (
+            0.0  # when entering or exiting `local=` must be over, once the run is being cancelled
+        )
         self._is_exhausted = False
         self._has_left = False
         orphan_in_forks(self)
@@ -98,10 +101,10 @@ class AsyncioExecutor(Generic[T]):
     # --- the run's thread ---
 
     def prepare(self) -> None:
-        """Get nothing ready: a loop is there in no time."""
+        """Do nothing: a loop starts quickly."""
 
     def start(self, desk: Desk[T]) -> set[int]:
-        """Begin to serve the loop; see :class:`~pipeloom.executors.base.Executor`."""
+        """Start to serve the loop; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
         self._slots = desk.slots
         self._surroundings = CallerContext(desk.link)
@@ -118,7 +121,7 @@ class AsyncioExecutor(Generic[T]):
         self._threads.append(thread)
 
     def look(self) -> None:
-        """See whether tasks should end, whether one keeps the loop, and whether there still is a loop."""
+        """Check whether tasks should end, whether one blocks the loop, and whether the loop has been closed."""
         if self._desk.link.cancelling:
             self._call(self._end_all)
         if self._watch is not None:
@@ -129,53 +132,53 @@ class AsyncioExecutor(Generic[T]):
                 self._leave()
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:  # noqa: ARG002 - the task is enough
-        """End a task from outside, unless it gets the time to end by itself; its coroutine goes on."""
+        """End a task from outside, unless it still has time to end by itself; its coroutine continues."""
         if error is None:
             assert task.deadline is not None
             if stopwatch.monotonic() < task.deadline + _UNWIND_S:
-                return False  # it has been cancelled just now, or will be as soon as the loop comes to it
+                return False  # it has just been cancelled, or will be at the loop's next step
             why = "the event loop was blocked" if task.ending is None else _SWALLOWED
             error = TaskTimeoutError(f"not done after {duration(self._desk.link.brief.timeout_s)}; {why}")
         if task.status != RUNNING or (running := self._open.pop(task, None)) is None:
             return False
         self._given_up.add(running)
         if task.ending is None:
-            self._call(running.cancel)  # it has not heard of it, since the loop is blocked
+            self._call(running.cancel)  # the loop is blocked, so it has not been cancelled yet
         thread = None if self._watch is None else self._watch.thread
         self._desk.end(task, ended_outside(task, self._desk.link, error, where_it_waits(running, thread, error)))
         return True
 
     def replace(self, place: int) -> bool:
-        """Free a place whose task was given up on; always true."""
+        """Free a place whose task was given up; always return true."""
         self._call(self._free_again, place)
         return True
 
     def join(self, timeout_s: float) -> int:
-        """Wait for the threads, which are about to leave."""
+        """Wait for the threads, which are about to end."""
         self._has_left = True
         self._hungry.release()
         return joined(self._threads, timeout_s)
 
     def close(self) -> None:
-        """Leave to itself what still runs, since a coroutine that does not end cannot be ended."""
+        """Leave coroutines that are still running, since one that ignores its cancellation cannot be stopped."""
         self._has_left = True
         self._hungry.release()
         if self._runner is not None and not self._threads:
             self._runner.close()  # it was never used
 
     def performed(self) -> list[T]:
-        """Return the tasks that are being performed; any thread."""
+        """Return the running tasks; any thread."""
         return list(self._open)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have a function called on the loop; any thread."""
+        """Schedule a call of a function on the loop; any thread."""
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            pass  # it has been closed: `look` sees to what was on it
+            pass  # it has been closed: `look` ends the tasks that were on it
 
     def _leave(self) -> None:
-        """End what is on a loop that its owner has closed: none of it will go on."""
+        """End the tasks on a loop that its owner has closed: none of them will continue."""
         if self._has_left:
             return
         self._has_left = True
@@ -187,14 +190,14 @@ class AsyncioExecutor(Generic[T]):
             for task in self._unsent:
                 self._desk.hand_over(task)
         self._desk.fail(
-            RuntimeError("the event loop was closed before the run was over: run it again to do the rest")
+            RuntimeError("the event loop was closed before the run had ended: run it again to do the rest")
         )
         self._desk.left(ALL)
 
     # --- the thread that fetches ---
 
     def _fetch(self) -> None:
-        """Wait for the next task whenever the loop has none to begin."""
+        """Wait for the next task whenever the loop has none to start."""
         task: T | None = None
         with telling(self._desk):
             while True:
@@ -216,14 +219,14 @@ class AsyncioExecutor(Generic[T]):
                 except (SystemExit, KeyboardInterrupt):
                     if self._server.done():
                         raise
-                    # Of something that a task has started. Whoever awaits that gets it; the others go on.
+                    # Raised by something that a task started: code that awaits it receives it; the rest continues.
 
     def _serve_here(self) -> None:
         """Serve the caller's loop."""
         self._server = self._task_of(self._serve())
 
     async def _serve(self) -> None:
-        """Perform tasks until there are no more, or nobody to say it to; then say so, whatever happened."""
+        """Perform tasks until there are no more or the writer has ended; then report that, whatever happened."""
         self._watch = LoopWatch(threading.get_ident())
         self._over = self._loop.create_future()
         try:
@@ -244,7 +247,7 @@ class AsyncioExecutor(Generic[T]):
             self._desk.left(ALL)
 
     async def _until_over(self) -> None:
-        """Wait for the end, also on a loop that is cancelling everything: what has begun is to be told first."""
+        """Wait for the end, even on a loop that cancels everything: the outcomes of running tasks come first."""
         while not self._over.done():
             try:
                 await asyncio.shield(self._over)
@@ -252,21 +255,21 @@ class AsyncioExecutor(Generic[T]):
                 continue
 
     def _fill(self, fetched: T | None = None) -> None:
-        """Begin tasks in the places that are free, and see whether all is over."""
+        """Start tasks in the free places, and check whether everything is over."""
         self._is_filling = False
         try:
             if fetched is not None:
                 self._begin(fetched)
             # A place is kept for the task that is being fetched.
             while (room := len(self._free) - self._waits) > 0 and not self._unsent:
-                # To ask for more may wait for room in the channel: then that is the other thread's to do.
+                # `more` may wait for room in the channel: in that case the other thread calls it.
                 if self._is_full() or not (found := self._desk.more(room)):
                     break
                 for task in found:
                     self._begin(task)
         except (WriterBrokenError, ChannelClosedError):
             self._is_exhausted = True
-        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
+        except BaseException as error:  # noqa: BLE001 - a fault of our own: the run must not continue as if nothing happened
             self._desk.fail(error)
             self._is_exhausted = True
         if self._is_exhausted:
@@ -287,7 +290,7 @@ class AsyncioExecutor(Generic[T]):
         self._fill(task)
 
     def _begin(self, task: T) -> None:
-        if task.status != QUEUED:  # refused at the door
+        if task.status != QUEUED:  # refused before it started
             self._send(task)
             return
         place = self._free.pop()
@@ -297,14 +300,15 @@ class AsyncioExecutor(Generic[T]):
         self._open[task] = self._task_of(self._perform(place, task))
 
     def _task_of(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Schedule a coroutine in surroundings of its own.
+        """Schedule a coroutine in a context of its own.
 
-        Not by way of the loop: it may have a factory of its owner's, and one that is eager would begin it here.
+        This does not use the loop's method: its owner may have set a task factory, and an eager one would start the
+        coroutine here.
         """
         return asyncio.Task(coroutine, loop=self._loop, context=self._surroundings.copy())
 
     async def _perform(self, place: int, task: T) -> None:
-        """Perform a task, pass on how it went, and free its place."""
+        """Perform a task, pass on its outcome, and free its place."""
         link = self._desk.link
         timeout_s, timer = link.brief.timeout_s, None
         if timeout_s is not None:
@@ -314,7 +318,7 @@ class AsyncioExecutor(Generic[T]):
             timer.cancel()
         try:
             self._ended(place, task, outcome)
-        except BaseException as error:  # noqa: BLE001 - our own fault: the run must not go on as if all were well
+        except BaseException as error:  # noqa: BLE001 - a fault of our own: the run must not continue as if nothing happened
             self._desk.fail(error)
 
     def _ended(self, place: int, task: T, outcome: Outcome) -> None:
@@ -330,7 +334,7 @@ class AsyncioExecutor(Generic[T]):
         self._free_again(place)
 
     def _sweep(self) -> None:
-        """End tasks that were cancelled before they came to their first line, as others can on a loop of theirs."""
+        """End tasks that were cancelled before their first line ran, as other code on the caller's loop can do."""
         for place, task in enumerate(self._slots):
             if task is not None and (running := self._open.get(task)) is not None and running.done():
                 self._ended(place, task, never_begun(task, self._desk.link))
@@ -340,10 +344,10 @@ class AsyncioExecutor(Generic[T]):
         self._free.append(place)
         if not self._is_filling:
             self._is_filling = True
-            self._loop.call_soon(self._fill)  # once for all that end now
+            self._loop.call_soon(self._fill)  # once for all tasks that end now
 
     def _send(self, task: T) -> None:
-        """Offer a task to the writer, behind those that wait for room."""
+        """Offer a task to the writer, after those that are waiting for room."""
         if self._unsent or not self._is_taken(task):
             self._unsent.append(task)
             if len(self._unsent) == 1:
@@ -361,10 +365,10 @@ class AsyncioExecutor(Generic[T]):
         try:
             return self._desk.offer(task)
         except (WriterBrokenError, ChannelClosedError):
-            return True  # nobody is there to take anything; the run knows, and says why
+            return True  # the writer has ended; the run knows, and reports why
 
     def _time_is_over(self, task: T, timeout_s: float) -> None:
-        """Cancel a task whose time is over, by the clock that stands still while the program does."""
+        """Cancel a task whose time limit has expired, by a clock that stops while the program is suspended."""
         if task not in self._open:
             return
         left = timeout_s if task.deadline is None else task.deadline - stopwatch.monotonic()
@@ -374,7 +378,7 @@ class AsyncioExecutor(Generic[T]):
             self._cancel(task, TaskTimeoutError(f"not done after {duration(timeout_s)}"))
 
     def _end_all(self) -> None:
-        """Cancel all tasks, since the run is being cancelled; give up on those that take no notice."""
+        """Cancel all tasks, since the run is being cancelled; give up those that ignore it."""
         if monotonic() > self._may_take_until:
             self._server.cancel()
         for place, task in enumerate(self._slots):
@@ -387,7 +391,7 @@ class AsyncioExecutor(Generic[T]):
                         self._free_again(place)
 
     def _cancel(self, task: T, reason: PipeloomError) -> None:
-        """Cancel a task's coroutine, once: it may have to wait for something before it can end."""
+        """Cancel a task's coroutine, only once: it may have to wait for something before it can end."""
         if task.ending is None:
             task.ending = reason
             self._cancelled[task] = monotonic()
@@ -406,5 +410,5 @@ async def _entered(stack: AsyncExitStack, local: Local) -> Any:
 async def _leave_local(stack: AsyncExitStack) -> None:
     try:
         await stack.aclose()
-    except BaseException as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
-        logger.warning("local= raised at the end of a worker: %s", describe(error))
+    except BaseException as error:  # noqa: BLE001 - foreign code: what the tasks did is stored nevertheless
+        logger.warning("local= raised when its worker ended: %s", describe(error))

@@ -1,7 +1,7 @@
-"""What keeps an event loop from running anything else, and where a coroutine waits: seen from another thread.
+"""Observes an event loop from another thread: what blocks it, and where a coroutine waits.
 
-Nothing runs on the loop for it. The run's thread looks at the loop's thread ten times a second: where the same step
-of the loop goes on at two looks, nothing else ran there meanwhile.
+Nothing runs on the loop for this. The run's thread inspects the loop's thread ten times a second: if the same step
+of the loop is running at two consecutive inspections, nothing else has run there in between.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ __all__ = ["LoopWatch", "where_it_waits"]
 logger = logging.getLogger("pipeloom")
 
 _LONG_S: Final = 0.5
-"""What one line may keep the loop for in all, as far as it is seen, before it is named."""
-_STEP: Final = asyncio.Handle._run.__code__  # noqa: SLF001 - only looked for: without it no step is known, and none named
+"""How long one line may block the loop in total, as far as observed, before it is reported."""
+_STEP: Final = asyncio.Handle._run.__code__  # noqa: SLF001 - only compared with; if it changes, no step is recognised
 _ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
 
 class LoopWatch:
-    """Names the lines that block an event loop, each once; used by one thread, not the loop's.
+    """Reports the lines that block an event loop, each once; used by a single thread, not the loop's.
 
     Args:
-        thread: The identifier of the loop's.
+        thread: The identifier of the loop's thread.
     """
 
     def __init__(self, thread: int) -> None:
@@ -52,7 +52,7 @@ class LoopWatch:
         self._named: set[tuple[str, int]] = set()
 
     def look(self) -> None:
-        """See what runs on the loop; call it several times a second."""
+        """Check what runs on the loop; call this several times a second."""
         now = monotonic()
         frames = _frames_of(self.thread)
         step = _step_in(frames)
@@ -62,7 +62,7 @@ class LoopWatch:
 
     def _blocked(self, step: FrameType, frames: list[FrameType], for_s: float) -> None:
         inside = frames[frames.index(step) + 1 :] or [step]
-        # The innermost that could have awaited something is the one to be changed.
+        # The innermost frame that could have awaited something is the one to change.
         frame = next((frame for frame in reversed(frames) if frame.f_code.co_flags & _ASYNC), inside[-1])
         place = frame.f_code.co_filename, frame.f_lineno
         self._kept_s[place] = self._kept_s.get(place, 0.0) + for_s
@@ -72,10 +72,10 @@ class LoopWatch:
 
 
 def _step_in(frames: list[FrameType]) -> tuple[FrameType, int] | None:
-    """Return what tells a step of a loop from its next one; ``None`` while it waits, and runs nothing.
+    """Return what identifies the current step of a loop; ``None`` while the loop waits.
 
-    That is the frame of its handle. On a loop that is not written in Python there is none: there it is the
-    innermost frame, as long as it stays at one instruction.
+    This is the frame of its handle. A loop that is not written in Python has none: there it is the innermost frame,
+    as long as it stays at the same instruction.
     """
     for frame in frames:
         if frame.f_code is _STEP:
@@ -86,7 +86,7 @@ def _step_in(frames: list[FrameType]) -> tuple[FrameType, int] | None:
 
 
 def _task_of(step: FrameType, frames: list[FrameType]) -> Task | None:
-    """Return which of our tasks a step of the loop belongs to, itself or something that it has started."""
+    """Return which of our tasks a step of the loop belongs to, directly or through something that it started."""
     for frame in frames:
         if frame.f_code is perform_async.__code__:
             found: Task | None = frame.f_locals.get("task")
@@ -96,14 +96,14 @@ def _task_of(step: FrameType, frames: list[FrameType]) -> Task | None:
 
 
 def _name(task: Task | None, frame: FrameType, place: tuple[str, int]) -> None:
-    """Say in the log what blocks the loop, and in the task's own if it is one of ours."""
+    """Log what blocks the loop: with the task, if it is one of ours, otherwise in the program's log."""
     path, line = place
     source = shorten(linecache.getline(path, line).strip(), 100)
     where = f"{os.path.basename(path)}, line {line}, in {frame.f_code.co_name}" + (f": {source}" if source else "")
     who = "the program" if task is None else f"task {describe(task.name, 80)}"
     said = clean(
-        f"{who} blocks the event loop, and every task on it waits ({where}): await what takes long, or have a "
-        "thread do it, with asyncio.to_thread",
+        f"{who} blocks the event loop for all other tasks ({where}): await slow operations, or run them in a "
+        "thread with asyncio.to_thread",
         400,
     )
     if task is not None and task.status == RUNNING:
@@ -113,24 +113,24 @@ def _name(task: Task | None, frame: FrameType, place: tuple[str, int]) -> None:
 
 
 def where_it_waits(running: asyncio.Task[Any], thread: int | None, error: Exception) -> str:
-    """Return where a coroutine is now, as a traceback ends; any thread.
+    """Return where a coroutine is now, in the format of a traceback; any thread.
 
     Args:
-        running: The task that drives it.
-        thread: The identifier of its loop's thread; ``None`` if that is not known.
-        error: What ends it.
+        running: The asyncio task that runs it.
+        thread: The identifier of its loop's thread; ``None`` if unknown.
+        error: The error that ends the call.
     """
     frames = [] if thread is None else _frames_of(thread)
     begin = next((place for place, frame in enumerate(frames) if frame.f_code is perform_async.__code__), None)
     if begin is not None and frames[begin] is getattr(running.get_coro(), "cr_frame", None):
-        frames = frames[begin + 1 :]  # it runs at this moment, and perhaps blocks the loop
+        frames = frames[begin + 1 :]  # it is running at this moment, and perhaps blocks the loop
     else:
         frames = _awaited_by(running.get_coro())[1:]
     return f"The coroutine was here when its time ran out:\n{stack_of(frames)}{type(error).__name__}: {error}\n"
 
 
 def _frames_of(thread: int) -> list[FrameType]:
-    """Return what a thread is in, the outermost first."""
+    """Return the frames of a thread, the outermost first."""
     frames: list[FrameType] = []
     frame = sys._current_frames().get(thread)  # noqa: SLF001 - public, by its documentation
     while frame is not None:
@@ -140,7 +140,7 @@ def _frames_of(thread: int) -> list[FrameType]:
 
 
 def _awaited_by(coroutine: object) -> list[FrameType]:
-    """Return the frames of a coroutine that waits, and of those that it awaits."""
+    """Return the frames of a waiting coroutine, and of those that it awaits."""
     frames: list[FrameType] = []
     while coroutine is not None:
         for frame, awaited in (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom")):

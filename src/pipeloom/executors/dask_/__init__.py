@@ -1,1 +1,1 @@
-"""Workers of a Dask cluster: one of our own on this machine, or the caller's."""
+"""Workers of a Dask cluster: one that is started on this machine, or the caller's."""

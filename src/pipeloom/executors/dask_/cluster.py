@@ -1,4 +1,4 @@
-"""Clusters: one on this machine that ends with the run, or one that is there."""
+"""Clusters: one on this machine that ends with the run, or an existing one."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _CONNECT_S: Final = 10.0
 
 @contextmanager
 def local_cluster(workers: int) -> Iterator[Client]:
-    """Have a cluster of processes with one thread each, and a client of it, in here."""
+    """Start a cluster of processes with one thread each; yield a client of it."""
     with (
-        # Nobody looks at what it finds, and it takes 2 % of a core for each worker, also of one that waits.
+        # The profiler's results are not used, and it takes 2 % of a core for each worker, even an idle one.
         dask.config.set({"distributed.worker.profile.enabled": False}),
         LocalCluster(
             n_workers=0,
             threads_per_worker=1,
             processes=True,
-            dashboard_address="127.0.0.1:0",  # the usual port may be taken, and Dask would say so
+            dashboard_address="127.0.0.1:0",  # the usual port may be in use, and Dask would warn about that
             memory_limit=None,
-            silence_logs=logging.CRITICAL,  # the run says what becomes of its tasks
+            silence_logs=logging.CRITICAL,  # the run reports the outcomes of its tasks
             scheduler_kwargs={"allowed_failures": 0},
         ) as cluster,
         Client(cluster, direct_to_workers=True, set_as_default=False) as client,
@@ -46,13 +46,13 @@ def local_cluster(workers: int) -> Iterator[Client]:
 
 
 def _start_deaf_processes() -> None:
-    """Have processes that this thread starts not hear a typed Ctrl-C: the run does, and tells its workers."""
-    resource_tracker.ensure_running()  # which otherwise starts with the first of them, and undoes this
+    """Block Ctrl-C in processes that this thread starts: the run handles it, and tells its workers."""
+    resource_tracker.ensure_running()  # otherwise it starts with the first of them, and undoes this
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
 def _look_for(address: str) -> None:
-    """See whether anybody listens there: a client that finds no scheduler takes long, and leaves a thread."""
+    """Check that something listens there: a client without a scheduler takes long, and leaves a thread behind."""
     host, port = get_address_host_port(address, strict=True)
     if address.startswith(("tcp://", "tls://")):
         socket.create_connection((host, port), _CONNECT_S).close()
@@ -60,17 +60,17 @@ def _look_for(address: str) -> None:
 
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
-    """Have a client of a cluster that is there.
+    """Connect to an existing cluster; yield a client of it.
 
     Raises:
-        ExecutorBrokenError: It is not.
+        ExecutorBrokenError: No scheduler answers at the address.
     """
     try:
         _look_for(address)
         client = Client(address, set_as_default=False, timeout=_CONNECT_S)
     except (OSError, ValueError) as error:
         raise ExecutorBrokenError(
-            f"no Dask scheduler answers at {clean(address, 200)} ({clean(describe(error), 200)}): nothing was begun"
+            f"no Dask scheduler answers at {clean(address, 200)} ({clean(describe(error), 200)}), so nothing ran"
         ) from error
     with client:
         yield client

@@ -3,11 +3,11 @@
 ::
 
     feeder ─▶ client.submit ─▶ scheduler ─▶ worker.run
-    collector ◀── a coroutine of the client's that waits for each result, and takes it at once
-    collector ◀── events: what runs, progress, log lines
+    collector ◀── a coroutine of the client that waits for each result, and fetches it at once
+    collector ◀── events: running tasks, progress, log lines
 
-A result that stays on its worker would be computed again if that died, so it is taken as soon as it is there.
-Whatever Dask runs again by itself is stored once: see ``remote/sent``.
+A result that stays on its worker would be computed again if the worker died, so it is fetched as soon as it is
+ready. If Dask runs a chunk again by itself, it is stored only once: see ``remote/sent``.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ __all__ = ["DaskEngine"]
 
 logger = logging.getLogger("pipeloom")
 
-_CHUNK_S: Final = 0.3  # of work: a submit takes 2 to 7 ms
+_CHUNK_S: Final = 0.3  # seconds of work: a submit takes 2 to 7 ms
 _AHEAD: Final = 2  # chunks for each worker, so that none waits for the next one
 _CLOSED: Final = ("closing", "closed")
-_COUNT_S: Final = 2.0  # between two looks at how many workers there are
+_COUNT_S: Final = 2.0  # between two checks of the number of workers
 
 
 class DaskEngine:
-    """See :class:`~pipeloom.executors.remote.engine.Engine`.
+    """Runs chunks on Dask; see :class:`~pipeloom.executors.remote.engine.Engine`.
 
     Args:
-        where: A ``distributed.Client``, which stays the caller's; the address of a scheduler; or ``None``, to start
-            a cluster on this machine.
-        workers: How many tasks to run at once; ``None`` is as many as it can.
-        has_local: Workers enter something that they should leave.
+        where: A ``distributed.Client``, which the caller keeps and closes; the address of a scheduler; or ``None``
+            to start a cluster on this machine.
+        workers: How many tasks to run at once; ``None`` for as many as possible.
+        has_local: Whether workers enter a context manager, which they must exit at the end.
     """
 
     name: Final = "dask"
@@ -64,17 +64,17 @@ class DaskEngine:
         self._stack = ExitStack()
         self._threads = 1  # of all workers
         self._counted_at = monotonic()
-        self._begun: set[int] = set()  # chunks of one task, which has begun
+        self._begun: set[int] = set()  # chunks of a single task, which has started
         self._token = b""
         self._has_local = has_local
 
     # --- the run's thread ---
 
     def prepare(self) -> None:
-        """Start or find the cluster; blocks until it is there.
+        """Start or find the cluster; blocks until it is ready.
 
         Raises:
-            ExecutorBrokenError: It cannot be reached.
+            ExecutorBrokenError: The cluster cannot be reached.
         """
         if self._where is None:
             self._client = self._stack.enter_context(local_cluster(self._wanted or 1))
@@ -83,22 +83,22 @@ class DaskEngine:
         else:
             self._client = self._where
             if self._client.status in _CLOSED:
-                raise ExecutorBrokenError("executor is a Dask client that is closed: nothing was begun")
+                raise ExecutorBrokenError("executor is a closed Dask client, so nothing ran")
         self._threads = max(1, sum(self._client.nthreads().values()))
 
     @property
     def workers(self) -> int:
-        """How many tasks run at once."""
+        """How many tasks run at once; only known after ``prepare``."""
         return self._wanted or self._threads
 
     @property
     def window(self) -> int:
-        """How many chunks may be with it; what it has not got workers for waits with the scheduler."""
+        """How many chunks Dask may have at once; those without a free worker wait at the scheduler."""
         wanted = self._wanted
         return wanted if wanted is not None and wanted < self._threads else self._threads * _AHEAD
 
     def start(self, token: bytes, seen: Callable[[Note], None]) -> None:
-        """Have workers say what they are at."""
+        """Subscribe to what the workers report."""
         self._token = token
 
         def heard(note: Note) -> None:
@@ -111,7 +111,7 @@ class DaskEngine:
         self._stack.callback(unsubscribe, self._client, token)
 
     def look(self) -> None:
-        """See how many workers there are: clusters grow and shrink."""
+        """Update the number of workers, since clusters grow and shrink."""
         if monotonic() - self._counted_at > _COUNT_S:
             self._counted_at = monotonic()
             self._soon(self._count())
@@ -121,30 +121,30 @@ class DaskEngine:
 
     def tell(self, how: Ending) -> bool:
         """Tell all workers, at once, that the run is ending."""
-        # In a thread of its own: nobody knows whether there is a scheduler that answers.
+        # In a separate thread, since the scheduler may not answer.
         threading.Thread(target=self._tell, args=(how,), name="pipeloom-dask", daemon=True).start()
         return True
 
     def _tell(self, how: Ending) -> None:
         try:
             self._client.run(hear_of_end, self._token, how, on_error="ignore")
-        except Exception:  # noqa: BLE001 - there is no scheduler, or it is leaving: nobody runs anything for long
+        except Exception:  # noqa: BLE001 - the scheduler is gone or shutting down, so nothing runs for long
             pass
 
-    def withdraw(self, number: int) -> bool:  # noqa: ARG002 - Dask does not say what has begun
-        """Leave it where it is: a worker that has been told does not begin it, and says so."""
+    def withdraw(self, number: int) -> bool:  # noqa: ARG002 - Dask does not report what has started
+        """Return false, and leave the chunk: a worker that was told of the end returns it without starting it."""
         return False
 
     def _leave_local(self) -> None:
-        """Have each worker leave ``local=``, in a thread for tasks, as it was entered."""
+        """Exit ``local=`` in each worker, in a task thread like the one in which it was entered."""
         submit, workers = self._client.submit, self._client.nthreads()
         leaving = [submit(leave, self._token, workers=[worker], pure=False) for worker in workers]
         try:
             for said in self._client.gather(leaving, errors="skip"):
                 if said is not None:
-                    logger.warning("local= raised at the end of a worker: %s", said)
+                    logger.warning("local= raised when its worker ended: %s", said)
         except (concurrent.futures.CancelledError, OSError, TimeoutError):
-            pass  # the cluster has gone, and they with it
+            pass  # the cluster is gone, and the workers with it
 
     def close(self) -> None:
         """Close what was opened; calling twice is fine."""
@@ -153,7 +153,7 @@ class DaskEngine:
     # --- the feeder ---
 
     def submit(self, number: int, assignment: bytes, order: bytes, answered: Answered) -> None:
-        """Have a chunk run."""
+        """Submit a chunk."""
         if self._client.status in _CLOSED:
             raise ConnectionError("its client is closed")
         key = f"pipeloom-{self._token.hex()}-{number}"
@@ -161,14 +161,14 @@ class DaskEngine:
         self._soon(self._await(future, answered))
 
     async def _await(self, future: Any, answered: Answered) -> None:
-        """Wait for a result in the client's thread, and take it from the worker at once."""
+        """Wait for a result in the client's thread, and fetch it from the worker at once."""
         try:
             answer: object = await self._client.gather(future, asynchronous=True)
         except KilledWorker as error:
             answer = WorkerDiedError(f"its worker at {error.last_worker.address} died")
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any exception is the answer
             answer = error
-        del future  # Dask forgets the result when nobody holds it
+        del future  # Dask drops the result once no future refers to it
         answered(answer)
 
     def _soon(self, coroutine: Any) -> None:
@@ -181,12 +181,12 @@ class DaskEngine:
     # --- the collector ---
 
     def judge(self, number: int, error: BaseException, *, is_alone: bool) -> Loss:
-        """Say what it means that a chunk was lost."""
+        """Return why a chunk was lost."""
         if isinstance(error, WorkerDiedError):
             if is_alone:
                 return "begun" if number in self._begun else "innocent"
             return "unknown"
         if isinstance(error, concurrent.futures.CancelledError | asyncio.CancelledError):
-            # By somebody else; or the scheduler has gone, and the client waits for another one at its address.
+            # Cancelled by other code; or the scheduler is gone, and the client waits for a new one at its address.
             return "broken" if self._client.status in _CLOSED else "innocent"
         return "broken" if isinstance(error, ConnectionError) or missing_module(error) else "unknown"

@@ -1,4 +1,4 @@
-"""What workers say of running tasks, as it comes to this process: one subscription a client, for all its runs."""
+"""Receives what workers report about running tasks: one subscription per client, for all its runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _runs: weakref.WeakKeyDictionary[Any, dict[str, Seen]] = weakref.WeakKeyDictiona
 
 
 def subscribe(client: Any, token: bytes, seen: Seen) -> None:
-    """Have a run told what its tasks do.
+    """Pass reports about a run's tasks to a function.
 
     Args:
-        client: Of Dask.
-        token: The run's.
-        seen: Called in the client's thread.
+        client: The Dask client.
+        token: The token of the run.
+        seen: Called with each report, in the client's thread.
     """
     with _guard:
         runs = _runs.setdefault(client, {})
@@ -33,7 +33,7 @@ def subscribe(client: Any, token: bytes, seen: Seen) -> None:
 
 
 def unsubscribe(client: Any, token: bytes) -> None:
-    """Tell a run nothing any more."""
+    """Stop passing reports to a run."""
     with _guard:
         runs = _runs.get(client, {})
         runs.pop(token.hex(), None)

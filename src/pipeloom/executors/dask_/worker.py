@@ -1,8 +1,8 @@
-"""What runs in a worker of a Dask cluster: a chunk, and whoever tells the run what that is at.
+"""Runs a chunk in a worker of a Dask cluster, and reports its progress to the run.
 
-A thread looks at the running task ten times a second, and says what is new through the scheduler, as an event of a
-topic that the run has subscribed to. The scheduler keeps the last events of a topic for ever, so there is one topic
-for all runs.
+A thread checks the running task ten times a second, and reports changes through the scheduler, as events of a topic
+that the run has subscribed to. The scheduler keeps the last events of every topic for ever, so all runs share one
+topic.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pipeloom.wire import NO_PROGRESS, Progress
 __all__ = ["TOPIC", "run"]
 
 TOPIC: Final = "pipeloom"
-_LOOK_S: Final = 0.1  # a worker process may not say more than so: its threads take turns
-_LINES: Final = 100  # that are said at once
+_LOOK_S: Final = 0.1  # the limit for a whole worker process: its threads take turns
+_LINES: Final = 100  # log lines in one report
 
 _guard = threading.Lock()
 _looking = 0
@@ -40,13 +40,14 @@ def run(assignment: bytes, order: bytes) -> bytes:
 
 
 class _Watch:
-    """Tells the run which task is running, and how far it is.
+    """Reports to the run which task is running, and its progress.
 
     Args:
-        token: The run's.
-        number: The chunk's.
-        is_alone: It has one task. If the worker dies, the run needs to know whether that had begun: so it does not
-            begin before the scheduler knows. Of several tasks nobody would know which one it was.
+        token: The token of the run.
+        number: The number of the chunk.
+        is_alone: Whether the chunk has a single task. If its worker dies, the run needs to know whether the task
+            had started, so it does not start before the scheduler knows. With several tasks, it would remain
+            unknown which one was running.
     """
 
     def __init__(self, token: bytes, number: int, *, is_alone: bool) -> None:
@@ -55,10 +56,10 @@ class _Watch:
         self._is_alone = is_alone
         self._running: tuple[int, ChunkTask, float] | None = None
         self._shown: tuple[int, Progress, float] | None = None
-        self._lines = 0  # of the running task, that were said
+        self._lines = 0  # how many log lines of the running task were reported
 
     def begins(self, place: int, task: ChunkTask) -> None:
-        """Take note of a task that begins."""
+        """Record that a task starts."""
         self._running = place, task, monotonic()
         if self._is_alone:
             event = (*self._head, place, 0.0, NO_PROGRESS, 0, (), 0.0)
@@ -66,8 +67,8 @@ class _Watch:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """Look at what runs, in a thread of its own, while this is entered."""
-        global _looking  # noqa: PLW0603 - there is one limit, as there is one process
+        """Check the running task from a separate thread inside this context."""
+        global _looking  # noqa: PLW0603 - there is one limit for the whole process
         over = threading.Event()
         thread = threading.Thread(target=self._look_until, args=(over,), name="pipeloom-watch", daemon=True)
         with _guard:

@@ -1,1 +1,1 @@
-"""Workers as processes: see ``pool`` for how it fits together. A worker imports ``child``, not the run's half."""
+"""Workers that are processes; ``pool`` shows how the parts fit together. A worker imports only ``child``."""

@@ -1,4 +1,4 @@
-"""What a task in a worker process asks, put to the run in its stead."""
+"""Forwards the questions of tasks in worker processes to the run."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ __all__ = ["AbandonedError", "answer_to"]
 
 
 class AbandonedError(Exception):
-    """Nobody waits for the answer any more."""
+    """The answer is no longer needed."""
 
 
 def answer_to(word: Asked, luggage: Message, task: Task | None, link: Link, look: Callable[[], None]) -> bytes:
-    """Put a question; blocks until it is answered. Returns the answer as it is sent.
+    """Forward a question; blocks until it is answered. Return the answer in the form in which it is sent.
 
     Args:
         word: The question.
-        luggage: What it came with.
-        task: Whose it is; ``None`` if that has ended.
-        link: The run's.
-        look: Called four times a second; raises to give up.
+        luggage: Its attachments.
+        task: The task that asks; ``None`` if it has ended.
+        link: The link of the run.
+        look: Called four times a second; raises to stop waiting.
 
     Raises:
-        WriterBrokenError: Nobody is there to answer.
+        WriterBrokenError: The writer died.
         AbandonedError, EOFError: Raised by ``look``.
     """
     try:
         if task is None:
-            raise AttemptOverError("the task has ended: what it says now is not stored")
+            raise AttemptOverError("the task has ended, so nothing more can be stored for it")
         value = link.ask(task, _question(word, luggage), look).result(look)
     except (AbandonedError, EOFError, WriterBrokenError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+    except Exception as error:  # noqa: BLE001 - any exception is the answer
         return _failure(word.number, error)
     return to_be_told(Answer(word.number, False, value))
 
@@ -61,7 +61,7 @@ def _failure(number: int, error: Exception) -> bytes:
     error = error.with_traceback(None)
     try:
         data = to_be_told(Answer(number, True, error))
-        read(data)  # it may be a handler's, of a class that cannot be made again
-    except Exception:  # noqa: BLE001 - a foreign class may do anything
+        read(data)  # a handler may have raised it, with a class that cannot be unpickled
+    except Exception:  # noqa: BLE001 - a foreign class may raise anything
         return to_be_told(Answer(number, True, RuntimeError(f"{type(error).__name__}: {describe(error)}")))
     return data

@@ -1,4 +1,4 @@
-"""Keeps one place of the pool busy: a thread of the run's, with one worker process after the other.
+"""Keeps one place of the pool busy: a thread of the run that uses one worker process after another.
 
 ::
 
@@ -34,11 +34,11 @@ class Attendant(Generic[T]):
     """One place of a pool.
 
     Args:
-        orders: The pool's.
-        next_task: Returns the next task; blocks. ``None`` at the end.
-        replacement: Starts another process, or returns one that is ready.
-        place: Which one, from 0.
-        worker: A process that is getting ready for it; ``None``: it is started when there is a task for it.
+        orders: The orders of the pool.
+        next_task: Returns the next task, or ``None`` at the end; blocks.
+        replacement: Returns another process, which is starting or ready.
+        place: The place, from 0.
+        worker: A process that is starting; ``None`` to start one when there is a task for it.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class Attendant(Generic[T]):
         self.thread = threading.Thread(target=self._live, name=f"pipeloom-attendant-{place + 1}", daemon=True)
 
     def start(self, desk: Desk[T]) -> None:
-        """Begin to work; the run's thread."""
+        """Start working; the run's thread."""
         self._desk = desk
         self.thread.start()
 
     @property
     def has_more(self) -> bool:
-        """Whether its worker has tasks that have not begun; any thread."""
+        """Whether its worker has tasks that have not started; any thread."""
         shift = self.shift
         return shift is not None and shift.has_more
 
     def discard(self) -> None:
-        """End the process that was got ready, if it was never used, and any other at once; any thread."""
+        """Kill its process, whether or not it was ever used; any thread."""
         if (fresh := self._fresh) is not None:
             self._fresh = None
             fresh.kill()
@@ -110,7 +110,7 @@ class Attendant(Generic[T]):
             self.shift = None
 
     def _await_worker(self) -> None:
-        """Have a worker that is ready: what is taken for it counts from then on."""
+        """Wait until the worker is ready, since limits count a task from the moment it is taken."""
         while ((shift := self.shift) is None or not shift.is_up) and not self._desk.closed:
             if shift is None:
                 shift = self.shift = self._new_shift()
@@ -148,7 +148,7 @@ class Attendant(Generic[T]):
         except EOFError:
             reason = None
         except ValueError as error:
-            reason = WorkerDiedError(f"its worker process said what cannot be read: {clean(error, 100)}")
+            reason = WorkerDiedError(f"its worker process sent data that cannot be read: {clean(error, 100)}")
         was_up = shift.is_up
         code = self._bury(shift, reason)
         if not was_up and isinstance(shift.reason, MemoryError):

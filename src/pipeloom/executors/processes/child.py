@@ -1,11 +1,11 @@
-"""A worker process: its whole life, from its start to its end.
+"""A worker process, from start to end.
 
 ::
 
-    a thread of its own: receives chunks and answers, and watches whether the run is still there
-    the main thread: boot ▸ hello ▸ perform what is sent, in its order ▸ leave
+    a separate thread: receives chunks and answers, and watches whether the run's process is still alive
+    the main thread: boot ▸ hello ▸ perform the tasks, in order ▸ leave
 
-Tasks run in the main thread, as in a program of their own: signals, and what must not be in another thread, work.
+Tasks run in the main thread, as in a program of their own, so signals and code that needs the main thread work.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ _TICK_S: Final = 0.05
 
 
 def run(pipe: int, page: int, last_words: int, alive: int, parent: int) -> None:
-    """Be a worker process.
+    """Run the worker process.
 
     Args:
-        pipe: The descriptor of its end of the pipe.
-        page: That of the shared memory.
-        last_words: That of the file in which Python says where a task was when the process was ended.
-        alive: That of a pipe whose other end the run's process alone has.
-        parent: The run's process.
+        pipe: The file descriptor of its end of the pipe.
+        page: The descriptor of the shared memory.
+        last_words: The descriptor of the file in which faulthandler writes where the task was.
+        alive: The descriptor of a pipe whose other end only the run's process has.
+        parent: The process id of the run's process.
     """
     _end_with(alive)
     faulthandler.enable(last_words, all_threads=False)
     faulthandler.register(WHERE, last_words, all_threads=False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run is told, and tells its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run handles it, and tells its workers
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(line_buffering=True)  # what a task printed must not be lost when it is killed
+            stream.reconfigure(line_buffering=True)  # the output of a task must not be lost if it is killed
     ours = Page(page)
     os.close(page)
     end = socket.socket(fileno=pipe)
@@ -70,9 +70,10 @@ def run(pipe: int, page: int, last_words: int, alive: int, parent: int) -> None:
 
 
 def _end_with(alive: int) -> None:
-    """Have the kernel end this process group when the run's process ends, whatever Python is doing then.
+    """Have the kernel kill this process group when the run's process ends, whatever Python is doing.
 
-    C code may keep Python's threads from running for long. Without Linux the thread that receives sees to it.
+    C code may block all Python threads for a long time. On systems other than Linux, the receiving thread does
+    this.
 
     Source: https://man7.org/linux/man-pages/man2/fcntl.2.html (F_SETSIG)
     """
@@ -83,12 +84,12 @@ def _end_with(alive: int) -> None:
 
 
 class _Worker:
-    """The process.
+    """The state of the process.
 
     Args:
-        pipe: To the run.
-        page: Shared with it.
-        parent: The run's process.
+        pipe: The pipe to the run.
+        page: The memory shared with the run.
+        parent: The process id of the run's process.
     """
 
     def __init__(self, pipe: Pipe, page: Page, parent: int) -> None:
@@ -98,7 +99,7 @@ class _Worker:
         self._pid = os.getpid()
         self._inbox: queue.SimpleQueue[Boot | Chunk | Leave] = queue.SimpleQueue()
         self._link = PipeLink(pipe, page)
-        self._task: SentTask | None = None  # that was begun last
+        self._task: SentTask | None = None  # the task that was started last
 
     def live(self) -> None:
         """Boot, work, leave."""
@@ -109,7 +110,7 @@ class _Worker:
         with ExitStack() as stack:
             try:
                 self._boot(boot, stack)
-            except BaseException as error:  # noqa: BLE001 - a program that is imported may do anything
+            except BaseException as error:  # noqa: BLE001 - importing the program may raise anything
                 self._link.send(failure_of(error))
                 return
             self._link.send(Hello())
@@ -132,8 +133,8 @@ class _Worker:
     def _leave(self, stack: ExitStack) -> None:
         try:
             self._local.close()
-        except BaseException as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
-            self._link.send(Warned(storable(f"local= raised at the end of a worker: {describe(error)}")))
+        except BaseException as error:  # noqa: BLE001 - foreign code: what the tasks did is stored nevertheless
+            self._link.send(Warned(storable(f"local= raised when its worker ended: {describe(error)}")))
         stack.close()
 
     # --- work ---
@@ -145,7 +146,7 @@ class _Worker:
             self._link.send(ChunkEnded(chunk.number, tasks, monotonic() - began))
 
     def _perform_all(self, chunk: Chunk) -> int:
-        """Perform the tasks of a chunk, or those of them that may begin; returns how many those were."""
+        """Perform the tasks of a chunk that may start; return how many there were."""
         page, half = self._page, chunk.number % 2
         for count, call in enumerate(chunk.calls):
             serial = chunk.first + count
@@ -181,7 +182,7 @@ class _Worker:
     # --- the thread that receives ---
 
     def _receive(self) -> None:
-        """Take what the run sends; leave, with all that tasks have started, when there is no run any more."""
+        """Receive what the run sends; when the run is gone, kill the whole process group."""
         try:
             while True:
                 for message in self._pipe.receive(_TICK_S):
@@ -201,7 +202,7 @@ class _Worker:
         os.killpg(0, signal.SIGKILL)
 
     def _orphan(self) -> None:
-        """In a forked child nothing is said any more: the run's words are the worker's own."""
+        """Detach a forked child from the run: only the worker process itself communicates with it."""
         self._page.orphan()
         self._pipe.close()
         if self._task is not None:

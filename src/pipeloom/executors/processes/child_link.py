@@ -1,4 +1,4 @@
-"""A worker process's way to its run: words on the pipe, and what stands in the shared memory."""
+"""The link of a worker process to its run: messages on the pipe, and the shared memory."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ _SHOW_S: Final = 0.05
 
 
 class PipeLink:
-    """What the tasks of a worker process hold; see :class:`~pipeloom.worker.link.Link`.
+    """The link of the tasks in a worker process; see :class:`~pipeloom.worker.link.Link`.
 
     Args:
-        pipe: To the run.
-        page: Shared with it.
+        pipe: The pipe to the run.
+        page: The memory shared with the run.
     """
 
     brief: Brief
-    kinds: frozenset[str] = frozenset()  # of messages that somebody handles
-    cancelling = False  # as of the last look at the page: tasks ask at each row
+    kinds: frozenset[str] = frozenset()  # names of the message classes that have handlers
+    cancelling = False  # a copy of what the page says, since tasks check this at every row
 
     def __init__(self, pipe: Pipe, page: Page) -> None:
         self.page = page
-        self.said = 0  # words that were sent
+        self.said = 0  # number of words sent
         self._pipe = pipe
         self._numbers = itertools.count(1)
         self._open: dict[int, PipeAnswer] = {}
 
     def send(self, word: object, luggage: Luggage = NONE) -> None:
-        """Send a word, and what is attached to it; blocks while the run does not read.
+        """Send a word and its attachments; blocks while the run does not read.
 
         Raises:
-            WriterBrokenError: The run has gone.
+            WriterBrokenError: The run has ended.
         """
         try:
             self.said += 1
             self._pipe.send(encode(word), *luggage)
         except OSError as error:
-            raise WriterBrokenError("the run has gone, and nobody stores what its tasks say") from error
+            raise WriterBrokenError("the run has ended, so nothing more can be stored") from error
 
     def ask(self, task: Task, question: Question, look: Look) -> Answer[Any]:  # noqa: ARG002 - the pipe is always read
         """Send a question."""
@@ -81,7 +81,7 @@ class PipeLink:
         return answer
 
     def answered(self, number: int, is_error: bool, value: Any) -> None:
-        """Hand an answer over; the thread that receives."""
+        """Provide an answer; the receiving thread."""
         answer = self._open.pop(number, None)
         if answer is not None:
             if is_error:
@@ -91,7 +91,7 @@ class PipeLink:
                 answer.give(value)
 
     def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:
-        """Send a message to be stored at once."""
+        """Send a message that is stored at once."""
         assert isinstance(task, SentTask)
         until = None if timeout is None else monotonic() + timeout
         wait_s = LOOK_S if block else 0
@@ -102,28 +102,28 @@ class PipeLink:
         self.send(*said(task.serial, message, self.kinds))
 
     def slow_down(self, task: Task, seconds: float) -> None:
-        """Send how long others are to wait."""
+        """Send a request to pause other tasks."""
         assert isinstance(task, SentTask)
         self.send(SlowedDown(task.serial, seconds))
 
     def backlog(self) -> tuple[int, int]:
-        """Return how much waits for the writer, and how much may."""
+        """Return how much is waiting for the writer, and the capacity of the channel."""
         return self.page.backlog
 
 
 class PipeAnswer(Answer[Any]):
-    """An answer that comes over the pipe; the run is told when nobody waits for it any more."""
+    """An answer that arrives over the pipe; the run is notified if it is abandoned."""
 
     __slots__ = ("_link", "_number", "then")
 
     def __init__(self, link: PipeLink, number: int) -> None:
         super().__init__()
-        self.then: Callable[[], object] = lambda: None  # called once it is here, and no error
+        self.then: Callable[[], object] = lambda: None  # called when it arrives, unless it is an error
         self._link = link
         self._number = number
 
     def result(self, look: Callable[[], object] | None = None) -> Any:
-        """Block until it is here; see :class:`~pipeloom.worker.answer.Answer`."""
+        """Block until it arrives; see :class:`~pipeloom.worker.answer.Answer`."""
         try:
             return super().result(look)
         finally:
@@ -132,11 +132,11 @@ class PipeAnswer(Answer[Any]):
 
 
 class SentTask(Task):
-    """A task in a worker process: what its run should see of it while it runs goes there at once.
+    """A task in a worker process; what the run should see while it runs is sent at once.
 
     Args:
         serial: The number under which it was sent.
-        link: To the run.
+        link: The link to the run.
     """
 
     has_run_elsewhere = True
@@ -153,19 +153,19 @@ class SentTask(Task):
 
     @property
     def progress(self) -> Progress:
-        """How far it is; is in the shared memory a twentieth of a second later, and so is no message."""
+        """Its progress; written to the shared memory within 0.05 s rather than sent as a message."""
         said: Progress = vars(self).get("progress", Task.progress)
         return said
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        vars(self)["progress"] = progress  # where `track` puts it, too
-        # At once, if none was shown for a while: C code may follow that lets no thread run.
+        vars(self)["progress"] = progress  # `track` sets it here, too
+        # At once if none was written for a while: C code that lets no other thread run may follow.
         if monotonic() > self._show_at:
             self.show_progress()
 
     def show_progress(self) -> None:
-        """Put into the shared memory how far it is, if that is news; any thread."""
+        """Write its progress to the shared memory if it has changed; any thread."""
         if (progress := self.progress) is not self._shown:
             self._shown = progress
             self._show_at = monotonic() + _SHOW_S
@@ -173,7 +173,7 @@ class SentTask(Task):
 
     @property
     def number_said(self) -> int | None:
-        """The task's id as the worker itself called it."""
+        """The task id that the worker itself used in a message."""
         return self._number_said
 
     @number_said.setter
@@ -184,12 +184,12 @@ class SentTask(Task):
 
     @property
     def logs(self) -> SentLines:  # type: ignore[override]
-        """Where its log lines go."""
+        """The list-like object that its log lines are appended to."""
         return SentLines(self.serial, self._link)
 
 
 class SentLines:
-    """Log lines that are sent as they come: nothing waits here."""
+    """Sends log lines as they arrive; always empty."""
 
     def __init__(self, serial: int, link: PipeLink) -> None:
         self._serial = serial
@@ -199,7 +199,7 @@ class SentLines:
         return 0
 
     def append(self, line: LogLine) -> None:
-        """Send one."""
+        """Send a line."""
         plain: Line = (line.at, line.level, line.logger, line.message, line.error)
         self._link.send(Logged(self._serial, plain, is_heard_here(line.logger)))
 

@@ -1,4 +1,4 @@
-"""How a worker process ended, and where its task was, as Python's faulthandler has it: read as a traceback."""
+"""Describes how a worker process ended and where its task was, from the output of Python's faulthandler."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _OURS: Final = perform.__code__.co_filename
 
 
 def frames_of(words: str) -> str:
-    """Return the frames of the task's own code, the innermost last; empty when there are none.
+    """Return the frames of the task's own code, the innermost last; empty if there are none.
 
     Args:
-        words: What faulthandler wrote, of the thread that the task is in: the innermost frame comes first.
+        words: What faulthandler wrote about the task's thread, the innermost frame first.
     """
     frames = []
     for file, line, name in _FRAME.findall(words):
@@ -32,12 +32,12 @@ def frames_of(words: str) -> str:
 
 
 def death(code: int, words: str, reason: Exception | None) -> tuple[Exception, str]:
-    """Return what a task is told whose process died, and the traceback that goes with it.
+    """Return the error and the traceback of a task whose process died.
 
     Args:
-        code: How the process ended: what it exited with, or, less than 0, minus the number of the signal.
+        code: The exit code of the process, or, below 0, minus the number of the signal that ended it.
         words: What faulthandler wrote.
-        reason: Why the run ended it, if it did.
+        reason: Why the run killed it, if it did.
     """
     how = how_it_ended(code)
     if (fault := _FAULT.search(words)) is not None:
@@ -53,7 +53,7 @@ def death(code: int, words: str, reason: Exception | None) -> tuple[Exception, s
 
 
 def how_it_ended(code: int) -> str:
-    """Return how a process ended, in words that follow its name."""
+    """Return how a process ended, as a phrase that follows its name."""
     if code >= 0:
         return f"exited with {code}"
     try:

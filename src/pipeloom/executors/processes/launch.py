@@ -1,7 +1,8 @@
-"""Starts worker processes, and ends them: each a Python of its own, which leads its own process group.
+"""Starts and ends worker processes: each is a new Python interpreter that leads its own process group.
 
-They are started anew, never forked: a fork beside a thread that holds a lock leaves a child in which it is held for
-ever. A group of its own keeps a typed Ctrl-C from them, and lets a worker be ended with all that it has started.
+They are never forked: a fork while another thread holds a lock leaves a child in which it is held for ever. Having
+its own group keeps a typed Ctrl-C from a worker, and allows killing it together with everything that it has
+started.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from pipeloom.executors.processes.pipe import Pipe
 __all__ = ["WorkerProcess"]
 
 _HOME: Final = str(Path(pipeloom.__file__).parent.parent)
-# The program's own `__main__` takes the place of this one, so it must have no names that could be taken for its.
+# The program's own `__main__` replaces this one, so this code must not define any names.
 _CODE: Final = (
     "__import__('sys').path.append({home!r}); "
     "__import__('pipeloom.executors.processes.child', fromlist=['run']).run({fds}, {parent})"
 )
 _STDERR: Final = 2
 _LAST_WORDS: Final = 16 * 1024  # bytes
-_WHERE_S: Final = 0.05  # how long a worker gets to say where it is
+_WHERE_S: Final = 0.05  # how long a worker has to write down where it is
 _GLANCE_S: Final = 0.002
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -42,7 +43,7 @@ class WorkerProcess:
     """One worker process; owned by one thread, but any thread may kill it.
 
     Raises:
-        OSError: The system refuses: no memory, no descriptors, no more processes.
+        OSError: The system refuses: out of memory, file descriptors or processes.
     """
 
     def __init__(self) -> None:
@@ -78,25 +79,25 @@ class WorkerProcess:
         self._is_closed = False
 
     def let_go(self) -> None:
-        """Close what a forked child of the run has of it: a worker lives as long as anybody holds those ends."""
+        """Close the copies in a forked child of the run: a worker lives as long as any process holds those ends."""
         if not self._is_closed:
             os.close(self._alive)
             self.pipe.close()
             self._is_closed = True
 
     def has_ended(self) -> bool:
-        """Say whether it has; its process number is kept until ``close``, so that nobody else can have it."""
+        """Return whether it has ended; its process id stays reserved until ``close``, so that it is not reused."""
         if self._process.returncode is not None:
             return True
         if not hasattr(os, "waitid"):  # macOS before Python 3.13
             return self._process.poll() is not None
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # somebody waits for all children of this program
+        except ChildProcessError:  # other code in this program waits for all child processes
             return True
 
     def wait(self, patience_s: float) -> bool:
-        """Wait for its end, at most so many seconds; says whether it has ended."""
+        """Wait for its end, at most ``patience_s`` seconds; return whether it has ended."""
         until = monotonic() + patience_s
         while not self.has_ended():
             if monotonic() > until:
@@ -105,7 +106,7 @@ class WorkerProcess:
         return True
 
     def kill(self) -> None:
-        """End it at once, and what it has started in its group; any thread. Once it is closed this does nothing."""
+        """Kill it and everything in its process group; any thread. Has no effect once it is closed."""
         with self._ending:
             if not self._is_closed:
                 try:
@@ -114,7 +115,7 @@ class WorkerProcess:
                     pass  # it has ended by itself
 
     def size_mb(self) -> float:
-        """Return how much memory it takes, in MiB; 0 where the system does not say."""
+        """Return how much memory it takes, in MiB; 0 if the system does not provide that."""
         try:
             with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
                 return int(file.read().split()[1]) * _PAGE / 2**20
@@ -122,7 +123,7 @@ class WorkerProcess:
             return 0.0
 
     def where(self) -> str:
-        """Return where its task is, as Python's faulthandler says it; any thread, before ``close``. Waits 50 ms."""
+        """Return where its task is, as written by faulthandler; any thread, before ``close``. Waits up to 50 ms."""
         before = self.last_words()
         try:
             os.kill(self.pid, WHERE)
@@ -139,17 +140,17 @@ class WorkerProcess:
         return found[len(before) :]
 
     def last_words(self) -> str:
-        """Return what Python has said of how it was ended: empty, unless it crashed, or was asked."""
+        """Return what faulthandler has written: empty unless the process crashed or ``where`` was called."""
         return os.pread(self._last_words, _LAST_WORDS, 0).split(b"\0", 1)[0].decode(errors="replace")
 
     def close(self, patience_s: float) -> int:
-        """Wait for its end, kill what is left, and let go of all that belongs to it; its owner.
+        """Wait for its end, kill what is left, and release its resources; the owner's thread.
 
         Args:
-            patience_s: How long it gets to end by itself, in seconds.
+            patience_s: How long it has to end by itself, in seconds.
 
         Returns:
-            How it ended: what it exited with, or, less than 0, minus the number of the signal.
+            Its exit code, or, below 0, minus the number of the signal that ended it.
         """
         self.wait(patience_s)
         self.kill()
@@ -176,9 +177,10 @@ os.register_at_fork(after_in_child=_let_go_of_all)
 
 @contextmanager
 def _standard_streams_kept_free() -> Iterator[list[int]]:
-    """Let nothing that is opened in here get the number of a standard stream that the program was started without.
+    """Reserve the numbers of standard streams that the program was started without; yield those numbers.
 
-    What somebody writes to such a number would be written to a worker, or into its memory. Gives those numbers.
+    Otherwise a pipe or file opened in here could get such a number, and whatever code writes to that stream would
+    go to a worker, or into its memory.
     """
     missing: list[int] = []
     try:
@@ -192,5 +194,5 @@ def _standard_streams_kept_free() -> Iterator[list[int]]:
 
 
 def _flags() -> list[str]:
-    """Return the options with which this interpreter was started, such as -W and -X; as multiprocessing does."""
+    """Return the options that this interpreter was started with, such as -W and -X, as multiprocessing does."""
     return list(subprocess._args_from_interpreter_flags())  # type: ignore[attr-defined]  # noqa: SLF001

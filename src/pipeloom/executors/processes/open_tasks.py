@@ -1,7 +1,7 @@
-"""The tasks that one worker process has been sent and that have not ended: who says how one ends, and only once.
+"""The tasks that were sent to one worker process and have not ended; ensures that each is ended only once.
 
-Its attendant reads outcomes. The run's thread looks at the task that runs, and may end it from outside. Whoever
-takes a task out of here says how it ended, and nobody else does.
+The attendant reads outcomes. The run's thread observes the running task, and may end it from outside. Only the
+thread that removes a task from here reports its outcome.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class OpenTasks(Generic[T]):
     """Tasks by the serial number under which they were sent.
 
     Args:
-        desk: Where outcomes go.
-        place: The worker's.
+        desk: The desk that receives the outcomes.
+        place: The worker's place.
     """
 
     def __init__(self, desk: Desk[T], place: int) -> None:
@@ -37,30 +37,30 @@ class OpenTasks(Generic[T]):
         self._place = place
         self._label = f"process-{place + 1}"
         self._tasks: dict[int, T] = {}
-        self._version = 0  # of the progress that was seen last
-        self.lock = threading.RLock()  # between a task's end, and what is seen of it while it runs
+        self._version = 0  # of the progress that was read last
+        self.lock = threading.RLock()  # guards the end of a task against updates while it runs
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def add(self, tasks: dict[int, T]) -> None:
-        """Take in tasks that are about to be sent."""
+        """Add tasks that are about to be sent."""
         self._tasks.update(tasks)
 
     def get(self, serial: int) -> T | None:
-        """Return a task, if it has not ended."""
+        """Return a task; ``None`` if it has ended."""
         return self._tasks.get(serial)
 
     def serials(self) -> list[int]:
-        """Return the numbers of all; any thread."""
+        """Return the serial numbers of all tasks; any thread."""
         return list(self._tasks)
 
     def serial_of(self, task: T) -> int | None:
-        """Return a task's number, if it has not ended; any thread."""
+        """Return a task's serial number; ``None`` if it has ended. Any thread."""
         return next((serial for serial, one in list(self._tasks.items()) if one is task), None)
 
     def see(self, page: Page) -> None:
-        """See which one runs, and how far it is; the run's thread, with the lock."""
+        """Update which task is running, and its progress; the run's thread, holding the lock."""
         task = self._tasks.get(serial := page.running)
         if task is None:
             return
@@ -71,20 +71,20 @@ class OpenTasks(Generic[T]):
             task.progress, self._version = news
 
     def end(self, word: Ended, luggage: Attached = NONE) -> None:
-        """End a task as its worker says, unless it has ended; blocks while there is no room for it.
+        """End a task with its worker's outcome, unless it has ended; blocks while the channel is full.
 
         Args:
-            word: What it says.
-            luggage: What came with that.
+            word: The outcome.
+            luggage: Its attachments.
 
         Raises:
-            ValueError: Nothing of ours has said it.
+            ValueError: The outcome was not written by our code.
         """
         outcome = outcome_of(word, luggage)
         with self.lock:
             task = self._tasks.pop(word.serial, None)
             if task is None:
-                return  # it was given up, or this is said twice
+                return  # it was given up, or this is a repetition
             task.worker = self._label
             task.started_at = word.started_at or task.started_at
             if word.name is not None:
@@ -96,11 +96,11 @@ class OpenTasks(Generic[T]):
         self._desk.hand_over(task)
 
     def take(self, serial: int, since: float | None = None) -> T | None:
-        """Take out a task, to end it otherwise than its worker says; ``None`` if it has ended by itself.
+        """Remove a task in order to end it from outside; return ``None`` if it has ended by itself.
 
         Args:
-            serial: Which one.
-            since: When it began, by ``time.monotonic``, if nobody may have seen it running.
+            serial: Its serial number.
+            since: When it started, by ``time.monotonic``, in case it was never seen running.
         """
         with self.lock:
             task = self._tasks.pop(serial, None)
@@ -111,17 +111,17 @@ class OpenTasks(Generic[T]):
         return task
 
     def end_outside(self, task: T, error: Exception, trace: str) -> None:
-        """End a task that was taken out; it is still to be handed over.
+        """End a task that was removed; the caller must still hand it over.
 
         Args:
-            task: Which one.
-            error: Why.
-            trace: Where it was.
+            task: The task.
+            error: Why it ended.
+            trace: Where it was, in the format of a traceback.
         """
         self._desk.end(task, ended_outside(task, self._desk.link, error, storable(trace)))
 
     def give_back(self, serials: Iterable[int]) -> None:
-        """Return those of these tasks that have not begun to the desk: they are as new."""
+        """Return the tasks that have not started to the desk, reset as if they were new."""
         back = []
         with self.lock:
             for serial in sorted(serials):

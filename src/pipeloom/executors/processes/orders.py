@@ -1,4 +1,4 @@
-"""What all attendants of a pool go by: what a worker is told first, how much it is sent, how long it lasts."""
+"""What all attendants of a pool share: the boot message, the chunk size, and when a worker is replaced."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pipeloom.executors.pace import Pace
 
 __all__ = ["Orders"]
 
-_CHUNK_S: Final = 0.005  # of work in a chunk: a message costs a hundredth of it
-_AHEAD_S: Final = 0.02  # of work, up to which another chunk is sent before one is done
+_CHUNK_S: Final = 0.005  # seconds of work in a chunk: a message costs a hundredth of that
+_AHEAD_S: Final = 0.02  # seconds of work: if a chunk is shorter, the next one is sent before it is done
 
 
 class Orders:
-    """Any thread; a stale look at the pace does no harm.
+    """The shared settings; any thread, since a stale pace does no harm.
 
     Args:
-        kinds: The messages that somebody handles, by name.
-        tasks_per_worker: After so many tasks another process takes a worker's place; ``None`` is never.
+        kinds: The message classes that have handlers, by name.
+        tasks_per_worker: Replace a worker after this many tasks; ``None`` for never.
 
     Attributes:
-        boot: What a worker is told first.
+        boot: The first message to a worker.
     """
 
     def __init__(self, kinds: Mapping[str, type], tasks_per_worker: int | None) -> None:
@@ -32,14 +32,14 @@ class Orders:
         self.note = self._pace.note
 
     def chunk_size(self, performed: int) -> int:
-        """Return how many tasks to send at once, at least 1, to a worker that has performed so many."""
+        """Return how many tasks to send at once, at least 1, to a worker that has performed ``performed`` tasks."""
         size = self._pace.chunk_size()
         return size if self._tasks_per_worker is None else min(size, self._tasks_per_worker - performed)
 
     def is_worn(self, performed: int) -> bool:
-        """Say whether a worker is to be replaced that has performed so many tasks."""
+        """Return whether a worker that has performed this many tasks must be replaced."""
         return self._tasks_per_worker is not None and performed >= self._tasks_per_worker
 
     def is_short(self, tasks: int) -> bool:
-        """Say whether so many tasks are done so soon that others should be on their way."""
+        """Return whether this many tasks take so little time that more should be sent in advance."""
         return self._pace.estimate_s(tasks) < _AHEAD_S

@@ -1,15 +1,16 @@
-"""What a run and one worker process have in common: a piece of memory, in which neither waits for the other.
+"""Memory shared by a run and one worker process, in which neither waits for the other.
 
 ::
 
-    the worker writes   which task it has begun, and which it has ended · how far that one is · outcomes
-    the run writes      from which task on none is to begin · whether tasks should end · how busy the writer is
+    the worker writes   which task it has started, and which has ended · the progress of that task · outcomes
+    the run writes      from which task on none may start · whether tasks should end · how busy the writer is
 
-Each word has one writer, is eight bytes long and in its place, and so is seen whole. A worker that is killed leaves
-what it has written: the outcomes of the tasks before the one that it died of are not lost.
+Each word has a single writer and is eight bytes long and aligned, so a reader always sees a complete value. What a
+worker has written remains if it is killed: the outcomes of the tasks before the one that killed it are not lost.
 
-Outcomes lie one behind the other in two halves, those of one chunk of tasks in one half: how much of a half is
-filled is written after what fills it. The file has no name, and is gone with the last process that has it.
+Outcomes are stored one after the other in two halves, those of one chunk of tasks in the same half; the fill level
+of a half is written after its contents. The file has no name, and disappears with the last process that has it
+open.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ from pipeloom.wire import NO_PROGRESS, Progress
 __all__ = ["NEVER", "WHERE", "Page", "new_file"]
 
 WHERE: Final = signal.SIGXCPU
-"""A worker that gets this writes down where its task is, whatever it is doing; hardly anything else uses it."""
+"""The signal at which a worker writes down where its task is, whatever it is doing; rarely used otherwise."""
 
 NEVER: Final = 2**62
-"""The limit when all tasks may begin."""
+"""The limit if all tasks may start."""
 
 _BEGUN: Final = 0
 _ENDED: Final = 1
 _LIMIT: Final = 2
 _CANCELLING: Final = 3
 _FILLED: Final = 4  # and 5: how many bytes of each half
-_VERSION: Final = 6  # of the progress; odd while it is being written
-_LENGTH: Final = 7  # of its message, in bytes
+_VERSION: Final = 6  # of the progress; odd while the progress is being written
+_LENGTH: Final = 7  # of the progress message, in bytes
 _WHOSE: Final = 8
 _WAITING: Final = 9
 _CAPACITY: Final = 10
 _WORDS: Final = 16
 
-_SINCE: Final = 16  # doubles, behind the words
+_SINCE: Final = 16  # doubles, after the words
 _STEP: Final = 17
 _TOTAL: Final = 18
 _UNKNOWN: Final = nan  # total
@@ -57,15 +58,15 @@ _FRAME: Final = 4
 
 
 def new_file() -> int:
-    """Make the memory; returns its descriptor, which a worker inherits.
+    """Create the memory; return its file descriptor, which a worker inherits.
 
     Raises:
-        OSError: There is none to be had.
+        OSError: It cannot be created.
     """
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("pipeloom-worker", os.MFD_CLOEXEC)
     else:
-        import tempfile  # late: a worker process, which makes none, starts the faster
+        import tempfile  # late, so that worker processes, which do not need it, start faster
 
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
@@ -74,17 +75,17 @@ def new_file() -> int:
 
 
 class Page:
-    """The memory, as one of the two sees it.
+    """The memory, as mapped by one of the two processes.
 
     Args:
-        fd: See :func:`new_file`; still the caller's.
+        fd: See :func:`new_file`; the caller keeps it and closes it.
     """
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, _SIZE)
         self._use(memoryview(self._memory))
         self._writing = threading.Lock()
-        self._message = ""  # that is written there
+        self._message = ""  # the progress message that is written there
         self._version = 0
 
     def _use(self, view: memoryview) -> None:
@@ -95,18 +96,18 @@ class Page:
     # --- the worker's side ---
 
     def begin(self, serial: int, now: float) -> bool:
-        """Claim a task; false when it is not to begin any more."""
+        """Claim a task; return false if it may not start any more."""
         words = self._words
         self._doubles[_SINCE] = now
-        words[_BEGUN] = serial  # before looking: the run sets the limit first, and looks at this second
+        words[_BEGUN] = serial  # before checking: the run sets the limit first and reads this second
         return serial < words[_LIMIT]
 
     def end(self, serial: int) -> None:
-        """Say that the outcome of a task has been put down, or sent."""
+        """Record that the outcome of a task has been written here or sent."""
         self._words[_ENDED] = serial
 
     def put(self, half: int, outcome: bytes) -> bool:
-        """Put down an outcome; false when there is no room for it."""
+        """Write an outcome; return false if there is no room for it."""
         filled = self._words[_FILLED + half]
         begin = _OUTCOMES + half * _HALF + filled
         size = _FRAME + len(outcome)
@@ -118,7 +119,7 @@ class Page:
         return True
 
     def show(self, serial: int, progress: Progress) -> None:
-        """Show how far a task is; any thread of it."""
+        """Write the progress of a task; any of its threads."""
         step, total, message = progress
         words, doubles = self._words, self._doubles
         with self._writing:
@@ -141,11 +142,11 @@ class Page:
 
     @property
     def backlog(self) -> tuple[int, int]:
-        """How much waits for the writer, and how much may; a tenth of a second old."""
+        """How much is waiting for the writer, and the capacity; up to a tenth of a second old."""
         return self._words[_WAITING], self._words[_CAPACITY]
 
     def orphan(self) -> None:
-        """Let go of the memory, in the copy of a forked child: what is written from now on is seen by nobody."""
+        """Detach the copy in a forked child from the memory: what it writes from now on is not seen."""
         self._use(memoryview(bytearray(_SIZE)))
         self._words[_LIMIT] = NEVER
         self._writing = threading.Lock()
@@ -153,64 +154,64 @@ class Page:
     # --- the run's side ---
 
     def start_chunk(self, half: int) -> None:
-        """Have a half filled anew, before its next chunk is sent: what was in it has been read."""
+        """Clear a half, whose contents have been read, before its next chunk is sent."""
         self._words[_FILLED + half] = 0
 
     def limit(self, serial: int) -> None:
-        """Let no task begin from this one on."""
+        """Set the first task that may not start."""
         self._words[_LIMIT] = serial
 
     def tell(self, *, cancelling: bool, backlog: tuple[int, int]) -> None:
-        """Say whether tasks should end, and how busy the writer is."""
+        """Write whether tasks should end, and how busy the writer is."""
         words = self._words
         words[_CANCELLING] = cancelling
         words[_WAITING], words[_CAPACITY] = backlog
 
     @property
     def begun(self) -> int:
-        """The task that was begun last, or was claimed and not begun; 0 for none."""
+        """The task that was started last, or claimed and not started; 0 for none."""
         return self._words[_BEGUN]
 
     @property
     def running(self) -> int:
-        """The task that is running, or was when the worker died; 0 for none."""
+        """The task that is running, or was running when the worker died; 0 for none."""
         ended, begun = self._words[_ENDED], self._words[_BEGUN]
         return begun if begun != ended else 0
 
     @property
     def since(self) -> float:
-        """When that one began, by ``time.monotonic``."""
+        """When that task started, by ``time.monotonic``."""
         return self._doubles[_SINCE]
 
     def outcomes(self, half: int, begin: int) -> tuple[list[bytes], int]:
-        """Return the outcomes that were put down since the last time.
+        """Return the outcomes that were written since the last call.
 
         Args:
-            half: Where.
-            begin: How far it was read.
+            half: The half to read.
+            begin: Up to where it was read before.
 
         Returns:
-            n outcomes, and how far it is read now.
+            n outcomes, and up to where it has been read now.
 
         Raises:
-            ValueError: What stands there was not written by :meth:`put`.
+            ValueError: The contents were not written by :meth:`put`.
         """
         filled = self._words[_FILLED + half]
         if not begin <= filled <= _HALF:
-            raise ValueError("more outcomes than there is room for")
+            raise ValueError("more outcomes than fit")
         base = _OUTCOMES + half * _HALF
         found = []
         while begin < filled:
             length = int.from_bytes(self._bytes[base + begin : base + begin + _FRAME], "little")
             end = begin + _FRAME + length
             if end > filled:
-                raise ValueError("an outcome that is cut off")
+                raise ValueError("a truncated outcome")
             found.append(bytes(self._bytes[base + begin + _FRAME : base + end]))
             begin = end
         return found, begin
 
     def progress(self, serial: int, seen: int) -> tuple[Progress, int] | None:
-        """Return how far a task is, and which version that is; ``None`` when nothing new can be read.
+        """Return the progress of a task and its version; ``None`` if there is nothing new to read.
 
         Args:
             serial: The task.
@@ -229,7 +230,7 @@ class Page:
         return (step, None if isnan(total) else total, message), version
 
     def close(self) -> None:
-        """Let go of the memory; closing twice is fine."""
+        """Unmap the memory; closing twice is fine."""
         self._words.release()
         self._doubles.release()
         self._bytes.release()

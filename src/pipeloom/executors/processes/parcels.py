@@ -1,4 +1,4 @@
-"""What a run sends to its worker processes: tasks as MessagePack, all else pickled, since it is its own word."""
+"""What a run sends to its worker processes: tasks as MessagePack; the rest pickled, as workers trust the run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["LEAVE", "Answer", "Boot", "Chunk", "Leave", "read", "to_be_told"]
 
 
 class Boot(NamedTuple):
-    """What a worker process is told first.
+    """The first message to a worker process.
 
     Attributes:
-        program: Where its modules are.
+        program: How to find the program's modules.
         brief: What is the same for all tasks, without function and policy.
         packed: The function, the retry policy and ``local``, see ``program.packed``.
-        keeps_logs: What tasks log is stored.
-        level: The root logger's.
-        kinds: The messages that somebody handles, as ``module:qualname``.
+        keeps_logs: Whether the log records of tasks are stored.
+        level: The level of the root logger.
+        kinds: The message classes that have handlers, as ``module:qualname``.
     """
 
     program: Program
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class Chunk(msgspec.Struct, array_like=True, gc=False, tag=0):
-    """n tasks that are sent together; their serial numbers follow each other."""
+    """n tasks that are sent together, with consecutive serial numbers."""
 
     number: int
     first: int
@@ -59,7 +59,7 @@ class Told(msgspec.Struct, array_like=True, gc=False, tag=1):
 
 
 class Leave(msgspec.Struct, array_like=True, gc=False, tag=2):
-    """There is nothing more to do."""
+    """Tells the worker to end, since there is nothing more to do."""
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Chunk | Told | Leave)
@@ -68,7 +68,7 @@ LEAVE: Final = encode(Leave())
 
 
 def to_be_told(what: Boot | Answer) -> bytes:
-    """Return a boot or an answer as it is sent."""
+    """Return a boot or an answer in the form in which it is sent."""
     return encode(Told(pickle.dumps(what, pickle.HIGHEST_PROTOCOL)))
 
 

@@ -1,7 +1,7 @@
-"""The one pipe between a run and a worker process: messages of any length, in their order; no lock is shared.
+"""The pipe between a run and a worker process: messages of any length, in order; no lock is shared.
 
-A message has a body, and may have attachments: bytes that are most of it, and descriptors of files. Each side has
-one thread that receives; any thread may send.
+A message has a body, and may have attachments: large pieces of bytes, and file descriptors. On each side one thread
+receives, and any thread may send.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from pipeloom.data.image import Buffer
 
 __all__ = ["Message", "Pipe"]
 
-_HEAD: Final = Struct("<IIQ")  # descriptors, attachments, and the length of the body; then those of the attachments
+_HEAD: Final = Struct(
+    "<IIQ"
+)  # number of descriptors and attachments, length of the body; then those of attachments
 _LENGTH: Final = 8
-_AT_ONCE: Final = 2**18  # bytes that are read with one call
-_LONGEST: Final = 2**40  # what says that it is longer was not written by us
+_AT_ONCE: Final = 2**18  # bytes read by one call
+_LONGEST: Final = 2**40  # anything that claims to be longer was not written by us
 _MOST: Final = 16  # descriptors of one message
 _PARTS: Final = 10_000  # attachments of one message
 
 
 class Message(NamedTuple):
-    """What was sent; whoever takes it closes it."""
+    """A message that was received; the receiver closes it."""
 
     body: Buffer
     attached: Sequence[Buffer] = ()
@@ -42,10 +44,10 @@ class Message(NamedTuple):
 
 
 class Pipe:
-    """One end.
+    """One end of the pipe.
 
     Args:
-        end: A connected stream socket, which this owns from now on.
+        end: A connected stream socket; this object becomes its owner.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -54,7 +56,7 @@ class Pipe:
         self._poll = select.poll()
         self._poll.register(end, select.POLLIN)
         self._came = bytearray()
-        self._large: mmap.mmap | None = None  # a message of which some has come, and is read to where it stays
+        self._large: mmap.mmap | None = None  # a large message that is being received in place
         self._filled = 0
         self._descriptors: deque[int] = deque()
 
@@ -62,7 +64,7 @@ class Pipe:
         """Send a message; blocks while the other side does not read. Any thread.
 
         Raises:
-            OSError: Nobody is there to read it.
+            OSError: The other side has gone.
         """
         head = _HEAD.pack(len(descriptors), len(attached), len(body))
         head += b"".join(len(data).to_bytes(_LENGTH, "little") for data in attached)
@@ -76,15 +78,15 @@ class Pipe:
                 self._socket.sendall(data)
 
     def has_room(self, timeout_s: float = 0) -> bool:
-        """Wait until a short message can be sent without waiting; false when it cannot in time. Any thread."""
+        """Wait until a short message can be sent without blocking; return false after the timeout. Any thread."""
         return bool(select.select((), (self._socket,), (), timeout_s)[1])
 
     def receive(self, timeout_s: float) -> list[Message]:
-        """Return the messages that have come, n of them; 0 when none came in time. One thread.
+        """Return the n messages that have arrived; 0 after the timeout. One thread.
 
         Raises:
             EOFError: The other side has gone.
-            ValueError: What came was not written by :meth:`send`.
+            ValueError: The data was not written by :meth:`send`.
         """
         if not self._poll.poll(timeout_s * 1000):
             return []
@@ -94,7 +96,7 @@ class Pipe:
             raise EOFError from error
 
     def _received(self) -> list[Message]:
-        if self._large is not None:  # up to its end: what follows may bring descriptors
+        if self._large is not None:  # not beyond its end: the next message may have descriptors
             count = self._socket.recv_into(memoryview(self._large)[self._filled :])
             if not count:
                 raise EOFError
@@ -111,7 +113,7 @@ class Pipe:
         return self._complete()
 
     def _complete(self) -> list[Message]:
-        """Take the messages that are there as a whole; make room for the rest of one that is large."""
+        """Take the complete messages; allocate memory for the rest of one that is large."""
         found = []
         came, begin = self._came, 0
         while (size := _size_of(came, begin)) is not None and begin + size <= len(came):
@@ -127,7 +129,7 @@ class Pipe:
         return found
 
     def _message(self, data: bytearray | mmap.mmap, begin: int) -> tuple[Message, int]:
-        """Return the message that begins there, and where it ends; not copied if it is large."""
+        """Return the message that starts at ``begin``, and where it ends; a large one is not copied."""
         descriptors, count, length = _HEAD.unpack_from(data, begin)
         at = begin + _HEAD.size
         lengths = [length, *_lengths(data, at, count)]
@@ -138,12 +140,12 @@ class Pipe:
             parts.append(bytes(data[at : at + size]) if view is None else view[at : at + size])
             at += size
         if descriptors > len(self._descriptors):
-            raise ValueError("a message without the descriptors that it says it has")
+            raise ValueError("a message without its file descriptors")
         mine = [self._descriptors.popleft() for _ in range(descriptors)]
         return Message(parts[0], parts[1:], mine), at
 
     def close(self) -> None:
-        """Close this end, and descriptors that nobody took; the thread that receives. Closing twice is fine."""
+        """Close this end, and descriptors that were not taken; the receiving thread. Closing twice is fine."""
         self._socket.close()
         while self._descriptors:
             os.close(self._descriptors.popleft())
@@ -155,24 +157,24 @@ def _lengths(data: bytearray | mmap.mmap, begin: int, count: int) -> list[int]:
 
 
 def _room_for(size: int) -> mmap.mmap:
-    """Return memory that takes none before it is filled: what says how much is to come may lie.
+    """Return memory that is only allocated when it is filled, since the announced size may be wrong.
 
     Raises:
-        ValueError: There is not so much.
+        ValueError: There is not enough memory.
     """
     try:
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, OverflowError) as error:
-        raise ValueError("a message that memory cannot hold") from error
+        raise ValueError("a message that does not fit in memory") from error
 
 
 def _size_of(data: bytearray, begin: int) -> int | None:
-    """Return how long the message is that begins there; ``None`` when its head has not come."""
+    """Return the length of the message that starts at ``begin``; ``None`` if its head has not arrived."""
     if len(data) - begin < _HEAD.size:
         return None
     descriptors, count, length = _HEAD.unpack_from(data, begin)
     if count > _PARTS or descriptors > _MOST:
-        raise ValueError("a message with more attachments than any has")
+        raise ValueError("a message with too many attachments")
     at = begin + _HEAD.size
     if len(data) - at < count * _LENGTH:
         return None

@@ -1,12 +1,12 @@
-"""Workers as processes of this machine: every core computes, and what one dies of is one task's error.
+"""Workers that are processes on this machine: they use every core, and a crash of one only fails its task.
 
 ::
 
     run ── desk ─▶ Attendant (a thread) ─▶ Shift ─▶ pipe, shared memory ─▶ worker process: perform(task, link)
                    one for each place       one for each process
 
-Nothing is shared between two workers, and nothing that a worker can hold for ever: no lock, queue or semaphore. The
-run never unpickles what a worker made.
+Workers share nothing with each other, and no lock, queue or semaphore that one of them could hold for ever. The run
+never unpickles anything that a worker sends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ProcessExecutor"]
 
 logger = logging.getLogger("pipeloom")
 
-_TAIL_S: Final = 0.02  # between two looks for what may be taken over, at a run's end
+_TAIL_S: Final = 0.02  # at the end of a run, between two checks for tasks that another worker may return
 _CLOSE_S: Final = 2.0
 
 
@@ -40,18 +40,18 @@ class ProcessExecutor(Generic[T]):
     """Runs tasks in processes.
 
     Args:
-        function: The user's.
-        retry: The policy that is asked where exceptions are.
-        workers: How many processes, at least 1.
-        at_first: How many there are tasks for at first; the others are started when there are more.
-        kinds: Classes of messages that somebody handles.
-        keeps_logs: What tasks log is stored.
-        memory_mb: How much memory one may take, in MiB; then it is ended, with the task that it is at.
-        tasks_per_worker: After so many tasks another process takes a worker's place.
-        local: Entered once in each process; its value is ``ctx.local``.
+        function: The user's function.
+        retry: The retry policy, which is applied in the workers.
+        workers: The number of processes, at least 1.
+        at_first: How many of them have tasks at the start; the others are started when there are more tasks.
+        kinds: The message classes that have handlers.
+        keeps_logs: Whether the log records of tasks are stored.
+        memory_mb: The memory limit of a process, in MiB; one that exceeds it is killed, and its task fails.
+        tasks_per_worker: Replace a process after this many tasks.
+        local: Called once in each process; the value is ``ctx.local``.
 
     Raises:
-        TypeError: The function, or what goes with it, cannot be sent to another process.
+        TypeError: The function, or something that goes with it, cannot be sent to another process.
     """
 
     name: Final = "processes"
@@ -77,13 +77,13 @@ class ProcessExecutor(Generic[T]):
         self._memory_mb = memory_mb
         self._attendants: list[Attendant[T]] = []
         self._spare = Spare()
-        self._tail = Event()  # never set: it is waited for
+        self._tail = Event()  # never set; used to sleep
         self._orders = Orders({name_of(kind): kind for kind in kinds}, tasks_per_worker)
 
     # --- the run's thread ---
 
     def prepare(self) -> None:
-        """Start the processes that there is work for, which get ready while the run opens its file."""
+        """Start the processes that have tasks; they boot while the run opens its file."""
         for place in range(self.workers):
             try:
                 worker = WorkerProcess() if place < self._at_first else None
@@ -97,7 +97,7 @@ class ProcessExecutor(Generic[T]):
     def start(self, desk: Desk[T]) -> set[int]:
         """Put the processes to work; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
-        brief = desk.link.brief._replace(function=len, retry=None)  # they have their own way
+        brief = desk.link.brief._replace(function=len, retry=None)  # these two are sent separately
         boot = Boot(
             present_program(),
             brief,
@@ -112,7 +112,7 @@ class ProcessExecutor(Generic[T]):
         return set(range(len(self._attendants)))
 
     def look(self) -> None:
-        """See what runs, and what it takes."""
+        """Update what is known of the running tasks, and check the memory of their processes."""
         for attendant in self._attendants:
             shift = attendant.shift
             if shift is not None:
@@ -125,16 +125,16 @@ class ProcessExecutor(Generic[T]):
         shift = self._attendants[place].shift
         return shift is not None and shift.give_up(task, error)
 
-    def replace(self, place: int) -> bool:  # noqa: ARG002 - its attendant sees to it
-        """Say that the place has a worker again; always true."""
+    def replace(self, place: int) -> bool:  # noqa: ARG002 - the attendant of the place starts another process
+        """Return true: the place always gets another worker."""
         return True
 
     def join(self, timeout_s: float) -> int:
-        """Wait for workers that are about to leave."""
+        """Wait for workers that are about to end."""
         return joined([attendant.thread for attendant in self._attendants], timeout_s)
 
     def close(self) -> None:
-        """End what is left of the workers, at once; calling twice is fine."""
+        """Kill the remaining workers; may be called twice."""
         self._spare.close()
         for attendant in self._attendants:
             attendant.discard()
@@ -145,7 +145,7 @@ class ProcessExecutor(Generic[T]):
     # --- an attendant's thread ---
 
     def _next(self) -> T | None:
-        """Return the next task, or ``None`` at the end: when no worker has one that may still come back."""
+        """Return the next task; ``None`` at the end, when no worker has a task that it may still return."""
         while (task := self._desk.next()) is None:
             if self._desk.closed or not any(attendant.has_more for attendant in self._attendants):
                 return None
@@ -156,5 +156,5 @@ class ProcessExecutor(Generic[T]):
 def _packed(function: Callable[..., object], retry: Retry | None, local: Callable[[], Any] | None) -> Packed:
     for what, thing in (("local", local), ("retries", retry)):
         if thing is not None:
-            packed(what, thing)  # for the words
+            packed(what, thing)  # so that an error names it
     return packed(f"the function {getattr(function, '__qualname__', function)!s}", (function, retry, local))

@@ -1,6 +1,6 @@
-"""The life of one worker process, as the run has it: what was sent to it, and what has come of that.
+"""The run's side of one worker process: what was sent to it, and what came back.
 
-Its attendant's thread owns it; the run's thread looks at what runs, and may end that from outside.
+The attendant's thread owns it; the run's thread observes the running task, and may end it from outside.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ __all__ = ["BootError", "Shift"]
 
 logger = logging.getLogger("pipeloom")
 
-_STUCK_S: Final = 0.05  # what a task takes that does not keep those behind it waiting
-_SETTLED_S: Final = 0.005  # by then a worker has seen a limit, or its claim of a task is seen
-_LEAVE_S: Final = 5.0  # what a worker gets to leave `local`, and to end
+_STUCK_S: Final = 0.05  # after this time, a task counts as holding up those queued behind it
+_SETTLED_S: Final = 0.005  # by then a worker has seen a new limit, or we see its claim of a task
+_LEAVE_S: Final = 5.0  # how long a worker has to exit `local=` and end
 _TICK_S: Final = 0.1
-_DEAD_S: Final = 1.0  # what a worker gets to end whose pipe is closed
+_DEAD_S: Final = 1.0  # how long a worker has to end once its pipe is closed
 
 
 class BootError(Exception):
-    """A worker could not begin."""
+    """A worker could not start."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.why)
@@ -62,27 +62,27 @@ class BootError(Exception):
 
 
 class _Sent:
-    """A chunk on its way."""
+    """A chunk that was sent."""
 
     __slots__ = ("number", "read", "serials")
 
     def __init__(self, number: int, serials: range) -> None:
         self.number = number
         self.serials = serials
-        self.read = 0  # how far its outcomes have been read
+        self.read = 0  # up to where its outcomes have been read
 
 
 class Shift(Generic[T]):
     """One worker process.
 
     Args:
-        worker: It.
-        orders: The pool's.
-        desk: The run's.
-        place: Which one of the pool's, from 0.
+        worker: The process.
+        orders: The orders of the pool.
+        desk: The desk of the run.
+        place: The worker's place in the pool, from 0.
 
     Attributes:
-        reason: Why it is ended, if that is known.
+        reason: Why the process is ended, if known.
     """
 
     def __init__(self, worker: WorkerProcess, orders: Orders, desk: Desk[T], place: int) -> None:
@@ -92,29 +92,31 @@ class Shift(Generic[T]):
         self._sent: deque[_Sent] = deque()
         self._open = OpenTasks(desk, place)
         self._serial = 0
-        self._uncounted = 0  # the last task that was sent while none counted from then on
+        self._uncounted = 0  # the last task that was sent while no limit applied
         self._chunks = 0
         self._heard = 0
-        self._early: deque[Ended] = deque()  # outcomes before which a word is still to come
+        self._early: deque[Ended] = deque()  # outcomes that must wait for earlier words
         self._stuck: tuple[int, float] = (0, 0.0)
-        self._limit = NEVER  # the task from which on none is to begin
-        self._silent_since: float | None = None  # all that was sent has ended, and it does not say so
+        self._limit = NEVER  # the first task that may not start
+        self._silent_since: float | None = None  # since when all its tasks have ended without a word of that
         self.reason: Exception | None = None
-        self._is_given_up = False  # for one task: if that ended meanwhile, the next one is innocent
-        self._later: deque[Message] = deque()  # what came while a question was being answered
+        self._is_given_up = (
+            False  # killed because of one task: if that ended meanwhile, the next one is not to blame
+        )
+        self._later: deque[Message] = deque()  # messages that arrived while a question was being answered
         self.is_up = False
         self.has_ended = False
-        self.took: tuple[int, float] | None = None  # of the chunk that ended last: tasks, seconds
+        self.took: tuple[int, float] | None = None  # tasks and seconds of the chunk that ended last
         try:
             worker.page.limit(NEVER)
             worker.pipe.send(orders.boot)
         except OSError:
-            pass  # it has died, which is seen when it is listened to
+            pass  # it has died, which `listen` will notice
 
     # --- the run's thread ---
 
     def look(self) -> None:
-        """See which task is running, and how far it is."""
+        """Update which task is running, and its progress."""
         desk = self._desk
         with self._open.lock:
             if not self.has_ended:
@@ -125,61 +127,63 @@ class Shift(Generic[T]):
                 self._open.see(page)
 
     def give_up(self, task: T, error: Exception | None) -> bool:
-        """End a task from outside, and its process; false when it has just ended by itself."""
+        """End a task from outside, with its process; return false if it has just ended by itself."""
         worker = self._worker
         with self._open.lock:
             serial = self._open.serial_of(task)
             if self.has_ended or serial is None or self._open.take(serial) is None:
                 return False
             self._stop_before(serial + 1)
-            where = frames_of(worker.where())  # only now: being asked ends a system call that it waits in
+            where = frames_of(
+                worker.where()
+            )  # only now: the signal interrupts a system call that the task waits in
             if worker.page.running == serial:
                 self._is_given_up = True
                 worker.kill()
         if error is None:
             timeout_s = self._desk.link.brief.timeout_s
-            error = TaskTimeoutError(f"not done after {duration(timeout_s)}: its process was ended")
+            error = TaskTimeoutError(f"not done after {duration(timeout_s)}: its process was killed")
         trace = f"The call was here when its time ran out:\n{where}{type(error).__name__}: {error}\n"
         self._open.end_outside(task, error, trace)
         return True
 
     def check_memory(self, limit_mb: float) -> None:
-        """End the process if it takes more than so many MiB; that is the error of the task that runs."""
+        """Kill the process if it takes more than ``limit_mb`` MiB; its running task then fails."""
         size = 0.0 if self.has_ended else self._worker.size_mb()
         if size > limit_mb and self.reason is None:
             self.reason = MemoryError(f"its worker process took {size:,.0f} MiB, more than memory_mb={limit_mb:g}")
             self._worker.kill()
 
     def kill(self) -> None:
-        """End the process, because the run is left; any thread."""
+        """Kill the process because the run is being abandoned; any thread."""
         self._worker.kill()
 
     # --- its attendant's thread: to the worker ---
 
     @property
     def performed(self) -> int:
-        """How many tasks were sent."""
+        """The number of tasks that were sent."""
         return self._serial
 
     @property
     def has_more(self) -> bool:
-        """Whether there is a task that may not have begun; any thread."""
+        """Whether there is a task that may not have started; any thread."""
         return len(self._open) > 1
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing is on its way."""
+        """Whether it has nothing to do."""
         return not self._sent
 
     @property
     def may_take(self) -> bool:
-        """Whether another chunk may be sent: at most two are on their way, and the first is short."""
+        """Whether another chunk may be sent: at most two at a time, and only if the first is short."""
         if self._is_limited or len(self._sent) > 1:
             return False
         return not self._sent or self._orders.is_short(len(self._sent[0].serials))
 
     def send(self, tasks: Sequence[T]) -> None:
-        """Send tasks that are to begin; what cannot be sent fails here."""
+        """Send tasks; one that cannot be sent fails here."""
         first = self._serial + 1
         sent: dict[int, T] = {}
         calls = []
@@ -210,7 +214,7 @@ class Shift(Generic[T]):
         self._desk.hand_over(task)
 
     def recall(self) -> None:
-        """Take back what waits behind a task that takes long, or is not to begin now."""
+        """Take back tasks that are queued behind a slow one, or that a limit now applies to."""
         page = self._worker.page
         if self._desk.is_limited:
             current, last = page.begun, self._uncounted
@@ -237,7 +241,7 @@ class Shift(Generic[T]):
         return self._limit != NEVER
 
     def leave(self) -> None:
-        """Have the process end by itself: there is nothing more for it to do."""
+        """Tell the process to end, since there is nothing more for it to do."""
         worker = self._worker
         try:
             worker.pipe.send(LEAVE)
@@ -252,7 +256,7 @@ class Shift(Generic[T]):
         self.close(0.0)
 
     def close(self, patience_s: float) -> int:
-        """Let go of the process; returns how it ended."""
+        """Release the process; return how it ended, see ``WorkerProcess.close``."""
         with self._open.lock:
             self.has_ended = True
         return self._worker.close(patience_s)
@@ -260,12 +264,12 @@ class Shift(Generic[T]):
     # --- its attendant's thread: from the worker ---
 
     def listen(self, timeout_s: float) -> None:
-        """Take what comes.
+        """Process what the worker sends.
 
         Raises:
             EOFError: The process has ended.
-            ValueError: It says what cannot be read.
-            BootError: It could not begin.
+            ValueError: It sent data that cannot be read.
+            BootError: It could not start.
         """
         messages = self._worker.pipe.receive(timeout_s)
         for message in messages:
@@ -279,13 +283,13 @@ class Shift(Generic[T]):
             self._must_go_on()
 
     def _must_go_on(self) -> None:
-        """Refuse to wait for ever for the end of a chunk of which nothing is open."""
+        """Raise rather than wait for ever for the end of a chunk whose tasks have all ended."""
         if not self._sent or any(self._open.get(serial) for serial in self._sent[0].serials):
             self._silent_since = None
         elif self._silent_since is None:
             self._silent_since = monotonic()
         elif monotonic() - self._silent_since > _LEAVE_S:
-            raise ValueError("nothing more, although all that it was sent has ended")
+            raise ValueError("it went silent after all its tasks had ended")
 
     def _read_outcomes(self) -> None:
         for sent in self._sent:
@@ -293,7 +297,7 @@ class Shift(Generic[T]):
             self._take(map(read_ended, found))
 
     def _take(self, outcomes: Iterable[Ended]) -> None:
-        """Take outcomes whose words have all come, and keep the others."""
+        """Process the outcomes whose earlier words have all arrived, and keep the others."""
         self._early.extend(outcomes)
         while self._early and self._early[0].said <= self._heard:
             self._open.end(self._early.popleft())
@@ -336,7 +340,7 @@ class Shift(Generic[T]):
             self._desk.link.say(task, said, self._must_live, block=True, timeout=None)
 
     def _answer(self, word: Asked, luggage: Message) -> None:
-        """Put a question, and send the answer; meanwhile only hear whether it is still wanted."""
+        """Forward a question and send the answer; meanwhile only check whether it is still needed."""
 
         def look() -> None:
             self._must_live()
@@ -365,19 +369,19 @@ class Shift(Generic[T]):
             sent = self._sent.popleft()
             begun = min(self._worker.page.begun, self._limit - 1)
             if not self._desk.closed and any(self._open.get(one) for one in sent.serials if one <= begun):
-                raise ValueError("the end of a chunk, but not how its tasks ended")
+                raise ValueError("the end of a chunk without the outcomes of its tasks")
             self._open.give_back(sent.serials)
         if not self._sent and self._is_limited and not self._desk.closed:
             self._stop_before(NEVER)
 
     def bury(self, reason: Exception | None = None) -> int:
-        """Say what has become of what was sent to a process that has ended; returns how that ended.
+        """Settle the tasks that were sent to a process that has ended; return how it ended.
 
-        What it had put down counts. The task at which it was is charged, and no other; if it said what cannot be
-        read, the first of which nothing is known. It would lose its worker's words again, for ever.
+        Outcomes that it had written count. Only the task that it was running fails. If it sent data that cannot be
+        read, the first task without an outcome fails, since it would cause the same again, for ever.
 
         Args:
-            reason: Why it was ended, if it was for what it said.
+            reason: Why it was ended, if that was because of what it sent.
         """
         worker = self._worker
         self.reason = self.reason or reason
@@ -406,7 +410,7 @@ class Shift(Generic[T]):
         return code
 
     def _bury_word(self, message: Message) -> None:
-        """Hear what a process has said before it ended; there is nobody to answer."""
+        """Process what a worker sent before it ended; questions are dropped."""
         if isinstance(read_word(message.body), Asked | Failure):
             message.close()
         else:

@@ -1,4 +1,4 @@
-"""A worker process that is got ready before it is needed: an interpreter takes a tenth of a second to start."""
+"""A worker process that is started before it is needed, since an interpreter takes a tenth of a second to start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Spare"]
 
 
 class Spare:
-    """One process at most; any thread. There is one from the first replacement on, since others often follow."""
+    """At most one process; any thread. It exists from the first replacement on, since others often follow."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,10 +19,10 @@ class Spare:
         self._is_closed = False
 
     def replacement(self) -> WorkerProcess:
-        """Return a process that is ready, or gets ready, and start the next one.
+        """Return a process that is ready or starting, and start the next one.
 
         Raises:
-            ChannelClosedError: The run is over.
+            ChannelClosedError: The run has ended.
             OSError: The system refuses.
         """
         with self._lock:
@@ -38,7 +38,7 @@ class Spare:
         return process
 
     def close(self) -> None:
-        """End it; there is none from now on. Calling twice is fine."""
+        """Kill the process and start no more; may be called twice."""
         with self._lock:
             self._is_closed = True
             process, self._process = self._process, None

@@ -1,11 +1,11 @@
-"""What a worker process says, word by word: MessagePack of the forms below, and of those in ``remote/forms``.
+"""The messages ("words") of a worker process: MessagePack of the forms below and of those in ``remote/forms``.
 
 ::
 
     worker ── hello · end of a chunk · outcome · log line · number · question · message · warning ─▶ run
     worker ◀── boot · chunk · answer · leave ── run                                              see ``parcels``
 
-What has another form than is expected is not read at all: its worker counts as broken.
+A message that does not have one of these forms is rejected, and its worker counts as broken.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = [
 
 
 class Hello(Form, tag=0):
-    """It has what it needs, and waits for tasks."""
+    """The worker is ready for tasks."""
 
 
 class ChunkEnded(Form, tag=2):
-    """It does nothing more with a chunk, of which it has performed so many tasks in so many seconds."""
+    """A chunk has ended: this many of its tasks were performed, in this many seconds."""
 
     number: int
     tasks: int
@@ -49,13 +49,13 @@ class ChunkEnded(Form, tag=2):
 
 
 class Delivered(Form, tag=3):
-    """An outcome to which something is attached, or for which there was no room in the shared memory."""
+    """An outcome with attachments, or one that did not fit in the shared memory."""
 
     outcome: bytes
 
 
 class Logged(Form, tag=4):
-    """A task logged something; another handler of its process has got that, too."""
+    """A task logged something; ``was_heard`` if another handler in its process has received it, too."""
 
     serial: int
     line: Line
@@ -63,7 +63,7 @@ class Logged(Form, tag=4):
 
 
 class Numbered(Form, tag=5):
-    """A task says what its number is."""
+    """A task used an id of its own in a message; ``is_another`` if it differs from the one that it was given."""
 
     serial: int
     number: int
@@ -71,27 +71,27 @@ class Numbered(Form, tag=5):
 
 
 class QueryAsked(Form, tag=0):
-    """Rows of what is committed."""
+    """A query of the committed data."""
 
     sql: str
     params: tuple[Any, ...] | dict[str, Any]
 
 
 class StateAsked(Form, tag=1):
-    """What the task's last checkpoint said."""
+    """A request for the state of the task's last checkpoint."""
 
     task_id: int
 
 
 class CheckpointAsked(Form, tag=2):
-    """To be on file."""
+    """A checkpoint to be committed."""
 
     state: str
     output: Parcel
 
 
 class Asked(Form, tag=6):
-    """A task asks something; the answer is sent under the same number."""
+    """A task asks a question; the answer has the same number."""
 
     number: int
     serial: int
@@ -99,19 +99,19 @@ class Asked(Form, tag=6):
 
 
 class Abandoned(Form, tag=9):
-    """Nobody waits for the answer to a question any more."""
+    """The answer to a question is no longer needed."""
 
     number: int
 
 
 class Warned(Form, tag=8):
-    """Something that people should read."""
+    """A warning to be logged."""
 
     text: str
 
 
 class SlowedDown(Form, tag=10):
-    """A task says that for so many seconds none is to begin that shares a limit's value with it."""
+    """A task requests that no task that shares a limit's value with it starts for this many seconds."""
 
     serial: int
     seconds: float
@@ -122,4 +122,4 @@ Word: TypeAlias = (
 )
 
 read_word: Final[Callable[[Buffer], Word]] = msgspec.msgpack.Decoder(Word).decode
-"""Raises ``msgspec.DecodeError`` for what has another form."""
+"""Raises ``msgspec.DecodeError`` for any other form."""

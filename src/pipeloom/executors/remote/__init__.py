@@ -1,1 +1,1 @@
-"""What crosses between a run and workers that are not in its process, on this machine or on another one."""
+"""Communication between a run and workers in other processes, on this machine or another one."""

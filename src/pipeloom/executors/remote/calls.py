@@ -1,4 +1,4 @@
-"""Tasks as they are sent to where they are performed."""
+"""Tasks in the form in which they are sent to workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeloom.worker.task import Task
 __all__ = ["Call", "call_of"]
 
 Call: TypeAlias = tuple[
-    Any,  # the input: a plain value, or bytes, which are a pickle of it
+    Any,  # the input: a plain value, or its pickle as bytes
     int,  # task_id
     str | int | None,  # key
     str,  # name
@@ -19,18 +19,18 @@ Call: TypeAlias = tuple[
     bool,  # seen_before
     str | None,  # state
 ]
-"""A task as it is sent. Inputs are pickled one by one, so that one that cannot be read fails alone."""
+"""A task as it is sent. Inputs are pickled one by one, so that only a task whose input cannot be read fails."""
 
 
 _INT64: Final = 1 << 63
 
 
 def call_of(task: Task, main: Main = "imported") -> Call:
-    """Return a task as it is sent; raises whatever pickling its input raises.
+    """Return a task in the form in which it is sent; raises whatever pickling its input raises.
 
     Args:
-        task: Which one.
-        main: How workers come by the program itself, where the class of an input may live.
+        task: The task.
+        main: How workers get the program itself, which may define the class of an input.
     """
     item: Any = task.item
     kind = type(item)

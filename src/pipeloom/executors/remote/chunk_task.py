@@ -1,4 +1,4 @@
-"""What a task in a chunk holds: what it says is kept until its chunk comes back."""
+"""The link and the class of tasks in a chunk: what they send is kept until the chunk returns."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["ChunkLink", "ChunkTask"]
 
 
 class ChunkLink:
-    """What the tasks of a chunk hold: what they say is kept until the chunk has ended.
+    """The link of the tasks in a chunk: what they send is kept until the chunk has ended.
 
     Args:
         brief: What is the same for all tasks of the run.
-        kinds: The messages that somebody handles.
+        kinds: The names of the message classes that have handlers.
     """
 
     cancelling = False
@@ -30,8 +30,8 @@ class ChunkLink:
         self.brief = brief
         self._kinds = kinds
 
-    def ask(self, task: Task, question: Question, look: Look) -> Reply:  # noqa: ARG002 - it is refused
-        """Refuse a question: the context has done so before, by what the executor can."""
+    def ask(self, task: Task, question: Question, look: Look) -> Reply:  # noqa: ARG002 - it always raises
+        """Refuse a question; the context should already have done so, based on the executor's abilities."""
         raise LedgerError(f"a task on {self.brief.executor} cannot reach the ledger before it ends")
 
     def say(self, task: Task, message: object, look: Look, *, block: bool, timeout: float | None) -> None:  # noqa: ARG002 - nothing waits
@@ -41,22 +41,22 @@ class ChunkLink:
         task.spoken.append(Spoken(word, freight_of(luggage)))
 
     def slow_down(self, task: Task, seconds: float) -> None:
-        """Keep until when others are to wait."""
+        """Record until when other tasks must wait."""
         assert isinstance(task, ChunkTask)
         task.slow_until = max(task.slow_until, monotonic() + seconds)
 
     def backlog(self) -> tuple[int, int]:
-        """Say that nothing waits, as far as is known here."""
+        """Return that nothing is waiting, since that is not known here."""
         return 0, 1
 
 
 class ChunkTask(Task):
-    """A task in a chunk: what its run should know is kept with it.
+    """A task in a chunk; what its run should know is kept on it.
 
     Attributes:
         spoken: Its messages.
-        lines: What it logged, each with whether somebody has heard it here.
-        slow_until: When others may begin again, as it said, by ``time.monotonic``.
+        lines: Its log lines, each with whether a handler in this process received it.
+        slow_until: Until when it asked other tasks to wait, by ``time.monotonic``.
     """
 
     slow_until = 0.0
@@ -69,17 +69,17 @@ class ChunkTask(Task):
 
     @property
     def slow_down_s(self) -> float:
-        """For how many seconds more others are to wait; 0 for not at all."""
+        """For how many more seconds other tasks must wait; 0 for not at all."""
         return max(0.0, self.slow_until - monotonic()) if self.slow_until else 0.0
 
     @property
     def logs(self) -> _Lines:  # type: ignore[override]  # only what is appended to it
-        """Where its log lines go."""
+        """The list-like object that its log lines are appended to."""
         return _Lines(self)
 
 
 class _Lines:
-    """Log lines on their way: none waits here to be taken, so that all are kept that may be."""
+    """Stores log lines with their task; always looks empty, so that no line is dropped for waiting here."""
 
     def __init__(self, task: ChunkTask) -> None:
         self._task = task
@@ -88,6 +88,6 @@ class _Lines:
         return 0
 
     def append(self, line: LogLine) -> None:
-        """Keep one."""
+        """Keep a line."""
         heard = not self._task.has_run_elsewhere or is_heard_here(line.logger)
         self._task.lines.append(((line.at, line.level, line.logger, line.message, line.error), heard))

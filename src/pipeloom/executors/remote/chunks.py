@@ -1,12 +1,12 @@
-"""Chunks of tasks as bytes, for executors that take a function and bytes, and give back bytes.
+"""Chunks of tasks as bytes, for executors that take a function and bytes, and return bytes.
 
 ::
 
     run ── Assignment (once a run), Order (a chunk) ──▶ run_chunk
-    run ◀── Done: what is left of each task; or Failure ── run_chunk
+    run ◀── Done: the result of each task; or Failure ── run_chunk
 
-What comes back is MessagePack of the forms below, so that nothing of it is executed. What a task wrote is in it as
-bytes: images, and the content of a file that memory did not hold.
+What comes back is MessagePack of the forms below, so that nothing in it is executed. It contains what a task wrote
+as bytes: images, and the contents of a spool file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 TOKEN_BYTES: Final = 16
-_PIECE: Final = 2**28  # bytes; MessagePack takes no more than 4 GiB at once
+_PIECE: Final = 2**28  # bytes; MessagePack is limited to 4 GiB in one piece
 
 
 class Assignment(NamedTuple):
@@ -53,9 +53,9 @@ class Assignment(NamedTuple):
         home: The process of the run, see ``run_chunk.this_process``.
         brief: What is the same for all tasks, without function and policy.
         packed: The function, the retry policy and ``local``, see ``program.packed``.
-        keeps_logs: What tasks log is stored.
-        level: The root logger's.
-        kinds: The messages that somebody handles, as ``module:qualname``.
+        keeps_logs: Whether the log records of tasks are stored.
+        level: The level of the root logger.
+        kinds: The message classes that have handlers, as ``module:qualname``.
     """
 
     home: str
@@ -67,26 +67,26 @@ class Assignment(NamedTuple):
 
 
 def assigned(token: bytes, version: str, assignment: Assignment) -> bytes:
-    """Return an assignment as it is sent: pickled, since it is the run's own word.
+    """Return an assignment in the form in which it is sent: pickled, since workers trust the run.
 
     Args:
-        token: Of the run, so that a worker reads the rest once.
-        version: Of pipeloom, which both sides must have.
-        assignment: It.
+        token: The token of the run, by which a worker recognises that it has read the rest.
+        version: The version of pipeloom, which must be the same on both sides.
+        assignment: The assignment.
     """
-    # Twice, so that a worker with another version need not make sense of it before it says so.
+    # Pickled twice, so that a worker with another version can report that without reading the assignment.
     return token + pickle.dumps((version, pickle.dumps(assignment, pickle.HIGHEST_PROTOCOL)))
 
 
 def assignment_of(data: bytes, version: str) -> Assignment:
-    """Return what was assigned; the worker's side.
+    """Return an assignment as it was before it was sent; the worker's side.
 
     Raises:
         RuntimeError: The run has another version of pipeloom.
     """
     theirs, assignment = pickle.loads(memoryview(data)[TOKEN_BYTES:])
     if theirs != version:
-        raise RuntimeError(f"the run has pipeloom {theirs}, and its worker {version}: install the same one")
+        raise RuntimeError(f"the run has pipeloom {theirs}, but its worker has {version}: install the same version")
     found: Assignment = pickle.loads(assignment)
     return found
 
@@ -95,8 +95,8 @@ class Order(Form):
     """A chunk.
 
     Attributes:
-        number: Its own; no other chunk of the run has it.
-        patience_s: After so many seconds no further task of it is begun: those go back.
+        number: Its number, which is unique in the run.
+        patience_s: After this many seconds no further task of the chunk starts; the rest goes back.
         calls: n tasks.
     """
 
@@ -109,11 +109,11 @@ class Order(Form):
 
 
 class Freight(Form):
-    """What is attached to an output.
+    """The attachments of an output.
 
     Attributes:
-        images: Those of :mod:`pipeloom.data.image`.
-        file: The content of the file of a spool, in pieces; empty without one.
+        images: Images, see :mod:`pipeloom.data.image`.
+        file: The contents of a spool file, in pieces; empty if there is none.
     """
 
     images: list[memoryview]
@@ -121,22 +121,22 @@ class Freight(Form):
 
 
 class Spoken(Form):
-    """A message that is to be stored whatever becomes of its task."""
+    """A message that is stored even if its task fails."""
 
     said: Said
     freight: Freight
 
 
 class Left(Form):
-    """What is left of a task.
+    """The result of a task.
 
     Attributes:
-        ended: How it ended; its serial number is its place in the chunk, from 0.
-        freight: What belongs to its output.
+        ended: Its outcome; the serial number is its place in the chunk, from 0.
+        freight: The attachments of its output.
         spoken: Its messages.
-        lines: What it logged, each with whether somebody has heard it there.
-        number: What it said its number is, and whether that is another one than it was given.
-        slow_down_s: For how many seconds more others are to wait, as it said; 0 for not at all.
+        lines: Its log lines, each with whether a handler in its process received it.
+        number: The id that it used in a message, and whether that differs from the one that it was given.
+        slow_down_s: For how many more seconds it asked other tasks to wait; 0 for not at all.
     """
 
     ended: Ended
@@ -148,13 +148,13 @@ class Left(Form):
 
 
 class Done(Form, tag=0):
-    """A chunk has been performed, at least its first tasks.
+    """A chunk has been performed, or at least its first tasks.
 
     Attributes:
-        number: Its own.
-        worker: Where.
-        took_s: How long that took, in seconds.
-        tasks: What is left of them, in their order.
+        number: Its number.
+        worker: The display name of the worker.
+        took_s: How long it took, in seconds.
+        tasks: The results of the tasks, in order.
     """
 
     number: int
@@ -165,11 +165,11 @@ class Done(Form, tag=0):
 
 read_order: Final = msgspec.msgpack.Decoder(Order).decode
 read_done: Final = msgspec.msgpack.Decoder(Done | Failure).decode
-"""These two raise ``msgspec.DecodeError`` for what has another form."""
+"""These two raise ``msgspec.DecodeError`` for any other form."""
 
 
 def freight_of(luggage: Luggage) -> Freight:
-    """Return what is attached to an output as it is sent; the worker's side."""
+    """Return the attachments of an output in the form in which they are sent; the worker's side."""
     pieces = [piece for descriptor in luggage.descriptors for piece in _content(descriptor)]
     return Freight([memoryview(image) for image in luggage.attached], [memoryview(piece) for piece in pieces])
 
@@ -179,18 +179,18 @@ def _content(descriptor: int) -> Iterator[bytes]:
     while at < size:
         piece = os.pread(descriptor, min(_PIECE, size - at), at)
         if not piece:
-            raise OSError("a temporary file of a task's was cut off")
+            raise OSError("a temporary file of a task was truncated")
         at += len(piece)
         yield piece
 
 
 @contextmanager
 def unloaded(freight: Freight, directory: str | None) -> Iterator[Luggage]:
-    """Have in here what came with an output; the run's side. Blocks on the disk.
+    """Yield the attachments of an output; the run's side. Blocks on the disk.
 
     Args:
-        freight: As it was sent.
-        directory: Where a file is made of what came from one; ``None`` is the system's place for temporary files.
+        freight: The attachments, as they were sent.
+        directory: Where to recreate a spool file; ``None`` for the system's directory for temporary files.
     """
     with ExitStack() as stack:
         descriptors = []

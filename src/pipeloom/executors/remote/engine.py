@@ -1,4 +1,4 @@
-"""What runs chunks: somebody's executor, or a cluster; it decides where and when, and knows nothing of tasks."""
+"""The interface of engines, which run chunks: an executor or a cluster that decides where and when they run."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from pipeloom.wire import Ability, Progress
 __all__ = ["Answered", "Ending", "Engine", "Loss", "Note", "missing_module"]
 
 Answered: TypeAlias = "Callable[[object], None]"
-"""Called once with what a chunk has returned, or with the exception that came in its stead; any thread."""
+"""Called once with what a chunk returned, or with the exception that replaced it; any thread."""
 
 
 Loss: TypeAlias = Literal["broken", "innocent", "unknown", "begun"]
-"""What it means that a chunk did not come back: the engine runs nothing any more; its tasks have nothing to do with
-it; nobody knows; the task that it has, if it has one, had begun."""
+"""Why a chunk was lost: the engine can run nothing more; the reason has nothing to do with its tasks; unknown; or
+unknown, but the single task in the chunk had started."""
 
 
 Ending: TypeAlias = Literal["begin nothing more", "end"]
-"""What workers are told when a run is stopped: that no further task is to begin; that those that run should end."""
+"""What workers are told when a run is stopped: start no further task, or end the running ones as well."""
 
 
 def missing_module(error: BaseException | None) -> ImportError | None:
-    """Return what it was that a worker could not import, of ours, if that is why an error came."""
+    """Return the ImportError behind an error, if a worker could not import something; otherwise ``None``."""
     while error is not None and not isinstance(error, ImportError):
         error = error.__cause__ or error.__context__
     return error
 
 
 class Note(NamedTuple):
-    """What is seen of a task that runs.
+    """A report about a running task.
 
     Attributes:
-        number: Of its chunk.
-        place: In there, from 0.
-        since_s: How long it has run, in seconds.
-        progress: What it said last.
+        number: The number of its chunk.
+        place: Its place in the chunk, from 0.
+        since_s: How long it has been running, in seconds.
+        progress: The progress that it reported last.
         first: How many lines it had logged before these.
-        lines: What it has logged since, each with whether somebody has heard it there.
-        slow_down_s: For how many seconds more others are to wait, as it said; 0 for not at all.
+        lines: The lines logged since, each with whether a handler in its process received it.
+        slow_down_s: For how many more seconds it asked other tasks to wait; 0 for not at all.
     """
 
     number: int
@@ -55,80 +55,80 @@ class Note(NamedTuple):
 
 
 class Engine(Protocol):
-    """Runs chunks. Unless it says otherwise, what is here is called by the feeder alone, and does not block."""
+    """Runs chunks. Unless stated otherwise, only the feeder calls these methods, and they do not block."""
 
     @property
     def name(self) -> str:
-        """What ``pipeloom_runs`` calls it."""
+        """Its name in ``pipeloom_runs``."""
 
     @property
     def can(self) -> AbstractSet[Ability]:
-        """What it can do for a task."""
+        """What it can do for a running task."""
 
     @property
     def main(self) -> Main:
-        """How its workers come by the program itself."""
+        """How its workers get the program itself."""
 
     @property
     def chunk_s(self) -> float:
-        """How much work in seconds is worth a message to it."""
+        """How many seconds of work a chunk should have, to be worth its message."""
 
     @property
     def workers(self) -> int:
-        """How many tasks it runs at once, at least 1; the run's thread, once it is prepared."""
+        """How many tasks it runs at once, at least 1; the run's thread, after ``prepare``."""
 
     @property
     def window(self) -> int:
-        """How many chunks may be with it at once, at least 1; any thread."""
+        """How many chunks it may have at once, at least 1; any thread."""
 
     def prepare(self) -> None:
-        """Get ready what takes time; the run's thread, which this blocks.
+        """Start what takes time; blocks the run's thread.
 
         Raises:
-            Exception: It is of no use, in a sentence.
+            Exception: It cannot be used; the message says why in one sentence.
         """
 
     def start(self, token: bytes, seen: Callable[[Note], None]) -> None:
-        """Begin with a run.
+        """Start a run.
 
         Args:
-            token: What its workers know it by.
-            seen: Called with what is seen of running tasks; any thread.
+            token: Identifies the run to its workers.
+            seen: Called with reports about running tasks; any thread.
         """
 
     def submit(self, number: int, assignment: bytes, order: bytes, answered: Answered) -> None:
-        """Have a chunk run; may block while there is no room.
+        """Submit a chunk; may block while the engine has no room.
 
         Args:
-            number: Of the chunk.
-            assignment: What is the same for all.
+            number: The number of the chunk.
+            assignment: What is the same for all chunks.
             order: The chunk.
             answered: See :data:`Answered`.
 
         Raises:
-            Exception: It takes no more.
+            Exception: The engine accepts no more chunks.
         """
 
     def withdraw(self, number: int) -> bool:
-        """Take back a chunk; false when it has begun, or may have. The run's thread."""
+        """Take back a chunk; return false if it has or may have started. The run's thread."""
 
     def judge(self, number: int, error: BaseException, *, is_alone: bool) -> Loss:
-        """Say what an error means that came in a chunk's stead; the collector.
+        """Return what an error that replaced the result of a chunk means; the collector.
 
         Args:
-            number: Of the chunk.
-            error: What came.
-            is_alone: The chunk has one task.
+            number: The number of the chunk.
+            error: The error.
+            is_alone: Whether the chunk has a single task.
         """
 
     def look(self) -> None:
-        """Do what is to be done now and then; the run's thread, ten times a second."""
+        """Do periodic work; the run's thread, ten times a second."""
 
     def tell(self, how: Ending) -> bool:
-        """Tell workers that the run is ending; false if they cannot be told. The run's thread."""
+        """Tell the workers that the run is ending; return false if they cannot be told. The run's thread."""
 
     def close(self) -> None:
-        """Leave ``local=`` in its workers, and let go of what is the run's own; the run's thread.
+        """Exit ``local=`` in its workers, and release what belongs to the run; the run's thread.
 
-        Calling twice is fine.
+        May be called twice.
         """

@@ -1,4 +1,4 @@
-"""Performs tasks by the chunk, on an engine that takes a function and bytes, and gives back bytes.
+"""Performs tasks in chunks, on an engine that takes a function and bytes, and returns bytes.
 
 ::
 
@@ -6,8 +6,8 @@
       ▲                                                    │
       └── end, hand over, give back ◀── collector (a thread) ◀── what it returned, or raised
 
-At most so many chunks are with the engine at once. Each has a number, under which it is taken once: an engine that
-runs a chunk again, silently or late, changes nothing.
+The number of chunks that the engine has at once is limited. Each chunk has a number, and its result is taken only
+once: if the engine runs a chunk again, silently or late, nothing changes.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ __all__ = ["ChunkExecutor"]
 logger = logging.getLogger("pipeloom")
 
 _TICK_S: Final = 0.1
-_PATIENCE: Final = 4  # times as long as it should may a chunk take before what has not begun of it goes back
+_PATIENCE: Final = 4  # a chunk that takes this many times too long returns the tasks that have not started
 _NOTHING: Final = 0  # no chunk has this number
 _LOSSES: Final = 2
-"""So many chunks with a task in them may be lost before it is charged, if nobody knows whether it had begun."""
+"""How many chunks of a task may be lost before it fails, if it is unknown whether it had started."""
 
 
 class ChunkExecutor(Generic[T]):
     """Runs tasks on an engine.
 
     Args:
-        engine: It; the executor's from now on.
-        function: The user's.
-        retry: The policy that is asked where exceptions are.
-        kinds: Classes of messages that somebody handles.
-        keeps_logs: What tasks log is stored.
-        local: Entered once in each worker; its value is ``ctx.local``.
+        engine: The engine; the executor becomes its owner.
+        function: The user's function.
+        retry: The retry policy, which is applied in the workers.
+        kinds: The message classes that have handlers.
+        keeps_logs: Whether the log records of tasks are stored.
+        local: Called once in each worker; the value is ``ctx.local``.
 
     Raises:
-        TypeError: The function, or what goes with it, cannot be sent.
+        TypeError: The function, or something that goes with it, cannot be sent.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ChunkExecutor(Generic[T]):
         self._engine = engine
         for what, thing in (("local", local), ("retries", retry)):
             if thing is not None:
-                packed(what, thing, engine.main)  # for the words
+                packed(what, thing, engine.main)  # so that an error names it
         what = f"the function {getattr(function, '__qualname__', function)!s}"
         self._packed = packed(what, (function, retry, local), engine.main)
         self._kinds = {name_of(kind): kind for kind in kinds}
@@ -91,7 +91,7 @@ class ChunkExecutor(Generic[T]):
         self._pace = Pace(engine.chunk_s)
         self._threads: list[threading.Thread] = []
         self._inbox: queue.SimpleQueue[tuple[int, object]] = queue.SimpleQueue()
-        self._losses: dict[T, int] = {}  # of chunks that a task was in
+        self._losses: dict[T, int] = {}  # how many chunks with this task were lost
         self._is_fed = False
         self._told: dict[Ending, bool] = {}
 
@@ -99,20 +99,20 @@ class ChunkExecutor(Generic[T]):
 
     @property
     def workers(self) -> int:
-        """How many tasks run at once; once it is prepared."""
+        """How many tasks run at once; only known after ``prepare``."""
         return self._engine.workers
 
     def prepare(self) -> None:
-        """Get the engine ready, while the run opens its file."""
+        """Prepare the engine, while the run opens its file."""
         self._engine.prepare()
 
     def start(self, desk: Desk[T]) -> set[int]:
-        """Start to feed the engine; see :class:`~pipeloom.executors.base.Executor`."""
+        """Start feeding the engine; see :class:`~pipeloom.executors.base.Executor`."""
         self._desk = desk
         self._sent = SentChunks(desk, self._kinds)
         assignment = Assignment(
             this_process(),
-            desk.link.brief._replace(function=len, retry=None, spool_in=None),  # they have their own ways
+            desk.link.brief._replace(function=len, retry=None, spool_in=None),  # the first two are sent separately
             self._packed,
             self._keeps_logs,
             logging.getLogger().level,
@@ -128,7 +128,7 @@ class ChunkExecutor(Generic[T]):
         return {ALL}
 
     def look(self) -> None:
-        """Take back what has not begun, once nothing more is to begin, and tell the rest to end if it should."""
+        """When no further task may start, take back those that have not; tell the rest to end if they should."""
         self._engine.look()
         if self._desk.closed:
             self._tell("begin nothing more")
@@ -137,20 +137,20 @@ class ChunkExecutor(Generic[T]):
                 if self._engine.withdraw(number):
                     self._sent.take_back(number)
         if self._desk.link.cancelling and not self._tell("end"):
-            self._sent.take_back_all()  # nobody waits for what cannot be told
+            self._sent.take_back_all()  # workers that cannot be told are not waited for
 
     def _tell(self, how: Ending) -> bool:
-        """Tell workers, once, and say whether they could be told."""
+        """Tell the workers, only once, and return whether they could be told."""
         if how not in self._told:
             self._told[how] = self._engine.tell(how)
         return self._told[how]
 
     def give_up(self, place: int, task: T, error: Exception | None = None) -> bool:  # noqa: ARG002 - as all executors have it
-        """End nothing, since nothing can be ended from here; its outcome is still believed."""
+        """Return false: a running task cannot be ended from here, and its outcome still counts."""
         return False
 
-    def replace(self, place: int) -> bool:  # noqa: ARG002 - none is given up
-        """Say that the engine goes on."""
+    def replace(self, place: int) -> bool:  # noqa: ARG002 - no task is given up
+        """Return true: the engine continues."""
         return True
 
     def join(self, timeout_s: float) -> int:
@@ -158,7 +158,7 @@ class ChunkExecutor(Generic[T]):
         return joined(self._threads, timeout_s)
 
     def close(self) -> None:
-        """Wait for nothing any more, and let go of the engine; calling twice is fine."""
+        """Stop waiting for results, and close the engine; may be called twice."""
         if self._threads:
             self._sent.take_back_all()
         self._engine.close()
@@ -187,12 +187,12 @@ class ChunkExecutor(Generic[T]):
         return self._sent.await_room(self._window)
 
     def _window(self) -> int:
-        """Return how many chunks may be with the engine: none that waits there, where tasks count from now on."""
+        """Return how many chunks the engine may have; under a limit none that waits, as its tasks would count."""
         engine = self._engine
         return min(engine.window, engine.workers) if self._desk.is_limited else engine.window
 
     def _chunks(self, tasks: list[T]) -> list[list[T]]:
-        """Return tasks as one chunk, but each by itself that was in a chunk that was lost."""
+        """Return tasks as one chunk, except that each task from a lost chunk is sent alone."""
         alone = [[task] for task in tasks if task in self._losses]
         together = [task for task in tasks if task not in self._losses]
         return [together, *alone] if together else alone
@@ -238,29 +238,29 @@ class ChunkExecutor(Generic[T]):
         desk.left(ALL)
 
     def _take(self, chunk: Sent[T], answer: Any) -> None:
-        """Take what has come of a chunk."""
+        """Process the result of a chunk."""
         if isinstance(answer, BaseException):
             self._lose(chunk, answer)
             return
         try:
             if not isinstance(answer, bytes):
-                raise ValueError("no bytes")
+                raise ValueError("not bytes")
             done = read_done(answer)
             if isinstance(done, Failure):
                 self._desk.fail(reason_of(done, f"a worker of {self.name}"))
                 return
             self._sent.end(chunk, done)
         except (ValueError, msgspec.DecodeError) as error:
-            self._lose(chunk, WorkerDiedError(f"its worker said what cannot be read: {describe(error, 100)}"))
+            self._lose(chunk, WorkerDiedError(f"its worker sent data that cannot be read: {describe(error, 100)}"))
             return
         self._pace.note(len(done.tasks), done.took_s)
         for task in chunk.tasks:
             self._losses.pop(task, None)
 
     def _lose(self, chunk: Sent[T], error: BaseException) -> None:
-        """See what becomes of tasks whose chunk did not come back.
+        """Decide about the tasks of a lost chunk.
 
-        If nobody knows which of them it was, each is sent again, by itself: then it is known.
+        If it is unknown which of them was at fault, each is sent again alone, which shows it.
         """
         is_alone = len(chunk.tasks) == 1
         loss = self._engine.judge(chunk.number, error, is_alone=is_alone)
@@ -277,13 +277,13 @@ class ChunkExecutor(Generic[T]):
                 self._losses.update(dict.fromkeys(chunk.left, losses))
 
     def _breaks(self, error: BaseException) -> None:
-        """End the run, once: what has come back is stored, and the rest is left to the next one."""
+        """End the run, only once: outcomes that have arrived are stored, and the rest is left to the next run."""
         if not self._desk.closed:
             error = missing_module(error) or error
             what = f"{type(error).__name__}: {describe(error, 300)}".rstrip(": .")
             broken = ExecutorBrokenError(
-                f"{self.name} can run nothing more ({what}): what is done is stored; run it again with one that "
-                "works to do the rest"
+                f"{self.name} can run nothing more ({what}): finished tasks are stored; run it again with "
+                "a working executor to do the rest"
             )
             broken.__cause__ = error
             self._desk.fail(broken)

@@ -1,6 +1,6 @@
-"""What workers say of their tasks, and what they are sent: MessagePack of fixed forms, so that nothing is executed.
+"""The messages of workers about their tasks: MessagePack of fixed forms, so that nothing is executed.
 
-What has another form than is expected is not read at all: its worker counts as broken.
+A message that does not have one of these forms is rejected, and its worker counts as broken.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Line: TypeAlias = tuple[str, str, str, str, str | None]
 
 
 class Form(msgspec.Struct, array_like=True, gc=False):
-    """What is sent as an array; with a tag, its first element says what it is."""
+    """A message, sent as an array; with a tag, its first element identifies its type."""
 
 
 class Parcel(Form):
-    """An output; its images and its file are attached to the word that it is in.
+    """An output; its images and its file are attached to the message that contains it.
 
     Attributes:
         parts: See :mod:`pipeloom.data.packed`.
-        spool: What is told beside the file of a spool; ``None`` without one.
-        rows: How many rows are in there.
+        spool: The description of a spool file; ``None`` if there is none.
+        rows: The number of rows.
         size: About how many bytes of memory it takes.
     """
 
@@ -44,7 +44,7 @@ class Parcel(Form):
 
 
 class Raised(Form):
-    """An exception as data: its class, what it was made with (``None`` if that is not plain), and how it reads."""
+    """An exception as data: its class, its arguments (``None`` if they are not plain values), and its text."""
 
     module: str
     name: str
@@ -55,12 +55,12 @@ class Raised(Form):
 
 
 class Ended(Form):
-    """How a task ended.
+    """The outcome of a task.
 
     Attributes:
-        serial: Which one, by the number under which it was sent.
-        said: How many words this worker had said before: those come first.
-        started_at, name, progress: What it said of itself; ``None`` for what is as the run knows it.
+        serial: The serial number under which it was sent.
+        said: How many words the worker sent before, which must be processed first.
+        started_at, name, progress: What it reported about itself; ``None`` where the run's values hold.
     """
 
     serial: int
@@ -77,17 +77,17 @@ class Ended(Form):
     progress: tuple[float, float | None, str] | None
 
 
-# --- what workers say; tagged, since one of the processes says it among other words ---
+# --- other messages; tagged, since worker processes send them among other words ---
 
 
 class Said(Form, tag=7):
-    """A task says something that is to be stored at once.
+    """A message of a task that is stored at once.
 
     Attributes:
-        kind: The class of it, as ``module:qualname``.
-        body: It as MessagePack; ``None`` if it cannot be written so.
-        output: In its stead, rows or a statement.
-        text: It in words.
+        kind: Its class, as ``module:qualname``.
+        body: The message as MessagePack; ``None`` if that is not possible or not needed.
+        output: Instead of a body, rows or a statement.
+        text: The message as text.
     """
 
     serial: int
@@ -98,7 +98,7 @@ class Said(Form, tag=7):
 
 
 class Failure(Form, tag=1):
-    """It cannot begin, and leaves."""
+    """The worker cannot start, and ends."""
 
     kind: str
     why: str
@@ -107,4 +107,4 @@ class Failure(Form, tag=1):
 
 encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
 read_ended: Final[Callable[[Buffer], Ended]] = msgspec.msgpack.Decoder(Ended).decode
-"""Raises ``msgspec.DecodeError`` for what has another form."""
+"""Raises ``msgspec.DecodeError`` for any other form."""

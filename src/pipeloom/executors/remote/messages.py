@@ -1,4 +1,4 @@
-"""Messages that tasks put: as they are sent, and made again in the run."""
+"""Messages that tasks put: how they are sent, and rebuilt in the run."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = ["message_of", "name_of", "said"]
 
 
 def name_of(kind: type) -> str:
-    """Return what a class of messages is called, in the run as in its workers."""
+    """Return the name of a message class, which is the same in the run and in its workers."""
     return f"{module_of(kind)}:{kind.__qualname__}"
 
 
 _OURS: Final = {name_of(kind): kind for kind in (MsgTaskStarted, MsgTaskProgress, MsgTaskFinished)}
-"""Messages about other tasks: their fields are sent as they are, since workers say what they like in them."""
+"""Messages about other tasks: their fields are sent unchanged, since workers may put anything in them."""
 _EXECUTE: Final = name_of(MsgExecute)
 
 
 def said(serial: int, message: object, kinds: frozenset[str]) -> tuple[Said, Luggage]:
-    """Return a message as it is sent, and what is attached; the worker's side.
+    """Return a message in the form in which it is sent, and its attachments; the worker's side.
 
     Args:
-        serial: Of the task that says it.
-        message: Anything.
-        kinds: Those that somebody handles, as ``module:qualname``.
+        serial: The serial number of the task that sends it.
+        message: Any object.
+        kinds: The message classes that have handlers, as ``module:qualname``.
 
     Raises:
-        RowRefusedError: Somebody handles it, and it cannot be sent.
+        RowRefusedError: It has a handler, but cannot be sent.
     """
     kind = type(message)
     name = name_of(kind)
@@ -56,30 +56,30 @@ def said(serial: int, message: object, kinds: frozenset[str]) -> tuple[Said, Lug
         try:
             body = encode(list(vars(message).values()) if name in _OURS else message)
             if name in kinds:
-                msgspec.msgpack.decode(body, type=kind)  # as it will be there
-        except Exception as error:  # a foreign class may do anything
+                msgspec.msgpack.decode(body, type=kind)  # as the run will do
+        except Exception as error:  # a foreign class may raise anything
             raise RowRefusedError(
-                f"a message of type {clean(kind.__name__, 80)} cannot leave its worker process "
+                f"a message of type {clean(kind.__name__, 80)} cannot be sent from its worker process "
                 f"({clean(error, 200)}): make it a dataclass or a named tuple of plain values"
             ) from error
     return Said(serial, storable(name), body, output, storable(describe(message, 2000))), luggage
 
 
 def message_of(word: Said, luggage: Attached, kinds: Mapping[str, type]) -> object:
-    """Return a message as it was.
+    """Return a message as it was before it was sent.
 
     Args:
-        word: It, as it was sent.
-        luggage: What it came with.
-        kinds: Those that somebody handles, as ``module:qualname``.
+        word: The message, as it was sent.
+        luggage: Its attachments.
+        kinds: The message classes that have handlers, as ``module:qualname``.
 
     Raises:
-        ValueError: It cannot be made again.
+        ValueError: It cannot be rebuilt.
     """
     try:
         return _made_again(word, luggage, kinds)
     except Exception as error:
-        raise ValueError(f"a message that cannot be made again: {describe(error)}") from error
+        raise ValueError(f"a message that cannot be rebuilt: {describe(error)}") from error
 
 
 def _made_again(word: Said, luggage: Attached, kinds: Mapping[str, type]) -> object:
@@ -87,7 +87,7 @@ def _made_again(word: Said, luggage: Attached, kinds: Mapping[str, type]) -> obj
         parts = output_of(word.output, luggage)
         if word.kind == _EXECUTE:
             return MsgExecute(*parts[0])  # type: ignore[misc]  # a statement: see `child_link`
-        return Blocks(parts)  # type: ignore[arg-type]  # of rows alone: what else it is was said above
+        return Blocks(parts)  # type: ignore[arg-type]  # only rows: everything else is handled above
     if word.body is not None and word.kind in _OURS:
         fields: Any = msgspec.msgpack.decode(word.body)
         return _OURS[word.kind](*fields)

@@ -1,4 +1,4 @@
-"""Outcomes and outputs, to be sent as words with what is attached to them, and as they were sent."""
+"""Converts outcomes and outputs to messages with attachments, and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["NONE", "Attached", "Luggage", "ended", "outcome_of", "output_of", "p
 
 
 class Luggage(NamedTuple):
-    """What is attached to a word: the images of an output, and the descriptor of the file of its spool."""
+    """The attachments of an outgoing message: the images of an output, and the file descriptor of its spool."""
 
     attached: Sequence[Buffer] = ()
     descriptors: Sequence[int] = ()
@@ -30,29 +30,29 @@ class Luggage(NamedTuple):
 
 
 class Attached(Protocol):
-    """What came with a word, whatever it came in; still its owner's."""
+    """The attachments of a received message; their owner closes them."""
 
     @property
     def attached(self) -> Sequence[Buffer]:
-        """Images."""
+        """The images."""
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """Of files."""
+        """File descriptors."""
 
 
 NONE = Luggage()
 
 
 def ended(task: Task, serial: int, said: int, name: str, outcome: Outcome) -> tuple[Ended, Luggage]:
-    """Return an outcome as it is sent; the worker's side.
+    """Return an outcome in the form in which it is sent; the worker's side.
 
     Args:
-        task: Whose it is.
-        serial: Under which it was sent.
-        said: How many words came before.
-        name: Under which it was sent.
-        outcome: How it went.
+        task: The task.
+        serial: The serial number under which it was sent.
+        said: How many words the worker sent before this.
+        name: The name under which it was sent.
+        outcome: Its outcome.
     """
     status, message, result, failed, staged, finished_at, elapsed_s = outcome
     parcel, luggage = (None, NONE) if staged is None else parcel_of(*staged)
@@ -74,21 +74,21 @@ def ended(task: Task, serial: int, said: int, name: str, outcome: Outcome) -> tu
 
 
 def outcome_of(word: Ended, luggage: Attached = NONE) -> Outcome:
-    """Return an outcome as it was; the run's side.
+    """Return an outcome as it was before it was sent; the run's side.
 
     Args:
-        word: As it was sent.
-        luggage: What came with it.
+        word: The outcome, as it was sent.
+        luggage: Its attachments.
 
     Raises:
-        ValueError: It has an output, or a wait, that nothing of ours has made.
+        ValueError: Its output or its delay was not written by our code.
     """
     raised = word.raised
     failed = None
     if raised is not None:
         after_s = raised.decision.after_s
         if after_s is not None and not 0 <= after_s < math.inf:
-            raise ValueError(f"another try after {after_s} s")
+            raise ValueError(f"a retry after {after_s} s")
         failed = raised_again(raised), raised.trace, raised.decision
     staged: Staged | None = None
     if word.output is not None:
@@ -97,19 +97,19 @@ def outcome_of(word: Ended, luggage: Attached = NONE) -> Outcome:
 
 
 def parcel_of(output: Output, rows: int, size: int) -> tuple[Parcel, Luggage]:
-    """Return an output as it is sent, and what is attached."""
+    """Return an output in the form in which it is sent, and its attachments."""
     rest: Chunk = [part for part in output if not isinstance(part, Spool)]
-    spools = [part for part in output if isinstance(part, Spool)]  # one at most
+    spools = [part for part in output if isinstance(part, Spool)]  # at most one
     parts, images = pack(rest)
     luggage = Luggage([image.data for image in images], [spool.fileno() for spool in spools])
     return Parcel(parts, spools[0].plain() if spools else None, rows, size), luggage
 
 
 def output_of(parcel: Parcel, luggage: Attached) -> Output:
-    """Return an output as it was; it has descriptors of its own.
+    """Return an output as it was before it was sent; its file descriptors are duplicates.
 
     Raises:
-        ValueError: Nothing of ours has made it.
+        ValueError: It was not written by our code.
     """
     images, files = luggage.attached, luggage.descriptors
     found: Output = []
@@ -119,6 +119,6 @@ def output_of(parcel: Parcel, luggage: Attached) -> Output:
         try:
             found.append(Spool.of(os.dup(files[0]), parcel.spool))
         except (TypeError, LookupError, AttributeError, OverflowError) as error:
-            raise ValueError("a file of rows that nothing of ours has made") from error
+            raise ValueError("a file of rows that was not written by pipeloom") from error
     found += unpack(parcel.parts, images)
     return found

@@ -1,8 +1,9 @@
-"""The program that a run belongs to, as its worker processes need it: modules, functions, and how they are sent.
+"""Sends the program's functions and modules to worker processes.
 
-A function is sent by its module and name if that can be. One that stands in the program itself makes each worker
-import the program, under another name than ``__main__``: so what it does beside defining things must stand behind
-``if __name__ == "__main__":``. With cloudpickle a function is sent as it is, if it cannot be sent by its name.
+A function is sent by its module and name if possible. If it is defined in the program itself, each worker imports
+the program, under another name than ``__main__``; therefore anything that it does besides defining things must be
+guarded by ``if __name__ == "__main__":``. With cloudpickle, a function that cannot be sent by name is sent by
+value.
 """
 
 from __future__ import annotations
@@ -37,16 +38,15 @@ __all__ = [
 
 _MAIN: Final = "__main__"
 _GUARD: Final = re.compile(r"^if\b.*\b__name__\b", re.MULTILINE)
-_NAME: Final = "__mp_main__"  # as with multiprocessing, so that programs written for it know it
+_NAME: Final = "__mp_main__"  # the same as in multiprocessing, so that programs written for it recognise it
 
 
 Main: TypeAlias = Literal["imported", "shared", "missing"]
-"""How workers come by the program itself: they import it when they need it, have it from the start, or have not got
-it."""
+"""How workers get the program itself: they import it when needed, have it from the start, or do not have it."""
 
 
 class NotFoundError(Exception):
-    """What is sent cannot be found in the program when it is imported."""
+    """The imported program does not contain what was sent by name."""
 
 
 class Program(NamedTuple):
@@ -54,9 +54,9 @@ class Program(NamedTuple):
 
     Attributes:
         path: ``sys.path``.
-        directory: The current one; ``None`` if it is gone.
+        directory: The working directory; ``None`` if it was deleted.
         arguments: ``sys.argv``.
-        module: The program's name, if it was started by it (``python -m``).
+        module: The program's module name, if it was started with ``python -m``.
         file: The program's file.
     """
 
@@ -67,24 +67,24 @@ class Program(NamedTuple):
     file: str | None
 
     def enter(self) -> None:
-        """Make this process one of the program's; the worker's side."""
+        """Set up this process to find the program's modules; the worker's side."""
         sys.path[:] = self.path
         sys.argv[:] = self.arguments
         if self.directory is not None:
             try:
                 os.chdir(self.directory)
             except OSError:
-                pass  # it is gone, as for the run itself
+                pass  # it was deleted, for the run itself as well
 
     @property
     def can_be_imported(self) -> bool:
-        """Whether there is a file to import it from."""
+        """Whether it can be imported from a file."""
         return self.module is not None or self.file is not None
 
     @property
     def is_loaded(self) -> bool:
         """Whether this process has imported the program itself."""
-        # multiprocessing, once imported, gives whatever is ``__main__`` this name, too.
+        # Once imported, multiprocessing also registers ``__main__`` under this name.
         return getattr(sys.modules.get(_NAME), "__name__", None) == _NAME
 
     def load_main(self) -> None:
@@ -94,7 +94,7 @@ class Program(NamedTuple):
             BaseException: Whatever it raises.
         """
         if not self.can_be_imported:
-            raise ImportError("a program that is typed, or read from standard input, cannot be imported")
+            raise ImportError("a program that was typed in or read from standard input cannot be imported")
         with importing_program():
             if self.module is not None:
                 found = runpy.run_module(self.module, run_name=_NAME, alter_sys=True)
@@ -107,12 +107,12 @@ class Program(NamedTuple):
 
 
 def module_of(kind: type) -> str:
-    """Return what the module of a class is called in the run's process, as in its workers."""
+    """Return the name that the module of a class has in the run's process, also when called in a worker."""
     return _MAIN if kind.__module__ == _NAME else str(kind.__module__)
 
 
 def present_program() -> Program:
-    """Return this program; the run's side."""
+    """Return the program of this process; the run's side."""
     main = sys.modules.get(_MAIN)
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
@@ -132,11 +132,11 @@ def present_program() -> Program:
 
 
 class Packed(NamedTuple):
-    """A function, or what goes with one, as it is sent.
+    """A function, or something that goes with it, as it is sent.
 
     Attributes:
-        by_name: Where it stands.
-        by_value: It itself; used if there is no other way.
+        by_name: Its pickle, which contains its module and name.
+        by_value: Its pickle by value; only used if the name does not work.
     """
 
     by_name: bytes | None
@@ -144,18 +144,18 @@ class Packed(NamedTuple):
 
 
 def packed(what: str, thing: object, main: Main = "imported") -> Packed:
-    """Return something as it is sent to worker processes.
+    """Return an object in the form in which it is sent to worker processes.
 
-    By its name if that can be: a worker then imports it as it is, and a traceback shows its lines. By value if it
-    has no such name, or if importing the program does more than define things.
+    It is sent by name if possible: a worker then imports it, and tracebacks show its lines. It is sent by value if
+    it has no importable name, or if importing the program would do more than define things.
 
     Args:
-        what: What the caller calls it, for the words.
+        what: How an error refers to it.
         thing: A function, or a tuple of what goes with one.
-        main: How workers come by the program itself.
+        main: How workers get the program itself.
 
     Raises:
-        TypeError: It cannot be sent; the sentence says why, and what to do.
+        TypeError: It cannot be sent; the message says why, and what to do.
     """
     by_name, failure = _dumped(pickle.dumps, thing)
     if by_name is not None and not _mentions_program(by_name):
@@ -168,7 +168,7 @@ def packed(what: str, thing: object, main: Main = "imported") -> Packed:
         return Packed(None, by_value)
     if failure is None:
         failure = ImportError(
-            "it stands in a program that its workers cannot import: a notebook, a prompt, or the like"
+            "it is defined in a program that workers cannot import, such as a notebook or a prompt"
         )
     raise TypeError(
         f"{what} cannot be sent to worker processes ({clean(describe(failure), 200)}): define it at the top level "
@@ -184,17 +184,17 @@ def _dumped(dumps: Callable[[object], bytes], thing: object) -> tuple[bytes | No
 
 
 def _can_be_imported(by_value: bytes | None) -> bool:
-    """Say whether workers should import the program; not if it runs on its own and there is another way."""
+    """Return whether workers should import the program; not if that would run it and there is another way."""
     return present_program().can_be_imported and (by_value is None or _is_guarded())
 
 
 def runs_when_imported() -> bool:
-    """Say whether processes that import this program would do all that it does."""
+    """Return whether a process that imports this program would run it."""
     return present_program().can_be_imported and not _is_guarded()
 
 
 def _is_guarded() -> bool:
-    """Say whether the program keeps what it does behind a guard."""
+    """Return whether the program has a ``__name__`` guard."""
     try:
         source = inspect.getsource(sys.modules[_MAIN])
     except (OSError, TypeError, KeyError):
@@ -203,7 +203,7 @@ def _is_guarded() -> bool:
 
 
 def load_packed(parts: Packed, program: Program) -> Any:
-    """Return what was packed; the worker's side. Raises as :func:`load`."""
+    """Return what was packed; the worker's side. Raises the same errors as :func:`load`."""
     if parts.by_name is None:
         assert parts.by_value is not None
         return load(parts.by_value, program)
@@ -216,10 +216,10 @@ def load_packed(parts: Packed, program: Program) -> Any:
 
 
 def load_there(parts: Packed) -> Any:
-    """Return what was packed, where workers do not import the program for it; the worker's side.
+    """Return what was packed, for workers that do not import the program; the worker's side.
 
     Raises:
-        NotFoundError: It is not there.
+        NotFoundError: It is not installed here.
         BaseException: Whatever importing it raises.
     """
     if parts.by_name is not None:
@@ -228,15 +228,15 @@ def load_there(parts: Packed) -> Any:
         except (AttributeError, ImportError) as error:
             if parts.by_value is None:
                 raise NotFoundError(
-                    f"it does not find what the run sends ({clean(error, 200)}): install that module where the "
-                    "workers are, or put the function into one that is there"
+                    f"it cannot import what the run sends ({clean(error, 200)}): install that module where the "
+                    "workers are, or move the function to a module that is installed there"
                 ) from error
     assert parts.by_value is not None
     return pickle.loads(parts.by_value)
 
 
 def pickled(item: object, main: Main) -> bytes:
-    """Return an input as it is sent; raises whatever pickling it raises."""
+    """Return an input in the form in which it is sent; raises whatever pickling it raises."""
     data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
     if main == "missing" and _mentions_program(data) and (dumps := _cloudpickle()) is not None:
         return dumps(item)
@@ -244,7 +244,7 @@ def pickled(item: object, main: Main) -> bytes:
 
 
 def load(data: bytes, program: Program) -> Any:
-    """Return what was pickled; imports the program itself if it is needed. The worker's side.
+    """Unpickle data; imports the program itself if necessary. The worker's side.
 
     Raises:
         BaseException: Whatever importing it raises.
@@ -259,13 +259,13 @@ def load(data: bytes, program: Program) -> Any:
         return pickle.loads(data)
     except AttributeError as error:
         raise NotFoundError(
-            f"the program, as each worker process imports it, lacks what it sends ({clean(error, 200)}): define it "
-            'at the top level, not behind if __name__ == "__main__":, or install cloudpickle'
+            f"the program, when a worker process imports it, does not define what it sends ({clean(error, 200)}): "
+            'define it at the top level, not under if __name__ == "__main__":, or install cloudpickle'
         ) from error
 
 
 def _mentions_program(data: bytes) -> bool:
-    """Say whether a pickle needs the program itself, which has another name in a worker that starts a run."""
+    """Return whether a pickle refers to the program, which has another name in a worker that starts a run."""
     return _MAIN.encode() in data or _NAME.encode() in data
 
 

@@ -1,7 +1,7 @@
-"""What a task raised in another process: sent as data, and made again from it. Nothing of it is unpickled.
+"""Exceptions of tasks in other processes: sent as data and rebuilt from it. Nothing is unpickled.
 
-An exception's own class is used if this process knows it, and if making one runs no code but Python's. Otherwise a
-:class:`~pipeloom.RemoteError` stands for it, which has its name and its words.
+The exception's own class is used if this process knows it and if creating an instance runs only Python's own code.
+Otherwise a :class:`~pipeloom.RemoteError` with its name and message replaces it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _ARGS: Final = vars(BaseException)["args"].__get__
 
 
 def raised_again(raised: Raised) -> BaseException:
-    """Return an exception of the same class if that can be, else one that stands for it; without frames."""
+    """Return an exception of the same class if possible, otherwise a ``RemoteError``; without frames."""
     kind = _class_of(raised.module, raised.name)
     if kind is not None and raised.arguments is not None:
         try:
@@ -65,14 +65,14 @@ def raised_again(raised: Raised) -> BaseException:
             error = kind.__new__(kind, *raised.arguments)
             error.args = raised.arguments
             return error
-        except Exception:  # noqa: BLE001 - such as a UnicodeDecodeError, which wants bytes
+        except Exception:  # noqa: BLE001 - such as a UnicodeDecodeError, which requires bytes
             pass
     name = raised.name.rpartition(".")[2]
     return RemoteError(raised.text or name, kind=name)
 
 
 def _class_of(module: str, name: str) -> type[BaseException] | None:
-    """Return a class that this process has, if neither making one nor showing it runs code of somebody's."""
+    """Return a class of this process, if neither creating nor printing an instance runs foreign code."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = vars(found).get(part) if hasattr(found, "__dict__") else None
@@ -84,18 +84,18 @@ def _class_of(module: str, name: str) -> type[BaseException] | None:
 
 _USED: Final = ("__new__", "__str__", "__repr__")
 _INITIALISED: Final = ("builtins", "pipeloom.errors")
-"""Whose classes may set attributes when they are made; those of a RetryLater are its arguments."""
+"""Modules whose classes may set attributes in ``__init__``; those of a RetryLater are its arguments."""
 
 
 def _is_pythons(method: Any) -> bool:
     return not hasattr(method, "__code__")
 
 
-# --- of a worker that cannot begin ---
+# --- a worker that cannot start ---
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return why a worker cannot begin, as it is sent; what one sentence explains comes without a traceback."""
+    """Return why a worker cannot start; an error whose message explains everything is sent without a traceback."""
     kind = storable(type(error).__name__)
     if isinstance(error, NotGuardedError | NotFoundError):
         return Failure(kind, str(error), "")
@@ -103,14 +103,14 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def reason_of(failure: Failure, what: str) -> RemoteError:
-    """Return what a run raises because a worker cannot begin.
+    """Return the error that a run raises because a worker cannot start.
 
     Args:
-        failure: As it was sent.
+        failure: The reason, as it was sent.
         what: What kind of worker it is.
     """
     kind = failure.kind
-    error = RemoteError(f"{what} could not begin: {kind + ': ' if failure.trace else ''}{failure.why}", kind=kind)
+    error = RemoteError(f"{what} could not start: {kind + ': ' if failure.trace else ''}{failure.why}", kind=kind)
     if failure.trace:
         error.add_note(failure.trace)
     return error

@@ -1,6 +1,6 @@
-"""Performs a chunk of tasks wherever an executor of somebody's runs it: bytes in, bytes out.
+"""Performs a chunk of tasks wherever the executor runs it: bytes in, bytes out.
 
-What is the same for all chunks of a run is read once a process, and kept for the next chunk of it.
+What is the same for all chunks of a run is read once per process, and kept for its later chunks.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from pipeloom.worker.perform import end_of_fork, failed_before, perform
 
 __all__ = ["ChunkTask", "Watch", "hear_of_end", "leave", "run_chunk", "this_process", "this_worker"]
 
-_HEAVY: Final = 16 * 2**20  # bytes of outcomes, with which a chunk comes back early
-_RUNS: Final = 16  # that are remembered: one after the other, several at once, or nested
+_HEAVY: Final = 16 * 2**20  # bytes of outcomes beyond which a chunk returns early
+_RUNS: Final = 16  # how many runs are remembered: successive, concurrent or nested ones
 
 
 class Watch(Protocol):
-    """Whoever wants to know, in the worker, what its chunk is at."""
+    """An observer of a chunk, in its worker."""
 
     def begins(self, place: int, task: ChunkTask) -> None:
-        """Hear that a task begins, by its place in the chunk; blocks it."""
+        """Called before a task starts, with its place in the chunk; the task waits for the return."""
 
 
 def run_chunk(assignment: bytes, order: bytes, worker: str | None = None, watch: Watch | None = None) -> bytes:
-    """Perform a chunk; blocks until that is done. One thread.
+    """Perform a chunk; blocks until it is done. One thread.
 
     Args:
         assignment: What is the same for all chunks, see ``chunks.assigned``.
         order: The chunk.
-        worker: What people call this worker; by default, its process.
-        watch: Is told of each task.
+        worker: The display name of this worker; by default, its process.
+        watch: Observes each task.
 
     Returns:
         A ``Done``, or a ``Failure`` if this worker cannot perform any chunk.
@@ -72,18 +72,18 @@ def run_chunk(assignment: bytes, order: bytes, worker: str | None = None, watch:
     try:
         run = _runs.of(assignment)
         local = run.local()
-    except BaseException as error:  # noqa: BLE001 - what is imported here, and what `local` enters, may do anything
+    except BaseException as error:  # noqa: BLE001 - foreign code: an imported module or `local=` may raise anything
         return encode(failure_of(error))
     return run.perform(read_order(order), local, worker or this_worker(run.is_home), watch)
 
 
 def hear_of_end(token: bytes, how: Ending) -> None:
-    """Hear, in a worker's process, that a run is ending; any thread."""
+    """Record in a worker's process that a run is ending; any thread."""
     _runs.end(token, how)
 
 
 def leave(token: bytes) -> str | None:
-    """Forget a run, and leave its ``local=``; says what that raised. Any thread."""
+    """Forget a run and exit its ``local=``; return what that raised, as text. Any thread."""
     return _runs.leave(token)
 
 
@@ -91,23 +91,23 @@ _IDENTITY: Final = uuid.uuid4().hex
 
 
 def this_process() -> str:
-    """Return what tells this process from all others, on any machine."""
+    """Return an identifier of this process that is unique across machines."""
     return f"{_IDENTITY}-{os.getpid()}"
 
 
 def this_worker(is_home: bool) -> str:
-    """Return what people call this worker: its thread in the run's own process, else its machine and process."""
+    """Return this worker's display name: its thread in the run's own process, else its machine and process."""
     return threading.current_thread().name if is_home else f"{socket.gethostname()}:{os.getpid()}"
 
 
-# --- a run, as a worker knows it ---
+# --- a run, in a worker ---
 
 
 class _Run:
     """What a process knows of a run.
 
     Args:
-        assignment: As it was sent.
+        assignment: The assignment of the run.
     """
 
     def __init__(self, assignment: Assignment) -> None:
@@ -117,10 +117,10 @@ class _Run:
         self._assignment = assignment
         self._surroundings = CallerContext(self.link)
         self._locals: dict[int, WorkerLocal] = {}
-        self.is_ending = False  # no further task is to begin
+        self.is_ending = False  # no further task may start
 
     def local(self) -> Any:
-        """Return what ``local=`` gives this thread; raises what that raises."""
+        """Return the value of ``local=`` in this thread; raises whatever that raises."""
         if self._local is None:
             return None
         thread = threading.get_ident()
@@ -130,17 +130,17 @@ class _Run:
         return of_worker.value()
 
     def leave(self) -> str | None:
-        """Leave all of them; says what that raised first."""
+        """Exit ``local=`` in all threads; return the first exception that was raised, as text."""
         first = None
         while self._locals:
             try:
                 self._locals.popitem()[1].close()
-            except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored all the same
+            except Exception as error:  # noqa: BLE001 - foreign code: what the tasks did is stored nevertheless
                 first = first or f"{type(error).__name__}: {error}"
         return first
 
     def perform(self, order: Order, local: Any, worker: str, watch: Watch | None) -> bytes:
-        """Perform a chunk, or as much of it as should come back at once."""
+        """Perform a chunk, or only its first tasks if they should return early."""
         began = monotonic()
         found: list[Left] = []
         size = 0
@@ -149,7 +149,7 @@ class _Run:
                 if self.is_ending or (found and (monotonic() - began > order.patience_s or size > _HEAVY)):
                     break
                 if found and found[-1].slow_down_s:
-                    break  # the run is to hear of it, and to say what begins
+                    break  # the run must know first, since it decides what starts
                 left = self._perform(place, call, local, watch)
                 size += _size_of(left)
                 found.append(left)
@@ -157,7 +157,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _hearing(self) -> Iterator[None]:
-        """Keep what tasks log, and leave a typed Ctrl-C to the run: in a task it would be that task's error."""
+        """Keep the log records of tasks, and ignore Ctrl-C, which would fail a task; the run handles it."""
         with contextlib.ExitStack() as stack:
             if self._assignment.keeps_logs:
                 stack.enter_context(keeping_logs())
@@ -197,7 +197,7 @@ def _left(task: ChunkTask, place: int, name: str, outcome: Outcome) -> Left:
 
 
 def _size_of(left: Left) -> int:
-    """Return about how many bytes it takes to send."""
+    """Return about how many bytes sending it takes."""
     size = _weight(left.freight) + sum(_weight(spoken.freight) for spoken in left.spoken)
     if left.ended.output is not None:
         size += len(left.ended.output.parts)
@@ -208,11 +208,11 @@ def _weight(freight: Freight) -> int:
     return sum(map(len, freight.images)) + sum(map(len, freight.file))
 
 
-# --- what a process has once ---
+# --- what exists once per process ---
 
 
 class _Runs:
-    """The runs of which this process knows; any thread."""
+    """The runs that this process knows; any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -220,11 +220,11 @@ class _Runs:
         self._ending: OrderedDict[bytes, None] = OrderedDict()
 
     def of(self, assignment: bytes) -> _Run:
-        """Return the run that an assignment is of; reads that once."""
+        """Return the run of an assignment, which is read only once."""
         token = assignment[:TOKEN_BYTES]
         run = self._found.get(token)
         if run is None:
-            fresh = _Run(assignment_of(assignment, pipeloom.__version__))  # what it imports may take long
+            fresh = _Run(assignment_of(assignment, pipeloom.__version__))  # outside the lock: imports may take long
             with self._lock:
                 run = self._found.setdefault(token, fresh)
                 run.is_ending = run.is_ending or token in self._ending
@@ -233,7 +233,7 @@ class _Runs:
         return run
 
     def end(self, token: bytes, how: Ending) -> None:
-        """Note that a run is ending, which may be known here later."""
+        """Record that a run is ending; its assignment may arrive here later."""
         with self._lock:
             self._ending[token] = None
             while len(self._ending) > _RUNS:
@@ -249,7 +249,7 @@ class _Runs:
 
 
 class _Levels:
-    """The root logger's level while chunks run that want it lower; any thread."""
+    """The root logger's level, while chunks that need a lower one are running; any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -258,7 +258,7 @@ class _Levels:
 
     @contextlib.contextmanager
     def at(self, level: int) -> Iterator[None]:
-        """Have it at least as low in here."""
+        """Set the level to ``level`` or lower inside this context."""
         root = logging.getLogger()
         with self._lock:
             if not self._wanted:
@@ -279,7 +279,7 @@ def _deaf() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is not None:  # else it was not set from Python
+        if before is not None:  # otherwise it was not set from Python
             signal.signal(signal.SIGINT, before)
 
 
@@ -289,7 +289,7 @@ _running: weakref.WeakSet[ChunkTask] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In a forked child no task runs, and locks are free: a pool may have forked its worker at any time."""
+    """Reset the state in a forked child, where no task runs: a pool may fork its workers at any time."""
     global _runs, _levels
     for task in list(_running):
         task.orphan()

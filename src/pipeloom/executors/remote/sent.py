@@ -1,4 +1,4 @@
-"""The chunks that are with an engine: what comes of each is taken once, whoever brings it, and however late."""
+"""The chunks that were sent to an engine; each result is taken only once, however often or late it arrives."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _TICK_S: Final = 0.1
 
 
 class Sent(Generic[T]):
-    """A chunk on its way.
+    """A chunk that was sent.
 
     Attributes:
-        number: Its own.
-        tasks: What was sent.
-        left: Those of them that have not ended.
+        number: Its number.
+        tasks: The tasks that were sent.
+        left: The tasks that have not ended.
         at: When it was sent, by ``time.monotonic``.
-        is_counted: Its tasks count from when they were taken.
-        slot: Where on the board its running task stands, if it does.
-        lines: Place of a task in here → how many lines it has logged that are kept.
+        is_counted: Whether its tasks count against a limit from the moment they were taken.
+        slot: The slot on the desk that shows its running task, if any.
+        lines: Place of a task in the chunk → how many of its log lines have been kept.
     """
 
     slot: int | None = None
@@ -51,21 +51,21 @@ class Sent(Generic[T]):
 
 
 class SentChunks(Generic[T]):
-    """Chunks by number. The feeder adds, the collector takes, the run's thread takes back.
+    """Chunks by number. The feeder adds them, the collector takes their results, the run's thread takes them back.
 
     Args:
-        desk: Where outcomes go, and what has not begun goes back.
-        kinds: Messages that somebody handles, as ``module:qualname``.
+        desk: Receives outcomes, and the tasks that have not started.
+        kinds: The message classes that have handlers, as ``module:qualname``.
 
     Attributes:
-        returned: How many there were of which something went back.
+        returned: From how many chunks tasks went back to the desk.
     """
 
     def __init__(self, desk: Desk[T], kinds: Mapping[str, type]) -> None:
         self._desk = desk
         self._kinds = kinds
         self._open: dict[int, Sent[T]] = {}
-        self._taken: int | None = None  # what the collector is at
+        self._taken: int | None = None  # the chunk that the collector is processing
         self._count = 0
         self.returned = 0
         self._moved = threading.Condition()
@@ -74,24 +74,24 @@ class SentChunks(Generic[T]):
         return len(self._open)
 
     def numbers(self, *, uncounted: bool = False) -> list[int]:
-        """Return the numbers of those of which nothing has come.
+        """Return the numbers of chunks that have no result yet.
 
         Args:
-            uncounted: Only those that were sent while no task counted from then on.
+            uncounted: Only chunks that were sent while no limit applied.
         """
         return [chunk.number for chunk in list(self._open.values()) if not (uncounted and chunk.is_counted)]
 
     # --- the feeder ---
 
     def add(self, tasks: list[T]) -> int:
-        """Take in tasks that are about to be sent; returns their chunk's number."""
+        """Add tasks that are about to be sent; return the number of their chunk."""
         with self._moved:
             self._count += 1
             self._open[self._count] = Sent(self._count, tasks, is_counted=self._desk.is_limited)
             return self._count
 
     def await_room(self, window: Callable[[], int]) -> bool:
-        """Wait until another chunk may be sent; false when nothing more is to begin."""
+        """Wait until another chunk may be sent; return false if no further task may start."""
         with self._moved:
             while not self._desk.closed:
                 if len(self._open) < window():
@@ -100,10 +100,10 @@ class SentChunks(Generic[T]):
         return False
 
     def await_return(self, before: int) -> bool:
-        """Wait until something goes back, which then is to be sent again; false when nothing can any more.
+        """Wait until tasks go back to the desk, to be sent again; return false once none can any more.
 
         Args:
-            before: What ``returned`` was when there was nothing to be sent.
+            before: The value of ``returned`` when there was nothing left to send.
         """
         with self._moved:
             while self._open and not self._desk.closed and self.returned == before:
@@ -114,12 +114,12 @@ class SentChunks(Generic[T]):
 
     @contextmanager
     def taking(self, number: int) -> Iterator[Sent[T] | None]:
-        """Take what comes of a chunk in here, unless that was done; what has not ended by then goes back."""
+        """Process the result of a chunk in this context, unless it was processed; unfinished tasks go back."""
         with self._moved:
             chunk = self._open.get(number)
             self._taken = None if chunk is None else number
         if chunk is None:
-            yield None  # it comes twice, or late
+            yield None  # it arrives twice, or late
             return
         try:
             yield chunk
@@ -129,10 +129,10 @@ class SentChunks(Generic[T]):
             self._close(chunk)
 
     def end(self, chunk: Sent[T], done: Done) -> None:
-        """End the tasks of a chunk as their worker says; blocks while there is no room for them.
+        """End the tasks of a chunk with their worker's outcomes; blocks while the channel is full.
 
         Raises:
-            ValueError: Nothing of ours has said it; the tasks before it have ended.
+            ValueError: The result was not written by our code; the tasks before the fault have ended.
         """
         if done.number != chunk.number or len(done.tasks) > len(chunk.tasks):
             raise ValueError("of another chunk")
@@ -143,10 +143,10 @@ class SentChunks(Generic[T]):
             chunk.left = chunk.tasks[place + 1 :]
 
     def see(self, note: Note) -> None:
-        """Show what is seen of a task that runs."""
+        """Show a report about a running task."""
         chunk = self._open.get(note.number)
         if chunk is None or not note.place < len(chunk.tasks):
-            return  # it has come back meanwhile
+            return  # its result has arrived meanwhile
         task, slots = chunk.tasks[note.place], self._desk.slots
         if task.status == QUEUED:
             self._began(task, note.since_s)
@@ -155,7 +155,7 @@ class SentChunks(Generic[T]):
         if note.slow_down_s:
             self._desk.link.slow_down(task, note.slow_down_s)
         self._keep(chunk, note.place, note.first, note.lines)
-        if chunk.slot is None and None in slots:  # else more run than there were workers at first
+        if chunk.slot is None and None in slots:  # otherwise more tasks run than there were workers at the start
             chunk.slot = slots.index(None)
         if chunk.slot is not None:
             slots[chunk.slot] = task
@@ -165,7 +165,7 @@ class SentChunks(Generic[T]):
         task.started_at = utc_ago(since_s)
 
     def _keep(self, chunk: Sent[T], place: int, first: int, lines: Sequence[tuple[Line, bool]]) -> None:
-        """Keep those of a task's lines that are news."""
+        """Keep the log lines of a task that are new."""
         kept = chunk.lines.get(place, 0)
         if first <= kept:
             news = lines[kept - first :]
@@ -202,12 +202,12 @@ class SentChunks(Generic[T]):
         link.say(task, message, lambda: None, block=True, timeout=None)
 
     def charge(self, chunk: Sent[T], error: Exception, trace: str) -> None:
-        """End the one task of a chunk that did not come back.
+        """Fail the single task of a chunk that was lost.
 
         Args:
-            chunk: It.
-            error: Why.
-            trace: What is known of that.
+            chunk: The chunk.
+            error: Why it was lost.
+            trace: The traceback to store.
         """
         (task,) = chunk.left
         if task.status == QUEUED:
@@ -219,14 +219,14 @@ class SentChunks(Generic[T]):
     # --- the run's thread, and the feeder ---
 
     def take_back(self, number: int) -> None:
-        """Take back a chunk that does not run, unless it is just being taken."""
+        """Take back a chunk that is not running, unless its result is being processed."""
         with self._moved:
             chunk = None if number == self._taken else self._open.get(number)
         if chunk is not None:
             self._close(chunk)
 
     def take_back_all(self) -> None:
-        """Take back whatever is with the engine: nobody waits for it any more."""
+        """Take back all chunks, whose results are no longer needed."""
         for number in self.numbers():
             self.take_back(number)
 
