@@ -1,39 +1,39 @@
 # `make` alone lists the commands. Everything is set up on first use, inside this checkout (.venv, .cache, build).
-# PYTHON=python3.12 makes .venv with that Python; without it, a .venv that is there is kept.
+# PYTHON=python3.12 makes .venv with that Python; without it, an existing .venv is kept.
 BIN := .venv/bin
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
-# With it, and no cache anywhere, every program that a test or benchmark starts would compile the whole library.
+# If it were set, every program that a test or benchmark starts would compile the whole library again.
 unexport PYTHONDONTWRITEBYTECODE
-# In a locale without letters Python cannot read where an editable package lies, if its path has any but ASCII.
+# In the C locale, Python cannot find an editable package whose path is not ASCII.
 ifneq ($(filter C POSIX,$(LC_ALL)),)
 export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
 .PHONY: lowest release help demo test coverage check outputs faults bench docs screenshots fix setup clean
-.NOTPARALLEL: # two calls of setup.sh at once would be in each other's way
+.NOTPARALLEL: # two simultaneous calls of setup.sh would disturb each other
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## load the New York flights of 2013 into build/flights.db and ask it questions
+demo: ## load the New York flights of 2013 into build/flights.db and query it
 	@sh setup.sh demo
 	@mkdir -p build
 	$(BIN)/pipeloom examples flights --executor processes --db build/flights.db --files build/flights
 
-# Python's buffers decide how a program ends whose output nobody reads; `make outputs` is the other half.
+# Buffering decides how a program ends if its output has no reader; `make outputs` tests the unbuffered case.
 test: check-static ## format check, lint, types, and the whole test suite
 	env -u PYTHONUNBUFFERED $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# Apart from the tests, which it makes take half as long again: until Python 3.14, branches are measured by tracing.
+# Separate from `make test`, which it would slow down by half: before Python 3.14, branches are measured by tracing.
 coverage: setup ## the whole test suite with branch coverage, which has a floor
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@$(BIN)/coverage report | awk '/^TOTAL/ || $$NF + 0 < 90'
 
-check: check-static ## the same with the fast tests only: under a minute, never rewrites a file
+check: check-static ## the same with only the fast tests: under a minute, never rewrites a file
 	$(BIN)/pytest -n 2 -m "not slow"
 
-outputs: setup ## the tests of outputs that nobody reads, which buffering changes: PYTHONUNBUFFERED=1 make outputs
+outputs: setup ## the tests of outputs without a reader, which depend on buffering: PYTHONUNBUFFERED=1 make outputs
 	$(BIN)/pytest -n 2 -m outputs
 
 faults: setup ## every fault at every instant (over an hour): make faults ONLY=test_kill.py
@@ -51,10 +51,10 @@ bench: setup ## measure against the limits: make bench ONLY=B3 ROUNDS=5
 docs: setup ## build the documentation site into build/site: make docs SERVE=8000 shows it in a browser
 	$(BIN)/python docs/site/make.py $(if $(SERVE),--serve $(SERVE))
 
-screenshots: setup ## make the pictures of README and docs again; needs Chromium
+screenshots: setup ## make the pictures of the README and the docs again; needs Chromium
 	$(BIN)/python docs/pictures/make.py
 
-lowest: setup ## the fast tests that need no browser, with the oldest dependencies that are allowed
+lowest: setup ## the fast tests without a browser, with the oldest dependencies that are allowed
 	rm -rf build/lowest
 	$(BIN)/python -m venv --without-pip build/lowest
 	$(BIN)/python -m pip --python build/lowest/bin/python install --quiet --no-cache-dir \
@@ -72,5 +72,5 @@ fix: setup ## format the code and apply safe lint fixes
 setup: ## make .venv with pipeloom (editable) and the development tools
 	@sh setup.sh dev
 
-clean: ## remove everything that make has made
+clean: ## remove everything that make has created
 	rm -rf .venv .cache build dist

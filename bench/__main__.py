@@ -1,8 +1,8 @@
-"""Run the workloads, interleaved, each variant in a fresh process, and print what came out.
+"""Run the workloads, interleaved, each variant in a new process, and print the results.
 
-python bench                    all of them, 5 rounds
+python bench                    all workloads, 5 rounds
 python bench --only B3 --rounds 9
-python bench --tiny             does every script run and verify? (no figures worth reading)
+python bench --tiny             check that every script runs and verifies (its figures mean nothing)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Figures = dict[str, list[dict[str, float]]]
 
 
 def run(script: str, variants: Sequence[str], size: int) -> Figures:
-    """Run some variants once, one after the other in a process of their own."""
+    """Run some variants once, one after the other in a single process."""
     command = [sys.executable, str(HERE / f"{script}.py"), "--size", str(size)]
     command += [word for variant in variants for word in ("--variant", variant)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -42,7 +42,7 @@ def run(script: str, variants: Sequence[str], size: int) -> Figures:
 
 
 def measure(script: str, workload: Workload, size: int, rounds: int) -> Figures:
-    """Run all variants in turn, each in a process of its own, so that a drift of the machine meets them all."""
+    """Run all variants in turn, each in its own process, so that a drift of the machine affects all of them."""
     figures: Figures = {variant: [] for variant in workload.present()}
     for number in range(rounds):
         for variant in figures:
@@ -72,12 +72,12 @@ def table(workload: Workload, figures: Figures) -> list[str]:
 
 
 def can_be_judged(target: Target, figures: Figures) -> bool:
-    """Say whether what it compares was run: peers may be absent."""
+    """Return whether everything it compares was run: peers may be missing."""
     return target.variant in figures and (target.against is None or target.against in figures)
 
 
 def judged(target: Target, figures: Figures) -> dict[str, Any]:
-    """Return how a target was met: the ratio is taken round by round, and its median counts."""
+    """Return how a target was met: the median of the ratios of all rounds."""
     runs = [run[target.figure] for run in figures[target.variant]]
     if target.against is not None:
         others = [run[target.figure] for run in figures[target.against]]
@@ -113,7 +113,7 @@ def chosen(only: str | None) -> dict[str, Workload]:
 
 
 def report(workload: Workload, figures: Figures, verdicts: list[dict[str, Any]]) -> str:
-    """Return what came out as Markdown: the table, the verdicts, and what could not be run."""
+    """Return the results as Markdown: the table, the verdicts, and what could not be run."""
     absent = [name for name in workload.variants if name not in figures]
     left_out = [f"- left out, not installed: {', '.join(absent)}"] if absent else []
     return "\n".join([*table(workload, figures), "", *map(sentence, verdicts), *left_out])
@@ -136,7 +136,7 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     results: dict[str, Any] = {"machine": machine, "workloads": {}}
     for script, workload in chosen(options.only).items():
-        if options.tiny:  # in one process, most of whose time is for starting and importing
+        if options.tiny:  # one process, since starting and importing take most of the time
             figures = run(script, list(workload.present()), workload.tiny)
         else:
             figures = measure(script, workload, workload.size, options.rounds)

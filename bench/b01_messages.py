@@ -1,4 +1,4 @@
-"""B1, B10, B11: 200 messages for each task from four threads, all durable at the end."""
+"""B1, B10, B11: 200 messages per task from four threads, all durable at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THREADS = 4
 
 
 def produce(source: Any, tasks: range) -> None:
-    """Say everything about some tasks: a start, 198 times progress, a finish."""
+    """Send all messages of some tasks: a start, 198 progress messages, a finish."""
     from pipeloom import MsgTaskFinished, MsgTaskProgress, MsgTaskStarted
 
     put = source.put
@@ -78,7 +78,7 @@ def plain_queue(size: int, db: Path) -> Outcome:
 
 
 def common_design(size: int, db: Path) -> Outcome:
-    """One writer thread, one statement and one commit per message: what people write first."""
+    """One writer thread, one statement and one commit per message: the usual first version."""
     from pipeloom import SENTINEL, MsgTaskProgress, MsgTaskStarted
 
     tasks = max(1, size // PER_TASK)
@@ -124,7 +124,7 @@ FINISHED = (
 
 
 def limit(size: int, db: Path) -> Outcome:
-    """The same statements by executemany in one transaction, one thread, no queue."""
+    """The same statements with executemany in one transaction, one thread, no queue."""
     tasks = max(1, size // PER_TASK)
     conn = sqlite3.connect(db, isolation_level=None)
     conn.execute("PRAGMA journal_mode = WAL")
@@ -147,7 +147,7 @@ def limit(size: int, db: Path) -> Outcome:
 
 
 def peewee(size: int, db: Path) -> Outcome:
-    """A peer: one commit a message, by one thread."""
+    """A peer: one commit per message, by one thread."""
     tasks = max(1, size // PER_TASK)
     seconds = peers.peewee_queue(tasks, PER_TASK, THREADS, AT, (TABLE, STARTED, PROGRESS, FINISHED), db)
     check(db, tasks)

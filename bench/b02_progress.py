@@ -1,4 +1,4 @@
-"""B2: ctx.progress alone, from one thread and from four, and how soon it is seen."""
+"""B2: ctx.progress alone, from one thread and from four, and how soon a reader sees it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def four_threads(size: int, db: Path) -> Outcome:
 
 
 def seen(size: int, db: Path) -> Outcome:
-    """Seconds from a change to a reader's first sight of it, the worst of many."""
+    """The worst of many delays, in seconds, from a change to the first time a reader sees it."""
     import pipeloom
 
     worst = 0.0
@@ -59,7 +59,7 @@ def seen(size: int, db: Path) -> Outcome:
     return Outcome(size, 0.0, {"worst_s": worst, "rate": 1 / worst})
 
 
-def attribute_store(size: int, db: Path) -> Outcome:  # noqa: ARG001 - every variant has this shape
+def attribute_store(size: int, db: Path) -> Outcome:  # noqa: ARG001 - all variants have this signature
     """The limit: one tuple stored in one attribute."""
 
     class Cell:

@@ -33,7 +33,7 @@ def _map(size: int, db: Path, durability: Any = "full", items: Any = None) -> Ou
     import pipeloom
 
     inputs = range(size) if items is None else items
-    pipeloom.map  # noqa: B018 - what is imported (B9) is not measured here
+    pipeloom.map  # noqa: B018 - the import (B9) is not measured here
     seconds = timed(
         lambda: pipeloom.map(noop, inputs, db=db, name="b3", workers=WORKERS, progress=False, durability=durability)
     )
@@ -71,9 +71,9 @@ def run_pipeline(size: int, db: Path) -> Outcome:
 
 
 def bare_pool(size: int, _db: Path) -> Outcome:
-    """Submit and as_completed, nothing stored."""
+    """Submit and as_completed; nothing is stored."""
 
-    ThreadPoolExecutor(1).shutdown()  # its module is imported when first used
+    ThreadPoolExecutor(1).shutdown()  # its module is imported on first use
 
     def work() -> None:
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -84,7 +84,7 @@ def bare_pool(size: int, _db: Path) -> Outcome:
 
 
 def locked_iterator(size: int, _db: Path) -> Outcome:
-    """Four threads on one iterator: what threads can do at all."""
+    """Four threads on one iterator: the most that threads can do."""
     lock, items = threading.Lock(), iter(range(size))
 
     def loop() -> None:
@@ -106,7 +106,7 @@ def locked_iterator(size: int, _db: Path) -> Outcome:
 
 
 def indexed_insert(size: int, db: Path) -> Outcome:
-    """Unsorted keys by executemany into the same table and indexes, in one transaction."""
+    """Unsorted keys with executemany into the same table and indexes, in one transaction."""
     from pipeloom.db import connect, init_schema
 
     keys = _unsorted(size)

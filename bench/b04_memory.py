@@ -24,7 +24,7 @@ def peak(size: int, db: Path) -> Outcome:
     began = perf_counter()
     pipeloom.map(noop, numbers(size), db=db, name="b4", workers=4, progress=False)
     seconds = perf_counter() - began
-    # Read before verifying: a reader's own pages are not the run's.
+    # Read before verifying, since a reader's own pages are not the run's.
     mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     verify(rows(db, "SELECT COUNT(*) FROM task_runs WHERE status = 'done'"), [(size,)])
     return Outcome(size, seconds, {"peak_mib": mib})

@@ -18,7 +18,7 @@ import sys, time
 import pipeloom
 def noop(_item):
     return None
-pipeloom.map, pipeloom.console            # what is imported is not what is measured
+pipeloom.map, pipeloom.console            # imports are not measured
 import pipeloom.show.screen
 began = time.perf_counter()
 pipeloom.map(noop, range(int(sys.argv[1])), db=sys.argv[2], name="b5", workers=4)

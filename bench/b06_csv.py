@@ -1,4 +1,4 @@
-"""B6: CSV files to SQLite: 24 files, 19 columns, 336,776 rows in all; also narrow rows, and long text."""
+"""B6: CSV files to SQLite: 24 files, 19 columns, 336,776 rows in all; also narrow rows and long text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measured(load: Load, size: int, db: Path, *, shape: Shape = FLIGHTS) -> Outc
 
 
 def peer(prepare: Callable[[], Load], size: int, db: Path) -> Outcome:
-    """What is imported is not timed, since ours is not either."""
+    """Import it before timing, as ours is."""
     return measured(prepare(), size, db)
 
 
@@ -84,7 +84,7 @@ def loop_of_dicts(shape: Shape, paths: list[Path], db: Path) -> None:
         with source.open(newline="") as file:
             found = []
             for row in csv.DictReader(file):
-                found.append(row)  # noqa: PERF402 - the loop is what is measured
+                found.append(row)  # noqa: PERF402 - the loop is measured
             conn.execute("BEGIN")
             conn.executemany(named, found)
             conn.execute("COMMIT")
@@ -110,7 +110,7 @@ SIZE = 336_776
 
 
 def _variants(shape: Shape, also: str = "") -> dict[str, Callable[[int, Path], Outcome]]:
-    """Return what is run with files of each shape."""
+    """Return the variants for files of each shape."""
     return {
         "tuples with columns=" + also: partial(ours, load_tuples, shape=shape),
         "tuples, two processes" + also: partial(ours, load_tuples, shape=shape, executor="processes"),

@@ -1,4 +1,4 @@
-"""B7: from a worker's finish to its visibility in another process: idle, flooded, beside computing threads."""
+"""B7: the delay from a worker's finish to another process seeing it: idle, flooded, beside computing threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from common import Outcome, Target, Workload, main
 
-# The reader notes the clock when it first sees each task done. Both processes read the same clock.
+# The reader records the time when it first sees each task done. Both processes read the same clock.
 READER = """
 import sqlite3, sys, time
 path, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

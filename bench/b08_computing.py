@@ -34,7 +34,7 @@ def through_run_pipeline(size: int, db: Path) -> Outcome:
     import pipeloom
 
     tasks = [(number, 100) for number in range(1, size // 100 + 1)]
-    pipeloom.run_pipeline  # noqa: B018 - imported before it is timed
+    pipeloom.run_pipeline  # noqa: B018 - imported before the timing starts
     seconds = timed(lambda: pipeloom.run_pipeline(tasks, db, worker_fn=old_worker, workers=WORKERS, progress=False))
     verify(rows(db, "SELECT status, COUNT(*) FROM task_runs GROUP BY 1"), [("done", len(tasks))])
     return Outcome(len(tasks) * 100, seconds)
@@ -72,7 +72,7 @@ def _threads(loop: Any) -> None:
 
 
 def alone(size: int, _db: Path) -> Outcome:
-    """The limit: the computation by the same threads, nothing said."""
+    """The limit: the computation in the same threads, without messages."""
 
     def loop(part: int) -> None:
         for _ in range(part, size // 100, WORKERS):

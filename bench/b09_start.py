@@ -1,4 +1,4 @@
-"""B9: what it takes to begin: the import, and two commands, as whole processes."""
+"""B9: start-up times: the import and two commands, as whole processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common import Outcome, Target, Workload, main
 
 
 def _process(*arguments: str) -> float:
-    """Return the median seconds of five calls after one to warm up."""
+    """Return the median of five calls after a warm-up call, in seconds."""
 
     def once() -> float:
         began = perf_counter()

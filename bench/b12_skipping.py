@@ -41,7 +41,7 @@ def second_call(size: int, db: Path) -> Outcome:
 
 
 def by_sql(size: int, db: Path) -> Outcome:
-    """The limit: the same look-ups, 512 keys at a time, by SQL alone."""
+    """The limit: the same look-ups, 512 keys at a time, in plain SQL."""
     _all_done(size, db)
     keys = _keys(size)
     sql = f"SELECT key, id, status, run_id FROM task_runs WHERE pipeline_id = 1 AND key IN ({', '.join('?' * 512)})"

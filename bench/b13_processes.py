@@ -1,4 +1,4 @@
-"""B13: tasks in processes: no-op ones, and 2 ms of computing each; ours are stored, those of the pools are not."""
+"""B13: tasks in processes: no-op ones, and 2 ms of computing each. Ours are stored, those of the pools are not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import peers
 from common import Outcome, Target, Workload, main, rows, verify
 
 WORKERS = os.cpu_count() or 2
-CHUNK = 100  # a good one for no-op tasks: larger ones gain little
+CHUNK = 100  # a good size for no-op tasks: larger chunks gain little
 Task = Callable[[int], None]
 
 
@@ -22,14 +22,14 @@ def noop(_item: int) -> None:
 
 
 def computing(_item: int) -> None:
-    """2 ms of a processor, however busy the machine is."""
+    """Use 2 ms of processor time, however busy the machine is."""
     end = thread_time() + 0.002
     while thread_time() < end:
         pass
 
 
 def measured(size: int, work: Callable[[], Any]) -> Outcome:
-    """Also return the processor time of this process alone, in microseconds a task: it feeds all workers."""
+    """Also return the processor time of this process alone, which feeds all workers, in microseconds per task."""
     began, spent = perf_counter(), process_time()
     work()
     spent, seconds = process_time() - spent, perf_counter() - began
@@ -39,7 +39,7 @@ def measured(size: int, work: Callable[[], Any]) -> Outcome:
 def ours(task: Task, size: int, db: Path, executor: Any = "processes") -> Outcome:
     import pipeloom
 
-    run = pipeloom.map  # what is imported is not measured here
+    run = pipeloom.map  # the import is not measured here
     outcome = measured(
         size,
         lambda: run(task, range(size), db=db, name="b13", workers=WORKERS, executor=executor, progress=False),
@@ -52,7 +52,7 @@ def ours(task: Task, size: int, db: Path, executor: Any = "processes") -> Outcom
 
 
 def peer(pool: Callable[[int], peers.Pool], task: Task, chunk: int, size: int, _db: Path) -> Outcome:
-    """One that stores nothing: its results are counted. Its start and its end are timed, as ours are."""
+    """A pool that stores nothing: its results are counted. Its start and its end are timed, like ours."""
     run = pool(WORKERS)
     answers: list[int] = []
 

@@ -1,4 +1,4 @@
-"""B14: what a dead worker costs: the time until it is known and replaced, and who else pays; and a dead parent."""
+"""B14: what a dead worker costs: the time until it is replaced, and which other tasks suffer; and a dead parent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def left() -> None:
 
 
 def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
-    """Look a thousand times a second; returns whether it came about in time."""
+    """Look a thousand times a second; return whether the condition became true in time."""
     deadline = monotonic() + patience_s
     while not is_so():
         if monotonic() > deadline:
@@ -47,7 +47,7 @@ def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
 
 
 def scene(die: Callable[[], None], folder: Path, item: int) -> None:
-    """The first task keeps a worker, the second ends the other one, so the third can only run in a new one."""
+    """The first task occupies a worker, the second kills the other one, so the third can only run in a new one."""
     died, began = folder / "died", folder / "began"
     if item == 0:
         verify(until(began.exists), True)
@@ -65,7 +65,7 @@ def _stamp(path: Path) -> None:
 
 
 def inputs(folder: Path, size: int) -> Iterator[int]:
-    """The third comes when the worker is dead: nobody can run it before."""
+    """Yield the third when the worker is dead: no other can have run it before."""
     yield from (0, 1)
     verify(until((folder / "died").exists), True)
     yield from range(2, size)
@@ -105,7 +105,7 @@ def one_death(die: Callable[[], None], size: int, db: Path) -> Outcome:
 
 
 def innocents(db: Path, expected: int) -> int:
-    """Return how many who did nothing are not done at their first try."""
+    """Return how many innocent tasks are not done in their first attempt."""
     return expected - int(rows(db, "SELECT COUNT(*) FROM task_runs WHERE status = 'done' AND attempt = 1")[0][0])
 
 
@@ -154,7 +154,7 @@ def asleep(folder: Path, item: int) -> None:
 
 
 def sleepers(kind: str, folder: Path) -> None:
-    """Run until somebody kills this process."""
+    """Run until killed."""
     work: Any = partial(asleep, folder)
     if kind == "ours":
         import pipeloom

@@ -1,4 +1,4 @@
-"""B15: no-op ``async def`` tasks, 100 and 10,000 at once: ours are stored, those of the peers are only counted."""
+"""B15: no-op ``async def`` tasks, 100 and 10,000 at once: ours are stored, those of the peers only counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def noop(_item: int) -> None:
 
 
 def measured(size: int, work: Callable[[], Any]) -> Outcome:
-    """Also return the processor time of all threads, in microseconds a task."""
+    """Also return the processor time of all threads, in microseconds per task."""
     began, spent = perf_counter(), process_time()
     work()
     spent, seconds = process_time() - spent, perf_counter() - began
@@ -29,7 +29,7 @@ def measured(size: int, work: Callable[[], Any]) -> Outcome:
 def ours(at_once: int, size: int, db: Path) -> Outcome:
     import pipeloom
 
-    run = pipeloom.map  # what is imported is not measured here
+    run = pipeloom.map  # the import is not measured here
     outcome = measured(size, lambda: run(noop, range(size), db=db, name="b15", workers=at_once, progress=False))
     verify(
         rows(db, "SELECT status, COUNT(*), COUNT(started_at), COUNT(finished_at) FROM task_runs GROUP BY 1"),
@@ -47,7 +47,7 @@ def awaited(size: int, work: Callable[[], Coroutine[Any, Any, int]]) -> Outcome:
 
 
 def task_group(at_once: int, size: int, _db: Path) -> Outcome:
-    """As the documentation of asyncio has it: a task for each input, and a semaphore."""
+    """As in asyncio's documentation: a task for each input, and a semaphore."""
 
     async def work() -> int:
         limit, ended = asyncio.Semaphore(at_once), 0
@@ -67,7 +67,7 @@ def task_group(at_once: int, size: int, _db: Path) -> Outcome:
 
 
 def aiometer_amap(at_once: int, size: int, _db: Path) -> Outcome:
-    import aiometer  # type: ignore[import-not-found]  # a peer, where it is installed
+    import aiometer  # type: ignore[import-not-found]  # a peer, if installed
 
     async def work() -> int:
         ended = 0

@@ -22,7 +22,7 @@ ROWS = 10
 
 
 def computed(item: int) -> list[dict[str, Any]]:
-    """20 ms of a processor, however busy the machine is, and some rows."""
+    """Use 20 ms of processor time, however busy the machine is, and return some rows."""
     end = thread_time() + TASK_S
     while thread_time() < end:
         pass
@@ -33,7 +33,7 @@ def written(item: int, ctx: Any) -> None:
     ctx.write("results", computed(item))
 
 
-@cache  # for all variants of one process; closed when that ends
+@cache  # for all variants of one process; closed when the process ends
 def client() -> Any:
     from distributed import Client, LocalCluster
 
@@ -54,7 +54,7 @@ def stored(executor: Any, size: int, db: Path) -> Outcome:
     import pipeloom
 
     run = partial(pipeloom.map, executor=executor, workers=WORKERS, progress=False)
-    run(written, range(4 * WORKERS), db=":memory:", name="warm")  # the functions are there, on both sides
+    run(written, range(4 * WORKERS), db=":memory:", name="warm")  # now both sides have the functions
     seconds = timed(lambda: run(written, range(size), db=db, name="b16"))
     verify(rows(db, "SELECT COUNT(*), COUNT(DISTINCT item) FROM results"), [(size * ROWS, size)])
     return Outcome(size, seconds)

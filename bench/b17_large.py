@@ -1,4 +1,4 @@
-"""B17: one task loads 1 GB of CSV: how much memory it takes, in all processes, and how fast it is."""
+"""B17: one task loads 1 GB of CSV: its memory in all processes, and its speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from family import peaks
 
 
 def large(executor: Any, size: int, db: Path) -> Outcome:
-    """``peak_mib`` sums the most that each process held, and so counts what they share more than once."""
+    """``peak_mib`` adds up each process's peak, and so counts shared memory more than once."""
     import pipeloom
 
     run, source = pipeloom.map, db.parent / "large.csv"

@@ -11,15 +11,15 @@ from typing import Any
 
 from common import Outcome, Target, Workload, main, rows, timed, verify
 
-GROWING = 1 / 40  # of the size: 500 rows of 20,000, as SQLite takes 2,000 columns
+GROWING = 1 / 40  # of the size: 500 rows of 20,000, since SQLite allows 2,000 columns
 DELETE = "DELETE FROM t WHERE id = ?"
 
 Row = dict[str, Any]
 
 
 def run(db: Path, function: Callable[[Any, Any], None], items: Iterable[int] = (0,), **options: Any) -> float:
-    """Run it in tasks; returns seconds, from the call to the closed file."""
-    from pipeloom import map as map_  # its imports are B9's
+    """Run it in tasks; return the seconds from the call to the closed file."""
+    from pipeloom import map as map_  # its imports belong to B9
 
     def work() -> None:
         report = map_(function, items, db=db, name="b18", workers=2, progress=False, **options)
@@ -29,7 +29,7 @@ def run(db: Path, function: Callable[[Any, Any], None], items: Iterable[int] = (
 
 
 def plain(db: Path, work: Callable[[sqlite3.Connection], None]) -> float:
-    """Do the same on one connection, in one transaction; returns seconds, from opening the file to closing it."""
+    """Do the same on one connection in one transaction; return the seconds from opening to closing the file."""
 
     def load() -> None:
         with closing(sqlite3.connect(db, isolation_level=None)) as conn:
@@ -47,7 +47,7 @@ def insert(conn: sqlite3.Connection, row: Row) -> None:
     conn.execute(sql, tuple(row.values()))
 
 
-# --- execute and write by turns ---
+# --- alternate execute and write ---
 
 
 def pairs(size: int, db: Path, load: Callable[[], float]) -> Outcome:
@@ -83,7 +83,7 @@ def pairs_by_sql(size: int, db: Path) -> Outcome:
 
 
 def optional(size: int, keys: int) -> list[Row]:
-    """Make rows, each with ``id`` and any of so many others: up to ``2 ** keys`` shapes, in no order."""
+    """Make rows with ``id`` and a random subset of the other keys: up to ``2 ** keys`` shapes, in random order."""
     draw = Random(18).random
     return [{"id": n, **{f"k{key}": n + key for key in range(keys) if draw() < 0.5}} for n in range(size)]
 
@@ -128,7 +128,7 @@ def a_statement_each(db: Path, given: list[Row], names: list[str]) -> float:
 
 
 def padded(db: Path, given: list[Row], names: list[str]) -> float:
-    """The limit, for who knows all keys beforehand, and that none has a DEFAULT."""
+    """The limit, if all keys are known beforehand and none has a DEFAULT."""
 
     def work(conn: sqlite3.Connection) -> None:
         conn.execute(f"CREATE TABLE t ({', '.join(names)})")

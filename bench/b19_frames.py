@@ -18,7 +18,7 @@ Make = Callable[[dict[str, list[Any]]], Any]
 
 
 def columns_of(size: int, dated: bool) -> dict[str, list[Any]]:
-    """Return the rows of B6 by column; ``time_hour`` is text, or a datetime without a zone."""
+    """Return the rows of B6 by column; ``time_hour`` is text, or a datetime without a time zone."""
     found = dict(zip(FLIGHTS.columns, map(list, zip(*map(FLIGHTS.row, range(size)), strict=True)), strict=True))
     if dated:
         found["time_hour"] = [datetime.fromisoformat(text[:-1]) for text in found["time_hour"]]
@@ -26,7 +26,7 @@ def columns_of(size: int, dated: bool) -> dict[str, list[Any]]:
 
 
 def variant(make: Make, load: Load, *, dated: bool) -> Callable[[int, Path], Outcome]:
-    """Return what makes a frame, and loads it into a file that keeps a log; only the loading is timed."""
+    """Return a variant that makes a frame and loads it into a file in WAL mode; only the loading is timed."""
 
     def measured(size: int, db: Path) -> Outcome:
         columns = columns_of(size, dated)
@@ -67,7 +67,7 @@ def executemany(tuples: Any, db: Path) -> None:
 
 
 def ready(columns: dict[str, list[Any]]) -> list[tuple[Any, ...]]:
-    """The limit, with datetimes too: tuples that SQLite takes as they are."""
+    """The limit, with datetimes too: tuples that SQLite accepts unchanged."""
     return list(zip(*columns.values(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""B20: shards of the inputs in processes of their own, which are merged, beside one run; and merging alone."""
+"""B20: shards of the inputs in separate processes, then merged, compared with one run; and merging alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common import Outcome, Target, Workload, main, rows, timed, verify
 
 PROCESSES = os.cpu_count() or 2
 FILES = 16
-ROWS = 20  # of a task
+ROWS = 20  # per task
 
 
 def load(item: int, ctx: Any) -> None:
@@ -38,7 +38,7 @@ def run_shard(size: int, db: Path, number: int, count: int, durability: str = "f
 
 
 def check(size: int, db: Path) -> None:
-    """Every task is done, and every row is there, once."""
+    """Check that every task is done, and every row is stored once."""
     verify(
         rows(db, "SELECT status, COUNT(*), COUNT(DISTINCT key) FROM task_runs GROUP BY 1"), [("done", size, size)]
     )
@@ -56,7 +56,7 @@ def one_run(size: int, db: Path, executor: str) -> Outcome:
 
 
 def in_shards(size: int, db: Path) -> Outcome:
-    """A process for each core, as jobs of an array are, their starts and the merge included."""
+    """One process per core, like the jobs of an array, including their start and the merge."""
     import pipeloom
 
     paths = [db.with_name(f"{number}.db") for number in range(1, PROCESSES + 1)]
@@ -95,7 +95,7 @@ def merged(size: int, db: Path) -> Outcome:
 
 
 def by_sql(size: int, db: Path) -> Outcome:
-    """The limit: tasks and rows alone, by SQL, into a file that is synced once, and has no index on keys."""
+    """The limit: tasks and rows alone, in SQL, into a file that is synced once and has no index on keys."""
     paths = _shards(size, db)
     seconds = timed(partial(_by_sql, paths, db))
     check(size, db)

@@ -1,4 +1,4 @@
-"""B21: the outcomes of no-op tasks, taken as they come, beside a run of which nobody takes any."""
+"""B21: the outcomes of no-op tasks, read as they come, compared with a run whose outcomes are not read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def square(item: int) -> int:
 def ours(size: int, db: Path, use: Callable[[Any], Iterable[int]]) -> Outcome:
     import pipeloom
 
-    pipeloom.start  # noqa: B018 - what is imported (B9) is not measured here
+    pipeloom.start  # noqa: B018 - the import (B9) is not measured here
     found: list[int] = []
 
     def work() -> None:
@@ -41,7 +41,7 @@ def as_they_come(size: int, db: Path) -> Outcome:
 
 
 def at_the_end(size: int, db: Path) -> Outcome:
-    """Most of them from the file."""
+    """Read most of them from the file."""
 
     def read(run: Any) -> Iterable[int]:
         run.wait()
@@ -60,7 +60,7 @@ def map_(size: int, db: Path) -> Outcome:
 
 
 def joblib_generator(size: int, _db: Path) -> Outcome:
-    """Results as they come, by threads; nothing is stored."""
+    """Results as they come, in threads; nothing is stored."""
     import joblib
 
     found: list[int] = []

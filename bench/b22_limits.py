@@ -1,4 +1,4 @@
-"""B22: what a limit costs that never holds anything up, and how well 200 starts a second are kept."""
+"""B22: the cost of a limit that never delays a task, and how precisely 200 starts a second are kept."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def of_each() -> Any:
 
 
 def kept(size: int, work: Callable[[], Any]) -> Outcome:
-    """Measure how many begin a second, on the whole, and at most in any tenth of a second."""
+    """Measure the starts per second: on average, and the most in any tenth of a second."""
     starts.clear()
     seconds = timed(work)
     verify(len(starts), size)
@@ -86,13 +86,13 @@ def awaited(size: int, work: Callable[[], Coroutine[Any, Any, object]]) -> Outco
 
 
 def aiometer_amap(size: int, _db: Path) -> Outcome:
-    import aiometer  # type: ignore[import-not-found]  # a peer, where it is installed
+    import aiometer  # type: ignore[import-not-found]  # a peer, if installed
 
     return awaited(size, lambda: aiometer.run_on_each(starting_on_a_loop, range(size), max_per_second=RATE))
 
 
 def asynciolimiter_limiter(size: int, _db: Path) -> Outcome:
-    from asynciolimiter import Limiter  # type: ignore[import-not-found]  # a peer, where it is installed
+    from asynciolimiter import Limiter  # type: ignore[import-not-found]  # a peer, if installed
 
     async def work() -> None:
         limiter = Limiter(RATE)
@@ -102,7 +102,7 @@ def asynciolimiter_limiter(size: int, _db: Path) -> Outcome:
 
 
 def aiolimiter_limiter(size: int, _db: Path) -> Outcome:
-    from aiolimiter import AsyncLimiter  # type: ignore[import-not-found]  # a peer, where it is installed
+    from aiolimiter import AsyncLimiter  # type: ignore[import-not-found]  # a peer, if installed
 
     async def work() -> None:
         limiter = AsyncLimiter(1, 1 / RATE)

@@ -1,4 +1,4 @@
-"""B23: a crawl of pages that are made up in memory: each has a row, and ten links, most of them known by then."""
+"""B23: a crawl of pages generated in memory: each has a row and ten links, most of them already known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = "https://site.example/page/"
 
 
 def links_of(page: int, size: int) -> list[int]:
-    """Return ten pages: two below it in a tree, so that all are reached, and others anywhere."""
+    """Return ten pages: two below it in a tree, so that all are reached, and random others."""
     found = [2 * page, 2 * page + 1, page // 2]
     found += [page * step % size + 1 for step in (3, 7, 13, 31, 61, 127, 251)]
     return [other for other in found if 0 < other <= size]
@@ -54,7 +54,7 @@ def ours(durability: str, executor: str, size: int, db: Path) -> Outcome:
 
 
 def again(size: int, db: Path) -> Outcome:
-    """Call it again when all is done."""
+    """Run it again when everything is done."""
     import pipeloom
 
     ours("off", "threads", size, db)
@@ -63,7 +63,7 @@ def again(size: int, db: Path) -> Outcome:
 
 
 def by_hand(size: int, db: Path) -> Outcome:
-    """A set of what was seen, a queue, and one transaction: nothing is left of it if it is killed."""
+    """A set of seen pages, a queue and one transaction: if it is killed, nothing is left."""
 
     def crawl() -> None:
         with closing(sqlite3.connect(db)) as conn, conn:
@@ -84,8 +84,8 @@ def by_hand(size: int, db: Path) -> Outcome:
 
 
 def scrapy_jobdir(size: int, db: Path) -> Outcome:
-    """Scrapy with a ``JOBDIR``, as it can be stopped and gone on with; pages come from a handler in memory."""
-    import scrapy  # type: ignore[import-not-found]  # a peer, where it is installed
+    """Scrapy with a ``JOBDIR``, so that it can be stopped and continued; pages come from a handler in memory."""
+    import scrapy  # type: ignore[import-not-found]  # a peer, if installed
     from scrapy.crawler import CrawlerProcess  # type: ignore[import-not-found]  # as above
 
     class Handler:

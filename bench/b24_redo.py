@@ -1,4 +1,4 @@
-"""B24: rows that know their task, what looking at versions costs, and doing changed inputs again."""
+"""B24: rows that store their task, the cost of checking versions, and running changed inputs again."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from common import Outcome, Target, Workload, main, rows, timed, verify
 
-ROWS = 20  # of a task
-LARGE = 14_000  # of one of few tasks, as of B6
+ROWS = 20  # per task
+LARGE = 14_000  # per task when there are few tasks, as in B6
 WORKERS = 4
 
-present = {"generation": 0}  # of all inputs
+present = {"generation": 0}  # the version of all inputs
 
 
 def load(item: int, ctx: Any) -> None:
@@ -22,7 +22,7 @@ def load(item: int, ctx: Any) -> None:
 
 
 def load_many(item: int, ctx: Any) -> None:
-    """Store as many as a CSV file has."""
+    """Store as many rows as a CSV file has."""
     _write(item, LARGE, ctx)
 
 
@@ -39,7 +39,7 @@ def version_of(_item: int) -> int:
 
 
 def run(size: int, db: Path, function: Any = load, **options: Any) -> Outcome:
-    """Load all of it; a task is of the generation that was there when it was read."""
+    """Load all inputs; a task has the generation that was current when its input was read."""
     import pipeloom
 
     call = partial(
@@ -51,7 +51,7 @@ def run(size: int, db: Path, function: Any = load, **options: Any) -> Outcome:
 
 
 def check(size: int, db: Path, count: int) -> None:
-    """Every task is done, and has one generation of rows, the present one."""
+    """Check that every task is done, and has one generation of rows, the current one."""
     verify(rows(db, "SELECT status, COUNT(*) FROM task_runs GROUP BY 1"), [("done", size)])
     verify(
         rows(db, "SELECT generation, COUNT(*), COUNT(DISTINCT item) FROM measured GROUP BY 1"),
@@ -67,7 +67,7 @@ def loading(size: int, db: Path, *, few: bool = False, **options: Any) -> Outcom
 
 
 def skipping(size: int, db: Path, **options: Any) -> Outcome:
-    """Run what is done."""
+    """Run inputs that are already done."""
     run(size, db, **options)
     outcome = run(size, db, **options)
     check(size, db, ROWS)
@@ -75,7 +75,7 @@ def skipping(size: int, db: Path, **options: Any) -> Outcome:
 
 
 def again(size: int, db: Path, **options: Any) -> Outcome:
-    """Run what has changed: all of it."""
+    """Run inputs that have all changed."""
     run(size, db, version=version_of)
     present["generation"] += 1
     outcome = run(size, db, **options)

@@ -1,4 +1,4 @@
-"""B25: what failing costs, and how long it takes to see of which kinds many failures are."""
+"""B25: the cost of failures, and how long it takes to group many failures by kind."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def fine(item: int) -> None:
 
 
 def alike(item: int) -> None:
-    """Fail as half of a service does."""
+    """Fail like half of a service does."""
     raise ValueError(f"HTTP 503 for https://example.org/{item}")
 
 
 def unlike(item: int) -> None:
-    """Fail in words that no other failure has."""
+    """Fail with a message that no other failure has."""
     raise ValueError("".join(chr(ord("g") + int(digit)) for digit in str(item)))
 
 
 def fail(size: int, db: Path, function: Any = alike) -> float:
-    """Run all of it; returns the processor time."""
+    """Run all tasks; return the processor time."""
     import pipeloom
 
     spent = process_time()
@@ -62,7 +62,7 @@ def looking(size: int, db: Path) -> Outcome:
 
 
 def asking(size: int, db: Path, *, what: str) -> Outcome:
-    """Group them by SQL."""
+    """Group them in SQL."""
     fail(size, db)
     sql = f"SELECT {what}, COUNT(*), MIN(id), MIN(finished_at), MAX(finished_at) FROM task_runs GROUP BY {what}"
     seconds = min(timed(lambda: verify(sum(row[-4] for row in rows(db, sql)), size)) for _ in range(LOOKS))

@@ -1,6 +1,6 @@
-"""What every workload shares: how a variant is run in a process of its own, timed, verified and reported.
+"""What all workloads share: running a variant in its own process, timing, verifying and reporting it.
 
-A workload is a script. Run by itself it does one variant once and prints one line of JSON:
+A workload is a script. Run directly, it runs one variant once and prints one line of JSON:
 
     python bench/b03_noop.py --variant map --size 20000
 """
@@ -22,7 +22,7 @@ from typing import Any
 
 @dataclass
 class Outcome:
-    """One variant's run: ``seconds`` for ``items``, or a figure measured otherwise."""
+    """The result of one variant: ``seconds`` for ``items``, or a figure measured in another way."""
 
     items: int
     seconds: float
@@ -34,9 +34,9 @@ Variant = Callable[[int, Path], Outcome]
 
 @dataclass(frozen=True)
 class Target:
-    """``variant`` is to be at least, or at most, ``bound`` times ``against`` in ``figure``.
+    """``variant`` should be at least, or at most, ``bound`` times ``against`` in ``figure``.
 
-    Without ``against`` the bound is absolute; with ``difference`` it bounds what is over ``against``.
+    Without ``against`` the bound is absolute; with ``difference``, it limits the difference from ``against``.
     """
 
     variant: str
@@ -49,7 +49,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured: variants side by side, and what they should reach."""
+    """What is measured: variants to compare, and their targets."""
 
     name: str
     what: str
@@ -60,7 +60,7 @@ class Workload:
     sizes: dict[str, float] = field(default_factory=dict)
     """Variants that run at another multiple of the size."""
     needs: dict[str, str] = field(default_factory=dict)
-    """Variants that are left out where this module is not installed: peers."""
+    """Variants that are left out if this module is not installed: peers."""
 
     def present(self) -> dict[str, Variant]:
         """Return the variants that can run here."""
@@ -79,7 +79,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def rows(db: Path, sql: str, *params: Any) -> list[tuple[Any, ...]]:
-    """Read the database afterwards."""
+    """Query the database afterwards."""
     with closing(sqlite3.connect(db)) as conn:
         return conn.execute(sql, params).fetchall()
 
@@ -98,7 +98,7 @@ def main(workload: Workload) -> None:
     options = parser.parse_args()
     for variant in options.variant:
         size = max(1, int(options.size * workload.sizes.get(variant, 1.0)))
-        # On the disk that holds the checkout: a memory file system would make fsync free.
+        # On the disk of the checkout: a memory file system would make fsync free.
         with tempfile.TemporaryDirectory(dir=scratch()) as directory:
             outcome = workload.variants[variant](size, Path(directory) / "bench.db")
         figures = {"items": outcome.items, "seconds": outcome.seconds, **outcome.more}

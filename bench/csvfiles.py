@@ -1,4 +1,4 @@
-"""CSV files of a few shapes, and the check that all of their rows are in a table."""
+"""CSV files of a few shapes, and a check that a table contains all of their rows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from common import rows, scratch, verify
 
 FILES = 24
-BLOCK = 20_000  # rows of which one large file is made, again and again: making them takes longer than loading
+BLOCK = 20_000  # rows that a large file repeats: making them takes longer than loading
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a row looks like: its columns with their types, in SQL's words, and how the n-th row is made.
+    """The shape of a row: its columns with their SQL types, and how the n-th row is made.
 
-    ``total`` is a column of numbers, whose sum tells whether each row came, and came once.
+    The sum of the numeric column ``total`` shows whether each row is there exactly once.
     """
 
     columns: Mapping[str, str]
@@ -30,7 +30,7 @@ class Shape:
 
     @cached_property
     def create(self) -> str:
-        """The statement that makes the table, which is always called ``flights``."""
+        """The statement that creates the table, which is always called ``flights``."""
         return "CREATE TABLE flights (" + ", ".join(f"{name} {kind}" for name, kind in self.columns.items()) + ")"
 
     @cached_property
@@ -43,7 +43,7 @@ class Shape:
         return {name: str if kind == "TEXT" else int for name, kind in self.columns.items()}
 
     def write(self, path: Path, numbers: Iterable[int]) -> int:
-        """Write the rows of these numbers under a header; returns the sum of ``total``."""
+        """Write the rows with these numbers below a header; return the sum of ``total``."""
         place, total = list(self.columns).index(self.total), 0
         with path.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -55,14 +55,14 @@ class Shape:
         return total
 
     def check(self, db: Path, size: int, total: int) -> None:
-        """Refuse a table that has not these rows, or has other types."""
+        """Reject a table that lacks some of these rows, or has other types."""
         other = " OR ".join(f"typeof({name}) != '{kind.lower()}'" for name, kind in self.columns.items())
         found = rows(db, f"SELECT COUNT(*), SUM({self.total}), SUM({other}) FROM flights")
         verify(found, [(size, total, 0)])
 
 
 def many(shape: Shape, size: int) -> tuple[list[Path], int]:
-    """Return 24 files of ``size`` rows in all, and the sum of ``total``; they are kept for the next variant."""
+    """Return 24 files with ``size`` rows in all, and the sum of ``total``; they are kept for the next variant."""
     folder = scratch() / f"{size} rows of {len(shape.columns)} columns"
     if not folder.is_dir():
         with TemporaryDirectory(dir=scratch()) as half:
@@ -70,13 +70,13 @@ def many(shape: Shape, size: int) -> tuple[list[Path], int]:
                 total = shape.write(Path(half) / f"{part:02d}.csv", range(part, size, FILES))
                 (Path(half) / f"{part:02d}.total").write_text(str(total))
             Path(half).rename(folder)
-            Path(half).mkdir()  # for who removes it
+            Path(half).mkdir()  # the context manager removes it
     totals = (int(path.read_text()) for path in folder.glob("*.total"))
     return sorted(folder.glob("*.csv")), sum(totals)
 
 
 def one(shape: Shape, path: Path, size: int) -> int:
-    """Write ``size`` rows into one file, in blocks that are alike; returns the sum of ``total``."""
+    """Write ``size`` rows into one file, in identical blocks; return the sum of ``total``."""
     whole, rest = divmod(size, BLOCK)
     total = whole * shape.write(path, range(BLOCK if whole else 0))
     lines = path.read_bytes().split(b"\n", 1)[1]
@@ -91,7 +91,7 @@ def one(shape: Shape, path: Path, size: int) -> int:
 
 
 def connection(shape: Shape, db: Path) -> sqlite3.Connection:
-    """Return a plain connection of sqlite3 with the table, as durable as a run is."""
+    """Return a plain sqlite3 connection with the table, as durable as a run."""
     conn = sqlite3.connect(db, isolation_level=None)
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = FULL")

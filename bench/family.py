@@ -1,4 +1,4 @@
-"""The processes that a process has started: which they are, what they hold, whether they live (Linux)."""
+"""The processes that a process has started: which they are, their memory, whether they are alive (Linux)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ PROC = Path("/proc")
 
 
 def descendants(pid: int) -> set[int]:
-    """Return all below a process, as the kernel lists them."""
+    """Return all descendants of a process, as the kernel lists them."""
     found: set[int] = set()
     for children in PROC.glob(f"{pid}/task/*/children"):
         try:
             below = {int(word) for word in children.read_text().split()}
-        except OSError:  # a thread that has ended since
+        except OSError:  # a thread that has ended in the meantime
             continue
         found |= below.union(*map(descendants, below))
     return found
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs; one that has ended and waits to be collected does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
 
 
 def peak(pid: int) -> float:
-    """Return the most memory that a process has held so far, in MiB; 0 when it is gone."""
+    """Return the peak memory of a process so far, in MiB; 0 if it is gone."""
     try:
         lines = (PROC / str(pid) / "status").read_text().splitlines()
     except OSError:
@@ -42,9 +42,9 @@ def peak(pid: int) -> float:
 
 @contextmanager
 def peaks() -> Iterator[dict[int, float]]:
-    """Fill a dictionary of process → most memory in MiB, for this process and all that it starts.
+    """Fill a dictionary of process → peak memory in MiB, for this process and all its descendants.
 
-    They are looked at twenty times a second, since one that has ended says nothing any more.
+    They are checked twenty times a second, since the memory of a process cannot be read after its end.
     """
     found: dict[int, float] = {}
     ended = threading.Event()

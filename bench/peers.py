@@ -1,9 +1,9 @@
-"""Peers, measured beside the product where they are installed, and left out, by name, where they are not.
+"""Peers to compare with: measured if they are installed, otherwise listed as left out.
 
     pip install aiolimiter aiometer asynciolimiter joblib mpire loky huey peewee pandas sqlite-utils polars pyarrow
     pip install adbc-driver-sqlite apsw
 
-Those that store nothing are counted; the others have their databases read afterwards, as ours is.
+For peers that store nothing, the results are counted; for the others the database is read afterwards, as for ours.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def noop(_item: int) -> None:
 
 
 def joblib_threads(size: int, _db: Path) -> Outcome:
-    """No-op tasks by threads; nothing is stored."""
+    """No-op tasks in threads; nothing is stored."""
     import joblib
 
     found: list[None] = []
@@ -46,7 +46,7 @@ def joblib_threads(size: int, _db: Path) -> Outcome:
 
 
 def mpire_threads(size: int, _db: Path) -> Outcome:
-    """No-op tasks by threads; nothing is stored."""
+    """No-op tasks in threads; nothing is stored."""
     from mpire import WorkerPool
 
     ended = 0
@@ -90,7 +90,7 @@ def huey_sqlite(size: int, db: Path) -> Outcome:
 
 
 def peewee_queue(tasks: int, per_task: int, threads: int, at: str, table: Sequence[str], db: Path) -> float:
-    """Say the same as in B1 through peewee's write queue, one thread of which writes; returns seconds."""
+    """Send the same messages as in B1 through peewee's write queue, with one writing thread; return seconds."""
     from playhouse.sqliteq import SqliteQueueDatabase
 
     create, started, progress, finished = table
@@ -109,7 +109,7 @@ def peewee_queue(tasks: int, per_task: int, threads: int, at: str, table: Sequen
                 queue.execute_sql(progress, (step / steps, "working", number))
             last = queue.execute_sql(finished, (at, "ok", "completed", number))
         if last is not None:
-            last.rowcount  # noqa: B018 - waits until it is written, and so all before it
+            last.rowcount  # noqa: B018 - waits until it is written, and so everything before it
 
     def work() -> None:
         speaking = [threading.Thread(target=produce, args=(part,)) for part in range(threads)]
@@ -123,7 +123,7 @@ def peewee_queue(tasks: int, per_task: int, threads: int, at: str, table: Sequen
 
 
 def executor_map(workers: int) -> Pool:
-    """The standard library's, as it starts by default."""
+    """The standard library's pool, with its default start method."""
     from concurrent.futures import ProcessPoolExecutor
 
     def run(task: Task, items: Iterable[int], chunk: int) -> Iterator[Any]:
@@ -134,7 +134,7 @@ def executor_map(workers: int) -> Pool:
 
 
 def pool_imap(workers: int) -> Pool:
-    """The standard library's older one."""
+    """The standard library's older pool."""
     import multiprocessing
 
     def run(task: Task, items: Iterable[int], chunk: int) -> Iterator[Any]:
@@ -167,7 +167,7 @@ def mpire_imap(workers: int) -> Pool:
 
 
 def executor_submit(workers: int) -> Submit:
-    """Return what submits all, and counts those that were answered."""
+    """Return a function that submits all tasks, and counts the completed ones."""
     from concurrent.futures import ProcessPoolExecutor
 
     return lambda task, items: _answered(ProcessPoolExecutor(workers), task, items)
@@ -181,7 +181,7 @@ def loky_submit(workers: int) -> Submit:
 
 def _answered(pool: Any, task: Task, items: Iterable[int]) -> int:
     futures: list[Future[Any]] = []
-    with pool, suppress(BrokenExecutor):  # once it is broken it takes nothing more
+    with pool, suppress(BrokenExecutor):  # a broken pool accepts nothing more
         futures += (pool.submit(task, item) for item in items)
     return sum(future.exception() is None for future in futures)
 
@@ -217,13 +217,13 @@ def sqlite_utils_load() -> Load:
 
 
 def arrow_load() -> Load:
-    """pyarrow reads a file with all cores; a driver in C copies its columns, a transaction each."""
+    """pyarrow reads a file with all cores; a C driver copies its columns, one transaction per file."""
     import pyarrow as pa
     from adbc_driver_sqlite import dbapi
     from pyarrow import csv as reader
 
     def load(shape: Shape, paths: list[Path], db: Path) -> None:
-        connection(shape, db).close()  # the log stays with the file, and each connection syncs fully by default
+        connection(shape, db).close()  # the file stays in WAL mode, and each connection syncs fully by default
         kinds = {name: pa.string() if kind is str else pa.int64() for name, kind in shape.types.items()}
         options = reader.ConvertOptions(column_types=kinds)
         with dbapi.connect(str(db)) as conn, conn.cursor() as cursor:
@@ -235,7 +235,7 @@ def arrow_load() -> Load:
 
 
 def apsw_load() -> Load:
-    """csv and executemany, by the other binding of SQLite for Python, which brings a newer one."""
+    """csv and executemany with the other Python binding of SQLite, which bundles a newer version."""
     import apsw
 
     def load(shape: Shape, paths: list[Path], db: Path) -> None:
@@ -272,19 +272,19 @@ def arrow_table(columns: dict[str, list[Any]]) -> Any:
 
 
 def pandas_to_sql(frame: Any, db: Path) -> None:
-    """What pandas itself has for it."""
+    """The writer of pandas itself."""
     conn = sqlite3.connect(db)
     frame.to_sql("flights", conn, if_exists="append", index=False)
     conn.close()
 
 
 def polars_by_adbc(frame: Any, db: Path) -> None:
-    """What polars has for it, by a driver in C."""
+    """The writer of polars, with a C driver."""
     frame.write_database("flights", f"sqlite:///{db}", engine="adbc")
 
 
 def arrow_by_adbc(table: Any, db: Path) -> None:
-    """The same driver, used by itself."""
+    """The same driver, used directly."""
     from adbc_driver_sqlite import dbapi
 
     with dbapi.connect(str(db)) as conn, conn.cursor() as cursor:
@@ -293,6 +293,6 @@ def arrow_by_adbc(table: Any, db: Path) -> None:
 
 
 def bindable(values: Iterable[Any]) -> tuple[Any, ...]:
-    """What sqlite3 takes without its adapters, which are deprecated: a datetime, the last one, is text."""
+    """Values that sqlite3 accepts without its deprecated adapters: the last one, a datetime, as text."""
     *plain, last = values
     return (*plain, last if isinstance(last, str) else last.isoformat())

@@ -26,7 +26,7 @@ def browser() -> Iterator[Page]:
 
 
 def shoot(page: Page, output: Path, height: int, scheme: Literal["light", "dark"]) -> None:
-    """Write what a window of this height shows."""
+    """Write a screenshot of a window of this height."""
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.screenshot(path=output)

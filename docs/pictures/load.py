@@ -1,6 +1,6 @@
-"""What the pictures show: a year of flights and weather, file by file, as slowly as a network would bring them.
+"""The program in the pictures: a year of flights and weather, file by file, as slowly as from a network.
 
-Seven of the files have a fault, see ``make.py``.
+Seven of the files contain a fault, see ``make.py``.
 """
 
 import csv

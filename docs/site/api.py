@@ -1,4 +1,4 @@
-"""The pages about every public name, made from signatures and docstrings."""
+"""The pages about every public name, generated from signatures and docstrings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import griffe
 
 import pipeloom
 
-# The pages: name of the file → title, a sentence, and the names on it. A name that is on none fails the build.
+# The pages: name of the file → title, a sentence, and the names on it. A name that is on no page fails the build.
 PAGES: dict[str, tuple[str, str, list[str]]] = {
     "running": (
         "Running tasks",
@@ -27,7 +27,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "reports": (
         "Reports",
-        "What a run returns, and how far it is.",
+        "What a run returns, and its progress.",
         ["RunReport", "RunCounts", "TaskOutcome", "Failure", "FailureKind"],
     ),
     "errors": ("Errors", "Every exception that pipeloom defines.", []),
@@ -56,7 +56,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "files": ("Database files", "Open and examine a database file yourself.", ["connect_readonly"]),
 }
-REST = {"errors": "errors", "messages": "messages", "db": "files"}  # module → the page that has what no page names
+REST = {"errors": "errors", "messages": "messages", "db": "files"}  # module → the page for its remaining names
 MODULES = (
     "db",
     "demo",
@@ -69,15 +69,15 @@ MODULES = (
     "retry",
     "rlog",
 )
-# Public methods that serve the engine alone; and what a base class of the standard library brings.
+# Public methods that only the engine uses, and those inherited from the standard library.
 INTERNAL = {
     "SQLiteWriter": {"abandon", "ask", "has_died", "impatient", "request", "run", "submit", "transact"},
     "TasksFailedError": {"derive"},
 }
 INHERITED = {"SQLiteWriter": ["join"]}
-# What has no docstring of its own: plain values and unions.
+# Names without a docstring of their own: plain values and unions.
 VALUES = {
-    "console": "The Rich console that everything is shown on. It writes to standard error. Lines that you print "
+    "console": "The Rich console that all output goes to. It writes to standard error. Lines that you print "
     "on it appear above the live display.",
     "logger": "The logger of the package, named ``pipeloom``.",
     "Msg": "The union of all messages, for annotations.",
@@ -90,12 +90,12 @@ VALUES = {
     "db.SCHEMA_VERSION": "The version of the ledger's schema that this version of pipeloom writes.",
 }
 INTRODUCTION = """\
-Every public name. Import it from `pipeloom`, or from the module that stands before it, such as `pipeloom.db`.
+Every public name. Import it from `pipeloom`, or from the module in front of it, such as `pipeloom.db`.
 Everything else in the package is internal and may change without notice."""
 FUNCTION_WORDS = {"parameters": "Arguments", "other parameters": "Arguments", "attributes": "Attributes"}
 
 
-class Undocumented(Exception):  # noqa: N818 - a complaint about us
+class Undocumented(Exception):  # noqa: N818 - a fault of ours, not of the input
     """A public name lacks a part of its docstring."""
 
 
@@ -131,12 +131,12 @@ def pages() -> dict[str, list[str]]:
 
 
 def _home(name: str) -> str:
-    """The module that a name at the root comes from."""
-    return pipeloom._HOME[name].removeprefix("pipeloom.")  # noqa: SLF001 - it is ours
+    """The module that defines a name at the root."""
+    return pipeloom._HOME[name].removeprefix("pipeloom.")  # noqa: SLF001 - our own package
 
 
 def anchors() -> dict[str, str]:
-    """Every name and member → the page that has it, to link to."""
+    """Every name and member → its page, for links."""
     found = {}
     everything = exported()
     for page, names in pages().items():
@@ -149,7 +149,7 @@ def anchors() -> dict[str, str]:
 
 
 def members(name: str, cls: type) -> dict[str, Any]:
-    """Public methods, properties and other attributes that the class, or one of ours above it, defines."""
+    """Public methods, properties and other attributes that the class, or one of its bases in pipeloom, defines."""
     found: dict[str, Any] = {}
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] != "pipeloom":
@@ -167,13 +167,13 @@ def _is_documentable(value: Any) -> bool:
 
 
 def attributes(name: str, cls: type) -> list[str]:
-    """Fields of a dataclass that are public."""
+    """The public fields of a dataclass."""
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     return [field.name for field in fields if field.name[0] != "_" and field.name not in INTERNAL.get(name, ())]
 
 
 class Writer:
-    """Writes the pages; knows where every name is."""
+    """Writes the pages; knows the page of every name."""
 
     def __init__(self) -> None:
         self.places = anchors()
@@ -208,7 +208,7 @@ class Writer:
         return self.inline(re.split(r"(?<=[.!?]) (?=[A-Z])", first)[0], "api/")
 
     def docstring(self, name: str, thing: Any) -> str:
-        """What is said of it, without indentation."""
+        """A docstring without indentation."""
         if name in VALUES:
             return VALUES[name]
         own = inspect.getdoc(thing) if inspect.isclass(thing) or inspect.isroutine(thing) else None
@@ -287,7 +287,7 @@ class Writer:
         return "\n\n".join(text)
 
     def code(self, span: str, down: str = "") -> str:
-        """A span of code, which is a link if it is a public name."""
+        """A span of code, linked if it is a public name."""
         name = re.sub(r"\(.*\)$", "", span).removeprefix("pipeloom.").removeprefix("~")
         known = name if name in self.places else f"{name}" if "." in name else ""
         if known in self.places and (known != span or known[0].isupper() or "." in known):
@@ -301,7 +301,7 @@ class Writer:
             target = found[1].removeprefix("~")
             shown = target.rpartition(".")[2] if found[1][0] == "~" else target.removeprefix("pipeloom.")
             name = target.removeprefix("pipeloom.")
-            if name not in self.places:  # internal: under its module, say
+            if name not in self.places:  # an internal module may define a public name
                 name = next((known for known in self.places if known == name.rpartition(".")[2]), "")
             return f"[`{shown}`]({down}{self.places[name]}.md#{name})" if name else f"`{shown}`"
 
@@ -317,7 +317,7 @@ def parse(text: str) -> list[Any]:
 
 
 def _signature(name: str, call: Any) -> tuple[str, list[str]]:
-    """How it is called, and the names of its parameters."""
+    """The signature of a callable, and the names of its parameters."""
     if inspect.isclass(call) and issubclass(call, BaseException) and "__init__" not in vars(call):
         return "", []
     try:

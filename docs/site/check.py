@@ -1,4 +1,4 @@
-"""What is wrong with a built site: links that lead nowhere, and anything that is loaded from another host."""
+"""Find what is wrong with a built site: broken links, and anything loaded from another host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what leads somewhere, and what can be led to."""
+        """Record links and their possible targets."""
         said = {name: value for name, value in attrs if value is not None}
         if "id" in said:
             self.anchors.add(said["id"])
@@ -31,12 +31,12 @@ class Page(HTMLParser):
 
 
 def complaints(site: Path) -> list[str]:
-    """A line for each link that is wrong."""
+    """A line for each broken link."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
     wrong = []
     for path, page in pages.items():
         if path.name == "404.html":
-            continue  # its links are absolute: it is shown at any address
+            continue  # its links are absolute: it can be shown at any address
         name = path.relative_to(site).as_posix()
         for link in sorted(page.links | page.resources):
             parts = urlsplit(link)

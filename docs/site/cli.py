@@ -1,4 +1,4 @@
-"""The page about the command line, made from the commands themselves."""
+"""The page about the command line, generated from the commands themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeloom.cli import cli
 def commands(
     group: click.Group = cli, above: str = "pipeloom"
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Every command that can be typed, with its whole name."""
+    """Every command that can be typed, with its full name."""
     with click.Context(group, info_name=above) as ctx:
         for name in group.list_commands(ctx):
             command = group.get_command(ctx, name)
@@ -25,12 +25,12 @@ def commands(
 
 
 def anchor(full: str) -> str:
-    """Where the page has a command: its name without ``pipeloom``."""
+    """The anchor of a command on the page: its name without ``pipeloom``."""
     return full.removeprefix("pipeloom ").replace(" ", "-")
 
 
 def page() -> str:
-    """All of it."""
+    """The whole page."""
     text = ["# Command line", _paragraphs(cli.help or "")]
     listed = [
         f"- [`{full}`](#{anchor(full)}): {command.get_short_help_str(200)}" for full, command, _ in commands()
@@ -49,7 +49,7 @@ def _options(command: click.Command, ctx: click.Context) -> Iterator[str]:
     found = []
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        if record is not None and record[1]:  # an argument without a help text is in the usage alone
+        if record is not None and record[1]:  # an argument without a help text appears only in the usage
             found.append(f"`{record[0]}`\n:   {_inline(record[1])}")
     if found:
         yield "**Options**"
@@ -69,7 +69,7 @@ def _paragraphs(about: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Without what Markdown or HTML would take for its own."""
+    """Escape what Markdown or HTML would interpret."""
     text = re.sub(r"``(.+?)``", r"`\1`", text)
     spans = re.split(r"(`[^`]*`)", text)
     return "".join(s if s[:1] == "`" else re.sub(r"([*_<>\[\]])", r"\\\1", s) for s in spans)

@@ -1,6 +1,6 @@
-"""Builds the documentation site into build/site: ``make docs``. Any warning or broken link fails it.
+"""Build the documentation site into build/site: ``make docs``. Any warning or broken link fails the build.
 
-The pages of docs/ and the notes beside it (changelog, contributing) are copied to build/docs. There, api.py and
+The pages of docs/ and the files beside it (changelog, contributing) are copied to build/docs. There, api.py and
 cli.py add the reference.
 """
 
@@ -21,11 +21,11 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
-import api  # noqa: E402 - it lies beside this file
-import check  # noqa: E402 - it lies beside this file
-import cli  # noqa: E402 - it lies beside this file
+import api  # noqa: E402 - it is beside this file
+import check  # noqa: E402 - it is beside this file
+import cli  # noqa: E402 - it is beside this file
 
-# Pages at the root of docs/ and its folders, in this order; what is not named here follows, by title.
+# Pages at the root of docs/ and its folders, in this order; the others follow by title.
 ORDER = ("index.md", "tutorial.md", "how-to", "reference", "explanation", "upgrading.md", "changelog.md")
 TITLES = {"how-to": "How-to", "reference": "Reference", "explanation": "Explanation", "reference/api": "Python API"}
 NOTES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
@@ -34,7 +34,7 @@ FENCED = re.compile(r"(^ *```.*?^ *```[ \t]*$)", re.MULTILINE | re.DOTALL)
 
 
 def pages() -> dict[str, str]:
-    """Every page of the site by its path, as Markdown; links as they are from there."""
+    """Every page of the site by its path, as Markdown with the site's links."""
     found = {}
     sources = {path: path.relative_to(ROOT / "docs").as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))}
     sources |= {ROOT / name: page for name, page in NOTES.items() if (ROOT / name).exists()}
@@ -57,7 +57,7 @@ def pages() -> dict[str, str]:
 
 
 def _link(path: Path, page: str, targets: dict[Path, str], places: dict[str, str], found: re.Match[str]) -> str:
-    """A link of a page in the repository, as a link of the site."""
+    """A link of a page in the repository, converted to a link of the site."""
     opened, shown, target, heading = found.groups()
     there = (path.parent / target).resolve() if target else path
     name = (heading or "")[1:]
@@ -81,7 +81,7 @@ def _from(page: str, target: str) -> str:
 
 
 def _source_of(there: Path) -> str | None:
-    """Where a file that is not a page can be read; ``None`` as long as pyproject.toml names no repository."""
+    """The address of a file that is not a page; ``None`` as long as pyproject.toml names no repository."""
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"].get("urls", {})
     home = urls.get("Source") or urls.get("Repository") or urls.get("Homepage")
     if home is None:
@@ -90,7 +90,7 @@ def _source_of(there: Path) -> str | None:
 
 
 def navigation(found: dict[str, str], folder: str = "") -> str:
-    """Every page, in order, as TOML."""
+    """Every page in order, as TOML."""
     here = {}
     for page in found:
         if page.startswith(folder):
@@ -124,7 +124,7 @@ def navigation(found: dict[str, str], folder: str = "") -> str:
 
 
 def build() -> Path:
-    """Make the site anew; returns where it is."""
+    """Build the site from scratch; return its directory."""
     place = ROOT / "build" / "docs"
     shutil.rmtree(place, ignore_errors=True)
     shutil.rmtree(ROOT / "build" / "site", ignore_errors=True)
