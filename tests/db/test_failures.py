@@ -122,7 +122,7 @@ def test_a_disk_without_room_for_shared_memory_is_full():
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_SHMSIZE, "SQLITE_IOERR_SHMSIZE"
 
-    assert "the disk is full, there is no room for the -shm file" in str(storage_error(error, "out.db"))
+    assert "the disk is full and has no room for the -shm file" in str(storage_error(error, "out.db"))
 
 
 # --- readers ---
@@ -140,7 +140,7 @@ def test_a_commit_that_was_cut_short_is_said_to_readers(db):
         shutil.copy(f"{db}-journal", f"{left}-journal")
         conn.execute("ROLLBACK")
 
-    with pytest.raises(StorageError, match="died within a commit") as refused:
+    with pytest.raises(StorageError, match="died during a commit") as refused:
         connect_readonly(left)
     assert "keep the -journal" in str(refused.value)
     with closing(connect(left)) as conn:  # which takes it back
@@ -189,7 +189,7 @@ with tempfile.TemporaryDirectory() as directory:
     ("lacking", "words"),
     [
         ("file", "no permission to read it: ask its owner"),
-        ("directory", "SQLite must write -shm beside it, and may not"),
+        ("directory", "SQLite must write a -shm file beside it to read it"),
         ("descriptors", "this process may open no more files"),
     ],
 )

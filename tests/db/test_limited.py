@@ -83,7 +83,7 @@ def test_a_value_that_is_too_long_is_refused(file):
             with pytest.raises(sqlite3.DataError) as refused:
                 reader.rows(sql)
             assert not reader.was_ended(refused.value)
-            assert "a value longer than is read here" in str(storage_error(refused.value, file))
+            assert "a value longer than the limit" in str(storage_error(refused.value, file))
         assert len(reader.rows("SELECT x FROM t", longest=LONGEST_RESULT)[1][0]) == LONGEST + 1
         assert reader.rows("SELECT rowid FROM t") == [(1,), (2,)]
 

@@ -93,7 +93,7 @@ def test_a_log_that_was_cut_off_is_noticed(db, opened):
     opened[1].look()
     os.truncate(db.with_name(db.name + "-wal"), 0)
 
-    with pytest.raises(StorageError, match="was cut off while in use"):
+    with pytest.raises(StorageError, match="was truncated while in use"):
         opened[1].look()
 
 
@@ -109,7 +109,7 @@ def test_a_log_whose_pages_were_moved_and_that_was_cut_off_is_noticed(db, opened
     log = db.with_name(db.name + "-wal")
     os.truncate(log, 0 if left == "nothing" else log.stat().st_size // 2)
 
-    with pytest.raises(StorageError, match="was cut off while in use"):
+    with pytest.raises(StorageError, match="was truncated while in use"):
         maintenance.look()
 
 
@@ -125,7 +125,7 @@ def test_a_log_that_was_cut_off_and_has_grown_again_is_noticed_before_it_is_move
     for n in range(3000):  # more than a checkpoint waits for
         conn.execute("INSERT INTO t VALUES (?)", (n,))
 
-    with pytest.raises(StorageError, match="was cut off while in use"):
+    with pytest.raises(StorageError, match="was truncated while in use"):
         maintenance.after_batch()
 
 

@@ -70,7 +70,7 @@ def seen_elsewhere(db):
 def test_the_same_process_is_refused(db):
     """A nested or parallel run on one file; the sentence and the attributes say who has it."""
     with Ownership(db):
-        with pytest.raises(DatabaseInUseError, match="already going on in this process") as refused:
+        with pytest.raises(DatabaseInUseError, match="another run in this process") as refused:
             Ownership(db)
         assert refused.value.pid == os.getpid()
         assert refused.value.path == str(db)
@@ -512,7 +512,7 @@ def test_the_owner_in_another_namespace_is_told_apart(db):
         words = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", ASK_FROM_AFAR, str(db)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
 
-    assert done.stdout == f"process {os.getpid()} of another container\n"
+    assert done.stdout == f"process {os.getpid()} in another container\n"
 
 
 def test_an_owner_that_cannot_be_told_is_one(db):

@@ -115,8 +115,8 @@ def special(tmp_path, monkeypatch):
             "is a directory": tmp_path / "directory",
             "is a device": Path("/dev/null"),
             "in a circle": tmp_path / "a",
-            "its directory is a file": tmp_path / "file" / "out.db",
-            "too long a name": tmp_path / ("x" * 300),
+            "its parent directory is a file": tmp_path / "file" / "out.db",
+            "the name is too long": tmp_path / ("x" * 300),
             "NUL": tmp_path / "x\0y",
         }
 
@@ -130,8 +130,8 @@ def special(tmp_path, monkeypatch):
         "is a directory",
         "is a device",
         "in a circle",
-        "its directory is a file",
-        "too long a name",
+        "its parent directory is a file",
+        "the name is too long",
         "NUL",
     ],
 )
@@ -172,7 +172,7 @@ def test_a_name_must_leave_room_for_the_journals(tmp_path, length, fits):
         with closing(connect(path, wal=False)) as conn:
             conn.execute("CREATE TABLE t (n)")
     else:
-        with pytest.raises(StorageError, match="too long a name"):
+        with pytest.raises(StorageError, match="the name is too long"):
             connect(path)
         assert not list(tmp_path.iterdir())
 

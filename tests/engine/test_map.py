@@ -237,7 +237,7 @@ def test_a_run_on_a_file_in_use_is_refused_at_once(db):
     """A nested map on the same file gets a clear error; the outer run goes on."""
 
     def task(_):
-        with pytest.raises(pipeloom.DatabaseInUseError, match="already going on"):
+        with pytest.raises(pipeloom.DatabaseInUseError, match="another run in this process"):
             pipeloom.map(nothing, [1], db=db)
         return "refused"
 

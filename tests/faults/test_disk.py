@@ -134,7 +134,7 @@ def test_no_inodes_left(start, small_disk, function, left):
         assert code == DONE, out + err
         return
     assert code == STORAGE, out + err
-    assert "inodes are used up" in one_sentence(err)
+    assert "no inodes left" in one_sentence(err)
 
     small_disk("20m,nr_inodes=100")
     VERDICT.sound(place / "out.db", set(), words, 10)
@@ -147,7 +147,7 @@ def test_a_quota_that_is_used_up(start, tmp_path):
         words = product("load", db=db, acks=acks, count=COUNT)
         code, _, err = start(strace.injecting("pwrite64", f"error=EDQUOT:when={n}+", words, paths=[])).wait()
         assert code == STORAGE, (n, err)
-        assert "quota of the disk is used up" in one_sentence(err), n
+        assert "disk quota is used up" in one_sentence(err), n
         VERDICT.sound(db, acknowledged(acks), words, COUNT)
 
 
@@ -200,7 +200,7 @@ def test_no_memory_for_the_writer(start, tmp_path):
     code, _, err = start([sys.executable, "-c", NO_MEMORY, str(db), str(reached)]).wait()
     assert reached.exists()
     assert code == 1
-    assert err.splitlines()[-1].startswith(f"pipeloom.errors.StorageError: {db}: no memory is left to write with: ")
+    assert err.splitlines()[-1].startswith(f"pipeloom.errors.StorageError: {db}: not enough memory to write: ")
     with closing(sqlite3.connect(db)) as conn:
         assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert 5 <= conn.execute("SELECT COUNT(*) FROM t").fetchone()[0] < 2000
@@ -278,7 +278,7 @@ def test_a_checkpoint_that_fails_alone(start, tmp_path):
     code, _, err = start(strace.injecting("pwrite64", "error=ENOSPC:when=2+", words, paths=paths, log=log)).wait()
     assert strace.injected(log) > 0
     assert code == DONE, err
-    assert "checkpoint failed, commits go on" in re.sub(r"\s+", " ", err)
+    assert "checkpoint failed, commits continue" in re.sub(r"\s+", " ", err)
     VERDICT.sound(db, acknowledged(acks), words, 200)
 
 

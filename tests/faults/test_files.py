@@ -175,8 +175,8 @@ def overwrite(db: Path) -> None:
 
 
 UNDER_THE_RUN = {
-    "the log emptied": ("load", lambda db, log, _: os.truncate(log, 0), "was cut off while in use"),
-    "the log cut": ("load", lambda db, log, _: os.truncate(log, 8192), "was cut off while in use"),
+    "the log emptied": ("load", lambda db, log, _: os.truncate(log, 0), "was truncated while in use"),
+    "the log cut": ("load", lambda db, log, _: os.truncate(log, 8192), "was truncated while in use"),
     "the log removed": ("load", lambda db, log, _: log.unlink(), "out.db-wal: was replaced or removed"),
     "the index removed": ("load", lambda db, _, index: index.unlink(), "out.db-shm: was replaced or removed"),
     "moved, with a journal": (

@@ -1,4 +1,4 @@
-"""The database file: its connection, its schema, who may write it, and who asked that to stop."""
+"""The database file: its connection, its schema, which process may write to it, and requests to stop a run."""
 
 from pipeloom.db.connection import Durability, connect, connect_readonly, wal_checkpoint
 from pipeloom.db.failures import storage_error

@@ -1,7 +1,7 @@
-"""The file ``<db>-cancel``, by which another process asks a run to stop.
+"""The file ``<db>-cancel``, with which another process asks a run to stop.
 
-One line, ``<run id> <stage>``: the run looks for it now and then, obeys when the number is its own, and removes it.
-Any thread; nothing here opens the database.
+It has one line, ``<run id> <stage>``. The run checks for it from time to time, obeys it if the id is its own, and
+removes it. Any thread; nothing here opens the database.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ How = Literal["cancel", "drain"]
 """``drain`` lets running tasks finish; ``cancel`` asks them to stop as well."""
 
 _LINE: Final = re.compile(rb"([0-9]{1,18}) (cancel|drain)\n")
-_LIMIT: Final = 64  # bytes; the longest line that makes sense has 26
+_LIMIT: Final = 64  # bytes; the longest valid line has 26
 
 
 def cancel_path(db_path: Path) -> Path:
-    """Return where the request lies: beside the real file, as the lock does."""
+    """Return the path of the request: beside the real file, like the lock."""
     real = os.path.realpath(db_path)
     return Path(real + "-cancel")
 
 
 def request_cancel(db_path: Path, run_id: int, how: How) -> None:
-    """Ask this run to stop; the request appears whole or not at all, and replaces an earlier one.
+    """Ask a run to stop; the request appears completely or not at all, and replaces an earlier one.
+
+    Args:
+        db_path: The database.
+        run_id: The run to stop.
+        how: ``drain`` lets running tasks finish; ``cancel`` asks them to stop as well.
 
     Raises:
         StorageError: The file cannot be written.
@@ -43,7 +48,7 @@ def request_cancel(db_path: Path, run_id: int, how: How) -> None:
     path = cancel_path(db_path)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.unlink(missing_ok=True)  # of a process that died half way and had our number
+        draft.unlink(missing_ok=True)  # left by a process that died halfway and had the same id
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             if hasattr(os, "fchmod"):
@@ -58,16 +63,16 @@ def request_cancel(db_path: Path, run_id: int, how: How) -> None:
         except OSError:
             pass
         raise StorageError(
-            f"{clean(db_path)}: cannot write {clean(path.name)} beside it ({error.strerror}): ask as the user who "
-            "started the run, or send its process SIGTERM",
+            f"{clean(db_path)}: cannot write {clean(path.name)} beside it ({error.strerror}): retry as the user "
+            "who started the run, or send its process SIGTERM",
             path=db_path,
         ) from error
 
 
 def requested(db_path: Path) -> tuple[int, How] | None:
-    """Return which run is to stop and how, as the request that lies there says; ``None`` for none, or nonsense.
+    """Return which run is to stop and how, according to the request; ``None`` if there is none or it is invalid.
 
-    Costs a few system calls and never raises or blocks: a FIFO, a link or a large file in its place is nonsense.
+    Costs a few system calls and never raises or blocks: a FIFO, a link or a large file in its place is invalid.
     """
     try:
         descriptor = os.open(cancel_path(db_path), READING)
@@ -88,7 +93,7 @@ def requested(db_path: Path) -> tuple[int, How] | None:
 
 
 def clear(db_path: Path) -> None:
-    """Remove the request, if there is one; what cannot be removed stays, and is another run's nonsense."""
+    """Remove the request, if there is one; one that cannot be removed stays, and other runs ignore it."""
     try:
         os.unlink(cancel_path(db_path))
     except (OSError, ValueError):

@@ -1,11 +1,11 @@
-"""Open a connection with the right pragmas, checkpoint it, and close it."""
+"""Open a connection with the right pragmas, run checkpoints on it, and close it."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import sys
-import urllib.parse  # noqa: F401 - Path.as_uri() imports it late, when there may be no descriptor left
+import urllib.parse  # noqa: F401 - Path.as_uri() imports it late, perhaps with no free descriptor left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
@@ -42,9 +42,9 @@ __all__ = [
 T = TypeVar("T")
 
 Durability = Literal["full", "normal", "off"]
-"""What a power cut may take: ``full`` nothing committed, ``normal`` the last commits, ``off`` the file."""
+"""What a power failure may destroy: ``full`` no commit, ``normal`` the last commits, ``off`` the whole file."""
 
-# A rollback journal commits by removing the journal, and only EXTRA makes that durable; NORMAL could even corrupt.
+# A rollback journal commits by removing the journal; only EXTRA makes that durable, and NORMAL could even corrupt.
 # Source: https://www.sqlite.org/pragma.html#pragma_synchronous
 _SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 _SYNCHRONOUS_JOURNAL: Final = {"full": "EXTRA", "normal": "FULL", "off": "OFF"}
@@ -64,14 +64,17 @@ def connect(
     """Open the read-write connection; usable only in the calling thread; blocks on the disk.
 
     Args:
-        db_path: A file, created when missing (its directory is not), or ``:memory:``. ``~`` is the home directory.
-        wal: Write-ahead log; a rollback journal (``DELETE``) otherwise.
+        db_path: A file, created if missing (its directory is not), or ``:memory:``. ``~`` is the home directory.
+        wal: Use a write-ahead log; otherwise a rollback journal (``DELETE``).
         durability: See :data:`Durability`.
-        inspect: Called with the connection before a byte is changed (switching to WAL writes the header); what it
-            raises closes the connection and leaves the file as it was.
+        inspect: Called with the connection before a byte is changed (switching to WAL writes the header). If it
+            raises, the connection is closed and the file is left as it was.
+
+    Returns:
+        The open connection, in autocommit mode.
 
     Raises:
-        StorageError: It cannot be opened, is no database, or the journal mode was refused.
+        StorageError: The file cannot be opened, is not a database, or the journal mode was refused.
         ValueError: ``durability`` is none of the three, or the path is empty or a URL.
 
     Source: https://www.sqlite.org/pragma.html (journal_mode, synchronous, fullfsync, wal_autocheckpoint)
@@ -88,10 +91,10 @@ def connect(
 
 
 def check_to_open(db_path: Path, *, wal: bool | None, durability: Durability) -> None:
-    """Say what is wrong before a file is made.
+    """Check the arguments and the place before a file is created.
 
     Raises:
-        StorageError, ValueError: As ``connect``.
+        StorageError, ValueError: As for ``connect``.
     """
     if durability not in get_args(Durability):
         raise ValueError(f'durability must be "full", "normal" or "off", not {durability!r}')
@@ -101,7 +104,7 @@ def check_to_open(db_path: Path, *, wal: bool | None, durability: Durability) ->
 
 
 def open_file(db_path: Path) -> sqlite3.Connection:
-    """Have SQLite open a file, and nothing more: not a byte is read; the connection is the calling thread's.
+    """Open a file with SQLite without reading a byte; the connection belongs to the calling thread.
 
     Raises:
         StorageError: It cannot be opened.
@@ -120,9 +123,9 @@ def prepare(
     durability: Durability,
     inspect: Callable[[sqlite3.Connection], object] | None,
 ) -> None:
-    """Do with an open connection what ``connect`` does; if that raises, it may be prepared again.
+    """Set up an open connection as ``connect`` does; if this raises, it may be called again.
 
-    With ``wal=None`` a file stays as it is, and a new one gets a log.
+    With ``wal=None`` a file keeps its journal mode, and a new one gets a write-ahead log.
     """
     in_memory = str(db_path) == MEMORY
     try:
@@ -143,7 +146,7 @@ def prepare(
 
 
 def set_journal(conn: sqlite3.Connection, db_path: Path, *, wal: bool, durability: Durability) -> None:
-    """Have a file use a write-ahead log or a rollback journal; outside transactions.
+    """Make a file use a write-ahead log or a rollback journal; outside transactions.
 
     Raises:
         StorageError: The file system does not support it.
@@ -160,28 +163,33 @@ def set_journal(conn: sqlite3.Connection, db_path: Path, *, wal: bool, durabilit
     conn.execute(f"PRAGMA synchronous = {(_SYNCHRONOUS if wal else _SYNCHRONOUS_JOURNAL)[durability]}")
     if durability == "full" and sys.platform == "darwin":
         conn.execute("PRAGMA fullfsync = ON")
-    # Auto-checkpoints hide their errors: the writer checkpoints between batches instead.
+    # Auto-checkpoints hide their errors, so the writer runs checkpoints between batches instead.
     conn.execute("PRAGMA wal_autocheckpoint = 0")
 
 
 def connect_readonly(
     db_path: str | os.PathLike[str], *, untouched: bool = False, longest: int | None = None
 ) -> sqlite3.Connection:
-    """Open a database to read it, even during a run, which it does not hold up.
+    """Open a database for reading, even during a run, which it does not delay.
 
-    The connection never writes, checkpoints or creates a database. It can be used only in the calling thread; close
-    it when done. Each statement sees what was committed when it began; while a query is unfinished, the write-ahead
-    log cannot shrink.
+    The connection never writes, runs checkpoints or creates a database. It is usable only in the calling thread;
+    close it when done. Each statement sees what was committed when it began. The write-ahead log cannot shrink
+    while a query is unfinished.
 
     Args:
         db_path: The file. ``~`` is the home directory.
-        untouched: Do not even make or write SQLite's ``-shm``. With no log beside it the file is then read as if
-            nobody ever wrote it: look afterwards whether somebody did (its time, or a ``-wal``). For few questions.
-        longest: Bytes of the longest value that SQLite may read or make; ``None`` for its own limit, a billion. For
-            a file from elsewhere: a view or a damaged page of a few bytes can become values of any size.
+        untouched: Do not even create or write SQLite's ``-shm`` file. If the database has no log, it is then read
+            as if nothing could write to it: check afterwards whether something did (by its modification time, or by
+            a ``-wal`` file). Suitable for a few quick queries.
+        longest: The length in bytes of the longest value that SQLite may read or create; ``None`` for SQLite's own
+            limit, one billion. Set it for a file from elsewhere: a view or a damaged page of a few bytes can
+            produce values of any size.
+
+    Returns:
+        The open connection.
 
     Raises:
-        StorageError: There is no such file, it is no database, or it cannot be read.
+        StorageError: There is no such file, it is not a database, or it cannot be read.
         ValueError: The path is empty or a URL.
 
     Source: https://www.sqlite.org/uri.html (mode=ro; ``query_only`` alone would still allow checkpoints),
@@ -190,28 +198,28 @@ def connect_readonly(
     path = path_of(db_path)
     check_file(path)
     if is_mount_point(path) and owner_seen(path) is not None:
-        raise mount_point_error(path)  # without the log it would be read in the middle of a checkpoint
+        raise mount_point_error(path)  # without the log it might be read in the middle of a checkpoint
     return read_by(path, lambda uri: _opened_readonly(uri, longest), untouched=untouched)
 
 
 def read_by(path: Path, opened: Callable[[str], T], *, untouched: bool) -> T:
-    """Open a file to read it, in the way that does least to it.
+    """Open a file for reading, in the least intrusive way that works.
 
     Args:
-        path: The file, which is there.
-        opened: Opens the URI that it is given, and reads from it.
-        untouched: As of :func:`connect_readonly`.
+        path: The file, which exists.
+        opened: Opens the URI passed to it, and reads from it.
+        untouched: As for :func:`connect_readonly`.
 
     Raises:
         StorageError: It cannot be read.
     """
     ways = ["mode=ro"]
     if not _size(path, "-wal") and not _size(path, "-journal"):
-        # On a read-only disk nobody writes, and SQLite cannot make the -shm that it wants for a log.
+        # On a read-only disk nothing can write, and SQLite cannot create the -shm file that it needs for a log.
         if untouched or is_read_only(path.absolute().parent):
             ways = ["mode=ro&immutable=1"]
     elif untouched:
-        ways.insert(0, "mode=ro&readonly_shm=1")  # fails when there is a log and no -shm
+        ways.insert(0, "mode=ro&readonly_shm=1")  # fails if there is a log but no -shm
     for place, way in enumerate(ways, 1):
         try:
             return opened(f"{path.absolute().as_uri()}?{way}")
@@ -224,7 +232,7 @@ def read_by(path: Path, opened: Callable[[str], T], *, untouched: bool) -> T:
 def _opened_readonly(uri: str, longest: int | None) -> sqlite3.Connection:
     conn = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
-        if longest is not None:  # before the first question, which reads the schema
+        if longest is not None:  # before the first query, which reads the schema
             conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
         conn.execute("PRAGMA trusted_schema = OFF")
         conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -237,10 +245,10 @@ def _opened_readonly(uri: str, longest: int | None) -> sqlite3.Connection:
 def close_without_checkpoint(conn: sqlite3.Connection, db_path: Path) -> None:
     """Close a connection after the disk has failed, and leave the write-ahead log as it is.
 
-    Closing the last connection moves the log into the database and deletes it. After a failed write or sync, what
-    the system's cache shows need not be on the disk: the log is left to the next open, which checks every frame.
-    Rolls back first; the connection's own thread. From Python 3.12 on SQLite can be told. Before, a second
-    connection keeps this one from being the last, and a read-only one leaves the log alone.
+    Closing the last connection moves the log into the database and deletes the log. After a failed write or sync,
+    the disk may lack what the system's cache shows, so the log is left to the next open, which checks every frame.
+    Rolls back first; must run in the connection's own thread. From Python 3.12 on SQLite has an option for this.
+    Before, a second connection keeps this one from being the last, and a read-only one leaves the log alone.
 
     Source: https://www.sqlite.org/c3ref/c_dbconfig_defensive.html (SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
     """
@@ -254,7 +262,7 @@ def close_without_checkpoint(conn: sqlite3.Connection, db_path: Path) -> None:
             elif str(db_path) != MEMORY:
                 other = connect_readonly(db_path)
         except (sqlite3.Error, StorageError):
-            pass  # a disk that is gone cannot be checkpointed to either
+            pass  # a missing disk cannot receive a checkpoint either
         conn.close()
     finally:
         if other is not None:
@@ -283,9 +291,9 @@ def wal_checkpoint(
 
 
 def _check_whole(conn: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that was cut off in the middle of its last page, whose missing bytes SQLite takes for zeros.
+    """Refuse a file that ends in the middle of its last page, whose missing bytes SQLite would read as zeros.
 
-    A file that lacks whole pages SQLite refuses by itself. While there is a log, the last page may be in that.
+    SQLite itself refuses a file that lacks whole pages. If there is a log, the last page may be in the log.
     """
     conn.execute("BEGIN")
     try:
@@ -304,7 +312,7 @@ def _check_whole(conn: sqlite3.Connection, path: Path) -> None:
 
 
 def _size(path: Path, suffix: str = "") -> int:
-    """Return a file's size in bytes; 0 when there is none. ``os.stat`` opens nothing."""
+    """Return a file's size in bytes; 0 if it does not exist. ``os.stat`` opens nothing."""
     try:
         return os.stat(os.path.realpath(path) + suffix).st_size
     except OSError:

@@ -1,6 +1,6 @@
-"""An open database: its one read-write connection, whose it is, its transactions, and who looks after the file.
+"""An open database: its one read-write connection, its ownership, its transactions and its maintenance.
 
-Everything here runs in the writer's thread unless it says otherwise.
+Everything here runs in the writer's thread unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ logger = logging.getLogger("pipeloom")
 
 
 class Database:
-    """Opens, looks after and closes one file; ``open`` is called once.
+    """Opens, maintains and closes one file; ``open`` is called once.
 
     Args:
         path: The file, or ``:memory:``.
-        wal: Write-ahead log rather than a rollback journal; ``None`` is one only for as long as this has the file
-            open, unless that is new or has one.
+        wal: Use a write-ahead log rather than a rollback journal. ``None``: a log only while this has the file
+            open, unless the file is new or already has one.
         durability: See :data:`pipeloom.db.Durability`.
-        has_ledger: What ``open`` begins is a ledger.
-        claims: Take its :class:`~pipeloom.db.Ownership` with the connection, and hold it as long as that is open.
-        owned: It is a run's, whoever took the ownership.
-        gives_up: Asked while another program's lock is waited for; true ends the wait.
+        has_ledger: The file that ``open`` begins contains a ledger.
+        claims: Take its :class:`~pipeloom.db.Ownership` with the connection, and hold it while that is open.
+        owned: It belongs to a run, no matter who took the ownership.
+        gives_up: Called while waiting for another program's lock; true ends the wait.
 
     Attributes:
-        conn, transaction, maintenance: What there is once ``open`` has returned.
-        was_opened: It has.
+        conn, transaction, maintenance: Available once ``open`` has returned.
+        was_opened: ``open`` has returned.
     """
 
     conn: sqlite3.Connection
@@ -77,14 +77,14 @@ class Database:
         self._is_abandoned = False
 
     def open(self, inspect: Callable[[sqlite3.Connection], object] | None, begin: Callable[[], None]) -> None:
-        """Open the file, and claim it; wait, visibly, while another program holds its lock.
+        """Open and claim the file; if another program holds its lock, wait and log that.
 
         Args:
-            inspect: Called with the connection before a byte is changed; raises what is wrong with the file.
-            begin: Makes what is kept in the file; called again when another program's lock was in the way.
+            inspect: Called with the connection before a byte is changed; raises if something is wrong with it.
+            begin: Creates the tables in the file; called again if another program's lock was in the way.
 
         Raises:
-            StorageError, DatabaseInUseError: It cannot be opened, or used; the file is closed.
+            StorageError, DatabaseInUseError: It cannot be opened or used; the file is closed.
             WriterBrokenError: It was abandoned.
         """
         check_to_open(self._path, wal=self._wal, durability=self._durability)
@@ -97,7 +97,7 @@ class Database:
             self._prepare_patiently(inspect, begin)
         except BaseException as error:
             if error.__cause__ is not None and primary_code(error.__cause__) == sqlite3.SQLITE_IOERR:
-                close_without_checkpoint(self.conn, self._path)  # a disk that failed is not asked again
+                close_without_checkpoint(self.conn, self._path)  # do not use a failed disk again
             self._let_go()
             raise
         self.was_opened = True
@@ -108,7 +108,7 @@ class Database:
         reminder = Reminder(self._path)
         while True:
             if self._is_abandoned:
-                raise WriterBrokenError("the run was abandoned")  # and its lock is given back
+                raise WriterBrokenError("the run was abandoned")  # this releases its lock
             try:
                 self._journal.prepare(self.conn, inspect)
                 self._begin(begin)
@@ -140,17 +140,17 @@ class Database:
             raise
 
     def abandon(self) -> None:
-        """Have whatever is waited for end at once; any thread."""
+        """End every wait at once; any thread."""
         self._is_abandoned = True
         if hasattr(self, "transaction"):
             self.transaction.abandoned = True
             try:
                 self.conn.interrupt()
             except sqlite3.ProgrammingError:
-                pass  # it has just closed
+                pass  # it has just been closed
 
     def cause_of(self, error: BaseException) -> BaseException:
-        """Return what to tell of an error that ends the writer: SQLite only says that it failed."""
+        """Return the error to report when one ends the writer, since SQLite gives no reason for a failure."""
         cause: BaseException
         if isinstance(error, sqlite3.Error):
             cause = self._seen_at_the_files(error) or storage_error(error, self._path)
@@ -170,14 +170,14 @@ class Database:
         return None
 
     def close(self, tables: Iterable[str], *, has_failed: bool) -> sqlite3.Error | None:
-        """Refresh statistics, checkpoint, close, whatever happened before, and let others have the file.
+        """Refresh statistics, run a checkpoint and close, whatever happened before, and release the file.
 
         Args:
-            tables: Those that were written to.
-            has_failed: A disk that failed is not asked again.
+            tables: The tables that were written to.
+            has_failed: The disk has failed, and must not be used again.
 
         Returns:
-            The damage that was found on the way.
+            The damage that was found, if any.
         """
         damage: sqlite3.Error | None = None
         try:

@@ -1,7 +1,7 @@
-"""Which error of SQLite means what, and each in one sentence; any thread; nothing here opens a database.
+"""What SQLite's errors mean, each in one sentence; any thread; nothing here opens a database.
 
-SQLite keeps the reason that the system gave to itself: it "cannot open" where there are no inodes left, a directory
-is gone, or descriptors run out. So, when it failed, the place is looked at, and a little is tried there.
+SQLite does not pass on the system's reason: it reports "cannot open" when inodes run out, a directory is missing,
+or descriptors run out. After a failure the place is therefore examined, and a small write is attempted there.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = [
     "storage_error",
 ]
 
-_FILES: Final = 4  # the database, its log, the log's index, and the directory for a moment
+_FILES: Final = 4  # the database, its log, the log's index, and briefly the directory
 
-# Errors of the file or the machine: going on would lose data. Everything else is about one statement.
+# Errors of the file or the machine: continuing would lose data. All other errors concern one statement.
 # Source: https://www.sqlite.org/rescode.html
 _FATAL: Final = frozenset(
     {
@@ -47,15 +47,15 @@ _FATAL: Final = frozenset(
 
 _A_LITTLE: Final = 4096  # bytes: a page
 
-# Errors behind which there is often something that can be seen at the place.
+# Errors whose cause can often be seen at the place.
 _PLACE: Final = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 )
 
 _LOCKS: Final = "the file system does not keep the locks that SQLite needs: use a local disk"
 _SHARED: Final = (
-    "the memory that all share who have it open (its -shm) cannot be used: use a local disk, or run_pipeline(..., "
-    "wal=False)"
+    "the shared memory for all connections to it (its -shm file) cannot be used: use a local disk, or "
+    "run_pipeline(..., wal=False)"
 )
 _MEANINGS: Final = {
     sqlite3.SQLITE_IOERR_LOCK: _LOCKS,
@@ -65,22 +65,22 @@ _MEANINGS: Final = {
     sqlite3.SQLITE_IOERR_SHMLOCK: _SHARED,
     sqlite3.SQLITE_IOERR_SHMMAP: _SHARED,
     sqlite3.SQLITE_IOERR_GETTEMPPATH: (
-        "SQLite found no directory for its temporary files: set SQLITE_TMPDIR to one that can be written"
+        "SQLite found no directory for its temporary files: set SQLITE_TMPDIR to a writable one"
     ),
 }
 
 _DISK_IS_FULL: Final = "the disk is full: free some space and run again; what was committed is safe"
 
-# What was wrong when a little was tried in the same place.
+# What went wrong when a small write was attempted in the same place.
 _TROUBLES: Final = {
     errno.ENOSPC: _DISK_IS_FULL,
-    errno.EDQUOT: "your quota of the disk is used up: free some space and run again; what was committed is safe",
+    errno.EDQUOT: "your disk quota is used up: free some space and run again; what was committed is safe",
     errno.EROFS: (
-        "the file system is mounted read-only, as systems do by themselves after an error of the disk: check it, "
+        "the file system is mounted read-only, as systems do by themselves after a disk error: check the disk, "
         "then run again; what was committed is safe"
     ),
-    errno.ENOENT: "its directory does not exist any more: put it back, or choose another place",
-    errno.EACCES: "no permission to make files in its directory, as SQLite must: choose another place",
+    errno.ENOENT: "its directory does not exist: create it, or choose another place",
+    errno.EACCES: "no permission to create files in its directory, which SQLite needs: choose another place",
 }
 _ADVICE: Final = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database: choose another file; this one was left as it is",
@@ -89,14 +89,14 @@ _ADVICE: Final = {
     sqlite3.SQLITE_READONLY: "the file or its directory cannot be written: check the permissions",
     sqlite3.SQLITE_IOERR: "the disk reported an error: check it, then run again; what was committed is safe",
     sqlite3.SQLITE_IOERR_SHMSIZE: (
-        "the disk is full, there is no room for the -shm file beside it: free some space and run again"
+        "the disk is full and has no room for the -shm file beside the database: free some space and run again"
     ),
     sqlite3.SQLITE_CANTOPEN: "SQLite cannot open it: check the path and the permissions",
     sqlite3.SQLITE_TOOBIG: (
-        "it holds a value longer than is read here, which no run leaves behind: find it with `sqlite3`, and be "
+        "it holds a value longer than the limit for reading, which no run writes: find it with `sqlite3`, and be "
         "careful with a file from elsewhere"
     ),
-    sqlite3.SQLITE_NOMEM: "no memory is left for it: free some, and try again",
+    sqlite3.SQLITE_NOMEM: "there is not enough memory: free some, and try again",
     sqlite3.SQLITE_BUSY: "another process holds its lock: close that program, or wait, and run again",
 }
 
@@ -108,15 +108,15 @@ def primary_code(error: BaseException) -> int | None:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Say whether an error is about the file or the machine, rather than about one statement."""
+    """Return whether an error concerns the file or the machine, rather than one statement."""
     if not isinstance(error, sqlite3.Error) or primary_code(error) not in _FATAL:
         return False
-    # A search index out of step with its table is that table's trouble, not the file's.
+    # A search index that no longer matches its table is a problem of that table, not of the file.
     return error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT_VTAB
 
 
 def is_damage(error: BaseException) -> bool:
-    """Say whether an error means that the file is no sound database any more."""
+    """Return whether an error means that the database is damaged."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in (
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
@@ -124,7 +124,7 @@ def is_damage(error: BaseException) -> bool:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Say whether another connection's lock is in the way."""
+    """Return whether another connection's lock is in the way."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in (
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
@@ -132,14 +132,14 @@ def is_busy(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Say whether a statement was refused by an authorizer; SQLite has no code for functions that are."""
+    """Return whether an authorizer refused a statement; SQLite has no code for a refused function."""
     return isinstance(error, sqlite3.Error) and (
         primary_code(error) == sqlite3.SQLITE_AUTH or str(error).startswith("not authorized")
     )
 
 
 def storage_error(error: sqlite3.Error, path: object) -> StorageError:
-    """Put SQLite's error into one sentence that says what to do; looks around, since SQLite tells no reasons.
+    """Turn SQLite's error into one sentence that says what to do; examines the place to find the reason.
 
     Args:
         error: What SQLite raised.
@@ -151,7 +151,7 @@ def storage_error(error: sqlite3.Error, path: object) -> StorageError:
         advice = _around(Path(os.path.realpath(str(path))), primary)
     if is_refusal(error):
         advice = (
-            "it has a view that calls functions in place of a table of ours, which no run leaves behind: be "
+            "it has a view that calls functions in place of one of pipeloom's tables, which no run creates: be "
             "careful with a file from elsewhere"
         )
     advice = advice or _ADVICE.get(code) or _ADVICE.get(primary, "SQLite failed")
@@ -160,28 +160,28 @@ def storage_error(error: sqlite3.Error, path: object) -> StorageError:
 
 
 def out_of_memory(path: object) -> StorageError:
-    """Say in one sentence that the writer got no memory; SQLite's own error for it is a ``MemoryError`` as well."""
+    """Return the error for a writer without memory; SQLite's own error for that is a ``MemoryError``, too."""
     return StorageError(
-        f"{clean(path)}: no memory is left to write with: use fewer workers, let each write less at a time, or "
+        f"{clean(path)}: not enough memory to write: use fewer workers, let each write less at a time, or "
         "raise the limit, and run again; what was committed is safe",
         path=path,
     )
 
 
 def reading_error(error: sqlite3.Error, path: Path) -> StorageError:
-    """Like :func:`storage_error`, for a reader, which needs no permission to write unless there is a log."""
+    """Like :func:`storage_error`, for a reader, which needs write permission only if there is a log."""
     if primary_code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and not _out_of_descriptors():
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
             advice = (
-                "a process died within a commit, which the next one that writes takes back: run again, or open it "
-                "with `sqlite3`; keep the -journal beside it until then"
+                "a process died during a commit, which the next process that writes will undo: run again, or open "
+                "it with `sqlite3`; keep the -journal beside it until then"
             )
         elif not os.access(path, os.R_OK):
             advice = "no permission to read it: ask its owner"
         elif not os.access(path.absolute().parent, os.W_OK):
             advice = (
-                "to read it, SQLite must write -shm beside it, and may not: read it as a user who may, or copy it "
-                "(with its -wal, if there is one) and read the copy"
+                "SQLite must write a -shm file beside it to read it, which is not allowed: read it as a user who "
+                "may write there, or copy it (with its -wal, if there is one) and read the copy"
             )
         else:
             return storage_error(error, path)
@@ -190,7 +190,7 @@ def reading_error(error: sqlite3.Error, path: Path) -> StorageError:
 
 
 def _around(real: Path, primary: int) -> str | None:
-    """Say what is wrong with the place at this moment; ``None`` when nothing is that can be seen."""
+    """Return what is visibly wrong with the place at this moment; ``None`` if nothing is."""
     if _out_of_descriptors():
         return "this process may open no more files: close some, or raise the limit (ulimit -n), and run again"
     if primary == sqlite3.SQLITE_FULL:
@@ -202,9 +202,9 @@ def _around(real: Path, primary: int) -> str | None:
 
 
 def _tried(directory: Path) -> tuple[int | None, bool]:
-    """Try to make a file without a name and to write a little; return what went wrong, and whether it was writing.
+    """Try to create an unnamed file and write a little; return the error, and whether writing caused it.
 
-    Where the system has no such files (they are Linux's), nothing is tried.
+    Where the system has no unnamed files (only Linux has them), nothing is tried.
 
     Source: https://man7.org/linux/man-pages/man2/open.2.html (O_TMPFILE)
     """
@@ -225,7 +225,7 @@ def _tried(directory: Path) -> tuple[int | None, bool]:
 
 
 def _no_inodes(directory: Path) -> str | None:
-    """Say what to do if a file system has no files left to give; btrfs, for one, does not count them."""
+    """Return what to do if a file system has run out of inodes; some, such as btrfs, do not count them."""
     try:
         found = os.statvfs(directory)
     except (AttributeError, OSError):  # Windows has no statvfs
@@ -233,13 +233,13 @@ def _no_inodes(directory: Path) -> str | None:
     if not found.f_files or found.f_favail:
         return None
     return (
-        "the disk has no room for another file, though it may have for bytes (its inodes are used up, see df -i): "
-        "remove some files, and run again; what was committed is safe"
+        "the disk has no inodes left for another file, though it may have free space (see df -i): remove some "
+        "files, and run again; what was committed is safe"
     )
 
 
 def _full(real: Path) -> str | None:
-    """Tell the disk of SQLite's temporary files from the database's: SQLite says the same of both."""
+    """Return advice if SQLite's temporary directory is full, not the database's disk: SQLite reports both alike."""
     temporary = _temporary()
     try:
         if temporary is None or os.stat(temporary).st_dev == os.stat(real.parent).st_dev:
@@ -249,13 +249,13 @@ def _full(real: Path) -> str | None:
     except (AttributeError, OSError):
         return None
     return (
-        f"a big sort or index did not fit into {clean(temporary)}, where SQLite keeps its temporary files: free "
+        f"a large sort or index did not fit into {clean(temporary)}, where SQLite keeps its temporary files: free "
         "some space there, or set SQLITE_TMPDIR to a larger place, and run again; what was committed is safe"
     )
 
 
 def _temporary() -> str | None:
-    """Return where SQLite keeps temporary files: the first of these that it may use.
+    """Return SQLite's temporary directory: the first of these that it can use.
 
     Source: https://www.sqlite.org/tempfiles.html#temporary_file_storage_locations
     """
@@ -271,7 +271,7 @@ def _free(directory: str | Path) -> int:
 
 
 def _out_of_descriptors() -> bool:
-    """Say whether this process is about to run out of files it may open; SQLite only says that it cannot."""
+    """Return whether this process is about to run out of file descriptors; SQLite only reports "cannot open"."""
     opened: list[int] = []
     try:
         while len(opened) < _FILES:

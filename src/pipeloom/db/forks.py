@@ -1,8 +1,9 @@
-"""Forks wait until no writer is inside SQLite.
+"""Make forks wait until no writer is inside SQLite.
 
-SQLite has locks of its own, such as the one around its memory. A child that is forked while another thread holds
-one inherits it locked: whatever it then does with SQLite, even with another file, waits for ever. So a writer says
-when it is inside, and a fork of any thread is held back meanwhile: for a batch, as a rule milliseconds.
+SQLite has internal locks, such as the one of its memory allocator. A child that is forked while another thread
+holds one inherits it locked: whatever it then does with SQLite, even with another file, waits forever. A writer
+therefore marks when it is inside SQLite, and a fork by any thread waits meanwhile: for one batch, usually
+milliseconds.
 
 Source: https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
 """
@@ -18,19 +19,19 @@ from typing import Final
 __all__ = ["ForkGate"]
 
 _PATIENCE_S: Final = 5.0
-"""How long a fork waits at most: a statement of the user's, or another program's lock, may take any time."""
+"""The longest wait of a fork: a user's statement, or waiting for another program's lock, may take any time."""
 _GLANCE_S: Final = 0.001
 
 
 class ForkGate:
-    """What a thread is in while it is inside SQLite; a context manager that may be entered again by that thread."""
+    """Marks that a thread is inside SQLite; a context manager that the same thread may enter again."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         _gates.add(self)
 
     def __enter__(self) -> None:
-        if _waiting:  # or a busy writer would take it back before the fork gets it
+        if _waiting:  # or a busy writer would take it again before the fork gets it
             sleep(_GLANCE_S)
         self._lock.acquire()
 
@@ -38,15 +39,15 @@ class ForkGate:
         self._lock.release()
 
     def close(self, timeout_s: float) -> bool:
-        """Keep others out; false when one is inside for longer than this."""
+        """Keep others out; false if a thread stays inside for longer than ``timeout_s``."""
         return self._lock.acquire(timeout=max(timeout_s, 0.0))
 
     def open(self) -> None:
-        """Let others in again; the thread that closed it."""
+        """Let others in again; called by the thread that closed it."""
         self._lock.release()
 
     def renew(self) -> None:
-        """In a forked child: forget whoever is inside, which is a thread of the parent's."""
+        """Forget the thread that is inside, which belongs to the parent; called in a forked child."""
         self._lock = threading.RLock()
 
 

@@ -1,8 +1,8 @@
-"""How a file keeps what is not committed yet while a run has it open, and how it is left behind.
+"""The journal mode of a file while a run has it open, and the mode in which the file is left.
 
-A run uses a write-ahead log, so that readers and the writer do not wait for each other. A file that had a rollback
-journal has the log for as long as the run has it open, unless the caller says otherwise. That is noted in the file
-before the log is made: after a crash, whoever opens it next knows, and gives it back.
+A run uses a write-ahead log, so that readers and the writer do not wait for each other. A file with a rollback
+journal uses the log only while the run has it open, unless the caller requests otherwise. This is recorded in the
+file before the log is created, so that after a crash the next process to open it can restore the journal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger("pipeloom")
 
 _KEY: Final = "log is for runs only"  # in pipeloom_meta
 _TRIES: Final = 10
-_PAUSE_S: Final = 0.05  # a reader that asks now and then has closed its connection by then
+_PAUSE_S: Final = 0.05  # by then an occasional reader has closed its connection
 
 
 class Journal:
@@ -33,10 +33,10 @@ class Journal:
 
     Args:
         path: The file, or ``:memory:``.
-        wal: ``True``: a write-ahead log, also afterwards. ``False``: a rollback journal. ``None``: a log, which a
-            file keeps that is new or had one.
+        wal: ``True``: a write-ahead log, also afterwards. ``False``: a rollback journal. ``None``: a log, which
+            the file keeps if it is new or already had one.
         durability: See :data:`pipeloom.db.Durability`.
-        has_ledger: There is a ``pipeloom_meta`` to note it in, once the file has been begun with.
+        has_ledger: Once the tables exist, there is a ``pipeloom_meta`` to record it in.
     """
 
     def __init__(self, path: Path, *, wal: bool | None, durability: Durability, has_ledger: bool) -> None:
@@ -49,15 +49,15 @@ class Journal:
 
     @property
     def uses_log(self) -> bool:
-        """Whether there is a write-ahead log while the file is open."""
+        """Whether the file uses a write-ahead log while it is open."""
         return self._is_file and self._wal is not False
 
     def prepare(self, conn: sqlite3.Connection, inspect: Callable[[sqlite3.Connection], object] | None) -> None:
-        """Prepare a connection; one that gives the log back begins with what the file has."""
+        """Prepare a connection; if the journal is to be restored later, begin with the file's own mode."""
         prepare(conn, self._path, wal=self._wal, durability=self._durability, inspect=inspect)
 
     def settle(self, conn: sqlite3.Connection, transaction: Transaction) -> None:
-        """Go over to the log, if that is still to be done; between transactions, once the ledger is there.
+        """Switch to the log, if that is still to be done; between transactions, once the ledger exists.
 
         Raises:
             StorageError, sqlite3.Error: Another program's lock is in the way: call this again.
@@ -76,9 +76,9 @@ class Journal:
             set_journal(conn, self._path, wal=True, durability=self._durability)
 
     def give_back(self, conn: sqlite3.Connection) -> None:
-        """Set a file back to the rollback journal that it had; right before the connection is closed.
+        """Restore the rollback journal that a file had; right before the connection is closed.
 
-        Takes half a second at most, and says so when another connection is in the way, which SQLite does not allow.
+        Takes at most half a second, and logs a warning if another connection is open, since SQLite refuses then.
 
         Raises:
             sqlite3.Error: The disk failed.
@@ -93,8 +93,8 @@ class Journal:
             sleep(_PAUSE_S)
         else:
             logger.warning(
-                "%s had a rollback journal and is left with a write-ahead log, because another connection has it "
-                "open: the next run sets it back, or you, once that is closed: sqlite3 FILE 'PRAGMA "
+                "%s had a rollback journal and still has a write-ahead log, because another connection has it "
+                "open: the next run restores the journal, or once that connection is closed: sqlite3 FILE 'PRAGMA "
                 "journal_mode=DELETE'",
                 clean(self._path),
             )

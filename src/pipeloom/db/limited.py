@@ -1,13 +1,13 @@
-"""A read-only connection to a file that may be hostile: every question has an end, and leaves no cursor open.
+"""A read-only connection to a file that may be hostile: every query ends, and leaves no cursor open.
 
-A view in place of a table can run for ever: SQLite asks every thousand steps whether to go on, and when told so
-it does not. It can also make values of any size out of nothing: the length of a value is limited, what all rows of
-an answer take is weighed, and no view may call a function, since a single call is never interrupted. Text need not
-be UTF-8: what is not is shown as its escape.
+A view in place of a table can run forever: every thousand steps SQLite calls back, and stops if the answer is true.
+It can also create values of any size out of nothing: the length of a value is limited, the total size of all rows
+of an answer is checked, and no view may call a function, since a single call cannot be interrupted. Text may be
+invalid UTF-8, which is shown as escapes.
 
-The limits are far above what a run stores in what is listed: its names, messages, keys and tracebacks have 20,000
-characters at most. Only a result is as long as what the user's function returned: it is asked for by itself, with a
-limit of its own.
+The limits are far above what a run stores in the listed columns: names, messages, keys and tracebacks have at most
+20,000 characters. Only a result can be as long as whatever the user's function returned: it is read by itself, with
+its own limit.
 """
 
 from __future__ import annotations
@@ -28,28 +28,26 @@ from pipeloom.errors import StorageError
 __all__ = ["LONGEST", "LONGEST_RESULT", "LimitedReader"]
 
 LONGEST: Final = 8 << 20
-"""Bytes of the longest value that is read of what is listed."""
+"""The longest value that is read from the listed columns, in bytes."""
 
 LONGEST_RESULT: Final = 256 << 20
-"""Bytes of the longest result that is read; a run's own ``report.results()`` knows no limit."""
+"""The longest result that is read, in bytes; a run's own ``report.results()`` has no limit."""
 
 _ANSWER: Final = 128 << 20  # bytes of memory that all rows of an answer may take,
-_IN_PYTHON: Final = 4  # or as many for each byte of its longest value: one wide character widens a whole text
-_STEPS: Final = (
-    1000  # of SQLite's machine between two looks at the clock: microseconds, or ms each with large values
-)
+_IN_PYTHON: Final = 4  # or this many for each byte of its longest value: one wide character widens a whole text
+_STEPS: Final = 1000  # steps of SQLite's machine between two checks: microseconds, or ms each with large values
 
 
 class LimitedReader:
-    """Asks one file; used in the thread that made it.
+    """Queries one file; for use in the thread that created it.
 
     Args:
         db_path: The file.
-        is_late: Asked every thousand steps; true ends the question that is being answered.
-        untouched: As of :func:`connect_readonly`.
+        is_late: Called every thousand steps; true ends the current query.
+        untouched: As for :func:`connect_readonly`.
 
     Raises:
-        StorageError: No such file, or no database.
+        StorageError: There is no such file, or it is not a database.
 
     Source: https://www.sqlite.org/c3ref/progress_handler.html, https://www.sqlite.org/pragma.html#pragma_query_only
     """
@@ -69,20 +67,20 @@ class LimitedReader:
             raise
 
     def close(self) -> None:
-        """Let go of the file; closing twice is fine."""
+        """Close the file; calling it twice is fine."""
         self.conn.close()
 
     def rows(self, sql: str, params: Any = (), *, longest: int = LONGEST) -> list[tuple[Any, ...]]:
-        """Return all rows of one question.
+        """Return all rows of one query.
 
         Args:
-            sql: The question; it should bound its rows itself.
-            params: Its values.
-            longest: Bytes of the longest value.
+            sql: The query; it should limit its rows itself.
+            params: Its parameters.
+            longest: The length of the longest value, in bytes.
 
         Raises:
-            sqlite3.Error: As SQLite says it; see :meth:`was_ended`.
-            StorageError: The rows are more than fit into memory.
+            sqlite3.Error: As SQLite reports it; see :meth:`was_ended`.
+            StorageError: The rows do not fit into the memory limit.
         """
         self._has_refused = False
         self.conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
@@ -98,14 +96,14 @@ class LimitedReader:
 
     def _too_much(self) -> StorageError:
         return StorageError(
-            f"{clean(self._path)}: the answer takes more than {_ANSWER >> 20} MiB, so the question was given up: "
-            "ask for less (a run, a status, fewer lines), or query the file with `sqlite3`",
+            f"{clean(self._path)}: the answer takes more than {_ANSWER >> 20} MiB, so the query was stopped: ask "
+            "for less (a run, a status, fewer lines), or query the file with `sqlite3`",
             path=self._path,
         )
 
     @contextmanager
     def one_state(self) -> Iterator[None]:
-        """Have all questions within see the same state of the file."""
+        """Let all queries within see the same state of the file."""
         self.rows("BEGIN")
         try:
             yield
@@ -115,11 +113,11 @@ class LimitedReader:
             self.conn.set_progress_handler(self._is_late, _STEPS)
 
     def was_ended(self, error: sqlite3.Error) -> bool:
-        """Say whether a question failed since it was late.
+        """Return whether a query failed because it was late.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C came while SQLite asked whether to go on, or whether a statement is allowed:
-                it takes that for an answer, and swallows it.
+            KeyboardInterrupt: Ctrl-C came while SQLite was calling back to ask whether to continue or whether a
+                statement is allowed; SQLite takes it for an answer, and swallows it.
         """
         if is_refusal(error):
             if not self._has_refused:
@@ -132,7 +130,7 @@ class LimitedReader:
         return True
 
     def _allows(self, action: int, _1: str | None, _2: str | None, _3: str | None, view: str | None) -> int:
-        """Deny views their functions; our own questions may call any."""
+        """Deny functions in views; our own queries may call any function."""
         if action == sqlite3.SQLITE_FUNCTION and view is not None:
             self._has_refused = True
             return sqlite3.SQLITE_DENY

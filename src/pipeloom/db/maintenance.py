@@ -1,4 +1,4 @@
-"""What an open file needs: checkpoints between batches, statistics at the end, its second locks, a look at it."""
+"""Maintenance of an open file: checkpoints between batches, statistics at the end, second locks, checks."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ logger = logging.getLogger("pipeloom")
 _PAGES: Final = 1000  # SQLite's own default for auto-checkpoints: https://www.sqlite.org/wal.html
 _LOOK_S: Final = 0.1
 _LENGTH: Final = 8 * 2**20
-_ANALYZED: Final = 200  # tables: each takes longer the more there are
+_ANALYZED: Final = 200  # tables; the more there are, the longer each takes
 _PINNED_PAGES: Final = 16_000  # 64 MiB at 4 KiB a page
 
 
 class Maintenance:
-    """Looks after one open file; the writer's thread, outside transactions.
+    """Maintains one open file; the writer's thread, outside transactions.
 
-    SQLite does not say how long the log is, short of checkpointing it. So changes are counted, and each
-    checkpoint tells how many pages they made, from which the next one is planned. The length of the log's file
-    tells of few, large rows; it says nothing once the log has begun again in a long file.
+    SQLite does not report how long the log is except in a checkpoint. Changes are therefore counted, and each
+    checkpoint reports how many pages they filled, from which the next one is scheduled. The length of the log file
+    reveals a few large rows, but means nothing once the log has started again in a long file.
 
     Args:
         conn: The writer's connection.
         db_path: Its file.
-        wal: There is a log to checkpoint.
-        owned: It is a run's.
-        ownership: Which this has to see to, if that is not somebody else's to do.
+        wal: It has a log that needs checkpoints.
+        owned: It belongs to a run.
+        ownership: The ownership to maintain, unless another object does that.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Maintenance:
         self._watch: FileWatch | None = None
         if str(db_path) != MEMORY:
             if wal:
-                conn.execute("SELECT 1 FROM sqlite_master").fetchone()  # which makes the log and its index
+                conn.execute("SELECT 1 FROM sqlite_master").fetchone()  # which creates the log and its index
             self.locks = SecondLocks(db_path, wal=wal, owned=owned)
             self._watch = FileWatch(conn, db_path, self.locks if wal else None)
         self._looked_at = monotonic()
@@ -72,23 +72,23 @@ class Maintenance:
         self._checkpoint_failed = False
 
     def at_work(self) -> AbstractContextManager[object]:
-        """Return what to enter while the connection is used: meanwhile no task opens SQLite's files."""
+        """Return the context in which to use the connection: meanwhile no task opens SQLite's files."""
         return self.locks or nullcontext()
 
     def pause(self) -> None:
-        """Let in tasks that wait to open SQLite's files; while another program's lock is waited for."""
+        """Let tasks open SQLite's files if they wait to; called while waiting for another program's lock."""
         if self.locks is not None and not self._conn.in_transaction:
             self.locks.pause()
 
     def after_batch(self) -> None:
-        """Checkpoint when the log has grown by about 1,000 pages; look now and then whether all is as it was.
+        """Run a checkpoint once the log has grown by about 1,000 pages; check from time to time that all is well.
 
         Raises:
             StorageError: The file is no longer the one that was opened.
         """
         is_due = self._wal and self._conn.total_changes - self._changes >= self._interval
         if is_due or monotonic() - self._looked_at >= _LOOK_S:
-            self.look()  # before each checkpoint: what the log lacks must not be moved into the database
+            self.look()  # before each checkpoint: an incomplete log must not be moved into the database
         if not self._wal or self._watch is None:
             return
         length = self._watch.log_length
@@ -98,10 +98,10 @@ class Maintenance:
             self._checkpoint()
 
     def look(self) -> None:
-        """Notice a file that was replaced, removed, emptied or cut off.
+        """Detect a file that was replaced, removed, emptied or truncated.
 
         Raises:
-            StorageError: It is no longer the one that was opened.
+            StorageError: It is no longer the file that was opened.
         """
         self._looked_at = monotonic()
         if self._ownership is not None:
@@ -110,21 +110,21 @@ class Maintenance:
             self._watch.look()
 
     def explain(self, error: sqlite3.Error) -> None:
-        """Look for what made SQLite fail.
+        """Look for the cause of an SQLite error.
 
         Raises:
-            StorageError: That is to be seen at the files.
+            StorageError: The cause can be seen at the files.
         """
         if self._watch is not None:
             self._watch.explain(error)
 
     def release(self) -> None:
-        """Give back the second locks, right before the connection is closed."""
+        """Release the second locks, right before the connection is closed."""
         if self.locks is not None:
             self.locks.release()
 
     def _checkpoint(self) -> None:
-        """Move what can be moved; a failure does not stop the commits, unless it says that the file is damaged."""
+        """Move what can be moved; a failure does not stop commits, unless it says that the file is damaged."""
         changes, self._changes = self._conn.total_changes - self._changes, self._conn.total_changes
         try:
             _, pages, moved = self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -132,7 +132,7 @@ class Maintenance:
             if is_damage(error):
                 raise
             if not self._checkpoint_failed:
-                logger.warning("a checkpoint failed, commits go on: %s", storage_error(error, self._path))
+                logger.warning("a checkpoint failed, commits continue: %s", storage_error(error, self._path))
                 self._checkpoint_failed = True
             return
         self._checkpoint_failed = False
@@ -142,14 +142,14 @@ class Maintenance:
         if moved < pages and pages > self._warned_pages:
             self._warned_pages = pages * 2
             logger.warning(
-                "%s-wal has grown to %s MiB because another program keeps reading an old state: close its "
-                "transaction, and the log shrinks",
+                "%s-wal has grown to %s MiB because another program keeps reading an old state: end that program's "
+                "transaction, and the log will shrink",
                 clean(self._path),
                 f"{pages * 4096 / 2**20:,.0f}",
             )
 
     def at_close(self, tables: Iterable[str]) -> None:
-        """Refresh the planner's statistics for these tables, up to 200 of them, within bounds; empty the log.
+        """Refresh the planner's statistics for these tables, at most 200, with limited effort; empty the log.
 
         Source: https://www.sqlite.org/lang_analyze.html (analysis_limit)
         """
@@ -157,7 +157,7 @@ class Maintenance:
         for table in sorted(tables)[:_ANALYZED]:
             try:
                 self._conn.execute(f"ANALYZE {quoted(table)}")
-            except (sqlite3.Error, ValueError) as error:  # users' SQL may have made a table of any name
+            except (sqlite3.Error, ValueError) as error:  # users' SQL may have created a table with any name
                 logger.debug("no statistics for %s: %s", clean(table), clean(error))
         if self._wal:
             wal_checkpoint(self._conn, "TRUNCATE")

@@ -1,9 +1,9 @@
-"""One engine per file: a lock on the database itself, which dies with its process.
+"""One engine per file: a lock on the database itself, which ends with its process.
 
-The lock is one of an open file description, far behind anything SQLite locks. So it holds for the file, whatever
-name, link, mount or container it is reached by; nothing that is done beside the database, and no task that reads
-it, drops it. How long a range is locked says whose it is. The log carries such a lock, too
-(:mod:`pipeloom.db.second_locks`), since it goes by the database's name.
+It is a lock of an open file description, far beyond anything that SQLite locks. It therefore applies to the file by
+whatever name, link, mount or container it is reached, and is not lost through anything done beside the database or
+by a task that reads it. The length of the locked range identifies the owner. The log has such a lock, too
+(:mod:`pipeloom.db.second_locks`), since SQLite finds it by the database's name.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ __all__ = [
 ]
 
 OWNED: Final = 1 << 62
-"""The first byte of the range that a run locks in its files. A lock may lie beyond the end of a file."""
+"""The first byte of the range that a run locks in its files. A lock may be beyond the end of a file."""
 
 _WHOLE: Final = 1 << 61  # longer than any such range
 
-_PID_BITS: Final = 23  # Linux gives out numbers below 2**22
+_PID_BITS: Final = 23  # Linux assigns ids below 2**22
 _TRIES: Final = 20
 _NO_SUCH_LOCKS: Final = (
-    "this system has no locks of open files, on which it rests that no two runs write one database: run on Linux "
+    "this system has no locks of open files, which are needed so that no two runs write one database: run on Linux "
     "3.15, macOS 10.11 or later, on a local disk"
 )
 
@@ -52,9 +52,9 @@ _held: Final[dict[Identity, int]] = {}  # database → the descriptor that locks
 
 
 def _forget_after_fork() -> None:
-    """A child shares the open files, and with them the locks: it lets go of them, so that they die with the owner.
+    """Drop the locks in a forked child, which shares the open files, so that they end with the owner.
 
-    Their numbers stay taken: objects that the child has inherited may close them.
+    The descriptors stay in use: objects that the child has inherited may close them.
     """
     for descriptor in _held.values():
         let_go_in_child(descriptor)
@@ -63,12 +63,12 @@ def _forget_after_fork() -> None:
 
 
 def let_go_in_child(descriptor: int, path: str | None = None) -> None:
-    """Put something else in the place of an open file that was inherited; after a fork, in the child.
+    """Replace an inherited open file; in a forked child.
 
     Args:
-        descriptor: The open file's, which shares its locks with the parent.
-        path: Of the file, to be opened anew. ``None``: nothing, which cannot be locked for writing: a connection
-            that the child inherited, and closes, must not find that it is the last one, and remove the log.
+        descriptor: The open file's descriptor, which shares its locks with the parent.
+        path: The file to open instead. ``None``: nothing, which cannot be locked for writing: a connection that the
+            child inherited and closes must not conclude that it is the last one, and remove the log.
     """
     try:
         instead = _anew(descriptor, path)
@@ -91,12 +91,12 @@ def _anew(descriptor: int, path: str | None) -> int:
 
 
 if hasattr(os, "register_at_fork"):
-    # Nobody forks in the middle of taking a lock: the child would not know that it has to let go of it.
+    # Nobody may fork while a lock is being taken: the child would not know that it must drop it.
     os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_forget_after_fork)
 
 
 def check_system(db_path: Path) -> None:
-    """Refuse to write a database on Windows, before anything is made there.
+    """Refuse to write a database on Windows, before anything is created there.
 
     Raises:
         StorageError: This is Windows.
@@ -106,11 +106,11 @@ def check_system(db_path: Path) -> None:
 
 
 class Owner(NamedTuple):
-    """Whose a file is.
+    """The owner of a file.
 
     Attributes:
-        pid: Its process as that calls itself; 0 when it cannot be told.
-        is_near: That number means the same process here: both live in one namespace of process ids.
+        pid: The id of its process, as seen by that process; 0 if unknown.
+        is_near: The id means the same process here: both are in one namespace of process ids.
     """
 
     pid: int
@@ -118,27 +118,27 @@ class Owner(NamedTuple):
 
     def __str__(self) -> str:
         if not self.pid:
-            return "a process that cannot be told from here"
-        return f"process {self.pid}" + ("" if self.is_near else " of another container")
+            return "a process that cannot be identified from here"
+        return f"process {self.pid}" + ("" if self.is_near else " in another container")
 
 
 class Ownership:
-    """The right to run an engine on one database file; a context manager; releasing twice is fine.
+    """The right to run an engine on one database file; a context manager; releasing it twice is fine.
 
-    Any thread. It has SQLite open the file, which is created empty when missing, and reads nothing of it.
+    Any thread. It opens the file with SQLite, which creates it empty if missing, and reads nothing of it.
 
     Args:
-        db_path: The database; need not exist yet, its directory must.
-        opened: Opens the connection whose file is locked; its owner closes that, and then releases this. ``None``:
-            a connection of its own, on which nothing is run.
+        db_path: The database; it need not exist yet, but its directory must.
+        opened: Opens the connection whose file is locked; the caller closes that connection, and then releases
+            this. ``None``: a connection of its own, on which nothing is executed.
 
     Attributes:
         conn: That connection.
 
     Raises:
         DatabaseInUseError: Another engine is running on it, here or in another process; or on a database that was
-            moved away, and whose log is still beside this one.
-        StorageError: It cannot be opened, or locked.
+            moved away but whose log is still beside this one.
+        StorageError: It cannot be opened or locked.
     """
 
     def __init__(self, db_path: Path, opened: Callable[[], sqlite3.Connection] | None = None) -> None:
@@ -153,7 +153,7 @@ class Ownership:
                 _create(real)
             elif which in _held:
                 raise DatabaseInUseError(
-                    f"{clean(db_path)}: a run on this file is already going on in this process: "
+                    f"{clean(db_path)}: another run in this process is using this file: "
                     "wait for it, or use another file",
                     path=db_path,
                     pid=os.getpid(),
@@ -162,7 +162,7 @@ class Ownership:
             try:
                 self._identity = _locked(descriptor, real, db_path)
             except BaseException:
-                # SQLite may keep the file open for a while, for the sake of another connection's locks.
+                # SQLite may keep the file open for a while, because of another connection's locks.
                 with suppress(OSError):
                     unlock(descriptor, OWNED, _WHOLE)
                 self.conn.close()
@@ -170,10 +170,10 @@ class Ownership:
             _held[self._identity] = descriptor
 
     def renew(self) -> None:
-        """Lock the file by another descriptor when the one that was locked is closed: it was another connection's.
+        """Lock the file by another descriptor if the locked one was closed because another connection owned it.
 
         Raises:
-            DatabaseInUseError: Somebody was faster.
+            DatabaseInUseError: Another process was faster.
         """
         with _guard:
             which = self._identity
@@ -190,7 +190,7 @@ class Ownership:
                 return
 
     def release(self) -> None:
-        """Give the file back."""
+        """Release the file."""
         with _guard:
             which, self._identity = self._identity, None
             descriptor = _held.pop(which, None) if which is not None else None
@@ -209,26 +209,26 @@ class Ownership:
 
 
 def owner_of(db_path: Path) -> int | None:
-    """Return the process that runs an engine on this file, ``None`` when none does; see :func:`owner_seen`.
+    """Return the process that runs an engine on this file, ``None`` if there is none; see :func:`owner_seen`.
 
     Args:
         db_path: The file.
 
     Returns:
-        Its id as it calls itself, which in a container may be another than the one seen from outside; 0 when
-        there is an owner, or may be one, that cannot be told from here.
+        Its id as seen by itself, which in a container may differ from the one seen from outside; 0 if there is, or
+        may be, an owner that cannot be identified from here.
     """
     owner = owner_seen(db_path)
     return None if owner is None else owner.pid
 
 
 def owner_seen(db_path: Path) -> Owner | None:
-    """Return who runs an engine on this file, ``None`` when nobody does; any thread, never blocks.
+    """Return who runs an engine on this file, ``None`` if nobody does; any thread, never blocks.
 
-    Takes no lock, makes no file, and opens none but by way of SQLite.
+    Takes no lock, creates no file, and opens files only through SQLite.
     """
     if sys.platform == "win32":
-        return None  # no run begins there
+        return None  # no run can begin there
     real = Path(os.path.realpath(db_path))
     with _guard:
         which = identity(real)
@@ -246,11 +246,11 @@ def owner_seen(db_path: Path) -> Owner | None:
 
 
 def process_name() -> int:
-    """Return how long a range this process locks: its namespace of process ids, and its id in that."""
+    """Return the length of the range that this process locks: it encodes its process namespace and its id."""
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino & 0xFFFFFFFF
     except OSError:
-        namespace = 0  # there is one only
+        namespace = 0  # there is only one
     return namespace << _PID_BITS | os.getpid()
 
 
@@ -264,7 +264,7 @@ def _owner_by(descriptor: int) -> Owner | None:
 
 
 def _create(real: Path) -> None:
-    """Make an empty file when there is none. Nothing but SQLite may open one that exists."""
+    """Create an empty file if there is none. Only SQLite may open one that exists."""
     try:
         os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o644))
     except OSError:
@@ -274,14 +274,14 @@ def _create(real: Path) -> None:
 def _opened(
     real: Path, db_path: Path, opened: Callable[[], sqlite3.Connection] | None
 ) -> tuple[sqlite3.Connection, int]:
-    """Have SQLite open the file, and find the descriptor that it has got.
+    """Open the file with SQLite, and find the descriptor that it got.
 
-    Readers come and go in other threads, and the descriptor that one gives back may be the very one that SQLite
-    gets: only those that are open for writing are compared, and all of them only where none is.
+    Readers come and go in other threads, and SQLite may get the very descriptor that one has just closed: only
+    those open for writing are compared, and all of them only if there are none.
 
-    SQLite may have taken one that it had not closed yet, for the sake of another connection's locks: none can tell
-    which. Then any that it has is as good. It closes none of them while there are locks, as a run's connection has
-    with a log; for the other cases see ``renew``.
+    SQLite may have reused a descriptor that it had not closed yet because of another connection's locks; which one
+    cannot be determined, and any of them will do. SQLite closes none of them while there are locks, as a run's
+    connection has with a log; for the other cases see ``renew``.
     """
     spare: list[sqlite3.Connection] = []
     try:
@@ -295,14 +295,14 @@ def _opened(
             spare.append(conn)
             if len(spare) == _TRIES or not new:
                 break
-            # Another thread has opened the file at this instant.
+            # Another thread opened the file at the same instant.
     except sqlite3.Error as error:
         raise storage_error(error, db_path) from error
     finally:
         for other in spare:
             other.close()
     raise StorageError(
-        f"{clean(db_path)}: it cannot be told which files this process has open: run where /proc is mounted",
+        f"{clean(db_path)}: cannot find out which files this process has open: run where /proc is mounted",
         path=db_path,
     )
 
@@ -317,11 +317,11 @@ def _opened_idly(real: Path) -> sqlite3.Connection:
 
 
 def _locked(descriptor: int, real: Path, db_path: Path) -> Identity:
-    """Lock the file; return which it is.
+    """Lock the file; return its identity.
 
     Raises:
-        DatabaseInUseError: It is somebody's, or what lies beside it is.
-        StorageError: There are no such locks.
+        DatabaseInUseError: The file, or the log beside it, belongs to another run.
+        StorageError: The system has no such locks.
     """
     try:
         if not lock(descriptor, OWNED, process_name(), kind="exclusive"):
@@ -336,32 +336,32 @@ def _locked(descriptor: int, real: Path, db_path: Path) -> Identity:
         if (other := _owner_of_log(log)) is not None:
             raise DatabaseInUseError(
                 f"{clean(db_path)}: {clean(log.name)} beside it belongs to a run ({other}) on a database that was "
-                "moved away or replaced: wait until that run has noticed, or use another name",
+                "moved away or replaced: wait until that run has ended, or use another name",
                 path=db_path,
                 pid=other.pid or None,
             )
     except OSError as error:
         if error.errno == errno.EINVAL:
             raise StorageError(f"{clean(db_path)}: {_NO_SUCH_LOCKS}", path=db_path) from error
-        advice = "run as the user whose it is" if error.errno == errno.EBADF else "choose a local disk"
+        advice = "run as the user who owns it" if error.errno == errno.EBADF else "choose a local disk"
         raise StorageError(
             f"{clean(db_path)}: cannot be locked ({error.strerror}): {advice}", path=db_path
         ) from error
     found = os.fstat(descriptor)
     if identity(real) != (found.st_dev, found.st_ino):
         raise StorageError(
-            f"{clean(db_path)}: was replaced or removed at this moment: leave it in its place, and run again",
+            f"{clean(db_path)}: was replaced or removed just now: leave it in place, and run again",
             path=db_path,
         )
     return found.st_dev, found.st_ino
 
 
 def _owner_of_log(log: Path) -> Owner | None:
-    """Return who runs on a database with this log. SQLite takes no locks on a log: it may be opened and closed."""
+    """Return who runs on a database with this log. SQLite takes no locks on a log, so opening it is safe."""
     try:
         descriptor = os.open(log, READING)
     except OSError:
-        return None  # there is none; what is wrong with it is told by check_place
+        return None  # there is none; check_place reports other faults of it
     try:
         return _owner_by(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""Where a database file is to be: can SQLite work there? Looks, and opens nothing."""
+"""Whether SQLite can work where a database file is to be. Only looks, and opens nothing."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
 
 logger = logging.getLogger("pipeloom")
 
-# SQLite refuses a path of more than 512 bytes less "-journal", and makes that name itself.
+# SQLite refuses a path of more than 512 bytes less "-journal", and derives that name itself.
 # Source: https://sqlite.org/src/file/src/os.h (MAX_PATHNAME), https://sqlite.org/src/file/src/pager.c
 _PATH_BYTES: Final = 504
 _NAME_BYTES: Final = 255 - len("-journal")
 
-# Several machines see these at once, so neither their locks nor their memory maps can be relied on.
+# Several machines can access these at once, so neither their locks nor their memory maps are reliable.
 # Source: https://www.sqlite.org/useovernet.html, https://www.sqlite.org/wal.html ("does not work over a network")
 _NETWORK: Final = """
     9p acfs afs beegfs ceph cifs coda davfs gfs gfs2 glusterfs gpfs lustre mfs ncpfs nfs nfs4 ocfs2 orangefs panfs
@@ -49,39 +49,42 @@ _MOUNTS: Final = "/proc/self/mountinfo"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
 MEMORY: Final = ":memory:"
-"""The name of a database that is no file."""
+"""The name of a database that is not a file."""
 
-_URL: Final = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter is a drive
+_URL: Final = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+:/")  # a single letter is a drive
 _SPECIAL: Final = re.compile(rf"~|{MEMORY}$|{_URL.pattern}")
 
 READING: Final = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
-"""How to open a file of a known name to read it: not through a link, and without waiting at a pipe."""
+"""Flags for opening a file of a known name for reading: follow no link, and do not wait at a pipe."""
 
 Identity = tuple[int, int]
-"""Device and number: what tells one file from another that takes its name."""
+"""Device and inode number: they distinguish a file from another one that takes its name."""
 
 
 class Mount(NamedTuple):
-    """Where a file system is mounted, and what kind it is."""
+    """Where a file system is mounted, and its type."""
 
     point: str
     kind: str
 
     @property
     def is_network(self) -> bool:
-        """Several machines may see it. A machine's own root is not counted: nobody else writes there."""
+        """Whether several machines may access it; a machine's own root does not count: no other writes there."""
         return self.kind in _NETWORK.split() and self.point != "/"
 
 
 def path_of(db: object) -> Path:
-    """Return the path that somebody means by a database: what begins with ``~`` lies in a home directory.
+    """Return the path of a database; one that begins with ``~`` is in a home directory.
+
+    Args:
+        db: A path, as str or path-like.
 
     Raises:
-        TypeError: It is no path.
-        ValueError: It is empty, or a URL. SQLite would take ``file:…`` for one of its own, and
-            everything else that opens, locks or looks for the file would take it for a name.
+        TypeError: It is not a path.
+        ValueError: It is empty, or a URL. SQLite would interpret ``file:…`` as a URI, and all other code that
+            opens, locks or looks for the file would take it for a file name.
     """
     if not isinstance(db, str | os.PathLike) or not isinstance(os.fspath(db), str):
         raise TypeError(f'the database must be a path such as "out.db", not {type(db).__name__}')
@@ -91,15 +94,15 @@ def path_of(db: object) -> Path:
     if _URL.match(path):
         raise ValueError(
             f'{clean(path, 200)}: the database must be a path such as "out.db", not a URL (a file that is really '
-            f'called so: "./{clean(path, 200)}")'
+            f'named so: "./{clean(path, 200)}")'
         )
     found = Path(os.path.expanduser(path))
-    # A file that merely is called like something else, as "./:memory:" is, must not be taken for it later.
+    # A file that only has such a name, such as "./:memory:", must not be mistaken for it later.
     return found.absolute() if path != MEMORY and _SPECIAL.match(str(found)) else found
 
 
 def check_place(path: Path) -> None:
-    """Say in words what SQLite would call "unable to open database file".
+    """Explain in advance what SQLite would report as "unable to open database file".
 
     Raises:
         StorageError: No writable database can be at this path.
@@ -111,14 +114,14 @@ def check_place(path: Path) -> None:
         _check_kind(path, found)
         if found.st_nlink > 1:
             raise StorageError(
-                f"{clean(path)}: has {found.st_nlink} names (hard links), and SQLite's log belongs to one of them, "
-                "so that two programs could write at once: use a copy, or a symbolic link",
+                f"{clean(path)}: has {found.st_nlink} names (hard links), but SQLite's log belongs to only one of "
+                "them, so two programs could write at once: use a copy, or a symbolic link",
                 path=path,
             )
     real = Path(os.path.realpath(path))
     if len(os.fsencode(real.name)) > _NAME_BYTES or len(os.fsencode(real)) > _PATH_BYTES:
         raise StorageError(
-            f"{clean(path, 200)}: too long a name: SQLite takes {_PATH_BYTES} bytes for the whole path, and "
+            f"{clean(path, 200)}: the name is too long: SQLite allows {_PATH_BYTES} bytes for the whole path, and "
             f"{_NAME_BYTES} for the file: choose a shorter one",
             path=path,
         )
@@ -131,15 +134,15 @@ def check_place(path: Path) -> None:
     if not os.access(place, os.W_OK) or not os.access(real.parent, os.W_OK | os.X_OK):
         what = "it or its directory" if found is not None else "in its directory"
         raise StorageError(
-            f"{clean(path)}: no permission to write {what}, SQLite needs both: choose another place", path=path
+            f"{clean(path)}: no permission to write {what}; SQLite needs both: choose another place", path=path
         )
 
 
 def check_file(path: Path) -> None:
-    """Say in words why there is nothing to read at this path.
+    """Explain why there is nothing to read at this path.
 
     Raises:
-        StorageError: There is no such file, or it is no plain file.
+        StorageError: There is no such file, or it is not a regular file.
     """
     found = _look(path)
     if found is None:
@@ -149,11 +152,11 @@ def check_file(path: Path) -> None:
 
 
 def check_file_system(path: Path, *, wal: bool) -> None:
-    """Refuse a file that is a mount point, and a log on a network file system; warn of a rollback journal there.
+    """Refuse a file that is a mount point, or a log on a network file system; warn of a rollback journal there.
 
-    SQLite finds a log by the name of the database, so where only that was mounted it lies elsewhere. A log needs
-    memory that all who have the file open share, which ends at the machine. A rollback journal needs only locks:
-    many servers keep them, some do not.
+    SQLite finds a log by the database's name, so if only the database file was mounted, the log is elsewhere. A log
+    needs memory shared by all processes that have the file open, which works only on one machine. A rollback
+    journal needs only locks, which many servers support and some do not.
 
     Raises:
         StorageError: It is a mount point; or it is on a network file system, and ``wal`` is true.
@@ -171,26 +174,26 @@ def check_file_system(path: Path, *, wal: bool) -> None:
             f"{where}, where a write-ahead log is not safe: use a local disk, or run_pipeline(..., wal=False)",
             path=path,
         )
-    logger.warning("%s, whose locks may not hold: let nobody on another machine open it during the run", where)
+    logger.warning("%s, whose locks may not hold: do not open it on another machine during the run", where)
 
 
 def is_mount_point(path: Path) -> bool:
-    """Say whether a file is itself a mount point; ``False`` where the system does not tell."""
+    """Return whether a file is itself a mount point; ``False`` if the system does not say."""
     mount = mount_of(path)
     return mount is not None and mount.point == os.path.realpath(path)
 
 
 def mount_point_error(path: Path) -> StorageError:
-    """Return why a database that is a mount point is refused."""
+    """Return the error for a database that is a mount point."""
     return StorageError(
-        f"{clean(path)}: is itself a mount point (a container with this one file bound in), so that SQLite's log "
-        "lies beside another name, unseen from here: mount its directory instead",
+        f"{clean(path)}: is itself a mount point (a single file mounted into a container), so SQLite's log is "
+        "beside another name and cannot be seen from here: mount its directory instead",
         path=path,
     )
 
 
 def identity(path: Path) -> Identity | None:
-    """Return which file is at a path, links followed; ``None`` when there is none, or it cannot be looked at."""
+    """Return the identity of a file, links followed; ``None`` if there is none, or it cannot be examined."""
     try:
         found = os.stat(path)
     except OSError:
@@ -199,7 +202,7 @@ def identity(path: Path) -> Identity | None:
 
 
 def is_read_only(directory: Path) -> bool:
-    """Say whether a file system is mounted read-only; blocks on the disk."""
+    """Return whether a file system is mounted read-only; blocks on the disk."""
     try:
         return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
     except (AttributeError, OSError):  # Windows has no statvfs
@@ -207,7 +210,7 @@ def is_read_only(directory: Path) -> bool:
 
 
 def mount_of(path: Path) -> Mount | None:
-    """Return the mount that a path is on; ``None`` where the system does not say (it does on Linux)."""
+    """Return the mount that a path is on; ``None`` if the system does not say (only Linux does)."""
     try:
         with open(_MOUNTS, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return mounted(file.read(), os.path.realpath(path))
@@ -216,12 +219,12 @@ def mount_of(path: Path) -> Mount | None:
 
 
 def mounted(mountinfo: str, real_path: str) -> Mount | None:
-    """Return the mount that an absolute path without links is on: the longest mount point, the last one mounted.
+    """Return the mount of an absolute path without links: the longest mount point, and of equal ones the last.
 
     Source: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
     """
     best: Mount | None = None
-    for line in mountinfo.split("\n"):  # no other line break is one there
+    for line in mountinfo.split("\n"):  # no other character ends a line there
         before, separator, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")[0]
         if not separator or len(fields) < 5 or not kind:
@@ -234,25 +237,25 @@ def mounted(mountinfo: str, real_path: str) -> Mount | None:
 
 
 def _look(path: Path) -> os.stat_result | None:
-    """Return what is at a path, links followed; ``None`` when nothing is."""
+    """Return the status of a path, links followed; ``None`` if nothing is there."""
     try:
         return os.stat(path)
     except FileNotFoundError:
         return None
     except ValueError:
-        raise StorageError(f"{clean(path, 200)}: no file can have this name (it holds NUL)", path=path) from None
+        raise StorageError(f"{clean(path, 200)}: no file can have this name (it has a NUL)", path=path) from None
     except OSError as error:
         what = {
             errno.EACCES: "no permission to look into its directory: choose another place, or ask its owner",
             errno.ELOOP: "symbolic links lead in a circle: name the file itself",
-            errno.ENAMETOOLONG: "too long a name: choose a shorter one",
-            errno.ENOTDIR: "what should be its directory is a file: choose another place",
-        }.get(error.errno or 0, f"cannot be looked at ({error.strerror}): choose another place")
+            errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+            errno.ENOTDIR: "its parent directory is a file: choose another place",
+        }.get(error.errno or 0, f"cannot be examined ({error.strerror}): choose another place")
         raise StorageError(f"{clean(path, 200)}: {what}", path=path) from None
 
 
 def _check_directory(path: Path) -> None:
-    """Refuse a file that cannot be made."""
+    """Refuse a file that cannot be created."""
     real = Path(os.path.realpath(path))
     if not real.parent.is_dir():
         via = ", to which this link leads," if os.path.islink(path) else ""
@@ -264,7 +267,7 @@ def _check_directory(path: Path) -> None:
 
 
 def _check_beside(path: Path) -> None:
-    """Refuse what lies where SQLite has its own files, and is none of those: it would write through a link."""
+    """Refuse foreign files in the place of SQLite's own, since SQLite would write through a link."""
     real = os.path.realpath(path)
     for suffix in _BESIDE:
         try:
@@ -275,7 +278,7 @@ def _check_beside(path: Path) -> None:
             name = clean(os.path.basename(real) + suffix)
             what = f"is a {_kind(found)}" if found.st_nlink == 1 else f"has {found.st_nlink} names (hard links)"
             raise StorageError(
-                f"{clean(path)}: {name} beside it {what}, where SQLite has its own file: move it away", path=path
+                f"{clean(path)}: {name} beside it {what}, where SQLite keeps its own file: move it away", path=path
             )
 
 
@@ -297,5 +300,5 @@ def _check_kind(path: Path, found: os.stat_result) -> None:
         )
     if not stat.S_ISREG(found.st_mode):
         raise StorageError(
-            f"{clean(path)}: is a {_kind(found)}, and a database is a plain file: name another", path=path
+            f"{clean(path)}: is a {_kind(found)}, but a database must be a regular file: name another", path=path
         )

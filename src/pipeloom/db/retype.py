@@ -1,7 +1,7 @@
 """Changes the declared type of a column, which SQLite's own ALTER TABLE cannot; inside the caller's transaction.
 
-The text of the schema is edited, as SQLite describes for changes that leave what is stored as it is. Taking a type
-off does, but for one thing: a REAL column keeps whole numbers as integers, and says REAL when it is read.
+The schema text is edited, as SQLite documents for changes that leave stored values as they are. Removing a type is
+such a change, with one exception: a REAL column stores whole numbers as integers, and reads them as REAL.
 
 Source: https://www.sqlite.org/lang_altertable.html#otheralter
 """
@@ -17,14 +17,14 @@ from pipeloom.data.identifiers import ascii_lower, quoted
 __all__ = ["GENERATED", "INFERRED", "inferred_columns", "retype"]
 
 INFERRED: Final = "/* inferred */"
-"""Stands behind a column's type in the schema's text: it follows the values. SQLite keeps it through renames."""
+"""Follows a column's type in the schema text if the type follows the values. SQLite keeps it through renames."""
 
 GENERATED: Final = frozenset({2, 3})
-"""What ``table_xinfo`` calls hidden in columns that the table computes; 1 is in virtual ones, and takes values."""
+"""The values of ``hidden`` in ``table_xinfo`` for generated columns; 1 is for virtual tables, and takes values."""
 
 # One token of a CREATE TABLE statement, so that nothing is found within a name, a string or a comment. A bare name
-# is letters, digits, _ and $, and all that is not ASCII. It is said by what is not in it: a class of a million
-# letters takes 20 ms to compile, at each start.
+# consists of letters, digits, _, $ and everything outside ASCII. The pattern lists what is excluded, since a class
+# of a million letters takes 20 ms to compile, at each start.
 _TOKEN: Final = re.compile(
     r"""
     (?P<name> "(?:[^"]|"")*" | \[[^\]]*\] | `(?:[^`]|``)*` | [^\0-@\[-^`{-\x7f][^\0-\#%-/:-@\[-^`{-\x7f]* )
@@ -35,7 +35,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _Place = tuple[int, int, str]
-"""From where to where the type stands in the text, and what it is; two equal numbers where there is none."""
+"""The start and end of the type in the text, and the type; start and end are equal if there is none."""
 
 
 def inferred_columns(sql: str) -> dict[str, str]:
@@ -48,15 +48,15 @@ def inferred_columns(sql: str) -> dict[str, str]:
 
 
 def retype(conn: sqlite3.Connection, table: str, types: dict[str, str]) -> None:
-    """Give inferred columns other types; scans the table when REAL is taken off one.
+    """Give inferred columns other types; scans the table if REAL is removed from one.
 
     Args:
         conn: In a transaction that may write.
-        table: Which one.
+        table: The table's name.
         types: Folded name of an inferred column → SQL type, ``""`` for none.
 
     Raises:
-        sqlite3.OperationalError: This SQLite lets nobody edit a schema.
+        sqlite3.OperationalError: This build of SQLite does not allow the schema to be edited.
     """
     (sql,) = conn.execute(_SQL_OF, (table,)).fetchone()
     places = _places(sql)
@@ -69,10 +69,10 @@ def retype(conn: sqlite3.Connection, table: str, types: dict[str, str]) -> None:
         conn.execute(
             "UPDATE sqlite_master SET sql = ? WHERE type = 'table' AND name = ? COLLATE NOCASE", (sql, table)
         )
-        conn.execute(f"PRAGMA schema_version = {version + 1}")  # it is read again, by all who have the file open
+        conn.execute(f"PRAGMA schema_version = {version + 1}")  # all connections read it again
     finally:
         conn.execute("PRAGMA writable_schema = OFF")
-    _reindex(conn, table)  # first, since an UPDATE relies on what the indexes hold
+    _reindex(conn, table)  # first, since an UPDATE relies on the indexes
     whole = [name for name in types if places[name][2] == "REAL"]
     if whole:
         _keep_real(conn, table, whole)
@@ -82,9 +82,9 @@ _SQL_OF: Final = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 
 
 
 def _places(sql: str) -> dict[str, _Place]:
-    """Return folded name → where its type stands, of each column with the mark."""
+    """Return folded name → position of the type, for each column with the mark."""
     found: dict[str, _Place] = {}
-    before: list[re.Match[str]] = []  # the words since the last comma or parenthesis
+    before: list[re.Match[str]] = []  # the tokens since the last comma or parenthesis
     for token in _TOKEN.finditer(sql):
         if token.lastgroup == "space":
             continue
@@ -107,7 +107,7 @@ def _unquoted(name: str) -> str:
 
 
 def _keep_real(conn: sqlite3.Connection, table: str, columns: list[str]) -> None:
-    """Store as REAL what a REAL column kept as integers. No trigger of the user's hears of it: nothing changes."""
+    """Store as REAL what a REAL column stored as integers. No user trigger runs, since no value changes."""
     triggers = conn.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE", (table,)
     ).fetchall()
@@ -122,7 +122,7 @@ def _keep_real(conn: sqlite3.Connection, table: str, columns: list[str]) -> None
 
 
 def _reindex(conn: sqlite3.Connection, table: str) -> None:
-    """Fill indexes anew that compute something, which they may do otherwise by the new type."""
+    """Rebuild indexes that compute something, since the result may depend on the new type."""
     xinfo = conn.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
     computed = {None, *(column for _, column, *_, hidden in xinfo if hidden in GENERATED)}
     for _, index, _, _, partial in conn.execute(f"PRAGMA index_list({quoted(table)})").fetchall():

@@ -1,7 +1,7 @@
 """The ledger's tables, and how a file gets them: numbered migrations, all in one transaction.
 
-``task_runs`` is the latest state, one row per task; everything else is prefixed ``pipeloom_``, since the file
-may be the user's own. The version is kept in ``pipeloom_meta``, never in ``user_version``.
+``task_runs`` holds the latest state, one row per task; all other names begin with ``pipeloom_``, since the file may
+be the user's own. The version is kept in ``pipeloom_meta``, never in ``user_version``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CREATE TABLE task_runs (
 
 _OUR_COLUMNS: Final = (
     "pipeline_id INTEGER",
-    "key",  # untyped, so that 1 and '1' stay two keys
+    "key",  # untyped, so that 1 and '1' remain two keys
     "run_id INTEGER",
     "attempt INTEGER NOT NULL DEFAULT 1",
     "error TEXT",
@@ -50,7 +50,7 @@ _OUR_COLUMNS: Final = (
     "elapsed_s REAL",
 )
 
-# Indexes are partial: rows without a key pay for none, and a finished task leaves the second one.
+# Indexes are partial: rows without a key are not in the first, and a finished task leaves the second.
 _VERSION_1: Final = (
     "CREATE TABLE pipeloom_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "CREATE UNIQUE INDEX pipeloom_task_key ON task_runs (pipeline_id, key) WHERE key IS NOT NULL",
@@ -131,30 +131,30 @@ def _migrate_1(conn: sqlite3.Connection) -> None:
 
 
 def _migrate_2(conn: sqlite3.Connection) -> None:
-    """Keep the traceback of a log record, and how a run was started."""
+    """Store the traceback of a log record, and how a run was started."""
     conn.execute("ALTER TABLE pipeloom_logs ADD COLUMN error TEXT")
     conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN command TEXT")
 
 
 def _migrate_3(conn: sqlite3.Connection) -> None:
-    """Keep whose name a pipeline's is; all NULL in those that were there before."""
+    """Store the function that a pipeline's name refers to; all NULL for existing pipelines."""
     for column in ("is_given INTEGER", "function TEXT", "place TEXT", "beside TEXT", "code TEXT", "captured TEXT"):
         conn.execute(f"ALTER TABLE pipeloom_pipelines ADD COLUMN {column}")
 
 
 def _migrate_4(conn: sqlite3.Connection) -> None:
-    """Keep what a key is a digest of, so that results can be told by their inputs."""
+    """Store what a key is a digest of, so that results can be matched to their inputs."""
     if "input" not in {row[1].lower() for row in conn.execute("PRAGMA table_info(task_runs)")}:
         conn.execute("ALTER TABLE task_runs ADD COLUMN input TEXT")
 
 
 def _migrate_5(conn: sqlite3.Connection) -> None:
-    """Keep which shard of the inputs a run was about, such as ``3/16``; NULL for all of them."""
+    """Store the shard of the inputs that a run processed, such as ``3/16``; NULL for all of them."""
     conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN shard TEXT")
 
 
 def _migrate_6(conn: sqlite3.Connection) -> None:
-    """Keep the version of a done input, whose rows know their task, and the inputs that tasks have found."""
+    """Store the version of a done input, which tables store their task, and the inputs that tasks added."""
     if "version" not in {row[1].lower() for row in conn.execute("PRAGMA table_info(task_runs)")}:
         conn.execute("ALTER TABLE task_runs ADD COLUMN version")  # untyped: 1 and '1' are two
     conn.execute("ALTER TABLE pipeloom_runs ADD COLUMN own_rows TEXT")  # JSON: true, or a list of tables
@@ -198,7 +198,7 @@ _VERSION_7: Final = (
 
 
 def _migrate_7(conn: sqlite3.Connection) -> None:
-    """Keep of which kind each failure is, and say so of those that are there."""
+    """Store the kind of each failure, and determine it for existing ones."""
     kinds = Kinds()
     for table in ("task_runs", "pipeloom_attempts"):
         existing = {row[1].lower() for row in conn.execute(f"PRAGMA table_info({table})")}
@@ -213,7 +213,7 @@ def _migrate_7(conn: sqlite3.Connection) -> None:
 def _tell_kinds(conn: sqlite3.Connection, table: str, kinds: Kinds) -> None:
     """Set the kind of all failures of a table, page by page: a cursor must not see what it writes.
 
-    What somebody's own columns of these names hold stays.
+    Values in the user's own columns of these names are kept.
     """
     last = -(1 << 63)
     while True:
@@ -238,10 +238,10 @@ SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 
 def schema_version(conn: sqlite3.Connection) -> int:
-    """Return the file's schema version; 0 when it has no ledger. Any connection, its own thread.
+    """Return the file's schema version; 0 if it has no ledger. Any connection, in its own thread.
 
     Raises:
-        SchemaError: ``pipeloom_meta`` is another program's.
+        SchemaError: ``pipeloom_meta`` belongs to another program.
     """
     known = conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'pipeloom_meta'").fetchone()
     if known is None:
@@ -251,7 +251,7 @@ def schema_version(conn: sqlite3.Connection) -> int:
         return int(row[0])
     except (sqlite3.OperationalError, TypeError, ValueError) as error:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) != sqlite3.SQLITE_ERROR:
-            raise  # locked, or given up: that says nothing about the table
+            raise  # locked, or stopped: that says nothing about the table
         raise _refusal(
             conn,
             "this database has a pipeloom_meta of another program: use another file; this one was left as it is",
@@ -259,16 +259,16 @@ def schema_version(conn: sqlite3.Connection) -> int:
 
 
 def check_schema(conn: sqlite3.Connection) -> int:
-    """Refuse a file that cannot hold our ledger, without changing a byte; reads only.
+    """Refuse a file that cannot hold our ledger, without changing a byte; only reads.
 
     Args:
         conn: A connection to the file.
 
     Returns:
-        Its schema version; 0 when it has no ledger yet.
+        Its schema version; 0 if it has no ledger yet.
 
     Raises:
-        SchemaError: ``task_runs`` is another program's, or the schema is newer.
+        SchemaError: ``task_runs`` belongs to another program, or the schema is newer.
     """
     version = schema_version(conn)
     if version > SCHEMA_VERSION:
@@ -283,17 +283,17 @@ def check_schema(conn: sqlite3.Connection) -> int:
 
 
 def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
-    """Bring the ledger's tables to this version; a no-op when ``store_task_status`` is false.
+    """Bring the ledger's tables to this version; does nothing if ``store_task_status`` is false.
 
-    Runs in the connection's thread and blocks on the disk. A ``task_runs`` that has the contract's eight
-    columns is adopted by adding ours.
+    Runs in the connection's thread and blocks on the disk. An existing ``task_runs`` with the eight columns of the
+    contract is adopted by adding ours.
 
     Args:
         conn: A connection to the file, outside a transaction.
         store_task_status: Whether there is a ledger at all.
 
     Raises:
-        SchemaError: ``task_runs`` is another program's, or the schema is newer; the file is left as it was.
+        SchemaError: ``task_runs`` belongs to another program, or the schema is newer; the file is left as it was.
     """
     if not store_task_status:
         return
@@ -303,7 +303,7 @@ def init_schema(conn: sqlite3.Connection, *, store_task_status: bool) -> None:
         return
     conn.execute("BEGIN IMMEDIATE")
     try:
-        for migrate in _MIGRATIONS[check_schema(conn) :]:  # again: another connection may have been faster
+        for migrate in _MIGRATIONS[check_schema(conn) :]:  # again, as another connection may have been faster
             migrate(conn)
         conn.execute("INSERT OR REPLACE INTO pipeloom_meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
     except BaseException:
@@ -337,7 +337,7 @@ def _check_adoptable(conn: sqlite3.Connection) -> None:
 
 
 def _misfit(conn: sqlite3.Connection) -> str | None:
-    """Say why an existing ``task_runs`` cannot be adopted; ``None`` when it can, or there is none."""
+    """Return why an existing ``task_runs`` cannot be adopted; ``None`` if it can, or if there is none."""
     columns = {row[1].lower(): row for row in conn.execute("PRAGMA table_info(task_runs)")}
     if not columns:
         return None
@@ -355,7 +355,7 @@ def _misfit(conn: sqlite3.Connection) -> str | None:
 
 
 def kind_of_interrupted(said: str, status: str = "status", started_at: str = "started_at") -> str:
-    """Return SQL that sets the kind of a task that its process left behind; see :func:`last_words`."""
+    """Return SQL that sets the kind of a task whose process ended; see :func:`last_words`."""
     kinds = Kinds()
     never, ended = kinds.of(INTERRUPTED, NEVER_BEGAN, None), kinds.of(INTERRUPTED, PROCESS_ENDED, None)
     has_not_begun = _has_not_begun(said, status, started_at)
@@ -370,12 +370,12 @@ def _has_not_begun(said: str, status: str, started_at: str) -> str:
 
 
 def last_words(said: str, status: str = "status", started_at: str = "started_at") -> str:
-    """Return SQL for the message of a task that its process left behind.
+    """Return SQL for the message of a task whose process ended.
 
     Args:
-        said: The expression for what it said last, which is no reason; NULL of one that was in line.
-        status: That for its status.
-        started_at: That for its start.
+        said: The expression for its last message, which is not a reason; NULL for a queued task.
+        status: The expression for its status.
+        started_at: The expression for its start.
     """
     return (
         f"CASE WHEN {_has_not_begun(said, status, started_at)} THEN '{NEVER_BEGAN}' "

@@ -1,15 +1,17 @@
-"""What SQLite's own locks say, said a second time, where a task that reads the file does not take it back.
+"""A second set of locks with the meaning of SQLite's own, which a task that reads the file cannot drop.
 
-SQLite uses record locks of the process. A task in a thread that hashes, zips or backs up the directory in which
-the database lies opens and closes the files beside it, and with that drops these locks. Then the next reader takes
-itself for the first, and begins the log's index anew under the running writer; the last one to leave removes the
-log; and another writer is let in in the middle of a transaction. Three things stand against that:
+SQLite uses record locks of the process. A task in a thread that hashes, zips or backs up the database's directory
+opens and closes the database's files, and thereby drops these locks. Then the next reader considers itself the
+first and rebuilds the log's index while the writer is running; the last one to leave removes the log; and another
+writer is admitted in the middle of a transaction. Three things prevent this:
 
-- Shared locks of the open files, which other processes take for SQLite's: the database is in use, its index is.
-- Such a file is opened between two batches only: a hook of the interpreter's makes the thread wait that opens it,
-  and the writer waits until it is closed. The writer's own thread, which cannot wait for itself, is refused. It is
-  the one way to hear of it in time; it cannot be taken out again, and returns at once while there is no run.
-- A lock of the process that means nothing is gone when the others are, so what comes past the hook is noticed.
+- Shared locks of the open files, which other processes take for SQLite's own: the database and its index are in
+  use.
+- Such a file is opened only between two batches: a hook of the interpreter makes the opening thread wait, and
+  the writer waits until the file is closed. The writer's own thread, which cannot wait for itself, is refused. No
+  other mechanism notices the opening in time; the hook cannot be removed again, and returns at once while there is
+  no run.
+- A lock of the process without meaning is lost when the others are, so anything that gets past the hook is noticed.
 
 Source: https://www.sqlite.org/howtocorrupt.html (2.2), https://www.sqlite.org/walformat.html (2.3),
 https://sqlite.org/src/file/src/os_unix.c (UNIX_SHM_DMS, SHARED_FIRST)
@@ -40,16 +42,17 @@ logger = logging.getLogger("pipeloom")
 _DATABASE_IN_USE: Final = (0x40000002, 510)  # SQLite: SHARED_FIRST, SHARED_SIZE
 _INDEX_IN_USE: Final = (128, 1)  # SQLite: the dead man's switch
 _MARK: Final = OWNED - 1
-_OPEN_S: Final = 2.0  # of the writer, until it is closed
+_OPEN_S: Final = 2.0  # how long the writer waits until the file is closed
 _SETTLE_S: Final = 0.02
 _GLANCE_S: Final = 0.001
-# The patience of who opens it. Not one long wait: a process that was stopped for a while must not have lost it.
+# How long an opening thread waits. Not one long wait, since that would include time for which the process is
+# stopped.
 _SLICE_S: Final = 0.1
 _SLICES: Final = 100
 
 
 class _Taken(NamedTuple):
-    """A lock, and the file it is on: the number may be another file's once somebody has closed his connection."""
+    """A lock, and the file it is on: after a connection is closed, the descriptor may be of another file."""
 
     descriptor: int
     which: Identity
@@ -58,15 +61,15 @@ class _Taken(NamedTuple):
 
 
 class SecondLocks:
-    """The second locks of one open database; a context manager around each stretch of the writer's work.
+    """The second locks of one open database; a context manager around each section of the writer's work.
 
-    The writer's thread, but for what the hook does.
+    The writer's thread, except for what the hook does.
 
     Args:
-        db_path: Open in this process, in the mode it stays in.
-        wal: It has a write-ahead log. With a rollback journal SQLite must be able to lock everybody out, and locks
-            the database itself: the second and the third point above remain.
-        owned: A run's, whose log says so.
+        db_path: Open in this process, in its final journal mode.
+        wal: It has a write-ahead log. With a rollback journal SQLite must be able to lock all others out, and locks
+            the database itself: only the second and third point above apply.
+        owned: It belongs to a run, and its log is marked accordingly.
     """
 
     def __init__(self, db_path: Path, *, wal: bool, owned: bool = False) -> None:
@@ -76,13 +79,13 @@ class SecondLocks:
         self.locked = self._real + "-shm" if wal else self._real
         """The file on which SQLite's locks would be dropped."""
         self._which = identity(Path(self.locked))
-        self._work = threading.RLock()  # held while the writer works, and by a thread that opens the file
-        self._worker = 0  # the thread that works
+        self._work = threading.RLock()  # held during the writer's work, and by a thread that opens the file
+        self._worker = 0  # the thread that is working
         self._visited_at: float | None = None
-        self._waiting: list[None] = []  # one for each thread that wants to open it
+        self._waiting: list[None] = []  # one for each thread that waits to open it
         self._taken: list[_Taken] = []
         self._descriptor: int | None = None
-        self._known = set(descriptors_of(self._which))  # no visitor's
+        self._known = set(descriptors_of(self._which))  # none of a visitor
         if self._which is None or not self._own():
             self._which = None
             return
@@ -95,19 +98,19 @@ class SecondLocks:
         self._mark()
 
     def _take(self, path: str, start: int, length: int) -> None:
-        """Lock all descriptors of a file that SQLite may have: which are the writer's cannot be told."""
+        """Lock all of a file's descriptors that SQLite may use: which ones are the writer's is unknown."""
         which = identity(Path(path))
         for descriptor in descriptors_of(which):
             if which is not None and is_writable(descriptor):
-                # Noted before it is taken: a child that is forked at this instant has to let go of it.
+                # Recorded before it is taken: a child that is forked at this instant must drop it.
                 self._taken.append(_Taken(descriptor, which, start, length))
                 lock(descriptor, start, length, kind="shared")
 
     def _own(self) -> int | None:
-        """Return a descriptor that SQLite has of the file: while the writer has it open there is always one.
+        """Return a descriptor of the file that SQLite uses: while the writer has it open there is always one.
 
-        Of the index it has one, which stays. Of the database each connection has its own, and this may have been
-        that of another connection in this process, which was closed.
+        For the index there is one, which stays. For the database each connection has its own, and this one may have
+        belonged to another connection in this process, which was closed.
         """
         kept = self._descriptor
         if self._which is None or kept is None or not (self._wal or is_open(kept, self._which)):
@@ -115,7 +118,7 @@ class SecondLocks:
         return kept
 
     def index_header(self) -> bytes | None:
-        """Return what SQLite keeps in shared memory about the log; ``None`` where its file is not to be found."""
+        """Return what SQLite keeps in shared memory about the log; ``None`` if the file cannot be found."""
         descriptor = self._own() if self._wal else None
         return None if descriptor is None else os.pread(descriptor, INDEX_HEADER, 0)
 
@@ -124,7 +127,7 @@ class SecondLocks:
     def __enter__(self) -> Self:
         until = monotonic() + _SETTLE_S if self._waiting else 0.0
         while self._waiting and monotonic() < until:
-            sleep(_GLANCE_S)  # a lock is not fair
+            sleep(_GLANCE_S)  # locks are not fair
         self._work.acquire()
         self._worker = threading.get_ident()
         if self._visited_at is not None:
@@ -136,13 +139,13 @@ class SecondLocks:
         self._work.release()
 
     def pause(self) -> None:
-        """Let in who waits; in the middle of the work, but outside transactions: nothing is locked that counts."""
+        """Let waiting threads in, during the work but outside transactions, when no lock matters."""
         if self._waiting and self._worker == threading.get_ident():
             self.__exit__()
             self.__enter__()
 
     def _wait_for_visitors(self) -> None:
-        """Wait until what was opened is closed, for a while; nobody opens it meanwhile."""
+        """Wait for a while until opened files are closed; no others are opened meanwhile."""
         until = monotonic() + _OPEN_S
         self._known.intersection_update(descriptors_of(self._which))
         while monotonic() < until:
@@ -150,7 +153,7 @@ class SecondLocks:
             if not self._visitors() and since > (_SETTLE_S if self._is_dropped() else 10 * _SETTLE_S):
                 break
             sleep(_GLANCE_S)
-        self._known.update(self._visitors())  # who stays is waited for once
+        self._known.update(self._visitors())  # a file that stays open is waited for only once
         self._visited_at = None
         self._mark()
 
@@ -159,25 +162,25 @@ class SecondLocks:
         return {number for number in descriptors_of(self._which) if not is_writable(number)} - self._known
 
     def check(self) -> None:
-        """Notice that SQLite's locks were dropped in the middle of the writer's work.
+        """Detect that SQLite's locks were dropped during the writer's work.
 
         Raises:
-            StorageError: They were, and another program has the database open, which may have written meanwhile.
+            StorageError: They were, and another program that may have written meanwhile has the database open.
         """
         if not self._wal or self._which is None or not self._is_dropped():
-            return  # without a log, SQLite itself drops what means nothing when another connection is closed
+            return  # without a log, SQLite itself drops the lock without meaning when it closes another connection
         self._mark()
         if self._others_have_it_open():
             name = clean(os.path.basename(self.locked))
             raise StorageError(
                 f"{clean(self._path)}: something in this process has opened and closed {name}, which drops "
                 "SQLite's locks, while another program had the database open, and the last commits may be damaged: "
-                "let tasks leave SQLite's files alone, look with `pipeloom doctor`, and run again",
+                "keep tasks away from SQLite's files, check with `pipeloom doctor`, and run again",
                 path=self._path,
             )
         logger.warning(
-            "%s: something in this process has opened and closed it, which drops SQLite's locks; nobody else had "
-            "the database open, and nothing is lost: let tasks leave SQLite's files alone",
+            "%s: something in this process has opened and closed it, which drops SQLite's locks; no other process "
+            "had the database open, and nothing is lost: keep tasks away from SQLite's files",
             clean(self.locked),
         )
 
@@ -186,7 +189,7 @@ class SecondLocks:
         return descriptor is not None and locked_by(descriptor, _MARK) is None
 
     def _others_have_it_open(self) -> bool:
-        """Say whether another process has; SQLite's own lock for this one is gone, and ours does not count."""
+        """Return whether another process has it open; this process's own SQLite lock is gone, ours do not count."""
         descriptor = self._own()
         return descriptor is not None and locked_by(descriptor, *_INDEX_IN_USE) is not None
 
@@ -195,10 +198,10 @@ class SecondLocks:
             mark(descriptor, _MARK)
 
     def let_in(self) -> None:
-        """Wait until the writer is between two batches; the thread that is about to open the file.
+        """Wait until the writer is between two batches; called by the thread that is about to open the file.
 
         Raises:
-            OSError: It is the writer's own thread, or the batch does not come to an end.
+            OSError: It is the writer's own thread, or the batch does not end in time.
         """
         if self._worker == threading.get_ident():
             raise self._refusal("a handler, which is in the middle of a transaction, must not open it")
@@ -213,7 +216,7 @@ class SecondLocks:
             try:
                 self._work.release()
             except RuntimeError:
-                pass  # not held: this looks rather than remembers, since an interrupt may come at any point
+                pass  # not held; tried rather than remembered, since an interrupt may come at any point
         raise self._refusal("the run is in the middle of a long transaction")
 
     def _refusal(self, why: str) -> OSError:
@@ -222,25 +225,25 @@ class SecondLocks:
     # --- the end ---
 
     def release(self) -> None:
-        """Give them back, right before the connection is closed: it has to see whether it is the last one."""
+        """Release the locks, right before the connection is closed, which must see whether it is the last one."""
         _unwatch(self)
         taken, self._taken = self._taken, []
         for this in taken:
-            # Another writer of this process may need this very lock: SQLite has the index open once for both.
+            # Another writer in this process may need this same lock: SQLite opens the index once for both.
             is_free = not any(other.holds(this) for other in _all_watched())
             if is_free and is_open(this.descriptor, this.which):
                 unlock(this.descriptor, this.start, this.length)
 
     def holds(self, taken: _Taken) -> bool:
-        """Say whether this is one of these locks."""
+        """Return whether this is one of these locks."""
         return taken in self._taken
 
     def let_go_in_child(self) -> None:
-        """Leave the locks to the parent; in a child that was forked.
+        """Leave the locks to the parent; in a forked child.
 
-        But for the one that says that the index is in use: it is mapped into memory, which keeps the file open as
-        long as the child lives. That does no harm: others think that somebody else has it open. For the child's own
-        connections SQLite goes on with the descriptor of the index, which has to be one of that file.
+        The lock that marks the index as in use is an exception: the index is mapped into memory, which keeps the
+        file open as long as the child lives. This is harmless: others see that some process has it open. For the
+        child's own connections SQLite keeps using the descriptor of the index, which must be one of that file.
         """
         for this in self._taken:
             if is_open(this.descriptor, this.which):
@@ -250,7 +253,7 @@ class SecondLocks:
 
 # --- the hook ---
 
-_watched: dict[Identity, list[SecondLocks]] = {}  # two writers of one process may have one file
+_watched: dict[Identity, list[SecondLocks]] = {}  # two writers in one process may share a file
 _hooked = False
 _guard = threading.Lock()
 
@@ -265,11 +268,11 @@ def _watch(locks: SecondLocks, which: Identity) -> None:
 
 
 def _is_traced() -> bool:
-    """Say whether a hook would be in the way of a debugger, or of what measures coverage.
+    """Return whether a hook would interfere with a debugger, or with a coverage tool.
 
-    Before Python 3.12, a thread that begins to be traced while another one does fails, and never runs; that happens
-    only when a hook written in Python lets others have the interpreter in between. Then what a task takes back is
-    noticed, and not prevented.
+    Before Python 3.12, a thread that begins to be traced while another one does fails and never runs. This happens
+    only if a hook written in Python releases the interpreter in between. Without the hook, locks that a task drops
+    are detected but not protected.
     """
     return sys.version_info < (3, 12) and any(
         get() is not None for get in (sys.gettrace, threading.gettrace, sys.getprofile, threading.getprofile)
@@ -295,9 +298,9 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _visited(path: Any, mode: str | None, flags: int) -> list[SecondLocks]:
-    """Return whose file is about to be opened, by whatever name."""
+    """Return the locks of the file that is about to be opened, by whatever name."""
     if isinstance(path, int):
-        return []  # a descriptor, which is open already
+        return []  # a descriptor, which is already open
     try:
         found = os.stat(path)
     except (OSError, ValueError, TypeError):
@@ -319,7 +322,7 @@ def _visited(path: Any, mode: str | None, flags: int) -> list[SecondLocks]:
 
 
 def _forget_after_fork() -> None:
-    """A child has none of these locks, and no writer that would ever give back the one it may hold."""
+    """Forget the locks in a child, which has none, and no writer that would release the guard if it is held."""
     global _guard  # noqa: PLW0603
     _guard = threading.Lock()
     everybody = _all_watched()

@@ -1,7 +1,7 @@
-"""The writer's transactions: begun for writing at once, patient with other programs' locks, and with a memory.
+"""The writer's transactions: opened for writing at once, patient with other programs' locks, undone in memory, too.
 
-What the writer notes in memory about what it writes is part of the transaction that writes it: a rollback takes
-both back, so that whatever was lost can be applied again as if for the first time.
+What the writer records in memory about what it writes is part of the transaction that writes it: a rollback undoes
+both, so that whatever was lost can be applied again as if for the first time.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ _REMIND_S: Final = 10.0
 
 
 class Reminder:
-    """Says, now and then, that another program's lock is waited for."""
+    """Logs from time to time that the writer is waiting for another program's lock."""
 
     def __init__(self, db_path: Path) -> None:
         self._path = db_path
         self._said_at: float | None = None
 
     def say(self) -> None:
-        """Say it, if it was not said in the last ten seconds."""
+        """Log it, unless it was logged in the last ten seconds."""
         now = monotonic()
         if self._said_at is None or now - self._said_at >= _REMIND_S:
             self._said_at = now
             logger.warning(
-                "%s is locked by another process: waiting until it lets go; nothing is lost", clean(self._path)
+                "%s is locked by another process: waiting until it is unlocked; nothing is lost", clean(self._path)
             )
 
 
 class Transaction:
     """Begins and ends transactions on one connection; the writer's thread.
 
-    One statement is a transaction of its own, and most batches of quick tasks are one. SQLite gives up the
-    interpreter lock at every step, and beside two computing threads each time costs 5 to 10 ms: BEGIN and COMMIT
-    around a single statement would make three of one.
+    A single statement is its own transaction, and most batches of quick tasks are a single statement. SQLite
+    releases the interpreter lock at every step, and beside two computing threads each release costs 5 to 10 ms:
+    BEGIN and COMMIT around a single statement would turn one step into three.
 
     Args:
         conn: In autocommit mode (``isolation_level=None``).
-        db_path: For the words.
-        give_up: Asked between two waits for another program's lock; true raises what is in the way.
+        db_path: For log lines and errors.
+        give_up: Called between two waits for another program's lock; if true, the error is raised.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Transaction:
         self.pause: Callable[[], None] = lambda: None  # called now and then during a wait
 
     def begin(self) -> None:
-        """Begin a unit of work; SQLite hears of it when there is more to it than one statement."""
+        """Begin a unit of work; SQLite's transaction begins once there is more than one statement."""
         self._held = None
 
     def write(self, sql: str, params: Sequence[object]) -> None:
-        """Run a statement in order, at the latest at ``commit``."""
+        """Run a statement in order, at ``commit`` at the latest."""
         if self._conn.in_transaction:
             self._conn.execute(sql, params)
         elif self._held is None:
@@ -81,7 +81,7 @@ class Transaction:
             self._conn.execute(sql, params)
 
     def open(self) -> None:
-        """Begin for SQLite too, with the write lock; waits, visibly, while another program holds it."""
+        """Begin SQLite's transaction, with the write lock; waits and logs while another program holds it."""
         if not self._conn.in_transaction:
             self._patiently("BEGIN IMMEDIATE")
             self.check_wanted()
@@ -90,7 +90,7 @@ class Transaction:
                 self._conn.execute(*held)
 
     def commit(self) -> None:
-        """Commit; waits for other programs, with a rollback journal for readers as well."""
+        """Commit; waits for other programs, and with a rollback journal also for readers."""
         held, self._held = self._held, None
         if held is not None:
             self._patiently(*held)
@@ -100,17 +100,17 @@ class Transaction:
         self._undo.clear()
 
     def roll_back(self) -> None:
-        """Roll back, unless SQLite already has, and take back what was noted."""
+        """Roll back, unless SQLite already has, and undo what was recorded in memory."""
         self._held = None
         if self._conn.in_transaction:
             self._conn.execute("ROLLBACK")
         self._take_back(0)
 
     def check_wanted(self) -> None:
-        """Roll back what nobody waits for any more: the run was left at once.
+        """Roll back if the run was abandoned, so that nothing waits for this transaction any more.
 
         Raises:
-            WriterBrokenError: It was.
+            WriterBrokenError: It was abandoned.
         """
         if self.abandoned:
             self.roll_back()
@@ -118,9 +118,9 @@ class Transaction:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Undo what is written and noted in here when it raises, and nothing else.
+        """Undo what is written and recorded within if it raises, and nothing else.
 
-        An error that is about the file, or that lost the whole transaction, leaves all to ``roll_back``.
+        An error that concerns the file, or that lost the whole transaction, leaves everything to ``roll_back``.
         """
         self.open()
         self._conn.execute("SAVEPOINT pipeloom_item")
@@ -135,21 +135,21 @@ class Transaction:
             raise
         self._conn.execute("RELEASE pipeloom_item")
 
-    # --- what is noted in memory ---
+    # --- what is recorded in memory ---
 
     def note(self, thing: object, **values: object) -> None:
-        """Set attributes of an object that only the writer sets; they are set back if this transaction is lost.
+        """Set attributes of an object that only the writer sets; they are reset if this transaction is lost.
 
         Args:
-            thing: What the note is about.
-            values: Attribute → value; objects that are replaced, not changed.
+            thing: The object.
+            values: Attribute → value; the values must be replaced, not mutated.
         """
         before = {name: getattr(thing, name) for name in values}
         self._undo.append(lambda: _set(thing, before))
         _set(thing, values)
 
     def if_lost(self, undo: Callable[[], object]) -> None:
-        """Have something called if this transaction is lost; the last one first, none may raise."""
+        """Register a call for the case that this transaction is lost; the last one runs first, none may raise."""
         self._undo.append(undo)
 
     def _take_back(self, begun: int) -> None:

@@ -1,7 +1,7 @@
-"""The write-ahead log as it lies on the disk: whether what SQLite counts on is there.
+"""The write-ahead log as a file: whether it contains everything that SQLite relies on.
 
-SQLite knows in shared memory how many frames the log has, and reads them without looking at their checksums. So a
-log that somebody empties or cuts off, and that the next commit makes long again, is full of holes, and the next
+SQLite keeps the number of frames of the log in shared memory, and reads frames without checking their checksums. If
+something empties or truncates the log, and the next commit extends it again, the log is full of holes, and the next
 checkpoint copies them into the database.
 
 Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log, https://www.sqlite.org/walformat.html (2.1)
@@ -23,42 +23,42 @@ INDEX_HEADER: Final = 48  # bytes at the beginning of the -shm
 _INDEX: Final = struct.Struct("=3I2BHII2I2I2I")  # in the machine's own order
 _LOG_HEADER: Final = 32
 _FRAME_HEADER: Final = 24
-_MAGIC: Final = 0x377F0682  # and one more where checksums are taken over big-endian words
-_HOLES: Final = 64  # looked at: where pages of zeros make them, there may be many
+_MAGIC: Final = 0x377F0682  # plus one if checksums are computed over big-endian words
+_HOLES: Final = 64  # examined; if pages of zeros become holes, there may be many
 
 
 class LogState(NamedTuple):
-    """What SQLite's shared memory says of a log: how many frames it has, of pages of how many bytes."""
+    """What SQLite's shared memory says about a log: the number of frames, and the page size in bytes."""
 
     frames: int
     page_bytes: int
 
     @property
     def length(self) -> int:
-        """How many bytes the log must at least have."""
+        """The least length of the log, in bytes."""
         return self.end_of(self.frames)
 
     def end_of(self, frames: int) -> int:
-        """Return where so many frames end."""
+        """Return where that many frames end, in bytes."""
         return _LOG_HEADER + frames * (_FRAME_HEADER + self.page_bytes) if frames else 0
 
 
 def log_state(header: bytes) -> LogState:
-    """Return what the first 48 bytes of the index say."""
+    """Return the state in the first 48 bytes of the index."""
     _, _, _, _, _, page_bytes, frames, *_ = _INDEX.unpack(header)
     return LogState(frames, 65536 if page_bytes == 1 else page_bytes)
 
 
 def is_whole(log: Path, state: LogState) -> bool:
-    """Say whether all frames are there; a few system calls, whatever its length, unless there is a hole.
+    """Return whether all frames exist; takes a few system calls, whatever the log's length, unless there is a hole.
 
-    A hole may also be a page of zeros, which some file systems store as one: the frame's checksum tells.
-    SQLite takes no locks on a log, so it may be opened and closed.
+    A hole may also be a page of zeros, which some file systems store as a hole: the frame's checksum decides.
+    SQLite takes no locks on a log, so opening and closing it is safe.
     """
     try:
         descriptor = os.open(log, READING)
     except OSError:
-        return True  # removed, or not to be read: looked at by its identity
+        return True  # removed, or unreadable: detected by its identity
     try:
         size = os.fstat(descriptor).st_size
         if size < state.length:
@@ -71,7 +71,7 @@ def is_whole(log: Path, state: LogState) -> bool:
 
 
 def _frames_in_holes(descriptor: int, state: LogState) -> Iterator[int]:
-    """Yield frames that reach into a hole, counted from 0; of those in one hole the first two: it tells by them."""
+    """Yield frames that extend into a hole, counted from 0; the first two in each hole are enough."""
     end, at = state.length, 0
     for _ in range(_HOLES):
         hole = os.lseek(descriptor, at, os.SEEK_HOLE) if at < end else end
@@ -88,7 +88,7 @@ def _frames_in_holes(descriptor: int, state: LogState) -> Iterator[int]:
 
 
 def _is_sound(descriptor: int, frame: int, state: LogState) -> bool:
-    """Say whether a frame, counted from 0, has the log's salts, and a checksum that follows from the one before."""
+    """Return whether a frame, counted from 0, has the log's salts and a checksum that continues the chain."""
     header = os.pread(descriptor, _LOG_HEADER, 0)
     magic, *_, salt, before = struct.unpack(">4I8s8s", header)
     if magic & ~1 != _MAGIC:

@@ -25,7 +25,7 @@ logger = logging.getLogger("pipeloom")
 _SIDE_FILES: Final = {"-wal": "what was in it has been moved into the database", "-shm": "nothing is lost so far"}
 
 
-_OUR_TABLE_IS_GONE: Final = re.compile(r"no such table: (task_runs$|pipeloom_)")  # nobody but an owner may drop one
+_OUR_TABLE_IS_GONE: Final = re.compile(r"no such table: (task_runs$|pipeloom_)")  # only an owner may drop one
 _EMPTIED: Final = (
     "was emptied by another program while in use, and what was in it is lost: put a copy in its place, or "
     "remove it, and run again"
@@ -33,10 +33,10 @@ _EMPTIED: Final = (
 
 
 class FileWatch:
-    """Looks at one open database from outside; the writer's thread, outside transactions.
+    """Checks one open database from outside; the writer's thread, outside transactions.
 
-    A look takes a few microseconds, but gives up the interpreter lock some times: beside threads that compute each
-    costs 5 ms, so not every batch is followed by one.
+    A check takes a few microseconds, but releases the interpreter lock several times, and beside computing threads
+    each release costs 5 ms. Not every batch is therefore followed by one.
 
     Args:
         conn: The writer's connection.
@@ -44,7 +44,7 @@ class FileWatch:
         locks: Its second locks; ``None`` without a log.
 
     Attributes:
-        log_length: Of the log, in bytes, at the last look.
+        log_length: The log's length in bytes at the last check.
     """
 
     def __init__(self, conn: sqlite3.Connection, path: Path, locks: SecondLocks | None) -> None:
@@ -57,18 +57,18 @@ class FileWatch:
         self.log_length = 0
 
     def look(self) -> None:
-        """Notice a file that was replaced, removed, emptied or cut off.
+        """Detect a file that was replaced, removed, emptied or truncated.
 
         Raises:
-            StorageError: It is no longer the one that was opened, or lacks what was in it.
+            StorageError: It is no longer the file that was opened, or lacks what was in it.
         """
         found = _look(self._real)
         if found.identity != self._seen.identity:
             self._save()
             raise self._error(
                 self._real,
-                "the file was replaced or removed while in use: put it back and run again; what was committed to "
-                "it until then is in the file that was moved",
+                "the file was replaced or removed while in use: restore it and run again; everything committed "
+                "until then is in the file that was moved",
             )
         if self._seen.size and (found.size == 0 or self._has_grown_again(found)):
             raise self._error(self._real, _EMPTIED)
@@ -77,10 +77,10 @@ class FileWatch:
             self._look_beside(self._locks)
 
     def explain(self, error: sqlite3.Error) -> None:
-        """Look for what made SQLite fail.
+        """Look for the cause of an SQLite error.
 
         Raises:
-            StorageError: That is to be seen at the files, or by what SQLite says.
+            StorageError: The files, or SQLite's message, show the cause.
         """
         try:
             self.look()
@@ -91,14 +91,14 @@ class FileWatch:
         if primary_code(error) == sqlite3.SQLITE_NOTADB:
             raise self._error(
                 self._real,
-                "was overwritten by another program while in use, and is no SQLite database: put a copy in its "
+                "was overwritten by another program while in use, and is not a SQLite database: put a copy in its "
                 "place, or remove it, and run again",
             )
 
     def _has_grown_again(self, found: _Seen) -> bool:
-        """Say whether it was emptied since the last look: what was written since has left holes in it.
+        """Return whether it was emptied since the last check: what was written since then has left holes in it.
 
-        What a file takes on the disk says little where a file system compresses it, or tells it late.
+        The disk space of a file proves little if the file system compresses it, or reports it late.
         """
         if found.stored >= min(found.size, self._seen.stored) // 2:
             return False
@@ -119,24 +119,24 @@ class FileWatch:
                 self._save()
                 raise self._error(
                     self._real + suffix,
-                    f"was replaced or removed while in use, which can lose commits: {saved}; leave SQLite's files "
-                    "alone and run again",
+                    f"was replaced or removed while in use, which can lose commits: {saved}; keep other programs "
+                    "away from SQLite's files and run again",
                 )
             if suffix == "-wal":
                 self.log_length = found.size
         if self.log_length != before and not self._is_log_whole(locks):
             raise self._error(
                 self._real + "-wal",
-                "was cut off while in use, which loses commits: look at the file with `pipeloom doctor`, leave "
-                "SQLite's files alone, and run again",
+                "was truncated while in use, which loses commits: check the file with `pipeloom doctor`, keep "
+                "other programs away from SQLite's files, and run again",
             )
         locks.check()
 
     def _is_log_whole(self, locks: SecondLocks) -> bool:
-        """Tell a log that another program's checkpoint has emptied from one that lacks frames.
+        """Distinguish a log that another program's checkpoint has emptied from one that lacks frames.
 
-        Such a checkpoint loses nothing, and forgets the frames before it cuts the file; so the index is read again
-        before anything is said against the log.
+        Such a checkpoint loses nothing, and resets the number of frames before it truncates the file, so the index
+        is read again before the log is considered damaged.
         """
         header = locks.index_header()
         while header is not None and not is_whole(Path(self._real + "-wal"), log_state(header)):
@@ -145,10 +145,10 @@ class FileWatch:
         return True
 
     def _save(self) -> None:
-        """Move the log into the database, both of which SQLite still has open under whatever names.
+        """Move the log into the database; SQLite still has both open, under whatever names.
 
-        A log that stayed would be applied to the file that has taken the place, and destroy it; one that was
-        removed could be read by nobody else.
+        If the log remained, it would be applied to the file that has taken the database's place, and destroy it; a
+        removed log could not be read by any other process.
         """
         try:
             if self._locks is not None:
@@ -162,7 +162,7 @@ class FileWatch:
 
 
 class _Seen(NamedTuple):
-    """What is at a path: which file, and how many bytes it has, and has on the disk."""
+    """The status of a path: the file's identity, its length, and its size on the disk in bytes."""
 
     identity: Identity | None
     size: int
@@ -170,7 +170,7 @@ class _Seen(NamedTuple):
 
 
 def _look(path: str) -> _Seen:
-    """Look, links not followed; this opens nothing."""
+    """Examine a path, links not followed; this opens nothing."""
     try:
         found = os.lstat(path)
     except OSError:
