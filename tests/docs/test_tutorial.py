@@ -50,7 +50,7 @@ def done_in(db: Path) -> int:
 
 def kill_when_some_are_done(folder: Path) -> None:
     """Start the load, and kill it in the middle."""
-    with subprocess.Popen([sys.executable, "load.py"], cwd=folder, stderr=subprocess.DEVNULL) as load:
+    with subprocess.Popen([sys.executable, "load_flights.py"], cwd=folder, stderr=subprocess.DEVNULL) as load:
         deadline = monotonic() + 30
         while done_in(folder / "flights.db") < DAYS // 4:
             assert load.poll() is None
@@ -78,7 +78,7 @@ def test_the_tutorial(tmp_path):
     """Split, load, kill, load again, look, mend, load, ask: each screen says what the page says of it."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    printed = {command: text for command, text in SCREENS if command != "python load.py"}
+    printed = {command: text for command, text in SCREENS if command != "python load_flights.py"}
     assert shell("python split.py", tmp_path) == printed["python split.py"]
     answer, failing = answer_of(tmp_path)
     assert answer == printed["python ask.py"]
@@ -90,7 +90,7 @@ def test_the_tutorial(tmp_path):
         path.unlink()
     kill_when_some_are_done(tmp_path)
     status = shell("pipeloom status --db flights.db -n 4", tmp_path)
-    assert "run 1 of load:load  interrupted" in status
+    assert "run 1 of load_flights:load  interrupted" in status
     before = done_in(tmp_path / "flights.db")
     with closing(sqlite3.connect(tmp_path / "flights.db")) as conn:
         (counts,) = conn.execute(
@@ -98,17 +98,17 @@ def test_the_tutorial(tmp_path):
         )
     assert counts[0] == counts[1] > 0
 
-    assert f"{DAYS - 1 - before} done, 1 failed, {before} skipped" in shell("python load.py", tmp_path)
+    assert f"{DAYS - 1 - before} done, 1 failed, {before} skipped" in shell("python load_flights.py", tmp_path)
     (named,) = re.findall(r"`(pipeloom show .*?)`", PAGE)
     assert "ValueError: hour must be in" in shell("pipeloom errors --db flights.db", tmp_path)
-    assert "load.py:17 in load" in shell(named, tmp_path)
+    assert "load_flights.py:17 in load" in shell(named, tmp_path)
 
-    lines = (tmp_path / "load.py").read_text().splitlines(keepends=True)
+    lines = (tmp_path / "load_flights.py").read_text().splitlines(keepends=True)
     for number, text in REPLACED:
         lines[int(number) - 1] = text
-    (tmp_path / "load.py").write_text("".join(lines))
-    assert f"1 done, {DAYS - 1} skipped" in shell("python load.py", tmp_path)
-    assert f"0 done, {DAYS} skipped" in shell("python load.py", tmp_path)
+    (tmp_path / "load_flights.py").write_text("".join(lines))
+    assert f"1 done, {DAYS - 1} skipped" in shell("python load_flights.py", tmp_path)
+    assert f"0 done, {DAYS} skipped" in shell("python load_flights.py", tmp_path)
     assert shell("python ask.py", tmp_path) == answer_of(tmp_path)[0]
 
 
