@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +26,6 @@ import api  # noqa: E402 - it is beside this file
 import check  # noqa: E402 - it is beside this file
 import cli  # noqa: E402 - it is beside this file
 
-# Pages at the root of docs/ and its folders, in this order; the others follow by title.
-ORDER = ("index.md", "tutorial.md", "how-to", "reference", "explanation", "upgrading.md", "changelog.md")
-TITLES = {"how-to": "How-to", "reference": "Reference", "explanation": "Explanation", "reference/api": "Python API"}
 NOTES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 LINK = re.compile(r"(!?\[)([^\[\]]*)\]\((?![a-z]+:)([^)\s#]*)(#[^)\s]*)?\)")
 FENCED = re.compile(r"(^ *```.*?^ *```[ \t]*$)", re.MULTILINE | re.DOTALL)
@@ -89,38 +87,55 @@ def _source_of(there: Path) -> str | None:
     return f"{home.rstrip('/')}/blob/main/{there.relative_to(ROOT).as_posix()}"
 
 
-def navigation(found: dict[str, str], folder: str = "") -> str:
-    """Every page in order, as TOML."""
-    here = {}
-    for page in found:
-        if page.startswith(folder):
-            first, slash, _ = page.removeprefix(folder).partition("/")
-            if slash or not any(other.startswith(page.removesuffix(".md") + "/") for other in found):
-                here[folder + first] = bool(slash)
-    above = folder[:-1] + ".md"
-    if above in found:  # about the whole folder
-        here[above] = False
+def navigation(found: dict[str, str]) -> str:
+    """Every page, as TOML: in the order of the home page, whose tables are the groups of the sections."""
+    link = re.compile(r"\]\(([\w/-]+\.md)")
+    listed = link.findall(found["index.md"])
+    parts = dict(re.findall(r"^### (.+)\n(.*?)(?=^##|\Z)", found["index.md"], re.MULTILINE | re.DOTALL))
+    rest = dict.fromkeys(sorted(found, key=lambda page: listed.index(page) if page in listed else len(listed)))
 
-    def title(entry: str) -> str:
-        if here[entry]:
-            return TITLES.get(entry, entry.rpartition("/")[2].title())
-        heading = re.search(r"^# (.+)$", found[entry], re.MULTILINE)
-        if heading is None:
-            raise SystemExit(f"{entry} has no title")
-        if entry == above:
-            return "Overview"
-        return "Home" if entry == "index.md" else heading[1].replace("`", "")
+    def taken(pages: Iterable[str], folder: str = "") -> list[tuple[str, str]]:
+        here = [page for page in dict.fromkeys(pages) if page in rest and page.startswith(folder)]
+        for page in here:
+            del rest[page]
+        return [(_title(page, found[page]), json.dumps(page)) for page in here]
 
-    def place(entry: str) -> tuple[int, bool, str]:
-        name = entry.removeprefix(folder)
-        first = ORDER.index(entry) if entry in ORDER else len(ORDER)
-        return -1 if entry == above else first, name != "index.md", title(entry).lower()
+    def section(folder: str, heading: str, first: Iterable[tuple[str, str]] = ()) -> str:
+        entries = list(first)
+        for group, links in re.findall(r"^\| ([^|]+) \| (.+) \|$", parts[heading], re.MULTILINE):
+            if inside := taken(link.findall(links), folder):
+                entries.append((group, _toml(inside)))
+        return _toml(entries + taken(list(rest), folder))
 
-    entries = []
-    for entry in sorted(here, key=place):
-        value = navigation(found, entry + "/") if here[entry] else json.dumps(entry)
-        entries.append(f"{{ {json.dumps(title(entry))} = {value} }}")
-    return "[" + ", ".join(entries) + "]"
+    reference = [
+        *taken(["reference.md"]),
+        (
+            "Python API",
+            _toml(taken(["reference/api.md", *(page for page in found if page.startswith("reference/api/"))])),
+        ),
+        *taken(["reference/cli.md"]),
+    ]
+    entries = [
+        *taken(["index.md", "tutorial.md"]),
+        ("How-to", section("how-to/", "How-to guides")),
+        ("Reference", section("reference/", "Reference", reference)),
+        ("Explanation", section("explanation/", "Explanation")),
+        ("Project", _toml(taken(list(rest)))),
+    ]
+    return _toml(entries)
+
+
+def _title(page: str, text: str) -> str:
+    if page == "index.md":
+        return "Home"
+    heading = re.search(r"^# (.+)$", text, re.MULTILINE)
+    if heading is None:
+        raise SystemExit(f"{page} has no title")
+    return "Overview" if page in ("reference.md", "reference/api.md") else heading[1].replace("`", "")
+
+
+def _toml(entries: Iterable[tuple[str, str]]) -> str:
+    return "[" + ", ".join(f"{{ {json.dumps(title)} = {value} }}" for title, value in entries) + "]"
 
 
 def build() -> Path:
