@@ -91,7 +91,7 @@ def navigation(found: dict[str, str]) -> str:
     """Every page, as TOML: in the order of the home page, whose tables are the groups of the sections."""
     link = re.compile(r"\]\(([\w/-]+\.md)")
     listed = link.findall(found["index.md"])
-    parts = dict(re.findall(r"^### (.+)\n(.*?)(?=^##|\Z)", found["index.md"], re.MULTILINE | re.DOTALL))
+    parts = dict(re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", found["index.md"], re.MULTILINE | re.DOTALL))
     rest = dict.fromkeys(sorted(found, key=lambda page: listed.index(page) if page in listed else len(listed)))
 
     def taken(pages: Iterable[str], folder: str = "") -> list[tuple[str, str]]:
