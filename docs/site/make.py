@@ -105,7 +105,7 @@ def navigation(found: dict[str, str]) -> str:
         for group, links in re.findall(r"^\| ([^|]+) \| (.+) \|$", parts[heading], re.MULTILINE):
             if inside := taken(link.findall(links), folder):
                 entries.append((group, _toml(inside)))
-        return _toml(entries + taken(list(rest), folder))
+        return _toml(entries + taken([*link.findall(parts[heading]), *rest], folder))
 
     reference = [
         *taken(["reference.md"]),
