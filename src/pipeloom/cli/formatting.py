@@ -144,7 +144,7 @@ def span(first: str | None, last: str | None) -> str:
 
 
 def when(at: str | None) -> str:
-    """Return an age in words, ``5 min ago``; text that is no instant is returned cleaned, ``None`` as ``""``."""
+    """Return an age in words, ``5 min ago``; text that is not an instant is cleaned, ``None`` as ``""``."""
     age = seconds_since(at)
     return clean(at or "", 40) if age is None else ago(age)
 

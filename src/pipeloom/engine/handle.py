@@ -43,7 +43,7 @@ class RunHandle:
         self._figures: Figures | None = None
 
     def __repr__(self) -> str:
-        return f"<run of {self.title}, {'over' if self.is_over else 'going on'}: {self.counts}>"
+        return f"<run of {self.title}, {'over' if self.is_over else 'in progress'}: {self.counts}>"
 
     def __del__(self) -> None:
         # The outcome is kept outside this object: the traceback of an error would keep it alive for ever.

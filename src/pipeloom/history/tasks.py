@@ -46,7 +46,7 @@ class Filters(TypedDict, total=False):
         name: Part of the name or the key, ignoring case.
         run_id: Last attempted in this run.
         slower_than_s: Took longer than this, in seconds; for a running task, up to now.
-        kind: Did not end well, and has this kind of failure or one of these: ids.
+        kind: Not done, with this kind of failure or one of these: ids.
         message: Part of the message or of the exception's type, ignoring case.
         since: Ended at this instant (ISO 8601) or later; if it has not ended, started then or later.
         until: The same, or earlier.
