@@ -56,7 +56,9 @@ def test_it_reads_as_one_line_and_the_kinds_of_failure():
         "  ✗ 1 \N{MULTIPLICATION SIGN} timed out: 5 s (k2)",
     ]
     many = replace(FAILED, kinds=FAILED.kinds * 6)
-    assert str(many).splitlines()[9:] == ["  … and 14 more, in 4 other ways"]
+    assert str(many).splitlines()[9:] == ["  … and 14 more, of 4 other kinds"]
+    one_more = replace(FAILED, kinds=(FAILED.kinds * 6)[:9])
+    assert str(one_more).splitlines()[9:] == ["  … and 6 more, of 1 other kind"]
     assert str(replace(DONE, done=0, skipped=0, total=0, pipeline=None, run_id=None)) == (
         "run: no inputs in 500 ms (out.db)"
     )

@@ -14,8 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from pipeloom.data.commands import typed
 from pipeloom.data.identifiers import quoted
-from pipeloom.data.text import clean
+from pipeloom.data.text import clean, near
 from pipeloom.db import check_schema, init_schema
 from pipeloom.db.connection import connect_readonly
 from pipeloom.db.database import Database
@@ -224,7 +225,7 @@ def _check_idle(db: Path) -> None:
     if owner is not None:
         raise DatabaseInUseError(
             f"{clean(db)}: a run{f' ({owner})' if owner.pid else ''} is using this file: wait until it has ended, "
-            "or stop it with `pipeloom cancel`",
+            f"or stop it with `{typed('cancel', near(str(db)))}`",
             path=db,
             pid=owner.pid or None,
         )

@@ -174,7 +174,8 @@ def in_lines(kinds: Sequence[FailureKind], mark: str = "") -> list[str]:
     """Return the most frequent kinds as lines, each after a mark, and a line that counts the failures left out."""
     lines = [f"  {mark}{kind}" for kind in kinds[:_SHOWN]]
     if left := kinds[_SHOWN:]:
-        lines.append(f"  … and {sum(kind.count for kind in left):,} more, in {len(left):,} other ways")
+        others = "1 other kind" if len(left) == 1 else f"{len(left):,} other kinds"
+        lines.append(f"  … and {sum(kind.count for kind in left):,} more, of {others}")
     return lines
 
 

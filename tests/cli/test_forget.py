@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import sys
 import threading
@@ -29,6 +30,19 @@ def run(db, items=("a", "b", "c", "bad1", "bad2", "late"), **options):
     """Run quietly."""
     options = {"own_rows": True, "on_error": "collect", "progress": False, "durability": "off", **options}
     return pipeloom.map(load, items, db=db, name="load", workers=1, **options)
+
+
+def test_the_command_that_an_error_advises_can_be_typed(db, ask):
+    """For rows that were stored before version= was passed: after it the input runs again."""
+    run(db, ["a"], own_rows=False)
+    why = run(db, ["a"], own_rows=None, version=lambda item: 1).failures[0].message
+    command = why.partition(" run: ")[2]
+    with closing(sqlite3.connect(db)) as conn:
+        conn.executescript("DELETE FROM pages; DELETE FROM names")
+
+    assert ask(*shlex.split(command)[1:], "-y")[0] == 0
+    assert run(db, ["a"], own_rows=None, version=lambda item: 1).done == 1
+    assert stored(db) == {"a": ("done", 3)}
 
 
 def stored(db):
@@ -203,7 +217,7 @@ def test_a_file_that_a_run_uses_is_left_alone(db, ask):
     running.start()
     try:
         assert held.wait(10)
-        with pytest.raises(DatabaseInUseError, match="pipeloom cancel"):
+        with pytest.raises(DatabaseInUseError, match=f"`pipeloom cancel --db {db}`"):
             ask("forget", "--db", db, "a", "-y")
     finally:
         go.set()

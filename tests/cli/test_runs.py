@@ -20,7 +20,7 @@ def test_runs_tells_how_each_ended(ran, ask):
 
     assert [run["status"] for run in told] == ["interrupted", "error"]
     assert told[0]["is_unclosed"]
-    assert "run 2: process 77 ended without closing the run; run again to do the rest" in out
+    assert "run 2: process 77 ended before the run did; run again to do the rest" in out
     assert "interrupted" in ask("status", "--db", ran)[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -71,6 +72,27 @@ def test_show_has_tries_logs_and_refused_messages(write, ask, db):
         assert words in out, out
     assert [row["status"] for row in told["attempts"]] == ["timed_out", "done"]
     assert (told["logs"][0]["level"], told["rejected"][0]["kind"]) == ("WARNING", "MsgMine")
+
+
+def test_rows_are_those_of_the_attempt(ask, db):
+    """What an earlier attempt stored at its checkpoint is told with that attempt; nothing seems lost."""
+
+    def work(item, ctx):
+        if ctx.state is None:
+            ctx.write("t", [{"n": n} for n in range(3000)])
+            ctx.checkpoint(3000)
+            raise ValueError("once")
+        ctx.write("t", [{"n": n} for n in range(2000)])
+
+    pipeloom.map(work, ["a"], db=db, on_error="collect", progress=False, name="w")
+    first = ask("show", 1, "--db", db)[1]
+    pipeloom.map(work, ["a"], db=db, on_error="collect", progress=False, name="w")
+    out = ask("show", 1, "--db", db)[1]
+
+    assert re.search(r"^  rows +3,000 *$", first, re.MULTILINE)
+    assert re.search(r"^  rows +2,000 in this attempt *$", out, re.MULTILINE)
+    assert re.search(r"^ +1 +1  error .* 3,000  ", out, re.MULTILINE)
+    assert re.search(r"^ +2 +1  done .* 2,000", out, re.MULTILINE)
 
 
 def test_a_number_that_is_also_a_key_says_so(write, ask, db):

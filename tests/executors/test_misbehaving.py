@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from functools import partial
 
 import pytest
@@ -136,6 +137,56 @@ def test_without_cloudpickle_a_policy_of_lambdas_is_refused(db, monkeypatch):
     with pytest.raises(TypeError, match=r"^retries cannot be sent to worker processes.*top level of a module"):
         pipeloom.map(fails_first, range(5), db=db, retries=policy, executor="processes", progress=False)
     assert not db.exists()
+
+
+class Holds:
+    """A function with a value that cannot be sent."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, item):
+        return item
+
+    def called(self, item):
+        return item
+
+
+def has_a_lock(item, lock):
+    return item
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        (Holds(), "the Holds object"),
+        (Holds().called, "the function Holds.called"),
+        (partial(has_a_lock, lock=threading.Lock()), "the partial of the function has_a_lock"),
+        (partial(Holds()), "the partial of the Holds object"),
+    ],
+)
+@pytest.mark.parametrize("has_cloudpickle", [True, False])
+def test_a_value_that_cannot_be_sent_is_named(db, monkeypatch, function, what, has_cloudpickle):
+    """The definition is at the top level of a module, so the error does not ask for that."""
+    if has_cloudpickle:
+        pytest.importorskip("cloudpickle")
+    else:
+        monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    with pytest.raises(TypeError) as refused:
+        pipeloom.map(function, range(5), db=db, name="held", executor="processes", progress=False)
+
+    assert str(refused.value).startswith(f"{what} cannot be sent to worker processes, because of a value in it (")
+    assert "cannot pickle '_thread.lock' object" in str(refused.value)
+    assert "top level" not in str(refused.value)
+    assert not db.exists()
+
+
+def test_a_value_of_a_closure_that_cannot_be_sent_is_named(db):
+    """With cloudpickle a closure can be sent; what it holds is the reason."""
+    pytest.importorskip("cloudpickle")
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"because of a value in it \(cannot pickle '_thread.lock' object\)"):
+        pipeloom.map(lambda n: lock, range(5), db=db, name="held", executor="processes", progress=False)
 
 
 def test_without_cloudpickle_they_are_refused(db, monkeypatch):

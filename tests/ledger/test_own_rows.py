@@ -432,8 +432,8 @@ def test_rows_that_do_not_know_their_task_are_not_doubled(db, read, before, now,
 
     assert report.failed == refused
     if refused:
-        assert "'a' was done without own_rows=, so its rows cannot be replaced" in why(report)
-        assert "pipeloom forget 1" in why(report)
+        assert "'a' was stored without version= or own_rows=, so its rows cannot be replaced: pass" in why(report)
+        assert f"run: pipeloom forget 1 --db {db}" in why(report)
         assert read(db, "SELECT item FROM pages ORDER BY 1") == [("a",), ("new",)]
         assert read(db, "SELECT status FROM task_runs WHERE key = 'a'") == [("done",)]
 

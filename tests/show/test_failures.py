@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from pipeloom.show.failures import TIMES, Told, in_words, kind_rows
+from pipeloom.show.failures import TIMES, Told, in_words, kind_rows, more_kinds
 
 KINDS = [
     Told(
@@ -52,6 +52,7 @@ def test_without_room_the_largest_are_told_and_how_many_there_are():
     """The type and what it is about stay."""
     assert rows(40, 2) == [f"  ✗ 1,234 {TIMES} ValueError  not a number: …", "  … and 2 more kinds of failure"]
     assert rows(40, 1) == [f"  ✗ 1,234 {TIMES} ValueError  not a number: …"]
+    assert more_kinds(1) == "1 more kind of failure"
     assert rows(40, 0) == []
     assert rows(40, 5, []) == []
 

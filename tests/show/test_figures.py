@@ -101,6 +101,22 @@ def test_the_end_says_what_happened(end, counts, words):
     assert said(figures, 100.0).endswith(f" · took 1:40 · {rate} on average")
 
 
+def test_a_run_that_the_user_left_is_not_called_an_error():
+    """The third Ctrl-C."""
+    figures = figures_of(watched({"done": 2}, was_left=True))
+    figures.over = True
+
+    assert said(figures, 100.0).startswith("left at once, 8 left · 2 done · ")
+
+
+def test_the_end_takes_its_time_from_the_run():
+    """What follows the end, such as closing the workers, is not counted, as in the report."""
+    figures = figures_of(watched({"done": 10}, end="done", took_s=4.0))
+    figures.over = True
+
+    assert said(figures, 100.0).endswith(" · took 4.0 s · 2.5/s on average")
+
+
 def test_an_hour_is_not_nothing():
     """The last task takes an hour, and says how far it is; or does not, and nothing is foretold."""
     run = watched({"done": 999}, slots=[attempt("long", progress=(10, 100, None))])

@@ -7,12 +7,16 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
+import threading
 
 import pytest
 from pseudoterminal import PseudoTerminal
 
 import pipeloom
 from pipeloom import rlog
+from pipeloom.data.rates import duration
+from pipeloom.executors.threads import ThreadExecutor
 from pipeloom.show.failures import TIMES
 
 PROGRAM = """
@@ -103,6 +107,51 @@ def test_a_long_run_without_a_terminal_says_a_line_now_and_then(db, monkeypatch)
 
     assert "load: " in out.getvalue()
     assert "/5 ·" in out.getvalue()
+
+
+def test_the_display_and_the_report_say_the_same_time(db, monkeypatch):
+    """From the call to the run's end, even if that was mostly the opening of the file."""
+    from rich.console import Console
+
+    pipeloom.map(str, range(5), db=db, name="load", progress=False)
+    out = io.StringIO()
+    monkeypatch.setattr(rlog, "console", Console(file=out, width=100))
+    monkeypatch.setattr("pipeloom.show.plain._LINE_S", 0.0)
+    prepare = ThreadExecutor.prepare
+    monkeypatch.setattr(ThreadExecutor, "prepare", lambda self: (threading.Event().wait(0.3), prepare(self))[1])
+    report = pipeloom.map(str, range(5), db=db, name="load")
+
+    assert report.skipped == 5
+    assert report.elapsed_s > 0.3
+    assert f"finished · 0 done · 5 skipped · took {duration(report.elapsed_s)}" in out.getvalue()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_third_interrupt_is_not_called_an_error(tmp_path, is_terminal):
+    """The user left, and the last line says so."""
+    code = """
+        import os, signal, sys, threading, pipeloom
+        import pipeloom.show.plain
+        pipeloom.show.plain._LINE_S = 0.0
+        def work(n):
+            if n == 3:
+                for _ in range(3):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    threading.Event().wait(0.3)
+                threading.Event().wait(9)
+        pipeloom.map(work, range(20), db="out.db", workers=1)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    if is_terminal:
+        with PseudoTerminal(command, columns=80, rows=24, cwd=tmp_path) as terminal:
+            terminal.finish()
+            said = terminal.text
+    else:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+        said = done.stdout + done.stderr
+
+    assert re.search(r"left at once, \d+ left", said), said
+    assert "ended by an error" not in said
 
 
 def test_progress_false_shows_nothing(db, capfd):

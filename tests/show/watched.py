@@ -40,6 +40,8 @@ def watched(counts=(), **others):
         "held_up": lambda: (0, 0.0),
         "is_stopping": lambda: False,
         "end": None,
+        "was_left": False,
+        "took_s": None,
         "slots": [],
         "kinds": [],
     }

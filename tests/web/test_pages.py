@@ -174,6 +174,29 @@ def test_a_task_shows_its_tries(serve, db):
     assert html.count("Traceback of try") == 1
 
 
+def test_rows_are_those_of_the_attempt(serve, db):
+    """What an earlier attempt stored at its checkpoint is in its own row."""
+    write_in_two_attempts(db)
+    words = re.sub("<[^>]*>", " ", serve(db).ask("/tasks/1")[2])
+
+    assert re.search(r"Rows written\s+2 in this attempt", words)
+    assert re.search(r"\s3\s", words)
+
+
+def write_in_two_attempts(db):
+    """Store three rows at a checkpoint of the first run, and two in the second one."""
+
+    def work(item, ctx):
+        if ctx.state is None:
+            ctx.write("t", [{"n": n} for n in range(3)])
+            ctx.checkpoint(3)
+            raise ValueError("once")
+        ctx.write("t", [{"n": n} for n in range(2)])
+
+    for _ in range(2):
+        pipeloom.map(work, ["a"], db=db, on_error="collect", progress=False, name="z")
+
+
 def test_logs_are_shown_in_order(serve, ledger):
     """With level, logger and message; markup in them is text."""
     with closing(sqlite3.connect(ledger)) as conn:

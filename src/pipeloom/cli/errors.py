@@ -23,6 +23,7 @@ from pipeloom.cli.options import (
     run_option,
     verbose_option,
 )
+from pipeloom.data.commands import typed
 from pipeloom.data.differing import shortened
 from pipeloom.data.text import clean, clean_block
 from pipeloom.show.streams import is_unread
@@ -212,10 +213,10 @@ def _next(
     run = [] if run_id is None else ["--run", run_id]
     count = sum(group.count for group in groups) if kinds else first.count
     inputs = "which input" if count == 1 else f"which {count:,} inputs"
-    lines = [(inputs, formatting.typed("errors", db, *chosen, *run, "--keys"))]
+    lines = [(inputs, typed("errors", db, *chosen, *run, "--keys"))]
     if not kinds:
-        lines.append(("this kind in full", formatting.typed("errors", db, *chosen, *run)))
-    lines.append(("everything about one of them", formatting.typed("show", db, first.example.id)))
+        lines.append(("this kind in full", typed("errors", db, *chosen, *run)))
+    lines.append(("everything about one of them", typed("show", db, first.example.id)))
     for place, (what, command) in enumerate(lines):
         yield Text(f"{what}: {command}", style="dim" if place else "")
     yield f"to run them again: {words}"

@@ -11,6 +11,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.options import KINDS_S, completed, db_option_only, kind_option, say, verbose_option
+from pipeloom.data.commands import typed
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _task(history: History, word: str) -> TaskRow:
     if not found:
         raise formatting.NotThereError(
             f"{clean(history.path)}: no task has the id, key or full name {clean(word, 80)!r}; "
-            f"to list all tasks: {formatting.typed('tasks', history.path)}"
+            f"to list all tasks: {typed('tasks', history.path)}"
         )
     if len(found) > 1:
         formatting.several(found, word, as_document=False)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from pipeloom.data.clock import instant, seconds_since
+from pipeloom.data.commands import typed
 from pipeloom.data.kinds import short
 from pipeloom.data.rates import ago, duration
 from pipeloom.data.text import LONGEST_TEXT, clean, clean_block, shorten, tail
@@ -54,7 +53,6 @@ __all__ = [
     "style_of",
     "task_table",
     "tell",
-    "typed",
     "when",
 ]
 
@@ -149,26 +147,6 @@ def when(at: str | None) -> str:
     return clean(at or "", 40) if age is None else ago(age)
 
 
-def typed(command: str, db: Path, *words: object) -> str:
-    """Return a command as the user would type it."""
-    parts = ["pipeloom", command, *(str(word) for word in words), "--db", str(db)]
-    return " ".join(map(_quoted, parts))
-
-
-def _quoted(word: str) -> str:
-    """Return a word quoted for the shell and safe for the terminal, with ``$'…'`` of bash and zsh if needed."""
-    return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
-
-
-def _escaped(char: str) -> str:
-    if char.isprintable() and char not in "\\'":
-        return char
-    number = ord(char)
-    if 0xDC80 <= number <= 0xDCFF:  # an undecodable byte in a file name
-        return f"\\x{number - 0xDC00:02x}"
-    return f"\\x{number:02x}" if number < 0x80 else f"\\U{number:08x}"
-
-
 def again(commands: Iterable[str | None]) -> tuple[str, bool]:
     """Return how to run failed tasks again, and whether that is a command: the one that started their runs.
 
@@ -226,7 +204,7 @@ def run_line(run: RunRow | None) -> Text:
 def gone(run: RunRow) -> str:
     """Return a sentence on a run whose process is gone."""
     process = f"process {run.pid}" if run.pid is not None else "its process"
-    return f"run {run.run_id}: {process} ended without closing the run; run again to do the rest"
+    return f"run {run.run_id}: {process} ended before the run did; run again to do the rest"
 
 
 def task_table(tasks: Sequence[TaskRow]) -> Grid:

@@ -11,6 +11,7 @@ import click
 from pipeloom.cli import formatting
 from pipeloom.cli.listing import how_many, in_pages, left_out, note, tell_rows
 from pipeloom.cli.options import db_option, json_option, limit_option, verbose_option
+from pipeloom.data.commands import typed
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 
@@ -48,7 +49,7 @@ def command(db: Path, limit: int | None, as_document: bool, verbose: int) -> Non
     else:
         gone = [formatting.gone(run) for run in runs if run.is_unclosed]
         formatting.draw(_table(runs), "\n".join(gone) or None)
-    note(left_out(len(runs), total, formatting.typed("runs", db, "-n", total)), as_document=as_document)
+    note(left_out(len(runs), total, typed("runs", db, "-n", total)), as_document=as_document)
 
 
 def _table(runs: Sequence[RunRow]) -> Grid:

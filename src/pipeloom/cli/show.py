@@ -11,6 +11,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.options import db_option, json_option, task_argument, verbose_option
+from pipeloom.data.commands import typed
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, shorten
 
@@ -66,7 +67,7 @@ def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # no
     formatting.draw(*_page(detail, run, attempts, logs, rejected, db))
     if namesakes:
         also = ", ".join(f"task {other.id} has the key {clean(other.key, 80)}" for other in namesakes[:3])
-        formatting.draw(f"\n{number} was read as an id; {also}: {formatting.typed('show', db, namesakes[0].id)}")
+        formatting.draw(f"\n{number} was read as an id; {also}: {typed('show', db, namesakes[0].id)}")
 
 
 def _page(
@@ -84,7 +85,7 @@ def _page(
         return text.append("\n".join("  " + line for line in lines), style=style or "not bold")
 
     yield Text(f"task {task.id}", style="bold").append(f"  {clean(task.name, 200)}")
-    yield _facts(task, run)
+    yield _facts(task, run, is_first=len(attempts) < 2)
     if task.result is not None:
         yield part("result", _beginning(task.result))
     if task.error:
@@ -94,7 +95,7 @@ def _page(
         yield Text(f"\n{len(attempts):,} tries{hint}", style="bold")
         yield _tries(attempts[-_TRIES:])
     if logs:
-        hint = f"  (the last {_LOGS}; all: {formatting.typed('logs', db, task.id)})" if len(logs) > _LOGS else ""
+        hint = f"  (the last {_LOGS}; all: {typed('logs', db, task.id)})" if len(logs) > _LOGS else ""
         yield Text(f"\nlogs{hint}", style="bold")
         for record in logs[-_LOGS:]:
             yield formatting.log_line(record)
@@ -103,10 +104,10 @@ def _page(
         lines += ["… and more: SELECT * FROM pipeloom_rejected"] if len(rejected) > _REJECTED else []
         yield part("messages that could not be stored", lines, "red")
     if task.kind:
-        yield Text(f"\nall of its kind: {formatting.typed('errors', db, '--kind', task.kind)}", style="dim")
+        yield Text(f"\nall of its kind: {typed('errors', db, '--kind', task.kind)}", style="dim")
 
 
-def _facts(task: TaskDetail, run: RunRow | None) -> Table:
+def _facts(task: TaskDetail, run: RunRow | None, *, is_first: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -135,7 +136,7 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
         facts.append(("run", Text(f"{task.run_id}, try {task.attempt}{worker}")))
     if run is not None and run.is_unclosed:
         facts.append(("", Text(formatting.gone(run), style="yellow")))
-    facts += [(name, Text(value)) for name, value in _stored(task)]
+    facts += [(name, Text(value)) for name, value in _stored(task, is_first=is_first)]
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -144,10 +145,10 @@ def _facts(task: TaskDetail, run: RunRow | None) -> Table:
     return table
 
 
-def _stored(task: TaskDetail) -> Iterator[tuple[str, str]]:
-    """Yield what else is stored for the task, as (name, text)."""
+def _stored(task: TaskDetail, *, is_first: bool) -> Iterator[tuple[str, str]]:
+    """Yield what else is stored for the task, as (name, text); ``is_first``: it has had one attempt."""
     if task.rows_written:
-        yield "rows", f"{task.rows_written:,}"
+        yield "rows", f"{task.rows_written:,}{'' if is_first else ' in this attempt'}"
     if task.version is not None:
         yield "version", clean(task.version, 2000)
     if task.has_state:
@@ -157,6 +158,7 @@ def _stored(task: TaskDetail) -> Iterator[tuple[str, str]]:
 def _tries(attempts: Sequence[AttemptRow]) -> Grid:
     from pipeloom.cli.grid import Grid
 
+    has_rows = any(row.rows_written for row in attempts)
     rows = [
         (
             "" if row.run_id is None else str(row.run_id),
@@ -164,11 +166,13 @@ def _tries(attempts: Sequence[AttemptRow]) -> Grid:
             (clean(row.status, 40), formatting.style_of(row.status)),
             formatting.moment(row.started_at),
             duration(row.elapsed_s),
+            *([f"{row.rows_written:,}"] if has_rows else ()),
             formatting.reason(row),
         )
         for row in attempts
     ]
-    return Grid([">run", ">try", "status", "started", ">time", "~message"], rows, indent=2)
+    heads = [">run", ">try", "status", "started", ">time", *([">rows"] if has_rows else ()), "~message"]
+    return Grid(heads, rows, indent=2)
 
 
 def _beginning(result: str) -> list[str]:

@@ -13,6 +13,7 @@ import click
 from pipeloom.cli import formatting
 from pipeloom.cli.listing import left_out, note
 from pipeloom.cli.options import at_most, db_option, verbose_option
+from pipeloom.data.commands import typed
 from pipeloom.show.streams import is_unread
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def command(db: Path, limit: int, form: str, watch: bool, verbose: int) -> None:
     else:
         formatting.draw(*_parts(overview), *_next(overview, db))
         total = sum(overview.counts.values())
-        note(left_out(len(overview.tasks), total, formatting.typed("tasks", db)))
+        note(left_out(len(overview.tasks), total, typed("tasks", db)))
 
 
 def _document(overview: Overview) -> dict[str, Any]:
@@ -114,4 +115,4 @@ def _next(overview: Overview, db: Path) -> list[RenderableType]:
 
     if not failed_counts(overview.counts):
         return []
-    return [Text(f"why they failed: {formatting.typed('errors', db)}", style="dim")]
+    return [Text(f"why they failed: {typed('errors', db)}", style="dim")]

@@ -28,7 +28,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, Self
 
-from pipeloom.data.text import clean
+from pipeloom.data.commands import typed
+from pipeloom.data.text import clean, near
 from pipeloom.db.locks import descriptors_of, is_open, is_writable, lock, locked_by, mark, unlock
 from pipeloom.db.ownership import OWNED, let_go_in_child, process_name
 from pipeloom.db.place import Identity, identity
@@ -175,7 +176,8 @@ class SecondLocks:
             raise StorageError(
                 f"{clean(self._path)}: something in this process has opened and closed {name}, which drops "
                 "SQLite's locks, while another program had the database open, and the last commits may be damaged: "
-                "keep tasks away from SQLite's files, check with `pipeloom doctor`, and run again",
+                f"keep tasks away from SQLite's files, check with `{typed('doctor', near(str(self._path)))}`, and "
+                "run again",
                 path=self._path,
             )
         logger.warning(

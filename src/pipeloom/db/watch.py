@@ -9,7 +9,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pipeloom.data.text import clean
+from pipeloom.data.commands import typed
+from pipeloom.data.text import clean, near
 from pipeloom.db.connection import wal_checkpoint
 from pipeloom.db.failures import primary_code
 from pipeloom.db.locks import descriptors_of, is_writable
@@ -127,8 +128,9 @@ class FileWatch:
         if self.log_length != before and not self._is_log_whole(locks):
             raise self._error(
                 self._real + "-wal",
-                "was truncated while in use, which loses commits: check the file with `pipeloom doctor`, keep "
-                "other programs away from SQLite's files, and run again",
+                "was truncated while in use, which loses commits: check the file with "
+                f"`{typed('doctor', near(str(self._path)))}`, keep other programs away from SQLite's files, and "
+                "run again",
             )
         locks.check()
 

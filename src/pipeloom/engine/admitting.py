@@ -18,12 +18,14 @@ class Admitting:
     Args:
         keyed: Tasks are identified by key rather than by number.
         has_key: The keys come from ``key=`` rather than from the inputs.
+        db: The path of the database file.
         skipped: Called with the number of slots of a skipped input that takes more than one.
     """
 
-    def __init__(self, *, keyed: bool, has_key: bool, skipped: Callable[[int], None]) -> None:
+    def __init__(self, *, keyed: bool, has_key: bool, db: str, skipped: Callable[[int], None]) -> None:
         self._keyed = keyed
         self._has_key = has_key
+        self._db = db
         self._skipped = skipped
 
     def attempts(self, chunk: list[Pulled], admissions: list[Admission]) -> Iterator[Attempt]:
@@ -69,7 +71,7 @@ class Admitting:
             attempt.recorded = (number, None)  # this run has queued the row
         elif verdict != "new":
             attempt.row = "none"
-            error = refusal_of(verdict, attempt, chosen=self._has_key)
+            error = refusal_of(verdict, attempt, chosen=self._has_key, db=self._db)
             if verdict != "taken":
                 attempt.task_id = 0
             attempt = refused(attempt, error, str(error), f"{type(error).__name__}: {error}")

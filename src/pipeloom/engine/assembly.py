@@ -63,6 +63,7 @@ def intake_of(job: Job, run: RunLedger, writer: SQLiteWriter, workers: int) -> I
         admit=lambda names, *more: at_once(names) or writer.submit(EarlyRequest(lambda _: admit(names, *more))),
         version=job.version,
         workers=1 if job.executor == "asyncio" else workers,  # an event loop takes many, and asks often
+        db=str(job.db),
         patience_s=max(job.timeout_s or 0.0, _RETURN_S),
         is_mine=None if job.shard is None else job.shard.holds,
         limits=job.limits,

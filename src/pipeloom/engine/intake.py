@@ -47,6 +47,7 @@ class Intake:
             request. With ``version`` it is given n versions as well.
         version: Input → a value that changes when the input changes; ``None`` if versions are not used.
         workers: Number of workers, and the size of the first chunk.
+        db: The path of the database file, for error messages.
         patience_s: How long to wait for an abandoned call to return before its input is retried.
         is_mine: Decides by its identity whether an input belongs to this run; ``None`` takes all.
         limits: The limits under which attempts start.
@@ -66,6 +67,7 @@ class Intake:
         admit: Callable[..., list[Admission] | Request[list[Admission]]],
         version: Callable[[Any], object] | None = None,
         workers: int,
+        db: str = "",
         patience_s: float = 1.0,
         is_mine: Callable[[Identity], bool] | None = None,
         limits: Sequence[Limit] = (),
@@ -82,7 +84,7 @@ class Intake:
             smallest=workers,
             moved=self._moved,
         )
-        self._admitting = Admitting(keyed=keyed, has_key=key is not None, skipped=self._reader.leaves)
+        self._admitting = Admitting(keyed=keyed, has_key=key is not None, db=db, skipped=self._reader.leaves)
         self.line = Line(self._moved, self._admitting, version_of, found)
         self._admit = admit
         self._has_versions = version is not None

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeloom.data.commands import typed
 from pipeloom.data.keys import known_as
 from pipeloom.data.text import clean, near
 from pipeloom.db import connect_readonly
@@ -124,7 +125,7 @@ class _Origin:
 
     def _why(self, kinds: Sequence[FailureKind]) -> str:
         """Return the kinds of the failures, and how to list all of them."""
-        more = "" if self.run_id is None else f"all of them: pipeloom errors --db {clean(near(self.db))}"
+        more = "" if self.run_id is None else f"all of them: {typed('errors', near(self.db))}"
         if len(kinds) == 1:
             first = kinds[0].first
             why = f": {clean(first.exception or first.key, 80)}: {clean(first.message, 300)}"

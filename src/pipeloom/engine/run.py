@@ -142,12 +142,16 @@ class Run:
         self.expected = self.most if job.shard is None else None
         with ExitStack() as stack:
             self._open(stack)
-            self._drive()
-            self._settle()
-            status = self._status()
-            elapsed_s = stopwatch.monotonic() - began
-            self._close(status, elapsed_s)
-            self.board.end = status
+            try:
+                self._drive()
+                self._settle()
+                status = self._status()
+                elapsed_s = stopwatch.monotonic() - began
+                self._close(status, elapsed_s)
+            except KeyboardInterrupt:
+                self.board.was_left = True
+                raise
+            self.board.end, self.board.took_s = status, elapsed_s
         self.job = replace(job, items=())  # do not keep the inputs alive: they may be large
         report = report_of(self.run, status, elapsed_s, str(job.db), self.place)
         self._show_report(report)
@@ -288,7 +292,7 @@ class Run:
 
             self._region: Any = getattr(console, "region", None)  # a console of the user's has none
             self.place = Place.here()
-            return screen_for(self.job.title, self.expected, console, self.place)
+            return screen_for(self.job.title, self.expected, console, self.place, self.began_at)
         except Exception as error:  # noqa: BLE001 - such as no file descriptor left for the import
             logger.warning("the run continues without a progress display: %s", describe(error))
             return None

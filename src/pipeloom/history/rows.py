@@ -103,7 +103,7 @@ class TaskRow:
         started_at: ISO 8601, UTC, as reported by its worker.
         finished_at: ISO 8601, UTC, as reported by its worker.
         elapsed_s: Seconds; until now while it is running.
-        rows_written: The number of rows it wrote.
+        rows_written: The number of rows that its latest attempt wrote.
         attempt: The number of its latest attempt, from 1.
         worker: The worker that ran it.
         run_id: The run of its latest attempt.

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from pipeloom.data.text import clean
+from pipeloom.data.commands import typed
+from pipeloom.data.text import clean, near
 from pipeloom.data.versions import StoredVersion
 from pipeloom.errors import DuplicateKeyError, LedgerError
 from pipeloom.ledger.attempt import Attempt
@@ -39,13 +40,14 @@ Known = tuple[int, str, int | None, int | None]
 """The id, status and run of a row, and its place in the queue if it has one, see ``ledger/found``."""
 
 
-def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
+def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool, db: str) -> LedgerError:
     """Return the error for an input that is not admitted.
 
     Args:
         verdict: ``"duplicate"``, ``"stateful"``, ``"unowned"`` or ``"taken"``.
         attempt: The input, with its key, and the id of the row that conflicts with it.
         chosen: The key was returned by ``key=``.
+        db: The path of the database file.
     """
     known = attempt.known_as
     key = repr(clean(known, 80)) if isinstance(known, str) else clean(known, 80)
@@ -63,8 +65,9 @@ def refusal_of(verdict: str, attempt: Attempt, *, chosen: bool) -> LedgerError:
         )
     if verdict == "unowned":
         return LedgerError(
-            f"{key} was done without own_rows=, so its rows cannot be replaced: delete them and call `pipeloom "
-            f"forget {attempt.task_id}`, use another file, or pass own_rows=False to keep them beside the new rows"
+            f"{key} was stored without version= or own_rows=, so its rows cannot be replaced: pass "
+            "own_rows=False to keep them, use another file, or delete them and run: "
+            f"{typed('forget', near(db), attempt.task_id)}"
         )
     return LedgerError(taken(attempt.task_id))
 

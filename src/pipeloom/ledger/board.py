@@ -54,7 +54,10 @@ class Board:
         waiting: The attempts that wait for a retry, in a run with retries.
         held_up: Returns how many attempts wait for a limit, and for how many seconds no task at all can start.
         is_stopping: Returns whether the run starts no more tasks, although it may have more inputs.
-        end: How the run ended; ``None`` while it is in progress, or if an error prevented it from being closed.
+        end: How the run ended; ``None`` while it is in progress, or if it was not closed.
+        was_left: The user left the run at once, without closing it.
+        took_s: How long the run took, from the call to its end; ``None`` while it is in progress, or if it was not
+            closed.
         failures: The first 100 failed attempts, including cancelled and timed-out ones.
         keeps_items: Keep the inputs of tasks that have ended: a caller needs them.
     """
@@ -68,6 +71,8 @@ class Board:
         self.held_up: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         self.is_stopping: Callable[[], bool] = lambda: False
         self.end: RunEnd | None = None
+        self.was_left = False
+        self.took_s: float | None = None
         self.failures: list[Attempt] = []
         self._exceptions: list[tuple[KindCount, Exception]] = []
         self.keeps_items = False

@@ -14,7 +14,7 @@ from pipeloom.statuses import ERROR
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["TIMES", "Told", "in_words", "kind_lines", "kind_rows", "rows_of_kind"]
+__all__ = ["TIMES", "Told", "in_words", "kind_lines", "kind_rows", "more_kinds", "rows_of_kind"]
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 _NAME: Final = 500
@@ -57,6 +57,11 @@ class Told(NamedTuple):
         return clean(short(self.place), 120) if self.place else ""
 
 
+def more_kinds(number: int) -> str:
+    """Return how many kinds are left out, in words."""
+    return f"{number:,} more {'kind' if number == 1 else 'kinds'} of failure"
+
+
 def in_words(told: Told) -> str:
     """Return a kind as one plain line without its count: ``ValueError at load.py:14 in parse: bad number``."""
     at = f" at {told.where}" if told.where else ""
@@ -85,7 +90,7 @@ def kind_rows(kinds: Sequence[Told], width: int, rows: int) -> list[Text]:
     shown = kinds if each * len(kinds) <= rows else kinds[: max(rows - 1, 1)]  # one row says how many are left out
     found = [line for lines in kind_lines(shown, width, each) for line in lines]
     if len(shown) < len(kinds) and len(found) < rows:
-        more = Text(f"  … and {len(kinds) - len(shown):,} more kinds of failure", style="red")
+        more = Text(f"  … and {more_kinds(len(kinds) - len(shown))}", style="red")
         more.truncate(width, overflow="ellipsis")
         found.append(more)
     return found

@@ -36,6 +36,8 @@ class Watched(Protocol):
     held_up: Callable[[], tuple[int, float]]
     is_stopping: Callable[[], bool]
     end: RunEnd | None
+    was_left: bool
+    took_s: float | None
     slots: list[Attempt | None]
 
     @property
@@ -135,8 +137,9 @@ class Figures:
     def _last_words(self, run: Watched, now: float) -> list[Part]:
         left = max((self.expected or 0) - self.seen, 0)
         bad = sum(run.counts[status] for status in (*_BAD, CANCELLED))
-        took = now - self.began
-        return [ending(run.end, left, bad), *self._counts(run), *average(self.ended, took)]
+        took_s = now - self.began if run.took_s is None else run.took_s
+        state = ending(run.end, left, bad, was_left=run.was_left)
+        return [state, *self._counts(run), *average(self.ended, took_s)]
 
 
 def told_of(found: KindCount, attempt: Attempt) -> Told:
@@ -151,17 +154,20 @@ def totals_parts(totals: Sequence[Total]) -> Iterator[Part]:
         yield Part(f"{number:,} {word}", _STYLES.get(kind, "") if number else "", _WEIGHTS.get(kind, _WAITING))
 
 
-def ending(end: str | None, left: int, bad: int) -> Part:
+def ending(end: str | None, left: int, bad: int, *, was_left: bool = False) -> Part:
     """Say how a run ended.
 
     Args:
-        end: Its status; ``None`` if an error prevented it from being closed.
+        end: Its status; ``None`` if it was not closed.
         left: How many inputs have not ended, as far as is known.
         bad: How many tasks failed or were cancelled.
+        was_left: The user left the run at once, without closing it.
     """
     of = f", {left:,} left" if left else ""
     if end == DONE:
         return Part("finished", "bold green", _STATE)
+    if was_left:
+        return Part(f"left at once{of}", "bold yellow", _STATE)
     if end is None:
         return Part(f"ended by an error{of}", "bold red", _STATE)
     if end == ERROR and not left:

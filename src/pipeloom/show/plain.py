@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeloom.data import stopwatch
 from pipeloom.data.text import clean
-from pipeloom.show.failures import TIMES, in_words
+from pipeloom.show.failures import TIMES, in_words, more_kinds
 from pipeloom.show.figures import told_of
 from pipeloom.show.parts import joined
 
@@ -86,7 +86,7 @@ class LineScreen:
         for told in kinds[:_KINDS]:
             self._print(f"  ✗ {told.number:,} {TIMES} {in_words(told)}; last {clean(told.name, _NAME)}")
         if len(kinds) > _KINDS:
-            self._print(f"  … and {len(kinds) - _KINDS:,} more kinds of failure")
+            self._print(f"  … and {more_kinds(len(kinds) - _KINDS)}")
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)

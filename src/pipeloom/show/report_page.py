@@ -12,6 +12,7 @@ from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.data.totals import spelled
 from pipeloom.show import fragments
+from pipeloom.show.failures import more_kinds
 from pipeloom.show.html import Html, document, join, tag
 from pipeloom.show.pictures import durations_picture, rate_unit, throughput_picture, timeline_picture
 from pipeloom.statuses import CANCELLED, DONE, ERROR, INTERRUPTED, RUNNING, TIMED_OUT
@@ -193,7 +194,7 @@ def _failures(failures: Failures, all_by: str) -> Html:
     parts = [fragments.failures(first, failures.names, all_by=all_by)]
     if others:
         count = sum(group.count for group in others)
-        told = tag("summary", f"{len(others):,} more kinds of failure, {_tasks(count)}")
+        told = tag("summary", f"{more_kinds(len(others))}, {_tasks(count)}")
         rest = tag("div", fragments.failures(others, failures.names, all_by=all_by), class_="evidence")
         parts.append(tag("details", told, rest, class_="more"))
     if failures.more_kinds:

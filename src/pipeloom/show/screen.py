@@ -46,9 +46,19 @@ class Screen(Protocol):
         """Draw the final state and release the terminal; stopping twice is fine."""
 
 
-def screen_for(title: str, expected: int | None, console: Console, place: Place | None = None) -> Screen:
-    """Choose a screen: a display in a notebook, a section of the live region on a terminal, else plain lines."""
-    figures = Figures(clean(title, 60), expected)
+def screen_for(
+    title: str, expected: int | None, console: Console, place: Place | None = None, began: float | None = None
+) -> Screen:
+    """Choose a screen: a display in a notebook, a section of the live region on a terminal, else plain lines.
+
+    Args:
+        title: What is run.
+        expected: How many inputs were passed; ``None`` if unknown.
+        console: Where to print.
+        place: The current notebook cell, if there is one.
+        began: When the run began, by ``stopwatch.monotonic``. Default: now.
+    """
+    figures = Figures(clean(title, 60), expected, began)
     if place is not None:
         return SafeScreen(NotebookScreen(figures, place))
     lines = LineScreen(figures, console)

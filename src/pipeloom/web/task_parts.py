@@ -84,8 +84,8 @@ def _task_row(task: TaskRow, name: Html, *, has_rows: bool) -> Html:
     )
 
 
-def task_head(task: TaskDetail) -> Html:
-    """Return everything about one task except its attempts and log."""
+def task_head(task: TaskDetail, *, is_first: bool) -> Html:
+    """Return everything about one task except its attempts and log; ``is_first``: it has had one attempt."""
     running = task.status == RUNNING
     told: list[tuple[str, Any]] = [
         ("Message", said_by(task.exception, task.message, 2_000)),
@@ -93,7 +93,7 @@ def task_head(task: TaskDetail) -> Html:
         ("Took" if not running else "So far", age(task.elapsed_s, task.started_at, running=running)),
         ("Started", fragments.when(task.started_at)),
         ("Ended", fragments.when(task.finished_at)),
-        ("Rows written", f"{task.rows_written:,}"),
+        ("Rows written", f"{task.rows_written:,}{'' if is_first else ' in this attempt'}"),
         ("Try", task.attempt),
         ("Run", None if task.run_id is None else tag("a", task.run_id, href=f"/runs/{task.run_id}")),
         ("Pipeline", task.pipeline),
@@ -115,18 +115,14 @@ def task_head(task: TaskDetail) -> Html:
 
 def attempts_table(attempts: Sequence[AttemptRow]) -> Html:
     """Return the attempts of one task."""
-    columns = (
-        ("Try", ""),
-        ("Run", "number"),
-        ("Status", ""),
-        ("Message", "message"),
-        ("Started (UTC)", "wide"),
-        ("Time", "number"),
-    )
-    return table("Tries", columns, map(_attempt_row, attempts))
+    has_rows = any(attempt.rows_written for attempt in attempts)
+    columns = [("Try", ""), ("Run", "number"), ("Status", ""), ("Message", "message"), ("Started (UTC)", "wide")]
+    columns += [("Rows", "number")] if has_rows else []
+    columns += [("Time", "number")]
+    return table("Tries", columns, (_attempt_row(attempt, has_rows=has_rows) for attempt in attempts))
 
 
-def _attempt_row(attempt: AttemptRow) -> Html:
+def _attempt_row(attempt: AttemptRow, *, has_rows: bool) -> Html:
     said = said_by(attempt.exception, attempt.message, 300) or Html("")
     if attempt.error and not attempt.is_present:  # the current one's is shown in full on the same page
         traceback = long_text(attempt.error, f"Traceback of try {attempt.attempt}")
@@ -138,6 +134,7 @@ def _attempt_row(attempt: AttemptRow) -> Html:
         tag("td", badge(attempt.status)),
         tag("td", said, class_="message"),
         tag("td", fragments.when(attempt.started_at, zone=False), class_="when wide"),
+        tag("td", f"{attempt.rows_written:,}", class_="number") if has_rows else None,
         tag("td", age(attempt.elapsed_s, attempt.started_at, running=attempt.status == RUNNING), class_="number"),
         data_key=f"a{attempt.run_id}-{attempt.attempt}-{attempt.is_present}",
     )

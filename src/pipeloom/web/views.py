@@ -120,7 +120,7 @@ class TaskView:
         attempts = history.attempts(self.task_id)
         logs = history.logs(self.task_id, limit=_LOGS, newest=True)
         return {
-            "task": task_parts.task_head(task),
+            "task": task_parts.task_head(task, is_first=len(attempts) < 2),
             "error": pieces.headed("Traceback", pieces.long_text(task.error, "Traceback"), id_="error-title")
             if task.error
             else "",

@@ -97,7 +97,7 @@ def test_kinds_that_do_not_fit_are_counted(scene):
     lines = text(seen, Navigation(), 80, 24)
     shown = sum(line.startswith("  ✗ 10") for line in lines)
 
-    assert f"  … and {30 - shown} more kinds: see the Errors page" in lines
+    assert f"  … and {30 - shown} more kinds of failure: see the Errors page" in lines
     assert Choice("task", 500) in draw(seen, Navigation(), 80, 24, NOW).choices
 
 

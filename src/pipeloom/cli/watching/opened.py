@@ -31,7 +31,7 @@ def task_text(opened: Opened, width: int, since: float) -> list[Text]:
     """
     task, past = opened.task, [attempt for attempt in opened.attempts if not attempt.is_present]
     return [
-        *_head(task, width, since),
+        *_head(task, width, since, is_first=not past),
         *_section("Previous tries", [line for attempt in past for line in _try(attempt, width)]),
         *_traceback("Traceback", task.error, width),
         *(_traceback("Traceback of the previous try", past[-1].error, width) if past and not task.error else ()),
@@ -47,8 +47,8 @@ def _section(title: str, lines: Sequence[Text]) -> list[Text]:
     return [Text(), Text(title, style="bold"), *lines] if lines else []
 
 
-def _head(task: TaskDetail, width: int, since: float) -> list[Text]:
-    lines = [*folded(clean(task.name, _NAME), width, "bold"), _state(task, since)]
+def _head(task: TaskDetail, width: int, since: float, *, is_first: bool) -> list[Text]:
+    lines = [*folded(clean(task.name, _NAME), width, "bold"), _state(task, since, is_first=is_first)]
     if task.key is not None and str(task.key) != task.name:
         lines += folded(f"key {clean(task.key, _NAME)}", width, "dim")
     for what, at in (("started", task.started_at), ("finished", task.finished_at)):
@@ -60,7 +60,7 @@ def _head(task: TaskDetail, width: int, since: float) -> list[Text]:
     return lines
 
 
-def _state(task: TaskDetail, since: float) -> Text:
+def _state(task: TaskDetail, since: float, *, is_first: bool) -> Text:
     running = task.status == RUNNING
     line = Text(clean(task.status, 20), style=style_of(task.status)).append(f"  task {task.id}", style="dim")
     if task.elapsed_s is not None:
@@ -70,13 +70,18 @@ def _state(task: TaskDetail, since: float) -> Text:
     if task.attempt > 1:
         line.append(f"  try {task.attempt}", style="yellow")
     if task.rows_written:
-        line.append(f"  {task.rows_written:,} rows")
+        line.append(f"  {_rows(task.rows_written)}{'' if is_first else ' in this attempt'}")
     return line
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
 
 
 def _try(attempt: AttemptRow, width: int) -> list[Text]:
     took = f"  {duration(attempt.elapsed_s)}" if attempt.elapsed_s is not None else ""
-    head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}"
+    wrote = f"  {_rows(attempt.rows_written)}" if attempt.rows_written else ""
+    head = f"  run {attempt.run_id}  try {attempt.attempt}  {clean(attempt.status, 20)}{took}{wrote}"
     said = _said(attempt.exception, attempt.message)
     return [*folded(head, width, style_of(attempt.status)), *(folded(said, width, indent="    ") if said else ())]
 
@@ -98,7 +103,7 @@ def run_text(run: RunRow, width: int) -> list[Text]:
     lines = [Text(f"run {run.run_id}  ", style="bold").append(clean(run.title or "", 200))]
     lines.append(Text(clean(run.status, 20), style=style_of(run.status)))
     if run.is_unclosed:
-        lines.append(Text("its process ended without closing the run", style="yellow"))
+        lines.append(Text("its process ended before the run did", style="yellow"))
     facts = [
         ("started", moment(run.started_at)),
         ("finished", moment(run.finished_at)),

@@ -16,7 +16,7 @@ from pipeloom.data.differing import cells, shortened
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
 from pipeloom.history import ErrorGroup, RunRow, TaskRow
-from pipeloom.show.failures import Told, kind_lines, rows_of_kind
+from pipeloom.show.failures import Told, kind_lines, more_kinds, rows_of_kind
 from pipeloom.show.tasks import ShownTask, task_rows
 from pipeloom.statuses import RUNNING
 
@@ -108,9 +108,8 @@ def _kind_rows(kinds: Sequence[ErrorGroup], width: int, room: int) -> list[_Row]
     for group, lines in zip(shown, kind_lines([_told(group) for group in shown], width, each), strict=True):
         rows += [(line, _task(group.example)) for line in lines]
     if len(shown) < len(kinds) and len(rows) <= room:
-        rows.append(
-            (Text(f"  … and {len(kinds) - len(shown):,} more kinds: see the Errors page", style="red"), None)
-        )
+        more = more_kinds(len(kinds) - len(shown))
+        rows.append((Text(f"  … and {more}: see the Errors page", style="red"), None))
     return rows
 
 

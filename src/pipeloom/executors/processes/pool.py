@@ -24,7 +24,7 @@ from pipeloom.executors.processes.orders import Orders
 from pipeloom.executors.processes.parcels import Boot, to_be_told
 from pipeloom.executors.processes.spare import Spare
 from pipeloom.executors.remote.messages import name_of
-from pipeloom.executors.remote.program import Packed, packed, present_program
+from pipeloom.executors.remote.program import Packed, in_words, packed, present_program
 from pipeloom.retry import Retry
 from pipeloom.wire import Ability
 
@@ -157,4 +157,4 @@ def _packed(function: Callable[..., object], retry: Retry | None, local: Callabl
     for what, thing in (("local", local), ("retries", retry)):
         if thing is not None:
             packed(what, thing)  # so that an error names it
-    return packed(f"the function {getattr(function, '__qualname__', function)!s}", (function, retry, local))
+    return packed(in_words(function), (function, retry, local))

@@ -33,7 +33,7 @@ from pipeloom.executors.remote.chunks import Assignment, Order, assigned, read_d
 from pipeloom.executors.remote.engine import Ending, Engine, Note, missing_module
 from pipeloom.executors.remote.forms import Failure, encode
 from pipeloom.executors.remote.messages import name_of
-from pipeloom.executors.remote.program import packed
+from pipeloom.executors.remote.program import in_words, packed
 from pipeloom.executors.remote.raised import reason_of
 from pipeloom.executors.remote.run_chunk import this_process
 from pipeloom.executors.remote.sent import Sent, SentChunks
@@ -84,8 +84,7 @@ class ChunkExecutor(Generic[T]):
         for what, thing in (("local", local), ("retries", retry)):
             if thing is not None:
                 packed(what, thing, engine.main)  # so that an error names it
-        what = f"the function {getattr(function, '__qualname__', function)!s}"
-        self._packed = packed(what, (function, retry, local), engine.main)
+        self._packed = packed(in_words(function), (function, retry, local), engine.main)
         self._kinds = {name_of(kind): kind for kind in kinds}
         self._keeps_logs = keeps_logs
         self._pace = Pace(engine.chunk_s)

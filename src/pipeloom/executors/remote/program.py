@@ -8,6 +8,7 @@ value.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import pickle
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
-from pipeloom.data.text import clean, describe
+from pipeloom.data.text import attribute, clean, describe
 from pipeloom.worker.current import importing_program
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "NotFoundError",
     "Packed",
     "Program",
+    "in_words",
     "load",
     "load_packed",
     "load_there",
@@ -161,19 +163,44 @@ def packed(what: str, thing: object, main: Main = "imported") -> Packed:
     if by_name is not None and not _mentions_program(by_name):
         return Packed(by_name, None)
     dumps = _cloudpickle()
-    by_value = None if dumps is None else _dumped(dumps, thing)[0]
+    by_value, reason = (None, None) if dumps is None else _dumped(dumps, thing)
     if by_name is not None and (main == "shared" or (main == "imported" and _can_be_imported(by_value))):
         return Packed(by_name, by_value)
     if by_value is not None:
         return Packed(None, by_value)
+    failure = reason or failure  # cloudpickle finds any definition, so its error is about a value
     if failure is None:
         failure = ImportError(
             "it is defined in a program that workers cannot import, such as a notebook or a prompt"
         )
+    said = clean(describe(failure), 200)
+    if _is_of_a_value(failure):
+        raise TypeError(
+            f"{what} cannot be sent to worker processes, because of a value in it ({said}): create that value in "
+            'the worker, for example with local=, or use executor="threads"'
+        ) from failure
     raise TypeError(
-        f"{what} cannot be sent to worker processes ({clean(describe(failure), 200)}): define it at the top level "
+        f"{what} cannot be sent to worker processes ({said}): define it at the top level "
         'of a module, install cloudpickle, or use executor="threads"'
     ) from failure
+
+
+def in_words(function: Callable[..., object]) -> str:
+    """Return how an error refers to a function, or to an object that is called like one."""
+    inner: Any = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    name = attribute(inner, "__qualname__")
+    what = f"the function {name}" if isinstance(name, str) else f"the {type(inner).__qualname__} object"
+    return clean(what if inner is function else f"the partial of {what}", 200)
+
+
+def _is_of_a_value(failure: Exception) -> bool:
+    """Return whether a pickling error is due to a value such as a lock, not to a definition without a name.
+
+    Pickle raises PicklingError or AttributeError for a name that it cannot look up.
+    """
+    return not isinstance(failure, pickle.PicklingError | AttributeError | ImportError)
 
 
 def _dumped(dumps: Callable[[object], bytes], thing: object) -> tuple[bytes | None, Exception | None]:
