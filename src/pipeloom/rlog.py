@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.logging import RichHandler
 from rich.text import Text
@@ -13,6 +14,10 @@ from rich.text import Text
 from pipeloom.data.text import clean, clean_block
 from pipeloom.errors import StorageError
 from pipeloom.show.console import console
+
+if TYPE_CHECKING:
+    from rich.console import ConsoleRenderable
+    from rich.traceback import Traceback
 
 __all__ = ["console", "logger", "setup_logging"]
 
@@ -29,6 +34,15 @@ class _CleanHandler(RichHandler):
 
     def render_message(self, record: logging.LogRecord, message: str) -> Text:  # noqa: ARG002 - Rich's signature
         return Text(clean_block(message))
+
+    def render(
+        self, *, record: logging.LogRecord, traceback: Traceback | None, message_renderable: ConsoleRenderable
+    ) -> ConsoleRenderable:
+        """Return a record with its time and level: as columns on a terminal, else as lines that are not wrapped."""
+        if self.console.is_terminal:
+            return super().render(record=record, traceback=traceback, message_renderable=message_renderable)
+        at = time.strftime("[%x %X]", time.localtime(record.created))
+        return Text(f"{at} {record.levelname:<8} {message_renderable}")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record, unless one of the program's own handlers already shows it in the same place."""

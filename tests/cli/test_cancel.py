@@ -161,7 +161,10 @@ def test_with_no_run_there_is_nothing_to_stop(db):
 
 def test_no_file_is_a_matter_of_storage(db):
     """Exit code 3, as with the other commands."""
-    assert cancel(db) == (3, f"pipeloom: {db}: no such file\n")
+    assert cancel(db) == (
+        3,
+        f"pipeloom: {db}: no such file: check the path, or start a run first, which creates it\n",
+    )
 
 
 def test_a_request_that_cannot_be_written_is_one_sentence(db):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from contextlib import closing
 
@@ -20,7 +19,7 @@ def test_it_prints_a_line_per_check(ran):
     done = typed("doctor", "--db", ran)
     assert (done.returncode, done.stderr) == (0, "")
     assert "ok    integrity    all pages and indexes are intact" in done.stdout
-    assert re.search(r"is\s*healthy", done.stdout)  # the line may be wrapped, as long as the path is
+    assert f"{ran} is healthy" in done.stdout
 
     found = json.loads(typed("doctor", "--db", ran, "--json").stdout)
     assert [set(finding) for finding in found] == [{"check", "verdict", "text", "advice"}] * len(found)
@@ -35,7 +34,7 @@ def test_damage_is_exit_code_1(ran):
     done = typed("doctor", "--db", ran)
 
     assert (done.returncode, done.stderr) == (1, "")
-    assert re.search(r"has\s*problems", done.stdout)
+    assert f"{ran} has problems" in done.stdout
 
 
 @pytest.mark.parametrize("content", [b"text" * 999, None], ids=["text", "missing"])

@@ -74,10 +74,24 @@ def test_inputs_without_a_task_are_told_of(db, ask):
     pipeloom.map(str, [1, None], db=db, on_error="collect", progress=False)
 
     _, out, _ = ask("errors", "--db", db)
-    assert out.startswith("no failed tasks (1 done)\n\n1 input was refused in the last run, for example:\n")
-    assert "input 2 (None) has no key: a value of type NoneType" in " ".join(out.split())
-    assert "2 inputs were refused in run 1" in ask("errors", "--db", db, "--run", 1)[1]
+    assert out.startswith("1 input was refused in the last run, for example:\n")
+    assert "input 2 (None) has no key: a value of type NoneType" in out
+    assert out.endswith("\nno other failures (1 done)\n")
+    assert "2 inputs were refused in run 1, for example:" in ask("errors", "--db", db, "--run", 1)[1]
     assert document(ask("errors", "--db", db, "--json", "--run", 1))["refused"] == 2
+
+
+def test_refused_inputs_are_called_so_by_the_run_and_by_the_list(db, ask):
+    """The run names the command, which must not answer that nothing failed."""
+    with pytest.raises(pipeloom.TasksFailedError) as raised:
+        pipeloom.map(str, [1, None, None], db=db, progress=False)
+
+    assert raised.value.message.startswith("2 of 3 tasks failed, because their inputs were refused: ")
+    assert "pipeloom errors --db" in raised.value.message
+    assert ask("errors", "--db", db)[1].startswith("2 inputs were refused in the last run")
+    code, _, err = ask("errors", "--db", db, "--kind", "ValueError")
+    assert code == 2
+    assert "no task has failed; to list refused inputs: pipeloom errors --db" in err
 
 
 @pytest.mark.parametrize(

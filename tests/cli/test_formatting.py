@@ -44,7 +44,7 @@ WRONG = [
     (("show", "nix"), 2, "no task matches 'nix'"),
     (("logs", "nix"), 2, "no task matches 'nix'"),
     (("show", "9" * 30), 2, "no task"),
-    (("tasks", "--run", "9"), 2, "no run 9: the latest is 1"),
+    (("tasks", "--run", "9"), 2, "no run 9: the latest is 1; to list all runs: pipeloom runs --db "),
     (("errors", "--run", "9" * 30), 2, "no run"),
     (("tasks", "-n", "-1"), 2, "not in the range"),
     (("tasks", "--slower-than", "-1"), 2, "not in the range"),
@@ -77,8 +77,40 @@ def test_it_is_said_in_one_line_with_the_exit_code_for_storage(db):
     done = typed("errors", "--db", db)
 
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith(f"pipeloom: {db}: no such file")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == f"pipeloom: {db}: no such file: check the path, or start a run first, which creates it\n"
+
+
+@pytest.mark.parametrize("words", EVERY, ids=lambda words: words[0])
+def test_a_missing_file_is_named_in_full_with_the_variable_that_named_it(ask, tmp_path, monkeypatch, words):
+    """Typed as a relative path, or in the environment."""
+    monkeypatch.chdir(tmp_path)
+    place = f"{tmp_path / 'none.db'}: no such file: check the path, or start a run first, which creates it"
+    with pytest.raises(StorageError) as raised:
+        ask(*words, "--db", "none.db")
+    assert str(raised.value) == place
+    monkeypatch.setenv("PIPELOOM_DB", "none.db")
+    with pytest.raises(StorageError) as raised:
+        ask(*words)
+    assert str(raised.value) == f"PIPELOOM_DB: {place}"
+
+
+@pytest.mark.parametrize("words", [*EVERY, ("doctor",)], ids=lambda words: words[0])
+@pytest.mark.parametrize("columns", [None, "40"])
+def test_what_does_not_go_to_a_terminal_is_neither_wrapped_nor_padded(ran, words, columns):
+    """A sentence stays on its line, whatever the width; a line does not end in spaces."""
+    message = " ".join(f"word{n}" for n in range(40))
+    with closing(sqlite3.connect(ran)) as conn:
+        conn.execute("UPDATE task_runs SET message = ?", (message,))
+        conn.commit()
+    out = typed(*words, "--db", ran, **({} if columns is None else {"COLUMNS": columns})).stdout
+
+    assert out
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []
+    if words[0] == "show":
+        assert f"{message}\n" in out
+    if words[0] == "doctor":
+        assert f"\n{ran} is healthy" in out
+        assert "no run is in progress; the latest, run 1 of work, ended as error\n" in out
 
 
 def test_foreign_text_obeys_nobody(write, ask, db):

@@ -220,3 +220,20 @@ def test_what_else_it_ends_with(told, words):
     assert "pipeloom/cli" not in err
     assert "never awaited" not in err
     assert err.count("Traceback") == (words.startswith("run -v") + (words == "run -v job.py:fails_in_two"))
+
+
+def test_a_report_in_a_file_is_one_line_for_each_sentence(tmp_path):
+    """It goes into mails and through grep."""
+    name = "a-long-name-" * 12
+    (tmp_path / "load.py").write_text(
+        "import pipeloom\n"
+        "def fails(n): raise ValueError('a message of several words ' * 5)\n"
+        f"def main(): return pipeloom.map(fails, [1], db='{name}.db', on_error='collect', progress=False)\n"
+    )
+    words = [sys.executable, "-m", "pipeloom", "run", "load.py"]
+    done = subprocess.run(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    first, second = done.stdout.splitlines()
+
+    assert first.startswith("load:fails: 0 done, 1 failed in ")
+    assert first.endswith(f"{name}.db, run 1)")
+    assert second.endswith("(load.py:2 in fails; 1)")

@@ -49,10 +49,11 @@ def test_tasks_by_kind_message_and_time(ran, ask, write):
 
 def test_a_kind_that_is_not_there_is_refused(ran, ask):
     """In one sentence, with what there is."""
-    assert "no failures match an empty word: there are" in ask("tasks", ran, "--kind", " ")[2]
+    assert "no failures match an empty word: the kinds are: " in ask("tasks", ran, "--kind", " ")[2]
     for words in (["tasks", ran], ["errors", ran], ["forget", "--db", ran]):
         code, _, err = ask(*words, "--kind", "OSError")
 
         assert code == 2
-        assert "no failures match OSError: there are ValueError, FileNotFoundError; pipeloom errors --db" in err
-    assert "in run 1: there are" in ask("errors", ran, "--run", 1, "--kind", "OSError")[2]
+        assert "no failures match OSError: the kinds are: ValueError, FileNotFoundError; to list all kinds: " in err
+        assert f"pipeloom errors --db {ran}" in err
+    assert "in run 1: the kinds are: " in ask("errors", ran, "--run", 1, "--kind", "OSError")[2]

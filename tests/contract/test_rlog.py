@@ -92,6 +92,16 @@ def test_a_log_file_gets_the_records_as_plain_text(tmp_path):
     assert "not this" not in text
 
 
+def test_a_record_in_a_pipe_is_not_wrapped(capsys):
+    """Whoever searches a log finds a sentence on one line, with its time and level."""
+    sentence = " ".join(f"word{n}" for n in range(60))
+    rlog.setup_logging(verbose=1)
+    logging.getLogger("theirs").info("%s [/way] \x1b[2J", sentence)
+    (line,) = capsys.readouterr().err.splitlines()
+
+    assert line.endswith(f"] INFO     {sentence} [/way] \\x1b[2J")
+
+
 def test_it_has_its_promised_names():
     """What people import from it."""
     assert {"console", "logger", "setup_logging"} <= set(rlog.__all__)

@@ -180,3 +180,16 @@ def test_each_is_made_of_public_names(module):
     assert {name for name in whole if name.split(".")[0] == "pipeloom"} == {"pipeloom"}
     assert {home for home, _ in ours} <= {"pipeloom", "pipeloom.examples.practice", "pipeloom.examples.delimited"}
     assert {"map"} < attributes | named <= set(pipeloom.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_printed_program_explains_that_it_takes_no_arguments(name, tmp_path):
+    """``--help`` is no reason to run it."""
+    program = files("pipeloom.examples") / f"{MODULES[name]}.py"
+    (tmp_path / "load.py").write_text(program.read_text(encoding="utf-8"))
+    words = [sys.executable, "load.py", "--help"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "load.py takes no arguments: pass main's as pipeloom run load.py --arg NAME=VALUE\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["load.py"]

@@ -13,6 +13,8 @@ from collections import Counter
 import pytest
 from pseudoterminal import PseudoTerminal
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from pipeloom.show.console import SharedConsole
 
@@ -208,3 +210,20 @@ def test_a_stream_that_lacks_letters_gets_others_of_the_same_width():
         said = console.encode([Segment("▸ ━━ 50 % · x é ✗ …\u4e2d")])
 
     assert said == b"> == 50 % | x \xe9 x ~\\u4e2d"
+
+
+def test_text_in_a_file_is_not_wrapped(monkeypatch):
+    """Whoever searches it finds a sentence on one line; tables keep their width."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    console, written = SharedConsole(), io.StringIO()
+    console.file = written
+    sentence = " ".join(f"word{n}" for n in range(60))
+    table = Table(box=None, show_header=False)
+    table.add_row(sentence)
+    console.print(sentence)
+    console.print(Text(sentence), "end")
+    console.print(table)
+    first, second, *others = written.getvalue().splitlines()
+
+    assert (first, second) == (sentence, f"{sentence} end")
+    assert len(others) > 1

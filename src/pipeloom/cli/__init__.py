@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from pipeloom import __version__
+from pipeloom.cli.suggesting import SuggestingGroup
 from pipeloom.show.streams import lead_nowhere, outlive_readers
 
 __all__ = ["main"]
@@ -47,7 +48,7 @@ _COMMANDS: Final = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(SuggestingGroup):
     """Lists commands by name, and imports one only to run it or show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -16,7 +16,8 @@ from pipeloom.data.rates import duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
     from pipeloom.doctor import Finding
 
@@ -48,7 +49,8 @@ def command(db: Path, deadline: float | None, as_json: bool, verbose: int) -> in
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
     else:
-        say(_as_table(db, found))
+        say(_as_table(found))
+        say(_summary(db, found))
     return 1 if any(finding.verdict == "BAD" for finding in found) else 0
 
 
@@ -67,12 +69,9 @@ class _Step:
             click.echo("\r\x1b[2K", nl=False, err=True)
 
 
-def _as_table(db: Path, found: Sequence[Finding]) -> RenderableType:
-    from rich.console import Group
+def _as_table(found: Sequence[Finding]) -> Table:
     from rich.table import Table
     from rich.text import Text
-
-    from pipeloom.data.text import clean
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
@@ -83,6 +82,14 @@ def _as_table(db: Path, found: Sequence[Finding]) -> RenderableType:
         if finding.advice:
             text.append(f"\n→ {finding.advice}", style="dim")
         table.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), Text(finding.check), text)
+    return table
+
+
+def _summary(db: Path, found: Sequence[Finding]) -> Text:
+    from rich.text import Text
+
+    from pipeloom.data.text import clean
+
     bad = sum(finding.verdict == "BAD" for finding in found)
     notes = sum(finding.verdict == "note" for finding in found)
     if bad:
@@ -91,4 +98,4 @@ def _as_table(db: Path, found: Sequence[Finding]) -> RenderableType:
         end = Text(f"{clean(db)} is healthy", style="bold green")
     if notes:
         end.append(f", {notes} {'note' if notes == 1 else 'notes'}", style="yellow")
-    return Group(table, end)
+    return end

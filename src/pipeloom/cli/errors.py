@@ -104,8 +104,8 @@ def command(
         return
     if not wanted:
         where = "" if run_id is None else f" in run {run_id}"
-        formatting.draw(f"no {'failed tasks' if refused else 'failures'}{where} ({done:,} done)")
         formatting.draw(*_refused(refused, why, run_id) if refused else [])
+        formatting.draw(f"no {'other ' if refused else ''}failures{where} ({done:,} done)")
         return
     shown = wanted if kinds else wanted[: _SHOWN if limit is None else limit]
     formatting.draw(*_page(shown, wanted, run_id, keys))
@@ -113,7 +113,7 @@ def command(
     more = f"-n {len(wanted)}  ({_tasks(sum(group.count for group in left))})"
     note(left_out(len(shown), len(wanted), more) if left else None)
     formatting.draw(*_next(db, wanted, run_id, words, kinds))
-    formatting.draw(*_refused(refused, why, run_id) if refused else [])
+    formatting.draw(*["", *_refused(refused, why, run_id)] if refused else [])
 
 
 def _runs_of(groups: Sequence[ErrorGroup]) -> list[int]:
@@ -228,7 +228,7 @@ def _refused(count: int, why: str, run_id: int | None) -> Iterator[Text | str]:
 
     run = "the last run" if run_id is None else f"run {run_id}"
     inputs = "1 input was" if count == 1 else f"{count:,} inputs were"
-    yield Text(f"\n{inputs} refused in {run}, for example:", style="bold")
+    yield Text(f"{inputs} refused in {run}, for example:", style="bold")
     yield Text(f"  {clean(why, 600)}")
     yield Text("all of them: SELECT * FROM pipeloom_rejected WHERE kind = 'input'", style="dim")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipeloom.cli.options import Seconds, db_option_of, executor_option, say, verbose_option, workers_option
+from pipeloom.cli.suggesting import SuggestingGroup
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group(name="examples")
+@click.group(name="examples", cls=SuggestingGroup)
 def command() -> None:
     """Run complete example programs, or copy one as a starting point.
 

@@ -74,6 +74,7 @@ _LEVELS: Final = {
 _NAME: Final = 500  # characters of a name
 _SAID: Final = 400  # characters of a message: no terminal is wider
 _PIPE_COLUMNS: Final = 200  # width when the output is not a terminal
+_UNWRAPPED: Final = 1_000_000  # columns: more than any line has
 
 
 class NotThereError(click.ClickException):
@@ -113,14 +114,32 @@ def console() -> Console:
 
 
 def draw(*parts: RenderableType | None) -> None:
-    """Print tables, and text that is left to the terminal to wrap."""
+    """Print text and tables; text, and any line that does not go to a terminal, is never wrapped.
+
+    A string is printed as it is. No other line ends in spaces.
+    """
     from rich.text import Text
 
     page = console()
     for part in parts:
-        if part is not None:
-            page.print(part, soft_wrap=isinstance(part, str | Text))
+        if isinstance(part, str):
+            page.print(Text(part), soft_wrap=True)
+        elif part is not None:
+            _print(page, part)
     sys.stdout.flush()
+
+
+def _print(page: Console, part: RenderableType) -> None:
+    from rich.protocol import rich_cast
+    from rich.text import Text
+
+    from pipeloom.cli.grid import Grid, Trimmed
+
+    part, width = rich_cast(part), page.width
+    if not isinstance(part, Text | Grid) and not sys.stdout.isatty():
+        page.width = _UNWRAPPED  # a Grid cuts cells to its width; other tables would wrap them
+    page.print(Trimmed(part), soft_wrap=isinstance(part, Text))
+    page.width = width
 
 
 # --- words ---
@@ -176,7 +195,8 @@ def counts_line(counts: Mapping[str, int]) -> Text:
 
     line = Text()
     for status in in_order(counts):
-        line.append(f"{counts[status]:,} {clean(status, 40)}  ", style=style_of(status))
+        line.append("  " if line else "")
+        line.append(f"{counts[status]:,} {clean(status, 40)}", style=style_of(status))
     if not counts:
         line.append("no tasks yet", style="dim")
     return line
@@ -288,9 +308,13 @@ def _there(history: History, run_id: int | None) -> str:
     kinds = [kind for kind, _ in history.kinds(run_id)]
     names = list(dict.fromkeys(clean((kind.exception or kind.status).rpartition(".")[2], 60) for kind in kinds))
     if not names:
-        return "there are no failures"
+        refused, _ = history.refused_inputs(run_id)
+        words = ("errors", history.path) if run_id is None else ("errors", history.path, "--run", run_id)
+        return (
+            f"no task has failed; to list refused inputs: {typed(*words)}" if refused else "there are no failures"
+        )
     more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
-    return f"there are {', '.join(names[:8])}{more}; {typed('errors', history.path)}"
+    return f"the kinds are: {', '.join(names[:8])}{more}; to list all kinds: {typed('errors', history.path)}"
 
 
 def check_run(history: History, run_id: int | None) -> None:
@@ -302,7 +326,9 @@ def check_run(history: History, run_id: int | None) -> None:
     if run_id is not None and history.run(run_id) is None:
         latest = history.latest_run()
         there = "the file has no runs" if latest is None else f"the latest is {latest.run_id}"
-        raise NotThereError(f"{clean(history.path)}: no run {run_id}: {there}; {typed('runs', history.path)}")
+        raise NotThereError(
+            f"{clean(history.path)}: no run {run_id}: {there}; to list all runs: {typed('runs', history.path)}"
+        )
 
 
 def one_task(history: History, word: str, *, as_document: bool) -> TaskRow:

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
 from rich.text import Text
 
 from pipeloom.data.differing import shortened
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-__all__ = ["Cell", "Grid"]
+__all__ = ["Cell", "Grid", "Trimmed"]
 
 Cell = str | tuple[str, str] | Text
 """Cleaned text, cleaned text with its style, or text with several styles."""
@@ -145,6 +146,24 @@ class Grid:
                 line.append(" " * _GAP)
         line.rstrip()
         return line
+
+
+class Trimmed:
+    """Another renderable without the spaces at the end of its lines, with which Rich fills its tables."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the other one, line by line."""
+        for line in Segment.split_lines(console.render(self._part, options)):
+            while line and not line[-1].text.strip(" "):
+                line.pop()
+            if line:
+                text, style, control = line.pop()
+                line.append(Segment(text.rstrip(" "), style, control))
+            yield from line
+            yield Segment.line()
 
 
 def _joined(parts: Iterator[tuple[str | Text, str | None]]) -> Text:

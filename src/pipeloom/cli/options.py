@@ -6,7 +6,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from functools import wraps
 from math import isnan
@@ -151,7 +152,11 @@ def _named(function: F, *, has_word: bool, variable: str | None = None, default:
     def named(*args: Any, db: tuple[Path, ...], **values: Any) -> Any:
         word = values.pop("db_word", None)
         _check_order(values.get("task"), word)
-        return function(*args, db=_one(db, word, has_word=has_word, variable=variable), **values)
+        found = _one(db, word, has_word=has_word, variable=variable)
+        if db or word is not None:
+            return function(*args, db=found, **values)
+        with _naming(variable, found):
+            return function(*args, db=found, **values)
 
     shown: dict[str, Any] = {} if default is None else {"default": [default], "show_default": True}
     also = f" Default: the environment variable {variable}." if variable else ""
@@ -162,6 +167,19 @@ def _named(function: F, *, has_word: bool, variable: str | None = None, default:
     if not has_word:
         return command
     return click.argument("db_word", metavar="[DB]", required=False, type=DatabasePath())(command)
+
+
+@contextmanager
+def _naming(variable: str | None, db: Path) -> Iterator[None]:
+    """Name the environment variable when the file that it names does not exist."""
+    from pipeloom.errors import StorageError
+
+    try:
+        yield
+    except StorageError as error:
+        if variable is None or os.path.lexists(db):
+            raise
+        raise StorageError(f"{variable}: {error}", path=error.path) from error
 
 
 def _check_order(task: str | None, word: Path | None) -> None:
@@ -289,14 +307,13 @@ def verbose_option(function: F) -> F:
 
 
 def say(what: Any) -> None:
-    """Print text or a Rich renderable on standard output.
+    """Print text or a Rich renderable on standard output, as :func:`pipeloom.cli.formatting.draw` does.
 
     The work is already done by then, so a full disk is not an error here.
     """
-    from rich.console import Console
+    from pipeloom.cli.formatting import draw
 
     try:
-        Console(file=sys.stdout).print(what, soft_wrap=isinstance(what, str), markup=False)
-        sys.stdout.flush()
+        draw(what)
     except OSError:
         lead_nowhere(sys.stdout.fileno())

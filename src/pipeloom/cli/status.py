@@ -82,12 +82,14 @@ def _watch(ledger: Follower, limit: int, form: str) -> None:
             for overview in looks:
                 click.echo(json.dumps(_document(overview)))
             return
-        from rich.console import Console, Group
+        from rich.console import Group
         from rich.live import Live
 
-        with Live(console=Console(), auto_refresh=False, screen=False) as live:
+        from pipeloom.cli.grid import Trimmed
+
+        with Live(console=formatting.console(), auto_refresh=False, screen=False) as live:
             for overview in looks:
-                live.update(Group(*_parts(overview)), refresh=True)
+                live.update(Trimmed(Group(*_parts(overview))), refresh=True)
     except KeyboardInterrupt:
         return
 

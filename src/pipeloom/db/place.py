@@ -146,7 +146,10 @@ def check_file(path: Path) -> None:
     """
     found = _look(path)
     if found is None:
-        raise StorageError(f"{clean(path)}: no such file", path=path)
+        raise StorageError(
+            f"{clean(os.path.abspath(path))}: no such file: check the path, or start a run first, which creates it",
+            path=path,
+        )
     _check_kind(path, found)
     _check_beside(path)
 

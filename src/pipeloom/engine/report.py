@@ -18,7 +18,7 @@ from pipeloom.db import connect_readonly
 from pipeloom.db.connection import MEMORY
 from pipeloom.errors import StorageError, TasksFailedError
 from pipeloom.ledger import Attempt, RunLedger
-from pipeloom.ledger.board import FEW, KindCount
+from pipeloom.ledger.board import FEW, Board, KindCount
 from pipeloom.ledger.ids import IdSeries
 from pipeloom.report import Failure, FailureKind, RunReport, in_lines, kind_told
 from pipeloom.show.notebook import Place, report_seen
@@ -45,6 +45,7 @@ class _Origin:
     met: IdSeries
     exceptions: tuple[Exception, ...]
     place: Place | None
+    refused: int  # failures stored as refused inputs, not as tasks
 
     @property
     def is_shown(self) -> bool:
@@ -120,8 +121,17 @@ class _Origin:
             for failure in (report.failures if count <= FEW else [kind.first for kind in report.kinds[:_RAISED]])
         )
         return TasksFailedError(
-            f"{count:,} of {report.total:,} tasks failed{self._why(report.kinds)}", exceptions, report
+            f"{count:,} of {report.total:,} tasks failed{self._refused(count)}{self._why(report.kinds)}",
+            exceptions,
+            report,
         )
+
+    def _refused(self, count: int) -> str:
+        """Return how many of the failures are inputs that were refused, as ``pipeloom errors`` calls them."""
+        if not self.refused:
+            return ""
+        which = "" if self.refused == count else f"{self.refused:,} of them "
+        return f", {which}because {'its input was' if self.refused == 1 else 'their inputs were'} refused"
 
     def _why(self, kinds: Sequence[FailureKind]) -> str:
         """Return the kinds of the failures, and how to list all of them."""
@@ -164,8 +174,14 @@ def report_of(run: RunLedger, status: RunEnd, elapsed_s: float, db: str, place: 
         pipeline=None if run.pipeline is None else run.pipeline.name,
         db=db,
         kinds=tuple(map(_kind_of, board.kinds)),
-        _origin=_Origin(db, run.run_id, run.pipeline_id, run.admissions.met, tuple(board.exceptions), place),
+        _origin=_Origin(
+            db, run.run_id, run.pipeline_id, run.admissions.met, tuple(board.exceptions), place, _refused(board)
+        ),
     )
+
+
+def _refused(board: Board) -> int:
+    return sum(kind.count for kind in board.kinds if kind.example.row == "none")
 
 
 def _kind_of(counted: KindCount) -> FailureKind:

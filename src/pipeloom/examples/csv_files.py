@@ -17,6 +17,7 @@ meant to be changed.
 from __future__ import annotations
 
 import codecs
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -255,4 +256,6 @@ def _is_free(table: str) -> bool:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(f"{sys.argv[0]} takes no arguments: pass main's as pipeloom run {sys.argv[0]} --arg NAME=VALUE")
     pipeloom.console.print(main())

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -441,4 +442,6 @@ def _checked(url: str, where: str) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(f"{sys.argv[0]} takes no arguments: pass main's as pipeloom run {sys.argv[0]} --arg NAME=VALUE")
     pipeloom.console.print(main())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -399,4 +400,6 @@ def _checked_types(types: str | Mapping[str, str]) -> dict[str, type]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(f"{sys.argv[0]} takes no arguments: pass main's as pipeloom run {sys.argv[0]} --arg NAME=VALUE")
     pipeloom.console.print(main())

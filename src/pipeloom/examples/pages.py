@@ -10,6 +10,7 @@ contain a secret.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -220,4 +221,6 @@ def _checked(text: str, where: str) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(f"{sys.argv[0]} takes no arguments: pass main's as pipeloom run {sys.argv[0]} --arg NAME=VALUE")
     pipeloom.console.print(main())

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.errors import LiveError
+from rich.protocol import rich_cast
 from rich.text import Text
 
 from pipeloom.show.region import Region
@@ -94,6 +95,12 @@ class SharedConsole(Console):
     @file.setter
     def file(self, new_file: IO[str]) -> None:
         self._file = new_file
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
+        """Print as Rich does; text that does not go to a terminal is not wrapped, so that it can be searched."""
+        if soft_wrap is None and not self.is_terminal and not self.is_jupyter:
+            soft_wrap = all(isinstance(rich_cast(one), str | Text) for one in objects) or None
+        super().print(*objects, soft_wrap=soft_wrap, **options)
 
     @property
     def has_region(self) -> bool:

@@ -41,7 +41,7 @@ def test_every_page_fits_every_size(scene, opened, page, width, height):
         for seen in (
             replace(scene, opened=opened),
             replace(scene, trouble="cannot read the file: " + "very " * 40 + "locked", note="replaced"),
-            Scene("x" * 300, trouble="the file does not exist yet: waiting for it…"),
+            Scene("x" * 300, trouble="the file /a.db does not exist yet: check the path; waiting for it…"),
             Scene("名" * 100, counts={"done": 7, "odd \x1b": 1}),
         ):
             text(seen, navigation, width, height)
@@ -97,7 +97,7 @@ def test_kinds_that_do_not_fit_are_counted(scene):
     lines = text(seen, Navigation(), 80, 24)
     shown = sum(line.startswith("  ✗ 10") for line in lines)
 
-    assert f"  … and {30 - shown} more kinds of failure: see the Errors page" in lines
+    assert f"  … and {30 - shown} more kinds of failure: see the Kinds page" in lines
     assert Choice("task", 500) in draw(seen, Navigation(), 80, 24, NOW).choices
 
 
@@ -124,6 +124,24 @@ def test_trouble_is_said_plainly_and_the_clock_stands(scene):
     assert any("Showing what was last read." in line for line in lines)
     assert any(" 1:00 ·" in line for line in lines)
     assert "3.0 s" in next(line for line in lines if "▸ item 1" in line)
+
+
+def test_a_file_that_is_waited_for_may_be_a_typing_error(scene):
+    """Its whole path, however long, and how to stop; keys are named if there are any."""
+    path = "/home/ann/" + "a-long-name/" * 8 + "nope.db"
+    seen = Scene("nope.db", trouble=f"the file {path} does not exist yet: check the path; waiting for it…")
+    for width in (80, 200):
+        lines = text(seen, Navigation(), width, 24)
+
+        assert path in "".join(lines).replace("\n", "")
+        assert "check the path; waiting for it… Press q or Ctrl-C to stop." in " ".join(lines)
+    assert "waiting for it… Press Ctrl-C to stop." in " ".join(text(seen, Navigation(), 80, 24, has_keys=False))
+
+
+def test_failures_by_kind_have_a_page_of_their_own(scene):
+    """Its name differs from that of the page of single failures."""
+    assert any("Running 40   Failures 10   Kinds   Runs" in line for line in text(scene, Navigation(), 80, 24))
+    assert "running, failures, kinds of failure, runs" in " ".join(text(scene, Navigation(helping=True), 80, 24))
 
 
 def test_a_long_list_keeps_the_selected_line_in_sight(scene, task):
@@ -178,7 +196,7 @@ def test_an_opened_task_says_the_type_with_the_message(scene, opened):
 def test_kinds_that_are_left_out_are_counted(scene):
     """What is below the screen, and beyond what is read."""
     groups = tuple(replace(scene.errors[0], kind=f"{number:08}", count=2) for number in range(201))
-    lines = text(replace(scene, errors=groups), Navigation(page="errors"), 120, 24)
+    lines = text(replace(scene, errors=groups), Navigation(page="kinds"), 120, 24)
 
     assert sum("✗" in line for line in lines) == 18
     assert lines[-2] == "  ↓ 182 more · the 200 largest kinds, 400 of 400 failures"

@@ -45,7 +45,7 @@ def was_given_back(terminal):
 def test_a_run_from_before_its_file_to_after_the_next(db, watch, held, columns, rows):
     """Waits for the file; the run in its middle; its end with totals; the next run of another pipeline; q."""
     terminal = watch(columns, rows)
-    terminal.until("the file does not exist yet: waiting for it")
+    terminal.until("to stop.")
     with held(range(8), fails=(2,)) as end:
         terminal.until(lambda text: text.count("▸") == 6 and text.count(" 50 %") == 6 and "Running 6" in text)
         lines = terminal.lines
@@ -107,7 +107,7 @@ def test_keys_select_open_and_turn_pages(db, watch, held):
 def test_signals_end_it_and_the_terminal_is_as_it_was(watch, number, code):
     """Whichever it is."""
     terminal = watch()
-    terminal.until("waiting for it")
+    terminal.until("to stop.")
     assert terminal.modes() != terminal.modes_before
     terminal.process.send_signal(number)
     assert terminal.finish() == code
@@ -117,7 +117,7 @@ def test_signals_end_it_and_the_terminal_is_as_it_was(watch, number, code):
 def test_ctrl_c_ends_it(watch):
     """As a key that the terminal turns into a signal."""
     terminal = watch()
-    terminal.until("waiting for it")
+    terminal.until("to stop.")
     terminal.type("\x03")
     assert terminal.finish() == 0
     assert was_given_back(terminal)
@@ -144,14 +144,14 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(watch):
         f"set -m; {shlex.join(WATCH)}; echo stopped; stty -a | grep -c ' echo '; read go; fg >/dev/null; echo over"
     )
     terminal = watch(command=["bash", "-c", script])
-    terminal.until("waiting for it")
+    terminal.until("to stop.")
     terminal.type("\x1a")
     terminal.until(lambda text: "stopped\n1\n" in text)
     assert terminal.modes() == terminal.modes_before
     assert was_given_back(terminal)
     terminal.screen.reset()
     terminal.type("\n")
-    terminal.until("waiting for it")
+    terminal.until("to stop.")
     assert terminal.lines[-1].startswith("q quit")
     terminal.type("q")
     assert terminal.finish() == 0

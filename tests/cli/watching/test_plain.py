@@ -54,7 +54,12 @@ def test_json_says_a_line_per_change(db, held, monkeypatch):
 def test_json_tells_waiting_from_unreadable(scene):
     """So that a program need not read sentences; hostile text is escaped."""
     assert as_json(scene)["state"] == "running"
-    assert as_json(replace(scene, trouble="the file does not exist yet: waiting for it…"))["state"] == "waiting"
+    assert (
+        as_json(replace(scene, trouble="the file /a.db does not exist yet: check the path; waiting for it…"))[
+            "state"
+        ]
+        == "waiting"
+    )
     assert as_json(replace(scene, trouble="cannot read the file: locked"))["state"] == "unreadable"
     assert as_json(Scene("out.db"))["state"] == "idle"
     assert json.dumps(as_json(scene)).isascii()
@@ -68,7 +73,7 @@ def test_lines_say_what_happens(db, monkeypatch):
             pipeloom.map(str, range(3), db=db, name="load", progress=False)
 
     first, second = heard(watch_lines, db, lambda said: len(said) == 2, monkeypatch, then)
-    assert first == f"{db}: the file does not exist yet: waiting for it…"
+    assert first == f"{db}: the file {db} does not exist yet: check the path; waiting for it… (Ctrl-C stops)"
     assert second.startswith("load, run 1: 3/3 · finished · 3 done · took ")
     assert second.endswith("/s on average · waiting for the next run")
 

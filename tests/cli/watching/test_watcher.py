@@ -45,7 +45,7 @@ def ended(path, items=range(4), name="load"):
 
 def test_it_waits_for_the_file_its_ledger_and_a_run(db, look, tmp_path):
     """And says for which of them."""
-    assert "does not exist yet" in look().trouble
+    assert look().trouble == f"the file {db} does not exist yet: check the path; waiting for it…"
     db.touch()
     assert "the file has no ledger yet" in look(lambda seen: "ledger" in seen.trouble).trouble
     ended(db)
@@ -55,7 +55,10 @@ def test_it_waits_for_the_file_its_ledger_and_a_run(db, look, tmp_path):
     assert [task.name for task in seen.failures] in (["1", "3"], ["3", "1"])
     assert not list(tmp_path.glob("*-journal"))
     with Watcher(tmp_path / "nowhere" / "out.db") as nowhere:
-        assert "nor its directory" in nowhere.look(RUNNING).trouble
+        where = tmp_path / "nowhere"
+        assert nowhere.look(RUNNING).trouble.startswith(
+            f"the directory {where} does not exist yet: check the path;"
+        )
 
 
 def test_a_run_is_followed_to_its_end_and_into_the_next_one(db, look, held):
@@ -82,7 +85,7 @@ def test_pages_and_opened_things_are_read_when_they_are_wanted(db, look):
     ended(db)
     ended(db, range(4, 8))
     failure = look().failures[0]
-    seen = look(want=Want("errors", Choice("task", failure.id)))
+    seen = look(want=Want("kinds", Choice("task", failure.id)))
     assert [(group.count, group.exception) for group in seen.errors] == [(2, "ValueError")]
     assert "ValueError: no" in seen.opened.task.error
     seen = look(want=Want("runs", Choice("run", 1)))

@@ -5,7 +5,7 @@
     load  run 12  running                       flights.db     the run
     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  4,000/10,000  40 %          its progress
     3,990 done · 10 failed · 812/s · 4.9 s · 7.4 s left        the counts
-     Running 8   Failures 10   Errors   Runs                   the pages
+     Running 8   Failures 10   Kinds   Runs                    the pages
       ▸ …                                                      the page, or the opened item
     q quit  ↑↓ select  ⏎ open  ⇥ next page  ? keys
 """
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from pipeloom.cli.formatting import style_of
 from pipeloom.cli.watching import pages
-from pipeloom.cli.watching.lines import fit, joined, wrapped
+from pipeloom.cli.watching.lines import fit, folded, joined, wrapped
 from pipeloom.cli.watching.navigation import PAGES, Frame, Navigation
 from pipeloom.cli.watching.scene import Scene
 from pipeloom.cli.watching.words import summary
@@ -37,7 +37,7 @@ _HELP: Final = (
     ("PgUp PgDn Home End", "move by page, or to either end"),
     ("Enter", "open it: tries, traceback, last log records"),
     ("Esc, q", "go back"),
-    ("Tab  ← →  1 2 3 4", "running, failures, errors grouped, runs"),
+    ("Tab  ← →  1 2 3 4", "running, failures, kinds of failure, runs"),
     ("Ctrl-L", "draw the screen again"),
 )
 
@@ -57,7 +57,7 @@ def draw(
     """
     if scene.trouble is not None:
         now = scene.at  # nothing is known about the time since
-    head = _head(scene, width, height, now)
+    head = _head(scene, width, height, now, has_keys)
     foot = [_foot(navigation, has_keys, width)]
     room = max(height - len(head) - len(foot), 0)
     if navigation.helping:
@@ -73,13 +73,14 @@ def draw(
     return Frame([fit(line, width) for line in lines], body.choices, body.page, body.scroll_end)
 
 
-def _head(scene: Scene, width: int, height: int, now: float) -> list[Text]:
+def _head(scene: Scene, width: int, height: int, now: float, has_keys: bool) -> list[Text]:
     lines = [_title(scene, width)]
     if scene.run is not None:
         lines.append(_overall(scene, width))
     lines += [line_of(row, "") for row in in_rows(summary(scene, now), width, 2 if height >= 10 else 1)]
     if scene.trouble is not None:
-        again = "" if scene.trouble.endswith("…") else "; retrying…"
+        stop = f" Press {'q or ' if has_keys else ''}Ctrl-C to stop."
+        again = stop if scene.is_waiting else "; retrying…"
         before = "" if scene.run is None else " Showing what was last read."
         lines += _sentence("! " + scene.trouble + again + before, "bold yellow", width, height)
     elif scene.note is not None:
@@ -88,8 +89,9 @@ def _head(scene: Scene, width: int, height: int, now: float) -> list[Text]:
 
 
 def _sentence(text: str, style: str, width: int, height: int) -> list[Text]:
-    words = [Text(word, style=style) for word in clean(text, 500).split(" ")]
-    return wrapped(words, width, 3 if height >= 16 else 2, Text(" "))
+    # A long path is folded, not cut: its end is what distinguishes it.
+    pieces = [piece for word in clean(text, 500).split(" ") for piece in folded(word, width, style)]
+    return wrapped(pieces, width, 4 if height >= 16 else 2, Text(" "))
 
 
 def _title(scene: Scene, width: int) -> Text:

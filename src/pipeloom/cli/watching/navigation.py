@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGES", "Choice", "Frame", "Navigation", "press"]
 
-PAGES: Final = ("running", "failures", "errors", "runs")
+PAGES: Final = ("running", "failures", "kinds", "runs")
 
 
 class Choice(NamedTuple):

@@ -30,7 +30,7 @@ _Item = TypeVar("_Item")
 
 def page(scene: Scene, navigation: Navigation, width: int, room: int, now: float) -> Frame:
     """Return the chosen page, scrolled so that the selected line is visible."""
-    draw = {"running": _running, "failures": _failures, "errors": _errors, "runs": _runs}[navigation.page]
+    draw = {"running": _running, "failures": _failures, "kinds": _kinds, "runs": _runs}[navigation.page]
     return draw(scene, navigation, width, max(room, 0), now)
 
 
@@ -109,7 +109,7 @@ def _kind_rows(kinds: Sequence[ErrorGroup], width: int, room: int) -> list[_Row]
         rows += [(line, _task(group.example)) for line in lines]
     if len(shown) < len(kinds) and len(rows) <= room:
         more = more_kinds(len(kinds) - len(shown))
-        rows.append((Text(f"  … and {more}: see the Errors page", style="red"), None))
+        rows.append((Text(f"  … and {more}: see the Kinds page", style="red"), None))
     return rows
 
 
@@ -165,7 +165,7 @@ def _failures(scene: Scene, navigation: Navigation, width: int, room: int, _now:
     return _listed(scene.failures, _task, lines, "no failures", navigation, room, more=more)
 
 
-def _errors(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
+def _kinds(scene: Scene, navigation: Navigation, width: int, room: int, _now: float) -> Frame:
     groups = scene.errors[:LISTED]
     told = sum(group.count for group in groups)
     more = (
@@ -181,7 +181,7 @@ def _errors(scene: Scene, navigation: Navigation, width: int, room: int, _now: f
     def lines(groups: Sequence[ErrorGroup]) -> list[list[Text]]:
         return kind_lines([_told(group) for group in groups], width, each)
 
-    return _listed(groups, example, lines, "no errors", navigation, room, each=each, more=more)
+    return _listed(groups, example, lines, "no failures", navigation, room, each=each, more=more)
 
 
 def _told(group: ErrorGroup) -> Told:

@@ -46,7 +46,8 @@ def watch_lines(path: Path, say: Say) -> None:
 def line(scene: Scene, now: float) -> str:
     """Return the scene as one cleaned line."""
     if scene.trouble is not None:
-        return f"{clean(scene.path)}: {clean(scene.trouble)}"
+        stop = " (Ctrl-C stops)" if scene.is_waiting else ""
+        return f"{clean(scene.path)}: {clean(scene.trouble)}{stop}"
     note = f" ({scene.note})" if scene.note is not None else ""
     words = joined(summary(scene, now)) or "no tasks yet"
     run = scene.run
@@ -88,7 +89,7 @@ def as_json(scene: Scene) -> dict[str, Any]:
 
 def _state(scene: Scene) -> str:
     if scene.trouble is not None:
-        return "waiting" if scene.trouble.endswith("…") else "unreadable"
+        return "waiting" if scene.is_waiting else "unreadable"
     if scene.run is None:
         return "idle"
     return "running" if scene.is_running else "ended"

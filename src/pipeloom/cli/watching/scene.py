@@ -65,6 +65,11 @@ class Scene:
         return max(now - self.at, 0.0)
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether there is nothing to read yet: no file, or no ledger in it."""
+        return self.trouble is not None and self.trouble.endswith("…")
+
+    @property
     def is_running(self) -> bool:
         """Whether a run is in progress."""
         return self.run is not None and self.run.status == RUNNING

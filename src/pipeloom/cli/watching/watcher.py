@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from pipeloom.cli.watching.navigation import PAGES, Choice
 from pipeloom.cli.watching.scene import LISTED, Opened, Scene
 from pipeloom.data.rates import Forecast, Pace, Running
+from pipeloom.data.text import clean
 from pipeloom.errors import PipeloomError
 from pipeloom.history import Follower, History, NoLedgerError, RunRow, TaskRow
 from pipeloom.statuses import FAILED, RUNNING
@@ -27,7 +28,7 @@ _SHARE: Final = 10  # reading takes at most one tenth of the time
 _NOTE_S: Final = 60.0
 _REPLACED: Final = "the file was replaced: now showing the new one"
 _LOGS: Final = 50
-_WITH_KINDS: Final = ("running", "errors")
+_WITH_KINDS: Final = ("running", "kinds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,10 @@ class Watcher:
             self._not_before = now
             if self._scene.run is not None or self._scene.counts:
                 said = "the file was removed: waiting for a new one…"
-            elif self._path.parent.is_dir():
-                said = "the file does not exist yet: waiting for it…"
             else:
-                said = "neither the file nor its directory exists yet: waiting for them…"
+                path = self._path.absolute()
+                what = f"the file {path}" if path.parent.is_dir() else f"the directory {path.parent}"
+                said = f"{clean(what)} does not exist yet: check the path; waiting for it…"
         elif isinstance(error, NoLedgerError):
             said = "the file has no ledger yet: waiting for a run to create one…"
         else:
