@@ -90,14 +90,14 @@ def outcome(rows, way):
 def test_all_ways_lead_to_the_same(rows):
     """Into columns of every affinity, the user's and declared ones: the same values, or the same refusal.
 
-    Of several values that do not fit, any may be the one that is told.
+    Of several values that do not fit, any may be the one that is reported.
     """
     message, values = outcome(rows, "tuples")
     for way in ("images", "files"):
         other, found = outcome(rows, way)
         assert found == values
         assert (other is None) == (message is None)
-        unfit = ("cannot be stored as", "come back as")
+        unfit = ("cannot be stored as", "come back as", "CHECK constraint failed")
         assert other == message or all(any(words in said for words in unfit) for said in (message, other))
 
 
