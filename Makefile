@@ -30,7 +30,7 @@ coverage: setup ## the whole test suite with branch coverage, which has a floor
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@$(BIN)/coverage report | awk '/^TOTAL/ || $$NF + 0 < 90'
 
-check: check-static ## the same with only the fast tests: under a minute, never rewrites a file
+check: check-static ## check format, lint and types, and run the fast tests; never rewrites a file
 	$(BIN)/pytest -n 2 -m "not slow"
 
 outputs: setup ## the tests of outputs without a reader, which depend on buffering: PYTHONUNBUFFERED=1 make outputs
@@ -54,13 +54,13 @@ docs: setup ## build the documentation site into build/site: make docs SERVE=800
 screenshots: setup ## make the pictures of the README and the docs again; needs Chromium
 	$(BIN)/python docs/pictures/make.py
 
-lowest: setup ## the fast tests without a browser, with the oldest dependencies that are allowed
+lowest: setup ## run most tests with the oldest dependencies that are supported
 	rm -rf build/lowest
 	$(BIN)/python -m venv --without-pip build/lowest
 	$(BIN)/python -m pip --python build/lowest/bin/python install --quiet --no-cache-dir \
 		--constraint constraints-lowest.txt --editable '.[dask,examples,web]' \
 		attrs cloudpickle hypothesis loguru loky pandas pyte pytest pytest-timeout pytest-xdist structlog tqdm zstandard
-	build/lowest/bin/python -m pytest -n 2 -m "not slow" tests/cli tests/show tests/web tests/engine tests/executors tests/examples
+	build/lowest/bin/python -m pytest -n 2 tests/cli tests/show tests/web tests/engine tests/executors tests/examples
 
 release: setup ## version, changelog, wheel and tag in one step: make release VERSION=0.1.0
 	$(BIN)/python release.py $(VERSION)

@@ -68,12 +68,33 @@ def no_signal_is_ignored() -> Iterator[None]:
 
 
 # Tests that start programs, servers, browsers or terminals, or replay faults: left out by `make check`.
-SLOW = ("browser", "cli", "contract", "distribution", "docs", "doctor", "examples", "faults", "web")
+SLOW = (
+    "browser",
+    "cli",
+    "contract",
+    "distribution",
+    "docs",
+    "doctor",
+    "examples",
+    "executors",
+    "faults",
+    "merging",
+    "web",
+)
 SLOW_TOO = (
+    "engine/test_awaited.py",
+    "engine/test_found.py",
+    "engine/test_handle.py",
+    "engine/test_notebook.py",
+    "engine/test_retry_queue.py",
     "engine/test_run.py",
+    "engine/test_signals.py",
     "engine/test_time_limits.py",
-    "merging/test_recipe.py",
+    "ledger/test_own_rows.py",
+    "ledger/test_tables.py",
+    "ledger/test_user_table.py",
     "show/test_console.py",
+    "show/test_region.py",
     "show/test_screen.py",
     "show/test_streams.py",
     "test_bench.py",

@@ -6,6 +6,7 @@ Only pytest's own process is concerned, and so whatever it starts.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import signal
@@ -14,10 +15,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from zlib import crc32
 
-__all__ = ["CACHE", "ROOT", "clear_memory", "hearing", "keep_inside", "measure_programs", "settle"]
+import pytest
+
+__all__ = ["CACHE", "ROOT", "clear_memory", "hearing", "keep_inside", "measure_programs", "settle", "take"]
 
 ROOT: Final = Path(__file__).parent.parent
 CACHE: Final = ROOT / ".cache"
@@ -44,6 +47,8 @@ _ROOM: Final = 2 << 30  # bytes: several times what the largest tests need at on
 _COVERAGE: Final = "COVERAGE_PROCESS_CONFIG"
 _coverage: Final[dict[str, str]] = {}
 
+_locks: Final[list[IO[str]]] = []  # they are held as long as their files are open
+
 _IGNORED_BY_PYTHON: Final = {getattr(signal, name, None) for name in ("SIGPIPE", "SIGXFSZ")}
 
 
@@ -64,6 +69,8 @@ def keep_inside() -> Path:
     """
     if _PLACE in os.environ:  # whoever started us, such as xdist, has made them
         return Path(os.environ[_PLACE])
+    if not take(CACHE / "tests-lock"):
+        pytest.exit("another test run is using this checkout: wait for it, or test in another clone", 4)
     place = _in_memory() or CACHE
     home, temporary = CACHE / "home", place / "tmp"
     for directory in (home, temporary):
@@ -76,6 +83,19 @@ def keep_inside() -> Path:
     os.environ[_PLACE] = str(place)
     tempfile.tempdir = None  # so that it looks again
     return place
+
+
+def take(lock: Path) -> bool:
+    """Lock a file until this process ends, so that two test runs do not remove each other's files."""
+    lock.parent.mkdir(exist_ok=True)
+    file = lock.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _locks.append(file)
+    return True
 
 
 def _in_memory() -> Path | None:

@@ -57,3 +57,13 @@ def test_where_there_is_no_room_or_the_disk_is_the_point_it_is_the_checkout(memo
     monkeypatch.delenv("PIPELOOM_FAULTS")
     monkeypatch.setattr(surroundings, "_ROOM", 1 << 60)
     assert surroundings._in_memory() is None
+
+
+def test_one_test_run_at_a_time(tmp_path):
+    """A second one would remove the first one's files. The lock ends with its process, or as here with its file."""
+    lock = tmp_path / "cache" / "lock"
+    assert surroundings.take(lock)
+    assert not surroundings.take(lock)
+    surroundings._locks.pop().close()
+    assert surroundings.take(lock)
+    surroundings._locks.pop().close()
