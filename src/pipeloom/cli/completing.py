@@ -20,9 +20,9 @@ from pipeloom.data.text import clean
 if TYPE_CHECKING:
     import click
 
-__all__ = ["kinds", "runs", "speak_bash", "tasks"]
+    Items = list[CompletionItem[str]]  # click made it generic after 8.2, the oldest version that is supported
 
-Items = list[CompletionItem[str]]
+__all__ = ["kinds", "runs", "speak_bash", "tasks"]
 
 _DEADLINE_S: Final = 0.5
 _MOST: Final = 40

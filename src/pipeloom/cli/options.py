@@ -89,7 +89,7 @@ class Seconds(click.FloatRange):
         return number
 
 
-# click made the class generic after 8.1, the oldest version that is supported.
+# click made the class generic after 8.2, the oldest version that is supported.
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
 else:
