@@ -108,7 +108,7 @@ def test_results_are_told_by_their_inputs(db, read):
     good = [item for item in INPUTS if item != 7]
 
     assert list(report.results()) == [(item, repr(item)) for item in [*good, {"b": [2], "a": 1}]]
-    assert [failure.key for failure in report.failures] == [7, [1]]
+    assert sorted((failure.key for failure in report.failures), key=repr) == [7, [1]]  # in any order: two workers
     assert pickle.loads(pickle.dumps(report)).failures == report.failures
     again = pipeloom.map(told, ["new", *reversed(good)], db=db)
     assert (again.done, again.skipped) == (1, len(good))
