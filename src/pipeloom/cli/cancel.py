@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipeloom.cli.options import Seconds, db_option, say, verbose_option
+from pipeloom.cli.options import Seconds, db_option, say, traceback_option
 from pipeloom.data.rates import duration
 from pipeloom.data.totals import SKIPPED, totals
 
@@ -31,8 +31,8 @@ _WAIT_S: Final = 30.0
     help="How long to wait for the run to end.",
 )
 @click.option("--no-wait", is_flag=True, help="Return at once, without waiting for the run to end.")
-@verbose_option
-def command(db: Path, drain: bool, timeout: float, no_wait: bool, verbose: int) -> int:  # noqa: ARG001 - read by main()
+@traceback_option
+def command(db: Path, drain: bool, timeout: float, no_wait: bool) -> int:
     """Stop the current run, as Ctrl-C in its terminal does. Run it again to do the rest.
 
     Exits with 0 when the run has ended (with --no-wait: when the request was made), 1 when no run is in progress or

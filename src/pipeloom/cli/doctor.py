@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipeloom.cli.options import Seconds, db_option, say, verbose_option
+from pipeloom.cli.options import Seconds, db_option, say, traceback_option
 from pipeloom.data.rates import duration
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _STYLES: Final = {"ok": "green", "note": "yellow", "BAD": "bold red"}
     help="Time limit per check. Default: 60 s; then files over 1 GiB are checked without their indexes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@verbose_option
-def command(db: Path, deadline: float | None, as_json: bool, verbose: int) -> int:  # noqa: ARG001 - read by main()
+@traceback_option
+def command(db: Path, deadline: float | None, as_json: bool) -> int:
     """Check the health of a database and suggest repairs. Changes nothing; works even during a run.
 
     Exits with 0 when nothing is BAD, 1 when something is, 3 when the file cannot be read at all.

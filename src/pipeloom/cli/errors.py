@@ -21,7 +21,7 @@ from pipeloom.cli.options import (
     kind_option,
     limit_option,
     run_option,
-    verbose_option,
+    traceback_option,
 )
 from pipeloom.data.commands import typed
 from pipeloom.data.differing import shortened
@@ -52,7 +52,7 @@ _LINES: Final = 60  # of the traceback of a selected kind
 @click.option("-0", "--null", is_flag=True, help="With --keys: separate keys by NUL instead of a line break.")
 @limit_option(_SHOWN, f"kinds, or keys (default: {_KEYS}) with --kind or --keys")
 @json_option
-@verbose_option
+@traceback_option
 def command(
     db: Path,
     run_id: int | None,
@@ -61,7 +61,6 @@ def command(
     null: bool,
     limit: int | None,
     as_document: bool,
-    verbose: int,  # noqa: ARG001 - read by main()
 ) -> None:
     """Show failures by kind, largest first. Failures of a kind share exception, place and message pattern.
 

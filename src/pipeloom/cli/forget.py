@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import KINDS_S, completed, db_option_only, kind_option, say, verbose_option
+from pipeloom.cli.options import KINDS_S, completed, db_option_only, kind_option, say, traceback_option
 from pipeloom.data.commands import typed
 from pipeloom.data.text import clean
 
@@ -26,13 +26,12 @@ _NAMED: Final = 10
 @db_option_only
 @kind_option("All tasks with this kind of failure", by_part=False)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-@verbose_option
+@traceback_option
 def command(
     tasks: tuple[str, ...],
     db: Path,
     kinds: tuple[str, ...],
     yes: bool,
-    verbose: int,  # noqa: ARG001 - read by main()
 ) -> int:
     """Delete tasks and the rows that store their task (own_rows=), so that the next call runs the tasks again.
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from pipeloom.cli.options import db_option, say, verbose_option
+from pipeloom.cli.options import db_option, say, traceback_option
 
 
 @click.command(name="init-db")
 @db_option
-@verbose_option
-def command(db: Path, verbose: int) -> None:  # noqa: ARG001 - read by main()
+@traceback_option
+def command(db: Path) -> None:
     """Create a database with an empty ledger. An existing database keeps its tables and rows."""
     from pipeloom.data.text import clean
     from pipeloom.db import SCHEMA_VERSION, Ownership, check_schema, connect, init_schema

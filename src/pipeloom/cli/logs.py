@@ -13,7 +13,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.listing import how_many, in_pages, left_out, note, tell_rows
-from pipeloom.cli.options import at_most, db_option, json_option, task_argument, verbose_option
+from pipeloom.cli.options import at_most, db_option, json_option, task_argument, traceback_option
 from pipeloom.data.text import clean
 from pipeloom.errors import StorageError
 from pipeloom.show.streams import is_unread
@@ -41,14 +41,13 @@ _PAGE = 1000
 )
 @click.option("-f", "--follow", is_flag=True, help="Follow the log until the task ends, or Ctrl-C.")
 @json_option
-@verbose_option
+@traceback_option
 def command(
     task: str,
     db: Path,
     lines: int | None,
     follow: bool,
     as_document: bool,
-    verbose: int,  # noqa: ARG001 - read by main()
 ) -> None:
     """Show the log records of one task, from all its tries.
 

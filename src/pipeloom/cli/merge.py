@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import DatabasePath, json_option, say, verbose_option
+from pipeloom.cli.options import DatabasePath, json_option, say, traceback_option
 
 
 @click.command(name="merge")
@@ -21,14 +21,13 @@ from pipeloom.cli.options import DatabasePath, json_option, say, verbose_option
     help="Give the rows of this table new ids, where SQLite assigned the same ids in several files; repeatable.",
 )
 @json_option
-@verbose_option
+@traceback_option
 def command(
     out: Path,
     inputs: tuple[Path, ...],
     append: bool,
     renumber: tuple[str, ...],
     as_document: bool,
-    verbose: int,  # noqa: ARG001 - read by main()
 ) -> None:
     """Merge the databases IN, such as one per shard, into the new database OUT: ledgers and your tables.
 

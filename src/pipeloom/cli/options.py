@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
-from functools import wraps
+from functools import partial, wraps
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -41,6 +41,7 @@ __all__ = [
     "run_option",
     "say",
     "task_argument",
+    "traceback_option",
     "verbose_option",
     "workers_option",
 ]
@@ -299,11 +300,19 @@ def executor_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+_verbose: Final = partial(
+    click.option, "-v", "--verbose", count=True, help="Log more (-vv: everything), and show tracebacks of errors."
+)
+
+
 def verbose_option(function: F) -> F:
     """``-v``: more output, and tracebacks for errors."""
-    return click.option(
-        "-v", "--verbose", count=True, help="Log more (-vv: everything), and show tracebacks of errors."
-    )(function)
+    return _verbose()(function)
+
+
+def traceback_option(function: F) -> F:
+    """``-v`` of a command that logs nothing: only ``main()`` reads it, for tracebacks of errors."""
+    return _verbose(expose_value=False)(function)
 
 
 def say(what: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import db_option, json_option, run_option, say, verbose_option
+from pipeloom.cli.options import db_option, json_option, run_option, say, traceback_option
 from pipeloom.data.text import clean
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class PlaceRefusedError(click.ClickException):
     help="Output file; - is standard output. Default: <database>-run-N.html in the current directory.",
 )
 @json_option
-@verbose_option
-def command(db: Path, run_id: int | None, output: Path | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - read by main()
+@traceback_option
+def command(db: Path, run_id: int | None, output: Path | None, as_document: bool) -> None:
     """Write a report on one run as a single HTML file to share. Reads only; works even during the run.
 
     The file needs no network and runs no scripts. It contains task names, messages and tracebacks of failures,

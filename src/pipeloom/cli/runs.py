@@ -10,7 +10,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.listing import how_many, in_pages, left_out, note, tell_rows
-from pipeloom.cli.options import db_option, json_option, limit_option, verbose_option
+from pipeloom.cli.options import db_option, json_option, limit_option, traceback_option
 from pipeloom.data.commands import typed
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean
@@ -26,8 +26,8 @@ _SHOWN: Final = 20
 @db_option
 @limit_option(_SHOWN, "runs")
 @json_option
-@verbose_option
-def command(db: Path, limit: int | None, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - verbose: main()
+@traceback_option
+def command(db: Path, limit: int | None, as_document: bool) -> None:
     """List the runs in a database, latest first, with their outcomes and counts."""
     from pipeloom.history import History
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeloom.cli import formatting
-from pipeloom.cli.options import db_option, json_option, task_argument, verbose_option
+from pipeloom.cli.options import db_option, json_option, task_argument, traceback_option
 from pipeloom.data.commands import typed
 from pipeloom.data.rates import duration
 from pipeloom.data.text import clean, shorten
@@ -35,8 +35,8 @@ _TRIES = 20
 @task_argument
 @db_option
 @json_option
-@verbose_option
-def command(task: str, db: Path, as_document: bool, verbose: int) -> None:  # noqa: ARG001 - read by main()
+@traceback_option
+def command(task: str, db: Path, as_document: bool) -> None:
     """Show everything about one task: status, tries, result, traceback and log records.
 
     TASK is its id, key or name, or any part of these that matches only one task.

@@ -12,7 +12,7 @@ import click
 
 from pipeloom.cli import formatting
 from pipeloom.cli.listing import left_out, note
-from pipeloom.cli.options import at_most, db_option, verbose_option
+from pipeloom.cli.options import at_most, db_option, traceback_option
 from pipeloom.data.commands import typed
 from pipeloom.show.streams import is_unread
 
@@ -47,8 +47,8 @@ _WATCH_S = 1.0
 )
 @click.option("--json", "form", flag_value="json", help="Same as -f json.")
 @click.option("--watch", is_flag=True, help="Refresh every second until Ctrl-C.")
-@verbose_option
-def command(db: Path, limit: int, form: str, watch: bool, verbose: int) -> None:  # noqa: ARG001 - verbose: main()
+@traceback_option
+def command(db: Path, limit: int, form: str, watch: bool) -> None:
     """Show the latest run, the number of tasks by status, and tasks: running and failed ones first.
 
     Reads only; works even during a run.

@@ -18,7 +18,7 @@ from pipeloom.cli.options import (
     kind_option,
     limit_option,
     run_option,
-    verbose_option,
+    traceback_option,
 )
 from pipeloom.statuses import TASK_STATUSES
 
@@ -71,7 +71,7 @@ _PAGE: Final = 10_000  # large: ordered by duration, each page scans all tasks
 )
 @limit_option(_SHOWN, "tasks")
 @json_option
-@verbose_option
+@traceback_option
 def command(
     db: Path,
     statuses: tuple[str, ...],
@@ -80,7 +80,6 @@ def command(
     order: Literal["recent", "oldest", "slowest"],
     limit: int | None,
     as_document: bool,
-    verbose: int,  # noqa: ARG001 - read by main()
     **filters: Any,
 ) -> None:
     """List tasks, latest first."""

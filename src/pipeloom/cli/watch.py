@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeloom.cli.options import db_option, verbose_option
+from pipeloom.cli.options import db_option, traceback_option
 from pipeloom.data.text import clean
 from pipeloom.show.streams import is_unread
 
@@ -17,8 +17,8 @@ from pipeloom.show.streams import is_unread
 @click.command(name="watch")
 @db_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per change, for scripts.")
-@verbose_option
-def command(db: Path, as_json: bool, verbose: int) -> int:  # noqa: ARG001 - verbose: main()
+@traceback_option
+def command(db: Path, as_json: bool) -> int:
     """Watch runs live in the terminal. Waits for the file and for the next run; reads only.
 
     Arrow keys select, Enter opens, Tab changes the page, ? lists the keys, q quits. If output is not a terminal,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeloom.cli.options import db_option, verbose_option
+from pipeloom.cli.options import db_option, traceback_option
 from pipeloom.data.text import clean
 
 
@@ -26,8 +26,8 @@ from pipeloom.data.text import clean
     help="Port to listen on; 0 picks a free one.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in your browser.")
-@verbose_option
-def command(db: Path, host: str, port: int, opens: bool, verbose: int) -> int:  # noqa: ARG001 - verbose: main()
+@traceback_option
+def command(db: Path, host: str, port: int, opens: bool) -> int:
     """Watch runs live in the browser, until Ctrl-C. Reads only; the file need not exist yet."""
     try:
         from pipeloom.web.server import AddressError, bound_socket, serve

@@ -222,9 +222,8 @@ class Hub:
                 self._wake.wait(LOOK_S)  # a new viewer ends the wait
         finally:
             eye.close()
-            self._hand_over(
-                self.end_streams
-            )  # whatever ended the reader: a page that is no longer updated must not claim to be live
+            # Whatever ended the reader: a page that is no longer updated must not claim to be live.
+            self._hand_over(self.end_streams)
 
     def _hand_over(self, call: Callable[..., None], *args: Any) -> None:
         """Have the event loop call a function."""

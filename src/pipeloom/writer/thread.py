@@ -424,9 +424,8 @@ class SQLiteWriter(ClosingThread):
             if isinstance(item, Answer):
                 item.fail(broken)
         if self._ready.is_set() and not self._abandoned:
-            logger.error(
-                "the writer stopped: %s", clean(cause)
-            )  # last, so that nothing waits for ever if this fails
+            # Last, so that nothing waits for ever if this fails.
+            logger.error("the writer stopped: %s", clean(cause))
 
     def _drop_the_rest(self) -> None:
         """Keep emptying a plain queue of the user's, so that no producer blocks on a full one."""

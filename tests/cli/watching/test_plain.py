@@ -114,7 +114,7 @@ def test_json_never_loads_rich(db):
         "import sys; from pipeloom.cli import watch\n"
         "said = []\n"
         "watch._say = lambda line: said.append(line) if line else not said\n"
-        "watch.command.callback(db=(__import__('pathlib').Path(sys.argv[1]),), as_json=True, verbose=0)\n"
+        "watch.command.callback(db=(__import__('pathlib').Path(sys.argv[1]),), as_json=True)\n"
         "print(len(said), [name for name in sys.modules if name.split('.')[0] == 'rich'])"
     )
     done = subprocess.run([sys.executable, "-c", code, db], capture_output=True, text=True, timeout=30, check=True)

@@ -20,9 +20,8 @@ from pipeloom.data.image import Buffer
 
 __all__ = ["Message", "Pipe"]
 
-_HEAD: Final = Struct(
-    "<IIQ"
-)  # number of descriptors and attachments, length of the body; then those of attachments
+# The number of descriptors and of attachments, and the length of the body; the lengths of the attachments follow.
+_HEAD: Final = Struct("<IIQ")
 _LENGTH: Final = 8
 _AT_ONCE: Final = 2**18  # bytes read by one call
 _LONGEST: Final = 2**40  # anything that claims to be longer was not written by us

@@ -100,9 +100,8 @@ class Shift(Generic[T]):
         self._limit = NEVER  # the first task that may not start
         self._silent_since: float | None = None  # since when all its tasks have ended without a word of that
         self.reason: Exception | None = None
-        self._is_given_up = (
-            False  # killed because of one task: if that ended meanwhile, the next one is not to blame
-        )
+        # Killed because of one task: if that ended meanwhile, the next one is not to blame.
+        self._is_given_up = False
         self._later: deque[Message] = deque()  # messages that arrived while a question was being answered
         self.is_up = False
         self.has_ended = False
@@ -134,9 +133,8 @@ class Shift(Generic[T]):
             if self.has_ended or serial is None or self._open.take(serial) is None:
                 return False
             self._stop_before(serial + 1)
-            where = frames_of(
-                worker.where()
-            )  # only now: the signal interrupts a system call that the task waits in
+            # Only now: the signal interrupts a system call that the task waits in.
+            where = frames_of(worker.where())
             if worker.page.running == serial:
                 self._is_given_up = True
                 worker.kill()
