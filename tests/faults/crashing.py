@@ -26,6 +26,8 @@ from faults.sabotage import POINTS, arm, lie, repeat
 NAME = "crashing"
 TABLES = {"items": {"task": int, "i": int, "text": str}, "said": {"task": int, "attempt": int}}
 AGAIN = pipeloom.Retry(attempts=2, delay_s=0, on=pipeloom.WorkerDiedError)
+# Until no worker is armed any more: the second attempt of one task's death must not meet the death of another.
+LATER = pipeloom.Retry(attempts=2, delay_s=5, jitter=0, on=pipeloom.WorkerDiedError)
 
 
 def rows_of(task: int) -> dict[str, int]:
@@ -155,7 +157,7 @@ def points(db: str, acks: str, step: int) -> pipeloom.RunReport:
     """Workers end at every point of what they say, or at each so many-th."""
     return pipeloom.map(
         partial(arms, Acks(acks), step), range(8 * len(POINTS[::step]) + 40), db=db, name=NAME,
-        executor="processes", workers=2, retries=AGAIN, tables=TABLES, on_error="collect", progress=False,
+        executor="processes", workers=2, retries=LATER, tables=TABLES, on_error="collect", progress=False,
     )  # fmt: skip
 
 
